@@ -1,0 +1,75 @@
+# make            the programs, in bin/
+# make demo       tiny-r1 answers through a pipeline
+# make test       everything, with sanitizers too; installs what is missing
+# make install    PREFIX=/usr/local DESTDIR=
+# make SAN=1      the same programs with ASan and UBSan, in build-asan/bin
+PREFIX = /usr/local
+VERSION = 0.1.0
+CC = cc
+LIBS = libzmq3-dev libmsgpack-dev libpcre2-dev libcjson-dev
+TOOLS = gcc make pkg-config perl python3 python3-msgpack python3-numpy mandoc
+PACKAGES = $(LIBS) $(TOOLS)
+
+W = -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+CFLAGS = -O2 -g
+ifdef SAN
+B = build-asan
+BIN = build-asan/bin
+# no instrumentation of what is called a billion times would be a hole: kernels are checked as well
+S = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+B = build
+BIN = bin
+endif
+PC = msgpack libpcre2-8 libcjson
+ALL_CFLAGS = $(W) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
+	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC))
+ALL_LIBS = $$(pkg-config --libs $(PC)) -lpthread -lm
+
+LIB = $(patsubst %.c,$(B)/%.o,$(wildcard common/*/*.c kernels/*.c kernels/cpu/*.c cmd/options.c))
+PROGRAMS = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/ds-*.c))
+CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
+
+all: $(PROGRAMS)
+checks: $(CHECKS)
+
+$(B)/%_avx2.o: ISA = -mavx2 -mfma -mf16c
+$(B)/%_avx512.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
+$(B)/lib.a: $(LIB)
+	@rm -f $@
+	ar rcs $@ $(LIB)
+$(BIN)/%: $(B)/cmd/%.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
+$(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
+
+# what Debian packages are missing, installed; silent where there are none
+deps:
+	@missing=; for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	test -z "$$missing" || { echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+
+demo: deps
+	@$(MAKE) -s all
+	@tests/demo
+
+test: deps
+	@$(MAKE) -s -j2 all checks
+	@$(MAKE) -s -j2 SAN=1 all checks
+	@tests/run
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
+	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	for s in 1 5 7; do for m in man/*.$$s; do [ ! -e $$m ] || install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$s; done; done
+
+clean:
+	rm -rf bin build build-asan
+
+.PHONY: all checks deps demo test install clean
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

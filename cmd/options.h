@@ -1,0 +1,54 @@
+/*
+ * What all programs share on their command line, parsed in one place.
+ */
+#ifndef DS_OPTIONS_H
+#define DS_OPTIONS_H
+
+#include <getopt.h>
+
+#include "stage/stage.h"
+
+#define ENDPOINTS_MAX 64
+
+struct options {
+	const char *help;               /* in: the text of -h, its first line the usage */
+	const char *letters;            /* in: letters of its own, getopt's way, e.g. "B:" */
+	const struct option *longs;     /* in: long options of its own, or NULL */
+	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
+	void *to;
+	int min_in, max_in, max_out;    /* in: how many -i (0: the program reads no frames) and -o */
+
+	const char *model;              /* -m, or DS_MODEL; NULL: neither */
+	const char *layers;             /* -l, or NULL */
+	const char *in[ENDPOINTS_MAX], *out[ENDPOINTS_MAX];
+	int nin, nout;
+	int threads;                    /* -t; by default the cores that it may use */
+	const char *device;             /* -d */
+	int ready;                      /* -r, or -1 */
+	int verbose;                    /* -v */
+};
+
+/* Parse argv; -h and -V are answered here (exit 0), a wrong line is one line and exit 2.
+ * Returns the index of the first operand.  Sets `program`. */
+int options_parse(struct options *o, int argc, char **argv);
+
+/* Parse a number in min..max; a wrong one is fail(FAIL_USAGE) with the option's name. */
+int options_int(const char *option, const char *text, long min, long max, long *out);
+int options_double(const char *option, const char *text, double min, double max, double *out);
+
+/* A program that is a stage: links opened in order, then the model; all exit on failure. */
+struct filter {
+	struct options o;
+	struct link in[ENDPOINTS_MAX], out[ENDPOINTS_MAX];
+	struct model model;
+	struct stage stage;
+};
+
+void filter_links(struct filter *f);            /* open -i and -o (standard input and output by default) */
+void filter_model(struct filter *f);            /* model, layers, kernels, threads; -m missing: exit 2 */
+void filter_ready(struct filter *f);            /* a newline to -r's descriptor, which is closed */
+
+/* stage_run over its links, flush, close, check: the exit status of main. */
+int filter_run(struct filter *f, stage_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,107 @@
+#include "base/fail.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *program = "dspipe";
+
+static _Thread_local char text[1024];
+static _Thread_local int kept = FAIL_SYSTEM;
+
+/* One message is one line, whatever bytes a file or a peer put into it. */
+static void
+one_line(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
+static void
+format(char *to, size_t size, const char *fmt, va_list ap)
+{
+	int e = errno;
+	size_t n = strlen(fmt), used;
+
+	vsnprintf(to, size, fmt, ap);
+	used = strlen(to);
+	if (n > 0 && fmt[n - 1] == ':')
+		snprintf(to + used, size - used, " %s", strerror(e));
+	one_line(to);
+}
+
+int
+fail(int status, const char *fmt, ...)
+{
+	char now[sizeof(text)];         /* an argument may point into text */
+	va_list ap;
+
+	va_start(ap, fmt);
+	format(now, sizeof(now), fmt, ap);
+	va_end(ap);
+	memcpy(text, now, sizeof(text));
+	kept = status;
+	return -1;
+}
+
+int
+fail_in(const char *fmt, ...)
+{
+	char where[256], now[sizeof(text) + 260];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(where, sizeof(where), fmt, ap);
+	va_end(ap);
+	one_line(where);
+	snprintf(now, sizeof(now), "%s: %s", where, text);
+	snprintf(text, sizeof(text), "%.*s", (int)sizeof(text) - 1, now);
+	return -1;
+}
+
+const char *
+fail_text(void)
+{
+	return text;
+}
+
+int
+fail_status(void)
+{
+	return kept;
+}
+
+void
+die(int status, const char *fmt, ...)
+{
+	char now[sizeof(text)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	format(now, sizeof(now), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "%s: %s\n", program, now);
+	exit(status);
+}
+
+void
+die_failed(void)
+{
+	fprintf(stderr, "%s: %s\n", program, text);
+	exit(kept);
+}
+
+void
+warn(const char *fmt, ...)
+{
+	char now[sizeof(text)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	format(now, sizeof(now), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "%s: %s\n", program, now);
+}

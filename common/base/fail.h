@@ -1,0 +1,43 @@
+/*
+ * Failure without exit: a library function that fails calls fail(), which
+ * keeps one line of text and an exit status for the thread, and returns -1.
+ * Only cmd/ turns that into an exit, with die().
+ */
+#ifndef DS_FAIL_H
+#define DS_FAIL_H
+
+enum {
+	FAIL_DATA = 1,          /* a wrong byte in a frame, a model or a text */
+	FAIL_USAGE = 2,         /* a wrong command line */
+	FAIL_SYSTEM = 3         /* the system or a peer failed; trying again may help */
+};
+
+/* Keep the message and the status; always returns -1.  A format that ends
+ * in ':' gets " " and strerror(errno) appended. */
+int fail(int status, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), cold));
+
+/* Put "where: " in front of the message that is kept; always returns -1.
+ *	if (mat_open(...) < 0)
+ *		return fail_in("layer %d", layer);
+ */
+int fail_in(const char *fmt, ...) __attribute__((format(printf, 1, 2), cold));
+
+const char *fail_text(void);    /* the message kept last on this thread */
+int fail_status(void);          /* its status */
+
+/* --- for cmd/ only: these end the process --- */
+
+extern const char *program;     /* set first thing in main: "ds-attn" */
+
+/* "program: message" on standard error, then exit(status).  ':' as in fail(). */
+_Noreturn void die(int status, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* die() with what fail() kept. */
+_Noreturn void die_failed(void);
+
+/* "program: message" on standard error; the program goes on. */
+void warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

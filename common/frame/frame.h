@@ -1,0 +1,153 @@
+/*
+ * A frame: what flows between the programs.  man/ds-frame.5 is its
+ * specification; where this file and that page disagree, the page wins.
+ *
+ * A frame is read whole, checked, and used in place: tensors point into its
+ * bytes until a stage replaces them.  A frame that nobody changed is sent on
+ * as the very bytes that came.
+ */
+#ifndef DS_FRAME_H
+#define DS_FRAME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "kernels.h"
+
+#define FRAME_PREAMBLE 18               /* bytes before the header */
+#define FRAME_HEADER_MAX (1u << 20)
+#define FRAME_PAYLOAD_MAX 0xffffffffu
+#define FRAME_SPANS_MAX 4096
+#define FRAME_TENSORS_MAX 64
+#define FRAME_RANK_MAX 4
+#define FRAME_POS_MAX 0x7fffffffu       /* positions, and rows of a frame */
+
+enum at { AT_NONE, AT_EMBED, AT_ATTN, AT_ROUTE, AT_EXPERT, AT_HEAD, AT_SAMPLE, ATS };
+enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_ERROR, OP_OTHER };
+
+enum {                                  /* flags of a span */
+	SPAN_SAMPLE = 1,                /* sample after its last row */
+	SPAN_LOGITS = 2,                /* logits of all its rows */
+	SPAN_LAST = 4                   /* its last row is the sequence's last token */
+};
+
+struct span {
+	uint64_t seq;
+	uint32_t pos, n, flags;         /* positions pos .. pos+n-1 of seq */
+};
+
+struct tensor {
+	const char *name;               /* in the frame's memory */
+	enum dtype dtype;
+	int rank;
+	uint64_t shape[FRAME_RANK_MAX];
+	void *data;                     /* at a multiple of 64 bytes; little-endian */
+	size_t bytes;
+	void *own;                      /* what to free with the tensor, or NULL */
+};
+
+struct frame_seq {                      /* an entry of `seqs`: a msgpack map as it came */
+	uint64_t seq;
+	const unsigned char *params;
+	size_t n;
+};
+
+struct frame_key {                      /* a key that this version does not know */
+	const unsigned char *key, *value;       /* msgpack, as they came */
+	size_t nkey, nvalue;
+};
+
+struct frame {
+	enum op op;                     /* OP_NONE: a batch of rows */
+	uint64_t free_seq;              /* OP_FREE */
+	uint64_t from, to;              /* OP_FORK */
+	uint32_t fork_n;
+	const char *text;               /* OP_ERROR */
+	enum at at;
+	int layer;                      /* -1: the header has none */
+	char model[17];                 /* "": the header has none */
+	const char *experts_done;       /* NULL: none */
+	struct span *spans;
+	int nspans;
+	uint32_t rows;                  /* the sum of the spans' n */
+	struct tensor tensors[FRAME_TENSORS_MAX];
+	int ntensors;
+	struct frame_seq *seqs;
+	int nseqs;
+	struct frame_key *others;
+	int nothers;
+	int changed;                    /* 0: raw is what to send */
+	unsigned char *raw;             /* [nraw] preamble, header, payload as they came, or NULL */
+	size_t nraw;
+	unsigned char *head;            /* what frame_encode made: [nhead] */
+	size_t nhead;
+	void **chunks;                  /* small allocations that live as long as the frame */
+	size_t nchunks, chunks_cap;
+};
+
+void frame_init(struct frame *f);       /* an empty batch: no memory yet */
+void frame_free(struct frame *f);       /* frees what it holds; may be used again after frame_init */
+void frame_move(struct frame *to, struct frame *from);  /* to (freed first) takes all; from becomes empty */
+
+/*
+ * Parsing.  raw (aligned to 64 bytes, from mem_raw) holds one whole frame of
+ * n bytes and becomes the frame's own, also on failure.  Everything is
+ * checked: lengths, CRC, msgpack, types, shapes against spans' limits, tensors inside
+ * the payload, none overlapping.  0, or -1 and a message (FAIL_DATA).
+ */
+int frame_parse(struct frame *f, unsigned char *raw, size_t n);
+
+/* Check a preamble (FRAME_PREAMBLE bytes) and say how long the frame is in
+ * all: bytes, or 0 and a message. */
+size_t frame_size(const unsigned char *preamble);
+
+/* Check the 5 bytes in front of the payload's data against the preamble, as soon as header
+ * and prefix have come: p holds at least the preamble, the header and 5 bytes. */
+int frame_check_prefix(const unsigned char *p);
+
+/* --- reading --- */
+const char *at_name(enum at at);        /* "attn"; "" for AT_NONE */
+
+/* Where the frame waits: "attn layer 3", "head", for messages.  buf is returned. */
+const char *frame_where(const struct frame *f, char *buf, size_t size);
+
+struct tensor *frame_tensor(struct frame *f, const char *name);        /* or NULL */
+
+/* The tensor, which must be of that dtype and shape [rows][cols...]: cols 0 means rank 1.
+ * NULL and a message (FAIL_DATA) where it is missing or another. */
+struct tensor *frame_need(struct frame *f, const char *name, enum dtype dtype,
+    uint64_t rows, uint64_t cols);
+
+/* Rows whose logits are wanted, ascending (span flags 1 and 2): *rows is allocated
+ * (free() it) with their number returned, or -1. */
+int frame_wanted(const struct frame *f, int32_t **rows);
+
+/* --- changing: each sets f->changed --- */
+void frame_set_at(struct frame *f, enum at at, int layer);      /* layer -1: none */
+int frame_set_spans(struct frame *f, const struct span *spans, int n);
+int frame_set_done(struct frame *f, const char *text);          /* experts_done; NULL drops it */
+int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR */
+int frame_add_seq(struct frame *f, const struct frame_seq *s);  /* copies the params */
+int frame_add_others(struct frame *f, const struct frame *from);        /* copies its unknown keys */
+
+/* A new tensor (an old one of the name is dropped), its data not set. NULL on failure. */
+struct tensor *frame_add(struct frame *f, const char *name, enum dtype dtype,
+    int rank, const uint64_t *shape);
+void frame_drop(struct frame *f, const char *name);             /* nothing if there is none */
+
+/*
+ * Encoding: preamble, header and payload prefix into f->head, offsets and the CRC
+ * computed.  The payload follows it tensor by tensor, each padded with zeros
+ * to 64 bytes: frame_payload says how many bytes.  Used by link_send.
+ */
+int frame_encode(struct frame *f);
+size_t frame_payload(const struct frame *f);
+
+/* The whole frame as one run of bytes, for tests and queues: appended to b. */
+int frame_bytes(struct frame *f, struct buf *b);
+
+/* CRC-32C (Castagnoli), continued: crc32c(crc32c(0, a), b) is that of a then b. */
+uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * Endpoints: where frames come from and go to.
+ *
+ *	-               standard input or output
+ *	PATH            a file, a FIFO or a device; written files are made anew
+ *	/dev/fd/N       a descriptor that the parent left open
+ *
+ * A transport supplies five functions (struct transport); fd.c is the one for
+ * everything that has a descriptor.
+ */
+#ifndef DS_LINK_H
+#define DS_LINK_H
+
+#include "frame/frame.h"
+
+enum link_dir { LINK_IN, LINK_OUT };
+
+struct link;
+
+struct transport {
+	int (*open)(struct link *l);
+	/* Take in what there is without waiting (after ready said so) or, with wait,
+	 * until a whole frame is there: 1 a frame, 0 not yet, -2 end of file, -1 and a message. */
+	int (*receive)(struct link *l, struct frame *f, int wait);
+	/* Send what is queued: all of it (wait), or what goes without waiting.
+	 * 1 nothing is left, 0 some is, -1 and a message. */
+	int (*send)(struct link *l, int wait);
+	/* The descriptor to poll for it. */
+	int (*ready)(struct link *l);
+	int (*close)(struct link *l);
+};
+
+struct link {
+	const struct transport *transport;
+	enum link_dir dir;
+	char *name;             /* the endpoint as given; "standard input" for - */
+	int fd;
+	struct buf in;          /* bytes of a frame that is still arriving: see fd.c */
+	unsigned char *frame;   /* the frame being put together, [cap], have bytes there */
+	size_t have, need, cap;
+	struct buf queue;       /* bytes waiting to be sent */
+	size_t sent;            /* of queue, already gone */
+	int ended;              /* an end frame has gone through */
+	uint64_t frames, bytes; /* so far */
+};
+
+/* Open an endpoint; may wait (a FIFO waits for its other side).  0, or -1 and
+ * a message (FAIL_SYSTEM) that names it. */
+int link_open(struct link *l, const char *endpoint, enum link_dir dir);
+
+/* The next frame: 1, or 0 at the end (the end frame itself is delivered with 1, nothing
+ * after it is read), or -1 and a message: end of file before `end` included. */
+int link_receive(struct link *l, struct frame *f);
+
+/* Send it whole, waiting as long as it takes.  0, or -1 and a message. */
+int link_send(struct link *l, struct frame *f);
+
+/* Without waiting: link_poll_fd says what to poll (POLLIN or POLLOUT); link_try_receive
+ * gives 1 a frame, 0 not yet, -2 end of file (in the middle of a frame: -1);
+ * link_queue copies a frame behind what waits; link_flush sends what goes: 1 all, 0 some is left, -1. */
+int link_poll_fd(struct link *l);
+int link_try_receive(struct link *l, struct frame *f);
+int link_queue(struct link *l, struct frame *f);
+int link_flush(struct link *l);
+
+/* Send what is queued, close and check: a full disk is noticed here at the
+ * latest.  0, or -1 and a message. */
+int link_close(struct link *l);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * Stages: functions over a batch, and the loop that feeds them.
+ *
+ * How to add one: a struct with its weights, NAME_open(), NAME_frame() and NAME_close()
+ * in a file of its own here, and a program in cmd/ that is options plus
+ * stage_run().  NAME_frame() gets every frame, in order: it acts on the batches that
+ * name it (frame_waits), may look at control frames, and leaves the rest alone.
+ */
+#ifndef DS_STAGE_H
+#define DS_STAGE_H
+
+#include "base/pool.h"
+#include "frame/frame.h"
+#include "link/link.h"
+#include "model/model.h"
+
+#define LAYERS_MAX 1024
+
+/* Layers 3, 0-20 or 0-2,5. */
+struct layers {
+	unsigned char has[LAYERS_MAX];
+};
+
+/* NULL means all n.  0, or -1 and a message (FAIL_USAGE). */
+int layers_parse(struct layers *l, const char *text, int n);
+
+/* What every stage of a process shares. */
+struct stage {
+	struct model *model;
+	const struct kernels *k;
+	struct pool *pool;
+	struct layers layers;
+};
+
+/*
+ * A function over a batch: 1 send the frame on, 0 it is swallowed, -1 and a
+ * message.  It may send frames of its own first with link_send on out.
+ */
+typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
+
+/*
+ * Read frames until `end`, hand each to fn, send on what it leaves; then send `end` and
+ * return 0.  An error frame is passed on and fails with status 3.  When fn fails, an error frame
+ * with the message is sent on, if that is still possible, and -1 returned.
+ */
+int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg);
+
+int stage_send(struct link *out, int nout, struct frame *f);    /* to all of them */
+
+/* 1 if f is a batch that waits for this stage on one of its layers (layers NULL: the stage has none);
+ * 0 if it is not; -1 and a message if it is, but of another model. */
+int stage_acts(const struct stage *s, const struct frame *f, enum at at);
+
+/* The residual stream [rows][D]; NULL and a message if it is not as it must be. */
+float *stage_hidden(const struct stage *s, struct frame *f);
+
+#endif

@@ -1,0 +1,115 @@
+/*
+ * The kernels: one table of functions, filled in by instruction set.
+ *
+ * kernels/README.md states the arithmetic contract: for every function here,
+ * the one order of IEEE operations that all instruction sets follow, so that
+ * each gives the same bits.  cpu/ *_ref.c is that contract in plain C.
+ *
+ * Kernels know pointers, sizes and strides.  They allocate nothing, keep no
+ * state, and may be called from any thread.  Strides are in elements.  Unless
+ * said otherwise, pointers need only the alignment of their type, inputs and
+ * outputs do not overlap, and no byte outside the stated shapes is read or
+ * written.  A result that is not a number is written as the bits 0x7fc00000.
+ *
+ * Shapes: T rows, K and N the sides of a matrix, D hidden size, E experts.
+ */
+#ifndef DS_KERNELS_H
+#define DS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum dtype { F32, BF16, F16, F8_E4M3, I32, I64, U8, DTYPES };
+
+size_t dtype_size(enum dtype t);                /* bytes of an element */
+const char *dtype_name(enum dtype t);           /* as in safetensors: "BF16" */
+int dtype_parse(const char *name, size_t len);  /* an enum dtype, or -1 */
+
+/*
+ * A weight matrix as the checkpoint stores it, row-major [rows][cols], rows
+ * directly behind one another: the element (i, j) is
+ *	data[i * cols + j] * scale[(row0 + i) / 128 * scale_cols + j / 128]
+ * scale is for F8_E4M3 only and NULL otherwise (an F8_E4M3 matrix without scales
+ * is one with every scale 1).  row0 is where this matrix begins in the one that
+ * its scales were made for: a slice of rows keeps its scales.
+ */
+struct mat {
+	const void *data;
+	const float *scale;             /* [ceil((row0+rows)/128)][scale_cols], or NULL */
+	int rows, cols, row0, scale_cols;
+	enum dtype dtype;               /* F32, BF16, F16 or F8_E4M3 */
+};
+
+/* Rows from .. from+n-1 of w. */
+struct mat mat_rows(const struct mat *w, int from, int n);
+
+struct kernels {
+	const char *name;               /* "ref", "avx2", "avx512" */
+
+	/* out[t][n] = sum over k of x[t][k] w[n][k], for t < T and n0 <= n < n1:
+	 * out is [T] rows of stride ldo, indexed by the same n; x is [T][w->cols],
+	 * stride ldx.  The order of summation does not depend on T, n0, n1. */
+	void (*matmul)(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx,
+	    int T, const struct mat *w, int n0, int n1);
+
+	/* The transposed product: out[t][c] = sum over r of x[t][r] w[r][c], for
+	 * c0 <= c < c1; x is [T][w->rows].  One chain of additions over r. */
+	void (*matmul_t)(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx,
+	    int T, const struct mat *w, int c0, int c1);
+
+	/* out[i] = row `row` of w as float32, scales applied; out [w->cols]. */
+	void (*row)(float *out, const struct mat *w, int row);
+
+	/* RMSNorm (Zhang and Sennrich 2019): out[i] = x[i] / sqrt(mean(x^2) + eps)
+	 * * weight[i]; out may be x. */
+	void (*rmsnorm)(float *out, const float *x, const float *weight, int n, float eps);
+
+	/* Rotate the pairs (x[2i], x[2i+1]) by the angle whose cosine and sine are
+	 * given, in place: x [2 * half]. */
+	void (*rope)(float *x, const float *cosine, const float *sine, int half);
+
+	/* A block of attention: p[i] = exp(scale * p[i] - m) with m the largest
+	 * scale * p[i]; *max = m, *sum = the sum of the new p. */
+	void (*softmax_block)(float *p, int n, float scale, float *max, float *sum);
+
+	/* Join a block's output to those before it (Milakov and Gimelshein 2018):
+	 * with m = max(*max, bmax), a = exp(*max - m), b = exp(bmax - m):
+	 * o = a o + b bo [n], *sum = a *sum + b bsum, *max = m.
+	 * The first block is joined to o = 0, *sum = 0, *max = -inf. */
+	void (*softmax_join)(float *o, float *max, float *sum, const float *bo,
+	    float bmax, float bsum, int n);
+
+	void (*scale)(float *x, float factor, int n);                   /* x *= factor */
+	void (*add)(float *x, const float *y, int n);                   /* x += y */
+	void (*silu_mul)(float *gate, const float *up, int n);          /* gate = silu(gate) up */
+	void (*sigmoid)(float *x, int n);                               /* 1 / (1 + exp(-x)) */
+	void (*softmax)(float *x, int n);                               /* over all of x */
+	void (*exp)(float *x, int n);
+
+	/* acc[i] += y[i] * weight in fixed point: 40 fractional bits, rounded to
+	 * nearest even.  0, or -1 where a contribution is not finite or not below
+	 * 2^18 in magnitude; what acc then holds must not be used. */
+	int (*fixed_add)(int64_t *acc, const float *y, float weight, int n);
+
+	/* h[i] += acc[i] / 2^40, added in double, rounded once to float. */
+	void (*fixed_finish)(float *h, const int64_t *acc, int n);
+};
+
+#define FIXED_TERMS_MAX 31      /* contributions below 2^18 that cannot overflow 2^63 */
+
+/* The fastest table that this machine runs, but none above DS_KERNELS
+ * ("ref", "avx2", "avx512"); NULL where DS_KERNELS is something else. */
+const struct kernels *kernels_choose(void);
+
+/* The table of that name, or NULL where this machine does not run it. */
+const struct kernels *kernels_named(const char *name);
+
+/* The project's own double-precision functions, the same bits everywhere:
+ * fixed sequences of IEEE operations within 2 ulp.  |x| < 2^30 for sin and
+ * cos; log for finite positive x; exp for |x| < 700. */
+double fixed_sin(double x);
+double fixed_cos(double x);
+double fixed_log(double x);
+double fixed_exp(double x);
+
+#endif
