@@ -14,8 +14,6 @@
 #include "link/link.h"
 #include "model/model.h"
 
-#define LAYERS_MAX 1024
-
 /* Layers 3, 0-20 or 0-2,5. */
 struct layers {
 	unsigned char has[LAYERS_MAX];
