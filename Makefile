@@ -23,7 +23,7 @@ BIN = bin
 endif
 PC = msgpack libpcre2-8 libcjson
 ALL_CFLAGS = $(W) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
-	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC))
+	-Icommon -Ikernels -Icmd -D_GNU_SOURCE -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC))
 ALL_LIBS = $$(pkg-config --libs $(PC)) -lpthread -lm
 
 LIB = $(patsubst %.c,$(B)/%.o,$(wildcard common/*/*.c kernels/*.c kernels/cpu/*.c cmd/options.c))
