@@ -10,7 +10,7 @@ LIBS = libzmq3-dev libmsgpack-dev libpcre2-dev libcjson-dev
 TOOLS = gcc make pkg-config perl python3 python3-msgpack python3-numpy mandoc
 PACKAGES = $(LIBS) $(TOOLS)
 
-W = -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 CFLAGS = -O2 -g
 ifdef SAN
 B = build-asan
@@ -23,7 +23,7 @@ BIN = bin
 endif
 PC = msgpack libpcre2-8 libcjson
 ALL_CFLAGS = $(W) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
-	-Icommon -Ikernels -Icmd -D_GNU_SOURCE -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC))
+	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC))
 ALL_LIBS = $$(pkg-config --libs $(PC)) -lpthread -lm
 
 LIB = $(patsubst %.c,$(B)/%.o,$(wildcard common/*/*.c kernels/*.c kernels/cpu/*.c cmd/options.c))

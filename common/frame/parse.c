@@ -123,9 +123,9 @@ get_text(struct frame *f, const msgpack_object *o, const char *what)
 static int
 get_uint(const msgpack_object *o, uint64_t max, const char *what, uint64_t *out)
 {
-	if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || o->via.u64 > max)
+	*out = o->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? o->via.u64 : 0;
+	if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER || *out > max)
 		return fail(FAIL_DATA, "header: %s is not an integer from 0 to %llu", what, (unsigned long long)max);
-	*out = o->via.u64;
 	return 0;
 }
 
