@@ -219,11 +219,11 @@ model_has(const struct model *m, const char *name)
 	return table_get(&m->files, name, strlen(name)) != NULL;
 }
 
-const struct tensor *
+const struct safetensor *
 model_tensor(struct model *m, const char *name, const void **data)
 {
 	struct shard *s = table_get(&m->files, name, strlen(name));
-	const struct tensor *t;
+	const struct safetensor *t;
 
 	if (!s) {
 		fail(FAIL_DATA, "'%.400s' has no tensor '%s'", m->dir, name);
@@ -240,18 +240,18 @@ model_tensor(struct model *m, const char *name, const void **data)
 }
 
 static int
-wrong(const struct tensor *t, const char *why)
+wrong(const struct safetensor *t, const char *why)
 {
 	char is[200];
 
-	return fail(FAIL_DATA, "tensor '%s' is %s, %s", t->name, tensor_describe(t, is, sizeof(is)), why);
+	return fail(FAIL_DATA, "tensor '%s' is %s, %s", t->name, safetensor_describe(t, is, sizeof(is)), why);
 }
 
 /* A tensor of that shape; cols 0: a vector. */
-static const struct tensor *
+static const struct safetensor *
 find_shaped(struct model *m, const char *name, size_t rows, size_t cols, const void **data)
 {
-	const struct tensor *t = model_tensor(m, name, data);
+	const struct safetensor *t = model_tensor(m, name, data);
 	char why[100];
 
 	if (!t)
@@ -268,7 +268,7 @@ find_scales(struct model *m, struct mat *w, const char *weight)
 {
 	char name[NAME_BYTES + 16];
 	size_t rows = ((size_t)w->rows + BLOCK - 1) / BLOCK, cols = ((size_t)w->cols + BLOCK - 1) / BLOCK;
-	const struct tensor *t;
+	const struct safetensor *t;
 	const void *data;
 
 	snprintf(name, sizeof(name), "%s_scale_inv", weight);
@@ -296,7 +296,7 @@ int
 model_mat(struct model *m, struct mat *w, int rows, int cols, const char *fmt, ...)
 {
 	char name[NAME_BYTES];
-	const struct tensor *t;
+	const struct safetensor *t;
 	const void *data;
 	va_list ap;
 	int r;
@@ -316,7 +316,7 @@ float *
 model_vec(struct model *m, int n, const char *fmt, ...)
 {
 	char name[NAME_BYTES];
-	const struct tensor *t;
+	const struct safetensor *t;
 	struct mat row = {.rows = 1, .cols = n};
 	float *out;
 	va_list ap;

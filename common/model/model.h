@@ -39,7 +39,7 @@ int model_has(const struct model *m, const char *name);
 
 /* A tensor as it is stored, its bytes in *data (safetensors_data).  All names are the keys of
  * m->files.  NULL and a message that names it. */
-const struct tensor *model_tensor(struct model *m, const char *name, const void **data);
+const struct safetensor *model_tensor(struct model *m, const char *name, const void **data);
 
 /* A weight matrix [rows][cols], the name made by fmt and without ".weight":
  * "model.layers.3.mlp.gate_proj".  Dtype F32, BF16, F16, or F8_E4M3 with its weight_scale_inv.

@@ -18,7 +18,7 @@
 
 struct safetensors_copy {
 	struct safetensors_copy *next;
-	const struct tensor *of;
+	const struct safetensor *of;
 	void *data;
 };
 
@@ -50,7 +50,7 @@ map_file(struct safetensors *s, const char *path)
 
 /* The size that dtype and shape ask for; -1 where it has no number. */
 static int
-tensor_size(const struct tensor *t, uint64_t *bytes)
+tensor_size(const struct safetensor *t, uint64_t *bytes)
 {
 	*bytes = dtype_size((enum dtype)t->dtype);
 	for (int i = 0; i < t->rank; i++)
@@ -65,7 +65,7 @@ tensor_size(const struct tensor *t, uint64_t *bytes)
 }
 
 static int
-read_shape(struct tensor *t, const cJSON *shape)
+read_shape(struct safetensor *t, const cJSON *shape)
 {
 	const cJSON *v;
 
@@ -80,7 +80,7 @@ read_shape(struct tensor *t, const cJSON *shape)
 
 /* One entry of the header; data is where the tensors begin in the file. */
 static int
-read_tensor(struct tensor *t, const cJSON *o, uint64_t data)
+read_tensor(struct safetensor *t, const cJSON *o, uint64_t data)
 {
 	const cJSON *shape = NULL, *offsets = NULL;
 	const char *dtype = NULL;
@@ -98,7 +98,7 @@ read_tensor(struct tensor *t, const cJSON *o, uint64_t data)
 		char is[200];
 
 		return fail(FAIL_DATA, "%s does not fill the %llu bytes of its data_offsets",
-		    tensor_describe(t, is, sizeof(is)), (unsigned long long)(t->end - t->begin));
+		    safetensor_describe(t, is, sizeof(is)), (unsigned long long)(t->end - t->begin));
 	}
 	t->begin += data;
 	t->end += data;
@@ -108,7 +108,7 @@ read_tensor(struct tensor *t, const cJSON *o, uint64_t data)
 static int
 by_place(const void *a, const void *b)
 {
-	const struct tensor *s = a, *t = b;
+	const struct safetensor *s = a, *t = b;
 
 	if (s->begin != t->begin)
 		return s->begin < t->begin ? -1 : 1;
@@ -119,7 +119,7 @@ by_place(const void *a, const void *b)
 static int
 check_places(struct safetensors *s)
 {
-	const struct tensor *last = NULL;
+	const struct safetensor *last = NULL;
 	uint64_t end = 0;
 
 	for (size_t i = 0; i < s->n; i++)
@@ -129,7 +129,7 @@ check_places(struct safetensors *s)
 		return fail(FAIL_DATA, "its header claims %llu bytes, the file has %zu", (unsigned long long)end, s->size);
 	if (s->n > 0)
 		qsort(s->tensors, s->n, sizeof(*s->tensors), by_place);
-	for (struct tensor *t = s->tensors; t < s->tensors + s->n; t++) {
+	for (struct safetensor *t = s->tensors; t < s->tensors + s->n; t++) {
 		if (t->begin == t->end)
 			continue;
 		if (last && t->begin < last->end)
@@ -146,7 +146,7 @@ read_tensors(struct safetensors *s, const cJSON *header, uint64_t data)
 	char *name = s->text;
 
 	cJSON_ArrayForEach(o, header) {
-		struct tensor *t = &s->tensors[s->n];
+		struct safetensor *t = &s->tensors[s->n];
 		size_t n = strlen(o->string);
 
 		if (strcmp(o->string, "__metadata__") == 0)
@@ -224,14 +224,14 @@ safetensors_close(struct safetensors *s)
 	memset(s, 0, sizeof(*s));
 }
 
-struct tensor *
+struct safetensor *
 safetensors_find(const struct safetensors *s, const char *name)
 {
 	return table_get(&s->names, name, strlen(name));
 }
 
 const void *
-safetensors_data(struct safetensors *s, const struct tensor *t)
+safetensors_data(struct safetensors *s, const struct safetensor *t)
 {
 	const unsigned char *p = s->map + t->begin;
 	struct safetensors_copy *c;
@@ -253,7 +253,7 @@ safetensors_data(struct safetensors *s, const struct tensor *t)
 }
 
 const char *
-tensor_describe(const struct tensor *t, char *to, size_t size)
+safetensor_describe(const struct safetensor *t, char *to, size_t size)
 {
 	size_t n = (size_t)snprintf(to, size, "%s [", t->dtype_text);
 

@@ -13,7 +13,7 @@
 
 #define TENSOR_RANK_MAX 8
 
-struct tensor {
+struct safetensor {
 	const char *name;
 	char dtype_text[16];            /* as in the header */
 	int dtype;                      /* enum dtype, or -1: one that the kernels don't know */
@@ -25,9 +25,9 @@ struct tensor {
 struct safetensors {
 	const unsigned char *map;       /* NULL: not open */
 	size_t size;
-	struct tensor *tensors;         /* in the order of their data */
+	struct safetensor *tensors;         /* in the order of their data */
 	size_t n;
-	struct table names;             /* -> struct tensor */
+	struct table names;             /* -> struct safetensor */
 	char *text;                     /* memory of the names */
 	struct safetensors_copy *copies;
 };
@@ -39,14 +39,14 @@ int safetensors_open(struct safetensors *s, const char *path);
 void safetensors_close(struct safetensors *s);  /* unmaps and frees; a zeroed *s is fine */
 
 /* The tensor of that name, or NULL (no message). */
-struct tensor *safetensors_find(const struct safetensors *s, const char *name);
+struct safetensor *safetensors_find(const struct safetensors *s, const char *name);
 
 /* Its bytes, read-only, at the alignment of its dtype.  That is the mapped file itself, but for a tensor that
  * a header of odd length left unaligned: it is copied once, and the copy lives as long as s.
  * NULL and a message where there is no memory for that. */
-const void *safetensors_data(struct safetensors *s, const struct tensor *t);
+const void *safetensors_data(struct safetensors *s, const struct safetensor *t);
 
 /* "BF16 [3, 4]" into to, cut where it does not fit; returns to. */
-const char *tensor_describe(const struct tensor *t, char *to, size_t size);
+const char *safetensor_describe(const struct safetensor *t, char *to, size_t size);
 
 #endif
