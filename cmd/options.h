@@ -16,7 +16,9 @@ struct options {
 	const struct option *longs;     /* in: long options of its own, or NULL */
 	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
 	void *to;
-	int min_in, max_in, max_out;    /* in: how many -i (0: the program reads no frames) and -o */
+	const char *common;             /* in: which of -m -l -i -o -t -d -r it takes; NULL: all */
+	int operands;                   /* in: 1 if it takes operands */
+	int min_in, max_in, max_out;    /* in: how many -i and -o; 0: it reads or writes no frames */
 
 	const char *model;              /* -m, or DS_MODEL; NULL: neither */
 	const char *layers;             /* -l, or NULL */
@@ -50,5 +52,10 @@ void filter_ready(struct filter *f);            /* a newline to -r's descriptor,
 
 /* stage_run over its links, flush, close, check: the exit status of main. */
 int filter_run(struct filter *f, stage_fn *fn, void *arg);
+
+/* The parts of filter_run, for programs with a loop of their own.  filter_fail tells those behind what fail() kept and
+ * exits with it; filter_close closes and checks, and returns the status, or a worse one. */
+_Noreturn void filter_fail(struct filter *f);
+int filter_close(struct filter *f, int status);
 
 #endif

@@ -1,4 +1,3 @@
-#define _GNU_SOURCE             /* memmem */
 #include "base/json.h"
 
 #include <stdio.h>
