@@ -1,0 +1,114 @@
+/*
+ * What the kernels of one instruction set share with the others: the scalar
+ * form of each element's arithmetic.  README.md of kernels/ is the contract.
+ */
+#ifndef DS_CPU_H
+#define DS_CPU_H
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels.h"
+
+enum { LANES = 16, BLOCK = 128 };       /* lanes of a sum; side of an FP8 block */
+
+/* Each fills in the functions that it has; matmul_ref and vector_ref together have all. */
+void matmul_ref(struct kernels *k);
+void vector_ref(struct kernels *k);
+void matmul_avx2(struct kernels *k);
+void vector_avx2(struct kernels *k);
+void matmul_avx512(struct kernels *k);
+void vector_avx512(struct kernels *k);
+
+/* exp: where it leaves the normal numbers, log2(e), ln 2 in two parts, and the
+ * polynomial (e^r - 1 - r) / r^2, lowest power first. */
+#define EXP_MAX 0x1.62e42ep+6f          /* the largest x whose exp is finite */
+#define EXP_MIN -0x1.5d589ep+6f         /* the smallest x whose exp is a normal number */
+#define EXP_LOG2E 0x1.715476p+0f
+#define EXP_LN2_HI 0x1.62e430p-1f
+#define EXP_LN2_LO -0x1.05c610p-29f
+#define EXP_C0 0x1.000000p-1f
+#define EXP_C1 0x1.5554dcp-3f
+#define EXP_C2 0x1.55551ap-5f
+#define EXP_C3 0x1.120b7ep-7f
+#define EXP_C4 0x1.6d1118p-10f
+
+#define FIXED_MAX 0x1p18f               /* contributions stay below */
+#define FIXED_ONE 0x1p40
+
+static inline float
+float_of_bits(uint32_t bits)
+{
+	float x;
+
+	memcpy(&x, &bits, sizeof(x));
+	return x;
+}
+
+static inline uint32_t
+bits_of_float(float x)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &x, sizeof(bits));
+	return bits;
+}
+
+/* x, every kind of NaN made the one that is written. */
+static inline float
+canonical(float x)
+{
+	return x != x ? float_of_bits(0x7fc00000) : x;
+}
+
+static inline float
+float_of_f16(uint16_t h)
+{
+	uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3ff;
+	float x;
+
+	if (e == 31)
+		return float_of_bits(sign | 0x7f800000 | m << 13);
+	x = e ? float_of_bits((e + 112) << 23 | m << 13) : (float)m * 0x1p-24f;
+	return float_of_bits(sign | bits_of_float(x));
+}
+
+/* E4M3 "fn": no infinities, exponent bias 7, 0x7f and 0xff are not numbers. */
+static inline float
+float_of_f8(uint8_t b)
+{
+	uint32_t sign = (uint32_t)(b & 0x80) << 24, e = b >> 3 & 15, m = b & 7;
+	float x;
+
+	if ((b & 0x7f) == 0x7f)
+		return float_of_bits(0x7fc00000);
+	x = e ? float_of_bits((e + 120) << 23 | m << 20) : (float)m * 0x1p-9f;
+	return float_of_bits(sign | bits_of_float(x));
+}
+
+/* The scale of the element (row, col); 1 where the matrix has none. */
+static inline float
+mat_scale(const struct mat *w, int row, int col)
+{
+	size_t r = ((size_t)w->row0 + (size_t)row) / BLOCK;
+
+	return w->scale ? w->scale[r * (size_t)w->scale_cols + (size_t)col / BLOCK] : 1;
+}
+
+/* The first element of a row, as bytes. */
+static inline const unsigned char *
+mat_at(const struct mat *w, int row)
+{
+	return (const unsigned char *)w->data + (size_t)row * (size_t)w->cols * dtype_size(w->dtype);
+}
+
+/* The end, at most `to`, of the rows from r that share a scale. */
+static inline int
+mat_block_end(const struct mat *w, int r, int to)
+{
+	int left = BLOCK - (int)(((size_t)w->row0 + (size_t)r) % BLOCK);
+
+	return to - r < left ? to : r + left;
+}
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * The products, in plain C: this is what they mean.
+ */
+#include "cpu/cpu.h"
+
+/* The element k of a row, converted exactly; its scale is not applied. */
+static float
+element(const unsigned char *row, int k, enum dtype t)
+{
+	uint16_t h;
+	float x;
+
+	switch (t) {
+	case F32:
+		memcpy(&x, row + (size_t)k * 4, 4);
+		return x;
+	case BF16:
+		memcpy(&h, row + (size_t)k * 2, 2);
+		return float_of_bits((uint32_t)h << 16);
+	case F16:
+		memcpy(&h, row + (size_t)k * 2, 2);
+		return float_of_f16(h);
+	default:
+		return float_of_f8(row[k]);
+	}
+}
+
+/* lane[i] = the sum of x[k] w[k] over k = from+i, from+i+16, ...; every lane
+ * takes equally many terms, those behind `to` being 0 times 0. */
+static void
+lanes_of(float lane[LANES], const float *x, const unsigned char *row, enum dtype t, int from, int to)
+{
+	memset(lane, 0, LANES * sizeof(*lane));
+	for (int k = from; k < to; k += LANES)
+		for (int i = 0; i < LANES; i++)
+			lane[i] = i < to - k ? fmaf(element(row, k + i, t), x[k + i], lane[i]) :
+			    fmaf(0, 0, lane[i]);
+}
+
+static float
+tree(const float l[LANES])
+{
+	float s8[8], s4[4], s2[2];
+
+	for (int i = 0; i < 8; i++)
+		s8[i] = l[i] + l[i + 8];
+	for (int i = 0; i < 4; i++)
+		s4[i] = s8[i] + s8[i + 4];
+	for (int i = 0; i < 2; i++)
+		s2[i] = s4[i] + s4[i + 2];
+	return s2[0] + s2[1];
+}
+
+static float
+dot(const float *x, const struct mat *w, int n)
+{
+	const unsigned char *row = mat_at(w, n);
+	float sum[LANES] = {0}, block[LANES];
+
+	if (w->dtype != F8_E4M3) {
+		lanes_of(sum, x, row, w->dtype, 0, w->cols);
+		return tree(sum);
+	}
+	for (int k = 0; k < w->cols; k += BLOCK) {
+		lanes_of(block, x, row, w->dtype, k, w->cols - k < BLOCK ? w->cols : k + BLOCK);
+		for (int i = 0; i < LANES; i++)
+			sum[i] = fmaf(mat_scale(w, n, k), block[i], sum[i]);
+	}
+	return tree(sum);
+}
+
+static void
+matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+{
+	for (int t = 0; t < T; t++)
+		for (int n = n0; n < n1; n++)
+			out[t * ldo + n] = canonical(dot(x + t * ldx, w, n));
+}
+
+/* Down the column c; in FP8, each block of rows is a chain of its own. */
+static float
+chain(const float *x, const struct mat *w, int c)
+{
+	float sum = 0, block;
+	int end;
+
+	for (int r = 0; r < w->rows; r = end) {
+		end = w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows;
+		block = 0;
+		for (int i = r; i < end; i++)
+			block = fmaf(element(mat_at(w, i), c, w->dtype), x[i], block);
+		sum = w->dtype == F8_E4M3 ? fmaf(mat_scale(w, r, c), block, sum) : block;
+	}
+	return sum;
+}
+
+static void
+matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
+{
+	for (int t = 0; t < T; t++)
+		for (int c = c0; c < c1; c++)
+			out[t * ldo + c] = canonical(chain(x + t * ldx, w, c));
+}
+
+static void
+row(float *out, const struct mat *w, int r)
+{
+	for (int i = 0; i < w->cols; i++) {
+		out[i] = element(mat_at(w, r), i, w->dtype);
+		if (w->dtype == F8_E4M3)
+			out[i] *= mat_scale(w, r, i);
+		out[i] = canonical(out[i]);
+	}
+}
+
+void
+matmul_ref(struct kernels *k)
+{
+	k->matmul = matmul;
+	k->matmul_t = matmul_t;
+	k->row = row;
+}

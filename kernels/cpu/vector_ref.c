@@ -1,0 +1,194 @@
+/*
+ * Norms, softmax and what else goes over a vector once, in plain C: this is
+ * what they mean.
+ */
+#include "cpu/cpu.h"
+
+/* The end of every sum over a vector: 16 lanes to one. */
+static float
+tree(const float l[LANES])
+{
+	float s8[8], s4[4];
+
+	for (int i = 0; i < 8; i++)
+		s8[i] = l[i] + l[i + 8];
+	for (int i = 0; i < 4; i++)
+		s4[i] = s8[i] + s8[i + 4];
+	return (s4[0] + s4[2]) + (s4[1] + s4[3]);
+}
+
+static float
+exp_one(float x)
+{
+	float n, r, p;
+
+	if (x > EXP_MAX)
+		return INFINITY;
+	if (x < EXP_MIN)
+		return 0;
+	if (x != x)
+		return canonical(x);
+	n = rintf(x * EXP_LOG2E);
+	r = fmaf(n, -EXP_LN2_LO, fmaf(n, -EXP_LN2_HI, x));
+	p = fmaf(EXP_C4, r, EXP_C3);
+	p = fmaf(p, r, EXP_C2);
+	p = fmaf(p, r, EXP_C1);
+	p = fmaf(p, r, EXP_C0);
+	p = fmaf(p, r * r, r) + 1;
+	return float_of_bits(bits_of_float(p) + ((uint32_t)(int)n << 23));      /* p 2^n */
+}
+
+static void
+exp_all(float *x, int n)
+{
+	for (int i = 0; i < n; i++)
+		x[i] = exp_one(x[i]);
+}
+
+static void
+rmsnorm(float *out, const float *x, const float *weight, int n, float eps)
+{
+	float lane[LANES] = {0}, r;
+
+	for (int k = 0; k < n; k += LANES)
+		for (int i = 0; i < LANES; i++)
+			lane[i] = i < n - k ? fmaf(x[k + i], x[k + i], lane[i]) : fmaf(0, 0, lane[i]);
+	r = 1 / sqrtf(tree(lane) / (float)n + eps);
+	for (int i = 0; i < n; i++)
+		out[i] = canonical(x[i] * r * weight[i]);
+}
+
+static void
+rope(float *x, const float *cosine, const float *sine, int half)
+{
+	for (int i = 0; i < half; i++) {
+		float a = x[2 * i], b = x[2 * i + 1];
+
+		x[2 * i] = canonical(fmaf(a, cosine[i], -(b * sine[i])));
+		x[2 * i + 1] = canonical(fmaf(b, cosine[i], a * sine[i]));
+	}
+}
+
+/* The largest number of x, a zero always +0; -inf where there is none. */
+static float
+largest(const float *x, int n)
+{
+	float m = -INFINITY;
+
+	for (int i = 0; i < n; i++)
+		m = x[i] > m ? x[i] : m;
+	return m + 0;
+}
+
+/* x[i] = exp(x[i] - m): the sum of them. */
+static float
+exp_sum(float *x, int n, float m)
+{
+	float lane[LANES] = {0}, shift = m == -INFINITY ? 0 : m;
+
+	for (int k = 0; k < n; k += LANES)
+		for (int i = 0; i < LANES && k + i < n; i++) {
+			x[k + i] = exp_one(x[k + i] - shift);
+			lane[i] += x[k + i];
+		}
+	return canonical(tree(lane));
+}
+
+static void
+softmax_block(float *p, int n, float scale, float *max, float *sum)
+{
+	for (int i = 0; i < n; i++)
+		p[i] *= scale;
+	*max = largest(p, n);
+	*sum = exp_sum(p, n, *max);
+}
+
+static void
+softmax_join(float *o, float *max, float *sum, const float *bo, float bmax, float bsum, int n)
+{
+	float m = bmax > *max ? bmax : *max;
+	float a = *max == -INFINITY ? 0 : exp_one(*max - m);
+	float b = bmax == -INFINITY ? 0 : exp_one(bmax - m);
+
+	for (int i = 0; i < n; i++)
+		o[i] = canonical(fmaf(a, o[i], b * bo[i]));
+	*sum = canonical(fmaf(a, *sum, b * bsum));
+	*max = canonical(m);
+}
+
+static void
+softmax(float *x, int n)
+{
+	float sum = exp_sum(x, n, largest(x, n));
+
+	for (int i = 0; i < n; i++)
+		x[i] = canonical(x[i] / sum);
+}
+
+static void
+scale(float *x, float factor, int n)
+{
+	for (int i = 0; i < n; i++)
+		x[i] = canonical(x[i] * factor);
+}
+
+static void
+add(float *x, const float *y, int n)
+{
+	for (int i = 0; i < n; i++)
+		x[i] = canonical(x[i] + y[i]);
+}
+
+static void
+silu_mul(float *gate, const float *up, int n)
+{
+	for (int i = 0; i < n; i++)
+		gate[i] = canonical(gate[i] / (1 + exp_one(-gate[i])) * up[i]);
+}
+
+static void
+sigmoid(float *x, int n)
+{
+	for (int i = 0; i < n; i++)
+		x[i] = canonical(1 / (1 + exp_one(-x[i])));
+}
+
+static int
+fixed_add(int64_t *acc, const float *y, float weight, int n)
+{
+	int bad = 0;
+
+	for (int i = 0; i < n; i++) {
+		float c = y[i] * weight;
+
+		if (fabsf(c) < FIXED_MAX)       /* the sum may wrap: acc can come from outside */
+			acc[i] = (int64_t)((uint64_t)acc[i] + (uint64_t)llrint((double)c * FIXED_ONE));
+		else
+			bad = -1;
+	}
+	return bad;
+}
+
+static void
+fixed_finish(float *h, const int64_t *acc, int n)
+{
+	for (int i = 0; i < n; i++)
+		h[i] = canonical((float)((double)h[i] + (double)acc[i] * (1 / FIXED_ONE)));
+}
+
+void
+vector_ref(struct kernels *k)
+{
+	k->rmsnorm = rmsnorm;
+	k->rope = rope;
+	k->softmax_block = softmax_block;
+	k->softmax_join = softmax_join;
+	k->scale = scale;
+	k->add = add;
+	k->silu_mul = silu_mul;
+	k->sigmoid = sigmoid;
+	k->softmax = softmax;
+	k->exp = exp_all;
+	k->fixed_add = fixed_add;
+	k->fixed_finish = fixed_finish;
+}
