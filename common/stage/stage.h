@@ -14,10 +14,6 @@
 #include "link/link.h"
 #include "model/model.h"
 
-#ifndef LAYERS_MAX
-#define LAYERS_MAX 1024
-#endif
-
 /* Layers 3, 0-20 or 0-2,5. */
 struct layers {
 	unsigned char has[LAYERS_MAX];
