@@ -38,6 +38,16 @@ int options_parse(struct options *o, int argc, char **argv);
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);
 
+/* Lines of -h for what they share. */
+#define HELP_MODEL  "  -m MODEL     checkpoint folder; DS_MODEL stands in for it\n"
+#define HELP_LAYERS "  -l LAYERS    the layers it acts on: 3, 0-20 or 0-2,5; all if not given\n"
+#define HELP_LINKS  "  -i FROM      where frames come from; standard input if not given\n" \
+                    "  -o TO        where they go; several get every frame each\n"
+#define HELP_REST   "  -t THREADS   threads that compute; the cores there are if not given\n" \
+                    "  -d DEVICE    cpu\n" \
+                    "  -r FD        write a newline to this descriptor when ready\n" \
+                    "  -v, -V, -h   say more, say the version, say this\n"
+
 /* A program that is a stage: links opened in order, then the model; all exit on failure. */
 struct filter {
 	struct options o;
