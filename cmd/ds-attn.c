@@ -1,10 +1,12 @@
 /* Attention of its layers, with their caches. */
 #include "options.h"
 
+#include "stage/attn.h"
 
 static const char help[] =
-    "usage: ds-attn [-v] [-m MODEL] [-l LAYERS] [-i FROM] [-o TO]... [-t THREADS] [-d DEVICE] [-r FD]\n"
-    HELP_MODEL HELP_LAYERS HELP_LINKS HELP_REST;
+    "usage: ds-attn -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "Adds attention to the residual stream, with the caches of its layers.\n"
+    HELP_MODEL HELP_LAYERS HELP_FROM HELP_TO HELP_REST;
 
 int
 main(int argc, char **argv)

@@ -1,10 +1,12 @@
 /* Whole layers in one process: attention, router and experts. */
 #include "options.h"
 
+#include "stage/block.h"
 
 static const char help[] =
-    "usage: ds-block [-v] [-m MODEL] [-l LAYERS] [-i FROM] [-o TO]... [-t THREADS] [-d DEVICE] [-r FD]\n"
-    HELP_MODEL HELP_LAYERS HELP_LINKS HELP_REST;
+    "usage: ds-block -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "Runs whole layers in one process: attention, router and experts.\n"
+    HELP_MODEL HELP_LAYERS HELP_FROM HELP_TO HELP_REST;
 
 int
 main(int argc, char **argv)

@@ -1,11 +1,14 @@
 /* The experts of its layers, all or a part of them. */
 #include "options.h"
 
+#include "stage/expert.h"
 
 static const char help[] =
-    "usage: ds-expert [-v] [-m MODEL] [-l LAYERS] [-e SET] [-i FROM] [-o TO]... [-t THREADS] [-d DEVICE] [-r FD]\n"
-    "  -e SET       the experts it does, s the shared ones: 0-127 or 128-255,s; if not given, what is not yet done\n"
-    HELP_MODEL HELP_LAYERS HELP_LINKS HELP_REST;
+    "usage: ds-expert -m MODEL [-l LAYERS] [-e SET] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "Adds what its experts contribute to the residual stream, in its layers.\n"
+    HELP_MODEL HELP_LAYERS
+    "  -e SET      the experts it does, s the shared ones: 0-127 or 128-255,s (what is not yet done)\n"
+    HELP_FROM HELP_TO HELP_REST;
 
 static int
 take(int c, const char *arg, void *to)

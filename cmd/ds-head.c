@@ -9,9 +9,11 @@
 #include "stage/head.h"
 
 static const char help[] =
-    "usage: ds-head [-v] [-m MODEL] [--tap NAMES] [-i FROM] [-o TO]... [-t THREADS] [-d DEVICE] [-r FD]\n"
-    "  --tap NAMES  add inner tensors to the frames: NAME,NAME...; '?' lists them\n"
-    HELP_MODEL HELP_LINKS HELP_REST;
+    "usage: ds-head -m MODEL [--tap NAMES] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "Turns the rows that want them into logits.\n"
+    HELP_MODEL
+    "  --tap NAMES add inner tensors to the frames: NAME,NAME,...; '?' lists them\n"
+    HELP_FROM HELP_TO HELP_REST;
 
 static int
 take(int c, const char *arg, void *to)

@@ -5,11 +5,12 @@
 #include "stage/join.h"
 
 static const char help[] =
-    "usage: ds-join [-v] [-m MODEL] -i FROM -i FROM... [-o TO]... [-t THREADS] [-d DEVICE] [-r FD]\n"
+    "usage: ds-join -m MODEL -i FROM -i FROM ... [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "Sums the experts of processes that ran side by side: one frame of each input\n"
+    "in turn.\n"
     HELP_MODEL
-    "  -i FROM      where the frames of one process come from; two of them or more\n"
-    "  -o TO        where they go; several get every frame each\n"
-    HELP_REST;
+    "  -i FROM     where the frames of one process come from; two or more\n"
+    HELP_TO HELP_REST;
 
 int
 main(int argc, char **argv)

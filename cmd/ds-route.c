@@ -1,10 +1,12 @@
 /* Which experts the rows of a batch go to, in its layers. */
 #include "options.h"
 
+#include "stage/route.h"
 
 static const char help[] =
-    "usage: ds-route [-v] [-m MODEL] [-l LAYERS] [-i FROM] [-o TO]... [-t THREADS] [-d DEVICE] [-r FD]\n"
-    HELP_MODEL HELP_LAYERS HELP_LINKS HELP_REST;
+    "usage: ds-route -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "Chooses the experts that each row goes to, in its layers.\n"
+    HELP_MODEL HELP_LAYERS HELP_FROM HELP_TO HELP_REST;
 
 int
 main(int argc, char **argv)

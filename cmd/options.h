@@ -39,14 +39,15 @@ int options_int(const char *option, const char *text, long min, long max, long *
 int options_double(const char *option, const char *text, double min, double max, double *out);
 
 /* Lines of -h for what they share. */
-#define HELP_MODEL  "  -m MODEL     checkpoint folder; DS_MODEL stands in for it\n"
-#define HELP_LAYERS "  -l LAYERS    the layers it acts on: 3, 0-20 or 0-2,5; all if not given\n"
-#define HELP_LINKS  "  -i FROM      where frames come from; standard input if not given\n" \
-                    "  -o TO        where they go; several get every frame each\n"
-#define HELP_REST   "  -t THREADS   threads that compute; the cores there are if not given\n" \
-                    "  -d DEVICE    cpu\n" \
-                    "  -r FD        write a newline to this descriptor when ready\n" \
-                    "  -v, -V, -h   say more, say the version, say this\n"
+#define HELP_MODEL  "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
+#define HELP_LAYERS "  -l LAYERS   the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
+#define HELP_FROM   "  -i FROM     where frames come from (standard input)\n"
+#define HELP_TO     "  -o TO       where frames go; several get every frame each (standard output)\n"
+#define HELP_REST   "  -t THREADS  threads that compute (the cores there are)\n" \
+                    "  -d DEVICE   where to compute: cpu\n" \
+                    "  -r FD       write a newline to descriptor FD when ready\n" \
+                    "  -v          say at the end what was done\n" \
+                    "  -V, -h      version, this text\n"
 
 /* A program that is a stage: links opened in order, then the model; all exit on failure. */
 struct filter {
