@@ -163,7 +163,7 @@ def _tensors(listed, payload):
     need(len(listed) <= 64, "too many tensors")
     taken, arrays, dtypes = [], {}, {}
     for name, dtype, shape, offset in listed:
-        need(isinstance(name, str) and name and name not in arrays, f"tensor {name!r}: name")
+        need(isinstance(name, str) and name not in arrays, f"tensor {name!r}: name")
         need(dtype in DTYPES and len(shape) <= 4 and all(_is_int(n, 2**32 - 1) for n in shape), f"{name}: dtype or shape")
         count, size = 1, np.dtype(DTYPES[dtype]).itemsize
         for n in shape:

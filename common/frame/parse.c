@@ -105,15 +105,17 @@ object_size(const unsigned char *p, size_t n, int depth)
 static int
 is_text(const msgpack_object *o, const char *s)
 {
-	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(s) &&
-	    memcmp(o->via.str.ptr, s, o->via.str.size) == 0;
+	size_t n = strlen(s);
+
+	/* (an empty string has no address) */
+	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == n && (n == 0 || memcmp(o->via.str.ptr, s, n) == 0);
 }
 
 /* A text without NUL, kept by the frame. */
 static const char *
 get_text(struct frame *f, const msgpack_object *o, const char *what)
 {
-	if (o->type != MSGPACK_OBJECT_STR || memchr(o->via.str.ptr, 0, o->via.str.size)) {
+	if (o->type != MSGPACK_OBJECT_STR || (o->via.str.size > 0 && memchr(o->via.str.ptr, 0, o->via.str.size))) {
 		fail(FAIL_DATA, "header: '%s' is not a text", what);
 		return NULL;
 	}

@@ -182,7 +182,7 @@ text_control(FILE *to, const struct frame *f)
 		break;
 	default:
 		fputs("control ", to);
-		dump_header(to, f, NULL);
+		dump_header(to, f, 0);
 	}
 }
 
@@ -232,7 +232,7 @@ dump_frame(FILE *to, struct frame *f, unsigned long long number, enum dump_forma
 		text_frame(to, f, number);
 		return 0;
 	case DUMP_JSON:
-		dump_header(to, f, f);
+		dump_header(to, f, 1);
 		putc('\n', to);
 		return 0;
 	default:

@@ -199,29 +199,31 @@ put_tensor(FILE *to, const struct tensor *t)
 static int
 is_text(const msgpack_object *o, const char *s)
 {
-	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(s) &&
-	    memcmp(o->via.str.ptr, s, strlen(s)) == 0;
+	size_t n = strlen(s);
+
+	/* (an empty string has no address) */
+	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == n && (n == 0 || memcmp(o->via.str.ptr, s, n) == 0);
 }
 
 static void
-put_pair(FILE *to, const msgpack_object_kv *e, const struct frame *data)
+put_pair(FILE *to, const struct frame *f, const msgpack_object_kv *e, int data)
 {
 	put_key(to, &e->key);
 	fputs(": ", to);
-	if (!data || data->op != OP_NONE || !is_text(&e->key, "tensors")) {
+	if (!data || f->op != OP_NONE || !is_text(&e->key, "tensors")) {
 		put_object(to, &e->val);
 		return;
 	}
 	putc('[', to);
-	for (int i = 0; i < data->ntensors; i++) {
+	for (int i = 0; i < f->ntensors; i++) {
 		fputs(i ? ", " : "", to);
-		put_tensor(to, &data->tensors[i]);
+		put_tensor(to, &f->tensors[i]);
 	}
 	putc(']', to);
 }
 
 void
-dump_header(FILE *to, const struct frame *f, const struct frame *data)
+dump_header(FILE *to, const struct frame *f, int data)
 {
 	msgpack_unpacked u;
 	const char *comma = "";
@@ -235,7 +237,7 @@ dump_header(FILE *to, const struct frame *f, const struct frame *data)
 				continue;
 			fputs(comma, to);
 			comma = ", ";
-			put_pair(to, &u.data.via.map.ptr[i], data);
+			put_pair(to, f, &u.data.via.map.ptr[i], data);
 		}
 	putc('}', to);
 	msgpack_unpacked_destroy(&u);

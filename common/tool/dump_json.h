@@ -20,7 +20,7 @@ void dump_string(FILE *to, const char *s, size_t n);
 /* One msgpack object as JSON. */
 void dump_packed(FILE *to, const unsigned char *p, size_t n);
 
-/* The header of f as JSON, its padding left out; with data the tensors of a batch hold theirs. */
-void dump_header(FILE *to, const struct frame *f, const struct frame *data);
+/* The header of f as JSON, its padding left out; with data the tensors of a batch are told with theirs. */
+void dump_header(FILE *to, const struct frame *f, int data);
 
 #endif
