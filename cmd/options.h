@@ -38,6 +38,17 @@ int options_parse(struct options *o, int argc, char **argv);
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);
 
+/* Lines of -h for what they share. */
+#define HELP_MODEL  "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
+#define HELP_LAYERS "  -l LAYERS   the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
+#define HELP_FROM   "  -i FROM     where frames come from (standard input)\n"
+#define HELP_TO     "  -o TO       where frames go; several get every frame each (standard output)\n"
+#define HELP_REST   "  -t THREADS  threads that compute (the cores there are)\n" \
+                    "  -d DEVICE   where to compute: cpu\n" \
+                    "  -r FD       write a newline to descriptor FD when ready\n" \
+                    "  -v          say at the end what was done\n" \
+                    "  -V, -h      version, this text\n"
+
 /* A program that is a stage: links opened in order, then the model; all exit on failure. */
 struct filter {
 	struct options o;

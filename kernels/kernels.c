@@ -78,11 +78,15 @@ tables_fill(void)
 	if (!have_avx2())
 		return;
 	tables[1] = tables[0];
+	matmul_avx2(&tables[1]);
+	vector_avx2(&tables[1]);
 	tables[1].name = "avx2";
 	ntables = 2;
 	if (!have_avx512())
 		return;
 	tables[2] = tables[1];
+	matmul_avx512(&tables[2]);
+	vector_avx512(&tables[2]);
 	tables[2].name = "avx512";
 	ntables = 3;
 }

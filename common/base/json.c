@@ -253,15 +253,14 @@ json_unique(const cJSON *o)
 {
 	const cJSON *v;
 	struct table t = {0};
+	size_t count = 0;
 	int r = 0;
 
 	cJSON_ArrayForEach(v, o) {
-		size_t n = strlen(v->string);
-
-		if (table_get(&t, v->string, n))
+		count++;
+		r = table_put(&t, v->string, strlen(v->string), v->string);
+		if (r == 0 && t.n != count)
 			r = fail(FAIL_DATA, "'%.200s' is there twice", v->string);
-		else
-			r = table_put(&t, v->string, n, v->string);
 		if (r < 0)
 			break;
 	}

@@ -16,7 +16,6 @@
 #define HEAD_DIM_MAX (1 << 14)
 #define HEADS_MAX (1 << 12)
 #define VOCAB_MAX (1 << 24)
-#define EXPERTS_MAX (1 << 16)
 
 enum family { V2, V3 };
 

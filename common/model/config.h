@@ -9,6 +9,7 @@ enum scoring { SCORE_SOFTMAX, SCORE_SIGMOID };
 enum topk_method { TOPK_GREEDY, TOPK_GROUP_MAX, TOPK_NOAUX_TC };        /* greedy, group_limited_greedy, noaux_tc */
 
 #define LAYERS_MAX 1024
+#define EXPERTS_MAX 4096
 #define CONFIG_EOS_MAX 16
 
 struct rope_config {

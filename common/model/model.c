@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,7 +101,7 @@ read_map(struct model *m, const cJSON *map, struct table *seen)
 {
 	const cJSON *v;
 	char *name;
-	size_t bytes;
+	size_t bytes, count = 0;
 
 	if (list_shards(m, map, seen, &bytes) < 0 || !(m->names = mem_raw(bytes, 1)) ||
 	    table_reserve(&m->files, (size_t)cJSON_GetArraySize(map)) < 0)
@@ -109,11 +110,11 @@ read_map(struct model *m, const cJSON *map, struct table *seen)
 	cJSON_ArrayForEach(v, map) {
 		size_t n = strlen(v->string), i = (uintptr_t)table_get(seen, v->valuestring, strlen(v->valuestring));
 
-		if (table_get(&m->files, v->string, n))
-			return fail(FAIL_DATA, "weight_map: '%.200s' is there twice", v->string);
 		memcpy(name, v->string, n + 1);
 		if (table_put(&m->files, name, n, &m->shards[i - 1]) < 0)
 			return -1;
+		if (m->files.n != ++count)
+			return fail(FAIL_DATA, "weight_map: '%.200s' is there twice", name);
 		name += n + 1;
 	}
 	return 0;
@@ -132,6 +133,7 @@ read_index(struct model *m, const char *path)
 	r = json_object(o, "weight_map", JSON_REQUIRED, &map) < 0 ? -1 : read_map(m, map, &seen);
 	table_free(&seen);
 	cJSON_Delete(o);
+	malloc_trim(0);         /* a large index leaves 20 MB, in each of many processes */
 	return r < 0 ? fail_in("'%s'", path) : 0;
 }
 

@@ -51,9 +51,6 @@ expert_open(struct expert *x, const struct stage *s, const char *set)
 	memset(x, 0, sizeof(*x));
 	x->s = s;
 	x->all = !set;
-	if (c->n_routed_experts > EXPERTS_MAX || c->num_experts_per_tok >= FIXED_TERMS_MAX)
-		return fail(FAIL_DATA, "%d experts, %d for each row: more than %d and %d",
-		    c->n_routed_experts, c->num_experts_per_tok, EXPERTS_MAX, FIXED_TERMS_MAX - 1);
 	if (!set)
 		expert_set_all(&x->set, c->n_routed_experts);
 	else if (expert_set_parse(&x->set, set, c->n_routed_experts, FAIL_USAGE) < 0)

@@ -6,8 +6,7 @@
 #define DS_EXPERT_SET_H
 
 #include "base/mem.h"
-
-#define EXPERTS_MAX 4096
+#include "model/config.h"
 
 struct expert_set {
 	unsigned char has[EXPERTS_MAX];

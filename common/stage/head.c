@@ -88,7 +88,7 @@ head_frame(void *arg, struct frame *f, struct link *out, int nout)
 	if (acts <= 0)
 		return acts < 0 ? -1 : 1;
 	if (f->layer != layers)
-		return fail(FAIL_DATA, "head: frame has gone through %d layers of %d", f->layer, layers);
+		return fail(FAIL_DATA, "head: layer is %d, must be the number of layers, %d", f->layer, layers);
 	n = frame_wanted(f, &row);
 	if (n < 0)
 		return -1;

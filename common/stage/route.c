@@ -6,7 +6,6 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "stage/expert_set.h"
 #include "stage/linear.h"
 
 static int

@@ -36,8 +36,8 @@ ids_add(struct ids *ids, int32_t id)
 	return 0;
 }
 
-static int32_t
-find(const struct bpe *b, const void *bytes, size_t n)
+int32_t
+bpe_find(const struct bpe *b, const void *bytes, size_t n)
 {
 	return (int32_t)(intptr_t)table_get(&b->vocab, bytes, n) - 1;
 }
@@ -48,7 +48,7 @@ bpe_start(struct bpe *b, size_t n)
 	for (int i = 0; i < 256; i++) {
 		unsigned char c = (unsigned char)i;
 
-		b->byte[i] = find(b, &c, 1);
+		b->byte[i] = bpe_find(b, &c, 1);
 	}
 	b->merges_cap = 16;
 	while (b->merges_cap / 2 < n)
@@ -69,17 +69,10 @@ merge_slot(const struct bpe *b, int32_t left, int32_t right)
 	return &b->merges[i];
 }
 
-int
-bpe_merge(struct bpe *b, const char *text, size_t left, size_t n, int32_t rank)
+void
+bpe_merge(struct bpe *b, int32_t left, int32_t right, int32_t product, int32_t rank)
 {
-	struct merge m = {find(b, text, left), find(b, text + left, n - left), rank, 0};
-
-	m.product = find(b, text, n) + 1;
-	if (m.left < 0 || m.right < 0 || !m.product)
-		return fail(FAIL_DATA, "merge %d: '%.*s', '%.*s' or both together are not in the vocabulary", rank,
-		    (int)left, text, (int)(n - left), text + left);
-	*merge_slot(b, m.left, m.right) = m;
-	return 0;
+	*merge_slot(b, left, right) = (struct merge){left, right, rank, product + 1};
 }
 
 static int
@@ -172,7 +165,7 @@ split_bytes(struct bpe *b, const char *text, size_t n)
 int
 bpe_encode(struct bpe *b, const char *text, size_t n, struct ids *ids)
 {
-	int32_t whole = b->ignore_merges ? find(b, text, n) : -1;
+	int32_t whole = b->ignore_merges ? bpe_find(b, text, n) : -1;
 
 	if (whole >= 0)
 		return ids_add(ids, whole);

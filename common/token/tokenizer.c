@@ -91,11 +91,13 @@ token_new(struct tokenizer *t, const char *spelling, uint64_t id)
 static int
 reserve(struct tokenizer *t, const cJSON *vocab, const cJSON *added)
 {
-	size_t n = 1;
+	size_t n = 1, entries = 0;
 	const cJSON *v;
 
-	cJSON_ArrayForEach(v, vocab)
+	cJSON_ArrayForEach(v, vocab) {
 		n += strlen(v->string);
+		entries++;
+	}
 	cJSON_ArrayForEach(v, added) {
 		const char *content = NULL;
 
@@ -105,7 +107,7 @@ reserve(struct tokenizer *t, const cJSON *vocab, const cJSON *added)
 	}
 	t->bytes_cap = n;
 	t->bytes = mem_raw(n, 1);
-	return t->bytes ? 0 : -1;
+	return t->bytes ? table_reserve(&t->bpe.vocab, entries) : -1;
 }
 
 /* An added token may be in the vocabulary as well: under the same id. */
@@ -169,13 +171,25 @@ merge_parts(const cJSON *v, char *to, size_t max, size_t *left)
 	return m < 0 ? -1 : n + m;
 }
 
+/* The token with these bytes, or -1.  Merges mostly make tokens in the order of their ids: looking at the one after the
+ * last (guess) first saves a search in a table that is larger than the cache. */
+static int32_t
+find_product(const struct tokenizer *t, const char *bytes, size_t n, size_t guess)
+{
+	const struct token *token = guess < t->ntokens ? &t->tokens[guess] : NULL;
+
+	if (token && token->plain && token->len == n && memcmp(t->bytes + token->at, bytes, n) == 0)
+		return (int32_t)guess;
+	return bpe_find(&t->bpe, bytes, n);
+}
+
 static int
 load_merges(struct tokenizer *t, const cJSON *merges)
 {
 	char bytes[4096];
 	const cJSON *v;
 	size_t left;
-	int rank = 0;
+	int32_t a, b, ab = -1, rank = 0;
 
 	if (bpe_start(&t->bpe, (size_t)cJSON_GetArraySize(merges)) < 0)
 		return -1;
@@ -184,8 +198,13 @@ load_merges(struct tokenizer *t, const cJSON *merges)
 
 		if (n < 0 || left == 0 || left == (size_t)n)
 			return fail(FAIL_DATA, "merge %d is not two byte-level strings", rank);
-		if (bpe_merge(&t->bpe, bytes, left, (size_t)n, rank++) < 0)
-			return -1;
+		a = bpe_find(&t->bpe, bytes, left);
+		b = bpe_find(&t->bpe, bytes + left, (size_t)n - left);
+		ab = find_product(t, bytes, (size_t)n, (size_t)ab + 1);
+		if (a < 0 || b < 0 || ab < 0)
+			return fail(FAIL_DATA, "merge %d: '%.*s', '%.*s' or both together are not in the vocabulary", rank,
+			    (int)left, bytes, (int)((size_t)n - left), bytes + left);
+		bpe_merge(&t->bpe, a, b, ab, rank++);
 	}
 	return 0;
 }

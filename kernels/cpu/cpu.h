@@ -86,6 +86,41 @@ float_of_f8(uint8_t b)
 	return float_of_bits(sign | bits_of_float(x));
 }
 
+/* The end of every sum of products or over a vector: 16 lanes to one. */
+static inline float
+tree(const float l[LANES])
+{
+	float s8[8], s4[4];
+
+	for (int i = 0; i < 8; i++)
+		s8[i] = l[i] + l[i + 8];
+	for (int i = 0; i < 4; i++)
+		s4[i] = s8[i] + s8[i + 4];
+	return (s4[0] + s4[2]) + (s4[1] + s4[3]);
+}
+
+/* exp, within 1 ulp: x = n ln 2 + r, a polynomial in r, times 2^n. */
+static inline float
+exp_one(float x)
+{
+	float n, r, p;
+
+	if (x > EXP_MAX)
+		return INFINITY;
+	if (x < EXP_MIN)
+		return 0;
+	if (x != x)
+		return canonical(x);
+	n = rintf(x * EXP_LOG2E);
+	r = fmaf(n, -EXP_LN2_LO, fmaf(n, -EXP_LN2_HI, x));
+	p = fmaf(EXP_C4, r, EXP_C3);
+	p = fmaf(p, r, EXP_C2);
+	p = fmaf(p, r, EXP_C1);
+	p = fmaf(p, r, EXP_C0);
+	p = fmaf(p, r * r, r) + 1;
+	return float_of_bits(bits_of_float(p) + ((uint32_t)(int)n << 23));      /* p 2^n */
+}
+
 /* The scale of the element (row, col); 1 where the matrix has none. */
 static inline float
 mat_scale(const struct mat *w, int row, int col)

@@ -38,20 +38,6 @@ lanes_of(float lane[LANES], const float *x, const unsigned char *row, enum dtype
 }
 
 static float
-tree(const float l[LANES])
-{
-	float s8[8], s4[4], s2[2];
-
-	for (int i = 0; i < 8; i++)
-		s8[i] = l[i] + l[i + 8];
-	for (int i = 0; i < 4; i++)
-		s4[i] = s8[i] + s8[i + 4];
-	for (int i = 0; i < 2; i++)
-		s2[i] = s4[i] + s4[i + 2];
-	return s2[0] + s2[1];
-}
-
-static float
 dot(const float *x, const struct mat *w, int n)
 {
 	const unsigned char *row = mat_at(w, n);

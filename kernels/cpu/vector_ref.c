@@ -4,40 +4,6 @@
  */
 #include "cpu/cpu.h"
 
-/* The end of every sum over a vector: 16 lanes to one. */
-static float
-tree(const float l[LANES])
-{
-	float s8[8], s4[4];
-
-	for (int i = 0; i < 8; i++)
-		s8[i] = l[i] + l[i + 8];
-	for (int i = 0; i < 4; i++)
-		s4[i] = s8[i] + s8[i + 4];
-	return (s4[0] + s4[2]) + (s4[1] + s4[3]);
-}
-
-static float
-exp_one(float x)
-{
-	float n, r, p;
-
-	if (x > EXP_MAX)
-		return INFINITY;
-	if (x < EXP_MIN)
-		return 0;
-	if (x != x)
-		return canonical(x);
-	n = rintf(x * EXP_LOG2E);
-	r = fmaf(n, -EXP_LN2_LO, fmaf(n, -EXP_LN2_HI, x));
-	p = fmaf(EXP_C4, r, EXP_C3);
-	p = fmaf(p, r, EXP_C2);
-	p = fmaf(p, r, EXP_C1);
-	p = fmaf(p, r, EXP_C0);
-	p = fmaf(p, r * r, r) + 1;
-	return float_of_bits(bits_of_float(p) + ((uint32_t)(int)n << 23));      /* p 2^n */
-}
-
 static void
 exp_all(float *x, int n)
 {

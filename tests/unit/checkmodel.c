@@ -139,7 +139,7 @@ list(struct model *m)
 			return fail(FAIL_DATA, "'%s' is not aligned", t->name);
 		printf("%s %s", t->name, safetensor_describe(t, is, sizeof(is)));
 		print_sums(data, (size_t)(t->end - t->begin));
-		if (t->rank == 1) {
+		if (t->rank == 1 && t->dtype >= 0) {
 			if (!(v = model_vec(m, (int)t->shape[0], "%s", t->name)))
 				return -1;
 			print_sums(v, (size_t)t->shape[0] * sizeof(*v));

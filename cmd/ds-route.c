@@ -1,0 +1,24 @@
+/* Which experts the rows of a batch go to, in its layers. */
+#include "options.h"
+
+#include "stage/route.h"
+
+static const char help[] =
+    "usage: ds-route -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "Chooses the experts that each row goes to, in its layers.\n"
+    HELP_MODEL HELP_LAYERS HELP_FROM HELP_TO HELP_REST;
+
+int
+main(int argc, char **argv)
+{
+	static struct filter f = {.o = {.help = help, .max_in = 1, .max_out = ENDPOINTS_MAX}};
+	struct route r;
+
+	options_parse(&f.o, argc, argv);
+	filter_links(&f);
+	filter_model(&f);
+	if (route_open(&r, &f.stage) < 0)
+		filter_fail(&f);
+	filter_ready(&f);
+	return filter_run(&f, route_frame, &r);
+}

@@ -1,0 +1,2 @@
+#include "cpu/lanes_avx2.h"
+#include "cpu/matmul_lanes.h"

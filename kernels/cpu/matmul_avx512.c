@@ -1,0 +1,2 @@
+#include "cpu/lanes_avx512.h"
+#include "cpu/matmul_lanes.h"
