@@ -9,7 +9,7 @@
 #include "tool/dump.h"
 
 static const char help[] =
-	"usage: ds-dump [-v] [-f text|json|ids] [-i FROM] [-o TO]\n"
+	"usage: ds-dump [-f text|json|ids] [-i FROM] [-o TO] [-v]\n"
 	"  -f FORMAT  text: a line for each frame and each tensor (default);\n"
 	"             json: a line for each frame, with its data; ids: the tokens\n"
 	"  -i FROM    the frames (default -, standard input)\n"

@@ -13,8 +13,9 @@ refuses() {
 
 ($FRAME prompt 7 0 1 5 6; $FRAME free 7; $FRAME end) >prompt.frames
 ok "the stream is whole before" ds-dump -i prompt.frames
-for format in text json ids; do
-	refuses "ds-dump -f $format refuses each damaged byte" prompt.frames 1 ds-dump -f $format
+refuses "ds-dump refuses each damaged byte" prompt.frames 1 ds-dump
+for format in json ids; do
+	refuses "ds-dump -f $format refuses damaged bytes" prompt.frames $some ds-dump -f $format
 done
 
 # on their way: the stage works on these rows
