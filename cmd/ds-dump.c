@@ -10,12 +10,13 @@
 
 static const char help[] =
 	"usage: ds-dump [-f text|json|ids] [-i FROM] [-o TO] [-v]\n"
-	"  -f FORMAT  text: a line for each frame and each tensor (default);\n"
-	"             json: a line for each frame, with its data; ids: the tokens\n"
-	"  -i FROM    the frames (default -, standard input)\n"
-	"  -o TO      the file to print to (default -, standard output)\n"
-	"  -v         say at the end how many frames and bytes came\n"
-	"  -h, -V     this text, the version\n";
+	"Prints frames: what they are, what their tensors hold.\n"
+	"  -f text|json|ids  a line for each frame and tensor (text), a line for each\n"
+	"                    frame with its data, or the tokens alone\n"
+	"  -i FROM           where frames come from (standard input)\n"
+	"  -o TO             the file to print to (standard output)\n"
+	"  -v                say at the end what was done\n"
+	"  -V, -h            version, this text\n";
 
 static int
 own_option(int c, const char *arg, void *to)
