@@ -9,14 +9,16 @@
 #include "tool/dump.h"
 
 static const char help[] =
-	"usage: ds-dump [-f text|json|ids] [-i FROM] [-o TO] [-v]\n"
-	"Prints frames: what they are, what their tensors hold.\n"
-	"  -f text|json|ids  a line for each frame and tensor (text), a line for each\n"
-	"                    frame with its data, or the tokens alone\n"
-	"  -i FROM           where frames come from (standard input)\n"
-	"  -o TO             the file to print to (standard output)\n"
-	"  -v                say at the end what was done\n"
-	"  -V, -h            version, this text\n";
+	"usage: ds-dump [-f FORMAT] [-i FROM] [-o TO] [-v]\n"
+	"\n"
+	"Prints frames as text.\n"
+	"\n"
+	"  -f FORMAT   text: a line for each frame and each tensor;\n"
+	"              json: a line for each frame, with its data; ids: the tokens (text)\n"
+	HELP_FROM
+	"  -o TO       the file to print to (standard output)\n"
+	"  -v          say at the end how many frames and bytes came\n"
+	"  -V, -h      version, this text\n";
 
 static int
 own_option(int c, const char *arg, void *to)

@@ -35,7 +35,7 @@ explained() {
 	    if (o !~ /^--/) o = "-" o; print o } }' "$1" | sort
 }
 
-# section PAGE NAME: the shell of its indented literal blocks
+# examples PAGE: the shell of its indented literal blocks
 examples() {
 	awk '/^\.Sh/ { on = $2 == "EXAMPLES" } /^\.Bd -literal -offset indent/ { inside = on; next } /^\.Ed/ { inside = 0 }
 	    inside { gsub(/\\e/, "\\"); gsub(/\\-/, "-"); gsub(/\\&/, ""); gsub(/\\\(dq/, "\""); print }' "$1"
@@ -122,8 +122,8 @@ for page in $pages; do
 	*.1) ok "$name has examples" test -s "$name.sh" ;;
 	esac
 	[ -s "$name.sh" ] || continue
-	(cd "in-$name" && scripts "$page" && chmod +x -- *)
-	ok "the examples of $name run" sh -c 'cd "in-$1" && DS_MODEL=M timeout 60 bash -e -o pipefail "../$1.sh" </dev/null 2>&1' - "$name"
+	(cd "in-$name" && ln -s "$PY" python3 && scripts "$page" && chmod +x ./*.py 2>/dev/null)
+	ok "the examples of $name run" sh -c 'cd "in-$1" && DS_MODEL=M PATH=$PWD:$PATH timeout 60 bash -e -o pipefail "../$1.sh" </dev/null 2>&1' - "$name"
 done
 
 # the README: blocks of ```sh run one behind the other in the project's folder
