@@ -130,7 +130,7 @@ int frame_wanted(const struct frame *f, int32_t **rows);
 void frame_set_at(struct frame *f, enum at at, int layer);      /* layer -1: none */
 int frame_set_spans(struct frame *f, const struct span *spans, int n);
 int frame_set_done(struct frame *f, const char *text);          /* experts_done; NULL drops it */
-int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR */
+int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR; what is no UTF-8 becomes U+FFFD */
 int frame_add_seq(struct frame *f, const struct frame_seq *s);  /* copies the params */
 int frame_add_others(struct frame *f, const struct frame *from);        /* copies its unknown keys */
 
