@@ -13,6 +13,7 @@ main(int argc, char **argv)
 {
 	static struct filter f = {.o = {.help = help, .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct block b;
+	int status;
 
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
@@ -20,5 +21,7 @@ main(int argc, char **argv)
 	if (block_open(&b, &f.stage) < 0)
 		filter_fail(&f);
 	filter_ready(&f);
-	return filter_run(&f, block_frame, &b);
+	status = filter_run(&f, block_frame, &b);
+	block_close(&b);
+	return status;
 }

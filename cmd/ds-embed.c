@@ -43,8 +43,6 @@ main(int argc, char **argv)
 	filter_ready(&f);
 	if (embed_run(&e) < 0)
 		filter_fail(&f);
-	if (f.o.verbose)
-		warn("%llu frames out", (unsigned long long)f.out[0].frames);
 	embed_close(&e);
 	return filter_close(&f, 0);
 }

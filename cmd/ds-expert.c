@@ -27,6 +27,7 @@ main(int argc, char **argv)
 	static struct filter f = {.o = {.help = help, .letters = "e:", .own = take, .to = &set,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct expert x;
+	int status;
 
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
@@ -34,5 +35,7 @@ main(int argc, char **argv)
 	if (expert_open(&x, &f.stage, set) < 0)
 		filter_fail(&f);
 	filter_ready(&f);
-	return filter_run(&f, expert_frame, &x);
+	status = filter_run(&f, expert_frame, &x);
+	expert_close(&x);
+	return status;
 }

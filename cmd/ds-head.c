@@ -33,6 +33,7 @@ main(int argc, char **argv)
 	static struct filter f = {.o = {.help = help, .common = "miotdr", .longs = longs, .own = take, .to = &taps,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct head h;
+	int status;
 
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
@@ -40,5 +41,7 @@ main(int argc, char **argv)
 	if (head_open(&h, &f.stage, taps) < 0)
 		filter_fail(&f);
 	filter_ready(&f);
-	return filter_run(&f, head_frame, &h);
+	status = filter_run(&f, head_frame, &h);
+	head_close(&h);
+	return status;
 }

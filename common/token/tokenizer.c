@@ -449,17 +449,15 @@ tokenizer_open(const char *dir)
 {
 	char path[PATH_MAX];
 	struct tokenizer *t = mem_new(1, sizeof(*t));
-	cJSON *o = NULL;
 	int r = -1;
 
-	if (t && io_path(path, sizeof(path), dir, "tokenizer.json") == 0 && (o = json_load(path, FILE_MAX))) {
-		r = load(t, o);
+	if (t && io_path(path, sizeof(path), dir, "tokenizer.json") == 0 && (t->json = json_load(path, FILE_MAX))) {
+		r = load(t, t->json);
 		if (r < 0)
 			fail_in("'%s'", path);
 		else
 			r = load_bos(t, dir);
 	}
-	cJSON_Delete(o);
 	if (r < 0) {
 		tokenizer_close(t);
 		return NULL;
@@ -484,6 +482,7 @@ tokenizer_close(struct tokenizer *t)
 	free(t->finer.end);
 	free(t->tokens);
 	free(t->bytes);
+	cJSON_Delete(t->json);
 	free(t);
 }
 

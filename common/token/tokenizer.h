@@ -4,6 +4,7 @@
 #ifndef DS_TOKENIZER_H
 #define DS_TOKENIZER_H
 
+#include "base/json.h"
 #include "token/bpe.h"
 #include "token/pattern.h"
 #include "token/token.h"
@@ -33,6 +34,7 @@ struct tokenizer {
 	struct pattern *splits[SPLITS_MAX];
 	int nsplits;
 	int64_t bos;
+	cJSON *json;                    /* only to be freed: a program that encodes one line ends sooner without */
 	struct buf text;                /* scratch: the text made valid */
 	struct cuts cuts, finer;        /* scratch */
 };
