@@ -9,7 +9,7 @@
 
 static const char help[] =
 "usage: ds-cut [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"
-"              [--tensor NAMES] [--as STAGE[:LAYER]] [-i FROM] [-o TO ...] [-v]\n"
+"           [--tensor NAMES] [--as STAGE] [-i FROM] [-o TO ...] [-v]\n"
 "\n"
 "Passes on the frames, rows and tensors that are selected.\n"
 "\n"
@@ -18,10 +18,10 @@ static const char help[] =
 "  --seq SEQS        rows of these sequences, written like layers\n"
 "  --pos POSITIONS   rows at these positions\n"
 "  --tensor NAMES    these tensors: h,expert.w or expert.*\n"
-"  --as STAGE:LAYER  let what is left wait for this stage instead\n"
-"  -i FROM           where frames come from (standard input)\n"
-"  -o TO             where frames go; several get every frame each (standard output)\n"
-"  -v                say at the end how many frames came and went\n"
+"  --as STAGE        let what is left wait for this stage: head, or attn:4\n"
+HELP_FROM
+HELP_TO
+"  -v                say at the end what was done\n"
 "  -V, -h            version, this text\n";
 
 struct cut {

@@ -6,23 +6,29 @@
 #include "tool/poke.h"
 
 static const char help[] =
-"usage: ds-poke [--tensor NAMES] [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"
-"               [--col COLUMNS] [--expert EXPERTS] [--scale X | --zero | --set WHAT | --add WHAT]\n"
-"               [--by X] [-i FROM] [-o TO ...] [-v]\n"
+"usage: ds-poke [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"
+"           [--tensor NAMES] [--col COLUMNS] [--expert EXPERTS]\n"
+"           [--scale X | --zero | --set WHAT | --add WHAT] [--by X]\n"
+"           [-i FROM] [-o TO ...] [-v]\n"
 "\n"
 "Edits selected values of F32 tensors; without an edit frames pass as they are.\n"
+"WHAT is a number, FILE.safetensors:TENSOR, or @TENSOR[/I] of the frame itself.\n"
 "\n"
-"  -l, --at, --seq, --pos, --tensor   select as in ds-cut\n"
-"  --col COLUMNS      these columns of the tensor's rows\n"
+"  -l LAYERS          in frames of these layers: 3, 0-20, 0-2,5 or 10-\n"
+"  --at STAGES        that wait at these: embed attn route expert head sample\n"
+"  --seq SEQS         rows of these sequences, written like layers\n"
+"  --pos POSITIONS    rows at these positions\n"
+"  --tensor NAMES     these tensors: h,expert.w or expert.*\n"
+"  --col COLUMNS      these columns of the tensors\n"
 "  --expert EXPERTS   of expert.w, the weights of these experts\n"
 "  --scale X          multiply by X\n"
 "  --zero             replace by 0\n"
-"  --set WHAT         replace by WHAT: a number, FILE.safetensors:TENSOR, or\n"
-"  --add WHAT         add WHAT      @TENSOR[/I] of the frame itself\n"
-"  --by X             times X (1)\n"
-"  -i FROM            where frames come from (standard input)\n"
-"  -o TO              where frames go; several get every frame each (standard output)\n"
-"  -v                 say at the end how many frames came and went\n"
+"  --set WHAT         replace by WHAT times X of --by\n"
+"  --add WHAT         add WHAT times X of --by\n"
+"  --by X             1 if not given\n"
+HELP_FROM
+HELP_TO
+"  -v                 say at the end what was done\n"
 "  -V, -h             version, this text\n";
 
 static const struct option longs[] = {
