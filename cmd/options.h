@@ -18,6 +18,7 @@ struct options {
 	void *to;
 	const char *common;             /* in: which of -m -l -i -o -t -d -r it takes; NULL: all */
 	int operands;                   /* in: 1 if it takes operands */
+	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: it has none */
 	int min_in, max_in, max_out;    /* in: how many -i and -o; 0: it reads or writes no frames */
 
 	const char *model;              /* -m, or DS_MODEL; NULL: neither */
@@ -28,6 +29,7 @@ struct options {
 	const char *device;             /* -d */
 	int ready;                      /* -r, or -1 */
 	int verbose;                    /* -v */
+	uint64_t tapped;                /* --tap */
 };
 
 /* Parse argv; -h and -V are answered here (exit 0), a wrong line is one line and exit 2.
@@ -41,6 +43,7 @@ int options_double(const char *option, const char *text, double min, double max,
 /* Lines of -h for what they share. */
 #define HELP_MODEL  "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
 #define HELP_LAYERS "  -l LAYERS   the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
+#define HELP_TAP    "  --tap NAMES inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_FROM   "  -i FROM     where frames come from (standard input)\n"
 #define HELP_TO     "  -o TO       where frames go; several get every frame each (standard output)\n"
 #define HELP_REST   "  -t THREADS  threads that compute (the cores there are)\n" \
