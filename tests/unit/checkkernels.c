@@ -220,7 +220,8 @@ product(const struct kernels *k, int transposed)
 		for (int i = 0; i < COUNT(sizes) * KINDS * 6; i++) {
 			enum kind kind = (enum kind)(i % KINDS);
 			int K = sizes[i / KINDS % COUNT(sizes)], T = below(3) ? batches[below(COUNT(batches))] : 1;
-			int N = 1 + below(below(4) ? 40 : 150), ldo = N + below(3), ldx = K + below(3), n0 = 0, n1 = N;
+			int N = 1 + below(below(4) ? 40 : 150), ldo = N + below(3), n0 = 0, n1 = N;
+			int ldx = below(8) ? K + below(3) : 1024;
 			struct mat w = transposed ? matrix(K, N, weights[d], kind, below(300)) :
 			    matrix(N, K, weights[d], kind, below(300));
 			float *x = floats(&s_x, (T - 1) * ldx + K, below(3) ? kind : PLAIN);
