@@ -10,7 +10,7 @@ LIBS = libzmq3-dev libmsgpack-dev libpcre2-dev libcjson-dev
 TOOLS = gcc make pkg-config perl python3 python3-msgpack python3-numpy mandoc
 PACKAGES = $(LIBS) $(TOOLS)
 
-W = -std=gnu11 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 CFLAGS = -O2 -g
 ifdef SAN
 B = build-asan

@@ -16,7 +16,9 @@ struct options {
 	const struct option *longs;     /* in: long options of its own, or NULL */
 	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
 	void *to;
-	int min_in, max_in, max_out;    /* in: how many -i (0: the program reads no frames) and -o */
+	const char *common;             /* in: which of -m -l -i -o -t -d -r it takes; NULL: all */
+	int operands;                   /* in: 1 if it takes operands */
+	int min_in, max_in, max_out;    /* in: how many -i and -o; 0: it reads or writes no frames */
 
 	const char *model;              /* -m, or DS_MODEL; NULL: neither */
 	const char *layers;             /* -l, or NULL */
@@ -36,6 +38,17 @@ int options_parse(struct options *o, int argc, char **argv);
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);
 
+/* Lines of -h for what they share. */
+#define HELP_MODEL  "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
+#define HELP_LAYERS "  -l LAYERS   the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
+#define HELP_FROM   "  -i FROM     where frames come from (standard input)\n"
+#define HELP_TO     "  -o TO       where frames go; several get every frame each (standard output)\n"
+#define HELP_REST   "  -t THREADS  threads that compute (the cores there are)\n" \
+                    "  -d DEVICE   where to compute: cpu\n" \
+                    "  -r FD       write a newline to descriptor FD when ready\n" \
+                    "  -v          say at the end what was done\n" \
+                    "  -V, -h      version, this text\n"
+
 /* A program that is a stage: links opened in order, then the model; all exit on failure. */
 struct filter {
 	struct options o;
@@ -50,5 +63,10 @@ void filter_ready(struct filter *f);            /* a newline to -r's descriptor,
 
 /* stage_run over its links, flush, close, check: the exit status of main. */
 int filter_run(struct filter *f, stage_fn *fn, void *arg);
+
+/* The parts of filter_run, for programs with a loop of their own.  filter_fail tells those behind what fail() kept and
+ * exits with it; filter_close closes and checks, and returns the status, or a worse one. */
+_Noreturn void filter_fail(struct filter *f);
+int filter_close(struct filter *f, int status);
 
 #endif

@@ -33,8 +33,8 @@ format(char *to, size_t size, const char *fmt, va_list ap)
 	one_line(to);
 }
 
-int
-fail(int status, const char *fmt, ...)
+void
+fail_keep(int status, const char *fmt, ...)
 {
 	char now[sizeof(text)];         /* an argument may point into text */
 	va_list ap;
@@ -44,11 +44,10 @@ fail(int status, const char *fmt, ...)
 	va_end(ap);
 	memcpy(text, now, sizeof(text));
 	kept = status;
-	return -1;
 }
 
-int
-fail_in(const char *fmt, ...)
+void
+fail_prefix(const char *fmt, ...)
 {
 	char where[256], now[sizeof(text) + 260];
 	va_list ap;
@@ -59,7 +58,6 @@ fail_in(const char *fmt, ...)
 	one_line(where);
 	snprintf(now, sizeof(now), "%s: %s", where, text);
 	snprintf(text, sizeof(text), "%.*s", (int)sizeof(text) - 1, now);
-	return -1;
 }
 
 const char *

@@ -14,14 +14,24 @@ enum {
 
 /* Keep the message and the status; always returns -1.  A format that ends
  * in ':' gets " " and strerror(errno) appended. */
-int fail(int status, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3), cold));
+#define fail(...) (fail_keep(__VA_ARGS__), fail_value())
 
 /* Put "where: " in front of the message that is kept; always returns -1.
  *	if (mat_open(...) < 0)
  *		return fail_in("layer %d", layer);
  */
-int fail_in(const char *fmt, ...) __attribute__((format(printf, 1, 2), cold));
+#define fail_in(...) (fail_prefix(__VA_ARGS__), fail_value())
+
+/* What is behind the two, which are macros so that the compiler sees the -1. */
+static inline int
+fail_value(void)
+{
+	return -1;
+}
+
+void fail_keep(int status, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), cold));
+void fail_prefix(const char *fmt, ...) __attribute__((format(printf, 1, 2), cold));
 
 const char *fail_text(void);    /* the message kept last on this thread */
 int fail_status(void);          /* its status */

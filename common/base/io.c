@@ -2,11 +2,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fail.h"
+
+/* After a failed read or write: 1 if it is worth trying again, at once or when
+ * a descriptor that somebody made non-blocking is ready. */
+static int
+again(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	if (errno != EAGAIN)
+		return errno == EINTR;
+	(void)poll(&p, 1, -1);
+	return 1;
+}
 
 ptrdiff_t
 io_read(int fd, void *p, size_t n)
@@ -20,7 +34,7 @@ io_read(int fd, void *p, size_t n)
 			break;
 		if (r > 0)
 			got += (size_t)r;
-		else if (errno != EINTR)
+		else if (!again(fd, POLLIN))
 			return fail(FAIL_SYSTEM, "cannot read:");
 	}
 	return (ptrdiff_t)got;
@@ -46,7 +60,7 @@ io_writev(int fd, struct iovec *iov, int n)
 		}
 		w = writev(fd, iov, n < 1024 ? n : 1024);
 		if (w < 0) {
-			if (errno == EINTR)
+			if (again(fd, POLLOUT))
 				continue;
 			return fail(FAIL_SYSTEM, "cannot write:");
 		}

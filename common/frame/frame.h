@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/mem.h"
 #include "kernels.h"
@@ -23,7 +24,7 @@
 #define FRAME_RANK_MAX 4
 #define FRAME_POS_MAX 0x7fffffffu       /* positions, and rows of a frame */
 
-enum at { AT_NONE, AT_EMBED, AT_ATTN, AT_ROUTE, AT_EXPERT, AT_HEAD, AT_SAMPLE, ATS };
+enum at { AT_NONE, AT_EMBED, AT_ATTN, AT_ROUTE, AT_EXPERT, AT_HEAD, AT_SAMPLE, AT_OTHER };
 enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_ERROR, OP_OTHER };
 
 enum {                                  /* flags of a span */
@@ -58,13 +59,16 @@ struct frame_key {                      /* a key that this version does not know
 	size_t nkey, nvalue;
 };
 
+struct frame_chunk;
+
 struct frame {
 	enum op op;                     /* OP_NONE: a batch of rows */
 	uint64_t free_seq;              /* OP_FREE */
 	uint64_t from, to;              /* OP_FORK */
 	uint32_t fork_n;
 	const char *text;               /* OP_ERROR */
-	enum at at;
+	enum at at;                     /* AT_OTHER: a stage that this version does not know */
+	const char *at_text;            /* as the header says it */
 	int layer;                      /* -1: the header has none */
 	char model[17];                 /* "": the header has none */
 	const char *experts_done;       /* NULL: none */
@@ -82,8 +86,7 @@ struct frame {
 	size_t nraw;
 	unsigned char *head;            /* what frame_encode made: [nhead] */
 	size_t nhead;
-	void **chunks;                  /* small allocations that live as long as the frame */
-	size_t nchunks, chunks_cap;
+	struct frame_chunk *chunks;     /* small allocations that live as long as the frame */
 };
 
 void frame_init(struct frame *f);       /* an empty batch: no memory yet */
@@ -107,7 +110,7 @@ size_t frame_size(const unsigned char *preamble);
 int frame_check_prefix(const unsigned char *p);
 
 /* --- reading --- */
-const char *at_name(enum at at);        /* "attn"; "" for AT_NONE */
+const char *at_name(enum at at);        /* "attn"; "" for AT_NONE and AT_OTHER */
 
 /* Where the frame waits: "attn layer 3", "head", for messages.  buf is returned. */
 const char *frame_where(const struct frame *f, char *buf, size_t size);
@@ -127,9 +130,16 @@ int frame_wanted(const struct frame *f, int32_t **rows);
 void frame_set_at(struct frame *f, enum at at, int layer);      /* layer -1: none */
 int frame_set_spans(struct frame *f, const struct span *spans, int n);
 int frame_set_done(struct frame *f, const char *text);          /* experts_done; NULL drops it */
-int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR */
+int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR; what is no UTF-8 becomes U+FFFD */
 int frame_add_seq(struct frame *f, const struct frame_seq *s);  /* copies the params */
 int frame_add_others(struct frame *f, const struct frame *from);        /* copies its unknown keys */
+
+/* A key that this version does not know, or NULL. */
+const struct frame_key *frame_other(const struct frame *f, const char *key);
+
+/* Append a msgpack object of n bytes to the array under such a key (at most 31 letters), which is
+ * made if it is missing: `trace`, `edits`.  0, or -1 and a message. */
+int frame_append(struct frame *f, const char *key, const void *element, size_t n);
 
 /* A new tensor (an old one of the name is dropped), its data not set. NULL on failure. */
 struct tensor *frame_add(struct frame *f, const char *name, enum dtype dtype,
@@ -137,12 +147,17 @@ struct tensor *frame_add(struct frame *f, const char *name, enum dtype dtype,
 void frame_drop(struct frame *f, const char *name);             /* nothing if there is none */
 
 /*
- * Encoding: preamble, header and payload prefix into f->head, offsets and the CRC
- * computed.  The payload follows it tensor by tensor, each padded with zeros
- * to 64 bytes: frame_payload says how many bytes.  Used by link_send.
+ * Encoding.  frame_encode makes preamble, header and the payload's prefix in f->head, the
+ * CRC computed; the payload follows tensor by tensor, zeros up to the next multiple of 64 bytes between
+ * them: frame_payload bytes in all.  0, or -1 and a message.
  */
 int frame_encode(struct frame *f);
 size_t frame_payload(const struct frame *f);
+
+/* The pieces to write, in order, into v [FRAME_IOV_MAX]: the bytes that came where nothing was
+ * changed, otherwise encoded anew.  Their number, or -1; valid until f is changed or freed. */
+#define FRAME_IOV_MAX (1 + 2 * FRAME_TENSORS_MAX)
+int frame_iov(struct frame *f, struct iovec *v);
 
 /* The whole frame as one run of bytes, for tests and queues: appended to b. */
 int frame_bytes(struct frame *f, struct buf *b);

@@ -22,9 +22,9 @@ struct transport {
 	/* Take in what there is without waiting (after ready said so) or, with wait,
 	 * until a whole frame is there: 1 a frame, 0 not yet, -2 end of file, -1 and a message. */
 	int (*receive)(struct link *l, struct frame *f, int wait);
-	/* Send what is queued: all of it (wait), or what goes without waiting.
-	 * 1 nothing is left, 0 some is, -1 and a message. */
-	int (*send)(struct link *l, int wait);
+	/* Send what is queued and then f, whole; f NULL: what is queued alone, all of it (wait)
+	 * or what goes without waiting.  1 nothing is left, 0 some is, -1 and a message. */
+	int (*send)(struct link *l, struct frame *f, int wait);
 	/* The descriptor to poll for it. */
 	int (*ready)(struct link *l);
 	int (*close)(struct link *l);
@@ -35,8 +35,7 @@ struct link {
 	enum link_dir dir;
 	char *name;             /* the endpoint as given; "standard input" for - */
 	int fd;
-	struct buf in;          /* bytes of a frame that is still arriving: see fd.c */
-	unsigned char *frame;   /* the frame being put together, [cap], have bytes there */
+	unsigned char *frame;   /* the frame that is arriving: [cap], have of need bytes there */
 	size_t have, need, cap;
 	struct buf queue;       /* bytes waiting to be sent */
 	size_t sent;            /* of queue, already gone */

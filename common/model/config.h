@@ -8,6 +8,8 @@
 enum scoring { SCORE_SOFTMAX, SCORE_SIGMOID };
 enum topk_method { TOPK_GREEDY, TOPK_GROUP_MAX, TOPK_NOAUX_TC };        /* greedy, group_limited_greedy, noaux_tc */
 
+#define LAYERS_MAX 1024
+#define EXPERTS_MAX 4096
 #define CONFIG_EOS_MAX 16
 
 struct rope_config {
@@ -19,7 +21,7 @@ struct rope_config {
 
 struct generation {                     /* generation_config.json; what is missing is as here */
 	int do_sample;                  /* 0: greedy */
-	float temperature;              /* 1 */
+	float temperature;              /* 1; 0: greedy */
 	float top_p;                    /* 1: off */
 	int top_k;                      /* 0: off */
 	int eos[CONFIG_EOS_MAX], neos;  /* eos_token_id here, else config.json's */

@@ -9,17 +9,21 @@
 #include "base/table.h"
 #include "kernels.h"
 #include "model/config.h"
+#include "model/safetensors.h"
 
-struct safetensors;                     /* one mapped file: safetensors.h */
+struct shard {
+	char *path;
+	struct safetensors file;        /* file.map is NULL until a tensor is asked for */
+};
 
 struct model {
 	char *dir;
 	struct config config;
 	char id[17];                    /* 16 hex digits: hash of config.json's bytes and of the tensors' names */
-	struct table files;             /* tensor name -> file, from the index, or all in one file */
-	struct safetensors *shards;
-	int nshards;
-	void *names;                    /* memory of the names */
+	struct table files;             /* tensor name -> struct shard, from the index, or all in one file */
+	struct shard *shards;
+	size_t nshards;
+	char *names;                    /* memory of the names */
 };
 
 /* Read config.json and the index (or the one file's header); no tensor is touched.
@@ -32,6 +36,10 @@ void model_close(struct model *m);      /* unmaps: matrices must not be used any
 int model_id(const char *dir, char id[17]);
 
 int model_has(const struct model *m, const char *name);
+
+/* A tensor as it is stored, its bytes in *data (safetensors_data).  All names are the keys of
+ * m->files.  NULL and a message that names it. */
+const struct safetensor *model_tensor(struct model *m, const char *name, const void **data);
 
 /* A weight matrix [rows][cols], the name made by fmt and without ".weight":
  * "model.layers.3.mlp.gate_proj".  Dtype F32, BF16, F16, or F8_E4M3 with its weight_scale_inv.

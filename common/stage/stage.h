@@ -14,8 +14,6 @@
 #include "link/link.h"
 #include "model/model.h"
 
-#define LAYERS_MAX 1024
-
 /* Layers 3, 0-20 or 0-2,5. */
 struct layers {
 	unsigned char has[LAYERS_MAX];
@@ -44,6 +42,11 @@ typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
  * with the message is sent on, if that is still possible, and -1 returned.
  */
 int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg);
+
+/* For programs with a loop of their own.  stage_fail sends an error frame with the message kept, "who: " in
+ * front; stage_upstream turns an error frame that came into a message.  Both return -1. */
+int stage_fail(struct link *out, int nout, const char *who);
+int stage_upstream(const struct frame *f);
 
 int stage_send(struct link *out, int nout, struct frame *f);    /* to all of them */
 

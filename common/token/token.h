@@ -25,7 +25,7 @@ int tokenizer_encode(struct tokenizer *t, const char *text, size_t n,
 /* The bytes of a token: *n is set.  NULL (no message) where the vocabulary has no such id. */
 const char *tokenizer_bytes(const struct tokenizer *t, int64_t id, size_t *n);
 int tokenizer_is_special(const struct tokenizer *t, int64_t id);       /* marked special: hidden in text */
-int64_t tokenizer_id(const struct tokenizer *t, const char *token);     /* of an added or plain token by content, or -1 */
+int64_t tokenizer_id(const struct tokenizer *t, const char *token);     /* of an added token by content, or -1 */
 int64_t tokenizer_bos(const struct tokenizer *t);       /* the id that encode would put first (add_bos_token), or -1 */
 
 #endif

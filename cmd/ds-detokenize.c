@@ -1,0 +1,130 @@
+/* ds-detokenize: frames with ids in, text out as it comes. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "options.h"
+#include "token/detok.h"
+#include "token/template.h"
+
+static const char help[] =
+"usage: ds-detokenize -m MODEL [-c [--template FILE]] [-q] [-0] [--special]\n"
+"           [-i FROM] [-r FD] [-v]\n"
+"\n"
+"Prints the text of the ids that arrive.  Sequences are printed whole, in the\n"
+"order in which they begin, the foremost as it comes.\n"
+"\n"
+"  -m MODEL          checkpoint folder (or DS_MODEL)\n"
+"  -c                the texts answer a chat: they begin within a thought, if the\n"
+"                    chat template opens one\n"
+"  --template FILE   this template instead of the model's\n"
+"  -q                only the answer, without the thought\n"
+"  -0                a NUL behind each sequence instead of a newline\n"
+"  --special         print special tokens, too\n"
+"  -i FROM           where frames come from (standard input)\n"
+"  -r FD             write a newline to descriptor FD when ready\n"
+"  -v                say at the end what was done\n"
+"  -V, -h            version, this text\n";
+
+static struct {
+	struct filter f;
+	int chat, quiet, nul, special;
+	const char *template_file;
+	struct tokenizer *t;
+	struct detok d;
+	struct buf out;
+} g;
+
+enum { SPECIAL = 256, TEMPLATE };
+
+static int
+own(int c, const char *arg, void *to)
+{
+	(void)to;
+	if (c == 'c')
+		g.chat = 1;
+	else if (c == 'q')
+		g.quiet = 1;
+	else if (c == '0')
+		g.nul = 1;
+	else if (c == SPECIAL)
+		g.special = 1;
+	else
+		g.template_file = arg;
+	return 0;
+}
+
+/* A thought can be dimmed where a person reads it and has nothing against it (no-color.org). */
+static int
+can_dim(void)
+{
+	const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+
+	return isatty(1) && term && strcmp(term, "dumb") != 0 && !(no_color && *no_color);
+}
+
+static void
+print(void)
+{
+	if (io_write(1, g.out.p, g.out.n) < 0) {
+		fail_in("standard output");
+		die_failed();
+	}
+	g.out.n = 0;
+}
+
+static int
+take(void *arg, struct frame *f, struct link *out, int nout)
+{
+	int r = detok_frame(&g.d, f, &g.out);
+
+	(void)arg, (void)out, (void)nout;
+	print();
+	return r;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"special", no_argument, NULL, SPECIAL}, {"template", required_argument, NULL, TEMPLATE}, {0}
+	};
+	struct options *o = &g.f.o;
+	struct template template = {0};
+	int r;
+
+	*o = (struct options){.help = help, .common = "mir", .letters = "cq0", .longs = longs, .own = own, .max_in = 1};
+	options_parse(o, argc, argv);
+	if (!o->model)
+		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	if (g.template_file && !g.chat)
+		die(FAIL_USAGE, "--template is for a chat: give -c with it");
+	filter_links(&g.f);
+	g.t = tokenizer_open(o->model);
+	if (!g.t || (g.chat && template_open(&template, o->model, g.template_file) < 0))
+		die_failed();
+	detok_open(&g.d, g.t);
+	g.d.special = g.special;
+	g.d.quiet = g.quiet;
+	g.d.dim = can_dim();
+	g.d.thinks = template.thinks;
+	g.d.separator = g.nul ? 0 : '\n';
+	filter_ready(&g.f);
+	r = stage_run(&g.f.in[0], NULL, 0, take, NULL);
+	if (r < 0)
+		warn("%s", fail_text());
+	r = r < 0 ? fail_status() : 0;
+	if (detok_end(&g.d, &g.out) < 0)        /* what came is printed, also where the stream broke */
+		die_failed();
+	print();
+	if (close(1) < 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+	if (o->verbose)
+		warn("%llu frames in", (unsigned long long)g.f.in[0].frames);
+	detok_close(&g.d);
+	buf_free(&g.out);
+	template_close(&template);
+	return filter_close(&g.f, r);
+}

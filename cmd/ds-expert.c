@@ -1,0 +1,44 @@
+/* The experts of its layers, all or a part of them. */
+#include "options.h"
+
+#include "stage/expert.h"
+
+static const char help[] =
+    "usage: ds-expert -m MODEL [-l LAYERS] [-e SET] [-i FROM] [-o TO ...]\n"
+    "                 [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
+    "Adds what its experts contribute to the residual stream, in its layers.\n"
+    "\n"
+    HELP_MODEL HELP_LAYERS
+    "  -e SET      the experts it does, s the shared ones: 0-7,s (all not yet done)\n"
+    HELP_FROM HELP_TO HELP_REST;
+
+static int
+take(int c, const char *arg, void *to)
+{
+	const char **set = to;
+
+	(void)c;
+	*set = arg;
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const char *set;
+	static struct filter f = {.o = {.help = help, .letters = "e:", .own = take, .to = &set,
+	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
+	struct expert x;
+	int status;
+
+	options_parse(&f.o, argc, argv);
+	filter_links(&f);
+	filter_model(&f);
+	if (expert_open(&x, &f.stage, set) < 0)
+		filter_fail(&f);
+	filter_ready(&f);
+	status = filter_run(&f, expert_frame, &x);
+	expert_close(&x);
+	return status;
+}

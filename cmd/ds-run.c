@@ -1,0 +1,189 @@
+/* ds-run: the whole pipeline from one command: started, fed, watched, cleaned up. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "model/config.h"
+#include "options.h"
+#include "run/run.h"
+#include "run/script.h"
+
+static const char help[] =
+"usage: ds-run -m MODEL [-cgqsvw] [-x CUT] [-n N] [-T TEMPERATURE] [-k K] [-p P] [-S SEED] [-t THREADS] [PROMPT...]\n"
+"\n"
+"Answers each PROMPT with a pipeline of the programs of dspipe.  Without any it\n"
+"answers the lines of a terminal one after another, or takes all of standard\n"
+"input as one prompt.\n"
+"\n"
+HELP_MODEL
+"  -c           chat: a PROMPT is a question, the model thinks and answers (the default)\n"
+"  -w           a PROMPT is text that the model goes on with\n"
+"  -x CUT       fused: one process for all layers (the default); layer: one for each layer;\n"
+"               stage: attention, router and experts of each layer in processes of their own\n"
+"  -g           greedy: always the likeliest token\n"
+"  -T T         temperature; 0 is greedy\n"
+"  -k K         among the K likeliest; 0 for all\n"
+"  -p P         among the fewest that together have probability P; 1 for all\n"
+"  -S SEED      of the random numbers\n"
+"  -n N         most new tokens of each answer\n"
+"  -q           print the answer without the thought\n"
+"  -s           print a shell script that does the same, and stop\n"
+"  -t THREADS   threads of each stage; the cores there are if not given\n"
+"  -v           count tokens and time on standard error; -vv: so does each program\n"
+"  -V, -h       say the version, say this\n";
+
+struct choice {
+	struct run_options run;
+	int script;
+};
+
+/* An option that ds-sample takes as it is, once its value is known to be good. */
+static int
+pass(struct plan_options *p, const char *option, const char *value)
+{
+	if (p->nsampling + 2 > SAMPLING_MAX)
+		return fail(FAIL_USAGE, "%s '%s': too many sampling options", option, value);
+	p->sampling[p->nsampling++] = option;
+	p->sampling[p->nsampling++] = value;
+	return 0;
+}
+
+static int
+take_cut(struct plan_options *p, const char *arg)
+{
+	static const char *const names[] = {"fused", "layer", "stage"};
+
+	for (int i = 0; i < 3; i++)
+		if (strcmp(arg, names[i]) == 0) {
+			p->cut = (enum cut)i;
+			return 0;
+		}
+	return fail(FAIL_USAGE, "-x '%s': give fused, layer or stage", arg);
+}
+
+static int
+own(int c, const char *arg, void *to)
+{
+	struct choice *o = to;
+	struct plan_options *p = &o->run.plan;
+	double x;
+	long n;
+
+	switch (c) {
+	case 'c':
+	case 'w':
+		p->chat = c == 'c';
+		return 0;
+	case 'x':
+		return take_cut(p, arg);
+	case 'g':
+		return pass(p, "-T", "0");
+	case 'T':
+		return options_double("-T", arg, 0, 1000, &x) < 0 ? -1 : pass(p, "-T", arg);
+	case 'k':
+		return options_int("-k", arg, 0, INT32_MAX, &n) < 0 ? -1 : pass(p, "-k", arg);
+	case 'p':
+		return options_double("-p", arg, 0, 1, &x) < 0 ? -1 : pass(p, "-p", arg);
+	case 'S':
+		return options_int("-S", arg, 0, INT64_MAX, &n) < 0 ? -1 : pass(p, "-S", arg);
+	case 'n':
+		return options_int("-n", arg, 0, UINT32_MAX, &n) < 0 ? -1 : pass(p, "-n", arg);
+	case 'q':
+		return p->quiet = 1;
+	case 's':
+		return o->script = 1;
+	case 't':
+		if (options_int("-t", arg, 1, 1024, &n) < 0)
+			return -1;
+		p->threads = (int)n;
+		return 0;
+	}
+	return -1;
+}
+
+/* The folder that this program is in: the others are looked for there first.  NULL: unknown. */
+static const char *
+beside(void)
+{
+	static char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n < 0)
+		return NULL;
+	path[n] = 0;
+	*strrchr(path, '/') = 0;
+	return path;
+}
+
+static _Noreturn void
+write_script(struct run_options *o)
+{
+	struct plan plan;
+	struct buf text = {0};
+
+	o->plan.model = realpath(o->plan.model, NULL);
+	if (!o->plan.model)
+		die(FAIL_SYSTEM, "cannot find the model's folder:");
+	o->plan.loop_in = "loop";
+	if (plan_make(&plan, &o->plan) < 0 ||
+	    script_write(&text, &plan, &o->plan, o->dir, o->texts, o->ntexts) < 0)
+		die_failed();
+	signal(SIGPIPE, SIG_DFL);
+	if (io_write(1, text.p, text.n) < 0 || close(1) < 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+	buf_free(&text);
+	plan_free(&plan);
+	free((char *)(uintptr_t)o->plan.model);
+	exit(0);
+}
+
+/* End by a signal, so that whoever waits for us sees it. */
+static _Noreturn void
+end_by(int sig)
+{
+	sigset_t set;
+
+	signal(sig, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	raise(sig);
+	_exit(FAIL_SYSTEM);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct choice o = {.run.plan.chat = 1, .run.began = tally_now()};
+	struct options common = {.help = help, .common = "m", .letters = "cwx:gT:k:p:S:n:qst:", .own = own, .to = &o, .operands = 1};
+	struct config config;
+	struct tally tally;
+	char text[128];
+	int i = options_parse(&common, argc, argv), sig = 0;
+
+	if (!common.model)
+		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	if (config_load(&config, common.model) < 0)
+		die_failed();
+	o.run.plan.model = common.model;
+	o.run.plan.layers = config.num_layers;
+	o.run.plan.verbose = common.verbose > 1;
+	o.run.dir = beside();
+	o.run.texts = argv + i;
+	o.run.ntexts = argc - i;
+	if (o.script)
+		write_script(&o.run);
+	o.run.ask = o.run.ntexts == 0 && isatty(0);
+	o.run.count = common.verbose > 0;
+	if (run_pipeline(&o.run, &tally, &sig) < 0)
+		die_failed();
+	if (sig)
+		end_by(sig);
+	if (o.run.count)
+		warn("%s", tally_text(&tally, text, sizeof(text)));
+	return 0;
+}

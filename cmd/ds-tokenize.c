@@ -1,0 +1,227 @@
+/* ds-tokenize: texts in, frames with their ids out, each a sequence of its own. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "options.h"
+#include "token/template.h"
+#include "token/token.h"
+
+#define TEXT_MAX (1u << 30)
+
+static const char help[] =
+"usage: ds-tokenize -m MODEL [-a] [-b] [-c [--template FILE]] [-0] [--seq N]\n"
+"                   [-o TO ...] [-r FD] [-v] [TEXT ...]\n"
+"\n"
+"Turns each TEXT, or standard input if there is none, into the ids of its\n"
+"tokens: a frame each, which is the beginning of a sequence of its own.\n"
+"\n"
+"  -m MODEL          checkpoint folder (or DS_MODEL)\n"
+"  -a                ask for the logits of all positions, not only of the last\n"
+"  -b                without the token that marks the beginning\n"
+"  -c                the text is a user's turn in the model's chat template\n"
+"  --template FILE   this chat template, in which {} stands for the text\n"
+"  -0                standard input is many texts, each ended by a NUL\n"
+"  --seq N           number of the first sequence (0)\n"
+"  -o TO             where frames go; several get every frame each (standard output)\n"
+"  -r FD             write a newline to descriptor FD when ready\n"
+"  -v                say at the end what was done\n"
+"  -V, -h            version, this text\n";
+
+static struct {
+	struct filter f;
+	int all, bare, chat, many;
+	const char *template_file;
+	uint64_t seq, sent, tokens;
+	struct tokenizer *t;
+	struct template template;
+	char model[17];
+	int32_t *ids;                   /* of the text at hand */
+	size_t nids, cap;
+	struct buf text;                /* the text within its template */
+} g;
+
+enum { SEQ = 256, TEMPLATE };
+
+static int
+own(int c, const char *arg, void *to)
+{
+	char *end;
+
+	(void)to;
+	if (c == 'a')
+		g.all = 1;
+	else if (c == 'b')
+		g.bare = 1;
+	else if (c == 'c')
+		g.chat = 1;
+	else if (c == '0')
+		g.many = 1;
+	else if (c == TEMPLATE)
+		g.template_file = arg;
+	else {
+		errno = 0;
+		g.seq = strtoull(arg, &end, 10);
+		if (errno || *end || *arg < '0' || *arg > '9')
+			return fail(FAIL_USAGE, "--seq '%s': give an integer from 0 to %llu", arg, (unsigned long long)UINT64_MAX);
+	}
+	return 0;
+}
+
+/* Its ids into g.ids. */
+static int
+encode(const char *text, size_t n)
+{
+	size_t skip = g.bare ? g.template.nbos : 0;
+	int64_t bos = tokenizer_bos(g.t);
+
+	g.nids = 0;
+	if (g.chat) {
+		g.text.n = 0;
+		if (buf_add(&g.text, g.template.before + skip, strlen(g.template.before) - skip) < 0 ||
+		    buf_add(&g.text, text, n) < 0 || buf_add(&g.text, g.template.after, strlen(g.template.after)) < 0)
+			return -1;
+		text = (const char *)g.text.p;
+		n = g.text.n;
+	} else if (!g.bare && bos >= 0) {
+		if (mem_grow(&g.ids, &g.cap, 1, sizeof(*g.ids)) < 0)
+			return -1;
+		g.ids[g.nids++] = (int32_t)bos;
+	}
+	return tokenizer_encode(g.t, text, n, &g.ids, &g.nids, &g.cap);
+}
+
+static int
+send_text(const char *text, size_t n)
+{
+	struct span span = {.seq = g.seq, .flags = SPAN_SAMPLE | (g.all ? SPAN_LOGITS : 0)};
+	struct tensor *t;
+	struct frame f;
+	uint64_t shape[1];
+	int r = -1;
+
+	if (g.sent > 0 && g.seq == 0)
+		return fail(FAIL_DATA, "there is no sequence number behind %llu", (unsigned long long)UINT64_MAX);
+	frame_init(&f);
+	if (encode(text, n) < 0)
+		goto done;
+	if (g.nids > FRAME_PAYLOAD_MAX / sizeof(*g.ids)) {
+		fail(FAIL_DATA, "%zu tokens do not fit into a frame", g.nids);
+		goto done;
+	}
+	span.n = (uint32_t)g.nids;
+	shape[0] = g.nids;
+	frame_set_at(&f, AT_EMBED, -1);
+	strcpy(f.model, g.model);
+	if (frame_set_spans(&f, &span, 1) < 0 || !(t = frame_add(&f, "ids", I32, 1, shape)))
+		goto done;
+	if (g.nids > 0)
+		memcpy(t->data, g.ids, t->bytes);
+	r = stage_send(g.f.out, g.f.o.nout, &f);
+	g.tokens += g.nids;
+	g.sent++;
+	g.seq++;
+done:
+	frame_free(&f);
+	return r < 0 ? fail_in("sequence %llu", (unsigned long long)span.seq) : 0;
+}
+
+static int
+send_all(void)
+{
+	struct buf b = {0};
+	int r = io_slurp(0, &b, TEXT_MAX) < 0 ? fail_in("standard input") : send_text((const char *)b.p, b.n);
+
+	buf_free(&b);
+	return r;
+}
+
+/* Texts ended by NULs, each sent as soon as its NUL has come. */
+static int
+send_many(void)
+{
+	struct buf b = {0};
+	unsigned char *nul;
+	int r = 0;
+
+	while (r == 0) {
+		size_t seen = b.n, start = 0;
+		ssize_t n;
+
+		if (mem_grow(&b.p, &b.cap, b.n + 65536, 1) < 0) {
+			r = -1;
+			break;
+		}
+		n = read(0, b.p + b.n, b.cap - b.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			r = fail(FAIL_SYSTEM, "cannot read standard input:");
+		if (n <= 0)
+			break;
+		b.n += (size_t)n;
+		for (; r == 0 && (nul = memchr(b.p + seen, 0, b.n - seen)); start = seen) {
+			r = send_text((char *)b.p + start, (size_t)(nul - b.p) - start);
+			seen = (size_t)(nul - b.p) + 1;
+		}
+		buf_drop(&b, start);
+		if (r == 0 && b.n > TEXT_MAX)
+			r = fail(FAIL_DATA, "standard input: a text has more than %u bytes", TEXT_MAX);
+	}
+	if (r == 0 && b.n > 0)          /* the last NUL may be missing */
+		r = send_text((char *)b.p, b.n);
+	buf_free(&b);
+	return r;
+}
+
+static int
+send_end(void)
+{
+	struct frame f;
+	int r;
+
+	frame_init(&f);
+	f.op = OP_END;
+	r = stage_send(g.f.out, g.f.o.nout, &f);
+	frame_free(&f);
+	return r;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"seq", required_argument, NULL, SEQ}, {"template", required_argument, NULL, TEMPLATE}, {0}
+	};
+	struct options *o = &g.f.o;
+	int i, r = 0;
+
+	*o = (struct options){.help = help, .common = "mor", .letters = "abc0", .longs = longs, .own = own,
+	    .operands = 1, .max_out = ENDPOINTS_MAX};
+	i = options_parse(o, argc, argv);
+	if (!o->model)
+		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	if (g.many && i < argc)
+		die(FAIL_USAGE, "-0 reads standard input: give no TEXT with it");
+	if (g.template_file && !g.chat)
+		die(FAIL_USAGE, "--template is for a chat: give -c with it");
+	filter_links(&g.f);
+	g.t = tokenizer_open(o->model);
+	if (!g.t || (g.chat && template_open(&g.template, o->model, g.template_file) < 0))
+		filter_fail(&g.f);
+	if (model_id(o->model, g.model) < 0)
+		g.model[0] = 0;         /* a folder of a tokenizer alone will do */
+	filter_ready(&g.f);
+	if (g.many || i == argc)
+		r = g.many ? send_many() : send_all();
+	for (; r == 0 && i < argc; i++)
+		r = send_text(argv[i], strlen(argv[i]));
+	if (r < 0 || send_end() < 0)
+		filter_fail(&g.f);
+	if (o->verbose)
+		warn("%llu sequences, %llu tokens", (unsigned long long)g.sent, (unsigned long long)g.tokens);
+	return filter_close(&g.f, 0);   /* the tokenizer is not freed: for a large vocabulary that takes its time */
+}

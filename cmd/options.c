@@ -1,0 +1,230 @@
+#include "options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+
+int
+options_int(const char *option, const char *text, long min, long max, long *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtol(text, &end, 10);
+	if (errno || end == text || *end || *out < min || *out > max)
+		return fail(FAIL_USAGE, "%s '%s': give an integer from %ld to %ld", option, text, min, max);
+	return 0;
+}
+
+int
+options_double(const char *option, const char *text, double min, double max, double *out)
+{
+	char *end;
+
+	*out = strtod(text, &end);
+	if (end == text || *end || !(*out >= min && *out <= max))
+		return fail(FAIL_USAGE, "%s '%s': give a number from %g to %g", option, text, min, max);
+	return 0;
+}
+
+static int
+default_threads(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+	return n > 0 ? n : 1;
+}
+
+static void
+answer_help(const struct options *o)
+{
+	fputs(o->help, stdout);
+	exit(fflush(stdout) == 0 ? 0 : FAIL_SYSTEM);
+}
+
+static void
+answer_version(void)
+{
+	printf("%s (dspipe) %s\n", program, DS_VERSION);
+	exit(fflush(stdout) == 0 ? 0 : FAIL_SYSTEM);
+}
+
+static void
+add_endpoint(const char **to, int *n, int max, int letter, const char *arg)
+{
+	if (*n >= max)
+		die(FAIL_USAGE, "-%c '%s': at most %d of them", letter, arg, max);
+	to[(*n)++] = arg;
+}
+
+/* One of the options that all programs share. */
+static void
+take_common(struct options *o, int c, const char *arg)
+{
+	long n;
+
+	switch (c) {
+	case 'm':
+		o->model = arg;
+		break;
+	case 'l':
+		o->layers = arg;
+		break;
+	case 'i':
+		add_endpoint(o->in, &o->nin, o->max_in, c, arg);
+		break;
+	case 'o':
+		add_endpoint(o->out, &o->nout, o->max_out, c, arg);
+		break;
+	case 't':
+		if (options_int("-t", arg, 1, 1024, &n) < 0)
+			die_failed();
+		o->threads = (int)n;
+		break;
+	case 'd':
+		if (strcmp(arg, "cpu") != 0)
+			die(FAIL_USAGE, "-d '%s': this build computes on the cpu only", arg);
+		o->device = arg;
+		break;
+	case 'r':
+		if (options_int("-r", arg, 0, 1 << 20, &n) < 0)
+			die_failed();
+		o->ready = (int)n;
+		break;
+	case 'v':
+		o->verbose++;
+		break;
+	}
+}
+
+int
+options_parse(struct options *o, int argc, char **argv)
+{
+	static const struct option none[] = {{0}};
+	const char *common = o->common ? o->common : "mliotdr";
+	const char *slash = strrchr(argv[0] ? argv[0] : "ds", '/');
+	char letters[128] = ":hVv";
+	int c;
+
+	program = slash ? slash + 1 : argv[0];
+	signal(SIGPIPE, SIG_DFL);       /* a reader that went away ends us quietly, whatever our parent ignored */
+	for (const char *s = common; *s; s++) {
+		size_t n = strlen(letters);
+
+		snprintf(letters + n, sizeof(letters) - n, "%c:", *s);
+	}
+	if (o->letters)
+		strncat(letters, o->letters, sizeof(letters) - strlen(letters) - 1);
+	o->model = getenv("DS_MODEL");
+	o->ready = -1;
+	o->threads = default_threads();
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, letters, o->longs ? o->longs : none, NULL)) != -1) {
+		if (c == '?' && optopt && optopt < 256)
+			die(FAIL_USAGE, "unknown option '-%c': see %s -h", optopt, program);
+		else if (c == '?')
+			die(FAIL_USAGE, "unknown option '%s': see %s -h", argv[optind - 1], program);
+		else if (c == ':')
+			die(FAIL_USAGE, "option '%s' needs a value: see %s -h", argv[optind - 1], program);
+		else if (c == 'h')
+			answer_help(o);
+		else if (c == 'V')
+			answer_version();
+		else if (c == 'v' || (c < 256 && strchr(common, c)))
+			take_common(o, c, optarg);
+		else if (o->own(c, optarg, o->to) < 0)
+			die_failed();
+	}
+	if (optind < argc && !o->operands)
+		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[optind], program);
+	if (o->nin < o->min_in)
+		die(FAIL_USAGE, "give at least %d -i: see %s -h", o->min_in, program);
+	return optind;
+}
+
+void
+filter_links(struct filter *f)
+{
+	struct options *o = &f->o;
+
+	if (o->nin == 0 && o->max_in > 0)
+		o->in[o->nin++] = "-";
+	if (o->nout == 0 && o->max_out > 0)
+		o->out[o->nout++] = "-";
+	for (int i = 0; i < o->nin; i++)
+		if (link_open(&f->in[i], o->in[i], LINK_IN) < 0)
+			die_failed();
+	for (int i = 0; i < o->nout; i++)
+		if (link_open(&f->out[i], o->out[i], LINK_OUT) < 0)
+			die_failed();
+}
+
+void
+filter_fail(struct filter *f)
+{
+	(void)stage_fail(f->out, f->o.nout, program);
+	die_failed();
+}
+
+void
+filter_model(struct filter *f)
+{
+	const char *cap = getenv("DS_KERNELS");
+
+	if (!f->o.model)
+		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	f->stage.model = &f->model;
+	if (!(f->stage.k = kernels_choose()))
+		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2 or avx512", cap ? cap : "");
+	if (model_open(&f->model, f->o.model) < 0 ||
+	    layers_parse(&f->stage.layers, f->o.layers, f->model.config.num_layers) < 0 ||
+	    !(f->stage.pool = pool_new(f->o.threads)))
+		filter_fail(f);
+}
+
+void
+filter_ready(struct filter *f)
+{
+	if (f->o.ready < 0)
+		return;
+	if (write(f->o.ready, "\n", 1) != 1)
+		die(FAIL_SYSTEM, "cannot write to the descriptor of -r %d:", f->o.ready);
+	close(f->o.ready);
+}
+
+int
+filter_close(struct filter *f, int status)
+{
+	unsigned long long in = 0;
+
+	for (int i = 0; i < f->o.nin; i++)
+		in += f->in[i].frames;
+	if (f->o.verbose && status == 0)
+		warn("%llu frames in, %llu out", in, (unsigned long long)f->out[0].frames);
+	for (int i = 0; i < f->o.nout; i++)
+		if (link_close(&f->out[i]) < 0 && status == 0) {
+			warn("%s", fail_text());
+			status = fail_status();
+		}
+	for (int i = 0; i < f->o.nin; i++)
+		(void)link_close(&f->in[i]);
+	pool_free(f->stage.pool);
+	return status;
+}
+
+int
+filter_run(struct filter *f, stage_fn *fn, void *arg)
+{
+	if (stage_run(&f->in[0], f->out, f->o.nout, fn, arg) == 0)
+		return filter_close(f, 0);
+	warn("%s", fail_text());
+	return filter_close(f, fail_status());
+}

@@ -1,0 +1,269 @@
+#include "base/json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "base/table.h"
+
+/* The length of the valid UTF-8 character at s (RFC 3629, NUL excluded), 0 if there is none. */
+static size_t
+utf8_length(const unsigned char *s, size_t left)
+{
+	unsigned lo = 0x80, hi = 0xbf;
+	size_t n;
+
+	if (s[0] < 0x80)
+		return s[0] != 0;
+	n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+	if (s[0] == 0xe0)
+		lo = 0xa0;
+	else if (s[0] == 0xed)
+		hi = 0x9f;
+	else if (s[0] == 0xf0)
+		lo = 0x90;
+	else if (s[0] == 0xf4)
+		hi = 0x8f;
+	if (n == 0 || n > left || s[1] < lo || s[1] > hi)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+static int
+text_check(const unsigned char *s, size_t n)
+{
+	size_t i = 0, step;
+	const unsigned char *p = s;
+	uint64_t w;
+
+	while (i < n) {
+		if (n - i >= sizeof(w)) {               /* eight at once where all are ASCII and none is 0 */
+			memcpy(&w, s + i, sizeof(w));
+			if (!(((w - 0x0101010101010101) | w) & 0x8080808080808080)) {
+				i += sizeof(w);
+				continue;
+			}
+		}
+		if (!(step = utf8_length(s + i, n - i)))
+			return fail(FAIL_DATA, s[i] ? "byte %zu is not UTF-8" : "byte %zu is NUL", i);
+		i += step;
+	}
+	/* cJSON would end the string there and keep what precedes it */
+	while ((p = memmem(p, n - (size_t)(p - s), "\\u0000", 6))) {
+		size_t slashes = 0;
+
+		while (p > s + slashes && p[-1 - (ptrdiff_t)slashes] == '\\')
+			slashes++;
+		if (slashes % 2 == 0)
+			return fail(FAIL_DATA, "byte %zu: a NUL in a string", (size_t)(p - s));
+		p++;
+	}
+	return 0;
+}
+
+cJSON *
+json_parse(const char *text, size_t n)
+{
+	const char *end = text;
+	cJSON *o;
+
+	if (text_check((const unsigned char *)text, n) < 0)
+		return NULL;
+	o = cJSON_ParseWithLengthOpts(text, n + 1, &end, 1);
+	if (!o)
+		fail(FAIL_DATA, "byte %zu: not valid JSON", (size_t)(end - text));
+	return o;
+}
+
+cJSON *
+json_load(const char *path, size_t max)
+{
+	struct buf b = {0};
+	cJSON *o = NULL;
+
+	if (io_file(path, &b, max) == 0) {
+		o = json_parse((const char *)b.p, b.n);
+		if (!o)
+			fail_in("'%s'", path);
+	}
+	buf_free(&b);
+	return o;
+}
+
+/* "KEY is VALUE, WHY" */
+static int
+refuse(const char *key, const cJSON *v, const char *why)
+{
+	char is[32];
+
+	if (cJSON_IsString(v))
+		return fail(FAIL_DATA, "%s is '%.100s', %s", key, v->valuestring, why);
+	if (cJSON_IsNumber(v))
+		snprintf(is, sizeof(is), "%.17g", v->valuedouble);
+	else
+		snprintf(is, sizeof(is), "%s", cJSON_IsTrue(v) ? "true" : cJSON_IsFalse(v) ? "false" :
+		    cJSON_IsArray(v) ? "an array" : cJSON_IsObject(v) ? "an object" : "null");
+	return fail(FAIL_DATA, "%s is %s, %s", key, is, why);
+}
+
+int
+json_get(const cJSON *o, const char *key, enum json_need need, const cJSON **out)
+{
+	const cJSON *v, *found = NULL;
+
+	if (!cJSON_IsObject(o))
+		return fail(FAIL_DATA, "not an object, so it has no %s", key);
+	cJSON_ArrayForEach(v, o) {
+		if (strcmp(v->string, key) != 0)
+			continue;
+		if (found)
+			return fail(FAIL_DATA, "%s is there twice", key);
+		found = v;
+	}
+	if (!found || cJSON_IsNull(found))
+		return need == JSON_REQUIRED ? fail(FAIL_DATA, "%s is missing", key) : 0;
+	*out = found;
+	return 1;
+}
+
+int
+json_number(const cJSON *o, const char *key, enum json_need need, double min, double max, double *out)
+{
+	const cJSON *v;
+	char why[100];
+	int r = json_get(o, key, need, &v);
+
+	if (r <= 0)
+		return r;
+	if (!cJSON_IsNumber(v))
+		return refuse(key, v, "must be a number");
+	snprintf(why, sizeof(why), "must be between %.10g and %.10g", min, max);
+	if (!(v->valuedouble >= min && v->valuedouble <= max))
+		return refuse(key, v, why);
+	*out = v->valuedouble;
+	return 1;
+}
+
+int
+json_int(const cJSON *o, const char *key, enum json_need need, int min, int max, int *out)
+{
+	double d = 0;
+	const cJSON *v;
+	int r = json_number(o, key, need, min, max, &d);
+
+	if (r <= 0)
+		return r;
+	if (d != (int)d)
+		return json_get(o, key, need, &v) < 0 ? -1 : refuse(key, v, "must be an integer");
+	*out = (int)d;
+	return 1;
+}
+
+/* A value of a type that cJSON's is() knows. */
+static int
+json_typed(const cJSON *o, const char *key, enum json_need need, cJSON_bool (*is)(const cJSON *),
+    const char *why, const cJSON **out)
+{
+	const cJSON *v;
+	int r = json_get(o, key, need, &v);
+
+	if (r <= 0)
+		return r;
+	if (!is(v))
+		return refuse(key, v, why);
+	*out = v;
+	return 1;
+}
+
+int
+json_bool(const cJSON *o, const char *key, enum json_need need, int *out)
+{
+	const cJSON *v = NULL;
+	int r = json_typed(o, key, need, cJSON_IsBool, "must be true or false", &v);
+
+	if (r > 0)
+		*out = cJSON_IsTrue(v) != 0;
+	return r;
+}
+
+int
+json_string(const cJSON *o, const char *key, enum json_need need, const char **out)
+{
+	const cJSON *v = NULL;
+	int r = json_typed(o, key, need, cJSON_IsString, "must be a string", &v);
+
+	if (r > 0)
+		*out = v->valuestring;
+	return r;
+}
+
+int
+json_object(const cJSON *o, const char *key, enum json_need need, const cJSON **out)
+{
+	return json_typed(o, key, need, cJSON_IsObject, "must be an object", out);
+}
+
+int
+json_array(const cJSON *o, const char *key, enum json_need need, const cJSON **out)
+{
+	return json_typed(o, key, need, cJSON_IsArray, "must be an array", out);
+}
+
+int
+json_choice(const cJSON *o, const char *key, enum json_need need, const char *const *names, int *out)
+{
+	const char *s = NULL;
+	struct buf known = {0};
+	int r = json_string(o, key, need, &s);
+
+	if (r <= 0)
+		return r;
+	for (int i = 0; names[i]; i++) {
+		if (strcmp(s, names[i]) == 0) {
+			*out = i;
+			return 1;
+		}
+	}
+	for (int i = 0; names[i]; i++)
+		if (buf_addf(&known, " %s", names[i]) < 0)
+			break;
+	fail(FAIL_DATA, "%s is '%.100s', which is not supported (known:%.*s)", key, s, (int)known.n,
+	    known.p ? (const char *)known.p : "");
+	buf_free(&known);
+	return -1;
+}
+
+int
+json_whole(const cJSON *v, uint64_t max, uint64_t *out)
+{
+	double d = v && cJSON_IsNumber(v) ? v->valuedouble : -1;
+
+	if (!(d >= 0 && d <= 9007199254740992.0) || (double)(uint64_t)d != d || (uint64_t)d > max)
+		return -1;
+	*out = (uint64_t)d;
+	return 0;
+}
+
+int
+json_unique(const cJSON *o)
+{
+	const cJSON *v;
+	struct table t = {0};
+	size_t count = 0;
+	int r = 0;
+
+	cJSON_ArrayForEach(v, o) {
+		count++;
+		r = table_put(&t, v->string, strlen(v->string), v->string);
+		if (r == 0 && t.n != count)
+			r = fail(FAIL_DATA, "'%.200s' is there twice", v->string);
+		if (r < 0)
+			break;
+	}
+	table_free(&t);
+	return r;
+}

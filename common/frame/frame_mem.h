@@ -1,0 +1,17 @@
+/*
+ * Shared by the files of common/frame alone.
+ */
+#ifndef DS_FRAME_MEM_H
+#define DS_FRAME_MEM_H
+
+#include "frame/frame.h"
+
+/* n bytes kept as long as the frame, a NUL behind them: copied from p, or
+ * unset where p is NULL.  NULL and a message without memory. */
+void *frame_keep(struct frame *f, const void *p, size_t n);
+
+enum at at_parse(const char *text);     /* AT_OTHER where it is not known */
+
+#define ALIGN64(n) (((n) + 63) & ~(size_t)63)
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * The transport of everything that has a descriptor: pipes, files, FIFOs.
+ *
+ * Exactly the bytes of a frame are read, never more: what follows an end
+ * frame belongs to whoever reads the descriptor next.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "link/link.h"
+
+#define FIRST_CHUNK (4u << 20)  /* a claim of more is believed as its bytes arrive */
+
+static int
+fd_open(struct link *l)
+{
+	if (strcmp(l->name, "standard input") == 0)
+		l->fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+	else if (strcmp(l->name, "standard output") == 0)
+		l->fd = fcntl(1, F_DUPFD_CLOEXEC, 3);
+	else if (l->dir == LINK_IN)
+		l->fd = open(l->name, O_RDONLY | O_CLOEXEC);
+	else
+		l->fd = open(l->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	return l->fd < 0 ? fail(FAIL_SYSTEM, "cannot open '%s':", l->name) : 0;
+}
+
+static void
+wait_for(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	(void)poll(&p, 1, -1);
+}
+
+/* Room for the frame's next bytes. */
+static int
+grow(struct link *l)
+{
+	size_t want = l->need < FIRST_CHUNK ? l->need : FIRST_CHUNK;
+	unsigned char *p;
+
+	if (l->have < l->cap)
+		return 0;
+	if (want <= l->cap)
+		want = l->need / 2 > l->cap ? l->cap * 2 : l->need;
+	if (!(p = mem_raw(want, 1)))
+		return -1;
+	if (l->have > 0)
+		memcpy(p, l->frame, l->have);
+	free(l->frame);
+	l->frame = p;
+	l->cap = want;
+	return 0;
+}
+
+/* Bytes have come: what do they say of those that follow? */
+static int
+look(struct link *l, size_t before)
+{
+	size_t data;
+
+	if (l->have == FRAME_PREAMBLE && before < FRAME_PREAMBLE) {
+		l->need = frame_size(l->frame);
+		return l->need ? 0 : -1;
+	}
+	data = FRAME_PREAMBLE + 5 + ((size_t)l->frame[7] << 16 | (size_t)l->frame[8] << 8 | l->frame[9]);
+	if (l->have >= data && before < data)
+		return frame_check_prefix(l->frame);
+	return 0;
+}
+
+static int
+fd_receive(struct link *l, struct frame *f, int wait)
+{
+	if (l->need == 0)
+		l->need = FRAME_PREAMBLE;
+	while (l->have < l->need) {
+		size_t room;
+		ssize_t n;
+
+		if (grow(l) < 0)
+			return -1;
+		room = (l->need < l->cap ? l->need : l->cap) - l->have;
+		n = read(l->fd, l->frame + l->have, room);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+			if (!wait)
+				return 0;
+			wait_for(l->fd, POLLIN);
+			continue;
+		}
+		if (n < 0)
+			return fail(FAIL_SYSTEM, "cannot read:");
+		if (n == 0)
+			return l->have == 0 ? -2 : fail(FAIL_SYSTEM,
+			    "frame %llu ends after %zu of %zu bytes: the program before it failed",
+			    (unsigned long long)l->frames + 1, l->have, l->need);
+		l->have += (size_t)n;
+		l->bytes += (size_t)n;
+		if (look(l, l->have - (size_t)n) < 0)
+			return fail_in("frame %llu", (unsigned long long)l->frames + 1);
+		if (!wait && l->have < l->need)
+			return 0;
+	}
+	if (frame_parse(f, l->frame, l->have) < 0) {
+		l->frame = NULL;
+		l->have = l->need = l->cap = 0;
+		return fail_in("frame %llu", (unsigned long long)l->frames + 1);
+	}
+	l->frame = NULL;        /* the frame's own now */
+	l->have = l->need = l->cap = 0;
+	return 1;
+}
+
+/* What is queued: all of it, or as much as goes without waiting.  A pipe that
+ * polls writable takes PIPE_BUF bytes. */
+static int
+flush(struct link *l, int wait)
+{
+	while (l->sent < l->queue.n) {
+		struct pollfd p = {.fd = l->fd, .events = POLLOUT};
+		size_t n = l->queue.n - l->sent;
+		ssize_t w;
+
+		if (!wait && poll(&p, 1, 0) <= 0)
+			return 0;
+		w = write(l->fd, l->queue.p + l->sent, wait || n < PIPE_BUF ? n : PIPE_BUF);
+		if (w < 0 && errno != EINTR && errno != EAGAIN)
+			return fail(FAIL_SYSTEM, "cannot write:");
+		if (w < 0 && errno == EAGAIN && wait)
+			wait_for(l->fd, POLLOUT);
+		if (w > 0)
+			l->sent += (size_t)w;
+	}
+	l->queue.n = l->sent = 0;
+	return 1;
+}
+
+static int
+fd_send(struct link *l, struct frame *f, int wait)
+{
+	struct iovec v[FRAME_IOV_MAX];
+	int n;
+
+	if (!f)
+		return flush(l, wait);
+	if (flush(l, 1) < 0 || (n = frame_iov(f, v)) < 0)
+		return -1;
+	return io_writev(l->fd, v, n) < 0 ? -1 : 1;
+}
+
+static int
+fd_ready(struct link *l)
+{
+	return l->fd;
+}
+
+static int
+fd_close(struct link *l)
+{
+	int std = l->dir == LINK_OUT && strcmp(l->name, "standard output") == 0;
+
+	/* the duplicate alone would leave the pipe open until the process ends */
+	if (std)
+		close(1);
+	return close(l->fd) < 0 ? fail(FAIL_SYSTEM, "cannot write:") : 0;
+}
+
+const struct transport link_fd = {fd_open, fd_receive, fd_send, fd_ready, fd_close};

@@ -1,0 +1,124 @@
+#include "link/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+extern const struct transport link_fd;
+
+static const struct transport *
+transport_of(const char *endpoint)
+{
+	if (*endpoint == '@' || *endpoint == '>')
+		endpoint++;
+	if (strstr(endpoint, "://") || strncmp(endpoint, "nccl:", 5) == 0) {
+		fail(FAIL_USAGE, "endpoint '%s': this build knows -, files and FIFOs", endpoint);
+		return NULL;
+	}
+	return &link_fd;
+}
+
+int
+link_open(struct link *l, const char *endpoint, enum link_dir dir)
+{
+	memset(l, 0, sizeof(*l));
+	l->dir = dir;
+	l->fd = -1;
+	if (strcmp(endpoint, "-") == 0)
+		l->name = strdup(dir == LINK_IN ? "standard input" : "standard output");
+	else
+		l->name = strdup(endpoint);
+	if (!l->name)
+		return fail(FAIL_SYSTEM, "no memory for an endpoint's name");
+	l->transport = transport_of(endpoint);
+	return l->transport && l->transport->open(l) == 0 ? 0 : -1;
+}
+
+static int
+take(struct link *l, struct frame *f, int wait)
+{
+	int r = l->transport->receive(l, f, wait);
+
+	if (r == -1)
+		return fail_in("%s", l->name);
+	if (r == 1) {
+		l->frames++;
+		l->ended = f->op == OP_END;
+	}
+	return r;
+}
+
+int
+link_receive(struct link *l, struct frame *f)
+{
+	int r;
+
+	if (l->ended)
+		return 0;
+	r = take(l, f, 1);
+	if (r == -2)
+		return fail(FAIL_SYSTEM, "%s: ended without an end frame: the program before it failed", l->name);
+	return r;
+}
+
+int
+link_try_receive(struct link *l, struct frame *f)
+{
+	return take(l, f, 0);
+}
+
+int
+link_poll_fd(struct link *l)
+{
+	return l->transport->ready(l);
+}
+
+int
+link_queue(struct link *l, struct frame *f)
+{
+	if (frame_bytes(f, &l->queue) < 0)
+		return -1;
+	l->frames++;
+	l->ended = f->op == OP_END;
+	return 0;
+}
+
+int
+link_send(struct link *l, struct frame *f)
+{
+	if (l->transport->send(l, f, 1) < 0)
+		return fail_in("%s", l->name);
+	l->frames++;
+	l->ended = f->op == OP_END;
+	return 0;
+}
+
+int
+link_flush(struct link *l)
+{
+	int r = l->transport->send(l, NULL, 0);
+
+	return r < 0 ? fail_in("%s", l->name) : r;
+}
+
+int
+link_close(struct link *l)
+{
+	int r = 0;
+
+	if (l->fd >= 0) {
+		if (l->dir == LINK_OUT && l->transport->send(l, NULL, 1) < 0)
+			r = -1;
+		if (l->transport->close(l) < 0)
+			r = -1;
+		if (r < 0)
+			fail_in("%s", l->name);
+	}
+	buf_free(&l->queue);
+	free(l->frame);
+	free(l->name);
+	memset(l, 0, sizeof(*l));
+	l->fd = -1;
+	return r;
+}

@@ -1,0 +1,265 @@
+#include "model/safetensors.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "kernels.h"
+
+#define HEADER_MAX 100000000            /* what the format's own library allows */
+#define WHOLE_MAX ((uint64_t)1 << 53)   /* the largest integer that JSON numbers keep exactly */
+
+struct safetensors_copy {
+	struct safetensors_copy *next;
+	const struct safetensor *of;
+	void *data;
+};
+
+static int
+map_file(struct safetensors *s, const char *path)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	void *p;
+
+	if (fd < 0)
+		return fail(FAIL_DATA, "cannot open:");
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return fail(FAIL_DATA, "not a regular file");
+	}
+	if (st.st_size < 8) {
+		close(fd);
+		return fail(FAIL_DATA, "%lld bytes are too few for a safetensors file", (long long)st.st_size);
+	}
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	if (p == MAP_FAILED)
+		return fail(FAIL_SYSTEM, "cannot map %lld bytes:", (long long)st.st_size);
+	s->map = p;
+	s->size = (size_t)st.st_size;
+	return 0;
+}
+
+/* The size that dtype and shape ask for; -1 where it has no number. */
+static int
+tensor_size(const struct safetensor *t, uint64_t *bytes)
+{
+	*bytes = dtype_size((enum dtype)t->dtype);
+	for (int i = 0; i < t->rank; i++)
+		if (t->shape[i] == 0) {
+			*bytes = 0;
+			return 0;
+		}
+	for (int i = 0; i < t->rank; i++)
+		if (__builtin_mul_overflow(*bytes, t->shape[i], bytes))
+			return -1;
+	return 0;
+}
+
+static int
+read_shape(struct safetensor *t, const cJSON *shape)
+{
+	const cJSON *v;
+
+	cJSON_ArrayForEach(v, shape) {
+		if (t->rank == TENSOR_RANK_MAX)
+			return fail(FAIL_DATA, "more than %d dimensions", TENSOR_RANK_MAX);
+		if (json_whole(v, WHOLE_MAX, &t->shape[t->rank++]) < 0)
+			return fail(FAIL_DATA, "shape is not an array of sizes");
+	}
+	return 0;
+}
+
+/* One entry of the header; data is where the tensors begin in the file. */
+static int
+read_tensor(struct safetensor *t, const cJSON *o, uint64_t data)
+{
+	const cJSON *shape = NULL, *offsets = NULL;
+	const char *dtype = NULL;
+	uint64_t want;
+
+	if (json_string(o, "dtype", JSON_REQUIRED, &dtype) < 0 || json_array(o, "shape", JSON_REQUIRED, &shape) < 0 ||
+	    json_array(o, "data_offsets", JSON_REQUIRED, &offsets) < 0 || read_shape(t, shape) < 0)
+		return -1;
+	if (cJSON_GetArraySize(offsets) != 2 || json_whole(offsets->child, WHOLE_MAX, &t->begin) < 0 ||
+	    json_whole(offsets->child->next, WHOLE_MAX, &t->end) < 0 || t->begin > t->end)
+		return fail(FAIL_DATA, "data_offsets are not a begin and an end");
+	snprintf(t->dtype_text, sizeof(t->dtype_text), "%s", dtype);
+	t->dtype = dtype_parse(dtype, strlen(dtype));
+	if (t->dtype >= 0 && (tensor_size(t, &want) < 0 || want != t->end - t->begin)) {
+		char is[200];
+
+		return fail(FAIL_DATA, "%s does not fill the %llu bytes of its data_offsets",
+		    safetensor_describe(t, is, sizeof(is)), (unsigned long long)(t->end - t->begin));
+	}
+	t->begin += data;
+	t->end += data;
+	return 0;
+}
+
+static int
+by_place(const void *a, const void *b)
+{
+	const struct safetensor *s = a, *t = b;
+
+	if (s->begin != t->begin)
+		return s->begin < t->begin ? -1 : 1;
+	return s->end < t->end ? -1 : s->end > t->end;
+}
+
+/* Sorts the tensors; the file's end first, because a truncated file is the likely fault. */
+static int
+check_places(struct safetensors *s)
+{
+	const struct safetensor *last = NULL;
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->tensors[i].end > end)
+			end = s->tensors[i].end;
+	if (end > s->size)
+		return fail(FAIL_DATA, "its header claims %llu bytes, the file has %zu", (unsigned long long)end, s->size);
+	if (s->n > 0)
+		qsort(s->tensors, s->n, sizeof(*s->tensors), by_place);
+	for (struct safetensor *t = s->tensors; t < s->tensors + s->n; t++) {
+		if (t->begin == t->end)
+			continue;
+		if (last && t->begin < last->end)
+			return fail(FAIL_DATA, "tensors '%.200s' and '%.200s' overlap", last->name, t->name);
+		last = t;
+	}
+	return 0;
+}
+
+static int
+read_tensors(struct safetensors *s, const cJSON *header, uint64_t data)
+{
+	const cJSON *o;
+	char *name = s->text;
+
+	cJSON_ArrayForEach(o, header) {
+		struct safetensor *t = &s->tensors[s->n];
+		size_t n = strlen(o->string);
+
+		if (strcmp(o->string, "__metadata__") == 0)
+			continue;
+		memcpy(name, o->string, n + 1);
+		t->name = name;
+		name += n + 1;
+		s->n++;
+		if (read_tensor(t, o, data) < 0)
+			return fail_in("tensor '%.200s'", t->name);
+	}
+	if (check_places(s) < 0 || table_reserve(&s->names, s->n) < 0)
+		return -1;
+	for (size_t i = 0; i < s->n; i++)
+		if (table_put(&s->names, s->tensors[i].name, strlen(s->tensors[i].name), &s->tensors[i]) < 0)
+			return -1;
+	return 0;
+}
+
+static int
+read_header(struct safetensors *s)
+{
+	uint64_t n;
+	cJSON *header;
+	int r = -1;
+
+	memcpy(&n, s->map, sizeof(n));
+	if (n > s->size - 8)
+		return fail(FAIL_DATA, "its first bytes claim a header of %llu bytes, the file has %zu",
+		    (unsigned long long)n, s->size);
+	if (n > HEADER_MAX)
+		return fail(FAIL_DATA, "its first bytes claim a header of %llu bytes, more than %d", (unsigned long long)n, HEADER_MAX);
+	/* first the text of the header; then its names, which are shorter, as they stand there in quotes */
+	if (!(s->text = mem_raw((size_t)n + 1, 1)))
+		return -1;
+	memcpy(s->text, s->map + 8, (size_t)n);
+	s->text[n] = 0;
+	if (!(header = json_parse(s->text, (size_t)n)))
+		return fail_in("header");
+	if (!cJSON_IsObject(header))
+		fail(FAIL_DATA, "header: not an object");
+	else if (json_unique(header) < 0)
+		fail_in("header");
+	else if ((s->tensors = mem_new((size_t)cJSON_GetArraySize(header), sizeof(*s->tensors))))
+		r = read_tensors(s, header, 8 + n);
+	cJSON_Delete(header);
+	return r;
+}
+
+int
+safetensors_open(struct safetensors *s, const char *path)
+{
+	if (map_file(s, path) == 0 && read_header(s) == 0)
+		return 0;
+	fail_in("'%s'", path);
+	safetensors_close(s);
+	return -1;
+}
+
+void
+safetensors_close(struct safetensors *s)
+{
+	struct safetensors_copy *c, *next;
+
+	for (c = s->copies; c; c = next) {
+		next = c->next;
+		free(c->data);
+		free(c);
+	}
+	if (s->map)
+		munmap((void *)(uintptr_t)s->map, s->size);
+	table_free(&s->names);
+	free(s->tensors);
+	free(s->text);
+	memset(s, 0, sizeof(*s));
+}
+
+struct safetensor *
+safetensors_find(const struct safetensors *s, const char *name)
+{
+	return table_get(&s->names, name, strlen(name));
+}
+
+const void *
+safetensors_data(struct safetensors *s, const struct safetensor *t)
+{
+	const unsigned char *p = s->map + t->begin;
+	struct safetensors_copy *c;
+
+	if (t->dtype < 0 || (uintptr_t)p % dtype_size((enum dtype)t->dtype) == 0)
+		return p;
+	for (c = s->copies; c; c = c->next)
+		if (c->of == t)
+			return c->data;
+	if (!(c = mem_new(1, sizeof(*c))) || !(c->data = mem_raw((size_t)(t->end - t->begin), 1))) {
+		free(c);
+		return NULL;
+	}
+	memcpy(c->data, p, (size_t)(t->end - t->begin));
+	c->of = t;
+	c->next = s->copies;
+	s->copies = c;
+	return c->data;
+}
+
+const char *
+safetensor_describe(const struct safetensor *t, char *to, size_t size)
+{
+	size_t n = (size_t)snprintf(to, size, "%s [", t->dtype_text);
+
+	for (int i = 0; i < t->rank && n < size; i++)
+		n += (size_t)snprintf(to + n, size - n, "%s%llu", i ? ", " : "", (unsigned long long)t->shape[i]);
+	if (n < size)
+		snprintf(to + n, size - n, "]");
+	return to;
+}

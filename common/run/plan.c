@@ -1,0 +1,123 @@
+#include "run/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+static void
+word(struct part *p, const char *w)
+{
+	p->words[p->nwords++] = w;
+}
+
+static void
+option(struct part *p, const char *letter, const char *value)
+{
+	word(p, letter);
+	word(p, value);
+}
+
+/* The next program, with what all of them take. */
+static struct part *
+part(struct plan *p, const struct plan_options *o, const char *name)
+{
+	struct part *t = &p->parts[p->n++];
+
+	t->layer = -1;
+	snprintf(t->label, sizeof(t->label), "%s", name);
+	word(t, name);
+	option(t, "-m", o->model);
+	if (o->verbose)
+		word(t, "-v");
+	return t;
+}
+
+/* One that computes; layer -1: on all layers. */
+static struct part *
+worker(struct plan *p, const struct plan_options *o, const char *name, int layer)
+{
+	struct part *t = part(p, o, name);
+
+	if (layer >= 0) {
+		t->layer = layer;
+		snprintf(t->number, sizeof(t->number), "%d", layer);
+		snprintf(t->label, sizeof(t->label), "%s -l %d", name, layer);
+		option(t, "-l", t->number);
+	}
+	if (o->threads > 0)
+		option(t, "-t", p->threads);
+	return t;
+}
+
+static void
+layers(struct plan *p, const struct plan_options *o)
+{
+	for (int i = 0; i < o->layers && o->cut != CUT_FUSED; i++) {
+		if (o->cut == CUT_LAYER) {
+			worker(p, o, "ds-block", i);
+			continue;
+		}
+		worker(p, o, "ds-attn", i);
+		worker(p, o, "ds-route", i);
+		worker(p, o, "ds-expert", i);
+	}
+	if (o->cut == CUT_FUSED)
+		worker(p, o, "ds-block", -1);
+}
+
+/* The loop first: the next batch waits for it, the reader does not. */
+static void
+sample(struct plan *p, const struct plan_options *o)
+{
+	struct part *t = part(p, o, "ds-sample");
+
+	for (int i = 0; i < o->nsampling; i++)
+		word(t, o->sampling[i]);
+	if (o->loop_out) {
+		option(t, "-o", o->loop_out);
+		option(t, "-o", "-");
+	}
+	if (o->tally)
+		option(t, "-o", o->tally);
+}
+
+int
+plan_make(struct plan *p, const struct plan_options *o)
+{
+	struct part *t;
+
+	p->n = 0;
+	snprintf(p->threads, sizeof(p->threads), "%d", o->threads);
+	p->parts = mem_new(5 + 3 * (size_t)o->layers, sizeof(*p->parts));
+	if (!p->parts)
+		return -1;
+	t = part(p, o, "ds-tokenize");
+	if (o->chat)
+		word(t, "-c");
+	if (o->texts)
+		word(t, "-0");
+	t = part(p, o, "ds-embed");
+	option(t, "-i", "-");
+	option(t, "-i", o->loop_in);
+	layers(p, o);
+	worker(p, o, "ds-head", -1);
+	sample(p, o);
+	t = part(p, o, "ds-detokenize");
+	if (o->chat)
+		word(t, "-c");
+	if (o->quiet)
+		word(t, "-q");
+	if (o->asks)
+		word(t, "-0");
+	if (o->dim)
+		word(t, "--dim");
+	return 0;
+}
+
+void
+plan_free(struct plan *p)
+{
+	free(p->parts);
+	p->parts = NULL;
+}

@@ -1,0 +1,53 @@
+/*
+ * The programs of a pipeline, in order, with their command lines.  A plan is
+ * made once and either started (run.h) or shown as a shell script (script.h).
+ */
+#ifndef DS_PLAN_H
+#define DS_PLAN_H
+
+enum cut {
+	CUT_FUSED,      /* one ds-block for all layers */
+	CUT_LAYER,      /* a ds-block per layer */
+	CUT_STAGE       /* ds-attn, ds-route and ds-expert per layer */
+};
+
+#define SAMPLING_MAX 12
+#define WORDS_MAX 32
+
+struct plan_options {                   /* all strings are borrowed, also by the plan */
+	const char *model;
+	int layers;                     /* of the model */
+	enum cut cut;
+	int chat;                       /* questions and answers; 0: text is completed */
+	int quiet;                      /* the answer without the thought */
+	int threads;                    /* of each stage; 0: as many as it chooses */
+	int verbose;                    /* each program says what it did */
+	const char *sampling[SAMPLING_MAX];     /* options of ds-sample, word by word */
+	int nsampling;
+	const char *loop_in;            /* where ds-embed finds the loop */
+	const char *loop_out;           /* where ds-sample sends it; NULL: a tee behind it does */
+	const char *tally;              /* where ds-sample sends a copy, or NULL */
+	int texts;                      /* standard input is NUL-terminated texts, not one text */
+	int asks;                       /* answers end in NUL, not newline */
+	int dim;                        /* the thought is dimmed, although text goes to a pipe */
+};
+
+struct part {
+	const char *words[WORDS_MAX];   /* its command line, NULL behind the last */
+	int nwords;
+	int layer;                      /* -1: none */
+	char number[16];                /* memory of a word */
+	char label[48];                 /* how messages call it: "ds-attn -l 3" */
+};
+
+struct plan {
+	struct part *parts;             /* [n] */
+	int n;
+	char threads[16];
+};
+
+/* 0, or -1 and a message. */
+int plan_make(struct plan *p, const struct plan_options *o);
+void plan_free(struct plan *p);
+
+#endif

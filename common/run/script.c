@@ -1,0 +1,91 @@
+#include "run/script.h"
+
+#include <string.h>
+
+static const char start[] =
+"dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-run.XXXXXX\") || exit 3\n"
+"trap 'rm -rf \"$dir\"' EXIT\n"
+"trap 'exit 129' HUP\n"
+"trap 'exit 130' INT\n"
+"trap 'exit 143' TERM\n"
+"mkfifo \"$dir/loop\" || exit 3\n"
+"\n"
+"# sh looks at the last program's status alone: each that fails leaves its own in a file\n"
+"run() { \"$@\" || echo $? >>\"$dir/failed\"; }\n"
+"\n";
+
+/* The status of the stage that failed by itself is 1 or 2; those that follow it end with 3 and more. */
+static const char end[] =
+"\n"
+"[ ! -e \"$dir/failed\" ] || exit \"$(sort -n \"$dir/failed\" | head -n 1)\"\n";
+
+/* A word as the shell takes it literally. */
+static int
+quote(struct buf *b, const char *s)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:+@%";
+	int r = 0;
+
+	if (*s && s[strspn(s, plain)] == 0)
+		return buf_add(b, s, strlen(s));
+	r = buf_addc(b, '\'');
+	for (; *s && r == 0; s++)
+		r = *s == '\'' ? buf_add(b, "'\\''", 4) : buf_addc(b, *s);
+	return r < 0 ? -1 : buf_addc(b, '\'');
+}
+
+static int
+command(struct buf *b, const struct part *t, const struct plan_options *o)
+{
+	int r = buf_addf(b, "run %s", t->words[0]);
+
+	for (int i = 1; i < t->nwords && r == 0; i++) {
+		r = buf_addc(b, ' ');
+		if (r < 0)
+			break;
+		if (t->words[i] == o->model)
+			r = buf_addf(b, "\"$model\"");
+		else if (t->words[i] == o->loop_in)
+			r = buf_addf(b, "\"$dir/loop\"");
+		else
+			r = quote(b, t->words[i]);
+	}
+	return r;
+}
+
+static int
+operands(struct buf *b, char **texts, int n)
+{
+	int r = n > 0 ? buf_addf(b, " --") : 0;
+
+	for (int i = 0; i < n && r == 0; i++)
+		r = buf_addc(b, ' ') < 0 ? -1 : quote(b, texts[i]);
+	return r;
+}
+
+/* A line that sets a variable. */
+static int
+assign(struct buf *b, const char *name, const char *value, const char *after)
+{
+	if (buf_addf(b, "%s=", name) < 0 || quote(b, value) < 0)
+		return -1;
+	return buf_addf(b, "%s\n", after);
+}
+
+int
+script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
+    const char *dir, char **texts, int ntexts)
+{
+	if (buf_addf(to, "#!/bin/sh\n") < 0 || (dir && assign(to, "PATH", dir, ":$PATH") < 0) ||
+	    assign(to, "model", o->model, "") < 0 || buf_addf(to, "%s", start) < 0)
+		return -1;
+	for (int i = 0; i < p->n; i++) {
+		if (command(to, &p->parts[i], o) < 0 || (i == 0 && operands(to, texts, ntexts) < 0))
+			return -1;
+		if (i == p->n - 2 && buf_addf(to, " |\nrun tee \"$dir/loop\"") < 0)
+			return -1;
+		if (buf_addf(to, i < p->n - 1 ? " |\n" : "\n") < 0)
+			return -1;
+	}
+	return buf_addf(to, "%s", end);
+}

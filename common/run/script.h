@@ -1,0 +1,18 @@
+/*
+ * A plan as a POSIX shell script that does the same.
+ */
+#ifndef DS_SCRIPT_H
+#define DS_SCRIPT_H
+
+#include "base/mem.h"
+#include "run/plan.h"
+
+/*
+ * Append the script of a plan that has no loop_out: its programs are looked for in dir (NULL: in
+ * PATH alone) first, the texts are operands of ds-tokenize; without any it reads standard input.
+ * 0, or -1 and a message.
+ */
+int script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
+    const char *dir, char **texts, int ntexts);
+
+#endif

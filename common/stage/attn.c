@@ -1,0 +1,145 @@
+#include "stage/attn.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+int
+attn_open(struct attn *a, const struct stage *s)
+{
+	int n = s->model->config.num_layers;
+
+	memset(a, 0, sizeof(*a));
+	a->s = s;
+	a->layers = mem_new((size_t)n, sizeof(*a->layers));
+	if (!a->layers || mla_math_open(&a->math, s) < 0)
+		return -1;
+	for (int i = 0; i < n; i++)
+		if (s->layers.has[i] && mla_open(&a->layers[i], s->model, i) < 0)
+			return -1;
+	return 0;
+}
+
+void
+attn_close(struct attn *a)
+{
+	for (int i = 0; a->layers && i < a->s->model->config.num_layers; i++)
+		mla_close(&a->layers[i]);
+	free(a->layers);
+	mla_math_close(&a->math);
+}
+
+/* Where in a frame's spans the next block of rows begins. */
+struct place {
+	int span;
+	uint32_t row;           /* of that span */
+};
+
+static int
+span_check(const struct attn *a, const struct span *p)
+{
+	int64_t end = (int64_t)p->pos + p->n, max = a->s->model->config.max_position;
+
+	return end <= max ? 0 : fail(FAIL_DATA, "sequence %" PRIu64 ": position %" PRId64
+	    " arrives, the model ends at %" PRId64, p->seq, end - 1, max - 1);
+}
+
+/*
+ * The sequence of a span whose first row is next, holding what comes before; *again is set
+ * instead where that would take back rows of the block that is being put together: they must
+ * be computed before they are forgotten.
+ */
+static struct cache_seq *
+span_enter(const struct attn *a, struct cache *c, const struct span *p, int *again)
+{
+	struct cache_seq *s = cache_find(c, p->seq);
+
+	*again = s && s->mark == a->block && s->n > p->pos;
+	if (*again || span_check(a, p) < 0)
+		return NULL;
+	s = cache_at(c, p->seq, p->pos);
+	if (s)
+		s->mark = a->block;
+	return s;
+}
+
+/* Take places in the cache for the next rows of the frame, at most MLA_ROWS. */
+static int
+rows_take(struct attn *a, struct cache *c, const struct frame *f, struct place *at, struct mla_rows *r)
+{
+	r->n = 0;
+	a->block++;
+	for (; r->n < MLA_ROWS && at->span < f->nspans; at->span++, at->row = 0) {
+		const struct span *p = &f->spans[at->span];
+		int again = 0;
+		struct cache_seq *s = at->row > 0 ? cache_find(c, p->seq) : span_enter(a, c, p, &again);
+
+		if (!s)
+			return again ? 0 : -1;
+		s->mark = a->block;
+		for (; at->row < p->n && r->n < MLA_ROWS; at->row++, r->n++) {
+			r->seq[r->n] = s;
+			r->pos[r->n] = p->pos + at->row;
+			r->kv[r->n] = cache_append(c, s);
+			if (!r->kv[r->n])
+				return -1;
+		}
+		if (at->row < p->n)
+			break;
+	}
+	return 0;
+}
+
+static int
+attn_batch(struct attn *a, struct frame *f)
+{
+	struct mla *m = &a->layers[f->layer];
+	float *h = stage_hidden(a->s, f);
+	struct place at = {0};
+	struct mla_rows r;
+
+	if (!h)
+		return -1;
+	f->changed = 1;
+	while (at.span < f->nspans) {
+		if (rows_take(a, &m->cache, f, &at, &r) < 0 || mla_add(&a->math, m, h, &r) < 0)
+			return -1;
+		h += (ptrdiff_t)r.n * a->s->model->config.hidden_size;
+	}
+	frame_set_at(f, AT_ROUTE, f->layer);
+	return 0;
+}
+
+/* free and fork reach the caches of all layers. */
+static int
+attn_control(struct attn *a, const struct frame *f)
+{
+	for (int i = 0; i < a->s->model->config.num_layers; i++) {
+		if (!a->s->layers.has[i])
+			continue;
+		if (f->op == OP_FREE)
+			cache_release(&a->layers[i].cache, f->free_seq);
+		else if (f->op == OP_FORK && cache_fork(&a->layers[i].cache, f->from, f->to, f->fork_n) < 0)
+			return fail_in("layer %d", i);
+	}
+	return 0;
+}
+
+int
+attn_frame(void *arg, struct frame *f, struct link *out, int nout)
+{
+	struct attn *a = arg;
+	int acts = stage_acts(a->s, f, AT_ATTN);
+
+	(void)out, (void)nout;
+	if (f->op != OP_NONE)
+		return attn_control(a, f) < 0 ? -1 : 1;
+	if (acts <= 0)
+		return acts < 0 ? -1 : 1;
+	if (attn_batch(a, f) < 0)
+		return fail_in("layer %d", f->layer);
+	return 1;
+}

@@ -1,0 +1,57 @@
+/*
+ * The door of the pipeline: prompts and looped-back tokens become batches.
+ *
+ * With several inputs the last is the loop.  Its rows go first; prompts are taken in while there is
+ * room for them.  While rows that were sampled are under way, what arrives is collected, so
+ * that all living sequences step together in one batch.
+ */
+#ifndef DS_EMBED_H
+#define DS_EMBED_H
+
+#include "stage/stage.h"
+
+struct embed_seq;
+struct embed_source;
+
+/* Rows that wait to be embedded, a stretch of one source frame's span; or, with rows
+ * NULL spans, a frame to be passed on in its turn. */
+struct embed_piece {
+	struct embed_source *source;
+	struct span span;
+	uint32_t row;                   /* in the source frame */
+	int whole;                      /* 1: not rows, the source frame itself */
+};
+
+struct embed_queue {
+	struct embed_piece *p;          /* [cap]; first .. n-1 wait */
+	size_t first, n, cap;
+	uint64_t rows;
+};
+
+struct embed {
+	struct stage *stage;
+	struct mat table;               /* [V][D] */
+	struct link *in, *out;
+	int nin, nout;
+	int loop;                       /* index of the loop, or -1 */
+	uint32_t batch;                 /* most rows of a batch */
+	struct table seqs;              /* sequence id -> struct embed_seq: those alive */
+	struct table names;             /* (input, its id) -> struct embed_seq */
+	size_t sampling;                /* alive sequences that have asked for a sampled row */
+	size_t under_way;               /* of these, whose token has not come back */
+	struct embed_queue loops, prompts;
+	uint64_t fresh;                 /* where to look for an unused id */
+	unsigned char ended[64];        /* inputs that have ended */
+	int finished;                   /* our own end frame has been queued */
+};
+
+/* 0, or -1 and a message.  in, out: opened; they stay the caller's. */
+int embed_open(struct embed *e, struct stage *s, struct link *in, int nin,
+    struct link *out, int nout, uint32_t batch);
+
+/* Until all is done and `end` has been written.  0, or -1 and a message, an error frame sent. */
+int embed_run(struct embed *e);
+
+void embed_close(struct embed *e);
+
+#endif

@@ -1,0 +1,232 @@
+/*
+ * What leaves ds-embed: batches of at most e->batch rows.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "stage/embed_mem.h"
+
+void
+embed_release(struct embed_source *s)
+{
+	if (--s->refs > 0)
+		return;
+	frame_free(&s->f);
+	free(s);
+}
+
+int
+embed_push(struct embed_queue *q, struct embed_piece p)
+{
+	if (q->first > 0 && q->n == q->cap) {
+		memmove(q->p, q->p + q->first, (q->n - q->first) * sizeof(q->p[0]));
+		q->n -= q->first;
+		q->first = 0;
+	}
+	if (mem_grow(&q->p, &q->cap, q->n + 1, sizeof(q->p[0])) < 0)
+		return -1;
+	p.source->refs++;
+	q->rows += p.span.n;
+	q->p[q->n++] = p;
+	return 0;
+}
+
+/* Forget the first n rows of the queue's first piece, and the piece with its last row. */
+static void
+pop(struct embed_queue *q, uint32_t n)
+{
+	struct embed_piece *p = &q->p[q->first];
+
+	q->rows -= n;
+	p->span.n -= n;
+	p->span.pos += n;
+	p->row += n;
+	if (p->span.n > 0)
+		return;
+	embed_release(p->source);
+	if (++q->first == q->n)
+		q->first = q->n = 0;
+}
+
+static int
+queue_all(struct embed *e, struct frame *f)
+{
+	for (int i = 0; i < e->nout; i++)
+		if (link_queue(&e->out[i], f) < 0)
+			return -1;
+	return 0;
+}
+
+struct batch {
+	struct frame f;
+	struct embed_piece pieces[FRAME_SPANS_MAX];
+	struct span spans[FRAME_SPANS_MAX];
+	int n;
+	uint32_t rows;
+};
+
+/* `seqs` goes with the first piece of the frame that brought it. */
+static int
+add_seqs(struct batch *b, struct embed_source *s)
+{
+	for (int i = 0; i < s->f.nseqs && !s->told; i++) {
+		int there = 0;
+
+		for (int k = 0; k < b->f.nseqs; k++)
+			there |= b->f.seqs[k].seq == s->f.seqs[i].seq;
+		if (!there && frame_add_seq(&b->f, &s->f.seqs[i]) < 0)
+			return -1;
+	}
+	s->told = 1;
+	return 0;
+}
+
+/* Move what fits from the queue to the batch.  1: nothing more may join it. */
+static int
+fill(struct embed *e, struct batch *b, struct embed_queue *q)
+{
+	while (q->first < q->n && b->n < FRAME_SPANS_MAX) {
+		struct embed_piece p = q->p[q->first];
+		uint32_t room = e->batch - b->rows;
+
+		if (p.whole || (b->n > 0 && (p.source->own || b->pieces[0].source->own) &&
+		    p.source != b->pieces[0].source))
+			return 1;
+		if (p.span.n > 0 && room == 0)
+			return 1;
+		if (p.span.n > room) {
+			p.span.n = room;
+			p.span.flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST);
+		}
+		if (add_seqs(b, p.source) < 0)
+			return -1;
+		p.source->refs++;       /* the batch's */
+		b->pieces[b->n] = p;
+		b->spans[b->n++] = p.span;
+		b->rows += p.span.n;
+		pop(q, p.span.n);
+	}
+	return b->n == FRAME_SPANS_MAX;
+}
+
+/* One tensor of a frame that is a batch by itself: its rows, where it has one for each
+ * row of the frame, or all of it. */
+static int
+copy_tensor(struct batch *b, const struct tensor *t)
+{
+	const struct frame *from = &b->pieces[0].source->f;
+	int by_row = t->rank > 0 && t->shape[0] == from->rows;
+	uint64_t shape[FRAME_RANK_MAX];
+	size_t row = by_row && from->rows ? t->bytes / from->rows : 0;
+	struct tensor *to;
+	char *p;
+
+	memcpy(shape, t->shape, sizeof(shape));
+	if (by_row)
+		shape[0] = b->rows;
+	if (!(to = frame_add(&b->f, t->name, t->dtype, t->rank, shape)))
+		return -1;
+	if (!by_row) {
+		memcpy(to->data, t->data, t->bytes);
+		return 0;
+	}
+	p = to->data;
+	for (int i = 0; i < b->n; i++) {
+		memcpy(p, (char *)t->data + b->pieces[i].row * row, b->pieces[i].span.n * row);
+		p += b->pieces[i].span.n * row;
+	}
+	return 0;
+}
+
+static int
+copy_own(struct batch *b)
+{
+	struct embed_source *s = b->pieces[0].source;
+
+	for (int i = 0; i < s->f.ntensors; i++)
+		if (strcmp(s->f.tensors[i].name, "ids") != 0 && strcmp(s->f.tensors[i].name, "h") != 0 &&
+		    copy_tensor(b, &s->f.tensors[i]) < 0)
+			return -1;
+	return frame_add_others(&b->f, &s->f);
+}
+
+static int
+look_up(struct embed *e, struct batch *b)
+{
+	uint64_t shape[2] = {b->rows, (uint64_t)e->table.cols};
+	struct tensor *ids = frame_add(&b->f, "ids", I32, 1, shape);
+	struct tensor *h = ids ? frame_add(&b->f, "h", F32, 2, shape) : NULL;
+	int32_t *id;
+	float *row;
+
+	if (!h)
+		return -1;
+	id = frame_tensor(&b->f, "ids")->data;
+	row = h->data;
+	for (int i = 0; i < b->n; i++) {
+		const int32_t *from = frame_tensor(&b->pieces[i].source->f, "ids")->data;
+
+		for (uint32_t k = 0; k < b->pieces[i].span.n; k++, row += e->table.cols) {
+			*id = from[b->pieces[i].row + k];
+			e->stage->k->row(row, &e->table, *id++);
+		}
+	}
+	return 0;
+}
+
+static int
+send_batch(struct embed *e, struct batch *b)
+{
+	memcpy(b->f.model, e->stage->model->id, sizeof(b->f.model));
+	frame_set_at(&b->f, AT_ATTN, 0);
+	if (frame_set_spans(&b->f, b->spans, b->n) < 0 || look_up(e, b) < 0)
+		return -1;
+	if (b->pieces[0].source->own && copy_own(b) < 0)
+		return -1;
+	for (int i = 0; i < b->n; i++) {
+		struct embed_seq *s = table_get(&e->seqs, &b->spans[i].seq, sizeof(b->spans[i].seq));
+
+		if (s && e->loop >= 0 && b->spans[i].flags & SPAN_SAMPLE && b->spans[i].n > 0 && !s->under_way) {
+			s->under_way = 1;
+			e->under_way++;
+		}
+	}
+	return queue_all(e, &b->f);
+}
+
+int
+embed_batch(struct embed *e)
+{
+	struct batch *b;
+	int r = 0;
+
+	for (int i = 0; i < 2; i++) {           /* frames that are passed on wait for nobody */
+		struct embed_queue *q = i ? &e->prompts : &e->loops;
+
+		if (q->first < q->n && q->p[q->first].whole) {
+			r = queue_all(e, &q->p[q->first].source->f);
+			pop(q, 0);
+			return r < 0 ? -1 : 1;
+		}
+	}
+	if (e->loops.first == e->loops.n && e->prompts.first == e->prompts.n)
+		return 0;
+	if (e->loop >= 0 && e->under_way > 0)
+		return 0;
+	if (!(b = mem_raw(1, sizeof(*b))))
+		return -1;
+	frame_init(&b->f);
+	b->n = 0;
+	b->rows = 0;
+	r = fill(e, b, &e->loops);
+	if (r == 0)
+		r = fill(e, b, &e->prompts);
+	if (r >= 0)
+		r = send_batch(e, b);
+	for (int i = 0; i < b->n; i++)
+		embed_release(b->pieces[i].source);
+	frame_free(&b->f);
+	free(b);
+	return r < 0 ? -1 : 1;
+}

@@ -1,0 +1,37 @@
+/*
+ * Shared by embed.c (what arrives) and embed_batch.c (what leaves).
+ */
+#ifndef DS_EMBED_MEM_H
+#define DS_EMBED_MEM_H
+
+#include "stage/embed.h"
+
+struct embed_name {
+	uint64_t seq;                   /* as the input calls it */
+	uint64_t input;
+};
+
+struct embed_seq {
+	uint64_t seq;                   /* as the pipeline calls it */
+	struct embed_name name;
+	uint32_t pos;                   /* the next position that it will get */
+	int sampled;                    /* it has asked for a sampled row */
+	int under_way;                  /* its token has not come back */
+	int cancelled;                  /* freed by its owner meanwhile: what comes back is dropped */
+};
+
+/* A frame that arrived, alive while pieces of it wait. */
+struct embed_source {
+	struct frame f;
+	int refs;
+	int own;                        /* it has keys or tensors of its own: a batch by itself */
+	int told;                       /* its `seqs` have been sent */
+};
+
+void embed_release(struct embed_source *s);
+int embed_push(struct embed_queue *q, struct embed_piece p);
+
+/* Take pieces off the queues and queue one frame on every output: 1, or 0 where nothing may go now, or -1. */
+int embed_batch(struct embed *e);
+
+#endif

@@ -1,0 +1,232 @@
+#include "stage/expert.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "stage/linear.h"
+#include "stage/partial.h"
+
+#define SHARED (-1)     /* in the place of an expert's number */
+
+static int
+dense_open(struct expert *x, struct expert_layer *l, int layer)
+{
+	struct model *m = x->s->model;
+	char name[64];
+
+	snprintf(name, sizeof(name), "model.layers.%d.mlp", layer);
+	return x->set.shared ? mlp_open(&l->shared, m, m->config.intermediate_size, name) : 0;
+}
+
+static int
+moe_open(struct expert *x, struct expert_layer *l, int layer)
+{
+	struct model *m = x->s->model;
+	const struct config *c = &m->config;
+	char name[64];
+
+	l->routed = mem_new((size_t)c->n_routed_experts, sizeof(*l->routed));
+	if (!l->routed)
+		return -1;
+	for (int e = 0; e < c->n_routed_experts; e++) {
+		snprintf(name, sizeof(name), "model.layers.%d.mlp.experts.%d", layer, e);
+		if (x->set.has[e] && mlp_open(&l->routed[e], m, c->moe_intermediate_size, name) < 0)
+			return -1;
+	}
+	snprintf(name, sizeof(name), "model.layers.%d.mlp.shared_experts", layer);
+	if (!x->set.shared || c->n_shared_experts == 0)
+		return 0;
+	return mlp_open(&l->shared, m, c->n_shared_experts * c->moe_intermediate_size, name);
+}
+
+int
+expert_open(struct expert *x, const struct stage *s, const char *set)
+{
+	const struct config *c = &s->model->config;
+
+	memset(x, 0, sizeof(*x));
+	x->s = s;
+	x->all = !set;
+	if (!set)
+		expert_set_all(&x->set, c->n_routed_experts);
+	else if (expert_set_parse(&x->set, set, c->n_routed_experts, FAIL_USAGE) < 0)
+		return fail_in("-e");
+	x->layers = mem_new((size_t)c->num_layers, sizeof(*x->layers));
+	if (!x->layers)
+		return -1;
+	for (int i = 0; i < c->num_layers; i++) {
+		struct expert_layer *l = &x->layers[i];
+
+		if (!s->layers.has[i])
+			continue;
+		l->norm = model_vec(s->model, c->hidden_size, "model.layers.%d.post_attention_layernorm.weight", i);
+		if (!l->norm || (config_is_moe(c, i) ? moe_open(x, l, i) : dense_open(x, l, i)) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+void
+expert_close(struct expert *x)
+{
+	for (int i = 0; x->layers && i < x->s->model->config.num_layers; i++) {
+		free(x->layers[i].norm);
+		free(x->layers[i].routed);
+	}
+	free(x->layers);
+	scratch_free(&x->normed);
+	scratch_free(&x->rows);
+	scratch_free(&x->inner);
+}
+
+/* Name the expert and the row whose contribution was refused. */
+static int
+refused(const struct frame *f, int moe, int e, int32_t row)
+{
+	const struct span *p = f->spans;
+	char who[32] = "MLP";
+
+	if (e != SHARED)
+		snprintf(who, sizeof(who), "expert %d", e);
+	else if (moe)
+		snprintf(who, sizeof(who), "shared experts");
+	for (; (uint32_t)row >= p->n; p++)
+		row -= (int32_t)p->n;
+	return fail(FAIL_DATA, "%s: contribution is not finite or is 2^18 or more (sequence %" PRIu64
+	    " position %" PRIu32 ")", who, p->seq, p->pos + (uint32_t)row);
+}
+
+/* The rows of a batch by the expert that they chose: expert e's are those from start[e]
+ * up to start[e + 1]. */
+struct chosen {
+	int32_t *start;         /* [E + 1] */
+	int32_t *row;           /* [T K] */
+	float *w;               /* [T K] */
+};
+
+static int
+chosen_sort(struct chosen *o, struct scratch *memory, const struct partial *p, size_t T, size_t K, size_t E)
+{
+	int32_t *next;
+
+	o->start = scratch_need(memory, (E + 1) * 2 + 2 * T * K, sizeof(*o->start));
+	if (!o->start)
+		return -1;
+	next = o->start + E + 1;
+	o->row = next + E + 1;
+	o->w = (float *)(o->row + T * K);
+	memset(o->start, 0, (E + 1) * sizeof(*o->start));
+	for (size_t i = 0; i < T * K; i++)
+		o->start[p->idx[i] + 1]++;
+	for (size_t e = 0; e < E; e++)
+		o->start[e + 1] += o->start[e];
+	memcpy(next, o->start, (E + 1) * sizeof(*next));
+	for (size_t i = 0; i < T * K; i++) {
+		int32_t at = next[p->idx[i]]++;
+
+		o->row[at] = (int32_t)(i / K);
+		o->w[at] = p->w[i];
+	}
+	return 0;
+}
+
+/* One expert's rows. */
+static int
+contribute(struct expert *x, struct frame *f, const struct partial *p, const struct mlp *m, int e,
+    const int32_t *row, const float *w, int n)
+{
+	int bad = mlp_add(x->s, m, &x->inner, p->acc, x->normed.p, row, w, n);
+
+	if (bad >= 0)
+		return refused(f, p->idx != NULL, e, row[bad]);
+	return bad == -1 ? 0 : -1;
+}
+
+static int
+add_routed(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine)
+{
+	const struct config *c = &x->s->model->config;
+	struct expert_layer *l = &x->layers[f->layer];
+	struct chosen o;
+
+	if (chosen_sort(&o, &x->rows, p, f->rows, (size_t)c->num_experts_per_tok, (size_t)c->n_routed_experts) < 0)
+		return -1;
+	for (int e = 0; e < c->n_routed_experts; e++) {
+		int32_t at = o.start[e], n = o.start[e + 1] - at;
+
+		if (mine->has[e] && n > 0 && contribute(x, f, p, &l->routed[e], e, o.row + at, o.w + at, n) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+add_shared(struct expert *x, struct frame *f, const struct partial *p)
+{
+	int32_t *row = scratch_need(&x->rows, 2 * (size_t)f->rows, sizeof(*row));
+	float *one = (float *)(row + f->rows);
+
+	if (!row)
+		return -1;
+	for (int32_t t = 0; t < (int32_t)f->rows; t++) {
+		row[t] = t;
+		one[t] = 1;
+	}
+	return contribute(x, f, p, &x->layers[f->layer].shared, SHARED, row, one, (int)f->rows);
+}
+
+/* What of the process's set is to be done. */
+static int
+mine_of(const struct expert *x, struct partial *p, struct expert_set *mine)
+{
+	int E = x->s->model->config.n_routed_experts;
+
+	*mine = x->set;
+	for (int e = 0; x->all && e < E; e++)
+		mine->has[e] = !p->done.has[e];
+	if (x->all)
+		mine->shared = !p->done.shared;
+	return expert_set_merge(&p->done, mine, E);
+}
+
+static int
+expert_batch(struct expert *x, struct frame *f)
+{
+	const struct stage *s = x->s;
+	const struct config *c = &s->model->config;
+	int T = (int)f->rows, D = c->hidden_size, moe = config_is_moe(c, f->layer);
+	const float *h = stage_hidden(s, f);
+	struct expert_set mine;
+	struct partial p;
+	float *normed;
+
+	if (!h || partial_read(&p, s, f) < 0 || mine_of(x, &p, &mine) < 0 || partial_begin(&p, s, f) < 0 ||
+	    !(normed = scratch_need(&x->normed, (size_t)T * (size_t)D, sizeof(*normed))))
+		return -1;
+	linear_norm(s, normed, D, h, D, T, D, x->layers[f->layer].norm, c->rms_norm_eps);
+	if (moe && add_routed(x, f, &p, &mine) < 0)
+		return -1;
+	if (mine.shared && (!moe || c->n_shared_experts > 0) && add_shared(x, f, &p) < 0)
+		return -1;
+	return partial_write(&p, s, f);
+}
+
+int
+expert_frame(void *arg, struct frame *f, struct link *out, int nout)
+{
+	struct expert *x = arg;
+	int acts = stage_acts(x->s, f, AT_EXPERT);
+
+	(void)out, (void)nout;
+	if (acts <= 0)
+		return acts < 0 ? -1 : 1;
+	if (!config_is_moe(&x->s->model->config, f->layer) && !x->set.shared)
+		return 1;
+	if (expert_batch(x, f) < 0)
+		return fail_in("layer %d", f->layer);
+	return 1;
+}

@@ -1,0 +1,35 @@
+/*
+ * The experts: frames at `expert` of its layers get what the process's experts contribute added to
+ * their fixed-point sum; whoever completes it adds it to h and moves the frame on.  A dense
+ * layer's MLP counts as its shared experts.
+ */
+#ifndef DS_EXPERT_H
+#define DS_EXPERT_H
+
+#include "stage/expert_set.h"
+#include "stage/mlp.h"
+#include "stage/scratch.h"
+#include "stage/stage.h"
+
+struct expert_layer {
+	float *norm;                    /* [D] */
+	struct mlp *routed;             /* [E]; those of the set are open; NULL on a dense layer */
+	struct mlp shared;              /* or the dense MLP; open if the set has s */
+};
+
+struct expert {
+	const struct stage *s;
+	int all;                        /* no set was given: do what is not yet done */
+	struct expert_set set;
+	struct expert_layer *layers;    /* [num_layers] */
+	struct scratch normed, rows, inner;
+};
+
+/* set NULL: all.  s, its model and pool outlive it.  0, or -1 and a message (a wrong set: FAIL_USAGE). */
+int expert_open(struct expert *x, const struct stage *s, const char *set);
+void expert_close(struct expert *x);
+
+/* A stage_fn, arg the struct expert. */
+int expert_frame(void *arg, struct frame *f, struct link *out, int nout);
+
+#endif

@@ -1,0 +1,98 @@
+#include "stage/head.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "stage/linear.h"
+
+enum { TAP_NORM };
+
+const struct tap head_taps[] = {
+	[TAP_NORM] = {"head.norm", "F32 [rows wanted, D]: after the final norm"},
+	{0}
+};
+
+int
+head_open(struct head *h, const struct stage *s, uint64_t taps)
+{
+	const struct config *c = &s->model->config;
+
+	memset(h, 0, sizeof(*h));
+	h->s = s;
+	h->taps = taps;
+	h->norm = model_vec(s->model, c->hidden_size, "model.norm.weight");
+	if (!h->norm)
+		return -1;
+	return model_mat(s->model, &h->weight, c->vocab_size, c->hidden_size,
+	    c->tie_word_embeddings ? "model.embed_tokens" : "lm_head");
+}
+
+void
+head_close(struct head *h)
+{
+	free(h->norm);
+	scratch_free(&h->rows);
+}
+
+/* The wanted rows of x, normed, in memory of the stage. */
+static float *
+normed_rows(struct head *h, const float *x, const int32_t *row, size_t n)
+{
+	ptrdiff_t D = h->s->model->config.hidden_size;
+	float *y = scratch_need(&h->rows, n * (size_t)D, sizeof(*y));
+
+	if (!y)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		memcpy(y + (ptrdiff_t)i * D, x + row[i] * D, (size_t)D * sizeof(*y));
+	linear_norm(h->s, y, D, y, D, (int)n, (int)D, h->norm, h->s->model->config.rms_norm_eps);
+	return y;
+}
+
+static int
+head_rows(struct head *h, struct frame *f, const int32_t *row, size_t n)
+{
+	const struct config *c = &h->s->model->config;
+	uint64_t V = (uint64_t)c->vocab_size, D = (uint64_t)c->hidden_size;
+	const float *x = stage_hidden(h->s, f);
+	float *y = x ? normed_rows(h, x, row, n) : NULL;
+	struct tensor *t;
+
+	if (!y)
+		return -1;
+	frame_drop(f, "h");
+	if (h->taps & 1 << TAP_NORM) {
+		if (!(t = tap_add(&head_taps[TAP_NORM], f, -1, F32, 2, (uint64_t[]){n, D})))
+			return -1;
+		memcpy(t->data, y, t->bytes);
+	}
+	if (!(t = frame_add(f, "row", I32, 1, (uint64_t[]){n})))
+		return -1;
+	memcpy(t->data, row, t->bytes);
+	if (!(t = frame_add(f, "logits", F32, 2, (uint64_t[]){n, V})))
+		return -1;
+	linear(h->s, t->data, (ptrdiff_t)V, y, (ptrdiff_t)D, (int)n, &h->weight);
+	frame_set_at(f, AT_SAMPLE, -1);
+	return 1;
+}
+
+int
+head_frame(void *arg, struct frame *f, struct link *out, int nout)
+{
+	struct head *h = arg;
+	int acts = stage_acts(h->s, f, AT_HEAD), layers = h->s->model->config.num_layers, n, r;
+	int32_t *row;
+
+	(void)out, (void)nout;
+	if (acts <= 0)
+		return acts < 0 ? -1 : 1;
+	if (f->layer >= 0 && f->layer != layers) /* any layer's stream may be made to wait for the head */
+		return fail(FAIL_DATA, "head: layer is %d, must be the number of layers, %d", f->layer, layers);
+	n = frame_wanted(f, &row);
+	if (n < 0)
+		return -1;
+	r = head_rows(h, f, row, (size_t)n);
+	free(row);
+	return r;
+}

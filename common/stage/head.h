@@ -1,0 +1,29 @@
+/*
+ * The head: frames at `head` exchange h for the logits of the rows that want them and wait for
+ * `sample`.
+ */
+#ifndef DS_HEAD_H
+#define DS_HEAD_H
+
+#include "stage/scratch.h"
+#include "stage/stage.h"
+#include "stage/tap.h"
+
+struct head {
+	const struct stage *s;
+	float *norm;                    /* [D] */
+	struct mat weight;              /* [V][D] */
+	uint64_t taps;
+	struct scratch rows;
+};
+
+extern const struct tap head_taps[];
+
+/* taps: bits from tap_parse.  s, its model and pool outlive it.  0, or -1 and a message. */
+int head_open(struct head *h, const struct stage *s, uint64_t taps);
+void head_close(struct head *h);
+
+/* A stage_fn, arg the struct head. */
+int head_frame(void *arg, struct frame *f, struct link *out, int nout);
+
+#endif

@@ -1,0 +1,278 @@
+#include "stage/mla.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stage/linear.h"
+
+#define HEADS 8         /* that one task takes: they read a page together */
+#define LORA_EPS 1e-6f  /* of the norms on the latents, whatever rms_norm_eps says */
+
+struct work {           /* a block of rows on its way: all [n][...] */
+	struct mla_math *a;
+	const struct mla *m;
+	const struct config *c;
+	const struct mla_rows *r;
+	float *x;               /* [D] normed input; later attention's output */
+	float *qa;              /* [q_lora] */
+	float *q;               /* [H][nope + rope] */
+	float *kv;              /* [R + rope] */
+	float *cosine, *sine;   /* [rope / 2] */
+	float *query;           /* [H][R + rope] queries in the latent space */
+	float *latent;          /* [H][R] weighted sums of latents */
+	float *v;               /* [H][v] */
+};
+
+int
+mla_math_open(struct mla_math *a, const struct stage *s)
+{
+	const struct config *c = &s->model->config;
+
+	memset(a, 0, sizeof(*a));
+	a->s = s;
+	a->scale = (float)(1 / sqrt(c->qk_nope_head_dim + c->qk_rope_head_dim) * rope_softmax_factor(c));
+	return rope_open(&a->rope, c);
+}
+
+void
+mla_math_close(struct mla_math *a)
+{
+	rope_close(&a->rope);
+	scratch_free(&a->rows);
+	scratch_free(&a->tasks);
+}
+
+int
+mla_open(struct mla *m, struct model *model, int layer)
+{
+	const struct config *c = &model->config;
+	int D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank, lora = c->q_lora_rank;
+	int rope = c->qk_rope_head_dim, qk = c->qk_nope_head_dim + rope;
+	int kv = c->qk_nope_head_dim + c->v_head_dim;
+	char p[48];
+
+	memset(m, 0, sizeof(*m));
+	snprintf(p, sizeof(p), "model.layers.%d", layer);
+	cache_init(&m->cache, (size_t)R + (size_t)rope);
+	if (!(m->norm = model_vec(model, D, "%s.input_layernorm.weight", p)) ||
+	    !(m->kv_norm = model_vec(model, R, "%s.self_attn.kv_a_layernorm.weight", p)) ||
+	    model_mat(model, &m->kv_a, R + rope, D, "%s.self_attn.kv_a_proj_with_mqa", p) < 0 ||
+	    model_mat(model, &m->kv_b, H * kv, R, "%s.self_attn.kv_b_proj", p) < 0 ||
+	    model_mat(model, &m->o, D, H * c->v_head_dim, "%s.self_attn.o_proj", p) < 0)
+		return -1;
+	if (lora == 0)
+		return model_mat(model, &m->q, H * qk, D, "%s.self_attn.q_proj", p);
+	if (!(m->q_norm = model_vec(model, lora, "%s.self_attn.q_a_layernorm.weight", p)) ||
+	    model_mat(model, &m->q_a, lora, D, "%s.self_attn.q_a_proj", p) < 0)
+		return -1;
+	return model_mat(model, &m->q, H * qk, lora, "%s.self_attn.q_b_proj", p);
+}
+
+void
+mla_close(struct mla *m)
+{
+	free(m->norm);
+	free(m->q_norm);
+	free(m->kv_norm);
+	cache_free(&m->cache);
+}
+
+/* One piece of memory for all of a block's results, each at a multiple of 64 bytes. */
+static int
+work_place(struct work *w)
+{
+	const struct config *c = w->c;
+	size_t H = (size_t)c->num_heads, R = (size_t)c->kv_lora_rank, rope = (size_t)c->qk_rope_head_dim;
+	size_t n = (size_t)w->r->n, used = 0;
+	struct { float **to; size_t width; } part[] = {
+		{&w->x, (size_t)c->hidden_size},
+		{&w->qa, (size_t)c->q_lora_rank},
+		{&w->q, H * ((size_t)c->qk_nope_head_dim + rope)},
+		{&w->kv, R + rope},
+		{&w->cosine, rope / 2},
+		{&w->sine, rope / 2},
+		{&w->query, H * (R + rope)},
+		{&w->latent, H * R},
+		{&w->v, H * (size_t)c->v_head_dim},
+	};
+	size_t parts = sizeof(part) / sizeof(part[0]);
+	float *p;
+
+	for (size_t i = 0; i < parts; i++)
+		used += (n * part[i].width + 15) / 16 * 16;
+	p = scratch_need(&w->a->rows, used, sizeof(*p));
+	if (!p)
+		return -1;
+	for (size_t i = 0; i < parts; i++) {
+		*part[i].to = p;
+		p += (n * part[i].width + 15) / 16 * 16;
+	}
+	return 0;
+}
+
+/* What a row leaves in the cache, and its queries' rotated part. */
+static void
+row_enter(void *arg, size_t from, size_t to, int thread)
+{
+	const struct work *w = arg;
+	const struct config *c = w->c;
+	const struct kernels *k = w->a->s->k;
+	size_t R = (size_t)c->kv_lora_rank, rope = (size_t)c->qk_rope_head_dim, half = rope / 2;
+	size_t nope = (size_t)c->qk_nope_head_dim, H = (size_t)c->num_heads;
+
+	(void)thread;
+	for (size_t t = from; t < to; t++) {
+		float *cosine = w->cosine + t * half, *sine = w->sine + t * half;
+		float *kv = w->kv + t * (R + rope), *q = w->q + t * H * (nope + rope);
+
+		rope_angles(&w->a->rope, w->r->pos[t], cosine, sine);
+		k->rmsnorm(w->r->kv[t], kv, w->m->kv_norm, (int)R, LORA_EPS);
+		k->rope(kv + R, cosine, sine, (int)half);
+		memcpy(w->r->kv[t] + R, kv + R, rope * sizeof(*kv));
+		for (size_t h = 0; h < H; h++) {
+			float *query = w->query + (t * H + h) * (R + rope) + R;
+
+			memcpy(query, q + h * (nope + rope) + nope, rope * sizeof(*q));
+			k->rope(query, cosine, sine, (int)half);
+		}
+	}
+}
+
+/* The part of each query that meets the latents: q_nope times the head's key rows of kv_b. */
+static void
+head_absorb(void *arg, size_t from, size_t to, int thread)
+{
+	const struct work *w = arg;
+	const struct config *c = w->c;
+	int H = c->num_heads, nope = c->qk_nope_head_dim, R = c->kv_lora_rank, rope = c->qk_rope_head_dim;
+
+	(void)thread;
+	for (int h = (int)from; h < (int)to; h++) {
+		struct mat keys = mat_rows(&w->m->kv_b, h * (nope + c->v_head_dim), nope);
+
+		w->a->s->k->matmul_t(w->query + (ptrdiff_t)h * (R + rope), (ptrdiff_t)H * (R + rope),
+		    w->q + (ptrdiff_t)h * (nope + rope), (ptrdiff_t)H * (nope + rope), w->r->n, &keys, 0, R);
+	}
+}
+
+/* Out of the latent space: the sums of latents times the head's value rows of kv_b. */
+static void
+head_values(void *arg, size_t from, size_t to, int thread)
+{
+	const struct work *w = arg;
+	const struct config *c = w->c;
+	int H = c->num_heads, nope = c->qk_nope_head_dim, R = c->kv_lora_rank, v = c->v_head_dim;
+
+	(void)thread;
+	for (int h = (int)from; h < (int)to; h++) {
+		struct mat values = mat_rows(&w->m->kv_b, h * (nope + v) + nope, v);
+
+		w->a->s->k->matmul(w->v + (ptrdiff_t)h * v, (ptrdiff_t)H * v,
+		    w->latent + (ptrdiff_t)h * R, (ptrdiff_t)H * R, w->r->n, &values, 0, v);
+	}
+}
+
+/* Row t, n heads from h: over the pages that hold positions up to the row's own. */
+static void
+attend(const struct work *w, size_t t, int h, int n, float *mine)
+{
+	const struct kernels *k = w->a->s->k;
+	int R = w->c->kv_lora_rank, width = R + w->c->qk_rope_head_dim;
+	float *o = w->latent + ((ptrdiff_t)t * w->c->num_heads + h) * R;
+	const float *query = w->query + ((ptrdiff_t)t * w->c->num_heads + h) * width;
+	float *p = mine, *bo = mine + HEADS * CACHE_PAGE, max[HEADS], sum[HEADS];
+	uint32_t held = w->r->pos[t] + 1;
+
+	memset(o, 0, (size_t)n * (size_t)R * sizeof(*o));
+	for (int i = 0; i < n; i++) {
+		max[i] = -INFINITY;
+		sum[i] = 0;
+	}
+	for (uint32_t at = 0; at < held; at += CACHE_PAGE) {
+		int rows = held - at < CACHE_PAGE ? (int)(held - at) : CACHE_PAGE;
+		struct mat page = {.data = cache_rows(w->r->seq[t], at / CACHE_PAGE), .rows = rows,
+		    .cols = width, .dtype = F32};
+		float bmax[HEADS], bsum[HEADS];
+
+		k->matmul(p, CACHE_PAGE, query, width, n, &page, 0, rows);
+		for (int i = 0; i < n; i++)
+			k->softmax_block(p + i * CACHE_PAGE, rows, w->a->scale, &bmax[i], &bsum[i]);
+		k->matmul_t(bo, R, p, CACHE_PAGE, n, &page, 0, R);
+		for (int i = 0; i < n; i++)
+			k->softmax_join(o + (ptrdiff_t)i * R, &max[i], &sum[i], bo + (ptrdiff_t)i * R,
+			    bmax[i], bsum[i], R);
+	}
+	for (int i = 0; i < n; i++)
+		k->scale(o + (ptrdiff_t)i * R, 1.0f / sum[i], R);
+}
+
+static size_t
+groups(const struct work *w)
+{
+	return ((size_t)w->c->num_heads + HEADS - 1) / HEADS;
+}
+
+static size_t
+task_floats(const struct work *w)
+{
+	return ((size_t)HEADS * (CACHE_PAGE + (size_t)w->c->kv_lora_rank) + 15) / 16 * 16;
+}
+
+static void
+attend_tasks(void *arg, size_t from, size_t to, int thread)
+{
+	const struct work *w = arg;
+	float *mine = (float *)w->a->tasks.p + (size_t)thread * task_floats(w);
+
+	for (size_t i = from; i < to; i++) {
+		int h = (int)(i % groups(w)) * HEADS, left = w->c->num_heads - h;
+
+		attend(w, i / groups(w), h, left < HEADS ? left : HEADS, mine);
+	}
+}
+
+/* What one task costs: multiply-adds over the positions of the average row. */
+static double
+attend_cost(const struct work *w)
+{
+	double held = 0;
+
+	for (int t = 0; t < w->r->n; t++)
+		held += w->r->pos[t] + 1.0;
+	return held / w->r->n * HEADS * (2.0 * w->c->kv_lora_rank + w->c->qk_rope_head_dim);
+}
+
+int
+mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r)
+{
+	const struct stage *s = a->s;
+	const struct config *c = &s->model->config;
+	struct work w = {.a = a, .m = m, .c = c, .r = r};
+	int T = r->n, D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank;
+	int rope = c->qk_rope_head_dim, q = H * (c->qk_nope_head_dim + rope), v = H * c->v_head_dim;
+
+	if (T == 0)
+		return 0;
+	if (work_place(&w) < 0 ||
+	    !scratch_need(&a->tasks, (size_t)pool_threads(s->pool) * task_floats(&w), sizeof(float)))
+		return -1;
+	linear_norm(s, w.x, D, h, D, T, D, m->norm, c->rms_norm_eps);
+	if (m->q_norm) {
+		linear(s, w.qa, c->q_lora_rank, w.x, D, T, &m->q_a);
+		linear_norm(s, w.qa, c->q_lora_rank, w.qa, c->q_lora_rank, T, c->q_lora_rank, m->q_norm, LORA_EPS);
+		linear(s, w.q, q, w.qa, c->q_lora_rank, T, &m->q);
+	} else {
+		linear(s, w.q, q, w.x, D, T, &m->q);
+	}
+	linear(s, w.kv, R + rope, w.x, D, T, &m->kv_a);
+	pool_run(s->pool, (size_t)T, 1, (double)q, row_enter, &w);
+	pool_run(s->pool, (size_t)H, 1, (double)T * c->qk_nope_head_dim * R, head_absorb, &w);
+	pool_run(s->pool, (size_t)T * groups(&w), 1, attend_cost(&w), attend_tasks, &w);
+	pool_run(s->pool, (size_t)H, 1, (double)T * c->v_head_dim * R, head_values, &w);
+	linear(s, w.x, D, w.v, v, T, &m->o);
+	for (int t = 0; t < T; t++)
+		s->k->add(h + (ptrdiff_t)t * D, w.x + (ptrdiff_t)t * D, D);
+	return 0;
+}

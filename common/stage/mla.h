@@ -1,0 +1,59 @@
+/*
+ * Multi-head latent attention (DeepSeek-V2, 2405.04434, section 2.1), computed in the latent
+ * space: instead of expanding the cache's latents to keys and values, the query is
+ * brought into the space of the latents, and their weighted sum back out of it.  Prefill and decode
+ * alike, one row at a time, over the cache's pages in order: the bits of a row
+ * depend on nothing but its sequence.
+ *
+ * H heads, R the latent rank; a row of the cache is the latent [R] and the rotated
+ * key [rope] that all heads share.
+ */
+#ifndef DS_MLA_H
+#define DS_MLA_H
+
+#include "stage/cache.h"
+#include "stage/rope.h"
+#include "stage/scratch.h"
+#include "stage/stage.h"
+
+#define MLA_ROWS 64     /* of a batch at a time */
+
+struct mla {            /* a layer's weights and cache */
+	float *norm;                    /* [D] */
+	struct mat q;                   /* [H (nope + rope)][D], or [..][q_lora] */
+	struct mat q_a;                 /* [q_lora][D], where there is one */
+	float *q_norm;                  /* [q_lora], or NULL */
+	struct mat kv_a;                /* [R + rope][D] */
+	float *kv_norm;                 /* [R] */
+	struct mat kv_b;                /* [H (nope + v)][R] */
+	struct mat o;                   /* [D][H v] */
+	struct cache cache;
+};
+
+struct mla_math {       /* what all layers share */
+	const struct stage *s;
+	struct rope rope;
+	float scale;                    /* of the scores, before the softmax */
+	struct scratch rows;            /* a block's intermediate results */
+	struct scratch tasks;           /* each thread's own */
+};
+
+/* Rows of a batch that are computed together: their places in the cache are taken. */
+struct mla_rows {
+	int n;
+	const struct cache_seq *seq[MLA_ROWS];
+	uint32_t pos[MLA_ROWS];
+	float *kv[MLA_ROWS];            /* their rows of the cache, to be filled */
+};
+
+int mla_math_open(struct mla_math *a, const struct stage *s);
+void mla_math_close(struct mla_math *a);
+
+int mla_open(struct mla *m, struct model *model, int layer);
+void mla_close(struct mla *m);
+
+/* Add to h [r->n][D] its attention; the rows' places in the cache are filled.  0, or -1
+ * and a message. */
+int mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r);
+
+#endif

@@ -1,0 +1,134 @@
+#include "stage/partial.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+#define TERM_MAX ((int64_t)1 << 58)     /* a contribution is below 2^18, with 40 bits behind the point */
+
+/* The choice of row t. */
+static int
+row_check(const int32_t *idx, int K, int E, uint32_t t)
+{
+	for (int i = 0; i < K; i++)
+		if (idx[i] < 0 || idx[i] >= E || (i > 0 && idx[i] <= idx[i - 1]))
+			return fail(FAIL_DATA, "expert.idx of row %" PRIu32 " is not ascending in 0 to %d", t, E - 1);
+	return 0;
+}
+
+/* No sum is larger than what was added to it: so what is still to come cannot overflow it. */
+static int
+sum_check(const struct partial *p, const struct config *c, uint32_t t)
+{
+	int K = c->num_experts_per_tok, terms = p->done.shared;
+	const int64_t *acc = p->acc + (size_t)t * (size_t)c->hidden_size;
+
+	for (int i = 0; i < K; i++)
+		terms += p->done.has[p->idx[(size_t)t * (size_t)K + (size_t)i]];
+	for (int i = 0; i < c->hidden_size; i++)
+		if (acc[i] > terms * TERM_MAX || acc[i] < -terms * TERM_MAX)
+			return fail(FAIL_DATA, "expert.acc of row %" PRIu32 " is larger than %d experts can make it",
+			    t, terms);
+	return 0;
+}
+
+static int
+chosen_read(struct partial *p, const struct config *c, struct frame *f)
+{
+	uint64_t K = (uint64_t)c->num_experts_per_tok;
+	struct tensor *idx = frame_need(f, "expert.idx", I32, f->rows, K);
+	struct tensor *w = idx ? frame_need(f, "expert.w", F32, f->rows, K) : NULL;
+
+	if (!w)
+		return -1;
+	p->idx = idx->data;
+	p->w = w->data;
+	for (uint32_t t = 0; t < f->rows; t++)
+		if (row_check(p->idx + t * K, (int)K, c->n_routed_experts, t) < 0)
+			return -1;
+	return 0;
+}
+
+int
+partial_read(struct partial *p, const struct stage *s, struct frame *f)
+{
+	const struct config *c = &s->model->config;
+	int moe = config_is_moe(c, f->layer);
+	struct tensor *acc;
+
+	memset(p, 0, sizeof(*p));
+	p->begun = f->experts_done != NULL;
+	if (!p->begun && frame_tensor(f, "expert.acc"))
+		return fail(FAIL_DATA, "expert.acc without experts_done");
+	if (!moe)
+		return p->begun ? fail(FAIL_DATA, "experts_done on a dense layer") : 0;
+	if (chosen_read(p, c, f) < 0)
+		return -1;
+	if (!p->begun)
+		return 0;
+	if (expert_set_parse(&p->done, f->experts_done, c->n_routed_experts, FAIL_DATA) < 0)
+		return fail_in("experts_done");
+	if (expert_set_is_all(&p->done, c->n_routed_experts))
+		return fail(FAIL_DATA, "experts_done: all are, but the frame still waits for some");
+	acc = frame_need(f, "expert.acc", I64, f->rows, (uint64_t)c->hidden_size);
+	if (!acc)
+		return -1;
+	p->acc = acc->data;
+	for (uint32_t t = 0; t < f->rows; t++)
+		if (sum_check(p, c, t) < 0)
+			return -1;
+	return 0;
+}
+
+int
+partial_begin(struct partial *p, const struct stage *s, struct frame *f)
+{
+	uint64_t shape[] = {f->rows, (uint64_t)s->model->config.hidden_size};
+	struct tensor *acc;
+
+	if (p->begun)
+		return 0;
+	acc = frame_add(f, "expert.acc", I64, 2, shape);
+	if (!acc)
+		return -1;
+	memset(acc->data, 0, acc->bytes);
+	p->acc = acc->data;
+	p->begun = 1;
+	return 0;
+}
+
+static void
+finish(const struct partial *p, const struct stage *s, struct frame *f, float *h)
+{
+	const struct config *c = &s->model->config;
+	ptrdiff_t D = c->hidden_size;
+	int next = f->layer + 1;
+
+	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++)
+		s->k->fixed_finish(h + t * D, p->acc + t * D, (int)D);
+	for (int i = f->ntensors; i-- > 0; )
+		if (strncmp(f->tensors[i].name, "expert.", 7) == 0)
+			frame_drop(f, f->tensors[i].name);
+	frame_set_at(f, next < c->num_layers ? AT_ATTN : AT_HEAD, next);
+}
+
+int
+partial_write(struct partial *p, const struct stage *s, struct frame *f)
+{
+	const struct config *c = &s->model->config;
+	float *h = stage_hidden(s, f);
+	struct buf b = {0};
+	int r;
+
+	if (!h)
+		return -1;
+	f->changed = 1;
+	if (!config_is_moe(c, f->layer) ? p->done.shared : expert_set_is_all(&p->done, c->n_routed_experts)) {
+		finish(p, s, f, h);
+		return f->experts_done ? frame_set_done(f, NULL) : 0;
+	}
+	r = expert_set_text(&p->done, c->n_routed_experts, &b) < 0 ? -1 : frame_set_done(f, (const char *)b.p);
+	buf_free(&b);
+	return r;
+}

@@ -1,0 +1,35 @@
+/*
+ * Frames whose experts are being done: which ones are (experts_done), their sum so far
+ * (expert.acc), and how a frame is finished.  Shared by ds-expert and ds-join.
+ */
+#ifndef DS_PARTIAL_H
+#define DS_PARTIAL_H
+
+#include "stage/expert_set.h"
+#include "stage/stage.h"
+
+struct partial {
+	struct expert_set done;         /* empty: none yet */
+	int begun;                      /* there is a sum already */
+	const int32_t *idx;             /* [T][K] chosen experts; NULL on a dense layer */
+	const float *w;                 /* [T][K] */
+	int64_t *acc;                   /* [T][D], or NULL if not begun */
+};
+
+/*
+ * Read and check a frame at `expert`: the choice ascending and in range, the sum within what the
+ * experts that are done can have contributed.  0, or -1 and a message (FAIL_DATA).
+ */
+int partial_read(struct partial *p, const struct stage *s, struct frame *f);
+
+/* Make room for the sum, zero, where there is none. 0, or -1 and a message. */
+int partial_begin(struct partial *p, const struct stage *s, struct frame *f);
+
+/*
+ * p->done and p->acc are as the frame is to leave: where all is done the sum is added to h and the frame
+ * moves on to the next layer or the head, else both are written into the frame.
+ * 0, or -1 and a message.
+ */
+int partial_write(struct partial *p, const struct stage *s, struct frame *f);
+
+#endif

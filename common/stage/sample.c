@@ -1,0 +1,336 @@
+#include "stage/sample.h"
+
+#include <math.h>
+#include <msgpack.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+#define LLU(n) ((unsigned long long)(n))
+
+/* A sequence that is being sampled. */
+struct sample_seq {
+	uint64_t seq;
+	struct sampling p;
+	uint32_t n;                     /* new tokens so far */
+};
+
+struct sampling
+sampling_defaults(const struct config *c)
+{
+	const struct generation *g = &c->generation;
+	struct sampling p = {.greedy = !g->do_sample, .temperature = g->temperature, .top_k = g->top_k,
+	    .top_p = g->top_p, .max_new = UINT32_MAX};
+
+	for (int i = 0; i < g->neos; i++)
+		p.stop[p.nstop++] = g->eos[i];
+	return p;
+}
+
+int
+sample_open(struct sample *s, struct stage *stage, const struct sampling *base)
+{
+	size_t V = (size_t)stage->model->config.vocab_size;
+
+	memset(s, 0, sizeof(*s));
+	s->stage = stage;
+	s->base = *base;
+	s->choices = mem_raw(V, sizeof(*s->choices));
+	s->weights = mem_raw(V, sizeof(*s->weights));
+	return s->choices && s->weights ? 0 : -1;
+}
+
+void
+sample_close(struct sample *s)
+{
+	struct table_slot *t = NULL;
+
+	while ((t = table_next(&s->seqs, t)))
+		free(t->value);
+	table_free(&s->seqs);
+	free(s->choices);
+	free(s->weights);
+}
+
+/* --- parameters of a sequence --- */
+
+static int
+get_number(const msgpack_object *o, const char *what, double min, double max, double *out)
+{
+	if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+		*out = (double)o->via.u64;
+	else if (o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64)
+		*out = o->via.f64;
+	else
+		return fail(FAIL_DATA, "seqs: '%s' is not a number from %g to %g", what, min, max);
+	if (!(*out >= min && *out <= max))
+		return fail(FAIL_DATA, "seqs: '%s' %g is not from %g to %g", what, *out, min, max);
+	return 0;
+}
+
+static int
+get_stop(struct sampling *p, const msgpack_object *o)
+{
+	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > (uint32_t)(STOPS_MAX - p->nstop))
+		return fail(FAIL_DATA, "seqs: 'stop' is not an array of at most %d ids", STOPS_MAX - p->nstop);
+	for (uint32_t i = 0; i < o->via.array.size; i++) {
+		const msgpack_object *v = &o->via.array.ptr[i];
+
+		if (v->type != MSGPACK_OBJECT_POSITIVE_INTEGER || v->via.u64 > INT32_MAX)
+			return fail(FAIL_DATA, "seqs: 'stop' holds something that is no id");
+		p->stop[p->nstop++] = (int32_t)v->via.u64;
+	}
+	return 0;
+}
+
+static int
+is_key(const msgpack_object *o, const char *s)
+{
+	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(s) && memcmp(o->via.str.ptr, s, strlen(s)) == 0;
+}
+
+static int
+read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *o)
+{
+	double n = 0;
+
+	if (is_key(key, "stop"))
+		return get_stop(p, o);
+	if (is_key(key, "greedy")) {
+		if (o->type != MSGPACK_OBJECT_BOOLEAN)
+			return fail(FAIL_DATA, "seqs: 'greedy' is neither true nor false");
+		p->greedy = o->via.boolean;
+	} else if (is_key(key, "seed")) {
+		if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
+			return fail(FAIL_DATA, "seqs: 'seed' is not an integer of 64 bits, 0 or more");
+		p->seed = o->via.u64;
+	} else if (is_key(key, "temperature")) {
+		if (get_number(o, "temperature", 0, 1000, &p->temperature) < 0)
+			return -1;
+		p->greedy = p->temperature == 0;
+	} else if (is_key(key, "top_p")) {
+		return get_number(o, "top_p", 0, 1, &p->top_p);
+	} else if (is_key(key, "top_k")) {
+		if (get_number(o, "top_k", 0, INT32_MAX, &n) < 0)
+			return -1;
+		p->top_k = (int)n;
+	} else if (is_key(key, "max_new")) {
+		if (get_number(o, "max_new", 0, UINT32_MAX, &n) < 0)
+			return -1;
+		p->max_new = (uint32_t)n;
+	}
+	return 0;
+}
+
+int
+sampling_read(struct sampling *p, const unsigned char *params, size_t n)
+{
+	msgpack_unpacked u;
+	const msgpack_object_map *m;
+	int r = 0;
+
+	msgpack_unpacked_init(&u);
+	if (msgpack_unpack_next(&u, (const char *)params, n, NULL) != MSGPACK_UNPACK_SUCCESS || u.data.type != MSGPACK_OBJECT_MAP) {
+		msgpack_unpacked_destroy(&u);
+		return fail(FAIL_DATA, "seqs: the parameters of a sequence are not a map");
+	}
+	m = &u.data.via.map;
+	/* greedy last: it wins over a temperature, wherever it stands in the map */
+	for (int pass = 0; pass < 2; pass++)
+		for (uint32_t i = 0; i < m->size && r == 0; i++)
+			if (is_key(&m->ptr[i].key, "greedy") == pass)
+				r = read_param(p, &m->ptr[i].key, &m->ptr[i].val);
+	msgpack_unpacked_destroy(&u);
+	return r;
+}
+
+/* --- sequences --- */
+
+static struct sample_seq *
+find(struct sample *s, uint64_t seq)
+{
+	struct sample_seq *q = table_get(&s->seqs, &seq, sizeof(seq));
+
+	if (q)
+		return q;
+	if (!(q = mem_new(1, sizeof(*q))))
+		return NULL;
+	q->seq = seq;
+	q->p = s->base;
+	if (table_put(&s->seqs, &q->seq, sizeof(q->seq), q) < 0) {
+		free(q);
+		return NULL;
+	}
+	return q;
+}
+
+static void
+forget(struct sample *s, uint64_t seq)
+{
+	free(table_del(&s->seqs, &seq, sizeof(seq)));
+}
+
+static int
+read_seqs(struct sample *s, const struct frame *f)
+{
+	for (int i = 0; i < f->nseqs; i++) {
+		struct sample_seq *q = find(s, f->seqs[i].seq);
+
+		if (!q)
+			return -1;
+		if (sampling_read(&q->p, f->seqs[i].params, f->seqs[i].n) < 0)
+			return fail_in("sequence %llu", LLU(q->seq));
+	}
+	return 0;
+}
+
+/* --- frames --- */
+
+/* The new token of a span, into *to and *id.  1, or 0 if the sequence ended without it, or -1. */
+static int
+next_token(struct sample *s, struct sample_seq *q, const struct span *at, const float *logits, struct span *to, int32_t *id)
+{
+	const struct config *c = &s->stage->model->config;
+	uint32_t pos = at->pos + at->n;         /* the new token's */
+	int ended;
+
+	for (int i = 0; i < c->vocab_size; i++)
+		if (isnan(logits[i]))
+			return fail(FAIL_DATA, "sequence %llu: position %u: the logit of token %d is not a number", LLU(q->seq), pos - 1, i);
+	if (q->p.max_new == 0)
+		return 0;
+	*id = sample_choose(s->stage->k, &q->p, logits, c->vocab_size,
+	    sample_random(q->p.seed, q->seq, pos), s->choices, s->weights);
+	ended = ++q->n >= q->p.max_new || pos >= (uint32_t)c->max_position;
+	for (int i = 0; i < q->p.nstop; i++)
+		ended |= *id == q->p.stop[i];
+	*to = (struct span){q->seq, pos, 1, ended ? SPAN_LAST : SPAN_SAMPLE};
+	s->tokens++;
+	return 1;
+}
+
+/* The tensor `row` says which of the frame's rows each row of logits is: the one of the given row, or -1. */
+static int64_t
+find_logits(const struct tensor *rows, int32_t row)
+{
+	const int32_t *r = rows->data;
+	int64_t low = 0, high = (int64_t)rows->shape[0] - 1;
+
+	while (low <= high) {
+		int64_t mid = (low + high) / 2;
+
+		if (r[mid] == row)
+			return mid;
+		if (r[mid] < row)
+			low = mid + 1;
+		else
+			high = mid - 1;
+	}
+	return -1;
+}
+
+struct tokens {
+	struct span *spans;
+	int32_t *ids;
+	uint64_t *freed;
+	int n, nfreed;
+};
+
+static int
+sample_spans(struct sample *s, struct frame *f, struct tokens *t)
+{
+	uint64_t V = (uint64_t)s->stage->model->config.vocab_size;
+	struct tensor *rows = frame_tensor(f, "row"), *logits;
+	int32_t row = 0;
+
+	if (!rows || rows->rank != 1 || rows->dtype != I32)
+		return fail(FAIL_DATA, "the frame has no tensor 'row' of rank 1 and dtype I32");
+	if (!(logits = frame_need(f, "logits", F32, rows->shape[0], V)))
+		return -1;
+	for (int i = 0; i < f->nspans; i++) {
+		struct span *p = &f->spans[i];
+		struct sample_seq *q;
+		int64_t at;
+		int r;
+
+		row += (int32_t)p->n;
+		if (!(p->flags & SPAN_SAMPLE) || p->n == 0)
+			continue;
+		if ((at = find_logits(rows, row - 1)) < 0)
+			return fail(FAIL_DATA, "sequence %llu: position %u: the frame holds no logits of it", LLU(p->seq), p->pos + p->n - 1);
+		if (!(q = find(s, p->seq)))
+			return -1;
+		r = next_token(s, q, p, (float *)logits->data + (uint64_t)at * V, &t->spans[t->n], &t->ids[t->n]);
+		if (r < 0)
+			return -1;
+		if (r == 0 || t->spans[t->n].flags & SPAN_LAST) {
+			t->freed[t->nfreed++] = p->seq;
+			forget(s, p->seq);
+		}
+		t->n += r;
+	}
+	return 0;
+}
+
+/* One frame with the new tokens, then `free` for those that ended. */
+static int
+send_tokens(const struct frame *f, const struct tokens *t, struct link *out, int nout)
+{
+	struct frame g;
+	struct tensor *ids;
+	int r = 0;
+
+	frame_init(&g);
+	if (t->n > 0) {
+		frame_set_at(&g, AT_EMBED, -1);
+		memcpy(g.model, f->model, sizeof(g.model));
+		r = frame_set_spans(&g, t->spans, t->n);
+		ids = r == 0 ? frame_add(&g, "ids", I32, 1, (uint64_t[]){(uint64_t)t->n}) : NULL;
+		if (!ids)
+			r = -1;
+		else
+			memcpy(ids->data, t->ids, ids->bytes);
+		if (r == 0)
+			r = stage_send(out, nout, &g);
+	}
+	for (int i = 0; i < t->nfreed && r == 0; i++) {
+		frame_free(&g);
+		g.op = OP_FREE;
+		g.free_seq = t->freed[i];
+		r = stage_send(out, nout, &g);
+	}
+	frame_free(&g);
+	return r;
+}
+
+int
+sample_frame(void *sample, struct frame *f, struct link *out, int nout)
+{
+	struct sample *s = sample;
+	struct tokens t = {0};
+	char where[64];
+	int r = stage_acts(s->stage, f, AT_SAMPLE);
+
+	if (f->op == OP_FREE)
+		forget(s, f->free_seq);
+	if (f->op == OP_FREE || f->op == OP_FORK)
+		return 0;               /* the end of its way */
+	if (f->op != OP_NONE || r < 0)
+		return r < 0 ? -1 : 1;
+	if (r == 0)
+		return f->nspans == 0 ? 0 : fail(FAIL_DATA, "sequence %llu still waits for %s: is a stage missing, or are they in the wrong order?",
+		    LLU(f->spans[0].seq), frame_where(f, where, sizeof(where)));
+	t.spans = mem_raw((size_t)f->nspans, sizeof(*t.spans));
+	t.ids = mem_raw((size_t)f->nspans, sizeof(*t.ids));
+	t.freed = mem_raw((size_t)f->nspans, sizeof(*t.freed));
+	r = t.spans && t.ids && t.freed ? read_seqs(s, f) : -1;
+	if (r == 0)
+		r = sample_spans(s, f, &t);
+	if (r == 0)
+		r = send_tokens(f, &t, out, nout);
+	free(t.spans);
+	free(t.ids);
+	free(t.freed);
+	return r;
+}

@@ -1,0 +1,64 @@
+/*
+ * Sampling: from the logits of a row to the next token of its sequence.
+ */
+#ifndef DS_SAMPLE_H
+#define DS_SAMPLE_H
+
+#include "stage/stage.h"
+
+#define STOPS_MAX 64
+
+/* What decides how a sequence is sampled.  A frame's `seqs` win over the command
+ * line, that over generation_config.json, that over config.json. */
+struct sampling {
+	int greedy;
+	double temperature;             /* 0 is greedy */
+	int top_k;                      /* 0: off */
+	double top_p;                   /* 1: off */
+	uint64_t seed;
+	uint32_t max_new;               /* most new tokens */
+	int32_t stop[STOPS_MAX];        /* ids that end a sequence */
+	int nstop;
+};
+
+struct sample {
+	struct stage *stage;
+	struct sampling base;           /* for sequences that say nothing */
+	struct table seqs;              /* sequence id -> struct sample_seq */
+	struct choice *choices;         /* [V] scratch */
+	float *weights;                 /* [V] scratch */
+	uint64_t tokens;                /* sampled so far */
+};
+
+/* The defaults of a checkpoint. */
+struct sampling sampling_defaults(const struct config *c);
+
+/* 0, or -1 and a message. */
+int sample_open(struct sample *s, struct stage *stage, const struct sampling *base);
+void sample_close(struct sample *s);
+
+/* A stage_fn: sends the new tokens, and `free` for the sequences that ended. */
+int sample_frame(void *sample, struct frame *f, struct link *out, int nout);
+
+/*
+ * Read a sequence's parameters (a msgpack map) over what p holds: temperature, top_k, top_p, seed, max_new,
+ * greedy, stop (ids, added to those that p has); other keys are left alone.  0, or -1 and a message.
+ */
+int sampling_read(struct sampling *p, const unsigned char *params, size_t n);
+
+/*
+ * Choose from logits [V], of which none is NaN: the largest (the first of several) if greedy, otherwise by
+ * temperature, then the top_k largest, then the fewest that together reach
+ * top_p (Holtzman et al. 2020), at the point u of [0, 1).  choices [V] and weights [V] are scratch.
+ */
+struct choice {
+	double p;
+	int32_t id;
+};
+int32_t sample_choose(const struct kernels *k, const struct sampling *p, const float *logits, int V,
+    double u, struct choice *choices, float *weights);
+
+/* A number in [0, 1) that depends on nothing but its arguments: Philox 4x32-10 (Salmon et al. 2011). */
+double sample_random(uint64_t seed, uint64_t seq, uint64_t pos);
+
+#endif

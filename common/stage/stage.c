@@ -1,0 +1,126 @@
+#include "stage/stage.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+/* A number below n at *s, which is moved behind it; -1 where there is none. */
+static int
+number(const char **s, int n)
+{
+	char *end;
+	long v;
+
+	if (!isdigit((unsigned char)**s))
+		return -1;
+	v = strtol(*s, &end, 10);
+	*s = end;
+	return v < n ? (int)v : -1;
+}
+
+int
+layers_parse(struct layers *l, const char *text, int n)
+{
+	memset(l, 0, sizeof(*l));
+	if (n > LAYERS_MAX)
+		return fail(FAIL_DATA, "%d layers are more than %d", n, LAYERS_MAX);
+	if (!text)
+		memset(l->has, 1, (size_t)n);
+	for (const char *s = text; s; ) {
+		int from = number(&s, n), to = from;
+
+		if (*s == '-') {
+			s++;
+			to = number(&s, n);
+		}
+		if (from < 0 || to < from || (*s && *s != ','))
+			return fail(FAIL_USAGE, "-l '%s': layers are 0 to %d, written 3, 0-20 or 0-2,5", text, n - 1);
+		memset(l->has + from, 1, (size_t)(to - from + 1));
+		s = *s ? s + 1 : NULL;
+	}
+	return 0;
+}
+
+int
+stage_send(struct link *out, int nout, struct frame *f)
+{
+	for (int i = 0; i < nout; i++)
+		if (link_send(&out[i], f) < 0)
+			return -1;
+	return 0;
+}
+
+int
+stage_fail(struct link *out, int nout, const char *who)
+{
+	char text[1024];
+	struct frame e;
+	int status = fail_status();
+
+	snprintf(text, sizeof(text), "%s", fail_text());
+	fail_in("%s", who);
+	frame_init(&e);
+	if (frame_set_text(&e, fail_text()) == 0)
+		(void)stage_send(out, nout, &e);        /* if that is still possible */
+	frame_free(&e);
+	return fail(status, "%s", text);
+}
+
+int
+stage_upstream(const struct frame *f)
+{
+	return fail(FAIL_SYSTEM, "upstream: %s", f->text);
+}
+
+int
+stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg)
+{
+	struct frame f;
+	int r;
+
+	frame_init(&f);
+	while ((r = link_receive(in, &f)) > 0) {
+		if (f.op == OP_ERROR) {
+			(void)stage_send(out, nout, &f);
+			r = stage_upstream(&f);
+			frame_free(&f);
+			return r;
+		}
+		r = fn(arg, &f, out, nout);
+		if (r < 0)
+			break;
+		if ((r > 0 || f.op == OP_END) && stage_send(out, nout, &f) < 0) {
+			frame_free(&f);
+			return -1;
+		}
+	}
+	frame_free(&f);
+	return r < 0 ? stage_fail(out, nout, program) : 0;
+}
+
+int
+stage_acts(const struct stage *s, const struct frame *f, enum at at)
+{
+	char where[64];
+
+	if (f->op != OP_NONE || f->at != at)
+		return 0;
+	if (at == AT_ATTN || at == AT_ROUTE || at == AT_EXPERT)
+		if (f->layer >= LAYERS_MAX || !s->layers.has[f->layer])
+			return 0;
+	if (f->model[0] && strcmp(f->model, s->model->id) != 0)
+		return fail(FAIL_DATA, "%s: the frame is of model %s, this is %s ('%s')",
+		    frame_where(f, where, sizeof(where)), f->model, s->model->id, s->model->dir);
+	return 1;
+}
+
+float *
+stage_hidden(const struct stage *s, struct frame *f)
+{
+	struct tensor *t = frame_need(f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size);
+
+	return t ? t->data : NULL;
+}

@@ -1,0 +1,254 @@
+#include "token/detok.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "token/utf8.h"
+
+#define DIM "\033[2m"
+#define UNDIM "\033[0m"
+
+struct detok_seq {
+	uint64_t id;                    /* the key of `live` */
+	struct detok_seq *next;
+	struct buf text;                /* complete, and not printed yet */
+	struct buf part;                /* the bytes of tokens since the last complete character */
+	int thought;                    /* inside of a thought */
+	int trim;                       /* newlines at the beginning of the answer are dropped */
+	int over;                       /* all of it has come */
+};
+
+void
+detok_open(struct detok *d, const struct tokenizer *t)
+{
+	memset(d, 0, sizeof(*d));
+	d->t = t;
+	d->separator = '\n';
+	d->think = tokenizer_id(t, "<think>");
+	d->unthink = tokenizer_id(t, "</think>");
+}
+
+/* The sequence's entry; a new one at its first appearance.  NULL and a message. */
+static struct detok_seq *
+seq_get(struct detok *d, uint64_t id)
+{
+	struct detok_seq *s = table_get(&d->live, &id, sizeof(id));
+
+	if (s)
+		return s;
+	free(table_del(&d->ended, &id, sizeof(id)));    /* it begins anew */
+	s = mem_new(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->id = id;
+	s->thought = d->thinks;
+	if (table_put(&d->live, &s->id, sizeof(s->id), s) < 0) {
+		free(s);
+		return NULL;
+	}
+	if (d->last)
+		d->last->next = s;
+	else
+		d->first = s;
+	d->last = s;
+	return s;
+}
+
+static void
+seq_free(struct detok_seq *s)
+{
+	buf_free(&s->text);
+	buf_free(&s->part);
+	free(s);
+}
+
+/* Put n bytes of well-formed text behind what the sequence has to say. */
+static int
+say(const struct detok *d, struct detok_seq *s, const unsigned char *p, size_t n)
+{
+	int dim = d->dim && s->thought;
+
+	if (d->quiet && s->thought)
+		return 0;
+	for (; s->trim && n > 0 && *p == '\n'; n--)
+		p++;
+	if (n == 0)
+		return 0;
+	s->trim = 0;
+	if ((dim && buf_add(&s->text, DIM, strlen(DIM)) < 0) || buf_add(&s->text, p, n) < 0)
+		return -1;
+	return dim ? buf_add(&s->text, UNDIM, strlen(UNDIM)) : 0;
+}
+
+/* Say what is complete of the bytes that came; with all, the rest as well. */
+static int
+settle(const struct detok *d, struct detok_seq *s, int all)
+{
+	struct buf clean = {0};
+	size_t n = 0, len;
+	int r;
+
+	while (n < s->part.n && (utf8_next(s->part.p + n, s->part.n - n, &len) != UTF8_SHORT || all))
+		n += len;
+	r = utf8_clean(&clean, s->part.p, n) < 0 || say(d, s, clean.p, clean.n) < 0 ? -1 : 0;
+	if (r == 0 && n > 0)
+		buf_drop(&s->part, n);
+	buf_free(&clean);
+	return r;
+}
+
+static int
+take_token(const struct detok *d, struct detok_seq *s, int64_t id)
+{
+	size_t n;
+	const char *bytes = tokenizer_bytes(d->t, id, &n);
+	int opens = id == d->think, closes = id == d->unthink, marks = opens || closes;
+
+	if (!bytes)
+		return fail(FAIL_DATA, "sequence %llu: the vocabulary has no id %lld", (unsigned long long)s->id, (long long)id);
+	if (tokenizer_is_special(d->t, id) && !d->special)
+		n = 0;
+	if (marks && settle(d, s, 1) < 0)
+		return -1;
+	if (opens)
+		s->thought = 1;         /* the marks are part of the thought */
+	if (buf_add(&s->part, bytes, n) < 0)
+		return -1;
+	if (marks && settle(d, s, 1) < 0)
+		return -1;
+	if (closes) {
+		s->thought = 0;
+		s->trim = d->quiet;
+	}
+	return 0;
+}
+
+/* All of the sequence has come. */
+static int
+finish(struct detok *d, struct detok_seq *s)
+{
+	if (settle(d, s, 1) < 0 || buf_addc(&s->text, d->separator) < 0)
+		return -1;
+	s->over = 1;
+	(void)table_del(&d->live, &s->id, sizeof(s->id));
+	return 0;
+}
+
+/* Its last token came: the `free` that follows it must not be taken for one of a sequence without text. */
+static int
+expect_free(struct detok *d, uint64_t id)
+{
+	uint64_t *key = mem_new(1, sizeof(*key));
+
+	if (!key)
+		return -1;
+	*key = id;
+	if (table_put(&d->ended, key, sizeof(*key), key) < 0) {
+		free(key);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+take_rows(struct detok *d, struct frame *f)
+{
+	struct tensor *t;
+	const int32_t *id;
+	char where[64];
+
+	if (f->at != AT_EMBED)
+		return fail(FAIL_DATA, "sequence %llu still waits for %s",
+		    (unsigned long long)(f->nspans > 0 ? f->spans[0].seq : 0), frame_where(f, where, sizeof(where)));
+	t = frame_need(f, "ids", I32, f->rows, 0);
+	if (!t)
+		return -1;
+	id = t->data;
+	for (int i = 0; i < f->nspans; i++) {
+		struct detok_seq *s = seq_get(d, f->spans[i].seq);
+
+		if (!s)
+			return -1;
+		for (uint32_t row = 0; row < f->spans[i].n; row++)
+			if (take_token(d, s, *id++) < 0)
+				return -1;
+		if (settle(d, s, 0) < 0)
+			return -1;
+		if (f->spans[i].flags & SPAN_LAST)
+			if (finish(d, s) < 0 || expect_free(d, f->spans[i].seq) < 0)
+				return -1;
+	}
+	return 0;
+}
+
+static int
+take_free(struct detok *d, uint64_t id)
+{
+	uint64_t *ended = table_del(&d->ended, &id, sizeof(id));
+	struct detok_seq *s;
+
+	free(ended);
+	if (ended)
+		return 0;
+	s = seq_get(d, id);
+	return s ? finish(d, s) : -1;
+}
+
+/* Move to `out` what has its turn. */
+static int
+print(struct detok *d, struct buf *out)
+{
+	struct detok_seq *s;
+
+	while ((s = d->first)) {
+		if (buf_add(out, s->text.p, s->text.n) < 0)
+			return -1;
+		s->text.n = 0;
+		if (!s->over)
+			break;
+		d->first = s->next;
+		if (!d->first)
+			d->last = NULL;
+		seq_free(s);
+	}
+	return 0;
+}
+
+int
+detok_frame(struct detok *d, struct frame *f, struct buf *out)
+{
+	int r = 0;
+
+	if (f->op == OP_NONE)
+		r = take_rows(d, f);
+	else if (f->op == OP_FREE)
+		r = take_free(d, f->free_seq);
+	return print(d, out) < 0 ? -1 : r;
+}
+
+int
+detok_end(struct detok *d, struct buf *out)
+{
+	for (struct detok_seq *s = d->first; s; s = s->next)
+		if (!s->over && finish(d, s) < 0)
+			return -1;
+	return print(d, out);
+}
+
+void
+detok_close(struct detok *d)
+{
+	struct detok_seq *s;
+	struct table_slot *slot = NULL;
+
+	while ((s = d->first)) {
+		d->first = s->next;
+		seq_free(s);
+	}
+	while ((slot = table_next(&d->ended, slot)))
+		free(slot->value);
+	table_free(&d->live);
+	table_free(&d->ended);
+	d->last = NULL;
+}

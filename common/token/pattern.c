@@ -1,0 +1,234 @@
+#include "token/pattern.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+#define LAST_CODE_POINT 0x10ffffu
+#define JIT_STACK_MAX (8u << 20)
+
+struct pattern {
+	pcre2_code *code;
+	pcre2_match_data *data;
+	pcre2_match_context *context;
+	pcre2_jit_stack *stack;
+};
+
+static int
+emit_range(struct buf *to, uint32_t from, uint32_t last)
+{
+	return buf_addf(to, "\\x{%x}-\\x{%x}", from, last);
+}
+
+/* The class as ranges, or what lies between them; in brackets unless it stands in some. */
+static int
+emit_class(struct buf *to, const struct unicode_class *c, int negated, int inside)
+{
+	uint32_t from = 0;
+
+	if (!inside)
+		return buf_addf(to, negated ? "[^" : "[") < 0 || emit_class(to, c, 0, 1) < 0 ? -1 : buf_addc(to, ']');
+	for (size_t i = 0; i < c->n; i++) {
+		uint32_t a = c->ranges[i][0], b = c->ranges[i][1];
+
+		if (!negated && emit_range(to, a, b) < 0)
+			return -1;
+		if (negated && from < a && emit_range(to, from, a - 1) < 0)
+			return -1;
+		from = b + 1;
+	}
+	return negated ? emit_range(to, from, LAST_CODE_POINT) : 0;
+}
+
+static int
+refuse(const char *part, int n, const char *regex)
+{
+	return fail(FAIL_DATA, "'%.*s' in the pattern '%.60s' is not supported", n, part, regex);
+}
+
+/* The escape at s: its length, or -1. */
+static int
+translate_escape(struct buf *to, const char *s, int inside, const char *regex)
+{
+	char letter = s[1];
+	int n = 2, negated = s[1] == 'P' || s[1] == 'S';
+
+	if (letter && strchr("nrt", letter))
+		return buf_add(to, s, 2) < 0 ? -1 : 2;
+	if ((letter > ' ' && letter < '0') || (letter && strchr(":;<=>?@[\\]^_`{|}~ ", letter)))
+		return buf_add(to, s, 2) < 0 ? -1 : 2;
+	if (letter == 'p' || letter == 'P') {
+		int caret = s[2] == '{' && s[3] == '^';
+
+		if (s[2] != '{' || !s[3] || !s[3 + caret] || s[4 + caret] != '}')
+			return refuse(s, (int)strcspn(s, "}") + 1, regex);
+		letter = s[3 + caret];
+		negated ^= caret;
+		n = 5 + caret;
+		if (letter == 's')
+			return refuse(s, n, regex);
+	} else if (letter == 'S') {
+		letter = 's';
+	} else if (letter != 's') {
+		return refuse(s, letter ? 2 : 1, regex);
+	}
+	for (const struct unicode_class *c = unicode_classes; c->letter; c++)
+		if (c->letter == letter)
+			return emit_class(to, c, negated, inside) < 0 ? -1 : n;
+	return refuse(s, n, regex);
+}
+
+/* Groups, quantifiers and brackets that Oniguruma and PCRE2 read differently: the length of
+ * the part at s that is wrong, or 0. */
+static int
+wrong_part(const char *s, int inside, int first)
+{
+	static const char *const groups[] = {"(?:", "(?i:", "(?=", "(?!", "(?<=", "(?<!", "(?>"};
+
+	if (inside)
+		return *s == '[' || (*s == ']' && first) ? 1 : strncmp(s, "&&", 2) == 0 ? 2 : 0;
+	if (strncmp(s, "{,", 2) == 0 || strncmp(s, "}+", 2) == 0 || strncmp(s, "(*", 2) == 0)
+		return 2;
+	if (strncmp(s, "(?", 2) != 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+		if (strncmp(s, groups[i], strlen(groups[i])) == 0)
+			return 0;
+	return s[2] ? 3 : 2;
+}
+
+int
+pattern_translate(struct buf *to, const char *regex)
+{
+	int inside = 0, first = 0;      /* of [...]; its first character */
+
+	for (const char *s = regex; *s;) {
+		int n = wrong_part(s, inside, first);
+
+		if (n > 0)
+			return refuse(s, n, regex);
+		if (*s == '\\') {
+			n = translate_escape(to, s, inside, regex);
+			if (n < 0)
+				return -1;
+			s += n;
+			first = 0;
+			continue;
+		}
+		if (!inside && *s == '[') {
+			inside = first = 1;
+			n = s[1] == '^' ? 2 : 1;
+		} else {
+			if (inside && *s == ']')
+				inside = 0;
+			first = 0;
+			n = 1;
+		}
+		if (buf_add(to, s, (size_t)n) < 0)
+			return -1;
+		s += n;
+	}
+	return 0;
+}
+
+static int
+compile(struct pattern *p, const struct buf *text, const char *regex)
+{
+	pcre2_compile_context *c = pcre2_compile_context_create(NULL);
+	PCRE2_UCHAR why[128];
+	PCRE2_SIZE where;
+	int error = PCRE2_ERROR_NOMEMORY;
+
+	if (c) {
+		pcre2_set_newline(c, PCRE2_NEWLINE_LF);         /* with MULTILINE, ^ $ and . as in Ruby */
+		p->code = pcre2_compile(text->p, text->n, PCRE2_UTF | PCRE2_MULTILINE | PCRE2_NO_AUTO_CAPTURE,
+		    &error, &where, c);
+		pcre2_compile_context_free(c);
+	}
+	if (!p->code) {
+		pcre2_get_error_message(error, why, sizeof(why));
+		return fail(FAIL_DATA, "the pattern '%.60s': %s", regex, (char *)why);
+	}
+	/* without the just-in-time compiler it is slow, not wrong */
+	if (pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0)
+		p->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK_MAX, NULL);
+	p->data = pcre2_match_data_create(1, NULL);
+	p->context = pcre2_match_context_create(NULL);
+	if (!p->data || !p->context)
+		return fail(FAIL_SYSTEM, "no memory for a pattern");
+	if (p->stack)
+		pcre2_jit_stack_assign(p->context, NULL, p->stack);
+	return 0;
+}
+
+struct pattern *
+pattern_open(const char *regex)
+{
+	struct pattern *p = mem_new(1, sizeof(*p));
+	struct buf text = {0};
+
+	if (p && (pattern_translate(&text, regex) < 0 || compile(p, &text, regex) < 0)) {
+		pattern_close(p);
+		p = NULL;
+	}
+	buf_free(&text);
+	return p;
+}
+
+void
+pattern_close(struct pattern *p)
+{
+	if (!p)
+		return;
+	pcre2_code_free(p->code);
+	pcre2_match_data_free(p->data);
+	pcre2_match_context_free(p->context);
+	pcre2_jit_stack_free(p->stack);
+	free(p);
+}
+
+/* Cut at offset `at`, unless a piece would be empty. */
+static int
+cut(struct cuts *out, size_t base, size_t *last, size_t at)
+{
+	if (at <= *last)
+		return 0;
+	if (mem_grow(&out->end, &out->cap, out->n + 1, sizeof(*out->end)) < 0)
+		return -1;
+	*last = at;
+	out->end[out->n++] = base + at;
+	return 0;
+}
+
+int
+pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct cuts *out)
+{
+	const PCRE2_SIZE *match = pcre2_get_ovector_pointer(p->data);
+	size_t from = 0, last = 0, matched = SIZE_MAX;  /* where the last match ended */
+
+	while (from <= n) {
+		int r = pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, p->data, p->context);
+
+		if (r == PCRE2_ERROR_NOMATCH)
+			break;
+		if (r < 0) {
+			PCRE2_UCHAR why[128];
+
+			pcre2_get_error_message(r, why, sizeof(why));
+			return fail(FAIL_DATA, "a pattern of the tokenizer fails on the text: %s", (char *)why);
+		}
+		if (match[0] == match[1] && match[1] == matched) {
+			/* nothing, and directly behind the last match: go on one character later */
+			for (from++; from < n && (text[from] & 0xc0) == 0x80; from++)
+				;
+			continue;
+		}
+		if (cut(out, base, &last, match[0]) < 0 || cut(out, base, &last, match[1]) < 0)
+			return -1;
+		from = matched = match[1];
+	}
+	return cut(out, base, &last, n);
+}

@@ -1,0 +1,35 @@
+#include "token/settings.h"
+
+#include <limits.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+
+#define SETTINGS_MAX (64u << 20)
+
+int
+settings_load(const char *dir, cJSON **o)
+{
+	char path[PATH_MAX];
+
+	if (io_path(path, sizeof(path), dir, "tokenizer_config.json") < 0)
+		return -1;
+	if (access(path, F_OK) < 0)
+		return 0;
+	*o = json_load(path, SETTINGS_MAX);
+	return *o ? 1 : -1;
+}
+
+int
+settings_bos(const cJSON *o, const char **bos)
+{
+	const cJSON *v = NULL;
+
+	*bos = NULL;
+	if (json_get(o, "bos_token", JSON_OPTIONAL, &v) < 0)
+		return -1;
+	if (cJSON_IsObject(v))
+		return json_string(v, "content", JSON_REQUIRED, bos) < 0 ? fail_in("bos_token") : 0;
+	return json_string(o, "bos_token", JSON_OPTIONAL, bos) < 0 ? -1 : 0;
+}

@@ -1,0 +1,42 @@
+/*
+ * Inside of the tokenizer: what tokenizer.c loads and encode.c uses.
+ */
+#ifndef DS_TOKENIZER_H
+#define DS_TOKENIZER_H
+
+#include "base/json.h"
+#include "token/bpe.h"
+#include "token/pattern.h"
+#include "token/token.h"
+
+#define SPLITS_MAX 32
+
+struct token {
+	size_t at;                      /* its bytes, in tokenizer.bytes */
+	uint32_t len;
+	unsigned char known, plain, special;    /* plain: spelled in the byte-level alphabet */
+};
+
+/* Tokens that are looked for in the text itself, the longest first. */
+struct added {
+	struct table ids;               /* content -> (void *)(intptr_t)(id + 1) */
+	size_t *lengths, nlengths, cap; /* that contents have, descending, each once */
+	unsigned char first[256];       /* bytes that a content begins with */
+};
+
+struct tokenizer {
+	struct token *tokens;           /* [ntokens] by id */
+	size_t ntokens, tokens_cap;
+	char *bytes;                    /* of all tokens, and the contents of added tokens */
+	size_t nbytes, bytes_cap;
+	struct bpe bpe;
+	struct added added[2];          /* first those to be found before normalization, then those after */
+	struct pattern *splits[SPLITS_MAX];
+	int nsplits;
+	int64_t bos;
+	cJSON *json;                    /* only to be freed: a program that encodes one line ends sooner without */
+	struct buf text;                /* scratch: the text made valid */
+	struct cuts cuts, finer;        /* scratch */
+};
+
+#endif

@@ -1,0 +1,131 @@
+# Sourced first by every test script:  . "${0%/*}/lib.sh"
+#
+# The script then is in a scratch directory of its own, removed at exit, and has
+#	R T M G  the repository, tests/, the model tiny-r1, tests/golden (absolute)
+#	S        the scratch directory
+#	LIMIT    seconds that a command may take (default 60) before it counts as hung
+#	PY FRAME a Python with msgpack and numpy; "$PY tests/frame.py"
+# Test points have sentences as names.  The last line of a script is done_testing.
+set -u
+T=$(cd "${0%/*}" && pwd) || exit 2
+R=${T%/*}
+M=$R/examples/tiny-r1
+G=$T/golden
+: "${LIMIT:=60}"
+case :$PATH: in *:"$R"/bin:* | *:"$R"/build-asan/bin:*) ;; *) PATH=$R/bin:$PATH ;; esac
+unset DS_MODEL
+LC_ALL=C.UTF-8 PYTHONPATH=$T PYTHONDONTWRITEBYTECODE=1
+S=$(mktemp -d "${TMPDIR:-/tmp}/ds-test.XXXXXX") || exit 2
+trap 'cd /; rm -rf "$S"' EXIT
+trap 'exit 130' HUP INT TERM
+for PY in /usr/bin/python3 python3; do
+	"$PY" -c 'import msgpack, numpy' 2>/dev/null && break
+done
+FRAME="$PY $T/frame.py"
+export R T M G S LIMIT PY FRAME PATH LC_ALL PYTHONPATH PYTHONDONTWRITEBYTECODE
+cd "$S" || exit 2
+
+tests=0 failures=0
+
+# report STATUS DESC [FILE...]: one line of TAP; a failure shows the files, on standard error, which prove lets through
+report() {
+	tests=$((tests + 1))
+	if [ "$1" -eq 0 ]; then
+		printf 'ok %d - %s\n' $tests "$2"
+		return 0
+	fi
+	failures=$((failures + 1))
+	printf 'not ok %d - %s\n' $tests "$2"
+	printf '# %s: not ok %d - %s\n' "${0##*/}" $tests "$2" >&2
+	shift 2
+	for file; do
+		head -c 4000 "$file" | LC_ALL=C tr -c '\n -~' '?' | sed 's/^/#   /' >&2
+	done
+	return 1
+}
+
+# limited COMMAND...: run it, killed after LIMIT seconds with all that it started.
+# (a shell function limits itself, or runs within the script's own limit: see tests/run)
+limited() {
+	case $(command -v "$1") in
+	/*) timeout -k 2 "$LIMIT" "$@" ;;
+	*) "$@" ;;
+	esac
+}
+
+# pipe 'SHELL LINE' [ARG...]: a pipeline of which every part must succeed (bash, pipefail)
+pipe() {
+	timeout -k 2 "$LIMIT" bash -o pipefail -c "$@"
+}
+
+py() {
+	timeout -k 2 "$LIMIT" "$PY" "$@"
+}
+
+frame() {
+	py "$T/frame.py" "$@"
+}
+
+# ok DESC COMMAND...: it exits 0
+ok() {
+	ok_desc=$1; shift
+	limited "$@" >"$S/.out" 2>"$S/.err"
+	ok_status=$?
+	[ $ok_status -eq 0 ] || echo "exit status $ok_status from: $*" >>"$S/.err"
+	report $ok_status "$ok_desc" "$S/.out" "$S/.err"
+}
+
+# is ACTUAL EXPECTED DESC: the same text
+is() {
+	printf 'got:      %s\nexpected: %s\n' "$1" "$2" >"$S/.err"
+	[ "$1" = "$2" ]
+	report $? "$3" "$S/.err"
+}
+
+# like ACTUAL REGEX DESC: some line of it matches (grep -E)
+like() {
+	printf 'got:       %s\nlooked for: %s\n' "$1" "$2" >"$S/.err"
+	printf '%s\n' "$1" | grep -Eq -e "$2"
+	report $? "$3" "$S/.err"
+}
+
+# same FILE FILE DESC: the same bytes
+same() {
+	cmp "$1" "$2" >"$S/.err" 2>&1
+	report $? "$3" "$S/.err"
+}
+
+# fails_with STATUS REGEX DESC COMMAND...: it exits with STATUS, and what it says on
+# standard error is one line that matches (grep -E; '' for: it says nothing)
+fails_with() {
+	fw_want=$1 fw_regex=$2 fw_desc=$3; shift 3
+	limited "$@" >"$S/.out" 2>"$S/.err"
+	fw_status=$?
+	if [ $fw_status -eq "$fw_want" ] &&
+	    if [ -z "$fw_regex" ]; then [ ! -s "$S/.err" ]; else
+		[ "$(wc -l <"$S/.err")" -eq 1 ] && grep -Eq -e "$fw_regex" "$S/.err"; fi; then
+		report 0 "$fw_desc"
+	else
+		echo "exit status $fw_status, expected $fw_want, and one line like: $fw_regex" >"$S/.why"
+		[ $fw_status -ne 124 ] || echo "it hung: killed after $LIMIT s" >>"$S/.why"
+		report 1 "$fw_desc" "$S/.why" "$S/.err"
+	fi
+}
+
+# skip DESC REASON: a point that cannot be tested here
+skip() {
+	tests=$((tests + 1))
+	printf 'ok %d - %s # SKIP %s\n' $tests "$1" "$2"
+}
+
+# skip_all REASON: nothing of the script can be
+skip_all() {
+	printf '1..0 # SKIP %s\n' "$1"
+	exit 0
+}
+
+done_testing() {
+	printf '1..%d\n' $tests
+	[ $failures -eq 0 ] || exit 1
+	exit 0
+}

@@ -1,0 +1,27 @@
+#!/bin/sh
+# also: asan leaks
+# Checkpoints that are sound: every tensor as a second reader, in Python, finds it.
+. "${0%/*}/lib.sh"
+case $PATH in "$R"/build-asan/bin:*) check=$R/build-asan/tests/checkmodel ;; *) check=$R/build/tests/checkmodel ;; esac
+
+listed() {      # DIR: do the two readers agree?
+	"$check" list "$1" | sort >got && py "$T/badmodels.py" list "$1" | sort >want && [ -s want ] && cmp got want
+}
+
+for m in v3 v3-fp8-odd v3-plain v2-lite v2; do
+	ok "$m: names, dtypes, shapes and bytes of all tensors" listed "$G/$m"
+	ok "$m: every tensor of the forward pass has its shape" "$check" open "$G/$m"
+done
+ok "tiny-r1: names, dtypes, shapes and bytes of all tensors" listed "$M"
+ok "tiny-r1: every tensor of the forward pass has its shape" "$check" open "$M"
+is "$(for m in "$M" "$G"/*/; do "$check" open "$m"; done | sort -u | grep -cE '^[0-9a-f]{16}$')" 6 "six models have six ids"
+
+mkdir models
+ok "checkpoints made from the golden ones" py "$T/badmodels.py" "$G" models
+tab=$(printf '\t')
+while IFS=$tab read -r name same says; do
+	ok "$says: all tensors" listed "models/$name"
+	ok "$says: opens" "$check" open "models/$name"
+	[ "$same" = - ] || is "$("$check" open "models/$name")" "$("$check" open "$G/$same")" "$says: the id of $same"
+done <models/good
+done_testing

@@ -1,0 +1,33 @@
+#!/bin/sh
+# The golden models, a process for every stage of every layer: each point of the forward pass
+# is what the reference computed, within the case's tolerance.
+# also: asan
+. "${0%/*}/lib.sh"
+
+for case in v2 v2-lite v3 v3-plain v3-fp8-odd; do
+	m=$G/$case
+	mkdir $case
+	cd $case
+	layers=$(py "$T/golden.py" layers "$m" | cut -d' ' -f1)
+	line="\$PY \$T/golden.py prompt $m | ds-embed -m $m | tee embed"
+	for l in $layers; do
+		line="$line | ds-attn -m $m -l $l | tee attn.$l | ds-route -m $m -l $l | tee route.$l"
+		line="$line | ds-expert -m $m -l $l | tee out.$l"
+	done
+	ok "$case: a line of processes runs" pipe "$line | ds-head -m $m --tap head.norm >head"
+	while read -r point what; do
+		ok "$case: $what" py "$T/golden.py" compare "$m" "$point"
+	done <<-'X'
+	embed the embedding is right
+	attn the residual after attention is right in every layer
+	idx the router chooses exactly the experts that it should
+	weight the experts' weights are right
+	out the residual after the experts is right in every layer
+	norm the final norm is right
+	logits the logits are right
+	X
+	ok "$case: the likeliest tokens, fed back one by one, are those of the reference" \
+	    py "$T/golden.py" greedy "$m" "ds-embed -m $m | ds-block -m $m | ds-head -m $m"
+	cd ..
+done
+done_testing
