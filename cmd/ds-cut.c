@@ -103,7 +103,7 @@ main(int argc, char **argv)
 	static struct cut c;
 	int status;
 
-	f.o = (struct options){.help = help, .common = "io", .letters = "l:", .longs = longs, .own = own, .to = &c,
+	f.o = (struct options){.help = help, .letters = "l:", .longs = longs, .own = own, .to = &c,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);

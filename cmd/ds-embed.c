@@ -34,7 +34,7 @@ main(int argc, char **argv)
 	static struct embed e;
 	long batch = 512;
 
-	f.o = (struct options){.help = help, .common = "mior", .letters = "B:", .own = own, .to = &batch,
+	f.o = (struct options){.help = help, .letters = "B:", .own = own, .to = &batch,
 	    .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);

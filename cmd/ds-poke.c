@@ -93,7 +93,7 @@ main(int argc, char **argv)
 	static struct poke p = {.by = 1};
 	int status;
 
-	f.o = (struct options){.help = help, .common = "io", .letters = "l:", .longs = longs, .own = own, .to = &p,
+	f.o = (struct options){.help = help, .letters = "l:", .longs = longs, .own = own, .to = &p,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	if (p.what != POKE_NOTHING && !p.select.names)

@@ -159,7 +159,7 @@ int
 main(int argc, char **argv)
 {
 	struct choice o = {.run.plan.chat = 1, .run.began = tally_now()};
-	struct options common = {.help = help, .common = "m", .letters = "cwx:gT:k:p:S:n:qst:", .own = own, .to = &o, .operands = 1};
+	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .own = own, .to = &o, .operands = 1};
 	struct config config;
 	struct tally tally;
 	char text[128];

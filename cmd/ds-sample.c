@@ -86,7 +86,7 @@ main(int argc, char **argv)
 	struct sampling p;
 	int status;
 
-	f.o = (struct options){.help = help, .common = "mior", .letters = "gT:k:p:S:n:", .own = own, .to = &g,
+	f.o = (struct options){.help = help, .letters = "gT:k:p:S:n:", .own = own, .to = &g,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);

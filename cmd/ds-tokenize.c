@@ -199,7 +199,7 @@ main(int argc, char **argv)
 	struct options *o = &g.f.o;
 	int i, r = 0;
 
-	*o = (struct options){.help = help, .common = "mor", .letters = "abc0", .longs = longs, .own = own,
+	*o = (struct options){.help = help, .letters = "abc0", .longs = longs, .own = own,
 	    .operands = 1, .max_out = ENDPOINTS_MAX};
 	i = options_parse(o, argc, argv);
 	if (!o->model)
