@@ -20,7 +20,9 @@ S = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-point
 else
 B = build
 BIN = bin
+S =
 endif
+ISA =
 PC = msgpack libpcre2-8 libcjson
 ALL_CFLAGS = $(W) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
 	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC))

@@ -143,6 +143,8 @@ options_parse(struct options *o, int argc, char **argv)
 		else if (o->own(c, optarg, o->to) < 0)
 			die_failed();
 	}
+	if (o->model && !*o->model)
+		o->model = NULL;
 	if (optind < argc && !o->operands)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[optind], program);
 	if (o->nin < o->min_in)
