@@ -19,8 +19,8 @@ static const char help[] =
 "  --pos POSITIONS   rows at these positions\n"
 "  --tensor NAMES    these tensors: h,expert.w or expert.*\n"
 "  --as STAGE        let what is left wait for this stage: head, or attn:4\n"
-HELP_FROM
-HELP_TO
+"  -i FROM           where frames come from (standard input)\n"
+"  -o TO             where frames go; each of several gets all (standard output)\n"
 "  -v                say at the end what was done\n"
 "  -V, -h            version, this text\n";
 
