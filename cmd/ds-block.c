@@ -4,8 +4,11 @@
 #include "stage/block.h"
 
 static const char help[] =
-    "usage: ds-block -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-block -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS]\n"
+    "                [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Runs whole layers in one process: attention, router and experts.\n"
+    "\n"
     HELP_MODEL HELP_LAYERS HELP_FROM HELP_TO HELP_REST;
 
 int
@@ -13,6 +16,7 @@ main(int argc, char **argv)
 {
 	static struct filter f = {.o = {.help = help, .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct block b;
+	int status;
 
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
@@ -20,5 +24,7 @@ main(int argc, char **argv)
 	if (block_open(&b, &f.stage) < 0)
 		filter_fail(&f);
 	filter_ready(&f);
-	return filter_run(&f, block_frame, &b);
+	status = filter_run(&f, block_frame, &b);
+	block_close(&b);
+	return status;
 }

@@ -6,16 +6,17 @@
 #include "stage/embed.h"
 
 static const char help[] =
-"usage: ds-embed -m MODEL [-B ROWS] [-i PROMPTS ... -i LOOP] [-o TO ...] [-r FD] [-v]\n"
+"usage: ds-embed -m MODEL [-B ROWS] [-i PROMPTS ... -i LOOP] [-o TO ...]\n"
+"                [-r FD] [-v]\n"
 "\n"
 "The door of the pipeline: looks up the embedding of each token, forms batches\n"
 "and cuts long prompts.  With several -i the last one is the loop, which brings\n"
 "the sampled tokens back; with one there is no loop.\n"
 "\n"
 "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
-"  -B ROWS     most rows of a batch, and sequences that are sampled at a time (512)\n"
+"  -B ROWS     most rows of a batch, most sequences sampled at a time (512)\n"
 "  -i FROM     where prompts come from, and last the loop (standard input)\n"
-"  -o TO       where batches go (standard output)\n"
+"  -o TO       where batches go; several get every frame each (standard output)\n"
 "  -r FD       write a newline to descriptor FD when ready\n"
 "  -v          say at the end what was done\n"
 "  -V, -h      version, this text\n";
@@ -43,8 +44,6 @@ main(int argc, char **argv)
 	filter_ready(&f);
 	if (embed_run(&e) < 0)
 		filter_fail(&f);
-	if (f.o.verbose)
-		warn("%llu frames out", (unsigned long long)f.out[0].frames);
 	embed_close(&e);
 	return filter_close(&f, 0);
 }

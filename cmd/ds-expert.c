@@ -4,10 +4,13 @@
 #include "stage/expert.h"
 
 static const char help[] =
-    "usage: ds-expert -m MODEL [-l LAYERS] [-e SET] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-expert -m MODEL [-l LAYERS] [-e SET] [-i FROM] [-o TO ...]\n"
+    "                 [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Adds what its experts contribute to the residual stream, in its layers.\n"
+    "\n"
     HELP_MODEL HELP_LAYERS
-    "  -e SET      the experts it does, s the shared ones: 0-127 or 128-255,s (what is not yet done)\n"
+    "  -e SET      the experts it does, s the shared ones: 0-7,s (all not yet done)\n"
     HELP_FROM HELP_TO HELP_REST;
 
 static int
@@ -27,6 +30,7 @@ main(int argc, char **argv)
 	static struct filter f = {.o = {.help = help, .letters = "e:", .own = take, .to = &set,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct expert x;
+	int status;
 
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
@@ -34,5 +38,7 @@ main(int argc, char **argv)
 	if (expert_open(&x, &f.stage, set) < 0)
 		filter_fail(&f);
 	filter_ready(&f);
-	return filter_run(&f, expert_frame, &x);
+	status = filter_run(&f, expert_frame, &x);
+	expert_close(&x);
+	return status;
 }

@@ -9,8 +9,11 @@
 #include "stage/head.h"
 
 static const char help[] =
-    "usage: ds-head -m MODEL [--tap NAMES] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-head -m MODEL [--tap NAMES] [-i FROM] [-o TO ...] [-t THREADS]\n"
+    "               [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Turns the rows that want them into logits.\n"
+    "\n"
     HELP_MODEL
     "  --tap NAMES add inner tensors to the frames: NAME,NAME,...; '?' lists them\n"
     HELP_FROM HELP_TO HELP_REST;
@@ -33,6 +36,7 @@ main(int argc, char **argv)
 	static struct filter f = {.o = {.help = help, .common = "miotdr", .longs = longs, .own = take, .to = &taps,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct head h;
+	int status;
 
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
@@ -40,5 +44,7 @@ main(int argc, char **argv)
 	if (head_open(&h, &f.stage, taps) < 0)
 		filter_fail(&f);
 	filter_ready(&f);
-	return filter_run(&f, head_frame, &h);
+	status = filter_run(&f, head_frame, &h);
+	head_close(&h);
+	return status;
 }

@@ -5,9 +5,12 @@
 #include "stage/join.h"
 
 static const char help[] =
-    "usage: ds-join -m MODEL -i FROM -i FROM ... [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-join -m MODEL -i FROM -i FROM ... [-o TO ...] [-t THREADS]\n"
+    "               [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Sums the experts of processes that ran side by side: one frame of each input\n"
     "in turn.\n"
+    "\n"
     HELP_MODEL
     "  -i FROM     where the frames of one process come from; two or more\n"
     HELP_TO HELP_REST;

@@ -4,8 +4,11 @@
 #include "stage/route.h"
 
 static const char help[] =
-    "usage: ds-route -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-route -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS]\n"
+    "                [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Chooses the experts that each row goes to, in its layers.\n"
+    "\n"
     HELP_MODEL HELP_LAYERS HELP_FROM HELP_TO HELP_REST;
 
 int
@@ -13,6 +16,7 @@ main(int argc, char **argv)
 {
 	static struct filter f = {.o = {.help = help, .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct route r;
+	int status;
 
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
@@ -20,5 +24,7 @@ main(int argc, char **argv)
 	if (route_open(&r, &f.stage) < 0)
 		filter_fail(&f);
 	filter_ready(&f);
-	return filter_run(&f, route_frame, &r);
+	status = filter_run(&f, route_frame, &r);
+	route_close(&r);
+	return status;
 }

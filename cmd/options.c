@@ -203,6 +203,12 @@ filter_ready(struct filter *f)
 int
 filter_close(struct filter *f, int status)
 {
+	unsigned long long in = 0;
+
+	for (int i = 0; i < f->o.nin; i++)
+		in += f->in[i].frames;
+	if (f->o.verbose && status == 0)
+		warn("%llu frames in, %llu out", in, (unsigned long long)f->out[0].frames);
 	for (int i = 0; i < f->o.nout; i++)
 		if (link_close(&f->out[i]) < 0 && status == 0) {
 			warn("%s", fail_text());

@@ -151,9 +151,11 @@ def _check_header(h):
         for k, top in {"free": {"seq": 2**64 - 1}, "error": {},
                        "fork": {"from": 2**64 - 1, "to": 2**64 - 1, "n": 2**31 - 1}}.get(op, {}).items():
             need(_is_int(h.get(k), top), f"op {op}: {k}")
-        need(op != "error" or isinstance(h.get("text"), str), "op error: text")
+        need(op != "error" or isinstance(h.get("text"), str) and "\0" not in h["text"], "op error: text")
         return
-    need(isinstance(h.get("at"), str), f"at {h.get('at')!r}")
+    for k in ("at", "experts_done"):
+        need(isinstance(h.get(k, ""), str) and "\0" not in h.get(k, ""), k)
+    need("at" in h, "no at")
     need("layer" not in h and h["at"] not in LAYERED or _is_int(h.get("layer"), 2**31 - 1), f"layer at {h['at']}")
     need("spans" in h and "tensors" in h, "no spans or no tensors")
 
@@ -180,20 +182,17 @@ def _tensors(listed, payload):
 
 def _check_rows(f):
     """The known tensors have a row for each position."""
-    if "op" in f.header:
-        return
-    rows, wanted = len(f.rows()), len(f.wanted())
+    spans = f.header.get("spans", [])
+    rows = sum(s[2] for s in spans)
+    wanted = sum(s[2] if s[3] & 2 else min(s[2], s[3] & 1) for s in spans)
     known = {"ids": (rows, 1, "I32"), "h": (rows, 2, "F32"), "expert.idx": (rows, 2, "I32"),
              "expert.w": (rows, 2, "F32"), "expert.acc": (rows, 2, "I64"),
              "logits": (wanted, 2, "F32"), "row": (wanted, 1, "I32")}
-    for name, a in f.tensors.items():
-        if name in known:
-            n, rank, dtype = known[name]
-            need(a.ndim == rank and a.shape[0] == n and f.dtypes[name] == dtype, f"{name}: {f.dtypes[name]} {a.shape}")
-    if "row" in f.tensors:
-        need(list(f.tensors["row"]) == f.wanted(), "row: other rows than are wanted")
-    if "expert.idx" in f.tensors:
-        need((np.diff(f.tensors["expert.idx"], axis=1) > 0).all(), "expert.idx: not ascending")
+    for name in [] if "op" in f.header else set(known) & set(f.tensors):
+        a, (n, rank, dtype) = f.tensors[name], known[name]
+        need(a.ndim == rank and a.shape[0] == n and f.dtypes[name] == dtype, f"{name}: {f.dtypes[name]} {a.shape}")
+        need(name != "row" or list(a) == f.wanted(), "row: other rows than are wanted")
+        need(name != "expert.idx" or (np.diff(a, axis=1) > 0).all(), "expert.idx: not ascending")
 
 
 def read_frame(file):

@@ -27,7 +27,7 @@ cd "$S" || exit 2
 
 tests=0 failures=0
 
-# report STATUS DESC: one line of TAP; what failed shows the files named after it
+# report STATUS DESC [FILE...]: one line of TAP; a failure shows the files, on standard error, which prove lets through
 report() {
 	tests=$((tests + 1))
 	if [ "$1" -eq 0 ]; then
@@ -36,9 +36,10 @@ report() {
 	fi
 	failures=$((failures + 1))
 	printf 'not ok %d - %s\n' $tests "$2"
+	printf '# %s: not ok %d - %s\n' "${0##*/}" $tests "$2" >&2
 	shift 2
 	for file; do
-		head -c 4000 "$file" | LC_ALL=C tr -c '\n -~' '?' | sed 's/^/# /'
+		head -c 4000 "$file" | LC_ALL=C tr -c '\n -~' '?' | sed 's/^/#   /' >&2
 	done
 	return 1
 }

@@ -377,16 +377,16 @@ key_of(const msgpack_object *o)
 	return KEY_OTHER;
 }
 
-/* What must be there is there. */
+/* The keys that an operation must have; a control frame's others are nobody's business. */
+static const unsigned need[] = {
+	[OP_NONE] = 1u << KEY_AT | 1u << KEY_SPANS | 1u << KEY_TENSORS,
+	[OP_FREE] = 1u << KEY_SEQ,
+	[OP_FORK] = 1u << KEY_FROM | 1u << KEY_TO | 1u << KEY_N,
+	[OP_ERROR] = 1u << KEY_TEXT, [OP_OTHER] = 0};
+
 static int
 check_complete(const struct frame *f, unsigned seen)
 {
-	static const unsigned need[] = {
-		[OP_NONE] = 1u << KEY_AT | 1u << KEY_SPANS | 1u << KEY_TENSORS,
-		[OP_FREE] = 1u << KEY_SEQ,
-		[OP_FORK] = 1u << KEY_FROM | 1u << KEY_TO | 1u << KEY_N,
-		[OP_ERROR] = 1u << KEY_TEXT, [OP_OTHER] = 0};
-
 	for (enum key k = KEY_AT; k < KEY_PAD; k++)
 		if (need[f->op] & ~seen & 1u << k)
 			return fail(FAIL_DATA, "header: the key '%s' is missing", keys[k]);
@@ -418,7 +418,9 @@ take_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 		if (k != KEY_OTHER && seen & 1u << k)
 			return fail(FAIL_DATA, "header: the key '%s' is there twice", keys[k]);
 		seen |= 1u << k;
-		if ((f->op == OP_NONE ? take_batch(f, k, &e, data, payload) : take_control(f, k, &e.kv->val)) < 0)
+		if (f->op == OP_NONE && take_batch(f, k, &e, data, payload) < 0)
+			return -1;
+		if (f->op != OP_NONE && need[f->op] & 1u << k && take_control(f, k, &e.kv->val) < 0)
 			return -1;
 	}
 	return check_complete(f, seen);

@@ -1,8 +1,11 @@
 #include "stage/block.h"
 
+#include <string.h>
+
 int
 block_open(struct block *b, const struct stage *s)
 {
+	memset(b, 0, sizeof(*b));
 	b->s = s;
 	if (attn_open(&b->attn, s) < 0 || route_open(&b->route, s) < 0)
 		return -1;

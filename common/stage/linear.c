@@ -1,7 +1,5 @@
 #include "stage/linear.h"
 
-#define ROWS 64         /* of x at a time: they stay in cache while w streams by */
-
 struct job {
 	const struct stage *s;
 	float *out;
@@ -13,22 +11,13 @@ struct job {
 	float eps;
 };
 
-void
-linear_part(const struct kernels *k, float *out, ptrdiff_t ldo, const float *x,
-    ptrdiff_t ldx, int T, const struct mat *w, int from, int to)
-{
-	for (int t = 0; t < T; t += ROWS)
-		k->matmul(out + t * ldo, ldo, x + t * ldx, ldx,
-		    T - t < ROWS ? T - t : ROWS, w, from, to);
-}
-
 static void
 product(void *arg, size_t from, size_t to, int thread)
 {
 	const struct job *j = arg;
 
 	(void)thread;
-	linear_part(j->s->k, j->out, j->ldo, j->x, j->ldx, j->T, j->w, (int)from, (int)to);
+	j->s->k->matmul(j->out, j->ldo, j->x, j->ldx, j->T, j->w, (int)from, (int)to);
 }
 
 void

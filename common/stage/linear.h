@@ -16,10 +16,6 @@ void linear(const struct stage *s, float *out, ptrdiff_t ldo, const float *x,
 void linear_norm(const struct stage *s, float *out, ptrdiff_t ldo, const float *x,
     ptrdiff_t ldx, int T, int n, const float *weight, float eps);
 
-/* The rows from..to-1 of w only, on the calling thread: for use inside a task. */
-void linear_part(const struct kernels *k, float *out, ptrdiff_t ldo, const float *x,
-    ptrdiff_t ldx, int T, const struct mat *w, int from, int to);
-
 #define LINEAR_GRAIN 16         /* outputs that a thread takes at least */
 
 #endif

@@ -169,7 +169,7 @@ head_values(void *arg, size_t from, size_t to, int thread)
 	for (int h = (int)from; h < (int)to; h++) {
 		struct mat values = mat_rows(&w->m->kv_b, h * (nope + v) + nope, v);
 
-		linear_part(w->a->s->k, w->v + (ptrdiff_t)h * v, (ptrdiff_t)H * v,
+		w->a->s->k->matmul(w->v + (ptrdiff_t)h * v, (ptrdiff_t)H * v,
 		    w->latent + (ptrdiff_t)h * R, (ptrdiff_t)H * R, w->r->n, &values, 0, v);
 	}
 }

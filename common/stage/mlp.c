@@ -35,8 +35,8 @@ inner(void *arg, size_t from, size_t to, int thread)
 	ptrdiff_t D = j->m->down.rows, width = j->m->gate.rows;
 
 	(void)thread;
-	linear_part(j->k, j->gate, width, j->x, D, j->n, &j->m->gate, (int)from, (int)to);
-	linear_part(j->k, j->up, width, j->x, D, j->n, &j->m->up, (int)from, (int)to);
+	j->k->matmul(j->gate, width, j->x, D, j->n, &j->m->gate, (int)from, (int)to);
+	j->k->matmul(j->up, width, j->x, D, j->n, &j->m->up, (int)from, (int)to);
 	for (ptrdiff_t i = 0; i < j->n; i++)
 		j->k->silu_mul(j->gate + i * width + from, j->up + i * width + from, (int)(to - from));
 }
@@ -49,7 +49,7 @@ outer(void *arg, size_t from, size_t to, int thread)
 	ptrdiff_t D = j->m->down.rows, width = j->m->gate.rows;
 
 	(void)thread;
-	linear_part(j->k, j->y, D, j->gate, width, j->n, &j->m->down, (int)from, (int)to);
+	j->k->matmul(j->y, D, j->gate, width, j->n, &j->m->down, (int)from, (int)to);
 	for (int i = 0; i < j->n; i++) {
 		int seen = atomic_load(&j->bad);
 

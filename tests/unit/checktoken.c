@@ -1,4 +1,3 @@
-#define _GNU_SOURCE             /* memmem */
 /*
  * The tokenizer against recorded cases: checktoken DIR CASES DECODE, where DIR
  * holds tokenizer.json.  TAP on standard output.

@@ -1,0 +1,143 @@
+#!/bin/sh
+# The manual, -h, and the programs say the same; what stands as an example runs.
+. "${0%/*}/lib.sh"
+LIMIT=120
+programs=$(cd "$R/cmd" && ls ds-*.c | sed 's/\.c$//')
+pages=$(ls "$R"/man/*.[1-9])
+
+# files: all that belongs to the project
+files() {
+	if [ -e "$R/.git" ]; then
+		git -c safe.directory='*' -C "$R" ls-files
+	else
+		(cd "$R" && find . -type f ! -path './build*' ! -path './bin/*' | sed 's,^\./,,')
+	fi
+}
+
+# synopsis PAGE: its text, in one line
+synopsis() {
+	mandoc -T ascii -O width=900 "$1" | sed 's/.\x08//g' | awk '/^[A-Z]/ { on = $0 == "SYNOPSIS"; next } on' | xargs -0 printf '%s' | tr -s ' \n' ' ' | sed 's/^ //; s/ $//'
+}
+
+# usage PROGRAM: the usage of its -h, in one line
+usage() {
+	"$1" -h | awk 'NR == 1 || (on && /^   /) { on = 1; sub(/^usage: /, ""); print; next } { on = 0 }' | tr -s ' \n' ' ' | sed 's/ $//'
+}
+
+# listed PROGRAM: the options that the lines of -h explain, one a line
+listed() {
+	"$1" -h | sed -n 's/^  \(--*[^ ]*\), \(--*[^ ]*\) .*/\1\n\2/p; s/^  \(--*[^ ,]*\) .*/\1/p' | sort
+}
+
+# explained PAGE: the options that its section OPTIONS explains, one a line
+explained() {
+	awk '/^\.Sh/ { on = $2 == "OPTIONS" } on && /^\.It Fl/ { for (i = 2; i < NF; i++) if ($i == "Fl") { o = $(i + 1); sub(/^-/, "--", o)
+	    if (o !~ /^--/) o = "-" o; print o } }' "$1" | sort
+}
+
+# examples PAGE: the shell of its indented literal blocks
+examples() {
+	awk '/^\.Sh/ { on = $2 == "EXAMPLES" } /^\.Bd -literal -offset indent/ { inside = on; next } /^\.Ed/ { inside = 0 }
+	    inside { gsub(/\\e/, "\\"); gsub(/\\-/, "-"); gsub(/\\&/, ""); gsub(/\\\(dq/, "\""); print }' "$1"
+}
+
+# scripts PAGE: write each literal block whose second line is "# NAME ..." to NAME
+scripts() {
+	awk '/^\.Bd -literal/ { n = 0; inside = 1; next } /^\.Ed/ { inside = 0; close(name); name = ""; next }
+	    !inside { next }
+	    { gsub(/\\e/, "\\"); gsub(/\\-/, "-"); gsub(/\\&/, ""); n++ }
+	    n == 1 { first = $0 }
+	    n == 2 && first ~ /^#!/ && /^# [a-z]/ { name = $2; print first >name }
+	    n >= 2 && name { print >name }' "$1"
+}
+
+for p in $programs; do
+	page=$R/man/$p.1
+	ok "$p has a man page" test -s "$page"
+	[ -s "$page" ] || continue
+	is "$(synopsis "$page")" "$(usage "$p")" "$p: SYNOPSIS is the usage of -h"
+	listed "$p" >listed
+	explained "$page" >explained
+	same explained listed "$p: OPTIONS explains what -h lists"
+	synopsis "$page" | grep -Eo -e '(^| |\[|\|)--?[A-Za-z0-9][a-z]*' | sed 's/^[^-]*//' | cat - listed | sort -u >all
+	printf '%s\n' -V -h | cat - all | sort -u >whole
+	same whole listed "$p: -h lists each option of its usage, -V and -h"
+
+	ok "$p -h exits 0" sh -c '"$1" -h >help 2>complaint && test ! -s complaint' - "$p"
+	is "$(awk 'length($0) > 80 || NR > 24 { print NR ": " $0 }' help)" "" "$p -h fits on a screen of 24 lines"
+	is "$("$p" -V)" "$p (dspipe) $(sed -n 's/^VERSION *= *//p' "$R/Makefile")" "$p -V gives the version"
+	fails_with 2 "^$p: .*'--nonsense'" "$p refuses a long option that it does not have" "$p" --nonsense
+	# of all letters, it knows those that it lists
+	wrong=
+	for c in a b c d e f g i j k l m n o p q r s t u v w x y z A B C D E F G H I J K L M N O P Q R S T U W X Y Z 0 1 2 3 4 5 6 7 8 9; do
+		timeout 10 "$p" "-$c" </dev/null >out 2>err
+		status=$?
+		if grep -qx -e "-$c" listed; then
+			! grep -q "unknown option" err || wrong="$wrong listed but unknown: -$c"
+		elif [ $status -ne 2 ] || [ "$(cat err)" != "$p: unknown option '-$c': see $p -h" ]; then
+			wrong="$wrong not listed but not refused: -$c"
+		fi
+	done
+	is "$wrong" "" "$p takes the letters that it lists and refuses all others"
+done
+
+# one word for one letter
+for p in $programs; do
+	"$p" -h | sed -n "s/^  \(-[A-Za-z0-9]\) \([A-Z]*\) .*/\1 \2/p"
+done | sort -u >letters
+is "$(cut -d' ' -f1 letters | uniq -d)" "" "a letter's value has the same name in all programs"
+
+for page in $pages; do
+	name=${page##*/}
+	is "$(mandoc -T lint -W warning "$page" 2>&1)" "" "$name has no mistake that mandoc knows"
+	missing=
+	for target in $(awk '$1 ~ /^\.?Xr$/ || ($1 == ".It" && $2 == "Xr") { i = $1 == ".It" ? 3 : 2; print $i "." $(i + 1) }' "$page" | sort -u); do
+		case $target in
+		ds-* | dspipe*) [ -e "$R/man/$target" ] || missing="$missing $target" ;;
+		*.[1-9]) ;;
+		*) missing="$missing '$target'" ;;
+		esac
+	done
+	is "$missing" "" "$name refers to pages that there are"
+	missing=
+	for file in $(grep -Eo '(cmd|common|kernels|tests|examples|man)/[A-Za-z0-9_./-]*[A-Za-z0-9]' "$page"); do
+		[ -e "$R/$file" ] || missing="$missing $file"
+	done
+	is "$missing" "" "$name names files that there are"
+	case $name in *.1) [ -e "$R/cmd/${name%.1}.c" ]; report $? "$name has a program" ;; esac
+done
+
+for p in $programs; do
+	grep -q "^\.It Xr $p 1" "$R/man/dspipe.7" || echo "$p"
+done >missing
+is "$(cat missing)" "" "dspipe(7) lists every program"
+
+# what the pages show runs; M is a model's folder
+for page in $pages; do
+	name=${page##*/}
+	mkdir "in-$name"
+	ln -s "$M" "in-$name/M"
+	examples "$page" >"$name.sh"
+	case $name in
+	*.1) ok "$name has examples" test -s "$name.sh" ;;
+	esac
+	[ -s "$name.sh" ] || continue
+	(cd "in-$name" && ln -s "$PY" python3 && scripts "$page" && chmod +x ./*.py 2>/dev/null)
+	ok "the examples of $name run" sh -c 'cd "in-$1" && DS_MODEL=M PATH=$PWD:$PATH timeout 60 bash -e -o pipefail "../$1.sh" </dev/null 2>&1' - "$name"
+done
+
+# the README: blocks of ```sh run one behind the other in the project's folder
+mkdir readme
+for d in "$R"/*; do ln -s "$d" readme; done
+awk '/^```sh$/ { on = 1; next } /^```/ { on = 0 } on' "$R/README.md" >readme.sh
+ok "the README has a shell line" grep -q 'ds-tokenize.*|' readme.sh
+ok "the README's shell lines run" sh -c 'cd readme && timeout 60 bash -e -o pipefail ../readme.sh </dev/null 2>&1'
+missing=
+for link in $(grep -Eo '\]\([^)#:]*\)' "$R/README.md" | tr -d '](' | tr -d ')'); do
+	[ -e "$R/$link" ] || missing="$missing $link"
+done
+is "$missing" "" "the README's links lead somewhere"
+
+is "$(cd "$R" && files | grep -v '\.safetensors$' | xargs grep -lE '[.][.]/shared|/work[/]|/tmp/wt[/]|/home/[a-z]' --)" "" \
+    "no file knows where it was made"
+done_testing
