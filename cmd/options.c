@@ -60,6 +60,8 @@ answer_version(void)
 static void
 add_endpoint(const char **to, int *n, int max, int letter, const char *arg)
 {
+	if (max == 0)
+		die(FAIL_USAGE, "unknown option '-%c': see %s -h", letter, program);
 	if (*n >= max)
 		die(FAIL_USAGE, "-%c '%s': at most %d of them", letter, arg, max);
 	to[(*n)++] = arg;
