@@ -145,7 +145,10 @@ missing=
 for link in $(grep -Eo '\]\([^)#:]*\)' "$R/README.md" | tr -d '](' | tr -d ')'); do
 	[ -e "$R/$link" ] || missing="$missing $link"
 done
-is "$missing" "" "the README's links lead somewhere"
+for file in $(grep -Eo '(cmd|common|kernels|tests|examples|man)/[A-Za-z0-9_./-]*[A-Za-z0-9]' "$R/README.md"); do
+	[ -e "$R/$file" ] || missing="$missing $file"
+done
+is "$missing" "" "the README's links lead somewhere, and the files that it names are there"
 
 is "$(cd "$R" && files | grep -v '\.safetensors$' | xargs grep -lE '[.][.]/shared|/work[/]|/tmp/wt[/]|/home/[a-z]' --)" "" \
     "no file knows where it was made"
