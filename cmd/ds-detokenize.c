@@ -100,7 +100,7 @@ main(int argc, char **argv)
 	struct template template = {0};
 	int r;
 
-	*o = (struct options){.help = help, .common = "mir", .letters = "cq0", .longs = longs, .own = own, .max_in = 1};
+	*o = (struct options){.help = help, .letters = "cq0", .longs = longs, .own = own, .max_in = 1};
 	options_parse(o, argc, argv);
 	if (!o->model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");

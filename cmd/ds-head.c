@@ -33,7 +33,7 @@ main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"tap", required_argument, NULL, 256}, {0}};
 	static uint64_t taps;
-	static struct filter f = {.o = {.help = help, .common = "miotdr", .longs = longs, .own = take, .to = &taps,
+	static struct filter f = {.o = {.help = help, .longs = longs, .own = take, .to = &taps,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct head h;
 	int status;

@@ -18,7 +18,7 @@ static const char help[] =
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .common = "miotdr",
+	static struct filter f = {.o = {.help = help,
 	    .min_in = 2, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX}};
 
 	options_parse(&f.o, argc, argv);

@@ -166,7 +166,7 @@ main(int argc, char **argv)
 {
 	struct choice o = {.run.plan.chat = 1, .run.began = tally_now()};
 	static const struct option longs[] = {{"template", required_argument, NULL, TEMPLATE}, {0}};
-	struct options common = {.help = help, .common = "m", .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1};
+	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1};
 	struct config config;
 	struct tally tally;
 	char text[128];
