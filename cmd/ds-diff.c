@@ -95,7 +95,7 @@ die_of_trouble(void)
 int
 main(int argc, char **argv)
 {
-	struct options o = {.help = help, .letters = "q", .longs = longs, .own = own_option, .common = "", .operands = 1};
+	struct options o = {.help = help, .letters = "q", .longs = longs, .own = own_option, .operands = 1};
 	int at = options_parse(&o, argc, argv), answer;
 
 	if (argc - at != 2)

@@ -36,7 +36,7 @@ int
 main(int argc, char **argv)
 {
 	const char *check = NULL;
-	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &check, .common = "", .operands = 1};
+	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &check, .operands = 1};
 	int at = options_parse(&o, argc, argv);
 	struct trace t = {0};
 	long bad = 0, total = 0;

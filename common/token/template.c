@@ -49,42 +49,90 @@ static const struct family families[] = {
 	{"{{'User: '+message['content']+'\\n\\n'}}", "User: ", "\n\n", plain_ends},
 };
 
+static int
+is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* The tag {{ {% or {# at s, of the template that starts at `first`, begins: drop the blanks before it that Jinja drops
+ * (a dash: all; lstrip_blocks: the indentation of a tag that writes nothing). */
+static char *
+drop_blanks(char *to, const char *start, const char *s, const char *first)
+{
+	const char *line = s;
+
+	while (line > first && (line[-1] == ' ' || line[-1] == '\t'))
+		line--;
+	if (s[2] == '-')
+		while (to > start && is_blank(to[-1]))
+			to--;
+	else if (s[1] != '{' && (line == first || line[-1] == '\n'))
+		while (to > start && (to[-1] == ' ' || to[-1] == '\t'))
+			to--;
+	return to;
+}
+
+/* What follows the tag whose last two characters are at s, without the blanks that Jinja drops there
+ * (a dash: all; trim_blocks: a newline behind a tag that writes nothing). */
+static const char *
+skip_blanks(const char *s)
+{
+	const char *next = s + 2;
+
+	if (s[-1] == '-')
+		while (is_blank(*next))
+			next++;
+	else if (*s != '}' && *next == '\n')
+		next++;
+	return next;
+}
+
 /*
- * The template in one spelling: no blanks inside of its tags (but in literals), no dashes at their ends, literals
- * in single quotes, a newline in one as \n.
+ * The template in one spelling: without what Jinja, as the transformers library sets it up, drops; no blanks inside of its
+ * tags (but in literals), no dashes at their ends, literals in single quotes, a newline in one as \n.
  */
 static char *
 squeeze(const char *s)
 {
+	const char *first = s;
 	char *start = mem_new(2 * strlen(s) + 1, 1), *to = start;
 	char quote = 0;
 	int inside = 0;
 
-	for (; to && *s; s++) {
+	while (start && *s) {
 		if (quote && *s == '\n') {
 			*to++ = '\\';
 			*to++ = 'n';
+			s++;
 		} else if (quote && *s == '\\' && s[1]) {
 			*to++ = *s++;
-			*to++ = *s;
+			*to++ = *s++;
 		} else if (inside && (quote ? *s == quote : *s == '\'' || *s == '"')) {
 			quote = quote ? 0 : *s;
 			*to++ = '\'';
+			s++;
 		} else if (!inside && *s == '{' && s[1] && strchr("{%#", s[1])) {
 			inside = 1;
+			to = drop_blanks(to, start, s, first);
 			*to++ = *s++;
-			*to++ = *s;
-			s += s[1] == '-';
+			*to++ = *s++;
+			s += *s == '-';
 		} else if (inside && !quote && strchr("}%#", *s) && s[1] == '}') {
 			inside = 0;
-			*to++ = *s++;
-			*to++ = *s;
-		} else if (!inside || quote || !(strchr(" \t\r\n", *s) || (*s == '-' && s[1] && strchr("}%#", s[1])))) {
-			*to++ = *s;
+			*to++ = s[0];
+			*to++ = s[1];
+			s = skip_blanks(s);
+		} else {
+			if (!inside || quote || !(is_blank(*s) || (*s == '-' && s[1] && strchr("}%#", s[1]))))
+				*to++ = *s;
+			s++;
 		}
 	}
-	if (to > start && to[-1] == '\n')       /* Jinja drops the last one, too */
+	if (start && to > start && to[-1] == '\n')      /* Jinja drops the last one */
 		to[-1] = 0;
+	else if (start)
+		*to = 0;
 	return start;
 }
 
