@@ -11,10 +11,12 @@
 #include "tool/diff.h"
 
 static const char help[] =
-	"usage: ds-diff [-qv] [--tol TOL] [--json] [--map FILE] [--seq N] [--hold MIB] A B\n"
+	"usage: ds-diff [-qv] [--tol TOL] [--common] [--json] [--map FILE] [--seq N] [--hold MIB] A B\n"
 	"  A, B        a stream of frames (a file, a FIFO, - for standard input), a folder of\n"
 	"              streams (*.dsf), or one of them a file NAME.safetensors or NAME.npy\n"
 	"  --tol TOL   errors up to TOL of a row's largest value are none (default: the same bits)\n"
+	"  --common    only what both have: a tensor of a stage that one side has not at all\n"
+	"              is no difference\n"
 	"  --json      print the report as a JSON object\n"
 	"  --map FILE  what the tensors of a safetensors or npy file are: lines\n"
 	"              THEIR_NAME STAGE LAYER TENSOR\n"
@@ -24,10 +26,11 @@ static const char help[] =
 	"  -v          say at the end how many frames and bytes came\n"
 	"  -h, -V      this text, the version\n";
 
-enum { TOL = 256, JSON, MAP, SEQ, HOLD };
+enum { TOL = 256, COMMON, JSON, MAP, SEQ, HOLD };
 
 static const struct option longs[] = {
 	{"tol", required_argument, NULL, TOL},
+	{"common", no_argument, NULL, COMMON},
 	{"json", no_argument, NULL, JSON},
 	{"map", required_argument, NULL, MAP},
 	{"seq", required_argument, NULL, SEQ},
@@ -60,6 +63,9 @@ own_option(int c, const char *arg, void *to)
 	switch (c) {
 	case TOL:
 		return options_double("--tol", arg, 0, 1e30, &d.tol);
+	case COMMON:
+		d.common = 1;
+		return 0;
 	case JSON:
 		json = 1;
 		return 0;

@@ -119,6 +119,8 @@ leave(void *arg, int side, const struct row *r)
 	struct diff *d = arg;
 	struct measure *m = measure_of(d, r->group);
 
+	if (m && m->rows == 0 && d->common)
+		return 0;
 	if (!m || mem_grow(&d->only, &d->only_cap, d->nonly + 1, sizeof(*d->only)) < 0)
 		return -1;
 	m->only[side]++;
@@ -255,6 +257,8 @@ diff_run(struct diff *d)
 	if (d->groups.n > 0 && !measure_of(d, d->groups.all[d->groups.n - 1]))
 		return -1;
 	sum_up_only(d);
+	if (d->common && d->rows == 0)
+		return fail(FAIL_DATA, "nothing to compare: '%s' and '%s' have no row in common", d->names[0], d->names[1]);
 	if (d->differ > 0 || d->missed > 0)
 		return DIFF_DIFFERS;
 	return d->src[0].cut || d->src[1].cut ? DIFF_CUT : DIFF_SAME;

@@ -31,6 +31,7 @@ struct diff {
 	const char *map;        /* --map, or NULL */
 	double tol;             /* as in measure_rows */
 	size_t hold;            /* as in pair_init */
+	int common;             /* a tensor of a stage that one side alone has is none of our business */
 	uint64_t seq;           /* --seq: of a file of named tensors */
 	int seq_known;
 	/* out */

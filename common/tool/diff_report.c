@@ -33,7 +33,7 @@ is_told(const struct diff *d, const struct group *g)
 {
 	const struct measure *m = &d->measures[g->id];
 
-	return m->rows > 0 || (d->named_side < 0 && (m->only[0] > 0 || m->only[1] > 0));
+	return m->rows > 0 || (d->named_side < 0 && !d->common && (m->only[0] > 0 || m->only[1] > 0));
 }
 
 static void
