@@ -4,8 +4,11 @@
 #include "stage/attn.h"
 
 static const char help[] =
-    "usage: ds-attn -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-attn -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS]\n"
+    "               [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Adds attention to the residual stream, with the caches of its layers.\n"
+    "\n"
     HELP_MODEL HELP_LAYERS HELP_FROM HELP_TO HELP_REST;
 
 int

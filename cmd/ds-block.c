@@ -4,8 +4,11 @@
 #include "stage/block.h"
 
 static const char help[] =
-    "usage: ds-block -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-block -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS]\n"
+    "                [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Runs whole layers in one process: attention, router and experts.\n"
+    "\n"
     HELP_MODEL HELP_LAYERS HELP_FROM HELP_TO HELP_REST;
 
 int

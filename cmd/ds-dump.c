@@ -9,13 +9,16 @@
 #include "tool/dump.h"
 
 static const char help[] =
-	"usage: ds-dump [-v] [-f text|json|ids] [-i FROM] [-o TO]\n"
-	"  -f FORMAT  text: a line for each frame and each tensor (default);\n"
-	"             json: a line for each frame, with its data; ids: the tokens\n"
-	"  -i FROM    the frames (default -, standard input)\n"
-	"  -o TO      the file to print to (default -, standard output)\n"
-	"  -v         say at the end how many frames and bytes came\n"
-	"  -h, -V     this text, the version\n";
+	"usage: ds-dump [-f FORMAT] [-i FROM] [-o TO] [-v]\n"
+	"\n"
+	"Prints frames as text.\n"
+	"\n"
+	"  -f FORMAT   text: a line for each frame and each tensor;\n"
+	"              json: a line for each frame, with its data; ids: the tokens (text)\n"
+	HELP_FROM
+	"  -o TO       the file to print to (standard output)\n"
+	"  -v          say at the end how many frames and bytes came\n"
+	"  -V, -h      version, this text\n";
 
 static int
 own_option(int c, const char *arg, void *to)
@@ -52,7 +55,7 @@ main(int argc, char **argv)
 {
 	int format = DUMP_TEXT;
 	struct options o = {.help = help, .letters = "f:", .own = own_option, .to = &format,
-	    .common = "io", .max_in = 1, .max_out = 1};
+	    .max_in = 1, .max_out = 1};
 	FILE *to = stdout;
 	struct link in;
 

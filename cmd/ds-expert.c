@@ -4,10 +4,13 @@
 #include "stage/expert.h"
 
 static const char help[] =
-    "usage: ds-expert -m MODEL [-l LAYERS] [-e SET] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-expert -m MODEL [-l LAYERS] [-e SET] [-i FROM] [-o TO ...]\n"
+    "                 [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Adds what its experts contribute to the residual stream, in its layers.\n"
+    "\n"
     HELP_MODEL HELP_LAYERS
-    "  -e SET      the experts it does, s the shared ones: 0-127 or 128-255,s (what is not yet done)\n"
+    "  -e SET      the experts it does, s the shared ones: 0-7,s (all not yet done)\n"
     HELP_FROM HELP_TO HELP_REST;
 
 static int

@@ -9,8 +9,11 @@
 #include "stage/head.h"
 
 static const char help[] =
-    "usage: ds-head -m MODEL [--tap NAMES] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-head -m MODEL [--tap NAMES] [-i FROM] [-o TO ...] [-t THREADS]\n"
+    "               [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Turns the rows that want them into logits.\n"
+    "\n"
     HELP_MODEL
     "  --tap NAMES add inner tensors to the frames: NAME,NAME,...; '?' lists them\n"
     HELP_FROM HELP_TO HELP_REST;
@@ -30,7 +33,7 @@ main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"tap", required_argument, NULL, 256}, {0}};
 	static uint64_t taps;
-	static struct filter f = {.o = {.help = help, .common = "miotdr", .longs = longs, .own = take, .to = &taps,
+	static struct filter f = {.o = {.help = help, .longs = longs, .own = take, .to = &taps,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct head h;
 	int status;

@@ -4,8 +4,11 @@
 #include "stage/route.h"
 
 static const char help[] =
-    "usage: ds-route -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-route -m MODEL [-l LAYERS] [-i FROM] [-o TO ...] [-t THREADS]\n"
+    "                [-d DEVICE] [-r FD] [-v]\n"
+    "\n"
     "Chooses the experts that each row goes to, in its layers.\n"
+    "\n"
     HELP_MODEL HELP_LAYERS HELP_FROM HELP_TO HELP_REST;
 
 int

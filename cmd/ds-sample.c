@@ -6,20 +6,21 @@
 #include "stage/sample.h"
 
 static const char help[] =
-"usage: ds-sample -m MODEL [-g] [-T TEMPERATURE] [-k K] [-p P] [-S SEED] [-n N] [-i FROM] [-o TO ...] [-r FD] [-v]\n"
+"usage: ds-sample -m MODEL [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N]\n"
+"                 [-i FROM] [-o TO ...] [-r FD] [-v]\n"
 "\n"
 "Chooses the next token of each sequence that asks for one, sends it to be\n"
 "embedded, and frees the sequence behind its last token.\n"
 "\n"
-"  -m MODEL    checkpoint folder (or DS_MODEL); its generation_config.json has the defaults\n"
+"  -m MODEL    checkpoint folder (or DS_MODEL), which has the defaults\n"
 "  -g          greedy: always the likeliest token\n"
-"  -T T        temperature; 0 is greedy\n"
+"  -T TEMP     temperature; 0 is greedy\n"
 "  -k K        among the K likeliest; 0 for all\n"
 "  -p P        among the fewest that together have probability P; 1 for all\n"
-"  -S SEED     of the random numbers, which depend on it, the sequence and the position alone (0)\n"
+"  -S SEED     of the random numbers (0)\n"
 "  -n N        most new tokens of a sequence (until the model's last position)\n"
 "  -i FROM     where logits come from (standard input)\n"
-"  -o TO       where tokens go, also several: the loop and the reader (standard output)\n"
+"  -o TO       where tokens go; each of several gets all (standard output)\n"
 "  -r FD       write a newline to descriptor FD when ready\n"
 "  -v          say at the end how many tokens were sampled\n"
 "  -V, -h      version, this text\n";
@@ -85,7 +86,7 @@ main(int argc, char **argv)
 	struct sampling p;
 	int status;
 
-	f.o = (struct options){.help = help, .common = "mior", .letters = "gT:k:p:S:n:", .own = own, .to = &g,
+	f.o = (struct options){.help = help, .letters = "gT:k:p:S:n:", .own = own, .to = &g,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);

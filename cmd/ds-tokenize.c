@@ -14,7 +14,7 @@
 
 static const char help[] =
 "usage: ds-tokenize -m MODEL [-a] [-b] [-c [--template FILE]] [-0] [--seq N]\n"
-"           [-o TO ...] [-r FD] [-v] [TEXT ...]\n"
+"                   [-o TO ...] [-r FD] [-v] [TEXT ...]\n"
 "\n"
 "Turns each TEXT, or standard input if there is none, into the ids of its\n"
 "tokens: a frame each, which is the beginning of a sequence of its own.\n"
@@ -22,11 +22,11 @@ static const char help[] =
 "  -m MODEL          checkpoint folder (or DS_MODEL)\n"
 "  -a                ask for the logits of all positions, not only of the last\n"
 "  -b                without the token that marks the beginning\n"
-"  -c                the text is a user's turn: put the chat template around it\n"
-"  --template FILE   this template instead of the model's; {} stands for the text\n"
+"  -c                the text is a user's turn in the model's chat template\n"
+"  --template FILE   this chat template, in which {} stands for the text\n"
 "  -0                standard input is many texts, each ended by a NUL\n"
 "  --seq N           number of the first sequence (0)\n"
-"  -o TO             where frames go (standard output)\n"
+"  -o TO             where frames go; each of several gets all (standard output)\n"
 "  -r FD             write a newline to descriptor FD when ready\n"
 "  -v                say at the end what was done\n"
 "  -V, -h            version, this text\n";
@@ -199,7 +199,7 @@ main(int argc, char **argv)
 	struct options *o = &g.f.o;
 	int i, r = 0;
 
-	*o = (struct options){.help = help, .common = "mor", .letters = "abc0", .longs = longs, .own = own,
+	*o = (struct options){.help = help, .letters = "abc0", .longs = longs, .own = own,
 	    .operands = 1, .max_out = ENDPOINTS_MAX};
 	i = options_parse(o, argc, argv);
 	if (!o->model)

@@ -1,7 +1,7 @@
-"""damage.py STREAM COMMAND...: a command must survive each damage that one byte of its input can take.
+"""damage.py STREAM STEP COMMAND...: a command must survive each damage that one byte of its input can take.
 
-The stream is cut at each byte, and each of its bytes is changed; the command reads it on standard input
-and must exit 1 or 3 (3 when cut), say why in one line on standard error, and not hang.
+The stream is cut at every STEP-th byte, and every STEP-th is changed (all, with STEP 1; all of the first
+preamble in any case); the command reads it on standard input and must exit 1 or 3 (3 when cut), say why in one line on standard error, and not hang.
 Prints what went wrong, a line each; exits 1 if anything did.
 """
 import concurrent.futures
@@ -10,7 +10,8 @@ import sys
 
 LIMIT = 20      # seconds
 
-stream, command = open(sys.argv[1], "rb").read(), sys.argv[2:]
+stream, step, command = open(sys.argv[1], "rb").read(), int(sys.argv[2]), sys.argv[3:]
+places = [n for n in range(len(stream)) if n < 18 or n % step == 0]
 
 
 def attempt(what, data, statuses):
@@ -27,9 +28,9 @@ def attempt(what, data, statuses):
 
 
 def attempts():
-    for n in range(len(stream)):
+    for n in places:
         yield f"cut after {n} bytes", stream[:n], (3,)
-    for n in range(len(stream)):
+    for n in places:
         for change in (1, 0x80) if n < 18 else (1 << n % 8,):
             yield f"byte {n} with {change:#x} turned", stream[:n] + bytes([stream[n] ^ change]) + stream[n + 1:], (1, 3)
 

@@ -35,7 +35,7 @@ explained() {
 	    if (o !~ /^--/) o = "-" o; print o } }' "$1" | sort
 }
 
-# section PAGE NAME: the shell of its indented literal blocks
+# examples PAGE: the shell of its indented literal blocks
 examples() {
 	awk '/^\.Sh/ { on = $2 == "EXAMPLES" } /^\.Bd -literal -offset indent/ { inside = on; next } /^\.Ed/ { inside = 0 }
 	    inside { gsub(/\\e/, "\\"); gsub(/\\-/, "-"); gsub(/\\&/, ""); gsub(/\\\(dq/, "\""); print }' "$1"
@@ -59,21 +59,30 @@ for p in $programs; do
 	listed "$p" >listed
 	explained "$page" >explained
 	same explained listed "$p: OPTIONS explains what -h lists"
-	synopsis "$page" | grep -Eo -e '(^| |\[|\|)--?[A-Za-z0-9][a-z]*' | sed 's/^[^-]*//' | cat - listed | sort -u >all
+	synopsis "$page" | grep -Eo -e '(^| |\[|\|)--?[A-Za-z0-9][a-z]*' | sed 's/^[^-]*//' |
+	    sed '/^-[^-]./ { s/^-//; s/./-&\n/g; s/\n$//; }' | cat - listed | sort -u >all
 	printf '%s\n' -V -h | cat - all | sort -u >whole
 	same whole listed "$p: -h lists each option of its usage, -V and -h"
 
+	is "$("$p" -h | sed -n 's/^  \(-[^ ,]*\(, -h\| [A-Z]*\)\?  *\)[^ ].*/\1/p' | awk '{ print length }' | sort -u | wc -l)" 1 \
+	    "$p: -h is in columns"
 	ok "$p -h exits 0" sh -c '"$1" -h >help 2>complaint && test ! -s complaint' - "$p"
 	is "$(awk 'length($0) > 80 || NR > 24 { print NR ": " $0 }' help)" "" "$p -h fits on a screen of 24 lines"
 	is "$("$p" -V)" "$p (dspipe) $(sed -n 's/^VERSION *= *//p' "$R/Makefile")" "$p -V gives the version"
 	fails_with 2 "^$p: .*'--nonsense'" "$p refuses a long option that it does not have" "$p" --nonsense
-	# of all letters, it knows those that it lists
+	# of all letters, it knows those that it lists, and the common ones that it has no use for
 	wrong=
 	for c in a b c d e f g i j k l m n o p q r s t u v w x y z A B C D E F G H I J K L M N O P Q R S T U W X Y Z 0 1 2 3 4 5 6 7 8 9; do
-		timeout 10 "$p" "-$c" </dev/null >out 2>err
+		case $c in
+		[io]) set -- "-$c" /nonexistent/x ;;
+		*) set -- "-$c" ;;
+		esac
+		timeout 10 "$p" "$@" </dev/null >out 2>err
 		status=$?
 		if grep -qx -e "-$c" listed; then
 			! grep -q "unknown option" err || wrong="$wrong listed but unknown: -$c"
+		elif case $c in [mltdr]) true ;; *) false ;; esac; then
+			grep -qx "$p: option '-$c' needs a value: see $p -h" err || wrong="$wrong common but unknown: -$c"
 		elif [ $status -ne 2 ] || [ "$(cat err)" != "$p: unknown option '-$c': see $p -h" ]; then
 			wrong="$wrong not listed but not refused: -$c"
 		fi
@@ -122,8 +131,8 @@ for page in $pages; do
 	*.1) ok "$name has examples" test -s "$name.sh" ;;
 	esac
 	[ -s "$name.sh" ] || continue
-	(cd "in-$name" && scripts "$page" && chmod +x -- *)
-	ok "the examples of $name run" sh -c 'cd "in-$1" && DS_MODEL=M timeout 60 bash -e -o pipefail "../$1.sh" </dev/null 2>&1' - "$name"
+	(cd "in-$name" && ln -s "$PY" python3 && scripts "$page" && chmod +x ./*.py 2>/dev/null)
+	ok "the examples of $name run" sh -c 'cd "in-$1" && DS_MODEL=M PATH=$PWD:$PATH timeout 60 bash -e -o pipefail "../$1.sh" </dev/null 2>&1' - "$name"
 done
 
 # the README: blocks of ```sh run one behind the other in the project's folder

@@ -47,5 +47,13 @@ EOP
 head -c 300 in.frames >cut.frames
 fails_with 3 "end of file before" "it says where the end is missing" "$PY" scale.py 3 1 <cut.frames
 
+# the line of the page, in which python3 is the one that has msgpack
+block '^ds-tokenize' >line
+mkdir python
+ln -s "$(command -v "$PY")" python/python3
+chmod +x scale.py
+ok "the line in which it stands runs" env DS_MODEL="$M" PATH="$S/python:$PATH" bash -o pipefail line
+like "$(cat .out)" '^  logits F32 \[1, ' "logits come out of it"
+
 is "$(mandoc -T lint -W warning "$page" 2>&1)" "" "the page has no mistake that mandoc knows"
 done_testing

@@ -10,6 +10,7 @@
 
 #include "base/fail.h"
 #include "frame/frame_mem.h"
+#include "token/utf8.h"
 
 static const char *const at_names[] = {"", "embed", "attn", "route", "expert", "head", "sample", ""};
 
@@ -197,8 +198,15 @@ frame_set_done(struct frame *f, const char *text)
 int
 frame_set_text(struct frame *f, const char *text)
 {
+	struct buf b = {0};
+	int r = -1;
+
+	/* a message quotes bytes that need not be UTF-8, and readers elsewhere may insist on it */
 	f->op = OP_ERROR;
-	return set_text(f, &f->text, text);
+	if (utf8_clean(&b, text, strlen(text)) == 0 && buf_addc(&b, 0) == 0)
+		r = set_text(f, &f->text, (const char *)b.p);
+	buf_free(&b);
+	return r;
 }
 
 int

@@ -130,9 +130,16 @@ int frame_wanted(const struct frame *f, int32_t **rows);
 void frame_set_at(struct frame *f, enum at at, int layer);      /* layer -1: none */
 int frame_set_spans(struct frame *f, const struct span *spans, int n);
 int frame_set_done(struct frame *f, const char *text);          /* experts_done; NULL drops it */
-int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR */
+int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR; what is no UTF-8 becomes U+FFFD */
 int frame_add_seq(struct frame *f, const struct frame_seq *s);  /* copies the params */
 int frame_add_others(struct frame *f, const struct frame *from);        /* copies its unknown keys */
+
+/* A key that this version does not know, or NULL. */
+const struct frame_key *frame_other(const struct frame *f, const char *key);
+
+/* Append a msgpack object of n bytes to the array under such a key (at most 31 letters), which is
+ * made if it is missing: `trace`, `edits`.  0, or -1 and a message. */
+int frame_append(struct frame *f, const char *key, const void *element, size_t n);
 
 /* A new tensor (an old one of the name is dropped), its data not set. NULL on failure. */
 struct tensor *frame_add(struct frame *f, const char *name, enum dtype dtype,

@@ -87,7 +87,7 @@ head_frame(void *arg, struct frame *f, struct link *out, int nout)
 	(void)out, (void)nout;
 	if (acts <= 0)
 		return acts < 0 ? -1 : 1;
-	if (f->layer != layers)
+	if (f->layer >= 0 && f->layer != layers) /* any layer's stream may be made to wait for the head */
 		return fail(FAIL_DATA, "head: layer is %d, must be the number of layers, %d", f->layer, layers);
 	n = frame_wanted(f, &row);
 	if (n < 0)

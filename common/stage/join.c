@@ -206,10 +206,13 @@ sum_up(const struct join *j)
 
 /* The index of the frame to send, or -1 and a message. */
 static int
-join_batch(const struct join *j)
+join_frames(const struct join *j)
 {
 	int waiting = -1, other = -1;
 
+	for (int i = 0; i < j->nin; i++)
+		if (j->f[i].op != OP_NONE)
+			return pass_once(j);
 	for (int i = 0; i < j->nin; i++) {
 		int acts = stage_acts(j->s, &j->f[i], AT_EXPERT);
 
@@ -254,7 +257,7 @@ join_rounds(struct join *j)
 	int more, which;
 
 	while ((more = receive_all(j)) > 0) {
-		which = j->f[0].op == OP_NONE ? join_batch(j) : pass_once(j);
+		which = join_frames(j);
 		if (which < 0 && j->f[0].op == OP_NONE)
 			fail_in("%s", frame_where(&j->f[0], where, sizeof(where)));
 		if (which < 0 || stage_send(j->out, j->nout, &j->f[which]) < 0)

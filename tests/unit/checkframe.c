@@ -166,6 +166,11 @@ check_round_trips(void)
 	    "a frame without wanted logits", "end", "free", "fork", "error"};
 	char text[128];
 
+	struct frame e;
+
+	point(make_seed(&e, 7) == 0 && strcmp(e.text, "a stage fails: why \"it\" did\xef\xbf\xbd") == 0,
+	    "a message in bytes that are no UTF-8 becomes one that is");
+	frame_free(&e);
 	for (int i = 0; i < SEEDS; i++) {
 		struct frame f;
 

@@ -1,0 +1,113 @@
+/* ds-cut: some of the frames, rows and tensors of a stream. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "options.h"
+#include "tool/select.h"
+
+static const char help[] =
+"usage: ds-cut [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"
+"           [--tensor NAMES] [--as STAGE] [-i FROM] [-o TO ...] [-v]\n"
+"\n"
+"Passes on the frames, rows and tensors that are selected.\n"
+"\n"
+"  -l LAYERS         frames of these layers: 3, 0-20, 0-2,5 or 10-\n"
+"  --at STAGES       frames at these: embed attn route expert head sample\n"
+"  --seq SEQS        rows of these sequences, written like layers\n"
+"  --pos POSITIONS   rows at these positions\n"
+"  --tensor NAMES    these tensors: h,expert.w or expert.*\n"
+"  --as STAGE        let what is left wait for this stage: head, or attn:4\n"
+"  -i FROM           where frames come from (standard input)\n"
+"  -o TO             where frames go; each of several gets all (standard output)\n"
+"  -v                say at the end what was done\n"
+"  -V, -h            version, this text\n";
+
+struct cut {
+	struct select select;
+	enum at as;
+	int layer;
+	unsigned long long in, out;
+};
+
+static const struct option longs[] = {
+	{"at", 1, NULL, 256}, {"seq", 1, NULL, 257}, {"pos", 1, NULL, 258},
+	{"tensor", 1, NULL, 259}, {"as", 1, NULL, 260}, {0}};
+
+/* STAGE or STAGE:LAYER. */
+static int
+take_as(struct cut *c, const char *text)
+{
+	size_t n = strcspn(text, ":");
+	long layer = -1;
+
+	for (c->as = AT_EMBED; c->as < AT_OTHER; c->as++)
+		if (strlen(at_name(c->as)) == n && strncmp(text, at_name(c->as), n) == 0)
+			break;
+	if (c->as == AT_OTHER)
+		return fail(FAIL_USAGE, "--as '%s': stages are embed, attn, route, expert, head, sample", text);
+	if (text[n] && options_int("--as STAGE", text + n + 1, 0, LAYERS_MAX - 1, &layer) < 0)
+		return -1;
+	c->layer = (int)layer;
+	return 0;
+}
+
+static int
+own(int c, const char *arg, void *to)
+{
+	struct cut *cut = to;
+
+	if (c == 'l')
+		return select_take(&cut->select, "-l", arg);
+	if (c == 260)
+		return take_as(cut, arg);
+	return select_take(&cut->select, c == 256 ? "--at" : c == 257 ? "--seq" : c == 258 ? "--pos" : "--tensor", arg);
+}
+
+static int
+rewrite_at(const struct cut *c, struct frame *f)
+{
+	int layer = c->layer >= 0 ? c->layer : f->layer, has = c->as == AT_ATTN || c->as == AT_ROUTE || c->as == AT_EXPERT;
+
+	if (has && layer < 0)
+		return fail(FAIL_USAGE, "--as %s: the frame has no layer: write %s:LAYER", at_name(c->as), at_name(c->as));
+	frame_set_at(f, c->as, has || c->layer >= 0 ? layer : -1);
+	return 0;
+}
+
+static int
+cut_frame(void *arg, struct frame *f, struct link *out, int nout)
+{
+	struct cut *c = arg;
+	int r = 1;
+
+	(void)out, (void)nout;
+	c->in++;
+	if (f->op == OP_FREE)
+		r = ranges_has(&c->select.seqs, f->free_seq);
+	else if (f->op == OP_FORK)
+		r = ranges_has(&c->select.seqs, f->from) && ranges_has(&c->select.seqs, f->to);
+	else if (f->op == OP_NONE)
+		r = select_frame(&c->select, f) ? select_cut(&c->select, f) : 0;
+	if (r > 0 && f->op == OP_NONE && c->as != AT_NONE && rewrite_at(c, f) < 0)
+		r = -1;
+	c->out += r > 0;
+	return r;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct filter f;
+	static struct cut c;
+	int status;
+
+	f.o = (struct options){.help = help, .letters = "l:", .longs = longs, .own = own, .to = &c,
+	    .max_in = 1, .max_out = ENDPOINTS_MAX};
+	options_parse(&f.o, argc, argv);
+	filter_links(&f);
+	status = filter_run(&f, cut_frame, &c);
+	select_free(&c.select);
+	return status;
+}

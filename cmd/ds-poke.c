@@ -1,0 +1,106 @@
+/* ds-poke: edit tensors in flight. */
+#include <string.h>
+
+#include "base/fail.h"
+#include "options.h"
+#include "tool/poke.h"
+
+static const char help[] =
+"usage: ds-poke [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"
+"           [--tensor NAMES] [--col COLUMNS] [--expert EXPERTS]\n"
+"           [--scale X | --zero | --set WHAT | --add WHAT] [--by X]\n"
+"           [-i FROM] [-o TO ...] [-v]\n"
+"\n"
+"Edits selected values of F32 tensors; without an edit frames pass as they are.\n"
+"WHAT is a number, FILE.safetensors:TENSOR, or @TENSOR[/I] of the frame itself.\n"
+"\n"
+"  -l LAYERS          in frames of these layers: 3, 0-20, 0-2,5 or 10-\n"
+"  --at STAGES        that wait at these: embed attn route expert head sample\n"
+"  --seq SEQS         rows of these sequences, written like layers\n"
+"  --pos POSITIONS    rows at these positions\n"
+"  --tensor NAMES     these tensors: h,expert.w or expert.*\n"
+"  --col COLUMNS      these columns of the tensors\n"
+"  --expert EXPERTS   of expert.w, the weights of these experts\n"
+"  --scale X          multiply by X\n"
+"  --zero             replace by 0\n"
+"  --set WHAT         replace by WHAT times X of --by\n"
+"  --add WHAT         add WHAT times X of --by\n"
+"  --by X             1 if not given\n"
+"  -i FROM            where frames come from (standard input)\n"
+"  -o TO              where frames go; each of several gets all (standard output)\n"
+"  -v                 say at the end what was done\n"
+"  -V, -h             version, this text\n";
+
+static const struct option longs[] = {
+	{"at", 1, NULL, 256}, {"seq", 1, NULL, 257}, {"pos", 1, NULL, 258}, {"tensor", 1, NULL, 259},
+	{"col", 1, NULL, 260}, {"expert", 1, NULL, 261}, {"scale", 1, NULL, 262}, {"zero", 0, NULL, 263},
+	{"set", 1, NULL, 264}, {"add", 1, NULL, 265}, {"by", 1, NULL, 266}, {0}};
+
+static int
+own(int c, const char *arg, void *to)
+{
+	static const char *const names[] = {"--at", "--seq", "--pos", "--tensor"};
+	struct poke *p = to;
+
+	switch (c) {
+	case 'l':
+		return select_take(&p->select, "-l", arg);
+	case 260:
+		return ranges_parse(&p->columns, "--col", arg);
+	case 261:
+		return ranges_parse(&p->experts, "--expert", arg);
+	case 262:
+		return poke_operand(p, POKE_SCALE, arg);
+	case 263:
+		return poke_operand(p, POKE_SET, "0");
+	case 264:
+		return poke_operand(p, POKE_SET, arg);
+	case 265:
+		return poke_operand(p, POKE_ADD, arg);
+	case 266:
+		return options_double("--by", arg, -1e30, 1e30, &p->by);
+	}
+	return select_take(&p->select, names[c - 256], arg);
+}
+
+static int
+frame(void *arg, struct frame *f, struct link *out, int nout)
+{
+	(void)out, (void)nout;
+	return f->op == OP_NONE && poke_frame(arg, f) < 0 ? -1 : 1;
+}
+
+/* What `edits` says: the command line. */
+static char *
+command_line(int argc, char **argv)
+{
+	struct buf b = {0};
+
+	if (buf_addf(&b, "%s", program) < 0)
+		die_failed();
+	for (int i = 1; i < argc; i++)
+		if (buf_addf(&b, " %s", argv[i]) < 0)
+			die_failed();
+	if (buf_addc(&b, 0) < 0)
+		die_failed();
+	return (char *)b.p;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct filter f;
+	static struct poke p = {.by = 1};
+	int status;
+
+	f.o = (struct options){.help = help, .letters = "l:", .longs = longs, .own = own, .to = &p,
+	    .max_in = 1, .max_out = ENDPOINTS_MAX};
+	options_parse(&f.o, argc, argv);
+	if (p.what != POKE_NOTHING && !p.select.names)
+		die(FAIL_USAGE, "say which tensor to edit with --tensor: see %s -h", program);
+	p.record = command_line(argc, argv);
+	filter_links(&f);
+	status = filter_run(&f, frame, &p);
+	poke_free(&p);
+	return status;
+}

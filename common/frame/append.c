@@ -1,0 +1,79 @@
+/*
+ * Keys whose value is an array that grows on the way: trace, edits.
+ */
+#include <msgpack.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "frame/frame.h"
+#include "frame/frame_mem.h"
+
+/* The elements of a msgpack array, and the bytes in front of the first; -1 where it is none. */
+static int64_t
+array_count(const unsigned char *p, size_t *head)
+{
+	*head = p[0] == 0xdd ? 5 : p[0] == 0xdc ? 3 : 1;
+	if (p[0] == 0xdd)
+		return (int64_t)p[1] << 24 | p[2] << 16 | p[3] << 8 | p[4];
+	if (p[0] == 0xdc)
+		return p[1] << 8 | p[2];
+	return p[0] >> 4 == 9 ? p[0] & 15 : -1;
+}
+
+static struct frame_key *
+find_key(struct frame *f, const char *key)
+{
+	size_t n = strlen(key);
+
+	for (int i = 0; i < f->nothers; i++)
+		if (f->others[i].nkey == n + 1 && memcmp(f->others[i].key + 1, key, n) == 0)
+			return &f->others[i];
+	return NULL;
+}
+
+const struct frame_key *
+frame_other(const struct frame *f, const char *key)
+{
+	return find_key((struct frame *)(uintptr_t)f, key);
+}
+
+/* The key with an empty array, if it is not there. */
+static struct frame_key *
+need_key(struct frame *f, const char *key)
+{
+	unsigned char name[32], none = 0x90;
+	struct frame_key one = {name, &none, strlen(key) + 1, 1};
+	struct frame from = {.others = &one, .nothers = 1};
+	struct frame_key *k = find_key(f, key);
+
+	if (k)
+		return k;
+	name[0] = (unsigned char)(0xa0 | strlen(key));
+	memcpy(name + 1, key, strlen(key));
+	return frame_add_others(f, &from) < 0 ? NULL : find_key(f, key);
+}
+
+int
+frame_append(struct frame *f, const char *key, const void *element, size_t n)
+{
+	struct frame_key *k = need_key(f, key);
+	msgpack_sbuffer b;
+	msgpack_packer p;
+	size_t head;
+	int64_t count = k ? array_count(k->value, &head) : 0;
+
+	if (count < 0)
+		return fail(FAIL_DATA, "header: '%s' is not an array", key);
+	if (!k)
+		return -1;
+	msgpack_sbuffer_init(&b);
+	msgpack_packer_init(&p, &b, msgpack_sbuffer_write);
+	msgpack_pack_array(&p, (size_t)count + 1);
+	msgpack_sbuffer_write(&b, (const char *)k->value + head, k->nvalue - head);
+	msgpack_sbuffer_write(&b, element, n);
+	k->value = frame_keep(f, b.data, b.size);
+	k->nvalue = b.size;
+	msgpack_sbuffer_destroy(&b);
+	f->changed = 1;
+	return k->value ? 0 : -1;
+}

@@ -1,0 +1,149 @@
+/* The cache against a plain model of it: arrays of numbers, changed in the same way. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "stage/cache.h"
+
+#define WIDTH 3
+#define SEQS 6
+#define MOST (4 * CACHE_PAGE)
+
+static int tests, failed;
+
+static void
+ok(int good, const char *what)
+{
+	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, what);
+	failed += !good;
+}
+
+struct plain {
+	int known;
+	uint32_t n;
+	float rows[MOST];
+};
+
+static uint32_t
+random_below(uint32_t n)
+{
+	static uint32_t x = 12345;
+
+	x = x * 1664525 + 1013904223;
+	return (x >> 8) % n;
+}
+
+static int
+same(const struct cache *c, const struct plain *all)
+{
+	for (uint64_t id = 0; id < SEQS; id++) {
+		const struct plain *p = &all[id];
+		const struct cache_seq *s = cache_find(c, id);
+
+		if (!s != !p->known || (s && s->n != p->n))
+			return 0;
+		for (uint32_t i = 0; s && i < s->n; i++) {
+			const float *row = cache_rows(s, i / CACHE_PAGE) + i % CACHE_PAGE * WIDTH;
+
+			for (int k = 0; k < WIDTH; k++)
+				if (row[k] != p->rows[i] + (float)k)
+					return 0;
+		}
+	}
+	return 1;
+}
+
+/* Some rows more, after going back to position n. */
+static int
+go_on(struct cache *c, struct plain *p, uint64_t id, uint32_t n, uint32_t more)
+{
+	static float value;
+	struct cache_seq *s = cache_at(c, id, n);
+
+	if (!s)
+		return 0;
+	p->known = 1;
+	p->n = n;
+	for (; more > 0 && p->n < MOST; more--) {
+		float *row = cache_append(c, s);
+
+		if (!row)
+			return 0;
+		p->rows[p->n++] = value += WIDTH;
+		for (int k = 0; k < WIDTH; k++)
+			row[k] = value + (float)k;
+	}
+	return 1;
+}
+
+static int
+random_steps(struct cache *c, struct plain *all, int steps)
+{
+	for (; steps > 0; steps--) {
+		uint64_t id = random_below(SEQS), to = random_below(SEQS);
+		struct plain *p = &all[id], *q = &all[to];
+		uint32_t n = random_below(p->n + 1);
+
+		switch (random_below(8)) {
+		case 0:
+			cache_release(c, id);
+			memset(p, 0, sizeof(*p));
+			break;
+		case 1: case 2:
+			if ((cache_fork(c, id, to, n) == 0) != (p->known && !q->known))
+				return 0;
+			if (p->known && !q->known) {
+				*q = *p;
+				q->n = n;
+			}
+			break;
+		case 3:
+			if (!go_on(c, p, id, n, random_below(5)))
+				return 0;
+			break;
+		default:
+			if (!go_on(c, p, id, p->n, random_below(CACHE_PAGE)))
+				return 0;
+		}
+		if (!same(c, all))
+			return 0;
+	}
+	return 1;
+}
+
+static void
+messages(struct cache *c)
+{
+	struct cache_seq *s = cache_at(c, 100, 0);
+
+	for (int i = 0; i < 12; i++)
+		if (!cache_append(c, s))
+			return;
+	ok(!cache_at(c, 100, 40) && fail_status() == FAIL_DATA &&
+	    strcmp(fail_text(), "sequence 100: position 40 arrives, cache holds 12") == 0,
+	    "a gap is an error that says what is held");
+	ok(!cache_at(c, 101, 1) && strstr(fail_text(), "cache holds 0") && !cache_find(c, 101),
+	    "a sequence that is not known holds nothing, and is not made by an error");
+	ok(cache_fork(c, 100, 102, 13) < 0 && strstr(fail_text(), "cache holds 12") && !cache_find(c, 102),
+	    "no fork of more than there is");
+	ok(cache_fork(c, 103, 102, 0) < 0 && strstr(fail_text(), "sequence 103"), "no fork of what is not known");
+	ok(cache_fork(c, 100, 100, 1) < 0 && s->n == 12, "no fork onto a sequence that exists");
+	ok(cache_at(c, 104, 0) && cache_find(c, 104)->n == 0, "a span without rows makes a sequence known");
+	cache_release(c, UINT64_MAX);
+	ok(!cache_find(c, UINT64_MAX), "letting go of what is not known does nothing");
+}
+
+int
+main(void)
+{
+	static struct plain all[SEQS];
+	struct cache c;
+
+	cache_init(&c, WIDTH);
+	ok(random_steps(&c, all, 4000), "what a cache holds is what was put in, after any forks, drafts taken back and releases");
+	messages(&c);
+	cache_free(&c);
+	printf("1..%d\n", tests);
+	return failed > 0;
+}
