@@ -10,8 +10,8 @@
 #include "token/template.h"
 
 static const char help[] =
-"usage: ds-detokenize -m MODEL [-c [--template FILE]] [-q] [-0] [--special]\n"
-"           [-i FROM] [-r FD] [-v]\n"
+"usage: ds-detokenize -m MODEL [-c [--template FILE]] [-q] [-0] [--dim]\n"
+"           [--special] [-i FROM] [-r FD] [-v]\n"
 "\n"
 "Prints the text of the ids that arrive.  Sequences are printed whole, in the\n"
 "order in which they begin, the foremost as it comes.\n"
@@ -22,6 +22,8 @@ static const char help[] =
 "  --template FILE   this template instead of the model's\n"
 "  -q                only the answer, without the thought\n"
 "  -0                a NUL behind each sequence instead of a newline\n"
+"  --dim             dim the thought as on a terminal: for a reader that passes\n"
+"                    the text on to one\n"
 "  --special         print special tokens, too\n"
 "  -i FROM           where frames come from (standard input)\n"
 "  -r FD             write a newline to descriptor FD when ready\n"
@@ -30,14 +32,14 @@ static const char help[] =
 
 static struct {
 	struct filter f;
-	int chat, quiet, nul, special;
+	int chat, quiet, nul, special, dim;
 	const char *template_file;
 	struct tokenizer *t;
 	struct detok d;
 	struct buf out;
 } g;
 
-enum { SPECIAL = 256, TEMPLATE };
+enum { SPECIAL = 256, TEMPLATE, DIM };
 
 static int
 own(int c, const char *arg, void *to)
@@ -51,6 +53,8 @@ own(int c, const char *arg, void *to)
 		g.nul = 1;
 	else if (c == SPECIAL)
 		g.special = 1;
+	else if (c == DIM)
+		g.dim = 1;
 	else
 		g.template_file = arg;
 	return 0;
@@ -62,7 +66,7 @@ can_dim(void)
 {
 	const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
 
-	return isatty(1) && term && strcmp(term, "dumb") != 0 && !(no_color && *no_color);
+	return (g.dim || isatty(1)) && term && strcmp(term, "dumb") != 0 && !(no_color && *no_color);
 }
 
 static void
@@ -89,13 +93,14 @@ int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"special", no_argument, NULL, SPECIAL}, {"template", required_argument, NULL, TEMPLATE}, {0}
+		{"special", no_argument, NULL, SPECIAL}, {"template", required_argument, NULL, TEMPLATE},
+		{"dim", no_argument, NULL, DIM}, {0}
 	};
 	struct options *o = &g.f.o;
 	struct template template = {0};
 	int r;
 
-	*o = (struct options){.help = help, .common = "mir", .letters = "cq0", .longs = longs, .own = own, .max_in = 1};
+	*o = (struct options){.help = help, .letters = "cq0", .longs = longs, .own = own, .max_in = 1};
 	options_parse(o, argc, argv);
 	if (!o->model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");

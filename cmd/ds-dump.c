@@ -55,7 +55,7 @@ main(int argc, char **argv)
 {
 	int format = DUMP_TEXT;
 	struct options o = {.help = help, .letters = "f:", .own = own_option, .to = &format,
-	    .common = "io", .max_in = 1, .max_out = 1};
+	    .max_in = 1, .max_out = 1};
 	FILE *to = stdout;
 	struct link in;
 

@@ -16,7 +16,7 @@ static const char help[] =
 "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
 "  -B ROWS     most rows of a batch, most sequences sampled at a time (512)\n"
 "  -i FROM     where prompts come from, and last the loop (standard input)\n"
-"  -o TO       where batches go; several get every frame each (standard output)\n"
+"  -o TO       where batches go; each of several gets all (standard output)\n"
 "  -r FD       write a newline to descriptor FD when ready\n"
 "  -v          say at the end what was done\n"
 "  -V, -h      version, this text\n";
@@ -34,7 +34,7 @@ main(int argc, char **argv)
 	static struct embed e;
 	long batch = 512;
 
-	f.o = (struct options){.help = help, .common = "mior", .letters = "B:", .own = own, .to = &batch,
+	f.o = (struct options){.help = help, .letters = "B:", .own = own, .to = &batch,
 	    .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);

@@ -15,7 +15,7 @@ static const char help[] =
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .common = "miotdr", .taps = TAPS_HEAD,
+	static struct filter f = {.o = {.help = help, .taps = TAPS_HEAD,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct head h;
 	int status;

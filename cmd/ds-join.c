@@ -18,7 +18,7 @@ static const char help[] =
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .common = "miotdr", .taps = TAP_BIT(TAP_EXPERT_OUT),
+	static struct filter f = {.o = {.help = help, .taps = TAP_BIT(TAP_EXPERT_OUT),
 	    .min_in = 2, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX}};
 
 	options_parse(&f.o, argc, argv);

@@ -26,8 +26,8 @@ static const char help[] =
 "  --set WHAT         replace by WHAT times X of --by\n"
 "  --add WHAT         add WHAT times X of --by\n"
 "  --by X             1 if not given\n"
-HELP_FROM
-HELP_TO
+"  -i FROM            where frames come from (standard input)\n"
+"  -o TO              where frames go; each of several gets all (standard output)\n"
 "  -v                 say at the end what was done\n"
 "  -V, -h             version, this text\n";
 
@@ -93,7 +93,7 @@ main(int argc, char **argv)
 	static struct poke p = {.by = 1};
 	int status;
 
-	f.o = (struct options){.help = help, .common = "io", .letters = "l:", .longs = longs, .own = own, .to = &p,
+	f.o = (struct options){.help = help, .letters = "l:", .longs = longs, .own = own, .to = &p,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	if (p.what != POKE_NOTHING && !p.select.names)

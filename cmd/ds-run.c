@@ -13,28 +13,31 @@
 #include "run/script.h"
 
 static const char help[] =
-"usage: ds-run -m MODEL [-cgqsvw] [-x CUT] [-n N] [-T TEMPERATURE] [-k K] [-p P] [-S SEED] [-t THREADS] [PROMPT...]\n"
+"usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT] [-g] [-T TEMP]\n"
+"              [-k K] [-p P] [-S SEED] [-n N] [-q] [-s] [-t THREADS] [-v] [PROMPT ...]\n"
 "\n"
-"Answers each PROMPT with a pipeline of the programs of dspipe.  Without any it\n"
-"answers the lines of a terminal one after another, or takes all of standard\n"
-"input as one prompt.\n"
+"Answers each PROMPT with a pipeline of dspipe's programs; without any, the lines\n"
+"of a terminal one after another, or all of standard input as one prompt.\n"
 "\n"
-HELP_MODEL
-"  -c           chat: a PROMPT is a question, the model thinks and answers (the default)\n"
-"  -w           a PROMPT is text that the model goes on with\n"
-"  -x CUT       fused: one process for all layers (the default); layer: one for each layer;\n"
-"               stage: attention, router and experts of each layer in processes of their own\n"
-"  -g           greedy: always the likeliest token\n"
-"  -T T         temperature; 0 is greedy\n"
-"  -k K         among the K likeliest; 0 for all\n"
-"  -p P         among the fewest that together have probability P; 1 for all\n"
-"  -S SEED      of the random numbers\n"
-"  -n N         most new tokens of each answer\n"
-"  -q           print the answer without the thought\n"
-"  -s           print a shell script that does the same, and stop\n"
-"  -t THREADS   threads of each stage; the cores there are if not given\n"
-"  -v           count tokens and time on standard error; -vv: so does each program\n"
-"  -V, -h       say the version, say this\n";
+"  -m MODEL          checkpoint folder (or DS_MODEL)\n"
+"  -c                chat: a PROMPT is a question to think about (the default)\n"
+"  --template FILE   this chat template instead of the model's\n"
+"  -w                a PROMPT is text that the model goes on with\n"
+"  -x CUT            processes: fused, one for all layers (default); layer, one for\n"
+"                    each; stage, one each for attention, router and experts\n"
+"  -g                greedy: always the likeliest token\n"
+"  -T TEMP           temperature; 0 is greedy\n"
+"  -k K              among the K likeliest; 0 for all\n"
+"  -p P              among the fewest that together have probability P; 1 for all\n"
+"  -S SEED           of the random numbers (0)\n"
+"  -n N              most new tokens of each answer\n"
+"  -q                only the answer, without the thought\n"
+"  -s                print a shell script that does the same, and stop\n"
+"  -t THREADS        threads of each process (the cores there are)\n"
+"  -v                count tokens and time at the end; -vv: each program speaks\n"
+"  -V, -h            version, this text\n";
+
+enum { TEMPLATE = 256 };
 
 struct choice {
 	struct run_options run;
@@ -43,13 +46,17 @@ struct choice {
 
 /* An option that ds-sample takes as it is, once its value is known to be good. */
 static int
-pass(struct plan_options *p, const char *option, const char *value)
+pass(struct plan_options *p, int c, const char *arg)
 {
-	if (p->nsampling + 2 > SAMPLING_MAX)
-		return fail(FAIL_USAGE, "%s '%s': too many sampling options", option, value);
-	p->sampling[p->nsampling++] = option;
-	p->sampling[p->nsampling++] = value;
-	return 0;
+	int i = (int)(strchr(SAMPLING_OPTIONS, c) - SAMPLING_OPTIONS);
+	char option[] = {'-', (char)c, 0};
+	double x;
+	long n;
+
+	p->sampling[i] = arg;
+	if (c == 'T' || c == 'p')
+		return options_double(option, arg, 0, c == 'T' ? 1000 : 1, &x);
+	return options_int(option, arg, 0, c == 'k' ? INT32_MAX : c == 'n' ? UINT32_MAX : INT64_MAX, &n);
 }
 
 static int
@@ -70,7 +77,6 @@ own(int c, const char *arg, void *to)
 {
 	struct choice *o = to;
 	struct plan_options *p = &o->run.plan;
-	double x;
 	long n;
 
 	switch (c) {
@@ -81,17 +87,16 @@ own(int c, const char *arg, void *to)
 	case 'x':
 		return take_cut(p, arg);
 	case 'g':
-		return pass(p, "-T", "0");
+		return p->greedy = 1;
 	case 'T':
-		return options_double("-T", arg, 0, 1000, &x) < 0 ? -1 : pass(p, "-T", arg);
 	case 'k':
-		return options_int("-k", arg, 0, INT32_MAX, &n) < 0 ? -1 : pass(p, "-k", arg);
 	case 'p':
-		return options_double("-p", arg, 0, 1, &x) < 0 ? -1 : pass(p, "-p", arg);
 	case 'S':
-		return options_int("-S", arg, 0, INT64_MAX, &n) < 0 ? -1 : pass(p, "-S", arg);
 	case 'n':
-		return options_int("-n", arg, 0, UINT32_MAX, &n) < 0 ? -1 : pass(p, "-n", arg);
+		return pass(p, c, arg);
+	case TEMPLATE:
+		p->template = arg;
+		return 0;
 	case 'q':
 		return p->quiet = 1;
 	case 's':
@@ -128,6 +133,8 @@ write_script(struct run_options *o)
 	o->plan.model = realpath(o->plan.model, NULL);
 	if (!o->plan.model)
 		die(FAIL_SYSTEM, "cannot find the model's folder:");
+	if (o->plan.template && !(o->plan.template = realpath(o->plan.template, NULL)))
+		die(FAIL_SYSTEM, "cannot find the file of --template:");
 	o->plan.loop_in = "loop";
 	if (plan_make(&plan, &o->plan) < 0 ||
 	    script_write(&text, &plan, &o->plan, o->dir, o->texts, o->ntexts) < 0)
@@ -137,7 +144,6 @@ write_script(struct run_options *o)
 		die(FAIL_SYSTEM, "standard output: cannot write:");
 	buf_free(&text);
 	plan_free(&plan);
-	free((char *)(uintptr_t)o->plan.model);
 	exit(0);
 }
 
@@ -159,7 +165,8 @@ int
 main(int argc, char **argv)
 {
 	struct choice o = {.run.plan.chat = 1, .run.began = tally_now()};
-	struct options common = {.help = help, .common = "m", .letters = "cwx:gT:k:p:S:n:qst:", .own = own, .to = &o, .operands = 1};
+	static const struct option longs[] = {{"template", required_argument, NULL, TEMPLATE}, {0}};
+	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1};
 	struct config config;
 	struct tally tally;
 	char text[128];
@@ -167,6 +174,8 @@ main(int argc, char **argv)
 
 	if (!common.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	if (o.run.plan.template && !o.run.plan.chat)
+		die(FAIL_USAGE, "--template is for a chat: it does not go with -w");
 	if (config_load(&config, common.model) < 0)
 		die_failed();
 	o.run.plan.model = common.model;

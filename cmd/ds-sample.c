@@ -20,7 +20,7 @@ static const char help[] =
 "  -S SEED     of the random numbers (0)\n"
 "  -n N        most new tokens of a sequence (until the model's last position)\n"
 "  -i FROM     where logits come from (standard input)\n"
-"  -o TO       where tokens go; several get every frame each (standard output)\n"
+"  -o TO       where tokens go; each of several gets all (standard output)\n"
 "  -r FD       write a newline to descriptor FD when ready\n"
 "  -v          say at the end how many tokens were sampled\n"
 "  -V, -h      version, this text\n";
@@ -86,7 +86,7 @@ main(int argc, char **argv)
 	struct sampling p;
 	int status;
 
-	f.o = (struct options){.help = help, .common = "mior", .letters = "gT:k:p:S:n:", .own = own, .to = &g,
+	f.o = (struct options){.help = help, .letters = "gT:k:p:S:n:", .own = own, .to = &g,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);

@@ -26,7 +26,7 @@ static const char help[] =
 "  --template FILE   this chat template, in which {} stands for the text\n"
 "  -0                standard input is many texts, each ended by a NUL\n"
 "  --seq N           number of the first sequence (0)\n"
-"  -o TO             where frames go; several get every frame each (standard output)\n"
+"  -o TO             where frames go; each of several gets all (standard output)\n"
 "  -r FD             write a newline to descriptor FD when ready\n"
 "  -v                say at the end what was done\n"
 "  -V, -h            version, this text\n";
@@ -199,7 +199,7 @@ main(int argc, char **argv)
 	struct options *o = &g.f.o;
 	int i, r = 0;
 
-	*o = (struct options){.help = help, .common = "mor", .letters = "abc0", .longs = longs, .own = own,
+	*o = (struct options){.help = help, .letters = "abc0", .longs = longs, .own = own,
 	    .operands = 1, .max_out = ENDPOINTS_MAX};
 	i = options_parse(o, argc, argv);
 	if (!o->model)

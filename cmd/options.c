@@ -60,6 +60,8 @@ answer_version(void)
 static void
 add_endpoint(const char **to, int *n, int max, int letter, const char *arg)
 {
+	if (max == 0)
+		die(FAIL_USAGE, "unknown option '-%c': see %s -h", letter, program);
 	if (*n >= max)
 		die(FAIL_USAGE, "-%c '%s': at most %d of them", letter, arg, max);
 	to[(*n)++] = arg;
@@ -138,20 +140,20 @@ int
 options_parse(struct options *o, int argc, char **argv)
 {
 	struct option longs[LONGS_MAX];
-	const char *common = o->common ? o->common : "mliotdr";
+	const char *own = o->letters ? o->letters : "";
 	const char *slash = strrchr(argv[0] ? argv[0] : "ds", '/');
 	char letters[128] = ":hVv";
 	int c;
 
 	program = slash ? slash + 1 : argv[0];
 	signal(SIGPIPE, SIG_DFL);       /* a reader that went away ends us quietly, whatever our parent ignored */
-	for (const char *s = common; *s; s++) {
+	for (const char *s = "mliotdr"; *s; s++) {
 		size_t n = strlen(letters);
 
-		snprintf(letters + n, sizeof(letters) - n, "%c:", *s);
+		if (!strchr(own, *s) && (*s != 'i' || o->max_in > 0) && (*s != 'o' || o->max_out > 0))
+			snprintf(letters + n, sizeof(letters) - n, "%c:", *s);
 	}
-	if (o->letters)
-		strncat(letters, o->letters, sizeof(letters) - strlen(letters) - 1);
+	strncat(letters, own, sizeof(letters) - strlen(letters) - 1);
 	o->model = getenv("DS_MODEL");
 	o->ready = -1;
 	o->threads = default_threads();
@@ -170,11 +172,13 @@ options_parse(struct options *o, int argc, char **argv)
 			answer_version();
 		else if (c == LONG_TAP)
 			take_taps(o, optarg);
-		else if (c == 'v' || (c < 256 && strchr(common, c)))
+		else if (c < 256 && !strchr(own, c))
 			take_common(o, c, optarg);
 		else if (o->own(c, optarg, o->to) < 0)
 			die_failed();
 	}
+	if (o->model && !*o->model)
+		o->model = NULL;
 	if (optind < argc && !o->operands)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[optind], program);
 	if (o->nin < o->min_in)

@@ -16,7 +16,6 @@ struct options {
 	const struct option *longs;     /* in: long options of its own, or NULL */
 	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
 	void *to;
-	const char *common;             /* in: which of -m -l -i -o -t -d -r it takes; NULL: all */
 	int operands;                   /* in: 1 if it takes operands */
 	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: it has none */
 	int min_in, max_in, max_out;    /* in: how many -i and -o; 0: it reads or writes no frames */
@@ -32,8 +31,13 @@ struct options {
 	uint64_t tapped;                /* --tap */
 };
 
-/* Parse argv; -h and -V are answered here (exit 0), a wrong line is one line and exit 2.
- * Returns the index of the first operand.  Sets `program`. */
+/*
+ * Parse argv.  Every program takes -m -l -t -d -r -v, also where one has nothing to say
+ * to it (and -i and -o if it reads or writes frames), so that a script may give all of them the same (but -i and -o only where frames come
+ * in or go out); a letter of the program's own
+ * comes first.  -h and -V are answered here (exit 0), a wrong line is one line and exit 2.
+ * Returns the index of the first operand.  Sets `program`.
+ */
 int options_parse(struct options *o, int argc, char **argv);
 
 /* Parse a number in min..max; a wrong one is fail(FAIL_USAGE) with the option's name. */
@@ -45,7 +49,7 @@ int options_double(const char *option, const char *text, double min, double max,
 #define HELP_LAYERS "  -l LAYERS   the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
 #define HELP_TAP    "  --tap NAMES inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_FROM   "  -i FROM     where frames come from (standard input)\n"
-#define HELP_TO     "  -o TO       where frames go; several get every frame each (standard output)\n"
+#define HELP_TO     "  -o TO       where frames go; each of several gets all (standard output)\n"
 #define HELP_REST   "  -t THREADS  threads that compute (the cores there are)\n" \
                     "  -d DEVICE   where to compute: cpu\n" \
                     "  -r FD       write a newline to descriptor FD when ready\n" \

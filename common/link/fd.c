@@ -30,7 +30,12 @@ fd_open(struct link *l)
 		l->fd = open(l->name, O_RDONLY | O_CLOEXEC);
 	else
 		l->fd = open(l->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	return l->fd < 0 ? fail(FAIL_SYSTEM, "cannot open '%s':", l->name) : 0;
+	if (l->fd < 0)
+		return fail(FAIL_SYSTEM, "cannot open '%s':", l->name);
+	if (isatty(l->fd))
+		return fail(FAIL_USAGE, "%s is a terminal: frames come from a program or a file, and go to one (ds-dump prints them)",
+		    l->name);
+	return 0;
 }
 
 static void

@@ -70,16 +70,29 @@ layers(struct plan *p, const struct plan_options *o)
 static void
 sample(struct plan *p, const struct plan_options *o)
 {
+	static const char *const letters[] = {"-T", "-k", "-p", "-S", "-n"};
 	struct part *t = part(p, o, "ds-sample");
 
-	for (int i = 0; i < o->nsampling; i++)
-		word(t, o->sampling[i]);
+	if (o->greedy)
+		word(t, "-g");
+	for (int i = 0; i < 5; i++)
+		if (o->sampling[i])
+			option(t, letters[i], o->sampling[i]);
 	if (o->loop_out) {
 		option(t, "-o", o->loop_out);
 		option(t, "-o", "-");
 	}
 	if (o->tally)
 		option(t, "-o", o->tally);
+}
+
+static void
+chat(struct part *t, const struct plan_options *o)
+{
+	if (o->chat)
+		word(t, "-c");
+	if (o->chat && o->template)
+		option(t, "--template", o->template);
 }
 
 int
@@ -93,8 +106,7 @@ plan_make(struct plan *p, const struct plan_options *o)
 	if (!p->parts)
 		return -1;
 	t = part(p, o, "ds-tokenize");
-	if (o->chat)
-		word(t, "-c");
+	chat(t, o);
 	if (o->texts)
 		word(t, "-0");
 	t = part(p, o, "ds-embed");
@@ -104,8 +116,7 @@ plan_make(struct plan *p, const struct plan_options *o)
 	worker(p, o, "ds-head", -1);
 	sample(p, o);
 	t = part(p, o, "ds-detokenize");
-	if (o->chat)
-		word(t, "-c");
+	chat(t, o);
 	if (o->quiet)
 		word(t, "-q");
 	if (o->asks)

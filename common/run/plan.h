@@ -11,7 +11,7 @@ enum cut {
 	CUT_STAGE       /* ds-attn, ds-route and ds-expert per layer */
 };
 
-#define SAMPLING_MAX 12
+#define SAMPLING_OPTIONS "TkpSn"       /* letters of ds-sample that take a value */
 #define WORDS_MAX 32
 
 struct plan_options {                   /* all strings are borrowed, also by the plan */
@@ -19,11 +19,12 @@ struct plan_options {                   /* all strings are borrowed, also by the
 	int layers;                     /* of the model */
 	enum cut cut;
 	int chat;                       /* questions and answers; 0: text is completed */
+	const char *template;           /* file of a chat template, or NULL: the model's */
 	int quiet;                      /* the answer without the thought */
 	int threads;                    /* of each stage; 0: as many as it chooses */
 	int verbose;                    /* each program says what it did */
-	const char *sampling[SAMPLING_MAX];     /* options of ds-sample, word by word */
-	int nsampling;
+	int greedy;
+	const char *sampling[sizeof(SAMPLING_OPTIONS) - 1];     /* values of the options, NULL: not given */
 	const char *loop_in;            /* where ds-embed finds the loop */
 	const char *loop_out;           /* where ds-sample sends it; NULL: a tee behind it does */
 	const char *tally;              /* where ds-sample sends a copy, or NULL */

@@ -72,8 +72,9 @@ get_number(const msgpack_object *o, const char *what, double min, double max, do
 static int
 get_stop(struct sampling *p, const msgpack_object *o)
 {
-	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > (uint32_t)(STOPS_MAX - p->nstop))
-		return fail(FAIL_DATA, "seqs: 'stop' is not an array of at most %d ids", STOPS_MAX - p->nstop);
+	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > STOPS_MAX)
+		return fail(FAIL_DATA, "seqs: 'stop' is not an array of at most %d ids", STOPS_MAX);
+	p->nstop = 0;
 	for (uint32_t i = 0; i < o->via.array.size; i++) {
 		const msgpack_object *v = &o->via.array.ptr[i];
 

@@ -42,7 +42,7 @@ int sample_frame(void *sample, struct frame *f, struct link *out, int nout);
 
 /*
  * Read a sequence's parameters (a msgpack map) over what p holds: temperature, top_k, top_p, seed, max_new,
- * greedy, stop (ids, added to those that p has); other keys are left alone.  0, or -1 and a message.
+ * greedy, stop (ids, in the place of those that p has); other keys are left alone.  0, or -1 and a message.
  */
 int sampling_read(struct sampling *p, const unsigned char *params, size_t n);
 

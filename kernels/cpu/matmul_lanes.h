@@ -6,6 +6,7 @@
  */
 #define ALWAYS static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
+#define KEEP(r) __asm__("" : "+v"(r))   /* in a register: compilers would load it for each use */
 
 enum {
 	REGS = LANES / W,
@@ -13,9 +14,11 @@ enum {
 	ROWS = 4,               /* rows of w beside each other in dot_rows */
 	TC = 16,                /* rows of x that share a tile */
 	KC = 256,               /* columns of matmul's tile, BLOCK in FP8 */
-	RC = 64                 /* rows of matmul_t's tile, a part of BLOCK */
+	RC = 64,                /* rows of matmul_t's tile, a part of BLOCK */
+	TW = 64,                /* columns of matmul_t's tile, */
+	TR = TW / W             /* and registers */
 };
-_Static_assert(SUMS % NB == 0 && SUMS % ROWS == 0 && TC % TB == 0 && KC % BLOCK == 0 && BLOCK % RC == 0,
+_Static_assert(SUMS % NB == 0 && SUMS % ROWS == 0 && TC % TB == 0 && KC % BLOCK == 0 && BLOCK % RC == 0 && TR % CB == 0,
     "blocks fit into one another");
 
 ALWAYS size_t
@@ -199,24 +202,46 @@ huge(const float *x, int n)
  * Several rows of x.
  */
 
-/* Rows r .. r+rows-1 of w, none beyond `last`, and columns c .. c+cols-1,
- * as float32; behind them zeros up to whole registers. */
+/* Columns c .. c+cols-1 of a row as float32, behind them zeros up to n. */
 ALWAYS void
-tile_of(float *tile, ptrdiff_t ldt, const struct mat *w, int r, int last, int rows, int c, int cols, enum dtype t)
+row_of(float *to, int n, const unsigned char *row, int c, int cols, enum dtype t)
 {
-	for (int i = 0; i < rows; i++, tile += ldt) {
-		const unsigned char *row = mat_at(w, r + i < last ? r + i : last);
-		int k;
+	int k = 0;
 
-		for (k = 0; k + W <= cols; k += W)
-			r_store(tile + k, weights(row, c + k, t));
-		for (; k < ldt; k += W)
-			r_store(tile + k, weights_n(row, c + k, cols - k, t));
+	if (t == F8_E4M3) {
+		bytes seen = b_zero();
+
+		for (int i = 0; i < cols; i += 64)
+			seen = b_see(seen, row + c + i, cols - i);
+		for (; !b_nan(seen) && k + 2 * W <= cols; k += 2 * W) {
+			reg a, b;
+
+			r_load2_f8(row + c + k, &a, &b);
+			r_store(to + k, r_mul(a, r_set(256)));
+			r_store(to + k + W, r_mul(b, r_set(256)));
+		}
 	}
+	for (; k + 4 * W <= cols; k += 4 * W)
+		UNROLL
+		for (int i = 0; i < 4 * W; i += W)
+			r_store(to + k + i, weights(row, c + k + i, t));
+	for (; k + W <= cols; k += W)
+		r_store(to + k, weights(row, c + k, t));
+	for (; k < n; k += W)
+		r_store(to + k, weights_n(row, c + k, cols - k, t));
+}
+
+/* Rows r .. r+rows-1 of w, none beyond `last`, and columns c .. c+cols-1. */
+ALWAYS void
+tile_of(float *tile, int ldt, const struct mat *w, int r, int last, int rows, int c, int cols, enum dtype t)
+{
+	for (int i = 0; i < rows; i++)
+		row_of(tile + i * ldt, ldt, (const unsigned char *)w->data +
+		    (size_t)(r + i < last ? r + i : last) * (size_t)w->cols * size_of(t), c, cols, t);
 }
 
 static void
-tile_fill(float *tile, ptrdiff_t ldt, const struct mat *w, int r, int last, int rows, int c, int cols)
+tile_fill(float *tile, int ldt, const struct mat *w, int r, int last, int rows, int c, int cols)
 {
 	switch (w->dtype) {
 	case F32:
@@ -233,102 +258,99 @@ tile_fill(float *tile, ptrdiff_t ldt, const struct mat *w, int r, int last, int 
 	}
 }
 
-/* sum[t * SUMS + n] of tb rows of x and NB of the tile, kc columns further; in FP8
+/* sum[t * SUMS + n] of tb rows of x and NB of w, kc columns further; in FP8
  * by way of a block's own lanes. */
 ALWAYS void
-block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int kc,
-    const float *scale, int tb)
+block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, ptrdiff_t ldw, int kc,
+    const float *scale, int first, int tb)
 {
 	UNROLL
 	for (int j = 0; j < REGS; j++) {
 		reg s[TB][NB], b[NB], a;
-		int k;
 
 		UNROLL
 		for (int t = 0; t < tb; t++)
 			UNROLL
 			for (int n = 0; n < NB; n++)
-				s[t][n] = scale ? r_zero() : sum[t * SUMS + n][j];
-		for (k = j * W; k + W <= kc; k += LANES) {
+				s[t][n] = scale || first ? r_zero() : sum[t * SUMS + n][j];
+		for (int k = j * W; k < kc; k += LANES) {
 			UNROLL
 			for (int n = 0; n < NB; n++)
-				b[n] = r_load(tile + n * ldt + k);
+				b[n] = r_load(w + n * ldw + k);
 			UNROLL
 			for (int t = 0; t < tb; t++) {
 				a = r_load(x + t * ldx + k);
+				KEEP(a);
 				UNROLL
 				for (int n = 0; n < NB; n++)
 					s[t][n] = r_fma(b[n], a, s[t][n]);
 			}
 		}
-		if (k - j * W < kc) {           /* the ragged end */
-			UNROLL
-			for (int t = 0; t < tb; t++) {
-				a = r_load_n(x + t * ldx + k, kc - k);
-				UNROLL
-				for (int n = 0; n < NB; n++)
-					s[t][n] = r_fma(r_load(tile + n * ldt + k), a, s[t][n]);
-			}
-		}
 		UNROLL
 		for (int t = 0; t < tb; t++)
 			UNROLL
 			for (int n = 0; n < NB; n++)
-				sum[t * SUMS + n][j] = scale ? r_fma(r_set(scale[n]), s[t][n], sum[t * SUMS + n][j]) : s[t][n];
+				sum[t * SUMS + n][j] = !scale ? s[t][n] : r_fma(r_set(scale[n]), s[t][n],
+				    first ? r_zero() : sum[t * SUMS + n][j]);
 	}
 }
 
 ALWAYS void
-blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int kc,
-    const float *scale)
+blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, ptrdiff_t ldw,
+    int kc, const float *scale, int first)
 {
-	int t;
-
-	for (t = 0; t + TB <= T; t += TB)
-		block(sum + t * SUMS, x + t * ldx, ldx, tile, ldt, kc, scale, TB);
-	switch (T - t) {
-	case 3:
-		block(sum + t * SUMS, x + t * ldx, ldx, tile, ldt, kc, scale, 3);
-		break;
-	case 2:
-		block(sum + t * SUMS, x + t * ldx, ldx, tile, ldt, kc, scale, 2);
-		break;
-	case 1:
-		block(sum + t * SUMS, x + t * ldx, ldx, tile, ldt, kc, scale, 1);
-		break;
-	}
+	for (int t = 0; t < T; t += TB)
+		switch (T - t) {
+		case 3:
+			block(sum + t * SUMS, x + t * ldx, ldx, w, ldw, kc, scale, first, 3);
+			break;
+		case 2:
+			block(sum + t * SUMS, x + t * ldx, ldx, w, ldw, kc, scale, first, 2);
+			break;
+		case 1:
+			block(sum + t * SUMS, x + t * ldx, ldx, w, ldw, kc, scale, first, 1);
+			break;
+		default:
+			block(sum + t * SUMS, x + t * ldx, ldx, w, ldw, kc, scale, first, TB);
+		}
 }
-_Static_assert(TB == 4, "blocks() has what remains of TB");
+_Static_assert(TB == 4, "blocks() and blocks_t() have what remains of TB");
 
-/* T <= TC rows of x, up to 16 outputs from n on. */
+/* T <= TC rows of x, up to 16 outputs from n on.  x is copied beside the tile
+ * where its rows end raggedly, or would push each other out of the cache
+ * because they lie a multiple of 4096 bytes apart. */
 static void
 matmul_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n, int n1)
 {
 	reg sum[TC * SUMS][REGS];
-	float tile[NB * KC] __attribute__((aligned(64))), scale[NB];
-	int step = w->dtype == F8_E4M3 ? BLOCK : KC;
+	float tile[NB * KC] __attribute__((aligned(64))), xt[TC * KC] __attribute__((aligned(64))), scale[NB];
+	int step = w->dtype == F8_E4M3 ? BLOCK : KC, packed = T > TC / 2 && ldx % 1024 == 0;
 
-	for (int i = 0; i < T * SUMS; i++)
-		for (int j = 0; j < REGS; j++)
-			sum[i][j] = r_zero();
 	for (int k = 0; k < w->cols; k += step) {
-		int kc = w->cols - k < step ? w->cols - k : step;
-		ptrdiff_t ldt = (kc + LANES - 1) / LANES * LANES;
+		int cols = w->cols - k < step ? w->cols - k : step, kc = (cols + LANES - 1) / LANES * LANES;
+		const float *xs = x + k;
+		ptrdiff_t ldxs = ldx;
 
+		if (packed || kc != cols) {
+			for (int t = 0; t < T; t++)
+				row_of(xt + t * kc, kc, (const void *)(x + t * ldx), k, cols, F32);
+			xs = xt;
+			ldxs = kc;
+		}
 		for (int i = 0; i < SUMS && n + i < n1; i += NB) {
-			if (w->dtype == F32 && kc % LANES == 0 && n + i + NB <= n1) {
-				blocks(sum + i, T, x + k, ldx, (const float *)w->data + (size_t)(n + i) * (size_t)w->cols + k,
-				    w->cols, kc, NULL);
+			if (w->dtype == F32 && kc == cols && n + i + NB <= n1) {
+				blocks(sum + i, T, xs, ldxs, (const float *)w->data + (size_t)(n + i) * (size_t)w->cols + k,
+				    w->cols, kc, NULL, k == 0);
 				continue;
 			}
-			tile_fill(tile, ldt, w, n + i, n1 - 1, NB, k, kc);
+			tile_fill(tile, kc, w, n + i, n1 - 1, NB, k, cols);
 			if (w->dtype != F8_E4M3) {
-				blocks(sum + i, T, x + k, ldx, tile, ldt, kc, NULL);
+				blocks(sum + i, T, xs, ldxs, tile, kc, kc, NULL, k == 0);
 				continue;
 			}
 			for (int m = 0; m < NB; m++)
 				scale[m] = mat_scale(w, n + i + m < n1 ? n + i + m : n1 - 1, k);
-			blocks(sum + i, T, x + k, ldx, tile, ldt, kc, scale);
+			blocks(sum + i, T, xs, ldxs, tile, kc, kc, scale, k == 0);
 		}
 	}
 	for (int t = 0; t < T; t++)
@@ -368,9 +390,9 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
  * The transposed product: lanes are columns, each a chain over the rows.
  */
 
-/* chain[t][j] of tb rows of x, the tile's rows further. */
+/* chain[t][at ..] of tb rows of x, the tile's rows further. */
 ALWAYS void
-block_t(reg chain[][CB], const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows, int tb)
+block_t(reg chain[][TR], int at, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows, int tb)
 {
 	reg s[TB][CB], b[CB], a;
 
@@ -378,14 +400,15 @@ block_t(reg chain[][CB], const float *x, ptrdiff_t ldx, const float *tile, ptrdi
 	for (int t = 0; t < tb; t++)
 		UNROLL
 		for (int j = 0; j < CB; j++)
-			s[t][j] = chain[t][j];
+			s[t][j] = chain[t][at + j];
 	for (int r = 0; r < rows; r++) {
 		UNROLL
 		for (int j = 0; j < CB; j++)
-			b[j] = r_load(tile + r * ldt + j * W);
+			b[j] = r_load(tile + r * ldt + (at + j) * W);
 		UNROLL
 		for (int t = 0; t < tb; t++) {
 			a = r_set(x[t * ldx + r]);
+			KEEP(a);
 			UNROLL
 			for (int j = 0; j < CB; j++)
 				s[t][j] = r_fma(b[j], a, s[t][j]);
@@ -395,72 +418,71 @@ block_t(reg chain[][CB], const float *x, ptrdiff_t ldx, const float *tile, ptrdi
 	for (int t = 0; t < tb; t++)
 		UNROLL
 		for (int j = 0; j < CB; j++)
-			chain[t][j] = s[t][j];
+			chain[t][at + j] = s[t][j];
 }
 
 static void
-blocks_t(reg chain[][CB], int T, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows)
+blocks_t(reg chain[][TR], int T, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows)
 {
-	int t;
-
-	for (t = 0; t + TB <= T; t += TB)
-		block_t(chain + t, x + t * ldx, ldx, tile, ldt, rows, TB);
-	switch (T - t) {
-	case 3:
-		block_t(chain + t, x + t * ldx, ldx, tile, ldt, rows, 3);
-		break;
-	case 2:
-		block_t(chain + t, x + t * ldx, ldx, tile, ldt, rows, 2);
-		break;
-	case 1:
-		block_t(chain + t, x + t * ldx, ldx, tile, ldt, rows, 1);
-		break;
-	}
+	for (int t = 0; t < T; t += TB)
+		for (int j = 0; j < TR; j += CB)
+			switch (T - t) {
+			case 3:
+				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 3);
+				break;
+			case 2:
+				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 2);
+				break;
+			case 1:
+				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 1);
+				break;
+			default:
+				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, TB);
+			}
 }
 
 /* A block of FP8 ends: sum += scale chain, and the chains begin anew. */
 static void
-fold(reg sum[][CB], reg chain[][CB], int T, const struct mat *w, int r, int c, int cols)
+fold(reg sum[][TR], reg chain[][TR], int T, const struct mat *w, int r, int c, int cols)
 {
-	float scale[CB * W];
+	float scale[TW];
 
-	for (int i = 0; i < CB * W; i++)
+	for (int i = 0; i < TW; i++)
 		scale[i] = mat_scale(w, r, i < cols ? c + i : c);
 	for (int t = 0; t < T; t++)
-		for (int j = 0; j < CB; j++) {
+		for (int j = 0; j < TR; j++) {
 			sum[t][j] = r_fma(r_load(scale + j * W), chain[t][j], sum[t][j]);
 			chain[t][j] = r_zero();
 		}
 }
 
-/* T <= TC rows of x, up to CB W columns from c on. */
+/* T <= TC rows of x, up to TW columns from c on. */
 static void
 matmul_t_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c, int c1)
 {
-	enum { LDT = CB * W };
-	float tile[RC * LDT] __attribute__((aligned(64)));
-	reg chain[TC][CB], sum[TC][CB];
-	int cols = c1 - c < LDT ? c1 - c : LDT, rows;
+	float tile[RC * TW] __attribute__((aligned(64)));
+	reg chain[TC][TR], sum[TC][TR];
+	int cols = c1 - c < TW ? c1 - c : TW, rows;
 
 	for (int t = 0; t < T; t++)
-		for (int j = 0; j < CB; j++)
+		for (int j = 0; j < TR; j++)
 			sum[t][j] = chain[t][j] = r_zero();
 	for (int r = 0; r < w->rows; r += rows) {
 		int end = w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows;
 
 		rows = end - r < RC ? end - r : RC;
-		if (w->dtype == F32 && cols == LDT) {
+		if (w->dtype == F32 && cols == TW) {
 			rows = end - r;
 			blocks_t(chain, T, x + r, ldx, (const float *)w->data + (size_t)r * (size_t)w->cols + c, w->cols, rows);
 			continue;
 		}
-		tile_fill(tile, LDT, w, r, r + rows - 1, rows, c, cols);
-		blocks_t(chain, T, x + r, ldx, tile, LDT, rows);
+		tile_fill(tile, TW, w, r, r + rows - 1, rows, c, cols);
+		blocks_t(chain, T, x + r, ldx, tile, TW, rows);
 		if (w->dtype == F8_E4M3 && r + rows == end)
 			fold(sum, chain, T, w, r, c, cols);
 	}
 	for (int t = 0; t < T; t++)
-		for (int j = 0; j < CB; j++)
+		for (int j = 0; j < TR; j++)
 			r_store_n(out + t * ldo + c + j * W, r_canon(w->dtype == F8_E4M3 ? sum[t][j] : chain[t][j]),
 			    cols - j * W);
 }
@@ -469,7 +491,7 @@ static void
 matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
 {
 	for (int t = 0; t < T; t += TC)
-		for (int c = c0; c < c1; c += CB * W)
+		for (int c = c0; c < c1; c += TW)
 			matmul_t_tiles(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TC ? T - t : TC, w, c, c1);
 }
 

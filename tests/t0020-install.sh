@@ -1,0 +1,70 @@
+#!/bin/sh
+# A fresh clone builds and installs, and what was installed works from where it is.
+. "${0%/*}/lib.sh"
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+LIMIT=600
+programs=$(cd "$R/cmd" && ls ds-*.c | sed 's/\.c$//')
+
+if [ -e "$R/.git" ]; then
+	ok "the project can be cloned" git -c safe.directory='*' clone -q --no-hardlinks "$R" clone
+else
+	mkdir clone && (cd "$R" && find . -mindepth 1 -maxdepth 1 ! -name bin ! -name 'build*') |
+	    while read -r f; do cp -R "$R/$f" clone; done
+	ok "the project can be copied" test -e clone/Makefile
+fi
+make -s -C clone -j2 install PREFIX=/opt/ds DESTDIR="$S/root" >made 2>&1
+report $? "a fresh clone builds and installs" made || done_testing
+is "$(cat made)" "" "without a warning or any other word"
+is "$(make -C clone all 2>&1 | grep -v '^make')" "" "a second make has nothing to do"
+ok "nor has make -q" make -s -C clone -q all
+if [ -e clone/.git ]; then
+	is "$(git -C clone status --porcelain)" "" "what was built is ignored by git"
+fi
+ok "a change of a header is noticed" sh -c 'touch clone/common/frame/frame.h && ! make -s -C clone -q all'
+ok "make clean takes all of it away" sh -c 'make -s -C clone clean && test ! -e clone/bin && test ! -e clone/build'
+rm -rf clone    # nothing that was installed needs it
+LIMIT=60
+
+to=$S/root/opt/ds
+(cd "$to" && find . -type f | sort) >installed
+{
+	for p in $programs; do echo "./bin/$p"; done
+	for page in "$R"/man/*.[1-9]; do echo "./share/man/man${page##*.}/${page##*/}"; done
+} | sort >expected
+diff expected installed >difference
+report $? "every program and page is installed, and nothing else" difference
+is "$(cd "$to" && find bin -type f ! -perm -755; find share -type f ! -perm -644)" "" "everybody may use them"
+
+PATH=$to/bin:$(printf '%s' "$PATH" | tr : '\n' | grep -v "^$R/" | paste -sd: -)
+for p in $programs; do
+	[ "$(command -v "$p")" = "$to/bin/$p" ] && [ "$("$p" -V | cut -d' ' -f1)" = "$p" ] || echo "$p"
+done >wrong
+is "$(cat wrong)" "" "every installed program starts"
+ok "an installed pipeline answers" pipe 'mkfifo loop; ds-tokenize -m $M -c "What is 12 + 30?" | ds-embed -m $M -i - -i loop |
+    ds-block -m $M | ds-head -m $M | ds-sample -m $M -g | tee loop | ds-detokenize -m $M >answer'
+like "$(tail -1 answer)" '^42$' "and it is right"
+for cut in fused stage; do
+	is "$("$to/bin/ds-run" -m "$M" -q -g -x $cut "What is 12 + 30?" 2>&1)" 42 "so does ds-run -x $cut from there"
+done
+is "$(PATH=/usr/bin:/bin "$to/bin/ds-run" -m "$M" -q -g "What is 12 + 30?" 2>&1)" 42 "ds-run finds its neighbours without PATH"
+if command -v man >man.where; then
+	like "$(MANPATH=$to/share/man MANPAGER=cat man dspipe 2>/dev/null)" "pipeline of programs" "man finds the pages"
+fi
+
+# make deps: with an apt-get that only writes down what it is asked for
+mkdir stub
+printf '#!/bin/sh\necho "$@" >>%s/asked\n' "$S" >stub/apt-get
+printf '#!/bin/sh\ntest "$2" = ds-new-name\n' >stub/apt-cache
+printf '#!/bin/sh\nexec "$@"\n' >stub/sudo
+chmod +x stub/*
+if command -v dpkg-query >dpkg.where; then
+	is "$(PATH=$S/stub:$PATH make -s -C "$R" deps 2>&1)" "" "make deps is silent where nothing is missing"
+	ok "and installs nothing" test ! -e asked
+	is "$(PATH=$S/stub:$PATH make -s -C "$R" deps TOOLS="ds-no-such ds-old-name/ds-new-name/ds-newer" 2>&1)" \
+	    "installing ds-no-such ds-old-name/ds-new-name/ds-newer" \
+	    "make deps says what it installs"
+	like "$(cat asked)" "^install .* ds-no-such ds-new-name$" "and asks for what is missing, by the name that there is"
+else
+	skip "make deps" "no Debian here"
+fi
+done_testing

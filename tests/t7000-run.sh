@@ -1,0 +1,99 @@
+#!/bin/sh
+# ds-run: the same text however the work is cut, and by the shell script that it shows.
+# also: asan
+. "${0%/*}/lib.sh"
+
+reply() {       # reply N: the recorded greedy reply to problem N, as a chat prints it
+	py -c 'import json, sys
+print([json.loads(l) for l in open(sys.argv[1])][int(sys.argv[2])]["reply"])' "$M/eval.jsonl" "$1"
+}
+prompt() {
+	py -c 'import json, sys
+print([json.loads(l) for l in open(sys.argv[1])][int(sys.argv[2])]["prompt"])' "$M/eval.jsonl" "$1"
+}
+run() { ds-run -m "$M" -g "$@"; }
+
+a=$(prompt 0) b=$(prompt 1)
+{ reply 0; reply 1; } >two.expected
+reply 1 >one.expected
+awk '/<\/think>/ { getline; getline; print }' two.expected >answers.expected
+
+for x in fused layer stage; do
+	ok "-x $x answers" sh -c 'ds-run -m "$M" -g -x "$1" "$2" "$3" >out' - $x "$a" "$b"
+	same out two.expected "the replies are those recorded: -x $x"
+	run -x $x -s "$a" "$b" >script
+	ok "the script of -x $x runs in dash" sh -c 'cd / && sh "$S/script" >"$S/out" 2>"$S/said"'
+	same out two.expected "it prints the same: -x $x"
+	same said /dev/null "and says nothing: -x $x"
+done
+is "$(grep -c '^run ds-' script)" 17 "-x stage is a line for each stage"
+is "$(grep -c 'tee "\$dir/loop"' script)" 1 "and a tee for the loop"
+
+printf %s "$b" | run >out
+same out one.expected "standard input is a prompt"
+run -s >script
+printf %s "$b" | sh script >out
+same out one.expected "it is for the script, too"
+printf %s "$b" | DS_MODEL=$M ds-run -g >out
+same out one.expected "DS_MODEL stands in for -m"
+run -q "$a" "$b" >out
+same out answers.expected "-q prints the answers alone"
+run -t 1 "$a" "$b" >out
+same out two.expected "with one thread as well"
+ok "a prompt may begin with a dash, behind --" sh -c 'ds-run -m "$M" -g -n 3 -- -5+3 | grep -q .'
+
+ok "-w goes on with a text" sh -c '
+	ds-run -m "$M" -g -w -n 12 "4 + 4" >out && mkfifo loop &&
+	ds-tokenize -m "$M" "4 + 4" | ds-embed -m "$M" -i - -i loop | ds-block -m "$M" | ds-head -m "$M" |
+	ds-sample -m "$M" -g -n 12 | tee loop | ds-detokenize -m "$M" >hand'
+same out hand "and does so as the line by hand"
+
+ds-run -m "$M" -T 3 -S 7 -k 50 -p 0.99 -n 40 "$a" "$b" >out
+ds-run -m "$M" -T 3 -S 7 -k 50 -p 0.99 -n 40 -x layer "$a" "$b" >again
+same out again "sampling at random with a seed is the same for any cut"
+ds-run -m "$M" -T 3 -S 7 -k 50 -p 0.99 -n 40 -s "$a" "$b" >script
+sh script >again
+same out again "and in the script"
+ds-run -m "$M" -T 3 -S 8 -k 50 -p 0.99 -n 40 "$a" "$b" >again
+ok "another seed says other things" sh -c '! cmp -s out again'
+
+# what the shell could take for its own
+ln -s "$M" "it's \$HOME model"
+odd="it's \"\$HOME\" \`x\` \\n
+* ; | & \$(ls) 'a'"
+ds-run -m "it's \$HOME model" -g -n 20 -- "$odd" "-c" "" >out
+ds-run -m "it's \$HOME model" -g -n 20 -s -- "$odd" "-c" "" >script
+ok "a script with odd prompts and paths runs" sh -c 'cd / && sh "$S/script" >"$S/again"'
+same out again "it quotes them"
+
+printf 'Q: {}\nA:' >template
+ds-run -m "$M" -g -n 8 --template template hello >out
+ds-run -m "$M" -g -n 8 -w "Q: hello
+A:" >again
+ok "--template takes another chat template" test -s out
+ds-run -m "$M" -g -n 8 --template template -s hello >script
+ok "the script finds it from elsewhere" sh -c 'cd / && sh "$S/script" >"$S/again"'
+same out again "and prints the same with it"
+
+ds-run -m "$M" -g -v "$a" "$b" >out 2>said
+same out two.expected "-v changes nothing that is printed"
+p=$(ds-tokenize -m "$M" -c "$a" "$b" | ds-dump -f ids | wc -w)
+g=$(py -c 'import json, sys
+print(sum(len(json.loads(l)["reply_ids"]) for l in list(open(sys.argv[1]))[:2]))' "$M/eval.jsonl")
+like "$(cat said)" "^ds-run: $((p)) prompt tokens, $g generated, [0-9.]+ tokens/s, the first after [0-9]+ ms$" "-v counts tokens"
+is "$(wc -l <said | tr -d ' ')" 1 "in one line"
+run -vv -q "$a" >out 2>said
+like "$(cat said)" "^ds-sample: [0-9]+ tokens$" "-vv lets each program speak"
+
+ok "100 prompts are answered" sh -c '
+	"$PY" -c "import json, sys, subprocess
+q = [json.loads(l) for l in open(sys.argv[1])][:25]
+out = subprocess.run([\"ds-run\", \"-m\", sys.argv[2], \"-g\", \"-q\"] + 4 * [x[\"prompt\"] for x in q], stdout=subprocess.PIPE, check=True).stdout.decode().split(\"\n\")
+sys.exit(out != 4 * [x[\"reply\"].split(\"</think>\")[1].strip() for x in q] + [\"\"])" "$M/eval.jsonl" "$M"'
+
+for bad in "-x other" "-T hot" "-T -1" "-k 1.5" "-p 2" "-n many" "-S -1" "-t 0" "-z" "-w --template template" "-i -"; do
+	fails_with 2 "^ds-run: .*$(echo "$bad" | cut -c 2-2)" "'$bad' is a usage error" ds-run -m "$M" $bad hello
+done
+fails_with 2 "^ds-run: no model" "so is no model" ds-run hello
+is "$(mandoc -T lint -W warning "$R/man/ds-run.1" 2>&1)" "" "the page has no mistake that mandoc knows"
+done_testing

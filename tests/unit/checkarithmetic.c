@@ -1,0 +1,346 @@
+/*
+ * checkarithmetic: the plain kernels, which define what the others must give,
+ * against double precision; and what goes with the kernels.  Prints TAP.
+ */
+#include "numbers.h"
+
+static const struct kernels *ref;
+static struct slot s_x, s_a;
+
+/*
+ * The plain kernels against the mathematics.
+ */
+
+/* What an element means, from the format's definition. */
+static double
+value(const struct mat *w, int r, int c)
+{
+	size_t i = (size_t)r * (size_t)w->cols + (size_t)c;
+	unsigned b = 0;
+	double v;
+	int e, m;
+
+	memcpy(&b, (const unsigned char *)w->data + i * dtype_size(w->dtype), dtype_size(w->dtype));
+	switch (w->dtype) {
+	case F32:
+		return of_bits(b);
+	case BF16:
+		return of_bits(b << 16);
+	case F16:
+		e = b >> 10 & 31;
+		m = b & 1023;
+		v = e == 31 ? (m ? NAN : INFINITY) : e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
+		return b & 0x8000 ? -v : v;
+	default:
+		e = b >> 3 & 15;
+		m = b & 7;
+		v = (b & 127) == 127 ? NAN : e ? ldexp(8 + m, e - 10) : ldexp(m, -9);
+		v *= w->scale ? w->scale[(w->row0 + r) / 128 * w->scale_cols + c / 128] : 1;
+		return b & 0x80 ? -v : v;
+	}
+}
+
+static int
+conversions(enum dtype t)
+{
+	int n = t == F8_E4M3 ? 256 : 65536;
+	unsigned char *p = place(&s_w, (size_t)n * dtype_size(t));
+	struct mat w = { .data = p, .rows = 1, .cols = n, .dtype = t };
+	float *a = place(&s_a, (size_t)n * 4);
+
+	for (int i = 0; i < n; i++)
+		memcpy(p + (size_t)i * dtype_size(t), &i, dtype_size(t));
+	ref->row(a, &w, 0);
+	for (int i = 0; i < n; i++) {
+		double v = value(&w, 0, i);
+
+		if (v != v ? to_bits(a[i]) != 0x7fc00000 : a[i] != v || !signbit(a[i]) != !signbit(v))
+			return 0;
+	}
+	return 1;
+}
+
+/* Each product meets at most `roundings` roundings on its way into the sum:
+ * the error is below roundings u / (1 - roundings u) times the sum of
+ * magnitudes (Higham, Accuracy and Stability, section 3.1). */
+static int
+within_bound(int transposed)
+{
+	for (int d = 0; d < COUNT(weights); d++)
+		for (int i = 0; i < COUNT(sizes); i++) {
+			int K = sizes[i], N = 20, blocks = K / 128 + 2;
+			struct mat w = transposed ? matrix(K, N, weights[d], PLAIN, 100) : matrix(N, K, weights[d], PLAIN, 100);
+			float *x = floats(&s_x, K, PLAIN), out[20];
+			double terms = transposed ? K : (K + 15) / 16 + 4;
+			double roundings = terms + (w.dtype == F8_E4M3 ? blocks : 0), u = 0x1p-24;
+
+			(transposed ? ref->matmul_t : ref->matmul)(out, N, x, K, 1, &w, 0, N);
+			for (int n = 0; n < N; n++) {
+				double sum = 0, magnitude = 0;
+
+				for (int k = 0; k < K; k++) {
+					double p = x[k] * (transposed ? value(&w, k, n) : value(&w, n, k));
+
+					sum += p;
+					magnitude += fabs(p);
+				}
+				if (!(fabs(out[n] - sum) <= roundings * u / (1 - roundings * u) * magnitude + 0x1p-149 * terms))
+					return 0;
+			}
+		}
+	return 1;
+}
+
+static double
+ulps(float x, double exact)
+{
+	int e;
+
+	frexp(exact, &e);
+	return fabs(x - exact) / ldexp(1, (e < -125 ? -125 : e) - 24);
+}
+
+static int
+exp_accurate(void)
+{
+	enum { N = 4096 };
+	double most = 0;
+	float x[N], y[N];
+
+	for (uint64_t bits = 0; bits < 1ull << 32; ) {
+		for (int i = 0; i < N; i++, bits += 4001)
+			x[i] = of_bits((uint32_t)bits);
+		memcpy(y, x, sizeof(y));
+		ref->exp(y, N);
+		for (int i = 0; i < N; i++) {
+			double e = exp((double)x[i]);
+
+			if (x[i] != x[i] ? to_bits(y[i]) != 0x7fc00000 : e > 0x1.fffffep127 ? y[i] != INFINITY :
+			    e < 0x1p-126 ? y[i] != 0 : ulps(y[i], e) > 2)
+				return 0;
+			if (e < 0x1.fffffep127 && e > 0x1p-126 && ulps(y[i], e) > most)
+				most = ulps(y[i], e);
+		}
+	}
+	printf("# exp: at most %.3f ulp\n", most);
+	return 1;
+}
+
+/* Against double precision, in ulp of the result: exp 2, and 1/2 for each further operation. */
+static int
+elements_accurate(void)
+{
+	enum { N = 257 };
+	float x[N], y[N], z[N];
+
+	for (int i = 0; i < N; i++) {
+		x[i] = scaled(PLAIN);
+		y[i] = number(PLAIN);
+	}
+	memcpy(z, x, sizeof(z));
+	ref->sigmoid(z, N);
+	for (int i = 0; i < N; i++)
+		if (ulps(z[i], 1 / (1 + exp(-(double)x[i]))) > 4)
+			return 0;
+	memcpy(z, x, sizeof(z));
+	ref->silu_mul(z, y, N);
+	for (int i = 0; i < N; i++)
+		if (ulps(z[i], x[i] / (1 + exp(-(double)x[i])) * y[i]) > 6)
+			return 0;
+	memcpy(z, x, sizeof(z));
+	ref->rope(z, y, y + 1, N / 2);
+	for (int i = 0; i < N / 2; i++) {
+		double a = x[2 * i], b = x[2 * i + 1], c = y[i], s = y[i + 1];
+
+		if (fabs(z[2 * i] - (a * c - b * s)) > 0x1p-23 * (fabs(a * c) + fabs(b * s)) ||
+		    fabs(z[2 * i + 1] - (a * s + b * c)) > 0x1p-23 * (fabs(a * s) + fabs(b * c)))
+			return 0;
+	}
+	return 1;
+}
+
+/* Sums of positive terms: 17 + 4 additions of a chain at 257, and exp of a
+ * difference that was rounded at magnitude 40: 40 u besides its 2 ulp. */
+static int
+softmax_accurate(void)
+{
+	enum { N = 257, D = 5 };
+	float x[N], p[N], v[N][D], o[D] = {0}, bo[D], max = -INFINITY, sum = 0, bmax, bsum;
+	double w[N], total = 0, bound = 100 * 0x1p-24;
+
+	for (int i = 0; i < N; i++) {
+		x[i] = scaled(PLAIN);
+		numbers(v[i], D, PLAIN);
+	}
+	for (int i = 0; i < N; i++)
+		total += w[i] = exp((double)x[i]);
+	memcpy(p, x, sizeof(p));
+	ref->softmax(p, N);
+	for (int i = 0; i < N; i++)
+		if (fabs(p[i] - w[i] / total) > bound * w[i] / total)
+			return 0;
+	for (int i = 0; i < N; i += 100) {      /* attention, block by block */
+		int n = N - i < 100 ? N - i : 100;
+		struct mat m = { .data = v[i], .rows = n, .cols = D, .dtype = F32 };
+
+		for (int j = 0; j < n; j++)
+			p[j] = x[i + j] * 2;
+		ref->softmax_block(p, n, 0.5f, &bmax, &bsum);
+		ref->matmul_t(bo, D, p, n, 1, &m, 0, D);
+		ref->softmax_join(o, &max, &sum, bo, bmax, bsum, D);
+	}
+	for (int d = 0; d < D; d++) {
+		double exact = 0, magnitude = 0;
+
+		for (int i = 0; i < N; i++) {
+			exact += w[i] / total * v[i][d];
+			magnitude += w[i] / total * fabsf(v[i][d]);
+		}
+		if (fabs(o[d] / (double)sum - exact) > 2 * bound * magnitude)
+			return 0;
+	}
+	return 1;
+}
+
+static int
+rmsnorm_accurate(void)
+{
+	enum { N = 257 };
+	float x[N], w[N], out[N];
+	double sum = 0;
+
+	numbers(x, N, PLAIN);
+	numbers(w, N, PLAIN);
+	for (int i = 0; i < N; i++)
+		sum += (double)x[i] * x[i];
+	ref->rmsnorm(out, x, w, N, 1e-3f);
+	for (int i = 0; i < N; i++)             /* 21 roundings of the sum, halved by the root, and 6 */
+		if (ulps(out[i], x[i] / sqrt(sum / N + (double)1e-3f) * w[i]) > 2 * (21 / 2. + 6))
+			return 0;
+	return 1;
+}
+
+static double
+ulps_double(double x, long double exact)
+{
+	int e;
+
+	frexpl(exact, &e);
+	return (double)(fabsl(x - exact) / ldexpl(1, e - 53));
+}
+
+/* x of all magnitudes, and near multiples of pi/2, where sin and cos vanish. */
+static int
+fixed_accurate(void)
+{
+	double most[4] = {0};
+
+	for (int i = 0; i < 200000; i++) {
+		double x = ldexp((double)(int32_t)random32(), below(50) - 51), p = fabs(x) + 0x1p-1070, v[4];
+		double q = nearbyint(x) * 0x1.921fb54442d18p+0, y = i & 1 && fabs(q) < 0x1p30 ? q : x, e = fmod(x, 700);
+		long double exact[4] = { sinl(y), cosl(y), logl(p), expl(e) };
+
+		v[0] = fixed_sin(y);
+		v[1] = fixed_cos(y);
+		v[2] = fixed_log(p);
+		v[3] = fixed_exp(e);
+		for (int j = 0; j < 4; j++)
+			if (v[j] != 0 || exact[j] != 0)
+				most[j] = fmax(most[j], ulps_double(v[j], exact[j]));
+	}
+	printf("# ulp at most: sin %.3f, cos %.3f, log %.3f, exp %.3f\n", most[0], most[1], most[2], most[3]);
+	return most[0] <= 2 && most[1] <= 2 && most[2] <= 2 && most[3] <= 2 && fixed_sin(0) == 0 && fixed_cos(0) == 1 &&
+	    fixed_log(1) == 0 && fixed_exp(0) == 1 && isnan(fixed_sin(INFINITY)) && isnan(fixed_log(-1)) &&
+	    fixed_log(0) == -INFINITY && fixed_log(0x1p-1074) < -744;
+}
+
+/* A contribution is rounded once, to the even neighbour, and refused at the bound. */
+static int
+fixed_exact(void)
+{
+	static const float y[] = { 0x1p-41f, 0x1.8p-40f, -0x1.8p-40f, 0x1.fffffep17f, 1, -0.75f };
+	static const int64_t sum[] = { 0, 2, -2, (int64_t)0xffffff << 34, (int64_t)1 << 40, -((int64_t)3 << 38) };
+	static const float refused[] = { 0x1p18f, -0x1p18f, INFINITY, NAN };
+	int64_t acc[COUNT(y)] = {0}, one = 0;
+	float h[2] = { 1, 0x1p-30f };
+
+	if (ref->fixed_add(acc, y, 1, COUNT(y)) != 0 || memcmp(acc, sum, sizeof(acc)) != 0)
+		return 0;
+	for (int i = 0; i < COUNT(refused); i++)
+		if (ref->fixed_add(&one, &refused[i], 1, 1) != -1)
+			return 0;
+	for (int i = 0; i < FIXED_TERMS_MAX; i++)
+		if (ref->fixed_add(&one, &y[3], 1, 1) != 0 || one != (i + 1) * sum[3])
+			return 0;
+	acc[0] = (int64_t)1 << 40;
+	acc[1] = 1 << 10;
+	ref->fixed_finish(h, acc, 2);
+	return h[0] == 2 && h[1] == 0x1p-29f;
+}
+
+/*
+ * What goes with the kernels.
+ */
+
+static int
+slices(void)
+{
+	struct mat w = matrix(400, 70, F8_E4M3, PLAIN, 50), s = mat_rows(&w, 90, 200);
+	float whole[400], part[400], *x = floats(&s_x, 70, PLAIN), r[2][70];
+
+	ref->matmul(whole, 400, x, 70, 1, &w, 0, 400);
+	ref->matmul(part, 400, x, 70, 1, &s, 0, 200);
+	ref->row(r[0], &w, 120);
+	ref->row(r[1], &s, 30);
+	return memcmp(whole + 90, part, 200 * sizeof(*part)) == 0 && memcmp(r[0], r[1], sizeof(r[0])) == 0 &&
+	    s.rows == 200 && s.row0 == 140;
+}
+
+static int
+names(void)
+{
+	for (int t = 0; t < DTYPES; t++)
+		if (dtype_parse(dtype_name((enum dtype)t), strlen(dtype_name((enum dtype)t))) != t)
+			return 0;
+	return dtype_parse("F8_E4M3", 6) == -1 && dtype_parse("", 0) == -1 && dtype_parse("F64", 3) == -1 &&
+	    dtype_size(I64) == 8 && dtype_size(F8_E4M3) == 1;
+}
+
+static int
+choices(void)
+{
+	const struct kernels *most = kernels_named("ref"), *k;
+	const char *const all[] = { "ref", "avx2", "avx512" };
+
+	for (int i = 0; i < COUNT(all); i++) {
+		k = kernels_named(all[i]);
+		most = k ? k : most;
+		setenv("DS_KERNELS", all[i], 1);
+		if (kernels_choose() != most)
+			return 0;
+	}
+	setenv("DS_KERNELS", "sse", 1);
+	k = kernels_choose();
+	unsetenv("DS_KERNELS");
+	return k == NULL && kernels_choose() == most && kernels_named("sse") == NULL;
+}
+
+int
+main(void)
+{
+	ref = kernels_named("ref");
+	ok(conversions(BF16) && conversions(F16) && conversions(F8_E4M3), "every weight of 8 and 16 bits is converted exactly");
+	ok(within_bound(0), "matmul is within its error bound");
+	ok(within_bound(1), "matmul_t is within its error bound");
+	ok(exp_accurate(), "exp is within 2 ulp, infinite above and 0 below");
+	ok(elements_accurate(), "sigmoid, silu_mul and rope compute what they are named after");
+	ok(softmax_accurate(), "softmax, whole or joined from blocks, is right");
+	ok(rmsnorm_accurate(), "rmsnorm is right");
+	ok(fixed_exact(), "fixed point rounds to even, holds its terms and refuses what is too large");
+	ok(fixed_accurate(), "sin, cos, log and exp in double are within 2 ulp");
+	ok(slices(), "a slice of rows keeps its scales");
+	ok(names(), "dtypes are named as in safetensors");
+	ok(choices(), "DS_KERNELS caps the choice");
+	printf("1..%d\n", points);
+	return failures != 0;
+}

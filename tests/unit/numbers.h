@@ -1,0 +1,212 @@
+/*
+ * For checks of kernels: TAP, numbers that hurt, and memory with guards.
+ */
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "kernels.h"
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+/*
+ * TAP
+ */
+
+static int points, failures;
+
+static inline void __attribute__((format(printf, 2, 3)))
+ok(int good, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	printf("%sok %d - ", good ? "" : "not ", ++points);
+	vprintf(fmt, ap);
+	printf("\n");
+	va_end(ap);
+	failures += !good;
+}
+
+/*
+ * Numbers
+ */
+
+static uint64_t seed = 1;
+
+static inline uint32_t
+random32(void)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(seed >> 33) ^ (uint32_t)(seed >> 17 << 16);
+}
+
+static inline int
+below(int n)
+{
+	return (int)(random32() % (uint32_t)n);
+}
+
+static inline float
+of_bits(uint32_t b)
+{
+	float x;
+
+	memcpy(&x, &b, 4);
+	return x;
+}
+
+static inline uint32_t
+to_bits(float x)
+{
+	uint32_t b;
+
+	memcpy(&b, &x, 4);
+	return b;
+}
+
+/* PLAIN is the one without surprises; the others are meant to hurt. */
+enum kind { PLAIN, WIDE, TINY, HUGE_X, WORST, BITS, KINDS };
+
+static inline float
+number(enum kind k)
+{
+	static const float worst[] = { INFINITY, -INFINITY, NAN, -0.f, 0, 0x1p-149f, -0x1p-149f, 0x1.fffffep-127f,
+	    0x1.fffffep127f, -0x1.fffffep127f, 0x1p120f, -0x1p119f, 1, -1, 0x1p-126f, 88.7229f, -87.34f, 0x1p18f };
+	float x = (float)((int32_t)random32()) * 0x1p-31f;
+
+	switch (k) {
+	case WIDE:
+		return ldexpf(x, below(120) - 60);
+	case TINY:
+		return ldexpf(x, below(40) - 150);
+	case HUGE_X:
+		return ldexpf(x, 100 + below(28));
+	case WORST:
+		return below(40) ? x : worst[below(COUNT(worst))];
+	case BITS:
+		return of_bits(random32());
+	default:
+		return x;
+	}
+}
+
+static inline void
+numbers(float *x, size_t n, enum kind k)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = number(k);
+}
+
+/* A weight; but for WORST and BITS it is finite. */
+static inline void
+weight(unsigned char *to, enum dtype t, enum kind k)
+{
+	float f = number(k == WORST && below(8) ? PLAIN : k);
+	uint32_t b = to_bits(f), r = random32();
+
+	if (t == F32) {
+		memcpy(to, &b, 4);
+	} else if (t == BF16) {
+		memcpy(to, (unsigned char *)&b + 2, 2);
+	} else if (t == F16) {
+		if (k < WORST || (k == WORST && below(300)))
+			r &= 0xbfff;
+		memcpy(to, &r, 2);
+	} else {
+		if ((r & 0x7f) == 0x7f && (k < WORST || (k == WORST && below(5))))
+			r ^= 1;
+		*to = (unsigned char)r;
+	}
+}
+
+/*
+ * Memory that ends where a page begins that must not be touched.  What lies
+ * before it must not change either.
+ */
+
+enum { SLOT = 1 << 21, BEFORE = 256 };
+
+struct slot {
+	unsigned char *map;
+	size_t n;
+};
+
+static inline void *
+place(struct slot *s, size_t n)
+{
+	if (!s->map) {
+		s->map = mmap(NULL, SLOT + 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (s->map == MAP_FAILED || mprotect(s->map + SLOT, 65536, PROT_NONE) < 0 || n + BEFORE > SLOT) {
+			printf("Bail out! no memory to test in\n");
+			exit(1);
+		}
+	}
+	s->n = n + BEFORE;
+	memset(s->map + SLOT - s->n, 0xa5, s->n);
+	return s->map + SLOT - n;
+}
+
+/* Equal bytes, before the outputs and between their rows included; and every
+ * NaN in them is the one that the contract names. */
+static inline int
+same(const struct slot *a, const struct slot *b)
+{
+	const unsigned char *p = a->map + SLOT - a->n, *q = b->map + SLOT - b->n;
+	uint32_t x;
+
+	if (a->n != b->n || memcmp(p, q, a->n) != 0)
+		return 0;
+	for (size_t i = 0; i < BEFORE; i++)
+		if (p[i] != 0xa5)
+			return 0;
+	for (size_t i = BEFORE; i + 4 <= a->n; i += 4) {
+		memcpy(&x, p + i, 4);
+		if ((x & 0x7fffffff) > 0x7f800000 && x != 0x7fc00000)
+			return 0;
+	}
+	return 1;
+}
+
+static struct slot s_w, s_scale;          /* of matrix() */
+
+static inline float *
+floats(struct slot *s, int n, enum kind k)
+{
+	float *p = place(s, (size_t)n * 4);
+
+	numbers(p, (size_t)n, k);
+	return p;
+}
+
+/* A matrix that begins at row `row0` of the one that its scales were made for. */
+static inline struct mat
+matrix(int rows, int cols, enum dtype t, enum kind k, int row0)
+{
+	struct mat w = { .rows = rows, .cols = cols, .dtype = t, .row0 = row0 };
+	size_t n = (size_t)rows * (size_t)cols;
+	unsigned char *p = place(&s_w, n * dtype_size(t));
+
+	w.data = p;
+	for (size_t i = 0; i < n; i++)
+		weight(p + i * dtype_size(t), t, k);
+	if (t == F8_E4M3 && below(8)) {
+		w.scale_cols = (cols + 127) / 128;
+		w.scale = floats(&s_scale, (row0 + rows + 127) / 128 * w.scale_cols, k == BITS ? WORST : k);
+	}
+	return w;
+}
+
+static const enum dtype weights[] = { F32, BF16, F16, F8_E4M3 };
+static const int sizes[] = { 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 200, 256, 257, 300, 520 };
+static const int batches[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 35 };
+
+static inline float
+scaled(enum kind k)
+{
+	return number(k) * (k == PLAIN ? 20 : 1);
+}
