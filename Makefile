@@ -7,7 +7,7 @@ PREFIX = /usr/local
 VERSION = 0.1.0
 CC = cc
 # a/b: the one that there is; Debian 13 has other names than Debian 12
-LIBS = libzmq3-dev libmsgpack-c-dev/libmsgpack-dev libpcre2-dev libcjson-dev
+LIBS = libzmq3-dev libmsgpack-c-dev/libmsgpack-dev libpcre2-dev libcjson-dev nettle-dev
 TOOLS = gcc make pkg-config perl python3 python3-msgpack python3-numpy mandoc
 PACKAGES = $(LIBS) $(TOOLS)
 
@@ -24,10 +24,10 @@ BIN = bin
 S =
 endif
 ISA =
-PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) libpcre2-8 libcjson
+PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) libpcre2-8 libcjson nettle
 ALL_CFLAGS = $(W) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
 	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC))
-ALL_LIBS = $$(pkg-config --libs $(PC)) -lpthread -lm
+ALL_LIBS = -Wl,--as-needed $$(pkg-config --libs $(PC)) -lpthread -lm
 
 LIB = $(patsubst %.c,$(B)/%.o,$(wildcard common/*/*.c kernels/*.c kernels/cpu/*.c cmd/options.c))
 PROGRAMS = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/ds-*.c))

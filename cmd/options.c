@@ -121,7 +121,7 @@ options_parse(struct options *o, int argc, char **argv)
 	for (const char *s = "mliotdr"; *s; s++) {
 		size_t n = strlen(letters);
 
-		if (!strchr(own, *s))
+		if (!strchr(own, *s) && (*s != 'i' || o->max_in > 0) && (*s != 'o' || o->max_out > 0))
 			snprintf(letters + n, sizeof(letters) - n, "%c:", *s);
 	}
 	strncat(letters, own, sizeof(letters) - strlen(letters) - 1);

@@ -30,8 +30,8 @@ struct options {
 };
 
 /*
- * Parse argv.  Every program takes -m -l -i -o -t -d -r -v, also where one has nothing to
- * say to it, so that a script may give all of them the same (but -i and -o only where frames come
+ * Parse argv.  Every program takes -m -l -t -d -r -v, also where one has nothing to say
+ * to it (and -i and -o if it reads or writes frames), so that a script may give all of them the same (but -i and -o only where frames come
  * in or go out); a letter of the program's own
  * comes first.  -h and -V are answered here (exit 0), a wrong line is one line and exit 2.
  * Returns the index of the first operand.  Sets `program`.
