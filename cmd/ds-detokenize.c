@@ -10,8 +10,8 @@
 #include "token/template.h"
 
 static const char help[] =
-"usage: ds-detokenize -m MODEL [-c [--template FILE]] [-q] [-0] [--dim] [--special]\n"
-"           [-i FROM] [-r FD] [-v]\n"
+"usage: ds-detokenize -m MODEL [-c [--template FILE]] [-q] [-0] [--dim]\n"
+"           [--special] [-i FROM] [-r FD] [-v]\n"
 "\n"
 "Prints the text of the ids that arrive.  Sequences are printed whole, in the\n"
 "order in which they begin, the foremost as it comes.\n"

@@ -13,20 +13,18 @@
 #include "run/script.h"
 
 static const char help[] =
-"usage: ds-run -m MODEL [-cgqsvw] [-x CUT] [-T TEMP] [-k K] [-p P] [-S SEED]\n"
-"              [-n N] [-t THREADS] [--template FILE] [PROMPT ...]\n"
+"usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT] [-g] [-T TEMP]\n"
+"              [-k K] [-p P] [-S SEED] [-n N] [-q] [-s] [-t THREADS] [-v] [PROMPT ...]\n"
 "\n"
-"Answers each PROMPT with a pipeline of the programs of dspipe.  Without any it\n"
-"answers the lines of a terminal one after another, or takes all of standard\n"
-"input as one prompt.\n"
+"Answers each PROMPT with a pipeline of dspipe's programs; without any, the lines\n"
+"of a terminal one after another, or all of standard input as one prompt.\n"
 "\n"
 "  -m MODEL          checkpoint folder (or DS_MODEL)\n"
-"  -c                chat: a PROMPT is a question, to be thought about (the default)\n"
+"  -c                chat: a PROMPT is a question to think about (the default)\n"
 "  --template FILE   this chat template instead of the model's\n"
 "  -w                a PROMPT is text that the model goes on with\n"
-"  -x CUT            fused: one process for all layers (the default);\n"
-"                    layer: a process for each; stage: a process for each layer's\n"
-"                    attention, one for its router, one for its experts\n"
+"  -x CUT            processes: fused, one for all layers (default); layer, one for\n"
+"                    each; stage, one each for attention, router and experts\n"
 "  -g                greedy: always the likeliest token\n"
 "  -T TEMP           temperature; 0 is greedy\n"
 "  -k K              among the K likeliest; 0 for all\n"
@@ -36,7 +34,7 @@ static const char help[] =
 "  -q                only the answer, without the thought\n"
 "  -s                print a shell script that does the same, and stop\n"
 "  -t THREADS        threads of each process (the cores there are)\n"
-"  -v                count tokens and time at the end; -vv: each program speaks, too\n"
+"  -v                count tokens and time at the end; -vv: each program speaks\n"
 "  -V, -h            version, this text\n";
 
 enum { TEMPLATE = 256 };

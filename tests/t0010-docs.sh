@@ -141,11 +141,18 @@ for d in "$R"/*; do ln -s "$d" readme; done
 awk '/^```sh$/ { on = 1; next } /^```/ { on = 0 } on' "$R/README.md" >readme.sh
 ok "the README has a shell line" grep -q 'ds-tokenize.*|' readme.sh
 ok "the README's shell lines run" sh -c 'cd readme && timeout 60 bash -e -o pipefail ../readme.sh </dev/null 2>&1'
+cp .out readme.out
+awk '/^```text$/ { on = 1; next } /^```/ { on = 0 } on' "$R/README.md" >shown
+ok "the README shows output" test -s shown
+is "$(awk 'NR == FNR { out[$0] = 1; next } !($0 in out)' readme.out shown)" "" "what it shows comes out, line for line"
 missing=
 for link in $(grep -Eo '\]\([^)#:]*\)' "$R/README.md" | tr -d '](' | tr -d ')'); do
 	[ -e "$R/$link" ] || missing="$missing $link"
 done
-is "$missing" "" "the README's links lead somewhere"
+for file in $(grep -Eo '(cmd|common|kernels|tests|examples|man)/[A-Za-z0-9_./-]*[A-Za-z0-9]' "$R/README.md"); do
+	[ -e "$R/$file" ] || missing="$missing $file"
+done
+is "$missing" "" "the README's links lead somewhere, and the files that it names are there"
 
 is "$(cd "$R" && files | grep -v '\.safetensors$' | xargs grep -lE '[.][.]/shared|/work[/]|/tmp/wt[/]|/home/[a-z]' --)" "" \
     "no file knows where it was made"

@@ -15,6 +15,10 @@ mkdir golden
 gzip -dc "$G/tokenizer/tokenizer.json.gz" >golden/tokenizer.json
 cp "$G/tokenizer/tokenizer_config.json" golden
 
+cp "$R"/common/token/unicode_classes.* .
+ok "unicode_classes.py runs" py unicode_classes.py
+same unicode_classes.c "$R/common/token/unicode_classes.c" "unicode_classes.c is what it makes"
+
 # --- all recorded cases through the programs, both ways ---
 py - "$G/tokenizer/cases.jsonl" <<'EOP'
 import json, sys
@@ -235,7 +239,7 @@ for n in -1 x 1x "" 18446744073709551616; do
 	fails_with 2 "^ds-tokenize: --seq '$n'" "--seq '$n'" ds-tokenize -m "$M" --seq "$n" a
 done
 fails_with 1 "nowhere/tokenizer.json'" "a model that is not there" ds-tokenize -m nowhere -o out a
-frame show <out >shown 2>frame show <out >shown1
+frame show <out >shown 2>complaint
 like "$(cat shown)" "nowhere/tokenizer.json" "those behind are told"
 fails_with 3 "cannot open 'no/such'" "an output that cannot be" ds-tokenize -m "$M" -o no/such a
 fails_with 3 "No space left" "a full disk" sh -c 'exec ds-tokenize -m "$M" a >/dev/full'

@@ -5,7 +5,7 @@
 
 # A terminal with ds-run on it, in a session of its own.
 cat >term.py <<'EOP'
-import os, pty, select, signal, sys, time
+import os, pty, re, select, signal, sys, time
 
 class Term:
     def __init__(self, args, env=None, out=None):
@@ -65,6 +65,17 @@ def gone(pids):
         time.sleep(0.05)
     sys.exit("still there: %s" % left)
 
+def dimmed(shown):
+    """What is dimmed of it, and what is not."""
+    text = {"0": "", "2": ""}
+    how = "0"
+    for part in re.split("(\033\\[[02]m)", shown):
+        if part.startswith("\033"):
+            how = part[2]
+        else:
+            text[how] += part
+    return text["2"], text["0"]
+
 THOUGHT = "37 * 46\n7*6+0=42: 2 carry 4\n3*6+4=22: 2 carry 2\n37 * 6 = 222\n7*4+0=28: 8 carry 2\n3*4+2=14: 4 carry 1\n37 * 40 = 1480\n" \
     "222 + 1480\n2+0+0=2: 2 carry 0\n2+8+0=10: 0 carry 1\n2+4+1=7: 7 carry 0\n0+1+0=1: 1 carry 0\n1702\n"
 EOP
@@ -94,9 +105,7 @@ term "lines typed ahead are answered in their order" <<'EOP'
 t = Term(["-q"])
 t.type("What is 37 * 46?\nWhat is 3 + 4?\nWhat is 2 + 2?")
 t.type("\4\4\4")        # the last line without its newline
-shown = t.rest()
-a, b, c = (shown.rindex("\n" + n + "\n") for n in ("1702", "7", "4"))
-expect(a < b < c, True)
+expect(t.rest().endswith("> 1702\n> 7\n> 4\n> \n"), True)
 expect(t.end(), 0)
 EOP
 
@@ -104,11 +113,9 @@ term "the thought is dimmed, the answer is not" <<'EOP'
 t = Term([])
 t.until("> ")
 t.type("What is 37 * 46?\n")
-t.until("What is 37 * 46?\n".replace("\n", "\r\n"))
-shown = t.until("> ")
-dim, rest = shown.split("\033[m") if "\033[m" in shown else shown.split("\033[0m")
-expect(dim, "\033[2m" + THOUGHT + "</think>") if "</think>" in dim else expect(dim, "\033[2m" + THOUGHT)
-expect(rest.replace("</think>", "").strip(), "1702\n>")
+dim, rest = dimmed(t.until("\n> "))
+expect(dim, THOUGHT + "</think>")
+expect(rest, "What is 37 * 46?\n\n\n1702\n> ")
 t.type("\4")
 expect(t.rest().strip(), "")
 expect(t.end(), 0)
@@ -116,9 +123,9 @@ EOP
 
 term "a prompt that is given is answered in the same colours" <<'EOP'
 t = Term(["What is 37 * 46?"])
-shown = t.rest()
-expect(shown.startswith("\033[2m" + THOUGHT), True)
-expect(shown.endswith("1702\n"), True)
+dim, rest = dimmed(t.rest())
+expect(dim, THOUGHT + "</think>")
+expect(rest, "\n\n1702\n")
 expect(t.end(), 0)
 EOP
 
@@ -157,12 +164,12 @@ term "Ctrl-C in the middle of an answer, too, and the terminal is not left dim" 
 t = Term(["-x", "stage"])
 t.until("> ")
 pids = t.children()
-t.type("What is 37 * 46?\n")
-t.until("7*6")
+t.type("What is 37 * 46?\n" * 60)
+t.until("carry")
 t.type("\3")
 shown = t.rest()
 expect(t.end(), -2)
-expect("1702" in shown, False)
+expect(shown.count("1702\n") < 60, True)
 expect(shown.rstrip().endswith("\033[m"), True)
 expect("ds-" in shown, False)
 gone(pids)
@@ -170,7 +177,7 @@ EOP
 
 term "Ctrl-C while the terminal takes no text" <<'EOP'
 t = Term(["-x", "layer"] + ["What is 37 * 46?"] * 300)
-t.until("7*6")
+t.until("carry")
 time.sleep(0.5)         # nobody reads: all are blocked
 pids = t.children()
 os.kill(t.pid, signal.SIGINT)
@@ -192,7 +199,7 @@ t = Term(["-x", "stage"])
 t.until("> ")
 pids = t.children()
 t.type("What is 37 * 46?\n")
-t.until("7*6")
+t.until("carry")
 os.close(t.fd)
 expect(t.end(), -1)
 gone(pids)
@@ -202,9 +209,11 @@ term "a stage that dies while it is waiting for a question is named" <<'EOP'
 t = Term(["-x", "stage"])
 t.until("> ")
 pids = t.children()
-while not [p for p in pids if os.readlink("/proc/%s/exe" % p).endswith("ds-expert")]:
+def expert(p):
+    return os.readlink("/proc/%s/exe" % p).endswith("ds-expert") and b"\0-l\0" b"2\0" in open("/proc/%s/cmdline" % p, "rb").read()
+while not [p for p in pids if expert(p)]:
     time.sleep(0.01)
-victim = [p for p in pids if b"-l\0002\0" in open("/proc/%s/cmdline" % p, "rb").read() and os.readlink("/proc/%s/exe" % p).endswith("ds-expert")]
+victim = [p for p in pids if expert(p)]
 os.kill(int(victim[0]), signal.SIGKILL)
 expect("ds-run: ds-expert -l 2: killed by signal 9\n" in t.rest(), True)
 expect(t.end(), 3)
