@@ -6,7 +6,8 @@
 PREFIX = /usr/local
 VERSION = 0.1.0
 CC = cc
-LIBS = libzmq3-dev libmsgpack-dev libpcre2-dev libcjson-dev
+# a/b: the one that there is; Debian 13 has other names than Debian 12
+LIBS = libzmq3-dev libmsgpack-c-dev/libmsgpack-dev libpcre2-dev libcjson-dev nettle-dev
 TOOLS = gcc make pkg-config perl python3 python3-msgpack python3-numpy mandoc
 PACKAGES = $(LIBS) $(TOOLS)
 
@@ -23,10 +24,10 @@ BIN = bin
 S =
 endif
 ISA =
-PC = msgpack libpcre2-8 libcjson
+PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) libpcre2-8 libcjson nettle
 ALL_CFLAGS = $(W) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
 	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC))
-ALL_LIBS = $$(pkg-config --libs $(PC)) -lpthread -lm
+ALL_LIBS = -Wl,--as-needed $$(pkg-config --libs $(PC)) -lpthread -lm
 
 LIB = $(patsubst %.c,$(B)/%.o,$(wildcard common/*/*.c kernels/*.c kernels/cpu/*.c cmd/options.c))
 PROGRAMS = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/ds-*.c))
@@ -52,8 +53,13 @@ $(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a
 
 # what Debian packages are missing, installed; silent where there are none
 deps:
-	@missing=; for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
-	test -z "$$missing" || { echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+	@missing=; for p in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}\n' $$(echo $$p | tr / ' ') 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	test -n "$$missing" || exit 0; echo "installing$$missing"; \
+	root=; test "$$(id -u)" = 0 || root=sudo; $$root apt-get update -qq || exit; \
+	names=; for p in $$missing; do \
+		for q in $$(echo $$p | tr / ' '); do apt-cache show $$q >/dev/null 2>&1 && break; done; names="$$names $$q"; done; \
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$names >/dev/null
 
 demo: deps
 	@$(MAKE) -s all

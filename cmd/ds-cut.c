@@ -14,13 +14,13 @@ static const char help[] =
 "Passes on the frames, rows and tensors that are selected.\n"
 "\n"
 "  -l LAYERS         frames of these layers: 3, 0-20, 0-2,5 or 10-\n"
-"  --at STAGES       frames that wait at these: embed attn route expert head sample\n"
+"  --at STAGES       frames at these: embed attn route expert head sample\n"
 "  --seq SEQS        rows of these sequences, written like layers\n"
 "  --pos POSITIONS   rows at these positions\n"
 "  --tensor NAMES    these tensors: h,expert.w or expert.*\n"
 "  --as STAGE        let what is left wait for this stage: head, or attn:4\n"
-HELP_FROM
-HELP_TO
+"  -i FROM           where frames come from (standard input)\n"
+"  -o TO             where frames go; each of several gets all (standard output)\n"
 "  -v                say at the end what was done\n"
 "  -V, -h            version, this text\n";
 

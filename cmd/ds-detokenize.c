@@ -10,8 +10,8 @@
 #include "token/template.h"
 
 static const char help[] =
-"usage: ds-detokenize -m MODEL [-c [--template FILE]] [-q] [-0]\n"
-"           [--dim] [--special] [-i FROM] [-r FD] [-v]\n"
+"usage: ds-detokenize -m MODEL [-c [--template FILE]] [-q] [-0] [--dim]\n"
+"           [--special] [-i FROM] [-r FD] [-v]\n"
 "\n"
 "Prints the text of the ids that arrive.  Sequences are printed whole, in the\n"
 "order in which they begin, the foremost as it comes.\n"
@@ -22,7 +22,8 @@ static const char help[] =
 "  --template FILE   this template instead of the model's\n"
 "  -q                only the answer, without the thought\n"
 "  -0                a NUL behind each sequence instead of a newline\n"
-"  --dim             dim the thought also where the output is no terminal\n"
+"  --dim             dim the thought as on a terminal: for a reader that passes\n"
+"                    the text on to one\n"
 "  --special         print special tokens, too\n"
 "  -i FROM           where frames come from (standard input)\n"
 "  -r FD             write a newline to descriptor FD when ready\n"

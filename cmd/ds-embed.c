@@ -16,7 +16,7 @@ static const char help[] =
 "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
 "  -B ROWS     most rows of a batch, most sequences sampled at a time (512)\n"
 "  -i FROM     where prompts come from, and last the loop (standard input)\n"
-"  -o TO       where batches go; several get every frame each (standard output)\n"
+"  -o TO       where batches go; each of several gets all (standard output)\n"
 "  -r FD       write a newline to descriptor FD when ready\n"
 "  -v          say at the end what was done\n"
 "  -V, -h      version, this text\n";

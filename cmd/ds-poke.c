@@ -26,8 +26,8 @@ static const char help[] =
 "  --set WHAT         replace by WHAT times X of --by\n"
 "  --add WHAT         add WHAT times X of --by\n"
 "  --by X             1 if not given\n"
-HELP_FROM
-HELP_TO
+"  -i FROM            where frames come from (standard input)\n"
+"  -o TO              where frames go; each of several gets all (standard output)\n"
 "  -v                 say at the end what was done\n"
 "  -V, -h             version, this text\n";
 

@@ -20,7 +20,7 @@ static const char help[] =
 "  -S SEED     of the random numbers (0)\n"
 "  -n N        most new tokens of a sequence (until the model's last position)\n"
 "  -i FROM     where logits come from (standard input)\n"
-"  -o TO       where tokens go; several get every frame each (standard output)\n"
+"  -o TO       where tokens go; each of several gets all (standard output)\n"
 "  -r FD       write a newline to descriptor FD when ready\n"
 "  -v          say at the end how many tokens were sampled\n"
 "  -V, -h      version, this text\n";

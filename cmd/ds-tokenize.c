@@ -26,7 +26,7 @@ static const char help[] =
 "  --template FILE   this chat template, in which {} stands for the text\n"
 "  -0                standard input is many texts, each ended by a NUL\n"
 "  --seq N           number of the first sequence (0)\n"
-"  -o TO             where frames go; several get every frame each (standard output)\n"
+"  -o TO             where frames go; each of several gets all (standard output)\n"
 "  -r FD             write a newline to descriptor FD when ready\n"
 "  -v                say at the end what was done\n"
 "  -V, -h            version, this text\n";

@@ -60,6 +60,8 @@ answer_version(void)
 static void
 add_endpoint(const char **to, int *n, int max, int letter, const char *arg)
 {
+	if (max == 0)
+		die(FAIL_USAGE, "unknown option '-%c': see %s -h", letter, program);
 	if (*n >= max)
 		die(FAIL_USAGE, "-%c '%s': at most %d of them", letter, arg, max);
 	to[(*n)++] = arg;
@@ -119,7 +121,7 @@ options_parse(struct options *o, int argc, char **argv)
 	for (const char *s = "mliotdr"; *s; s++) {
 		size_t n = strlen(letters);
 
-		if (!strchr(own, *s))
+		if (!strchr(own, *s) && (*s != 'i' || o->max_in > 0) && (*s != 'o' || o->max_out > 0))
 			snprintf(letters + n, sizeof(letters) - n, "%c:", *s);
 	}
 	strncat(letters, own, sizeof(letters) - strlen(letters) - 1);

@@ -30,8 +30,9 @@ struct options {
 };
 
 /*
- * Parse argv.  Every program takes -m -l -i -o -t -d -r -v, also where one has nothing to
- * say to it, so that a script may give all of them the same; a letter of the program's own
+ * Parse argv.  Every program takes -m -l -t -d -r -v, also where one has nothing to say
+ * to it (and -i and -o if it reads or writes frames), so that a script may give all of them the same (but -i and -o only where frames come
+ * in or go out); a letter of the program's own
  * comes first.  -h and -V are answered here (exit 0), a wrong line is one line and exit 2.
  * Returns the index of the first operand.  Sets `program`.
  */
@@ -45,7 +46,7 @@ int options_double(const char *option, const char *text, double min, double max,
 #define HELP_MODEL  "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
 #define HELP_LAYERS "  -l LAYERS   the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
 #define HELP_FROM   "  -i FROM     where frames come from (standard input)\n"
-#define HELP_TO     "  -o TO       where frames go; several get every frame each (standard output)\n"
+#define HELP_TO     "  -o TO       where frames go; each of several gets all (standard output)\n"
 #define HELP_REST   "  -t THREADS  threads that compute (the cores there are)\n" \
                     "  -d DEVICE   where to compute: cpu\n" \
                     "  -r FD       write a newline to descriptor FD when ready\n" \

@@ -59,21 +59,30 @@ for p in $programs; do
 	listed "$p" >listed
 	explained "$page" >explained
 	same explained listed "$p: OPTIONS explains what -h lists"
-	synopsis "$page" | grep -Eo -e '(^| |\[|\|)--?[A-Za-z0-9][a-z]*' | sed 's/^[^-]*//' | cat - listed | sort -u >all
+	synopsis "$page" | grep -Eo -e '(^| |\[|\|)--?[A-Za-z0-9][a-z]*' | sed 's/^[^-]*//' |
+	    sed '/^-[^-]./ { s/^-//; s/./-&\n/g; s/\n$//; }' | cat - listed | sort -u >all
 	printf '%s\n' -V -h | cat - all | sort -u >whole
 	same whole listed "$p: -h lists each option of its usage, -V and -h"
 
+	is "$("$p" -h | sed -n 's/^  \(-[^ ,]*\(, -h\| [A-Z]*\)\?  *\)[^ ].*/\1/p' | awk '{ print length }' | sort -u | wc -l)" 1 \
+	    "$p: -h is in columns"
 	ok "$p -h exits 0" sh -c '"$1" -h >help 2>complaint && test ! -s complaint' - "$p"
 	is "$(awk 'length($0) > 80 || NR > 24 { print NR ": " $0 }' help)" "" "$p -h fits on a screen of 24 lines"
 	is "$("$p" -V)" "$p (dspipe) $(sed -n 's/^VERSION *= *//p' "$R/Makefile")" "$p -V gives the version"
 	fails_with 2 "^$p: .*'--nonsense'" "$p refuses a long option that it does not have" "$p" --nonsense
-	# of all letters, it knows those that it lists
+	# of all letters, it knows those that it lists, and the common ones that it has no use for
 	wrong=
 	for c in a b c d e f g i j k l m n o p q r s t u v w x y z A B C D E F G H I J K L M N O P Q R S T U W X Y Z 0 1 2 3 4 5 6 7 8 9; do
-		timeout 10 "$p" "-$c" </dev/null >out 2>err
+		case $c in
+		[io]) set -- "-$c" /nonexistent/x ;;
+		*) set -- "-$c" ;;
+		esac
+		timeout 10 "$p" "$@" </dev/null >out 2>err
 		status=$?
 		if grep -qx -e "-$c" listed; then
 			! grep -q "unknown option" err || wrong="$wrong listed but unknown: -$c"
+		elif case $c in [mltdr]) true ;; *) false ;; esac; then
+			grep -qx "$p: option '-$c' needs a value: see $p -h" err || wrong="$wrong common but unknown: -$c"
 		elif [ $status -ne 2 ] || [ "$(cat err)" != "$p: unknown option '-$c': see $p -h" ]; then
 			wrong="$wrong not listed but not refused: -$c"
 		fi
@@ -132,11 +141,18 @@ for d in "$R"/*; do ln -s "$d" readme; done
 awk '/^```sh$/ { on = 1; next } /^```/ { on = 0 } on' "$R/README.md" >readme.sh
 ok "the README has a shell line" grep -q 'ds-tokenize.*|' readme.sh
 ok "the README's shell lines run" sh -c 'cd readme && timeout 60 bash -e -o pipefail ../readme.sh </dev/null 2>&1'
+cp .out readme.out
+awk '/^```text$/ { on = 1; next } /^```/ { on = 0 } on' "$R/README.md" >shown
+ok "the README shows output" test -s shown
+is "$(awk 'NR == FNR { out[$0] = 1; next } !($0 in out)' readme.out shown)" "" "what it shows comes out, line for line"
 missing=
 for link in $(grep -Eo '\]\([^)#:]*\)' "$R/README.md" | tr -d '](' | tr -d ')'); do
 	[ -e "$R/$link" ] || missing="$missing $link"
 done
-is "$missing" "" "the README's links lead somewhere"
+for file in $(grep -Eo '(cmd|common|kernels|tests|examples|man)/[A-Za-z0-9_./-]*[A-Za-z0-9]' "$R/README.md"); do
+	[ -e "$R/$file" ] || missing="$missing $file"
+done
+is "$missing" "" "the README's links lead somewhere, and the files that it names are there"
 
 is "$(cd "$R" && files | grep -v '\.safetensors$' | xargs grep -lE '[.][.]/shared|/work[/]|/tmp/wt[/]|/home/[a-z]' --)" "" \
     "no file knows where it was made"

@@ -311,14 +311,14 @@ done(const struct run *r)
 	return r->verdict.blame != BLAME_NONE || r->state >= STOPPING || (talk_done(&r->talk) && !r->tally->open);
 }
 
-/* A thought may have been cut off in the middle: the terminal goes on as before. */
+/* A thought may have been cut off in the middle: the terminal is not left dim. */
 static int
 result(const struct run *r, int *sig)
 {
 	*sig = r->sig ? r->sig : r->verdict.signal;
 	if (*sig == 0 && r->verdict.blame == BLAME_NONE)
 		return 0;
-	if (r->o->plan.chat && !r->o->plan.quiet && *sig != SIGPIPE && isatty(1))
+	if (r->options.dim && *sig != SIGPIPE)
 		(void)io_write(1, "\033[m", 3);
 	return *sig ? 0 : fail(r->verdict.status, "%s", r->verdict.text);
 }

@@ -16,33 +16,6 @@ shut(int *fd)
 	*fd = -1;
 }
 
-int
-talk_open(struct talk *t, int in, int text, int ask, char **texts, int n)
-{
-	memset(t, 0, sizeof(*t));
-	t->in = in;
-	t->text = text;
-	t->state = ask ? TALK_PROMPT : TALK_NOTHING;
-	if (in >= 0)
-		(void)fcntl(in, F_SETFL, O_NONBLOCK);
-	if (text >= 0)
-		(void)fcntl(text, F_SETFL, O_NONBLOCK);
-	for (int i = 0; i < n; i++)
-		if (buf_add(&t->feed, texts[i], strlen(texts[i]) + 1) < 0)
-			return -1;
-	return 0;
-}
-
-void
-talk_close(struct talk *t)
-{
-	shut(&t->in);
-	shut(&t->text);
-	buf_free(&t->feed);
-	buf_free(&t->out);
-	buf_free(&t->typed);
-}
-
 /* On the terminal, never in a file; behind what was written to standard output before. */
 static void
 show(const char *s)
@@ -104,6 +77,48 @@ read_line(struct talk *t)
 	show("\n");
 	t->state = TALK_NOTHING;
 	return 0;
+}
+
+/* Go on where nothing has to be waited for. */
+static int
+advance(struct talk *t)
+{
+	if (t->state == TALK_PROMPT && t->out.n == 0) {
+		show("> ");
+		t->state = TALK_LINE;
+		if (next_line(t) < 0)   /* typed ahead */
+			return -1;
+	}
+	if (t->state == TALK_NOTHING && t->feed.n == 0)
+		shut(&t->in);
+	return 0;
+}
+
+int
+talk_open(struct talk *t, int in, int text, int ask, char **texts, int n)
+{
+	memset(t, 0, sizeof(*t));
+	t->in = in;
+	t->text = text;
+	t->state = ask ? TALK_PROMPT : TALK_NOTHING;
+	if (in >= 0)
+		(void)fcntl(in, F_SETFL, O_NONBLOCK);
+	if (text >= 0)
+		(void)fcntl(text, F_SETFL, O_NONBLOCK);
+	for (int i = 0; i < n; i++)
+		if (buf_add(&t->feed, texts[i], strlen(texts[i]) + 1) < 0)
+			return -1;
+	return advance(t);
+}
+
+void
+talk_close(struct talk *t)
+{
+	shut(&t->in);
+	shut(&t->text);
+	buf_free(&t->feed);
+	buf_free(&t->out);
+	buf_free(&t->typed);
 }
 
 static void
@@ -172,15 +187,7 @@ talk_step(struct talk *t, const struct pollfd p[TALK_POLL])
 		feed(t);
 	if ((p[1].revents && read_line(t) < 0) || (p[2].revents && take_text(t) < 0) || (p[3].revents && put_text(t) < 0))
 		return -1;
-	if (t->state == TALK_PROMPT && t->out.n == 0) {
-		show("> ");
-		t->state = TALK_LINE;
-		if (next_line(t) < 0)   /* typed ahead */
-			return -1;
-	}
-	if (t->state == TALK_NOTHING && t->feed.n == 0)
-		shut(&t->in);
-	return 0;
+	return advance(t);
 }
 
 int

@@ -117,7 +117,7 @@ take_token(const struct detok *d, struct detok_seq *s, int64_t id)
 		return -1;
 	if (marks && settle(d, s, 1) < 0)
 		return -1;
-	if (closes) {
+	if (closes && s->thought) {
 		s->thought = 0;
 		s->trim = d->quiet;
 	}

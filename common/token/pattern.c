@@ -9,6 +9,7 @@
 
 #define LAST_CODE_POINT 0x10ffffu
 #define JIT_STACK_MAX (8u << 20)
+#define MATCH_LIMIT 10000000u   /* PCRE2's own */
 
 struct pattern {
 	pcre2_code *code;
@@ -209,6 +210,8 @@ pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct
 	const PCRE2_SIZE *match = pcre2_get_ovector_pointer(p->data);
 	size_t from = 0, last = 0, matched = SIZE_MAX;  /* where the last match ended */
 
+	/* a sound pattern steps back over a long run of blanks once; one that explodes needs far more */
+	pcre2_set_match_limit(p->context, MATCH_LIMIT + 4 * (n < 1u << 29 ? (uint32_t)n : 1u << 29));
 	while (from <= n) {
 		int r = pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, p->data, p->context);
 

@@ -1,15 +1,17 @@
-/*
- * The tokenizer against recorded cases: checktoken DIR CASES DECODE, where DIR
- * holds tokenizer.json.  TAP on standard output.
- */
+/* TAP: the tokenizer against recorded cases, its patterns and its UTF-8. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fail.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "token/pattern.h"
 #include "token/token.h"
+#include "token/utf8.h"
+
+#define DATA "tests/golden/tokenizer"
 
 static int tests, failures;
 
@@ -154,20 +156,185 @@ each_line(struct tokenizer *t, const char *path, void (*check)(struct tokenizer 
 	buf_free(&b);
 }
 
-int
-main(int argc, char **argv)
+/* The pieces of a text, with bars between them. */
+static void
+splits(const char *regex, const char *text, const char *want)
 {
+	struct pattern *p = pattern_open(regex);
+	struct cuts cuts = {0};
+	struct buf got = {0};
+	char name[200];
+	size_t from = 0;
+
+	if (!p || pattern_split(p, text, strlen(text), 0, &cuts) < 0)
+		die_failed();
+	for (size_t i = 0; i < cuts.n; from = cuts.end[i++])
+		if ((i > 0 && buf_addc(&got, '|') < 0) || buf_add(&got, text + from, cuts.end[i] - from) < 0)
+			die_failed();
+	snprintf(name, sizeof(name), "%s cuts as Oniguruma does", regex);
+	ok(same(&got, want, strlen(want)), name);
+	pattern_close(p);
+	free(cuts.end);
+	buf_free(&got);
+}
+
+static void
+check_splits(void)
+{
+	splits("a*", "baac", "b|aa|c");
+	splits("(?=b)", "abab", "a|ba|b");
+	splits("$", "a\nb", "a|\nb");
+	splits("^", "a\nb\n", "a\n|b\n");
+	splits(".", "é\n中", "é|\n|中");
+	splits("\\s+(?!\\S)|\\s+", "a  b\u00a0\u3000", "a| | |b|\u00a0\u3000");
+	splits("(?i:'s|k)", "x'ſK'S", "x|'ſ|K|'S");
+	splits("\\p{N}{1,3}", "1234²Ⅷ五", "123|4²Ⅷ|五");
+	splits("[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+", "x\u0301 é,\u0ae9", "x\u0301| é|,\u0ae9");
+	splits("[^\\P{N}]|\\p{^L}+", "a12!!b", "a|1|2|!!|b");
+	splits("[\\S]+", " a\u2028b ", " |a|\u2028|b| ");
+	/* Unicode 16: letters and a mark that older tables do not have */
+	splits("\\p{L}+", "\U000105c0a\U00016d40", "\U000105c0a\U00016d40");
+	splits("\\p{M}", "a\u0897", "a|\u0897");
+}
+
+static void
+refused(const char *regex, const char *message)
+{
+	char name[200];
+	struct pattern *p = pattern_open(regex);
+
+	snprintf(name, sizeof(name), "refused: %s", regex);
+	ok(!p && fail_status() == FAIL_DATA && strstr(fail_text(), message), name);
+	if (p)
+		pattern_close(p);
+}
+
+static void
+check_refused(void)
+{
+	static const char *const parts[][2] = {
+		{"a\\d", "'\\d'"}, {"\\w+", "'\\w'"}, {"\\bx", "'\\b'"}, {"\\h", "'\\h'"}, {"\\Kx", "'\\K'"}, {"x\\", "'\\'"},
+		{"\\p{Lu}", "'\\p{Lu}'"}, {"\\pL", "\\pL"}, {"\\p{s}", "'\\p{s}'"}, {"\\p", "\\p"}, {"\\p{", "\\p{"},
+		{"[a[b]]", "'['"}, {"[[:alpha:]]", "'['"}, {"[]a]", "']'"}, {"[a&&b]", "'&&'"}, {"(?m:.)", "'(?m'"},
+		{"(?P<n>x)", "'(?P'"}, {"(?", "'(?'"}, {"(*FAIL)", "'(*'"}, {"a{,3}", "'{,'"}, {"a{1,3}+", "'}+'"},
+		{"(a", "pattern '(a'"}, {"[a", "pattern '[a'"}, {"a**b)", "pattern 'a**b)'"}, {"[z-a]", "pattern '[z-a]'"},
+	};
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		refused(parts[i][0], parts[i][1]);
+}
+
+static void
+add_utf8(struct buf *b, uint32_t c)
+{
+	unsigned char u[4];
+	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+	for (size_t i = n - 1; i > 0; i--, c >>= 6)
+		u[i] = (unsigned char)(0x80 | (c & 0x3f));
+	u[0] = (unsigned char)(n == 1 ? c : (0xf00u >> n & 0xf0) | c);
+	if (buf_add(b, u, n) < 0)
+		die_failed();
+}
+
+/* Each range's ends and their neighbours, a line each: the class must match those inside of it and no others, by each
+ * of the ways to write it. */
+static void
+check_class(const struct unicode_class *c)
+{
+	static const char *const forms[] = {"\\p{%c}", "[\\p{%c}]", "[^\\P{%c}]", "\\P{%c}", "[\\P{%c}]", "\\p{^%c}"};
+	static const char *const space_forms[] = {"\\s", "[\\s]", "[^\\S]", "\\S", "[\\S]", "[^\\s]"};
+	struct buf text = {0};
+	struct cuts cuts = {0};
+	char regex[32], name[64];
+
+	for (size_t form = 0; form < 6; form++) {
+		struct pattern *p;
+		int good = 1;
+
+		snprintf(regex, sizeof(regex), c->letter == 's' ? space_forms[form] : forms[form], c->letter);
+		p = pattern_open(regex);
+		if (!p)
+			die_failed();
+		for (size_t i = 0; i < 4 * c->n; i++) {
+			const uint32_t *r = c->ranges[i / 4];
+			uint32_t at[4] = {r[0] - 1, r[0], r[1], r[1] + 1};
+			int inside = i % 4 == 1 || i % 4 == 2;
+
+			text.n = cuts.n = 0;
+			/* twice: two matches are cut apart, what does not match is one piece */
+			add_utf8(&text, at[i % 4]);
+			add_utf8(&text, at[i % 4]);
+			if (pattern_split(p, (char *)text.p, text.n, 0, &cuts) < 0)
+				die_failed();
+			good &= cuts.n == (inside == (form < 3) ? 2 : 1);
+		}
+		snprintf(name, sizeof(name), "%s matches its %zu ranges", regex, c->n);
+		ok(good, name);
+		pattern_close(p);
+	}
+	buf_free(&text);
+	free(cuts.end);
+}
+
+static void
+check_utf8(void)
+{
+#define R UTF8_REPLACEMENT
+	static const char *const cases[][2] = {
+		{"", ""}, {"a\u00e9\u4e2d\U0010ffff", "a\u00e9\u4e2d\U0010ffff"}, {"\x80", R}, {"\xc0\xaf", R R}, {"\xc3", R},
+		{"\xc3(", R "("}, {"\xe2\x82" "A", R "A"}, {"\xe2\x82", R}, {"\xe0\x80\x80", R R R}, {"\xed\xa0\x80", R R R},
+		{"\xf0\x9f\x98", R}, {"\xf0\x9f\x98 ", R " "}, {"\xf0\x8f\x80\x80", R R R R}, {"\xf4\x90\x80\x80", R R R R},
+		{"\xf5", R}, {"\xff\xfe", R R}, {"\xe4\xb8\xe4\xb8\xad", R "\u4e2d"}, {"\xf1\x80\x80\xe1\x80\xc2", R R R},
+	};
+#undef R
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct buf b = {0};
+		char name[64];
+
+		if (utf8_clean(&b, cases[i][0], strlen(cases[i][0])) < 0)
+			die_failed();
+		snprintf(name, sizeof(name), "case %zu of UTF-8 that may be ill-formed", i + 1);
+		ok(same(&b, cases[i][1], strlen(cases[i][1])), name);
+		buf_free(&b);
+	}
+}
+
+/* The folder of the recorded tokenizer, made for this run. */
+static void
+make_folder(char *dir)
+{
+	char command[300];
+
+	if (!mkdtemp(dir))
+		die(FAIL_SYSTEM, "cannot make '%s':", dir);
+	snprintf(command, sizeof(command), "gzip -dc %s/tokenizer.json.gz >%s/tokenizer.json", DATA, dir);
+	if (system(command) != 0)
+		die(FAIL_SYSTEM, "cannot unpack %s/tokenizer.json.gz", DATA);
+}
+
+int
+main(void)
+{
+	char dir[] = "/tmp/checktoken.XXXXXX", path[64];
 	struct tokenizer *t;
 
 	program = "checktoken";
-	if (argc != 4)
-		die(FAIL_USAGE, "usage: checktoken DIR CASES DECODE");
-	t = tokenizer_open(argv[1]);
+	make_folder(dir);
+	t = tokenizer_open(dir);
+	snprintf(path, sizeof(path), "%s/tokenizer.json", dir);
+	unlink(path);
+	rmdir(dir);
 	if (!t)
 		die_failed();
-	each_line(t, argv[2], check_case);
-	each_line(t, argv[3], check_decode);
+	each_line(t, DATA "/cases.jsonl", check_case);
+	each_line(t, DATA "/decode.jsonl", check_decode);
 	tokenizer_close(t);
+	check_splits();
+	check_refused();
+	for (const struct unicode_class *c = unicode_classes; c->letter; c++)
+		check_class(c);
+	check_utf8();
 	printf("1..%d\n", tests);
 	return failures > 0;
 }

@@ -1,0 +1,120 @@
+/*
+ * ds-diff: the first place where two runs differ, and how far they are apart.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "options.h"
+#include "tool/diff.h"
+
+static const char help[] =
+	"usage: ds-diff [-qv] [--tol TOL] [--common] [--json] [--map FILE] [--seq N] [--hold MIB] A B\n"
+	"  A, B        a stream of frames (a file, a FIFO, - for standard input), a folder of\n"
+	"              streams (*.dsf), or one of them a file NAME.safetensors or NAME.npy\n"
+	"  --tol TOL   errors up to TOL of a row's largest value are none (default: the same bits)\n"
+	"  --common    only what both have: a tensor of a stage that one side has not at all\n"
+	"              is no difference\n"
+	"  --json      print the report as a JSON object\n"
+	"  --map FILE  what the tensors of a safetensors or npy file are: lines\n"
+	"              THEIR_NAME STAGE LAYER TENSOR\n"
+	"  --seq N     the sequence that such a file is about (default: the first that comes)\n"
+	"  --hold MIB  most memory for rows that wait for their like (default 256)\n"
+	"  -q          print no report\n"
+	"  -v          say at the end how many frames and bytes came\n"
+	"  -h, -V      this text, the version\n";
+
+enum { TOL = 256, COMMON, JSON, MAP, SEQ, HOLD };
+
+static const struct option longs[] = {
+	{"tol", required_argument, NULL, TOL},
+	{"common", no_argument, NULL, COMMON},
+	{"json", no_argument, NULL, JSON},
+	{"map", required_argument, NULL, MAP},
+	{"seq", required_argument, NULL, SEQ},
+	{"hold", required_argument, NULL, HOLD},
+	{0}
+};
+
+static struct diff d = {.tol = -1, .hold = (size_t)256 << 20};
+static int json, quiet;
+
+static int
+take_seq(const char *arg)
+{
+	char *end;
+
+	errno = 0;
+	d.seq = strtoull(arg, &end, 10);
+	d.seq_known = 1;
+	if (errno || end == arg || *end || strchr(arg, '-'))
+		return fail(FAIL_USAGE, "--seq '%s': give a sequence's number", arg);
+	return 0;
+}
+
+static int
+own_option(int c, const char *arg, void *to)
+{
+	long n;
+
+	(void)to;
+	switch (c) {
+	case TOL:
+		return options_double("--tol", arg, 0, 1e30, &d.tol);
+	case COMMON:
+		d.common = 1;
+		return 0;
+	case JSON:
+		json = 1;
+		return 0;
+	case MAP:
+		d.map = arg;
+		return 0;
+	case SEQ:
+		return take_seq(arg);
+	case HOLD:
+		if (options_int("--hold", arg, 0, 1 << 24, &n) < 0)
+			return -1;
+		d.hold = (size_t)n << 20;
+		return 0;
+	default:
+		quiet = 1;
+		return 0;
+	}
+}
+
+/* Exit status 1 means that they differ, so wrong data is trouble here. */
+static _Noreturn void
+die_of_trouble(void)
+{
+	die(fail_status() == FAIL_USAGE ? FAIL_USAGE : FAIL_SYSTEM, "%s", fail_text());
+}
+
+int
+main(int argc, char **argv)
+{
+	struct options o = {.help = help, .letters = "q", .longs = longs, .own = own_option, .operands = 1};
+	int at = options_parse(&o, argc, argv), answer;
+
+	if (argc - at != 2)
+		die(FAIL_USAGE, "give two runs to compare: see %s -h", program);
+	d.names[0] = argv[at];
+	d.names[1] = argv[at + 1];
+	answer = diff_run(&d);
+	if (answer < 0)
+		die_of_trouble();
+	if (!quiet)
+		(json ? diff_report_json : diff_report)(stdout, &d, answer);
+	if (fflush(stdout) != 0 || fclose(stdout) != 0)
+		die(FAIL_SYSTEM, "cannot write:");
+	for (int i = 0; i < 2; i++)
+		if (d.src[i].cut)
+			warn("compared as far as it goes: %s", d.src[i].cut);
+	if (o.verbose)
+		warn("%llu and %llu frames, %llu and %llu bytes", (unsigned long long)d.src[0].frames,
+		    (unsigned long long)d.src[1].frames, (unsigned long long)d.src[0].bytes, (unsigned long long)d.src[1].bytes);
+	diff_close(&d);
+	return answer == DIFF_DIFFERS ? 1 : answer == DIFF_CUT ? FAIL_SYSTEM : 0;
+}

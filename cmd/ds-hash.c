@@ -1,0 +1,65 @@
+/*
+ * ds-hash: the tensors of a run as lines of hashes, and a check of them.
+ */
+#include <stdio.h>
+
+#include "base/fail.h"
+#include "options.h"
+#include "tool/trace.h"
+
+static const char help[] =
+	"usage: ds-hash [-v] [--check TRACE] [FROM...]\n"
+	"  FROM           a stream of frames (a file, a FIFO, - for standard input) or a folder of\n"
+	"                 streams (*.dsf); several are taken for points of one run (default -)\n"
+	"  --check TRACE  hold the run against the lines of this file; print those that fail\n"
+	"  -v             say at the end how many lines there were\n"
+	"  -h, -V         this text, the version\n";
+
+static const struct option longs[] = {{"check", required_argument, NULL, 256}, {0}};
+
+static int
+own_option(int c, const char *arg, void *to)
+{
+	(void)c;
+	*(const char **)to = arg;
+	return 0;
+}
+
+/* Exit status 1 means that a check failed, so wrong data is trouble here. */
+static _Noreturn void
+die_of_trouble(void)
+{
+	die(fail_status() == FAIL_USAGE ? FAIL_USAGE : FAIL_SYSTEM, "%s", fail_text());
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *check = NULL;
+	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &check, .operands = 1};
+	int at = options_parse(&o, argc, argv);
+	struct trace t = {0};
+	long bad = 0, total = 0;
+
+	if (at == argc && trace_read(&t, "-") < 0)
+		die_of_trouble();
+	for (; at < argc; at++)
+		if (trace_read(&t, argv[at]) < 0)
+			die_of_trouble();
+	if (check)
+		bad = trace_check(stdout, &t, check, &total);
+	if (check ? bad < 0 : trace_print(stdout, &t) < 0)
+		die_of_trouble();
+	if (fflush(stdout) != 0 || fclose(stdout) != 0)
+		die(FAIL_SYSTEM, "cannot write:");
+	if (t.odd > 0)
+		warn("%llu tensors have no row for each position: left out", (unsigned long long)t.odd);
+	if (bad > 0)
+		warn("%ld of %ld lines are not as '%s' says", bad, total, check);
+	else if (o.verbose && check)
+		warn("%ld lines are as '%s' says", total, check);
+	else if (o.verbose)
+		warn("%zu tensors of stages and sequences", t.n);
+	trace_free(&t);
+	return bad > 0;
+}

@@ -1,0 +1,249 @@
+#!/bin/sh
+# also: asan leaks
+# ds-tokenize: texts become frames.
+. "${0%/*}/lib.sh"
+
+cat >rows.py <<'EOP'
+# one line a frame: its spans and ids, or what it is else
+import frame, sys
+for f in frame.read_frames(sys.stdin.buffer):
+    h = f.header
+    print(h["op"] if "op" in h else "%s %s %s" % (h["at"], h["spans"], f.tensors["ids"].tolist()), flush=True)
+EOP
+rows() { py rows.py; }
+mkdir golden
+gzip -dc "$G/tokenizer/tokenizer.json.gz" >golden/tokenizer.json
+cp "$G/tokenizer/tokenizer_config.json" golden
+
+cp "$R"/common/token/unicode_classes.* .
+ok "unicode_classes.py runs" py unicode_classes.py
+same unicode_classes.c "$R/common/token/unicode_classes.c" "unicode_classes.c is what it makes"
+
+# --- all recorded cases through the programs, both ways ---
+py - "$G/tokenizer/cases.jsonl" <<'EOP'
+import json, sys
+cases = [json.loads(l) for l in open(sys.argv[1])]
+put = lambda name, items, end: open(name, "w", newline="").write("".join(i + end for i in items))
+zero = [c for c in cases if "\0" in c["text"]]          # cannot travel with -0
+cases = [c for c in cases if "\0" not in c["text"]]
+put("texts", [c["text"] for c in cases], "\0")
+put("shown", [c.get("decoded", c["text"]) for c in cases], "\0")
+put("hidden", [c.get("decoded_skip_special", c["text"]) for c in cases], "\0")
+put("want", ["embed [[%d, 0, %d, 1]] %s" % (i, len(c["ids"]), c["ids"]) for i, c in enumerate(cases)] + ["end"], "\n")
+put("zero", [zero[0]["text"]], "")
+print("embed [[0, 0, %d, 1]] %s\nend" % (len(zero[0]["ids"]), zero[0]["ids"]), file=open("zero.want", "w"))
+EOP
+ok "the recorded cases are there" test "$(tr -dc '\0' <texts | wc -c)" -ge 390
+ok "all recorded texts are encoded" sh -c 'ds-tokenize -m golden -0 <texts >frames'
+rows <frames >got
+same got want "their ids are those of the Hugging Face library"
+ok "their ids are decoded" sh -c 'ds-detokenize -m golden -0 --special <frames >got'
+same got shown "and give the texts again"
+ok "their ids are decoded without special tokens" sh -c 'ds-detokenize -m golden -0 <frames >got'
+same got hidden "and give what the library gives without special tokens"
+ds-tokenize -m golden <zero | rows >got
+same got zero.want "a NUL is a character where standard input is one text"
+
+cat >decode.py <<'EOP'
+# ids whose bytes need not be UTF-8, as frames; what Python makes of the bytes, into a file
+import frame, json, sys
+out = open(sys.argv[2], "wb")
+for i, l in enumerate(open(sys.argv[1])):
+    c = json.loads(l)
+    sys.stdout.buffer.write(frame.prompt((i, 0, 1, c["ids"])).bytes())
+    out.write(bytes.fromhex(c["hex"]).decode(errors="replace").encode() + b"\0")
+frame.write_frame(sys.stdout.buffer, {"op": "end"})
+EOP
+py decode.py "$G/tokenizer/decode.jsonl" want | ds-detokenize -m golden -0 --special >got
+same got want "recorded ids whose bytes are no text are decoded as by Python"
+
+if [ "$(command -v ds-tokenize)" = "$R/bin/ds-tokenize" ]; then
+	cpu=$(py - <<'EOP'
+import resource, subprocess
+best, before = 1e9, 0
+for _ in range(5):
+    subprocess.run(["ds-tokenize", "-m", "golden", "-o", "out", "What is the capital of France?"], check=True)
+    u = resource.getrusage(resource.RUSAGE_CHILDREN)
+    now = (u.ru_utime + u.ru_stime) * 1000
+    best, before = min(best, now - before), now
+print(round(best))
+EOP
+)
+	ok "128000 tokens are loaded and a line encoded in less than 150 ms of CPU ($cpu ms)" test "$cpu" -lt 150
+fi
+
+# --- frames ---
+is "$(ds-tokenize -m "$M" a b | rows)" "embed [[0, 0, 2, 1]] [0, 67]
+embed [[1, 0, 2, 1]] [0, 68]
+end" "each text is a sequence, and has a token to begin with"
+is "$(ds-tokenize -m "$M" -a -b --seq 7 a b | rows)" "embed [[7, 0, 1, 3]] [67]
+embed [[8, 0, 1, 3]] [68]
+end" "-a asks for all logits, -b leaves out the beginning, --seq numbers"
+is "$(ds-tokenize -m "$M" "" | rows)" "embed [[0, 0, 1, 1]] [0]
+end" "an empty text is its beginning"
+is "$(ds-tokenize -m "$M" -b "" | rows)" "embed [[0, 0, 0, 1]] []
+end" "or a span without rows"
+is "$(printf 'a' | ds-tokenize -m "$M" | rows)" "$(ds-tokenize -m "$M" a | rows)" "standard input is a text"
+is "$(printf '' | ds-tokenize -m "$M" -b | rows)" "$(ds-tokenize -m "$M" -b "" | rows)" "also an empty one"
+is "$(printf 'a\0\0b' | ds-tokenize -m "$M" -0 | rows)" "$(ds-tokenize -m "$M" a "" b | rows)" \
+    "-0: texts ended by NULs, the last of which may be missing"
+is "$(printf 'a\0b\0' | ds-tokenize -m "$M" -0 | rows)" "$(ds-tokenize -m "$M" a b | rows)" "or there"
+is "$(printf '' | ds-tokenize -m "$M" -0 | rows)" "end" "-0: nothing is no text"
+ds-tokenize -m "$M" "Hello" "" >frames
+frame check <frames >out 2>&1
+report $? "the frames are what ds-frame(5) says" out
+is "$(frame show <frames | grep -c '"model": *"[0-9a-f]\{16\}"')" 2 "the model's mark is on them"
+ds-tokenize -m golden "Hello" | frame show >shown
+is "$(grep -c '"model"' shown)" 0 "a folder of a tokenizer alone has no mark"
+is "$(ds-tokenize -m "$M" --seq 18446744073709551614 a b | rows | tail -2)" "embed [[18446744073709551615, 0, 2, 1]] [0, 68]
+end" "sequence numbers go up to 2^64 - 1"
+fails_with 1 "no sequence number behind" "and no further" ds-tokenize -m "$M" --seq 18446744073709551615 -o out a b
+is "$(DS_MODEL=$M ds-tokenize a | rows)" "$(ds-tokenize -m "$M" a | rows)" "DS_MODEL stands in for -m"
+ok "several -o get the same frames" sh -c 'ds-tokenize -m "$M" -o one -o two a b && cmp one two && test -s one'
+ok "-r tells that it is ready" sh -c 'ds-tokenize -m "$M" -r 5 a 5>ready >/dev/null && test "$(wc -c <ready)" = 1'
+
+# with -0 a text is sent when it has come, while more may follow
+mkfifo ask answer
+ds-tokenize -m "$M" -0 <ask >answer &
+exec 8>ask
+(exec 8>&-; rows <answer >got) &
+printf 'a\0b' >&8
+for i in $(seq 100); do [ ! -s got ] || break; sleep 0.1; done
+is "$(cat got)" "embed [[0, 0, 2, 1]] [0, 67]" "a text is sent as soon as its NUL has come"
+exec 8>&-
+wait
+is "$(tail -2 got)" "embed [[1, 0, 2, 1]] [0, 68]
+end" "the rest when the input ends"
+
+# --- bytes that are not UTF-8 ---
+cat >noise.py <<'EOP'
+import random, sys
+random.seed(int(sys.argv[1]))
+leads = bytes(range(0x7e, 0x100)) + b"a " * 20
+texts = [bytes(random.choice(leads) for _ in range(random.randrange(40))) for _ in range(200)]
+open("noise", "wb").write(b"\0".join(texts) + b"\0")
+open("want", "wb").write(b"\0".join(t.decode(errors="replace").encode() for t in texts) + b"\0")
+EOP
+py noise.py 1
+pipe 'ds-tokenize -m golden -0 <noise | ds-detokenize -m golden -0 --special >got'
+report $? "bytes that are not UTF-8 are no error"
+same got want "each maximal ill-formed part becomes U+FFFD"
+
+# --- long pieces ---
+py -c 'print("a" * 300000 + " " * 300000 + "\n" * 100000 + "<" * 100000, end="")' >long
+pipe 'ds-tokenize -m golden <long | ds-detokenize -m golden -0 >got'
+report $? "pieces of 300000 bytes are encoded in time"
+printf '\0' >>long
+same got long "and come back"
+
+# --- the chat template ---
+chat() { ds-tokenize -m "$@" | ds-detokenize -m "$1" --special -0 | tr '\0' '|'; }
+B='<｜begin▁of▁sentence｜>'
+is "$(chat "$M" -c Hi)" "$B<｜User｜>Hi<｜Assistant｜><think>
+|" "-c: a user's turn, the beginning once"
+is "$(chat "$M" -c -b Hi)" "<｜User｜>Hi<｜Assistant｜><think>
+|" "-c -b: without the beginning"
+printf '%s[{}]\n' "$B" >brackets
+is "$(chat "$M" -c --template brackets Hi)" "$B[Hi]
+|" "--template: a template of one's own, byte for byte"
+is "$(chat "$M" -c -b --template brackets Hi)" "[Hi]
+|" "which -b takes the beginning from, too"
+mkdir own
+cp "$M/tokenizer.json" own
+cat >templates.py <<'EOP'
+import json, sys
+first = "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
+v3 = first + ("{% set ns = namespace(is_tool=false, system_prompt='') %}{%- for message in messages %}"
+    "{%- if message['role'] == 'system' %}{% set ns.system_prompt = message['content'] %}{%- endif %}{%- endfor %}"
+    "{{bos_token}}{{ns.system_prompt}}{%- for message in messages %}{%- if message['role'] == 'user' %}"
+    "{%- set ns.is_tool = false -%}{{'<｜User｜>' + message['content']}}{%- endif %}{%- endfor -%}"
+    "{% if add_generation_prompt and not ns.is_tool %}{{'<｜Assistant｜>'}}{% endif %}")
+r1 = v3.replace("{{'<｜Assistant｜>'}}", "{{'<｜Assistant｜><think>\\n'}}")
+v31 = v3.replace("and not ns.is_tool %}{{'<｜Assistant｜>'}}", "and ns.is_last_user and not ns.is_tool %}{{'<｜Assistant｜>'}}"
+    "{%- if not thinking %}{{'</think>'}}{%- else %}{{'<think>'}}{%- endif %}")
+v2 = first + ("{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ 'User: ' + message['content'] + '\\n\\n' }}{% elif message['role'] == 'assistant' %}"
+    "{{ 'Assistant: ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}")
+wide = r1.replace("{%", "\n  {%").lstrip().replace("'", '"').replace("{{", "{{- ").replace("}}", " -}}")
+templates = {
+    "v3": v3, "r1": r1, "v31": v31, "v2": v2, "wide": wide,
+    "list": [{"name": "tool_use", "template": "x"}, {"name": "default", "template": r1}],
+    "other": "{% for m in messages %}{{ m.content }}{% endfor %}",
+    "prompted": v3.replace("{{ns.system_prompt}}", "{{ns.system_prompt or 'Be kind.'}}"),
+    "texted": v3.replace("{{bos_token}}", "{{bos_token}}Be kind."),
+    "twice": v3.replace("{{bos_token}}", "{{bos_token}}{{bos_token}}"),
+    "blank": v3.replace("'<｜User｜>'", "'<｜User｜> '"),
+    "behind": v3.replace("message['content']}}{%- endif %}", "message['content']}} {% endif %}"),
+    "longer": r1 + "x",
+    "later": r1.replace("<think>\\n", "<think>\\nHm"),
+    "unclosed": "{{ '",
+    "number": 5,
+}
+json.dump({"bos_token": {"content": "<｜begin▁of▁sentence｜>"}, "chat_template": templates[sys.argv[1]]},
+    open("own/tokenizer_config.json", "w"))
+EOP
+template() { py templates.py "$1"; }
+template v3
+is "$(chat own -c Hi)" "$B<｜User｜>Hi<｜Assistant｜>|" "V3's template is known"
+for t in r1 wide list; do
+	template $t
+	is "$(chat own -c Hi)" "$B<｜User｜>Hi<｜Assistant｜><think>
+|" "R1's template is known ($t)"
+done
+template v31
+is "$(chat own -c Hi)" "$B<｜User｜>Hi<｜Assistant｜></think>|" "V3.1's template is known"
+template v2
+is "$(chat own -c Hi)" "${B}User: Hi
+
+Assistant:|" "V2's template is known"
+for t in other prompted texted twice blank behind longer later unclosed; do
+	template $t
+	fails_with 1 "template FILE" "another template is refused ($t)" ds-tokenize -m own -c -o out Hi
+done
+template number
+fails_with 1 "chat_template is 5" "a template that is no text is refused" ds-tokenize -m own -c -o out Hi
+template other
+echo "{% for m in messages %}x{% endfor %}" >own/chat_template.jinja
+fails_with 1 "template FILE" "chat_template.jinja is read" ds-tokenize -m own -c -o out Hi
+template number
+rm own/chat_template.jinja own/tokenizer_config.json
+fails_with 1 "no chat template.*--template FILE" "no template at all is an error of -c" ds-tokenize -m own -c -o out Hi
+is "$(ds-tokenize -m own a | rows | sed -n 1p)" "embed [[0, 0, 1, 1]] [67]" "without tokenizer_config.json nothing is added"
+is "$(chat own -c --template brackets Hi)" "$B[Hi]
+|" "and --template does"
+printf 'none' >none
+printf '{} {}' >both
+fails_with 1 "'none' must be text with \{\}" "a template needs a place for the text" ds-tokenize -m own -c --template none -o out Hi
+fails_with 1 "'both' must be text with \{\}" "but one" ds-tokenize -m own -c --template both -o out Hi
+fails_with 1 "cannot open 'nowhere'" "and has to be there" ds-tokenize -m own -c --template nowhere -o out Hi
+
+# --- what begins a text ---
+bos() { printf '{"add_bos_token": %s, "bos_token": %s}' "$1" "$2" >own/tokenizer_config.json; }
+bos true "\"$B\""
+is "$(ds-tokenize -m own a | rows | sed -n 1p)" "embed [[0, 0, 2, 1]] [0, 67]" "bos_token may be a string"
+bos false "\"$B\""
+is "$(ds-tokenize -m own a | rows | sed -n 1p)" "embed [[0, 0, 1, 1]] [67]" "add_bos_token false adds none"
+bos true null
+is "$(ds-tokenize -m own a | rows | sed -n 1p)" "embed [[0, 0, 1, 1]] [67]" "bos_token null neither"
+bos true '"<nobody>"'
+fails_with 1 "bos_token '<nobody>'" "a bos_token that is no token is refused" ds-tokenize -m own -o out a
+bos 3 null
+fails_with 1 "add_bos_token is 3" "add_bos_token must be true or false" ds-tokenize -m own -o out a
+
+# --- wrong command lines, failing systems ---
+fails_with 2 "give -m MODEL" "no model" ds-tokenize a
+fails_with 2 "give no TEXT" "-0 with a text" ds-tokenize -m "$M" -0 a
+fails_with 2 "give -c" "--template without -c" ds-tokenize -m "$M" --template x a
+for n in -1 x 1x "" 18446744073709551616; do
+	fails_with 2 "^ds-tokenize: --seq '$n'" "--seq '$n'" ds-tokenize -m "$M" --seq "$n" a
+done
+fails_with 1 "nowhere/tokenizer.json'" "a model that is not there" ds-tokenize -m nowhere -o out a
+frame show <out >shown 2>complaint
+like "$(cat shown)" "nowhere/tokenizer.json" "those behind are told"
+fails_with 3 "cannot open 'no/such'" "an output that cannot be" ds-tokenize -m "$M" -o no/such a
+fails_with 3 "No space left" "a full disk" sh -c 'exec ds-tokenize -m "$M" a >/dev/full'
+py -c 'print("a\0" * 20000)' >many
+timeout 20 bash -c 'ds-tokenize -m "$M" -0 <many 2>err | head -c 1 >/dev/null; echo "${PIPESTATUS[0]}" >status'
+is "$(cat status err)" 141 "a reader that went away ends it quietly"
+done_testing

@@ -1,0 +1,123 @@
+#!/bin/sh
+# also: asan leaks
+# A tokenizer.json that is broken, or wants what there is not, is refused with the key in the message.
+. "${0%/*}/lib.sh"
+
+mkdir bad
+cat >change.py <<'EOP'
+# apply a line of Python to the tokenizer t of tiny-r1 (m its model, v its vocabulary, p its pre-tokenizers, a its added tokens)
+import json, sys
+t = json.load(open(sys.argv[1] + "/tokenizer.json"))
+m, v, p, a = t["model"], t["model"]["vocab"], t["pre_tokenizer"]["pretokenizers"], t["added_tokens"]
+exec(sys.argv[2])
+json.dump(t, open("bad/tokenizer.json", "w"))
+EOP
+# refused REGEX CHANGE
+refused() {
+	py change.py "$M" "$2" || exit 2
+	fails_with 1 "^ds-tokenize: 'bad/tokenizer.json': .*$1" "refused: $2" ds-tokenize -m bad -b -o out "Hi there 12"
+}
+# taken CHANGE IDS: it makes these ids, the same as before if none are given
+taken() {
+	py change.py "$M" "$1" || exit 2
+	is "$(ds-tokenize -m bad -b "Hi there 12" | ds-dump -f ids | tr '\n' ' ')" "${2-$was}" "taken: $1"
+}
+was=$(ds-tokenize -m "$M" -b "Hi there 12" | ds-dump -f ids | tr '\n' ' ')
+
+refused "model is missing" 'del t["model"]'
+refused "model: type is 'Unigram'" 'm["type"] = "Unigram"'
+refused "model: dropout is 0.1" 'm["dropout"] = 0.1'
+refused "model: unk_token is '<unk>'" 'm["unk_token"] = "<unk>"'
+refused "model: continuing_subword_prefix is '##'" 'm["continuing_subword_prefix"] = "##"'
+refused "model: end_of_word_suffix is '</w>'" 'm["end_of_word_suffix"] = "</w>"'
+refused "model: byte_fallback is true" 'm["byte_fallback"] = True'
+refused "model: ignore_merges is 1" 'm["ignore_merges"] = 1'
+refused "vocab is missing" 'del m["vocab"]'
+refused "vocab is an array" 'm["vocab"] = []'
+refused "model: merges is missing" 'del m["merges"]'
+refused "vocab: 'a' has no id" 'v["a"] = "x"'
+refused "vocab: 'a' has no id" 'v["a"] = -1'
+refused "vocab: 'a' has no id" 'v["a"] = 0.5'
+refused "vocab: 'a' has no id" 'v["a"] = 1 << 24'
+refused "vocab: 'b' has the id 67 of another token" 'v["b"] = v["a"]'
+refused "vocab: '' is empty" 'v[""] = 5000'
+refused "has the id 9, and 0 as an added token" 'v[a[0]["content"]] = 9'
+refused "merges: merge 0: 'r', 'r'" 'del v["rr"]'
+refused "merges: merge 0 is not two" 'm["merges"][0] = "rr"'
+refused "merges: merge 0 is not two" 'm["merges"][0] = "r r r"'
+refused "merges: merge 0 is not two" 'm["merges"][0] = " r"'
+refused "merges: merge 0 is not two" 'm["merges"][0] = ["r", "r", "r"]'
+refused "merges: merge 0 is not two" 'm["merges"][0] = ["r", 5]'
+refused "merges: merge 0 is not two" 'm["merges"][0] = ["", "r"]'
+refused "merges: merge 0 is not two" 'm["merges"][0] = ["中", "r"]'
+refused "merges: merge 0 is not two" 'm["merges"][0] = "r" * 5000 + " r"'
+refused "merges: merge 0 is not two" 'm["merges"][0] = None'
+refused "added_tokens: .*special is 1" 'a[0]["special"] = 1'
+refused "added_tokens: content is missing" 'del a[0]["content"]'
+refused "added_tokens: id is missing" 'del a[0]["id"]'
+refused "added_tokens: '' is empty" 'a[0]["content"] = ""'
+refused "added_tokens: 'x' is empty or has no id" 'a.append({"content": "x", "id": 1 << 24})'
+refused "added_tokens: '<think>' is there twice" 'a.append({"content": "<think>", "id": 5000})'
+refused "added_tokens: '<x>' has the id 1022" 'a.append({"content": "<x>", "id": 1022})'
+for key in single_word lstrip rstrip; do
+	refused "added_tokens: '<think>' has $key true" '[x.update('"$key"'=True) for x in a if x["content"] == "<think>"]'
+done
+refused "normalizer: type is 'NFC'" 't["normalizer"] = {"type": "NFC"}'
+refused "normalizer: not empty" 't["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFC"}]}'
+refused "decoder: decoder is missing" 't["decoder"] = None'
+refused "decoder: type is 'BPEDecoder'" 't["decoder"]["type"] = "BPEDecoder"'
+refused "pre_tokenizer is missing" 't["pre_tokenizer"] = None'
+refused "pre_tokenizer: type is 'Whitespace'" 't["pre_tokenizer"] = {"type": "Whitespace"}'
+refused "pre_tokenizer: type is 'Punctuation'" 'p[0]["type"] = "Punctuation"'
+refused "pre_tokenizer: ByteLevel is missing" 'p.pop()'
+refused "pre_tokenizer: ByteLevel is missing" 'p.clear()'
+refused "pre_tokenizer: ByteLevel is not the last" 'p.insert(0, p[-1])'
+refused "pre_tokenizer: use_regex of ByteLevel is true" 'p[-1]["use_regex"] = True'
+refused "pre_tokenizer: use_regex of ByteLevel is true" 'del p[-1]["use_regex"]'
+refused "pre_tokenizer: add_prefix_space of ByteLevel is true" 'p[-1]["add_prefix_space"] = True'
+refused "pre_tokenizer: behavior is 'Removed'" 'p[0]["behavior"] = "Removed"'
+refused "pre_tokenizer: invert is true" 'p[0]["invert"] = True'
+refused "pre_tokenizer: Regex is missing" 'p[0]["pattern"] = {"String": "a"}'
+refused "pre_tokenizer: '..' in the pattern .* is not supported" 'p[0]["pattern"]["Regex"] = "\\d+"'
+refused "pre_tokenizer: the pattern '\(a'" 'p[0]["pattern"]["Regex"] = "(a"'
+refused "pre_tokenizer: more than 32 splits" 'p[:0] = [p[0]] * 32'
+py change.py "$M" 'del v["H"]; m["merges"] = []'
+fails_with 1 "sequence 0: the vocabulary has no token for the byte 0x48" "a byte without a token" ds-tokenize -m bad -o out Hi
+
+# a pattern that takes for ever is an error, too
+py change.py "$M" 'p[0]["pattern"]["Regex"] = "(?:a+)+(?:b|c)"'
+py -c 'print("a" * 40)' >as
+fails_with 1 "pattern of the tokenizer fails on the text: .*limit" "a pattern that takes for ever" \
+    sh -c 'exec ds-tokenize -m bad -o out <as'
+
+taken 'pass'
+taken 't["normalizer"] = {"type": "Sequence", "normalizers": []}'
+taken 'm["merges"] = [" ".join(x) for x in m["merges"]]'
+taken 'del m["ignore_merges"]; m["continuing_subword_prefix"] = ""; m["dropout"] = 0.0'
+taken 'm["merges"].append(m["merges"][0])'
+taken 't["unknown"] = m["unknown"] = 5'
+taken 'p.insert(0, {"type": "Digits", "individual_digits": False})'
+taken 'v["Hi there 12"] = 5000' "$was"
+taken 'del t["added_tokens"]'
+taken 'm["ignore_merges"] = True; p[:] = p[-1:]; v["HiĠthereĠ12"] = 5000' "5000 "
+taken 'a.append({"content": "Hi there 12", "id": 5000})' "5000 "
+taken 'a += [{"content": "Hi", "id": 5000}, {"content": "Hi t", "id": 5001}, {"content": "here 12", "id": 5002}]' "5001 5002 "
+taken 'a += [{"content": "Hi t", "id": 5000, "normalized": True}, {"content": "i there 12", "id": 5001}]' \
+    "$(ds-tokenize -m "$M" -b "H" | ds-dump -f ids | tr '\n' ' ')5001 "
+
+# --- files ---
+fails_with 1 "cannot open 'none/tokenizer.json': No such file" "no file" ds-tokenize -m none -o out a
+mkdir -p bad/dir/tokenizer.json
+fails_with 3 "'bad/dir/tokenizer.json': cannot read: Is a directory" "a folder" ds-tokenize -m bad/dir -o out a
+head -c 30000 "$M/tokenizer.json" >bad/tokenizer.json
+fails_with 1 "'bad/tokenizer.json': byte [0-9]*: not valid JSON" "a file cut short" ds-tokenize -m bad -o out a
+for text in '' '[]' '5' 'null' '{"model": 5}' '{"model": {"vocab": {"a": 0, "a": 1}}, "decoder": {"type": "ByteLevel"}}'; do
+	printf '%s' "$text" >bad/tokenizer.json
+	fails_with 1 "^ds-tokenize: 'bad/tokenizer.json': " "refused: '$text'" ds-tokenize -m bad -o out a
+done
+cp "$M/tokenizer.json" bad
+printf '{"bos_token": ' >bad/tokenizer_config.json
+fails_with 1 "'bad/tokenizer_config.json': byte [0-9]*: not valid JSON" "a broken tokenizer_config.json" ds-tokenize -m bad -o out a
+printf '{"bos_token": 5}' >bad/tokenizer_config.json
+fails_with 1 "bad/tokenizer_config.json': bos_token is 5" "a bos_token that is no text" ds-tokenize -m bad -o out a
+done_testing
