@@ -58,11 +58,10 @@ def write_frame(out, header, tensors=None):
 
 def read_frames(file):
     """(header, tensor's name -> bytes and entry) of each frame with rows."""
-    unpacker = msgpack.Unpacker(file, strict_map_key=False, max_buffer_size=0)
-    for preamble in unpacker:
+    objects = msgpack.Unpacker(file, strict_map_key=False, max_buffer_size=0)
+    for preamble, header, payload in zip(objects, objects, objects):
         if not isinstance(preamble, msgpack.ExtType) or preamble.data[:4] != b"dsf1":
             sys.exit("hf-frames.py: standard input has no frames")
-        header, payload = unpacker.unpack(), unpacker.unpack()
         if header.get("op") == "end":
             return
         if "op" not in header:
