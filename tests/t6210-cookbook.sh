@@ -44,7 +44,7 @@ like "$(tail -1 out)" "^no difference" "a number that nobody uses is none"
 recipe lens.sh
 is "$(awk '/^after/ { print $2 }' out | tr '\n' ' ')" "0 1 2 3 4 " "the lens looks behind each layer"
 like "$(grep '^after 4' out)" 'rank +1,  ?(9[5-9]|100)%' "at the end the right tokens are first"
-is "$(awk '/^after/ { sub("%", "", $6); if ($6 + 0 < last) print; last = $6 + 0 }' out)" "" "and more of them with each layer"
+is "$(awk '/^after/ { sub("%", "", $7); if ($7 + 0 < last) print; last = $7 + 0 }' out)" "" "and more of them with each layer"
 is "$(tail -5 out | awk 'NF == 6 && $6 == 1 && $2 > 10' | wc -l)" 5 "also those that were far from it"
 
 recipe ablate.sh 1 4
