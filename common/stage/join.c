@@ -6,7 +6,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "stage/partial.h"
+#include "stage/join_merge.h"
 
 struct join {
 	const struct stage *s;
@@ -26,7 +26,7 @@ same_bytes(const void *a, size_t na, const void *b, size_t nb)
 static int
 is_own(const struct tensor *t, int moved)
 {
-	return strcmp(t->name, "expert.acc") == 0 ||
+	return strcmp(t->name, "expert.acc") == 0 || merge_is_tap(t) ||
 	    (moved && (strncmp(t->name, "expert.", 7) == 0 || strcmp(t->name, "h") == 0));
 }
 
@@ -164,12 +164,13 @@ prefer_finished(const struct join *j, int waiting, int finished)
 
 /* Add what input i has to the sum of another. */
 static int
-add_partial(const struct join *j, struct partial *sum, const struct partial *p, int i)
+add_partial(const struct join *j, struct partial *sum, const struct partial *p, int to, int i)
 {
 	const struct config *c = &j->s->model->config;
 	size_t n = (size_t)j->f[i].rows * (size_t)c->hidden_size;
 
-	if (expert_set_merge(&sum->done, &p->done, c->n_routed_experts) < 0)
+	if (expert_set_merge(&sum->done, &p->done, c->n_routed_experts) < 0 ||
+	    merge_taps(&j->f[to], &j->f[i], p, c) < 0)
 		return fail_in("%s", j->in[i].name);
 	for (size_t k = 0; k < n; k++)
 		sum->acc[k] += p->acc[k];
@@ -193,7 +194,7 @@ sum_up(const struct join *j)
 		if (to < 0) {
 			to = i;
 			sum = p;
-		} else if (add_partial(j, &sum, &p, i) < 0) {
+		} else if (add_partial(j, &sum, &p, to, i) < 0) {
 			return -1;
 		} else {
 			added = 1;

@@ -13,6 +13,7 @@
 #include "frame/frame.h"
 #include "link/link.h"
 #include "model/model.h"
+#include "stage/tap.h"
 
 /* Layers 3, 0-20 or 0-2,5. */
 struct layers {
@@ -28,6 +29,7 @@ struct stage {
 	const struct kernels *k;
 	struct pool *pool;
 	struct layers layers;
+	uint64_t taps;                  /* TAP_BIT of the inner tensors that its frames get */
 };
 
 /*
