@@ -225,7 +225,7 @@ print_range(FILE *to, const struct trace_line *l, uint64_t from, uint64_t to_pos
 
 /* A line of text for each run of positions whose rows are alike. */
 static void
-print_line(FILE *to, const struct trace_line *l)
+print_line(FILE *to, const struct trace_line *l, long *total)
 {
 	const struct trace_row *first = NULL;
 	uint64_t from = 0, next = 0;
@@ -239,6 +239,7 @@ print_line(FILE *to, const struct trace_line *l)
 			continue;
 		if (first && (pos != next || x->dtype != first->dtype || x->count != first->count)) {
 			print_range(to, l, from, next - 1, first);
+			++*total;
 			first = NULL;
 		}
 		if (!first) {
@@ -247,19 +248,22 @@ print_line(FILE *to, const struct trace_line *l)
 		}
 		next = pos + 1;
 	}
-	if (first)
+	if (first) {
 		print_range(to, l, from, next - 1, first);
+		++*total;
+	}
 }
 
 int
-trace_print(FILE *to, struct trace *t)
+trace_print(FILE *to, struct trace *t, long *total)
 {
+	*total = 0;
 	if (t->n > 0)
 		qsort(t->lines, t->n, sizeof(struct trace_line *), by_place);
 	for (size_t i = 0; i < t->n; i++) {
 		if (trace_sort(t->lines[i]) < 0)
 			return -1;
-		print_line(to, t->lines[i]);
+		print_line(to, t->lines[i], total);
 	}
 	return 0;
 }
