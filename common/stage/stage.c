@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "stage/trace.h"
 
 /* A number below n at *s, which is moved behind it; -1 where there is none. */
 static int
@@ -79,6 +80,7 @@ int
 stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg)
 {
 	struct frame f;
+	struct trace t;
 	int r;
 
 	frame_init(&f);
@@ -89,7 +91,10 @@ stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg)
 			frame_free(&f);
 			return r;
 		}
+		t = trace_begin(&f);
 		r = fn(arg, &f, out, nout);
+		if (r > 0 && trace_end(&t, &f) < 0)
+			r = -1;
 		if (r < 0)
 			break;
 		if ((r > 0 || f.op == OP_END) && stage_send(out, nout, &f) < 0) {
