@@ -11,20 +11,23 @@
 #include "tool/diff.h"
 
 static const char help[] =
-	"usage: ds-diff [-qv] [--tol TOL] [--common] [--json] [--map FILE] [--seq N] [--hold MIB] A B\n"
-	"  A, B        a stream of frames (a file, a FIFO, - for standard input), a folder of\n"
-	"              streams (*.dsf), or one of them a file NAME.safetensors or NAME.npy\n"
-	"  --tol TOL   errors up to TOL of a row's largest value are none (default: the same bits)\n"
-	"  --common    only what both have: a tensor of a stage that one side has not at all\n"
-	"              is no difference\n"
+	"usage: ds-diff [-qv] [--tol TOL] [--common] [--json] [--map FILE] [--seq N]\n"
+	"               [--hold MIB] A B\n"
+	"\n"
+	"Says where two runs differ first, and by how much.\n"
+	"A and B: streams of frames (a file, a FIFO, -), folders of streams (*.dsf);\n"
+	"one of them may be a file NAME.safetensors or NAME.npy.\n"
+	"\n"
+	"  --tol TOL   errors up to TOL of a row's largest value are none (none are)\n"
+	"  --common    a tensor of a stage that only one side has is no difference\n"
 	"  --json      print the report as a JSON object\n"
 	"  --map FILE  what the tensors of a safetensors or npy file are: lines\n"
 	"              THEIR_NAME STAGE LAYER TENSOR\n"
-	"  --seq N     the sequence that such a file is about (default: the first that comes)\n"
-	"  --hold MIB  most memory for rows that wait for their like (default 256)\n"
+	"  --seq N     the sequence that such a file is about (the first that comes)\n"
+	"  --hold MIB  most memory for rows that wait for their like (256)\n"
 	"  -q          print no report\n"
 	"  -v          say at the end how many frames and bytes came\n"
-	"  -h, -V      this text, the version\n";
+	"  -V, -h      version, this text\n";
 
 enum { TOL = 256, COMMON, JSON, MAP, SEQ, HOLD };
 

@@ -8,12 +8,15 @@
 #include "tool/trace.h"
 
 static const char help[] =
-	"usage: ds-hash [-v] [--check TRACE] [FROM...]\n"
-	"  FROM           a stream of frames (a file, a FIFO, - for standard input) or a folder of\n"
-	"                 streams (*.dsf); several are taken for points of one run (default -)\n"
-	"  --check TRACE  hold the run against the lines of this file; print those that fail\n"
+	"usage: ds-hash [-v] [--check TRACE] [FROM ...]\n"
+	"\n"
+	"Prints a line with the hash of each tensor of a run.\n"
+	"FROM: a stream of frames (a file, a FIFO, -) or a folder of streams (*.dsf);\n"
+	"several are points of one run.  Without one standard input is read.\n"
+	"\n"
+	"  --check TRACE  hold the run against this file's lines; print those that fail\n"
 	"  -v             say at the end how many lines there were\n"
-	"  -h, -V         this text, the version\n";
+	"  -V, -h         version, this text\n";
 
 static const struct option longs[] = {{"check", required_argument, NULL, 256}, {0}};
 
@@ -48,7 +51,9 @@ main(int argc, char **argv)
 			die_of_trouble();
 	if (check)
 		bad = trace_check(stdout, &t, check, &total);
-	if (check ? bad < 0 : trace_print(stdout, &t) < 0)
+	else
+		bad = trace_print(stdout, &t, &total);
+	if (bad < 0)
 		die_of_trouble();
 	if (fflush(stdout) != 0 || fclose(stdout) != 0)
 		die(FAIL_SYSTEM, "cannot write:");
@@ -59,7 +64,7 @@ main(int argc, char **argv)
 	else if (o.verbose && check)
 		warn("%ld lines are as '%s' says", total, check);
 	else if (o.verbose)
-		warn("%zu tensors of stages and sequences", t.n);
+		warn("%ld lines", total);
 	trace_free(&t);
 	return bad > 0;
 }

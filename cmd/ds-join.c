@@ -5,20 +5,20 @@
 #include "stage/join.h"
 
 static const char help[] =
-    "usage: ds-join -m MODEL -i FROM -i FROM ... [-o TO ...] [-t THREADS]\n"
-    "               [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-join -m MODEL -i FROM -i FROM ... [--tap NAMES] [-o TO ...]\n"
+    "               [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
     "\n"
     "Sums the experts of processes that ran side by side: one frame of each input\n"
     "in turn.\n"
     "\n"
     HELP_MODEL
     "  -i FROM     where the frames of one process come from; two or more\n"
-    HELP_TO HELP_REST;
+    HELP_TAP HELP_TO HELP_REST;
 
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help,
+	static struct filter f = {.o = {.help = help, .taps = TAP_BIT(TAP_EXPERT_OUT),
 	    .min_in = 2, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX}};
 
 	options_parse(&f.o, argc, argv);

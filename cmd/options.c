@@ -107,10 +107,39 @@ take_common(struct options *o, int c, const char *arg)
 	}
 }
 
+#define LONGS_MAX 32
+#define LONG_TAP 1000
+
+/* The long options: the program's own and --tap. */
+static void
+long_options(const struct options *o, struct option *to)
+{
+	int n = 0;
+
+	while (o->longs && o->longs[n].name && n < LONGS_MAX - 2) {
+		to[n] = o->longs[n];
+		n++;
+	}
+	if (o->taps)
+		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
+	to[n] = (struct option){0};
+}
+
+static void
+take_taps(struct options *o, const char *arg)
+{
+	if (strcmp(arg, "?") == 0) {
+		tap_list(o->taps);
+		exit(fflush(stdout) == 0 ? 0 : FAIL_SYSTEM);
+	}
+	if (tap_parse(&o->tapped, o->taps, arg) < 0)
+		die_failed();
+}
+
 int
 options_parse(struct options *o, int argc, char **argv)
 {
-	static const struct option none[] = {{0}};
+	struct option longs[LONGS_MAX];
 	const char *own = o->letters ? o->letters : "";
 	const char *slash = strrchr(argv[0] ? argv[0] : "ds", '/');
 	char letters[128] = ":hVv";
@@ -129,7 +158,8 @@ options_parse(struct options *o, int argc, char **argv)
 	o->ready = -1;
 	o->threads = default_threads();
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, letters, o->longs ? o->longs : none, NULL)) != -1) {
+	long_options(o, longs);
+	while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
 		if (c == '?' && optopt && optopt < 256)
 			die(FAIL_USAGE, "unknown option '-%c': see %s -h", optopt, program);
 		else if (c == '?')
@@ -140,6 +170,8 @@ options_parse(struct options *o, int argc, char **argv)
 			answer_help(o);
 		else if (c == 'V')
 			answer_version();
+		else if (c == LONG_TAP)
+			take_taps(o, optarg);
 		else if (c < 256 && !strchr(own, c))
 			take_common(o, c, optarg);
 		else if (o->own(c, optarg, o->to) < 0)
@@ -186,6 +218,7 @@ filter_model(struct filter *f)
 	if (!f->o.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
 	f->stage.model = &f->model;
+	f->stage.taps = f->o.tapped;
 	if (!(f->stage.k = kernels_choose()))
 		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2 or avx512", cap ? cap : "");
 	if (model_open(&f->model, f->o.model) < 0 ||

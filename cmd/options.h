@@ -17,6 +17,7 @@ struct options {
 	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
 	void *to;
 	int operands;                   /* in: 1 if it takes operands */
+	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: it has none */
 	int min_in, max_in, max_out;    /* in: how many -i and -o; 0: it reads or writes no frames */
 
 	const char *model;              /* -m, or DS_MODEL; NULL: neither */
@@ -27,6 +28,7 @@ struct options {
 	const char *device;             /* -d */
 	int ready;                      /* -r, or -1 */
 	int verbose;                    /* -v */
+	uint64_t tapped;                /* --tap */
 };
 
 /*
@@ -45,6 +47,7 @@ int options_double(const char *option, const char *text, double min, double max,
 /* Lines of -h for what they share. */
 #define HELP_MODEL  "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
 #define HELP_LAYERS "  -l LAYERS   the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
+#define HELP_TAP    "  --tap NAMES inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_FROM   "  -i FROM     where frames come from (standard input)\n"
 #define HELP_TO     "  -o TO       where frames go; each of several gets all (standard output)\n"
 #define HELP_REST   "  -t THREADS  threads that compute (the cores there are)\n" \

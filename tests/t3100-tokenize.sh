@@ -104,11 +104,12 @@ ok "-r tells that it is ready" sh -c 'ds-tokenize -m "$M" -r 5 a 5>ready >/dev/n
 
 # with -0 a text is sent when it has come, while more may follow
 mkfifo ask answer
+rm -f got
 ds-tokenize -m "$M" -0 <ask >answer &
 exec 8>ask
 (exec 8>&-; rows <answer >got) &
 printf 'a\0b' >&8
-for i in $(seq 100); do [ ! -s got ] || break; sleep 0.1; done
+for i in $(seq 300); do [ ! -s got ] || break; sleep 0.1; done
 is "$(cat got)" "embed [[0, 0, 2, 1]] [0, 67]" "a text is sent as soon as its NUL has come"
 exec 8>&-
 wait

@@ -73,11 +73,11 @@ is "$(ds-detokenize -m "$M" <forked)" "" "other control frames say nothing"
 # --- text arrives at once, characters whole ---
 stream() { # stream DESC WANT WORD...: after the words, without an end yet, WANT is there
 	stream_desc=$1 stream_want=$2; shift 2
-	rm -f feed; mkfifo feed
+	rm -f feed got; mkfifo feed
 	ds-detokenize -m "$M" <feed >got &
 	exec 8>feed
 	(say "$@") >&8
-	for i in $(seq 100); do [ "$(cat got)" != "$stream_want" ] || break; sleep 0.1; done
+	for i in $(seq 300); do [ "$(cat got 2>/dev/null)" != "$stream_want" ] || break; sleep 0.1; done
 	is "$(cat got)" "$stream_want" "$stream_desc"
 	say '$' >&8
 	exec 8>&-
@@ -153,6 +153,8 @@ is "$(TERM=dumb; tty thought ds-detokenize -m "$M")" "$plain" "not on a dumb ter
 is "$(export NO_COLOR=1; tty thought ds-detokenize -m "$M")" "$plain" "not with NO_COLOR"
 is "$(export NO_COLOR=; tty thought ds-detokenize -m "$M" | grep -c 2m)" 1 "an empty NO_COLOR is none"
 is "$(unset TERM; tty thought ds-detokenize -m "$M")" "$plain" "not on a terminal without a name"
+is "$(ds-detokenize -m "$M" -c --dim <opened | tr '\033' '~' | sed 's/~\[0m~\[2m//g')" "~[2mbc</think>~[0m
+d" "--dim: also into a pipe"
 
 # --- wrong frames ---
 wrong() { # wrong STATUS REGEX TEXT DESC WORD...: TEXT is printed before it fails

@@ -50,7 +50,7 @@ wait_for(int fd, short events)
 static int
 grow(struct link *l)
 {
-	size_t want = l->need < FIRST_CHUNK ? l->need : FIRST_CHUNK;
+	size_t first = l->largest > FIRST_CHUNK ? l->largest : FIRST_CHUNK, want = l->need < first ? l->need : first;
 	unsigned char *p;
 
 	if (l->have < l->cap)
@@ -123,6 +123,7 @@ fd_receive(struct link *l, struct frame *f, int wait)
 		return fail_in("frame %llu", (unsigned long long)l->frames + 1);
 	}
 	l->frame = NULL;        /* the frame's own now */
+	l->largest = l->have > l->largest ? l->have : l->largest;
 	l->have = l->need = l->cap = 0;
 	return 1;
 }

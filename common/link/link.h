@@ -37,6 +37,7 @@ struct link {
 	int fd;
 	unsigned char *frame;   /* the frame that is arriving: [cap], have of need bytes there */
 	size_t have, need, cap;
+	size_t largest;         /* frame that has come: as much memory is believed at once */
 	struct buf queue;       /* bytes waiting to be sent */
 	size_t sent;            /* of queue, already gone */
 	int ended;              /* an end frame has gone through */

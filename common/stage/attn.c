@@ -93,20 +93,64 @@ rows_take(struct attn *a, struct cache *c, const struct frame *f, struct place *
 	return 0;
 }
 
+/* Room for the inner tensors that were asked for. */
+static int
+taps_place(const struct attn *a, struct frame *f, struct mla_taps *taps)
+{
+	const struct config *c = &a->s->model->config;
+	uint64_t T = f->rows, D = (uint64_t)c->hidden_size, H = (uint64_t)c->num_heads, longest = 0;
+	uint64_t R = (uint64_t)c->kv_lora_rank, rope = (uint64_t)c->qk_rope_head_dim;
+
+	for (int i = 0; i < f->nspans; i++)
+		if (f->spans[i].n > 0 && (uint64_t)f->spans[i].pos + f->spans[i].n > longest)
+			longest = (uint64_t)f->spans[i].pos + f->spans[i].n;
+	taps->positions = longest;
+	const struct { float **to; enum tap tap; int rank; uint64_t shape[3]; } all[] = {
+		{&taps->norm, TAP_ATTN_NORM, 2, {T, D}},
+		{&taps->q, TAP_ATTN_Q, 3, {T, H, (uint64_t)c->qk_nope_head_dim + rope}},
+		{&taps->latent, TAP_ATTN_LATENT, 2, {T, R}},
+		{&taps->krope, TAP_ATTN_KROPE, 2, {T, rope}},
+		{&taps->probs, TAP_ATTN_PROBS, 3, {T, H, longest}},
+		{&taps->heads, TAP_ATTN_HEADS, 3, {T, H, D}},
+		{&taps->out, TAP_ATTN_OUT, 2, {T, D}},
+	};
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (tap_add(all[i].to, a->s->taps, all[i].tap, f, f->layer, all[i].rank, all[i].shape) < 0)
+			return -1;
+	return 0;
+}
+
+/* The next block begins n rows further down. */
+static void
+taps_advance(const struct attn *a, struct mla_taps *taps, size_t n)
+{
+	const struct config *c = &a->s->model->config;
+	size_t D = (size_t)c->hidden_size, H = (size_t)c->num_heads, rope = (size_t)c->qk_rope_head_dim;
+	const struct { float **at; size_t width; } all[] = {
+		{&taps->norm, D}, {&taps->q, H * ((size_t)c->qk_nope_head_dim + rope)}, {&taps->latent, (size_t)c->kv_lora_rank},
+		{&taps->krope, rope}, {&taps->probs, H * taps->positions}, {&taps->heads, H * D}, {&taps->out, D}};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (*all[i].at)
+			*all[i].at += n * all[i].width;
+}
+
 static int
 attn_batch(struct attn *a, struct frame *f)
 {
+	struct mla_taps taps = {0};
 	struct mla *m = &a->layers[f->layer];
 	float *h = stage_hidden(a->s, f);
 	struct place at = {0};
 	struct mla_rows r;
 
-	if (!h)
+	if (!h || taps_place(a, f, &taps) < 0)
 		return -1;
 	f->changed = 1;
 	while (at.span < f->nspans) {
-		if (rows_take(a, &m->cache, f, &at, &r) < 0 || mla_add(&a->math, m, h, &r) < 0)
+		if (rows_take(a, &m->cache, f, &at, &r) < 0 || mla_add(&a->math, m, h, &r, &taps) < 0)
 			return -1;
+		taps_advance(a, &taps, (size_t)r.n);
 		h += (ptrdiff_t)r.n * a->s->model->config.hidden_size;
 	}
 	frame_set_at(f, AT_ROUTE, f->layer);

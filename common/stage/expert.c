@@ -105,6 +105,7 @@ refused(const struct frame *f, int moe, int e, int32_t row)
 struct chosen {
 	int32_t *start;         /* [E + 1] */
 	int32_t *row;           /* [T K] */
+	int32_t *slot;          /* [T K] where the choice stands in expert.idx */
 	float *w;               /* [T K] */
 };
 
@@ -113,12 +114,13 @@ chosen_sort(struct chosen *o, struct scratch *memory, const struct partial *p, s
 {
 	int32_t *next;
 
-	o->start = scratch_need(memory, (E + 1) * 2 + 2 * T * K, sizeof(*o->start));
+	o->start = scratch_need(memory, (E + 1) * 2 + 3 * T * K, sizeof(*o->start));
 	if (!o->start)
 		return -1;
 	next = o->start + E + 1;
 	o->row = next + E + 1;
-	o->w = (float *)(o->row + T * K);
+	o->slot = o->row + T * K;
+	o->w = (float *)(o->slot + T * K);
 	memset(o->start, 0, (E + 1) * sizeof(*o->start));
 	for (size_t i = 0; i < T * K; i++)
 		o->start[p->idx[i] + 1]++;
@@ -129,6 +131,7 @@ chosen_sort(struct chosen *o, struct scratch *memory, const struct partial *p, s
 		int32_t at = next[p->idx[i]]++;
 
 		o->row[at] = (int32_t)(i / K);
+		o->slot[at] = (int32_t)i;
 		o->w[at] = p->w[i];
 	}
 	return 0;
@@ -137,12 +140,12 @@ chosen_sort(struct chosen *o, struct scratch *memory, const struct partial *p, s
 /* One expert's rows. */
 static int
 contribute(struct expert *x, struct frame *f, const struct partial *p, const struct mlp *m, int e,
-    const int32_t *row, const float *w, int n)
+    const struct mlp_rows *r)
 {
-	int bad = mlp_add(x->s, m, &x->inner, p->acc, x->normed.p, row, w, n);
+	int bad = mlp_add(x->s, m, &x->inner, p->acc, x->normed.p, r);
 
 	if (bad >= 0)
-		return refused(f, p->idx != NULL, e, row[bad]);
+		return refused(f, p->idx != NULL, e, r->row[bad]);
 	return bad == -1 ? 0 : -1;
 }
 
@@ -152,13 +155,17 @@ add_routed(struct expert *x, struct frame *f, const struct partial *p, const str
 	const struct config *c = &x->s->model->config;
 	struct expert_layer *l = &x->layers[f->layer];
 	struct chosen o;
+	float *each;
 
+	if (partial_tap_each(x->s, f, &each) < 0)
+		return -1;
 	if (chosen_sort(&o, &x->rows, p, f->rows, (size_t)c->num_experts_per_tok, (size_t)c->n_routed_experts) < 0)
 		return -1;
 	for (int e = 0; e < c->n_routed_experts; e++) {
-		int32_t at = o.start[e], n = o.start[e + 1] - at;
+		int32_t at = o.start[e];
+		struct mlp_rows r = {o.start[e + 1] - at, o.row + at, o.w + at, each, o.slot + at};
 
-		if (mine->has[e] && n > 0 && contribute(x, f, p, &l->routed[e], e, o.row + at, o.w + at, n) < 0)
+		if (mine->has[e] && r.n > 0 && contribute(x, f, p, &l->routed[e], e, &r) < 0)
 			return -1;
 	}
 	return 0;
@@ -169,14 +176,16 @@ add_shared(struct expert *x, struct frame *f, const struct partial *p)
 {
 	int32_t *row = scratch_need(&x->rows, 2 * (size_t)f->rows, sizeof(*row));
 	float *one = (float *)(row + f->rows);
+	struct mlp_rows r = {(int)f->rows, row, one, NULL, row};
 
-	if (!row)
+	if (!row || tap_add(&r.tap, x->s->taps, TAP_EXPERT_SHARED, f, f->layer, 2,
+	    (uint64_t[]){f->rows, (uint64_t)x->s->model->config.hidden_size}) < 0)
 		return -1;
 	for (int32_t t = 0; t < (int32_t)f->rows; t++) {
 		row[t] = t;
 		one[t] = 1;
 	}
-	return contribute(x, f, p, &x->layers[f->layer].shared, SHARED, row, one, (int)f->rows);
+	return contribute(x, f, p, &x->layers[f->layer].shared, SHARED, &r);
 }
 
 /* What of the process's set is to be done. */
@@ -202,12 +211,16 @@ expert_batch(struct expert *x, struct frame *f)
 	const float *h = stage_hidden(s, f);
 	struct expert_set mine;
 	struct partial p;
-	float *normed;
+	float *normed, *tap;
 
 	if (!h || partial_read(&p, s, f) < 0 || mine_of(x, &p, &mine) < 0 || partial_begin(&p, s, f) < 0 ||
 	    !(normed = scratch_need(&x->normed, (size_t)T * (size_t)D, sizeof(*normed))))
 		return -1;
 	linear_norm(s, normed, D, h, D, T, D, x->layers[f->layer].norm, c->rms_norm_eps);
+	if (tap_add(&tap, s->taps, TAP_EXPERT_IN, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0)
+		return -1;
+	if (tap)
+		memcpy(tap, normed, (size_t)T * (size_t)D * sizeof(*tap));
 	if (moe && add_routed(x, f, &p, &mine) < 0)
 		return -1;
 	if (mine.shared && (!moe || c->n_shared_experts > 0) && add_shared(x, f, &p) < 0)

@@ -6,21 +6,13 @@
 #include "base/fail.h"
 #include "stage/linear.h"
 
-enum { TAP_NORM };
-
-const struct tap head_taps[] = {
-	[TAP_NORM] = {"head.norm", "F32 [rows wanted, D]: after the final norm"},
-	{0}
-};
-
 int
-head_open(struct head *h, const struct stage *s, uint64_t taps)
+head_open(struct head *h, const struct stage *s)
 {
 	const struct config *c = &s->model->config;
 
 	memset(h, 0, sizeof(*h));
 	h->s = s;
-	h->taps = taps;
 	h->norm = model_vec(s->model, c->hidden_size, "model.norm.weight");
 	if (!h->norm)
 		return -1;
@@ -58,15 +50,15 @@ head_rows(struct head *h, struct frame *f, const int32_t *row, size_t n)
 	const float *x = stage_hidden(h->s, f);
 	float *y = x ? normed_rows(h, x, row, n) : NULL;
 	struct tensor *t;
+	float *tap;
 
 	if (!y)
 		return -1;
 	frame_drop(f, "h");
-	if (h->taps & 1 << TAP_NORM) {
-		if (!(t = tap_add(&head_taps[TAP_NORM], f, -1, F32, 2, (uint64_t[]){n, D})))
-			return -1;
-		memcpy(t->data, y, t->bytes);
-	}
+	if (tap_add(&tap, h->s->taps, TAP_HEAD_NORM, f, -1, 2, (uint64_t[]){n, D}) < 0)
+		return -1;
+	if (tap)
+		memcpy(tap, y, n * D * sizeof(*y));
 	if (!(t = frame_add(f, "row", I32, 1, (uint64_t[]){n})))
 		return -1;
 	memcpy(t->data, row, t->bytes);

@@ -7,20 +7,16 @@
 
 #include "stage/scratch.h"
 #include "stage/stage.h"
-#include "stage/tap.h"
 
 struct head {
 	const struct stage *s;
 	float *norm;                    /* [D] */
 	struct mat weight;              /* [V][D] */
-	uint64_t taps;
 	struct scratch rows;
 };
 
-extern const struct tap head_taps[];
-
-/* taps: bits from tap_parse.  s, its model and pool outlive it.  0, or -1 and a message. */
-int head_open(struct head *h, const struct stage *s, uint64_t taps);
+/* s, its model and pool outlive it.  0, or -1 and a message. */
+int head_open(struct head *h, const struct stage *s);
 void head_close(struct head *h);
 
 /* A stage_fn, arg the struct head. */

@@ -6,7 +6,8 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "stage/partial.h"
+#include "stage/join_merge.h"
+#include "stage/trace.h"
 
 struct join {
 	const struct stage *s;
@@ -26,7 +27,7 @@ same_bytes(const void *a, size_t na, const void *b, size_t nb)
 static int
 is_own(const struct tensor *t, int moved)
 {
-	return strcmp(t->name, "expert.acc") == 0 ||
+	return strcmp(t->name, "expert.acc") == 0 || merge_is_tap(t) ||
 	    (moved && (strncmp(t->name, "expert.", 7) == 0 || strcmp(t->name, "h") == 0));
 }
 
@@ -86,11 +87,14 @@ same_seqs(const struct frame *a, const struct frame *b)
 static int
 same_others(const struct frame *a, const struct frame *b)
 {
+	const struct frame_key *trace = frame_other(a, "trace");        /* each has its own times in it */
+
 	if (a->nothers != b->nothers)
 		return 0;
 	for (int i = 0; i < a->nothers; i++)
 		if (!same_bytes(a->others[i].key, a->others[i].nkey, b->others[i].key, b->others[i].nkey) ||
-		    !same_bytes(a->others[i].value, a->others[i].nvalue, b->others[i].value, b->others[i].nvalue))
+		    (&a->others[i] != trace &&
+		    !same_bytes(a->others[i].value, a->others[i].nvalue, b->others[i].value, b->others[i].nvalue)))
 			return 0;
 	return 1;
 }
@@ -164,12 +168,13 @@ prefer_finished(const struct join *j, int waiting, int finished)
 
 /* Add what input i has to the sum of another. */
 static int
-add_partial(const struct join *j, struct partial *sum, const struct partial *p, int i)
+add_partial(const struct join *j, struct partial *sum, const struct partial *p, int to, int i)
 {
 	const struct config *c = &j->s->model->config;
 	size_t n = (size_t)j->f[i].rows * (size_t)c->hidden_size;
 
-	if (expert_set_merge(&sum->done, &p->done, c->n_routed_experts) < 0)
+	if (expert_set_merge(&sum->done, &p->done, c->n_routed_experts) < 0 ||
+	    merge_taps(&j->f[to], &j->f[i], p, c) < 0 || trace_merge(&j->f[to], &j->f[i]) < 0)
 		return fail_in("%s", j->in[i].name);
 	for (size_t k = 0; k < n; k++)
 		sum->acc[k] += p->acc[k];
@@ -180,26 +185,30 @@ add_partial(const struct join *j, struct partial *sum, const struct partial *p, 
 static int
 sum_up(const struct join *j)
 {
+	struct trace t = trace_begin(&j->f[0]);
 	struct partial sum = {0}, p;
 	int to = -1, added = 0;
+	uint64_t bytes = 0;
 
 	for (int i = 0; i < j->nin; i++) {
 		if (alike(j, 0, i, 0) < 0)
 			return -1;
 		if (partial_read(&p, j->s, &j->f[i]) < 0)
 			return fail_in("%s", j->in[i].name);
+		bytes += j->f[i].nraw;
 		if (!p.begun)
 			continue;
 		if (to < 0) {
 			to = i;
 			sum = p;
-		} else if (add_partial(j, &sum, &p, i) < 0) {
+		} else if (add_partial(j, &sum, &p, to, i) < 0) {
 			return -1;
 		} else {
 			added = 1;
 		}
 	}
-	if (added && partial_write(&sum, j->s, &j->f[to]) < 0)
+	if (added && (partial_write(&sum, j->s, &j->f[to]) < 0 ||
+	    (t.start && trace_add(&j->f[to], t.layer, t.start, bytes) < 0)))
 		return -1;
 	return to < 0 ? 0 : to;
 }

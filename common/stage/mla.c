@@ -6,24 +6,9 @@
 #include <string.h>
 
 #include "stage/linear.h"
+#include "stage/mla_work.h"
 
-#define HEADS 8         /* that one task takes: they read a page together */
 #define LORA_EPS 1e-6f  /* of the norms on the latents, whatever rms_norm_eps says */
-
-struct work {           /* a block of rows on its way: all [n][...] */
-	struct mla_math *a;
-	const struct mla *m;
-	const struct config *c;
-	const struct mla_rows *r;
-	float *x;               /* [D] normed input; later attention's output */
-	float *qa;              /* [q_lora] */
-	float *q;               /* [H][nope + rope] */
-	float *kv;              /* [R + rope] */
-	float *cosine, *sine;   /* [rope / 2] */
-	float *query;           /* [H][R + rope] queries in the latent space */
-	float *latent;          /* [H][R] weighted sums of latents */
-	float *v;               /* [H][v] */
-};
 
 int
 mla_math_open(struct mla_math *a, const struct stage *s)
@@ -206,6 +191,8 @@ attend(const struct work *w, size_t t, int h, int n, float *mine)
 	}
 	for (int i = 0; i < n; i++)
 		k->scale(o + (ptrdiff_t)i * R, 1.0f / sum[i], R);
+	if (w->taps->probs)
+		mla_tap_probs(w, t, h, n, mine, max, sum);
 }
 
 static size_t
@@ -245,11 +232,11 @@ attend_cost(const struct work *w)
 }
 
 int
-mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r)
+mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, const struct mla_taps *taps)
 {
 	const struct stage *s = a->s;
 	const struct config *c = &s->model->config;
-	struct work w = {.a = a, .m = m, .c = c, .r = r};
+	struct work w = {.a = a, .m = m, .c = c, .r = r, .taps = taps};
 	int T = r->n, D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank;
 	int rope = c->qk_rope_head_dim, q = H * (c->qk_nope_head_dim + rope), v = H * c->v_head_dim;
 
@@ -268,10 +255,13 @@ mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r)
 	}
 	linear(s, w.kv, R + rope, w.x, D, T, &m->kv_a);
 	pool_run(s->pool, (size_t)T, 1, (double)q, row_enter, &w);
+	mla_tap_rows(&w);
 	pool_run(s->pool, (size_t)H, 1, (double)T * c->qk_nope_head_dim * R, head_absorb, &w);
 	pool_run(s->pool, (size_t)T * groups(&w), 1, attend_cost(&w), attend_tasks, &w);
 	pool_run(s->pool, (size_t)H, 1, (double)T * c->v_head_dim * R, head_values, &w);
 	linear(s, w.x, D, w.v, v, T, &m->o);
+	if (mla_tap_out(&w) < 0)
+		return -1;
 	for (int t = 0; t < T; t++)
 		s->k->add(h + (ptrdiff_t)t * D, w.x + (ptrdiff_t)t * D, D);
 	return 0;

@@ -46,6 +46,18 @@ struct mla_rows {
 	float *kv[MLA_ROWS];            /* their rows of the cache, to be filled */
 };
 
+/* Where copies of inner tensors go, each NULL if nobody asked: of the rows of a block. */
+struct mla_taps {
+	float *norm;                    /* [n][D] */
+	float *q;                       /* [n][H][nope + rope], rotated */
+	float *latent;                  /* [n][R] */
+	float *krope;                   /* [n][rope], rotated */
+	float *probs;                   /* [n][H][positions], 0 behind the row's own */
+	float *heads;                   /* [n][H][D] */
+	float *out;                     /* [n][D] */
+	size_t positions;
+};
+
 int mla_math_open(struct mla_math *a, const struct stage *s);
 void mla_math_close(struct mla_math *a);
 
@@ -54,6 +66,6 @@ void mla_close(struct mla *m);
 
 /* Add to h [r->n][D] its attention; the rows' places in the cache are filled.  0, or -1
  * and a message. */
-int mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r);
+int mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, const struct mla_taps *taps);
 
 #endif

@@ -73,11 +73,23 @@ mlp_block(const struct stage *s, struct job *j, const float *x)
 	return atomic_load(&j->bad) < j->n ? atomic_load(&j->bad) : -1;
 }
 
+/* Copy what a block has added. */
+static void
+mlp_tap(const struct job *j, float *to, const int32_t *slot)
+{
+	ptrdiff_t D = j->m->down.rows;
+
+	for (ptrdiff_t i = 0; i < j->n; i++) {
+		memcpy(to + slot[i] * D, j->y + i * D, (size_t)D * sizeof(*to));
+		j->k->scale(to + slot[i] * D, j->w[i], (int)D);
+	}
+}
+
 int
 mlp_add(const struct stage *s, const struct mlp *m, struct scratch *memory, int64_t *acc,
-    const float *x, const int32_t *row, const float *w, int n)
+    const float *x, const struct mlp_rows *r)
 {
-	size_t D = (size_t)m->down.rows, width = (size_t)m->gate.rows, most = n < MLP_ROWS ? (size_t)n : MLP_ROWS;
+	size_t D = (size_t)m->down.rows, width = (size_t)m->gate.rows, most = r->n < MLP_ROWS ? (size_t)r->n : MLP_ROWS;
 	float *p = scratch_need(memory, most * 2 * (D + width), sizeof(*p));
 	struct job j = {.k = s->k, .m = m, .acc = acc, .x = p};
 
@@ -86,15 +98,17 @@ mlp_add(const struct stage *s, const struct mlp *m, struct scratch *memory, int6
 	j.y = j.x + most * D;
 	j.gate = j.y + most * D;
 	j.up = j.gate + most * width;
-	for (int i = 0; i < n; i += MLP_ROWS) {
+	for (int i = 0; i < r->n; i += MLP_ROWS) {
 		int bad;
 
-		j.row = row + i;
-		j.w = w + i;
-		j.n = n - i < MLP_ROWS ? n - i : MLP_ROWS;
+		j.row = r->row + i;
+		j.w = r->w + i;
+		j.n = r->n - i < MLP_ROWS ? r->n - i : MLP_ROWS;
 		bad = mlp_block(s, &j, x);
 		if (bad >= 0)
 			return i + bad;
+		if (r->tap)
+			mlp_tap(&j, r->tap, r->slot + i);
 	}
 	return -1;
 }

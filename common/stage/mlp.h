@@ -18,12 +18,21 @@ struct mlp {
 /* Its tensors are NAME.gate_proj.weight and so on.  0, or -1 and a message. */
 int mlp_open(struct mlp *m, struct model *model, int width, const char *name);
 
+/* The rows that an expert gets, no row twice. */
+struct mlp_rows {
+	int n;
+	const int32_t *row;             /* [n] */
+	const float *w;                 /* [n] their weights */
+	float *tap;                     /* NULL, or rows [D] that get a copy of what is added: row i's at slot[i] */
+	const int32_t *slot;            /* [n] */
+};
+
 /*
- * acc[row[i]] += m(x[row[i]]) * w[i], for i < n: x [..][D], acc [..][D] fixed point, no row
- * twice.  -1: done (or n 0); else the least i whose contribution fixed_add refused; -2 and a message
+ * acc[row[i]] += m(x[row[i]]) * w[i], for i < n: x [..][D], acc [..][D] fixed point.
+ * -1: done (or n 0); else the least i whose contribution fixed_add refused; -2 and a message
  * where there is no memory.
  */
 int mlp_add(const struct stage *s, const struct mlp *m, struct scratch *memory, int64_t *acc,
-    const float *x, const int32_t *row, const float *w, int n);
+    const float *x, const struct mlp_rows *r);
 
 #endif

@@ -98,19 +98,50 @@ partial_begin(struct partial *p, const struct stage *s, struct frame *f)
 	return 0;
 }
 
-static void
+int
+partial_tap_each(const struct stage *s, struct frame *f, float **each)
+{
+	uint64_t K = (uint64_t)s->model->config.num_experts_per_tok, D = (uint64_t)s->model->config.hidden_size;
+	const struct tensor *t;
+	char name[64];
+
+	*each = NULL;
+	if (!(s->taps & TAP_BIT(TAP_EXPERT_EACH)))
+		return 0;
+	t = frame_tensor(f, tap_name(TAP_EXPERT_EACH, f->layer, name, sizeof(name)));
+	if (t && t->dtype == F32 && t->rank == 3 && t->shape[0] == f->rows && t->shape[1] == K && t->shape[2] == D) {
+		*each = t->data;
+		return 0;
+	}
+	if (tap_add(each, s->taps, TAP_EXPERT_EACH, f, f->layer, 3, (uint64_t[]){f->rows, K, D}) < 0)
+		return -1;
+	memset(*each, 0, f->rows * K * D * sizeof(**each));
+	return 0;
+}
+
+/* Add the sum to h; expert.* is used up, but for taps, whose names have a layer. */
+static int
 finish(const struct partial *p, const struct stage *s, struct frame *f, float *h)
 {
 	const struct config *c = &s->model->config;
 	ptrdiff_t D = c->hidden_size;
 	int next = f->layer + 1;
+	float *tap;
 
-	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++)
+	if (tap_add(&tap, s->taps, TAP_EXPERT_OUT, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0)
+		return -1;
+	if (tap)
+		memset(tap, 0, f->rows * (size_t)D * sizeof(*tap));
+	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++) {
 		s->k->fixed_finish(h + t * D, p->acc + t * D, (int)D);
+		if (tap)
+			s->k->fixed_finish(tap + t * D, p->acc + t * D, (int)D);
+	}
 	for (int i = f->ntensors; i-- > 0; )
-		if (strncmp(f->tensors[i].name, "expert.", 7) == 0)
+		if (strncmp(f->tensors[i].name, "expert.", 7) == 0 && !strchr(f->tensors[i].name, '@'))
 			frame_drop(f, f->tensors[i].name);
 	frame_set_at(f, next < c->num_layers ? AT_ATTN : AT_HEAD, next);
+	return 0;
 }
 
 int
@@ -125,7 +156,8 @@ partial_write(struct partial *p, const struct stage *s, struct frame *f)
 		return -1;
 	f->changed = 1;
 	if (!config_is_moe(c, f->layer) ? p->done.shared : expert_set_is_all(&p->done, c->n_routed_experts)) {
-		finish(p, s, f, h);
+		if (finish(p, s, f, h) < 0)
+			return -1;
 		return f->experts_done ? frame_set_done(f, NULL) : 0;
 	}
 	r = expert_set_text(&p->done, c->n_routed_experts, &b) < 0 ? -1 : frame_set_done(f, (const char *)b.p);

@@ -26,6 +26,12 @@ int partial_read(struct partial *p, const struct stage *s, struct frame *f);
 int partial_begin(struct partial *p, const struct stage *s, struct frame *f);
 
 /*
+ * Where the tap expert.each of the frame's layer goes, [T][K][D]: the tensor that is there, if
+ * another process has begun one, else a new one of zeros; NULL if nobody asked.  0, or -1 and a message.
+ */
+int partial_tap_each(const struct stage *s, struct frame *f, float **each);
+
+/*
  * p->done and p->acc are as the frame is to leave: where all is done the sum is added to h and the frame
  * moves on to the next layer or the head, else both are written into the frame.
  * 0, or -1 and a message.

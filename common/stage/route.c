@@ -146,6 +146,24 @@ choose(void *arg, size_t from, size_t to, int thread)
 	}
 }
 
+/* Copies of what the choice was made of. */
+static int
+route_taps(const struct stage *s, struct frame *f, const float *x, const struct job *j)
+{
+	uint64_t T = f->rows, D = (uint64_t)s->model->config.hidden_size, E = (uint64_t)s->model->config.n_routed_experts;
+	const struct { enum tap tap; const float *from; uint64_t width; } all[] = {
+		{TAP_ROUTE_NORM, x, D}, {TAP_ROUTE_SCORES, j->scores, E}, {TAP_ROUTE_CHOICE, j->choice, E}};
+	float *to;
+
+	for (int i = 0; i < 3; i++) {
+		if (tap_add(&to, s->taps, all[i].tap, f, f->layer, 2, (uint64_t[]){T, all[i].width}) < 0)
+			return -1;
+		if (to)
+			memcpy(to, all[i].from, T * all[i].width * sizeof(*to));
+	}
+	return 0;
+}
+
 static int
 route_batch(struct route *r, struct frame *f)
 {
@@ -171,7 +189,7 @@ route_batch(struct route *r, struct frame *f)
 	linear_norm(s, x, (ptrdiff_t)D, h, (ptrdiff_t)D, (int)T, (int)D, g->norm, c->rms_norm_eps);
 	linear(s, j.scores, (ptrdiff_t)E, x, (ptrdiff_t)D, (int)T, &g->weight);
 	pool_run(s->pool, T, 1, 16.0 * (double)E, choose, &j);
-	return 0;
+	return s->taps & TAPS_ROUTE ? route_taps(s, f, x, &j) : 0;
 }
 
 int

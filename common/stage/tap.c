@@ -5,17 +5,42 @@
 
 #include "base/fail.h"
 
+/* For -h, 80 columns at most: the shapes are those of dspipe(7). */
+static const struct {
+	const char *name, *shape, *what;
+} taps[TAPS] = {
+	[TAP_ATTN_NORM] = {"attn.norm", "[T,D]", "the normed input"},
+	[TAP_ATTN_Q] = {"attn.q", "[T,H,N+r]", "queries, the last r of a head rotated"},
+	[TAP_ATTN_LATENT] = {"attn.latent", "[T,R]", "the row's latent, normed, as the cache keeps it"},
+	[TAP_ATTN_KROPE] = {"attn.krope", "[T,r]", "its key that all heads share, rotated"},
+	[TAP_ATTN_PROBS] = {"attn.probs", "[T,H,P]", "how much of each position, 0 behind the row's own"},
+	[TAP_ATTN_HEADS] = {"attn.heads", "[T,H,D]", "what each head adds to the residual stream"},
+	[TAP_ATTN_OUT] = {"attn.out", "[T,D]", "what all of them add"},
+	[TAP_ROUTE_NORM] = {"route.norm", "[T,D]", "the normed input"},
+	[TAP_ROUTE_SCORES] = {"route.scores", "[T,E]", "each expert's score"},
+	[TAP_ROUTE_CHOICE] = {"route.choice", "[T,E]", "what the choice is by: with the bias, -inf out of the groups"},
+	[TAP_EXPERT_IN] = {"expert.in", "[T,D]", "the normed input"},
+	[TAP_EXPERT_EACH] = {"expert.each", "[T,K,D]", "what each chosen expert adds, weighted"},
+	[TAP_EXPERT_SHARED] = {"expert.shared", "[T,D]", "what the shared experts or the dense MLP add"},
+	[TAP_EXPERT_OUT] = {"expert.out", "[T,D]", "what all of them add, where the sum is completed"},
+	[TAP_HEAD_NORM] = {"head.norm", "[W,D]", "the wanted rows after the final norm"},
+};
+
 int
-tap_parse(uint64_t *on, const struct tap *taps, const char *text)
+tap_parse(uint64_t *on, uint64_t offered, const char *text)
 {
 	for (const char *p = text;; p++) {
-		size_t n = strcspn(p, ","), i = 0;
+		size_t n = strcspn(p, ",");
+		int i = 0;
 
-		while (taps[i].name && (strlen(taps[i].name) != n || memcmp(taps[i].name, p, n) != 0))
+		while (i < TAPS && (!(offered & TAP_BIT(i)) || strlen(taps[i].name) != n || memcmp(taps[i].name, p, n) != 0))
 			i++;
-		if (!taps[i].name)
+		if (i < TAPS)
+			*on |= TAP_BIT(i);
+		else if (n == 3 && memcmp(p, "all", 3) == 0)
+			*on |= offered;
+		else
 			return fail(FAIL_USAGE, "--tap '%.*s' is not known; --tap '?' lists those that are", (int)n, p);
-		*on |= (uint64_t)1 << i;
 		p += n;
 		if (*p == '\0')
 			return 0;
@@ -23,20 +48,41 @@ tap_parse(uint64_t *on, const struct tap *taps, const char *text)
 }
 
 void
-tap_list(const struct tap *taps)
+tap_list(uint64_t offered)
 {
-	for (; taps->name; taps++)
-		printf("%-16s %s\n", taps->name, taps->what);
+	for (int i = 0; i < TAPS; i++)
+		if (offered & TAP_BIT(i))
+			printf("%-14s F32 %-9s %s\n", taps[i].name, taps[i].shape, taps[i].what);
 }
 
-struct tensor *
-tap_add(const struct tap *t, struct frame *f, int layer, enum dtype dtype, int rank, const uint64_t *shape)
+char *
+tap_name(enum tap tap, int layer, char *to, size_t size)
 {
-	char name[80];
-
 	if (layer < 0)
-		snprintf(name, sizeof(name), "%s", t->name);
+		snprintf(to, size, "%s", taps[tap].name);
 	else
-		snprintf(name, sizeof(name), "%s@%d", t->name, layer);
-	return frame_add(f, name, dtype, rank, shape);
+		snprintf(to, size, "%s@%d", taps[tap].name, layer);
+	return to;
+}
+
+int
+tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape)
+{
+	struct tensor *t;
+	char name[64];
+
+	*data = NULL;
+	if (!(on & TAP_BIT(tap)))
+		return 0;
+	tap_name(tap, layer, name, sizeof(name));
+	frame_drop(f, name);
+	if (f->ntensors == FRAME_TENSORS_MAX)
+		return fail(FAIL_DATA, "--tap: '%s' would be the %dth tensor of a frame that holds %d: "
+		    "tap fewer names or fewer layers", name, FRAME_TENSORS_MAX + 1, FRAME_TENSORS_MAX);
+	if (!(t = frame_add(f, name, F32, rank, shape)))
+		return -1;
+	if (frame_payload(f) > FRAME_PAYLOAD_MAX)
+		return fail(FAIL_DATA, "--tap: with '%s' a frame would be larger than 4 GiB: use smaller batches", name);
+	*data = t->data;
+	return 0;
 }

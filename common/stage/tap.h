@@ -1,6 +1,6 @@
 /*
- * Taps: inner tensors of a stage that --tap adds to its frames.  A stage lists them in a
- * table that ends with name NULL and asks tap_add to place them; the bit of an entry is its index.
+ * Taps: inner tensors of a stage that --tap adds to its frames, F32, a row for each of the frame's
+ * (head.norm: for each that wants logits).  What they hold is in tap.c.
  */
 #ifndef DS_TAP_H
 #define DS_TAP_H
@@ -9,20 +9,35 @@
 
 #include "frame/frame.h"
 
-struct tap {
-	const char *name;       /* "head.norm" */
-	const char *what;       /* its shape and meaning, for --tap ? */
+enum tap {
+	TAP_ATTN_NORM, TAP_ATTN_Q, TAP_ATTN_LATENT, TAP_ATTN_KROPE, TAP_ATTN_PROBS, TAP_ATTN_HEADS, TAP_ATTN_OUT,
+	TAP_ROUTE_NORM, TAP_ROUTE_SCORES, TAP_ROUTE_CHOICE,
+	TAP_EXPERT_IN, TAP_EXPERT_EACH, TAP_EXPERT_SHARED, TAP_EXPERT_OUT,
+	TAP_HEAD_NORM, TAPS
 };
 
-/* A list NAME,NAME as bits added to *on.  0, or -1 and a message (FAIL_USAGE). */
-int tap_parse(uint64_t *on, const struct tap *taps, const char *text);
+#define TAP_BIT(tap) (UINT64_C(1) << (tap))
+#define TAP_BITS(from, to) ((TAP_BIT(to) << 1) - TAP_BIT(from))
+#define TAPS_ATTN TAP_BITS(TAP_ATTN_NORM, TAP_ATTN_OUT)
+#define TAPS_ROUTE TAP_BITS(TAP_ROUTE_NORM, TAP_ROUTE_CHOICE)
+#define TAPS_EXPERT TAP_BITS(TAP_EXPERT_IN, TAP_EXPERT_OUT)
+#define TAPS_BLOCK (TAPS_ATTN | TAPS_ROUTE | TAPS_EXPERT)
+#define TAPS_HEAD TAP_BIT(TAP_HEAD_NORM)
 
-/* Print the table on standard output. */
-void tap_list(const struct tap *taps);
+/* NAME,NAME or "all" of those that a program offers, as bits added to *on.  0, or -1 and a message (FAIL_USAGE). */
+int tap_parse(uint64_t *on, uint64_t offered, const char *text);
 
-/* A tensor named after the tap, with "@layer" behind it unless layer is -1, its data not set.
- * NULL and a message on failure. */
-struct tensor *tap_add(const struct tap *t, struct frame *f, int layer, enum dtype dtype,
-    int rank, const uint64_t *shape);
+/* Print those offered on standard output. */
+void tap_list(uint64_t offered);
+
+/*
+ * If the tap is on, *data is that of a new tensor named after it, with "@layer" behind it unless layer is -1;
+ * it is not set yet.  If it is off, *data is NULL.  0, or -1 and a message: the frame can
+ * hold no more.
+ */
+int tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape);
+
+/* The name of a tap's tensor, in the memory of to. */
+char *tap_name(enum tap tap, int layer, char *to, size_t size);
 
 #endif

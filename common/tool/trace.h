@@ -27,8 +27,8 @@ struct trace {
 /* Take in a stream, or all of a folder's.  0, or -1 and a message (a stream cut short included). */
 int trace_read(struct trace *t, const char *name);
 
-/* Print the lines in the order of sequence, pipeline and position.  0, or -1 and a message. */
-int trace_print(FILE *to, struct trace *t);
+/* Print the lines in the order of sequence, pipeline and position, *total of them.  0, or -1 and a message. */
+int trace_print(FILE *to, struct trace *t, long *total);
 
 /*
  * Hold the lines of a file against what was read; those that are not as they should be are printed.  Their number,

@@ -395,7 +395,7 @@ main(void)
 	must(route_open(&route, &stage), "route");
 	must(expert_open(&expert, &stage, NULL), "expert");
 	must(expert_open(&half, &stage, "0-8,s"), "expert");
-	must(head_open(&head, &stage, 0), "head");
+	must(head_open(&head, &stage), "head");
 	make_frames();
 
 	check_stage("embed", &before_embed, feed_embed);

@@ -1,0 +1,84 @@
+/* ds-score: how likely the model finds a text, from logits of all its rows. */
+#include <stdio.h>
+
+#include "base/fail.h"
+#include "options.h"
+#include "tool/score.h"
+
+static const char help[] =
+"usage: ds-score [-m MODEL] [--tokens] [-k K] [--json] [-i FROM] [-v]\n"
+"\n"
+"Prints log-likelihood and perplexity of each sequence and of all, from frames\n"
+"of ds-head; ds-tokenize -a asks for the logits that it takes.\n"
+"\n"
+"  -m MODEL    checkpoint folder (or DS_MODEL), for the text of tokens\n"
+"  --tokens    also a line for each token: its logarithm of probability, its rank,\n"
+"              and the likeliest tokens at its place\n"
+"  -k K        how many of these (3)\n"
+"  --json      JSON, an object a line\n"
+HELP_FROM
+"  -v          say at the end how many frames came\n"
+"  -V, -h      version, this text\n";
+
+static struct filter g;
+static struct record record;
+static struct score score = {.r = &record, .top = 3};
+
+static int
+own(int c, const char *arg, void *to)
+{
+	long n;
+
+	(void)to;
+	if (c != 'k') {
+		*(c == 256 ? &score.tokens : &record.json) = 1;
+		return 0;
+	}
+	if (options_int("-k", arg, 0, SCORE_TOP_MAX, &n) < 0)
+		return -1;
+	score.top = (int)n;
+	return 0;
+}
+
+static int
+flush(void)
+{
+	return fflush(stdout) != 0 || ferror(stdout) ? fail(FAIL_SYSTEM, "cannot write:") : 0;
+}
+
+static int
+take(void *arg, struct frame *f, struct link *out, int nout)
+{
+	(void)arg, (void)out, (void)nout;
+	return score_frame(&score, f) < 0 ? -1 : flush();
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option longs[] = {{"tokens", 0, NULL, 256}, {"json", 0, NULL, 257}, {0}};
+	struct tokenizer *t = NULL;
+
+	g.o = (struct options){.help = help, .letters = "k:", .longs = longs, .own = own, .max_in = 1};
+	options_parse(&g.o, argc, argv);
+	filter_links(&g);
+	if (score.tokens && g.o.model && !(t = tokenizer_open(g.o.model)))
+		die_failed();
+	score.t = t;
+	record.to = stdout;
+	filter_ready(&g);
+	if (stage_run(&g.in[0], NULL, 0, take, NULL) < 0)
+		die_failed();
+	score_end(&score);
+	if (score.total.scored == 0)
+		warn("nothing to score: no token came behind a row with logits: ask for those of all rows with ds-tokenize -a");
+	if (flush() < 0 || fclose(stdout) != 0)
+		die(FAIL_SYSTEM, "cannot write:");
+	score_free(&score);
+	if (t)
+		tokenizer_close(t);
+	if (g.o.verbose)
+		warn("%llu frames", (unsigned long long)g.in[0].frames);
+	g.o.verbose = 0;
+	return filter_close(&g, 0);
+}

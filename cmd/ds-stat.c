@@ -1,0 +1,162 @@
+/* ds-stat: the health of the tensors in a stream, the load of experts, and where the time went. */
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "options.h"
+#include "tool/health.h"
+#include "tool/load.h"
+#include "tool/source.h"
+#include "tool/timing.h"
+
+static const char help[] =
+"usage: ds-stat [-m MODEL] [-i FROM] [--experts] [--outliers N] [--trace]\n"
+"           [--json] [--watch] [-v]\n"
+"\n"
+"Sums up a stream: a line for each stage, layer and tensor, and for each router.\n"
+"\n"
+"  -m MODEL      checkpoint folder (or DS_MODEL), for the number of experts and\n"
+"                their groups\n"
+"  -i FROM       where frames come from, or a folder of streams (standard input)\n"
+"  --experts     a line for each expert, too\n"
+"  --outliers N  channels count as outliers from N times the median channel (10)\n"
+"  --trace       time by stage and link instead, from the key that ds-embed --trace\n"
+"                asks for\n"
+"  --json        JSON, an object a line\n"
+"  --watch       print each second what is known so far; on a terminal in place\n"
+"  -v            say at the end how many frames and bytes came\n"
+"  -V, -h        version, this text\n";
+
+enum { EXPERTS = 256, OUTLIERS, TRACE, JSON, WATCH };
+
+static struct {
+	int experts, trace, json, watch;
+	struct health health;
+	struct load load;
+	struct timing timing;
+} g = {.health = {.outlier = 10, .top = 4}};
+
+static int
+own(int c, const char *arg, void *to)
+{
+	(void)to;
+	if (c == OUTLIERS)
+		return options_double("--outliers", arg, 1, 1e30, &g.health.outlier);
+	*(c == EXPERTS ? &g.experts : c == TRACE ? &g.trace : c == JSON ? &g.json : &g.watch) = 1;
+	return 0;
+}
+
+static int
+take(struct frame *f)
+{
+	if (g.trace)
+		return timing_frame(&g.timing, f);
+	return health_frame(&g.health, f) < 0 ? -1 : load_frame(&g.load, f);
+}
+
+/* now: it is not the end yet */
+static int
+report(int now)
+{
+	struct record r = {.to = stdout, .json = g.json};
+	int screen = g.watch && isatty(1);
+
+	if (screen)
+		fputs("\033[H\033[2J", stdout);
+	if (g.trace)
+		timing_print(&g.timing, &r);
+	else if (health_print(&g.health, &r) < 0)
+		return -1;
+	else
+		load_print(&g.load, &r, g.experts);
+	if (now && !screen && !g.json)
+		putchar('\n');
+	return fflush(stdout) != 0 || ferror(stdout) ? fail(FAIL_SYSTEM, "cannot write:") : 0;
+}
+
+static double
+seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Read to the end: 0, or -1 and a message. */
+static int
+read_all(struct source *s)
+{
+	struct frame f;
+	double next = seconds() + 1;
+	int r;
+
+	frame_init(&f);
+	for (;;) {
+		struct pollfd p = {.fd = source_fd(s), .events = POLLIN};
+
+		if (g.watch && seconds() >= next) {
+			if (report(1) < 0)
+				return -1;
+			next = seconds() + 1;
+		}
+		if (g.watch && poll(&p, 1, 1 + (int)(1000 * (next - seconds()))) <= 0)
+			continue;
+		r = source_next(s, &f, !g.watch);
+		if (r < 0)
+			return r == -2 ? 0 : -1;
+		if (r > 0)
+			r = take(&f);
+		frame_free(&f);
+		frame_init(&f);
+		if (r < 0)
+			return fail_in("%s: frame %llu", s->name, (unsigned long long)s->frames);
+	}
+}
+
+static void
+read_model(const char *dir)
+{
+	struct config c;
+
+	if (!dir)
+		return;
+	if (config_load(&c, dir) < 0)
+		die_failed();
+	g.load.experts = c.n_routed_experts;
+	g.load.groups = c.n_routed_experts > 0 ? c.n_group : 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option longs[] = {{"experts", 0, NULL, EXPERTS}, {"outliers", 1, NULL, OUTLIERS},
+	    {"trace", 0, NULL, TRACE}, {"json", 0, NULL, JSON}, {"watch", 0, NULL, WATCH}, {0}};
+	struct options o = {.help = help, .longs = longs, .own = own, .max_in = 1};
+	struct source s;
+	int r, status = 0;
+
+	options_parse(&o, argc, argv);
+	read_model(o.model);
+	if (source_open(&s, o.nin ? o.in[0] : "-") < 0)
+		die_failed();
+	r = read_all(&s);
+	if (r < 0 || s.cut) {           /* what came before is told all the same */
+		warn("%s", r < 0 ? fail_text() : s.cut);
+		status = r < 0 ? fail_status() : FAIL_SYSTEM;
+	}
+	if (report(0) < 0)
+		die_failed();
+	if (fclose(stdout) != 0)
+		die(FAIL_SYSTEM, "cannot write:");
+	if (o.verbose)
+		warn("%llu frames, %llu bytes", (unsigned long long)s.frames, (unsigned long long)s.bytes);
+	source_close(&s);
+	health_free(&g.health);
+	load_free(&g.load);
+	timing_free(&g.timing);
+	return status;
+}

@@ -1,0 +1,54 @@
+/* ds-verify: the promise, proven on this machine with this model. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "options.h"
+#include "run/verify.h"
+
+static const char help[] =
+"usage: ds-verify -m MODEL [-t THREADS] [-v] [TEXT]\n"
+"\n"
+"Runs TEXT through many pipelines: each cut into processes, chunks, batches,\n"
+"numbers of threads and instruction sets; compares all logits bit by bit, and\n"
+"prints a line for each way.\n"
+"\n"
+"  -m MODEL    checkpoint folder (or DS_MODEL)\n"
+"  -t THREADS  the most threads to try (the cores there are, 2 at least)\n"
+"  -v          show the shell line of each way\n"
+"  -V, -h      version, this text\n";
+
+int
+main(int argc, char **argv)
+{
+	static struct model model;
+	static char self[4096];
+	struct options o = {.help = help, .operands = 1};
+	struct verify v = {.model = &model, .to = stdout, .text = "A pipeline gives the same bits, however it is cut: 37 * 46 = 1702."};
+	int first = options_parse(&o, argc, argv);
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash = n > 0 ? strrchr(self, '/') : NULL;
+
+	if (argc - first > 1)
+		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[first + 1], program);
+	if (argc > first)
+		v.text = argv[first];
+	if (!o.model)
+		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	if (slash) {
+		*slash = 0;
+		v.programs = self;
+	}
+	v.threads = o.threads > 1 ? o.threads : 2;
+	v.verbose = o.verbose;
+	if (model_open(&model, o.model) < 0 || verify_run(&v) < 0)
+		die(fail_status() == FAIL_DATA ? FAIL_SYSTEM : fail_status(), "%s", fail_text());
+	model_close(&model);
+	if (fclose(stdout) != 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+	if (v.failed > 0)
+		die(1, "%ld of %ld ways differ from the first", v.failed, v.ways);
+	return 0;
+}

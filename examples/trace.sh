@@ -1,0 +1,24 @@
+#!/bin/sh
+# trace.sh [MODEL [TEXT]]: the trace of a prompt: a hash for each tensor that goes from stage to stage.
+#
+# examples/tiny-r1/trace.txt is what it prints. Another machine, another cut, another build
+# prints the same lines; where one does not, the first line of `diff` says where it went wrong:
+#	examples/trace.sh | diff examples/tiny-r1/trace.txt -
+set -e
+export DS_MODEL="${1:-${0%/*}/tiny-r1}"
+text=${2:-What is 37 * 46?}
+layers=$(sed -n 's/.*"num_hidden_layers": *\([0-9]*\).*/\1/p' "$DS_MODEL/config.json")
+d=$(mktemp -d)
+trap 'rm -r "$d"' EXIT
+
+# a process for each stage of each layer; tee keeps what it reads, in files named in pipeline order
+line='ds-tokenize -c -a "$text" | tee "$d/000-embed.dsf" | ds-embed'
+l=0
+while [ "$l" -lt "$layers" ]; do
+	n=$(printf %03d $((l + 1)))
+	line="$line | tee '$d/$n-0attn.dsf' | ds-attn -l $l | tee '$d/$n-1route.dsf' | ds-route -l $l"
+	line="$line | tee '$d/$n-2expert.dsf' | ds-expert -l $l"
+	l=$((l + 1))
+done
+eval "$line | tee '$d/998-head.dsf' | ds-head >'$d/999-sample.dsf'"
+ds-hash "$d"

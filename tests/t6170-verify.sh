@@ -1,0 +1,38 @@
+#!/bin/sh
+# also: asan
+# ds-verify: the promise on this machine.
+. "${0%/*}/lib.sh"
+
+ds-verify -m "$M" "What is 3 + 4?" >table 2>err
+is "$?" 0 "all ways give the same bits"
+is "$(grep -c ' same$' table)" "$(($(wc -l <table) - 2 - $(grep -c 'not on this machine' table)))" "each is compared with the first"
+for what in cut experts chunks batch threads kernels; do
+	like "$(cat table)" "^$what .* same" "$what: there is a way that was compared"
+done
+is "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'ds-verify.*' -newer table | wc -l)" 0 "it leaves nothing behind"
+like "$(ds-verify -v -m "$M" x)" "ds-expert .*ds-join" "-v shows the shell lines"
+
+# a program that breaks the promise: with 2 threads it adds a little
+mkdir bin
+for p in "$(dirname "$(command -v ds-verify)")"/ds-*; do cp "$p" bin; done
+mv bin/ds-block bin/ds-block.real
+cat >bin/ds-block <<'EOF'
+#!/bin/sh
+case "$*" in
+*"-t 2"*) ds-block.real "$@" | ds-poke --tensor h --pos 5 --col 3 --add 1 ;;
+*) exec ds-block.real "$@" ;;
+esac
+EOF
+chmod +x bin/ds-block
+PATH=$PWD/bin:$PATH
+fails_with 1 '1 of .* ways differ' "one that breaks it is found" bin/ds-verify -m "$M" -t 2 "What is 3 + 4?"
+like "$(cat "$S/.out")" '^threads .*DIFFERS: position 5, logit' "and the first place is named"
+
+fails_with 2 'no model' "no model" bin/ds-verify
+fails_with 2 'unexpected' "two texts" bin/ds-verify -m "$M" a b
+fails_with 3 'config.json' "a folder that is no model" bin/ds-verify -m "$S"
+fails_with 3 'cannot write' "a full disk" sh -c "bin/ds-verify -m '$M' x >/dev/full"
+rm bin/ds-block.real
+bin/ds-verify -m "$M" x >out 2>err
+is $? 3 "a pipeline that does not work"
+done_testing
