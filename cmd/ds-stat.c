@@ -143,6 +143,8 @@ main(int argc, char **argv)
 	read_model(o.model);
 	if (source_open(&s, o.nin ? o.in[0] : "-") < 0)
 		die_failed();
+	if (g.trace && s.n > 1)
+		die(FAIL_USAGE, "--trace '%s': give one stream: the last one of a run has all entries", s.name);
 	r = read_all(&s);
 	if (r < 0 || s.cut) {           /* what came before is told all the same */
 		warn("%s", r < 0 ? fail_text() : s.cut);
