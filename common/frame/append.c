@@ -37,6 +37,18 @@ frame_other(const struct frame *f, const char *key)
 	return find_key((struct frame *)(uintptr_t)f, key);
 }
 
+void
+frame_drop_other(struct frame *f, const char *key)
+{
+	struct frame_key *k = find_key(f, key);
+
+	if (!k)
+		return;
+	f->nothers--;
+	memmove(k, k + 1, (size_t)(&f->others[f->nothers] - k) * sizeof(*k));
+	f->changed = 1;
+}
+
 /* The key with an empty array, if it is not there. */
 static struct frame_key *
 need_key(struct frame *f, const char *key)

@@ -136,6 +136,7 @@ int frame_add_others(struct frame *f, const struct frame *from);        /* copie
 
 /* A key that this version does not know, or NULL. */
 const struct frame_key *frame_other(const struct frame *f, const char *key);
+void frame_drop_other(struct frame *f, const char *key);        /* nothing if there is none */
 
 /* Append a msgpack object of n bytes to the array under such a key (at most 31 letters), which is
  * made if it is missing: `trace`, `edits`.  0, or -1 and a message. */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "stage/trace.h"
+
 int
 block_open(struct block *b, const struct stage *s)
 {
@@ -25,12 +27,17 @@ block_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct block *b = arg;
 	int acts = stage_acts(b->s, f, AT_ATTN);
+	size_t bytes = f->nraw;
 
 	if (acts == 0)
 		return attn_frame(&b->attn, f, out, nout);
-	for (; acts > 0; acts = stage_acts(b->s, f, AT_ATTN))
+	for (; acts > 0; acts = stage_acts(b->s, f, AT_ATTN), bytes = 0) {
+		struct trace t = trace_begin(f);
+
+		t.bytes = bytes;        /* what came, came to the first layer */
 		if (attn_frame(&b->attn, f, out, nout) < 0 || route_frame(&b->route, f, out, nout) < 0 ||
-		    expert_frame(&b->expert, f, out, nout) < 0)
+		    expert_frame(&b->expert, f, out, nout) < 0 || trace_end(&t, f) < 0)
 			return -1;
+	}
 	return acts < 0 ? -1 : 1;
 }

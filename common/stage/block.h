@@ -20,7 +20,8 @@ struct block {
 int block_open(struct block *b, const struct stage *s);
 void block_close(struct block *b);
 
-/* A stage_fn, arg the struct block: through all layers of the range that follow one another. */
+/* A stage_fn, arg the struct block: through all layers of the range that follow one another.
+ * A `trace` gets an entry for each. */
 int block_frame(void *arg, struct frame *f, struct link *out, int nout);
 
 #endif

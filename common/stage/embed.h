@@ -4,6 +4,9 @@
  * With several inputs the last is the loop.  Its rows go first; prompts are taken in while there is
  * room for them.  While rows that were sampled are under way, what arrives is collected, so
  * that all living sequences step together in one batch.
+ *
+ * A batch gets a `trace` if e->trace is set or a frame that brought some of its rows had one: which
+ * ends there, for the batch is a new beginning.
  */
 #ifndef DS_EMBED_H
 #define DS_EMBED_H
@@ -42,6 +45,7 @@ struct embed {
 	struct embed_queue loops, prompts;
 	uint64_t fresh;                 /* where to look for an unused id */
 	unsigned char ended[64];        /* inputs that have ended */
+	int trace;                      /* every batch gets a `trace` */
 	int finished;                   /* our own end frame has been queued */
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "stage/embed_mem.h"
+#include "stage/trace.h"
 
 void
 embed_release(struct embed_source *s)
@@ -64,6 +65,7 @@ struct batch {
 	struct span spans[FRAME_SPANS_MAX];
 	int n;
 	uint32_t rows;
+	int64_t start;
 };
 
 /* `seqs` goes with the first piece of the frame that brought it. */
@@ -175,6 +177,23 @@ look_up(struct embed *e, struct batch *b)
 	return 0;
 }
 
+/* Where it begins, if somebody asked: with the bytes of all the frames that it was made from. */
+static int
+begin_trace(const struct embed *e, struct batch *b)
+{
+	uint64_t bytes = 0;
+	int asked = e->trace;
+
+	for (int i = 0; i < b->n; i++) {
+		struct embed_source *s = b->pieces[i].source;
+
+		asked |= s->trace;
+		bytes += s->bytes;
+		s->bytes = 0;
+	}
+	return asked ? trace_add(&b->f, -1, b->start, bytes) : 0;
+}
+
 static int
 send_batch(struct embed *e, struct batch *b)
 {
@@ -192,7 +211,7 @@ send_batch(struct embed *e, struct batch *b)
 			e->under_way++;
 		}
 	}
-	return queue_all(e, &b->f);
+	return begin_trace(e, b) < 0 ? -1 : queue_all(e, &b->f);
 }
 
 int
@@ -219,6 +238,7 @@ embed_batch(struct embed *e)
 	frame_init(&b->f);
 	b->n = 0;
 	b->rows = 0;
+	b->start = trace_now();
 	r = fill(e, b, &e->loops);
 	if (r == 0)
 		r = fill(e, b, &e->prompts);

@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "stage/join_merge.h"
+#include "stage/trace.h"
 
 struct join {
 	const struct stage *s;
@@ -86,11 +87,14 @@ same_seqs(const struct frame *a, const struct frame *b)
 static int
 same_others(const struct frame *a, const struct frame *b)
 {
+	const struct frame_key *trace = frame_other(a, "trace");        /* each has its own times in it */
+
 	if (a->nothers != b->nothers)
 		return 0;
 	for (int i = 0; i < a->nothers; i++)
 		if (!same_bytes(a->others[i].key, a->others[i].nkey, b->others[i].key, b->others[i].nkey) ||
-		    !same_bytes(a->others[i].value, a->others[i].nvalue, b->others[i].value, b->others[i].nvalue))
+		    (&a->others[i] != trace &&
+		    !same_bytes(a->others[i].value, a->others[i].nvalue, b->others[i].value, b->others[i].nvalue)))
 			return 0;
 	return 1;
 }
@@ -170,7 +174,7 @@ add_partial(const struct join *j, struct partial *sum, const struct partial *p, 
 	size_t n = (size_t)j->f[i].rows * (size_t)c->hidden_size;
 
 	if (expert_set_merge(&sum->done, &p->done, c->n_routed_experts) < 0 ||
-	    merge_taps(&j->f[to], &j->f[i], p, c) < 0)
+	    merge_taps(&j->f[to], &j->f[i], p, c) < 0 || trace_merge(&j->f[to], &j->f[i]) < 0)
 		return fail_in("%s", j->in[i].name);
 	for (size_t k = 0; k < n; k++)
 		sum->acc[k] += p->acc[k];
@@ -181,14 +185,17 @@ add_partial(const struct join *j, struct partial *sum, const struct partial *p, 
 static int
 sum_up(const struct join *j)
 {
+	struct trace t = trace_begin(&j->f[0]);
 	struct partial sum = {0}, p;
 	int to = -1, added = 0;
+	uint64_t bytes = 0;
 
 	for (int i = 0; i < j->nin; i++) {
 		if (alike(j, 0, i, 0) < 0)
 			return -1;
 		if (partial_read(&p, j->s, &j->f[i]) < 0)
 			return fail_in("%s", j->in[i].name);
+		bytes += j->f[i].nraw;
 		if (!p.begun)
 			continue;
 		if (to < 0) {
@@ -200,7 +207,8 @@ sum_up(const struct join *j)
 			added = 1;
 		}
 	}
-	if (added && partial_write(&sum, j->s, &j->f[to]) < 0)
+	if (added && (partial_write(&sum, j->s, &j->f[to]) < 0 ||
+	    (t.start && trace_add(&j->f[to], t.layer, t.start, bytes) < 0)))
 		return -1;
 	return to < 0 ? 0 : to;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "stage/trace.h"
 
 #define LLU(n) ((unsigned long long)(n))
 
@@ -274,9 +275,16 @@ sample_spans(struct sample *s, struct frame *f, struct tokens *t)
 	return 0;
 }
 
+/* The way of the logits, and of the tokens that were made of them. */
+static int
+carry_trace(struct frame *to, const struct frame *from, const struct trace *trace)
+{
+	return !trace->start ? 0 : trace_merge(to, from) < 0 ? -1 : trace_add(to, -1, trace->start, trace->bytes);
+}
+
 /* One frame with the new tokens, then `free` for those that ended. */
 static int
-send_tokens(const struct frame *f, const struct tokens *t, struct link *out, int nout)
+send_tokens(const struct frame *f, const struct tokens *t, const struct trace *trace, struct link *out, int nout)
 {
 	struct frame g;
 	struct tensor *ids;
@@ -292,7 +300,7 @@ send_tokens(const struct frame *f, const struct tokens *t, struct link *out, int
 			r = -1;
 		else
 			memcpy(ids->data, t->ids, ids->bytes);
-		if (r == 0)
+		if (r == 0 && (r = carry_trace(&g, f, trace)) == 0)
 			r = stage_send(out, nout, &g);
 	}
 	for (int i = 0; i < t->nfreed && r == 0; i++) {
@@ -310,6 +318,7 @@ sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 {
 	struct sample *s = sample;
 	struct tokens t = {0};
+	struct trace trace = trace_begin(f);
 	char where[64];
 	int r = stage_acts(s->stage, f, AT_SAMPLE);
 
@@ -329,7 +338,7 @@ sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 	if (r == 0)
 		r = sample_spans(s, f, &t);
 	if (r == 0)
-		r = send_tokens(f, &t, out, nout);
+		r = send_tokens(f, &t, &trace, out, nout);
 	free(t.spans);
 	free(t.ids);
 	free(t.freed);

@@ -1,11 +1,13 @@
 #include "stage/stage.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
+#include "stage/trace.h"
 
 /* A number below n at *s, which is moved behind it; -1 where there is none. */
 static int
@@ -63,8 +65,9 @@ stage_fail(struct link *out, int nout, const char *who)
 	snprintf(text, sizeof(text), "%s", fail_text());
 	fail_in("%s", who);
 	frame_init(&e);
+	signal(SIGPIPE, SIG_IGN);       /* where nobody reads any more, we still want to say why we end */
 	if (frame_set_text(&e, fail_text()) == 0)
-		(void)stage_send(out, nout, &e);        /* if that is still possible */
+		(void)stage_send(out, nout, &e);
 	frame_free(&e);
 	return fail(status, "%s", text);
 }
@@ -79,6 +82,7 @@ int
 stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg)
 {
 	struct frame f;
+	struct trace t;
 	int r;
 
 	frame_init(&f);
@@ -89,7 +93,10 @@ stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg)
 			frame_free(&f);
 			return r;
 		}
+		t = trace_begin(&f);
 		r = fn(arg, &f, out, nout);
+		if (r > 0 && trace_end(&t, &f) < 0)
+			r = -1;
 		if (r < 0)
 			break;
 		if ((r > 0 || f.op == OP_END) && stage_send(out, nout, &f) < 0) {

@@ -41,12 +41,13 @@ typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
 /*
  * Read frames until `end`, hand each to fn, send on what it leaves; then send `end` and
  * return 0.  An error frame is passed on and fails with status 3.  When fn fails, an error frame
- * with the message is sent on, if that is still possible, and -1 returned.
+ * with the message is sent on, if that is still possible, and -1 returned.  What fn changed of a frame that has a
+ * `trace` gets an entry there, if fn has not made its own.
  */
 int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg);
 
 /* For programs with a loop of their own.  stage_fail sends an error frame with the message kept, "who: " in
- * front; stage_upstream turns an error frame that came into a message.  Both return -1. */
+ * front, if that is still possible (it ignores SIGPIPE from then on); stage_upstream turns an error frame that came into a message.  Both return -1. */
 int stage_fail(struct link *out, int nout, const char *who);
 int stage_upstream(const struct frame *f);
 
