@@ -23,8 +23,7 @@ static const char help[] =
 "  -i FROM       where frames come from, or a folder of streams (standard input)\n"
 "  --experts     a line for each expert, too\n"
 "  --outliers N  channels count as outliers from N times the median channel (10)\n"
-"  --trace       time by stage and link instead; ds-embed --trace makes the others\n"
-"                tell it\n"
+"  --trace       time by stage and link instead, which ds-embed --trace asks for\n"
 "  --json        JSON, an object a line\n"
 "  --watch       print each second what is known so far; on a terminal in place\n"
 "  -v            say at the end how many frames and bytes came\n"
@@ -155,7 +154,8 @@ main(int argc, char **argv)
 	if (fclose(stdout) != 0)
 		die(FAIL_SYSTEM, "cannot write:");
 	if (o.verbose)
-		warn("%llu frames, %llu bytes", (unsigned long long)s.frames, (unsigned long long)s.bytes);
+		warn("%llu frames, %llu bytes; %llu tensors without a row for each position are left out",
+		    (unsigned long long)s.frames, (unsigned long long)s.bytes, (unsigned long long)g.health.odd);
 	source_close(&s);
 	health_free(&g.health);
 	load_free(&g.load);

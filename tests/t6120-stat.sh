@@ -172,6 +172,19 @@ for bad in '7' '[7]' '[["a","h",0,1,2]]' '[["a","h",0,1,2,"x"]]' '[["a","h",0,-1
 done
 fails_with 2 'ds-stat: --trace' "--trace takes one stream" ds-stat --trace -i run
 
+ds-tokenize "12+30=" | ds-embed --trace | ds-block -l 0 | ds-attn -l 1 | ds-route -l 1 | ds-expert -l 1 -e 0-7 | ds-expert -l 1 -e 8-15,s >asked
+is "$(ds-stat --trace -i asked | awk '$1 == "stage" { print $2, $4, $5 } $1 == "link" { print $2, $4, $5, $7, $8 } $1 == "total" { print $2 }')" "ds-embed - 1
+ds-block 0 1
+ds-attn 1 1
+ds-route 1 1
+ds-expert 1 2
+ds-embed - ds-block 0 1
+ds-block 0 ds-attn 1 1
+ds-attn 1 ds-route 1 1
+ds-route 1 ds-expert 1 1
+ds-expert 1 ds-expert 1 1
+1" "what ds-embed --trace asks for is summed"
+
 # --watch
 py - >watched <<'EOP'
 import os, pty, subprocess, time
