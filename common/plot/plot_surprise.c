@@ -242,7 +242,7 @@ draw_strip(const struct strips *c, const struct text *t, size_t from, size_t to,
 		if ((r = plot_token(c->plot, each == 1 ? t->words[i].id : -1, 9, &b)) < 0)
 			break;
 		draw_bar(c, t, i, i + each < to ? i + each : to, x + cell * 0.12, cell * 0.76, &y, (char *)b.p);
-		snprintf(text, sizeof(text), "%" PRIu32, (t->words[i].pos + step - 1) / step * step);
+		snprintf(text, sizeof(text), "%" PRIu32, t->words[i].pos / step * step);
 		if (b.n > 0) {
 			svg_text(c->to, "mono", x + cell / 2 + 4, y.from + 6, 'e', 1, (char *)b.p);
 		} else if (t->words[i].pos / step > (i >= each ? t->words[i - each].pos / step : 0) || t->words[i].pos % step == 0) {
