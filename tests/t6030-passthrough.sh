@@ -51,9 +51,10 @@ through "every stage, in chunks" 'ds-embed -B 2 <prompts | ds-block -l 0 | ds-at
 through "experts in a chain" 'ds-embed <prompts | ds-block -l 0 | ds-attn -l 1 | ds-route -l 1 | ds-expert -l 1 -e 3-15 | ds-expert -l 1 -e s,0-2 |
 	ds-block -l 2-3 | ds-head >got'
 mkfifo a b c d
-through "experts side by side" 'ds-expert -l 1 -e 3-15 -i a -o c & ds-expert -l 1 -e s,0-2 -i b -o d &
-	ds-join -i c -i d | ds-block -l 2-3 | ds-head >got &
-	ds-embed <prompts | ds-block -l 0 | ds-attn -l 1 | ds-route -l 1 -o a -o b && wait %1 && wait %2 && wait %3'
+through "experts side by side" 'ds-expert -l 1 -e 3-15 -i a -o c & p=$!; ds-expert -l 1 -e s,0-2 -i b -o d & p="$p $!"
+	ds-join -i c -i d | ds-block -l 2-3 | ds-head >got & p="$p $!"
+	ds-embed <prompts | ds-block -l 0 | ds-attn -l 1 | ds-route -l 1 -o a -o b || exit 1
+	for i in $p; do wait $i || exit 1; done'
 
 # ds-join has no business with these either
 ds-embed <prompts >other
