@@ -105,8 +105,10 @@ read_all(struct source *s)
 		if (g.watch && poll(&p, 1, 1 + (int)(1000 * (next - seconds()))) <= 0)
 			continue;
 		r = source_next(s, &f, !g.watch);
-		if (r < 0)
+		if (r < 0) {
+			frame_free(&f);
 			return r == -2 ? 0 : -1;
+		}
 		if (r > 0)
 			r = take(&f);
 		frame_free(&f);
@@ -139,6 +141,7 @@ main(int argc, char **argv)
 	int r, status = 0;
 
 	options_parse(&o, argc, argv);
+	setvbuf(stdout, NULL, _IOFBF, 1 << 16);         /* a screen at once */
 	read_model(o.model);
 	if (source_open(&s, o.nin ? o.in[0] : "-") < 0)
 		die_failed();

@@ -2,6 +2,7 @@
 # ds-score: log-likelihood against numpy, the same bits for any cut, and how it meets its surroundings.
 # also: asan leaks
 . "${0%/*}/lib.sh"
+case $PATH in "$R"/build-asan/*) damage=67 ;; *) damage=13 ;; esac
 unset DS_MODEL
 
 # the golden models' logits, from the reference and from the programs
@@ -163,6 +164,7 @@ mkfifo fifo
 cat whole >fifo &
 is "$(ds-score -i fifo)" "$(ds-score <whole)" "it reads a FIFO"
 wait
+ok "damaged bytes are refused" py "$T/damage.py" taken-back $damage ds-score --tokens
 fails_with 2 "^ds-score: -k '101'" "-k has an end" ds-score -k 101
 fails_with 1 'tokenizer.json' "texts want a tokenizer" ds-score --tokens -m "$G/v3" -i whole
 done_testing
