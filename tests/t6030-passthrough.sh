@@ -32,7 +32,7 @@ for f in frame.read_frames(open(sys.argv[1], "rb")):
             print(h)
         continue
     for i, (seq, pos) in enumerate(f.rows()):
-        print(seq, pos, h["who"], h["trace"], *((k, f.dtypes[k], f.tensors[k][i].tolist()) for k in ("mine", "bytes", "nothing", "half")))
+        print(seq, pos, h["who"], h["trace"][0], *((k, f.dtypes[k], f.tensors[k][i].tolist()) for k in ("mine", "bytes", "nothing", "half")))
     for seq in h.get("seqs", {}):
         print("first of", seq, h["seqs"][seq], [s for s in h["spans"] if s[0] == seq][0][1] in (0, 7))
 EOP
