@@ -42,21 +42,11 @@ set_linear(struct axis *a, int grow, int n)
 
 /* Powers of ten, and where there are few of them 2 and 5 times these; every second, third ... where there are many. */
 static void
-set_log(struct axis *a, int grow)
+set_log(struct axis *a)
 {
 	double lo = log10(a->lo), hi = log10(a->hi);
 	int from = (int)floor(lo), to = (int)ceil(hi), fine = hi - lo < 3, step = 1 + (to - from) / 8;
 
-	if (grow) {
-		a->lo = pow(10, from);
-		a->hi = pow(10, to);
-		for (int i = 0; fine && i < 3; i++) {
-			double v = (double[]){1, 2, 5}[i];
-
-			a->lo = v * pow(10, from) <= pow(10, lo) * (1 + 1e-9) ? v * pow(10, from) : a->lo;
-			a->hi = v * pow(10, to - 1) >= pow(10, hi) * (1 - 1e-9) && v * pow(10, to - 1) < a->hi ? v * pow(10, to - 1) : a->hi;
-		}
-	}
 	for (int e = from; e <= to; e += step)
 		for (int i = 0; i < (fine ? 3 : 1); i++)
 			add_tick(a, (double[]){1, 2, 5}[i] * pow(10, e), a->lo, a->hi);
@@ -69,7 +59,7 @@ axis_set(struct axis *a, double lo, double hi, double from, double to, int log, 
 		hi = log ? lo * 2 : lo + (lo != 0 ? fabs(lo) / 2 : 1);
 	*a = (struct axis){.lo = lo, .hi = hi, .from = from, .to = to, .log = log};
 	if (log)
-		set_log(a, grow);
+		set_log(a);
 	else
 		set_linear(a, grow, n);
 }
@@ -129,7 +119,7 @@ svg_legend(FILE *to, double x, double y, double h, double max, int root, const c
 {
 	struct axis a;
 	char text[32];
-	double step = h / SVG_COLOURS, last = INFINITY;
+	double step = h / SVG_COLOURS, last = -INFINITY;
 
 	svg_text(to, "axis", x, y - 10, 's', 0, what);
 	fputs("<g class=\"cells\">\n", to);
@@ -137,10 +127,10 @@ svg_legend(FILE *to, double x, double y, double h, double max, int root, const c
 		svg_cell(to, (i + 0.5) / SVG_COLOURS, x, y + h - (i + 1) * step, 12, step + 0.4, NULL);
 	fputs("</g>\n", to);
 	axis_set(&a, 0, max, 0, 1, 0, 0, root ? 10 : 5);
-	for (int i = 0; i < a.nticks; i++) {
+	for (int i = a.nticks; i-- > 0; ) {
 		double share = axis_at(&a, a.tick[i]), at = y + h * (1 - (root ? sqrt(share) : share));
 
-		if (last - at < 13)
+		if (at - last < 13)
 			continue;
 		last = at;
 		svg_line(to, "base", x + 12, at, x + 16, at);
@@ -149,8 +139,8 @@ svg_legend(FILE *to, double x, double y, double h, double max, int root, const c
 }
 
 void
-svg_legend_missing(FILE *to, double x, double y)
+svg_legend_missing(FILE *to, double x, double y, const char *what)
 {
 	svg_box(to, "no", x, y, 12, 12, NULL);
-	svg_text(to, "tick", x + 20, y + 10, 's', 0, "missing");
+	svg_text(to, "tick", x + 20, y + 10, 's', 0, what);
 }

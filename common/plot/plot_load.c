@@ -74,6 +74,7 @@ struct map {
 	double cell, high, gap;         /* pixels of a cell, and of what is left free between them */
 	double most;                    /* the largest share */
 	double uneven;                  /* the largest of max / mean */
+	int lacks;                      /* a layer between first and last has no frames */
 };
 
 static double
@@ -192,13 +193,15 @@ load_draw(struct plot *p, FILE *to)
 	if (!measure(&m, p))
 		return m.s->partial ? fail(FAIL_DATA, "nothing to draw: some of the frames' experts had run: feed the stream from "
 		    "between ds-route and the first ds-expert") : 0;
-	for (int l = m.first; l <= m.last; l++)
+	for (int l = m.first; l <= m.last; l++) {
 		most = m.s->rows[l] > most ? m.s->rows[l] : most;
+		m.lacks |= m.s->rows[l] == 0;
+	}
 	right = LEFT + m.cell * m.experts;
 	high = m.high * (m.last - m.first + 1);
 	snprintf(about, sizeof(about), "%d of %d experts for each of %" PRIu64 " rows%s; an even load would be %.3g %%", m.s->k, m.experts, most,
 	    p->experts ? "" : " (experts as far as chosen)", 100.0 * m.s->k / m.experts);
-	svg_begin(to, fmax(right + 250, 620), TOP + fmax(high, 120) + 56, "Expert load", about);
+	svg_begin(to, fmax(right + 250, 620), TOP + fmax(high, m.lacks ? 150 : 120) + 56, "Expert load", about);
 	fputs("<g class=\"cells\">\n", to);
 	for (int l = m.first; l <= m.last; l++)
 		draw_layer(&m, l);
@@ -206,6 +209,8 @@ load_draw(struct plot *p, FILE *to)
 	draw_labels(&m);
 	draw_imbalance(&m, right + 20);
 	svg_legend(to, right + 140, TOP, fmax(120, fmin(high, 260)), 100 * m.most, 0, "% of the rows");
+	if (m.lacks)
+		svg_legend_missing(to, right + 140, TOP + fmax(120, fmin(high, 260)) + 16, "no frames");
 	svg_end(to);
 	return 1;
 }

@@ -231,7 +231,7 @@ draw_layers(struct chart *c)
 			continue;
 		snprintf(text, sizeof(text), l < 0 ? "embed" : "%d", l);
 		if (l < 0 && step > 1)
-			svg_text(c->to, "tick", axis_at(&c->x, l) + 6, BOTTOM + 17, 'e', 0, text);
+			svg_text(c->to, "tick", axis_at(&c->x, l) + 2, BOTTOM + 17, 'e', 0, text);
 		else
 			svg_text(c->to, "tick", axis_at(&c->x, l), BOTTOM + 17, 'm', 0, text);
 		svg_line(c->to, "base", axis_at(&c->x, l), BOTTOM, axis_at(&c->x, l), BOTTOM + 4);
@@ -255,7 +255,7 @@ set_axes(struct chart *c)
 		last = fmax(last, place(o));
 	}
 	log = lo > 0 && hi / lo > 20;
-	axis_set(&c->y, log ? lo : 0, hi, BOTTOM, TOP, log, 1, 6);
+	axis_set(&c->y, log ? lo * 0.8 : 0, log ? hi * 1.25 : hi, BOTTOM, TOP, log, 1, 6);
 	axis_set(&c->x, first, last > first ? last : first + 1, LEFT + PAD, RIGHT - PAD, 0, 0, 8);
 	axis_draw_y(c->to, &c->y, LEFT, RIGHT, log ? "L2 norm of the residual stream (log scale)" : "L2 norm of the residual stream");
 	draw_layers(c);
@@ -306,7 +306,7 @@ draw_spread(struct chart *c)
 	static const double q[] = {1, 0.9, 0.5, 0.1, 0};
 	static const char *const name[] = {"largest", "90 %", "median", "10 %", "smallest"};
 	const struct point *end = &c->s->points[c->s->n - 1];
-	double last = -INFINITY, r = c->s->n > 60 ? 2.5 : 3.5;
+	double last = -INFINITY, r = c->s->n > 60 ? 1.6 : 3.5;
 	char tip[256], where[80];
 
 	draw_band(c, "band", 0.1, 0.9);
@@ -371,7 +371,7 @@ draw_line(struct chart *c, size_t k)
 		    r->seq, r->pos, r->norm);
 		snprintf(class, sizeof(class), strcmp(dot_class(o), "ring") == 0 ? "ring s%d" : "k%d",
 		    colour_of(k));
-		svg_dot(c->to, class, axis_at(&c->x, place(o)), axis_at(&c->y, r->norm), c->s->n > 60 ? 2 : 3, tip);
+		svg_dot(c->to, class, axis_at(&c->x, place(o)), axis_at(&c->y, r->norm), c->s->n > 60 ? 1.6 : 3, tip);
 	}
 }
 

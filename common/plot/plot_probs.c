@@ -13,7 +13,7 @@
 
 #define HEADS_MAX 16            /* panels */
 #define SPAN_MAX 8192           /* positions */
-#define CELLS 128               /* of a panel's side; more positions share cells */
+#define CELLS(heads) ((heads) == 1 ? 128u : 72u)        /* of a panel's side; more positions share cells */
 #define TOP 84
 
 struct probs_row {
@@ -210,8 +210,8 @@ draw_cells(const struct panels *c, int h, double x, double y)
 
 			if (v == -1)
 				break;
-			snprintf(tip, sizeof(tip), "head %d, position %" PRIu32 " looks at %" PRIu32 ": %.4g%s", c->s->head[h], row->pos,
-			    column, v, c->pool > 1 ? " (the largest of the cell)" : "");
+			snprintf(tip, sizeof(tip), "head %d, position %" PRIu32 " looks at %" PRIu32 ": %.4g", c->s->head[h], row->pos,
+			    column, v);
 			svg_cell(c->to, isnan(v) ? v : sqrt(v / c->most), x + j / c->pool * c->cell, y + i / c->pool * c->cell,
 			    c->cell, c->cell, tip);
 		}
@@ -266,7 +266,7 @@ measure(struct panels *c)
 {
 	uint32_t side = c->rows > c->columns ? c->rows : c->columns;
 
-	c->pool = (side + CELLS - 1) / CELLS;
+	c->pool = (side + CELLS(c->s->heads) - 1) / CELLS(c->s->heads);
 	side = (side + c->pool - 1) / c->pool;
 	c->cell = c->s->heads == 1 ? fmax(4, fmin(22, 620.0 / side)) : fmax(1.5, fmin(14, 210.0 / side));
 	if (c->cell > 2)
@@ -280,7 +280,7 @@ measure(struct panels *c)
 				c->plot->missing += !isfinite(v);
 				c->most = isfinite(v) ? fmax(c->most, v) : c->most;
 			}
-	c->most = c->most > 0 ? c->most : 1;
+	c->most = c->most <= 0 ? 1 : c->most > 0.2 ? fmin(1, ceil(c->most * 10) / 10) : c->most;
 }
 
 static int
@@ -297,7 +297,7 @@ draw_panels(struct panels *c)
 	snprintf(about, sizeof(about), "sequence %" PRIu64 ": how much each position (row) takes from each before it (column)%s", c->s->seq, text);
 	if (c->plot->missing)
 		snprintf(about + strlen(about), sizeof(about) - strlen(about), "; %" PRIu64 " not finite", c->plot->missing);
-	svg_begin(c->to, fmax(right + 110, svg_width(about, 12) + 40), fmax(bottom, TOP + 130) + below, title, about);
+	svg_begin(c->to, fmax(right + 110, 0.88 * svg_width(about, 12) + 40), fmax(bottom, TOP + 130) + below, title, about);
 	for (int h = 0; h < c->s->heads; h++) {
 		double x = left + h % across * step, y = TOP + h / across * (high + 58);
 
@@ -314,7 +314,7 @@ draw_panels(struct panels *c)
 	svg_text(c->to, "axis", (left + right) / 2, bottom + below - 14, 'm', 0, c->labels ? "token that is looked at" : "position that is looked at");
 	svg_legend(c->to, right + 30, TOP + 4, 130, c->most, 1, "share");
 	if (c->plot->missing)
-		svg_legend_missing(c->to, right + 30, TOP + 150);
+		svg_legend_missing(c->to, right + 30, TOP + 150, "not finite");
 	svg_end(c->to);
 	return 1;
 }

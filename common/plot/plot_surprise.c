@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "kernels.h"
 #include "plot/plot.h"
 #include "plot/svg.h"
 
@@ -50,8 +51,8 @@ surprise_of(const float *x, uint64_t n, int32_t id)
 	for (uint64_t i = 0; i < n; i++)
 		max = (double)x[i] <= max ? max : (double)x[i];         /* a NaN stays */
 	for (uint64_t i = 0; i < n; i++)
-		sum += exp((double)x[i] - max);
-	return (log(sum) + max - (double)x[id]) / log(2);
+		sum += fixed_exp((double)x[i] - max);
+	return (fixed_log(sum) + max - (double)x[id]) * M_LOG2E;
 }
 
 static struct text *
@@ -210,6 +211,17 @@ draw_bar(const struct strips *c, const struct text *t, size_t from, size_t to, d
 		svg_box(c->to, "bar", x, axis_at(y, sum / n), w, fmax(0.5, y->from - axis_at(y, sum / n)), tip);
 }
 
+/* Every how many positions one is named below its column. */
+static uint32_t
+label_step(size_t each, double cell)
+{
+	double step = 5;
+
+	for (int i = 0; step / (double)each * cell < 44; i++)
+		step *= i % 2 ? 5 : 2;
+	return (uint32_t)step;
+}
+
 /* Words from .. to-1 side by side, `each` to a column. */
 static int
 draw_strip(const struct strips *c, const struct text *t, size_t from, size_t to, size_t each, double top)
@@ -218,7 +230,7 @@ draw_strip(const struct strips *c, const struct text *t, size_t from, size_t to,
 	struct buf b = {0};
 	struct axis y;
 	char text[24];
-	double last = -INFINITY;
+	uint32_t step = label_step(each, cell);
 	int r = 0;
 
 	axis_set(&y, 0, c->most, top + HIGH, top, 0, 1, 4);
@@ -230,11 +242,10 @@ draw_strip(const struct strips *c, const struct text *t, size_t from, size_t to,
 		if ((r = plot_token(c->plot, each == 1 ? t->words[i].id : -1, 9, &b)) < 0)
 			break;
 		draw_bar(c, t, i, i + each < to ? i + each : to, x + cell * 0.12, cell * 0.76, &y, (char *)b.p);
-		snprintf(text, sizeof(text), "%" PRIu32, t->words[i].pos);
+		snprintf(text, sizeof(text), "%" PRIu32, t->words[i].pos / step * step);
 		if (b.n > 0) {
 			svg_text(c->to, "mono", x + cell / 2 + 4, y.from + 6, 'e', 1, (char *)b.p);
-		} else if (x - last >= 40) {
-			last = x;
+		} else if (t->words[i].pos / step > (i >= each ? t->words[i - each].pos / step : 0) || t->words[i].pos % step == 0) {
 			svg_text(c->to, "tick", x + cell / 2, y.from + 16, 'm', 0, text);
 		}
 	}
@@ -265,7 +276,7 @@ draw_text(const struct strips *c, const struct text *t, double *y)
 
 		if (draw_strip(c, t, from, to, each, *y) < 0)
 			return -1;
-		*y += c->step;
+		*y += each == 1 ? c->step : HIGH + 40;
 	}
 	*y += 28;
 	return 0;
@@ -285,7 +296,7 @@ surprise_draw(struct plot *p, FILE *to)
 			continue;
 		texts++;
 		widest = fmax(widest, s->texts[i].n > STRIP ? STRIP * CELL : (double)s->texts[i].n * CELL);
-		high += strips_of(&s->texts[i]) * c.step + 28;
+		high += strips_of(&s->texts[i]) * (s->texts[i].n > STRIP * STRIPS_MAX ? HIGH + 40 : c.step) + 28;
 		for (size_t j = 0; j < s->texts[i].n; j++)
 			c.most = fmax(c.most, s->texts[i].words[j].bits);
 	}

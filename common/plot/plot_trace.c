@@ -37,7 +37,7 @@ struct trace {
 	uint64_t frames;
 };
 
-static const char *const kinds[SVG_KINDS] = {"other", "ds-attn", "ds-route", "ds-expert", "ds-block", "ds-head", "ds-sample", "ds-embed"};
+static const char *const kinds[SVG_KINDS] = {"other", "ds-embed", "ds-attn", "ds-route", "ds-expert", "ds-block", "ds-head", "ds-sample"};
 
 static struct lane *
 lane_of(struct trace *s, const msgpack_object *v, int64_t layer)
@@ -187,7 +187,7 @@ draw_bars(const struct chart *c, const struct lane *l, double y, const char *whe
 		else
 			snprintf(tip, sizeof(tip), "%s: %.3f ms for %zu frames from %.3f ms", where, (double)busy / 1e6, next - i,
 			    (double)(l->bars[i].start - c->zero) / 1e6);
-		svg_box(c->to, class, at(c, l->bars[i].start), y + 0.12 * c->lane, fmax(0.6, at(c, end) - at(c, l->bars[i].start)),
+		svg_box(c->to, class, at(c, l->bars[i].start), y + 0.12 * c->lane, fmax(1, at(c, end) - at(c, l->bars[i].start)),
 		    0.76 * c->lane, tip);
 	}
 }
@@ -209,7 +209,11 @@ static void
 draw_lanes(const struct chart *c)
 {
 	double last = -INFINITY;
+	const char *lead = "";          /* where not all lanes can be named, those of this program are */
 	char name[160], where[200];
+
+	for (size_t i = c->s->n; i-- > 0; )
+		lead = c->s->lanes[i]->layer >= 0 ? c->s->lanes[i]->program : lead;
 
 	for (size_t i = 0; i < c->s->n; i++) {
 		const struct lane *l = c->s->lanes[i];
@@ -217,9 +221,7 @@ draw_lanes(const struct chart *c)
 
 		lane_name(c, l, name, sizeof(name));
 		snprintf(where, sizeof(where), "%s", name);
-		if (i % 2 == 0)
-			svg_box(c->to, "lane", c->left, y, WIDTH, c->lane, NULL);
-		if (y + c->lane / 2 - last >= 12) {
+		if (y + c->lane / 2 - last >= 12 && (c->lane >= 12 || l->layer < 0 || strcmp(l->program, lead) == 0)) {
 			last = y + c->lane / 2;
 			svg_text(c->to, "tick", c->left - 8, last + 4, 'e', 0, name);
 		}
@@ -236,12 +238,12 @@ draw_kinds(const struct chart *c, double y)
 {
 	double x = c->left;
 
-	for (int k = SVG_KINDS - 1; k >= 0; k--) {
+	for (int i = 1; i <= SVG_KINDS; i++) {
+		int k = i % SVG_KINDS, used = 0;
 		char class[8];
-		int used = 0;
 
-		for (size_t i = 0; i < c->s->n; i++)
-			used |= kind_of(c->s->lanes[i]) == k;
+		for (size_t j = 0; j < c->s->n; j++)
+			used |= kind_of(c->s->lanes[j]) == k;
 		if (!used)
 			continue;
 		snprintf(class, sizeof(class), "k%d", k);
@@ -277,12 +279,14 @@ trace_draw(struct plot *p, FILE *to)
 		c.left = fmax(c.left, 40 + svg_width(lane_name(&c, c.s->lanes[i], name, sizeof(name)), 11));
 	bottom = TOP + (double)c.s->n * c.lane;
 	axis_set(&c.x, 0, (double)(last - c.zero) / 1e6, c.left, c.left + WIDTH, 0, 0, 8);
-	snprintf(about, sizeof(about), "%" PRIu64 " frames, %" PRIu64 " bars in %zu lanes, %.4g ms", c.s->frames, entries, c.s->n,
+	snprintf(about, sizeof(about), "%" PRIu64 " frames, %" PRIu64 " bars in %zu lanes, %.1f ms", c.s->frames, entries, c.s->n,
 	    (double)(last - c.zero) / 1e6);
 	svg_begin(to, c.left + WIDTH + 86, bottom + 76, "Who worked when", about);
-	draw_lanes(&c);
+	for (size_t i = 0; i < c.s->n; i += 2)
+		svg_box(to, "lane", c.left, TOP + (double)i * c.lane, WIDTH, c.lane, NULL);
 	for (int i = 0; i < c.x.nticks; i++)
 		svg_line(to, "grid", axis_at(&c.x, c.x.tick[i]), TOP, axis_at(&c.x, c.x.tick[i]), bottom);
+	draw_lanes(&c);
 	svg_line(to, "base", c.left, bottom, c.left + WIDTH, bottom);
 	axis_draw_x(to, &c.x, bottom, "time (ms)");
 	draw_kinds(&c, bottom + 60);

@@ -62,7 +62,7 @@ struct axis {
 };
 
 /* An axis for values lo..hi with about n ticks at round numbers; with grow it is lengthened to ticks that
- * enclose them.  log needs lo > 0. */
+ * enclose them (only without log, which needs lo > 0). */
 void axis_set(struct axis *a, double lo, double hi, double from, double to, int log, int grow, int n);
 double axis_at(const struct axis *a, double v);
 const char *axis_tick(const struct axis *a, int i, char *buf, size_t size);
@@ -75,6 +75,6 @@ void axis_draw_x(FILE *to, const struct axis *a, double y, const char *what);
 /* The scale of a colour map, a bar of height h: the value of share s is max * s (or max * s * s with root). */
 void svg_legend(FILE *to, double x, double y, double h, double max, int root, const char *what);
 /* What a missing value looks like. */
-void svg_legend_missing(FILE *to, double x, double y);
+void svg_legend_missing(FILE *to, double x, double y, const char *what);
 
 #endif
