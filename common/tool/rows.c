@@ -13,8 +13,9 @@ static const char *const stages[] = {"tokenize", "embed", "attn", "route", "expe
 enum { TOKENIZE, EMBED, ATTN, ROUTE, EXPERT, HEAD, STAGES };
 
 /* Tensors in the order in which a stage computes them, without @LAYER; unknown ones come before `h`. */
-static const char *const tensors[] = {"attn.q", "attn.latent", "attn.scores", "attn.probs", "attn.out",
-	"route.scores", "expert.idx", "expert.w", "expert.out", "expert.acc", "head.norm", "logits"};
+static const char *const tensors[] = {"attn.norm", "attn.q", "attn.latent", "attn.krope", "attn.probs", "attn.heads",
+	"attn.out", "route.norm", "route.scores", "route.choice", "expert.idx", "expert.w", "expert.in", "expert.each",
+	"expert.shared", "expert.out", "expert.acc", "head.norm", "logits"};
 
 static int
 stage_number(const char *name, size_t n)
@@ -249,13 +250,56 @@ wanted_rows(struct frame *f, const struct tensor **out)
 	return 0;
 }
 
+/*
+ * attn.probs [T, H, P] has zeros behind a row's own position, as many as its batch made it: so that rows
+ * are alike in all batches, r loses them.  memory: of a whole row.
+ */
+static void
+cut_probs(struct row *r, const struct tensor *t, float *memory)
+{
+	size_t H = t->shape[1], P = t->shape[2], n = (size_t)r->pos + 1;
+	const float *x = r->data;
+
+	if (n >= P)
+		return;
+	for (size_t h = 0; h < H; h++) {
+		memcpy(memory + h * n, x + h * P, n * sizeof(*x));
+		for (size_t i = n; i < P; i++)
+			if (x[h * P + i] != 0)
+				return;
+	}
+	r->data = memory;
+	r->count = H * n;
+	r->bytes = r->count * sizeof(*x);
+}
+
+static int
+walk_rows(struct row *whole, const struct frame *f, const struct tensor *t, const int32_t *which, float *memory,
+    int (*fn)(void *arg, const struct row *r), void *arg)
+{
+	struct place p = {.f = f};
+
+	for (uint64_t i = 0; i < t->shape[0]; i++) {
+		struct row r = *whole;
+
+		place_row(&p, which ? (uint64_t)which[i] : i, &r);
+		if (memory)
+			cut_probs(&r, t, memory);
+		if (fn(arg, &r) < 0)
+			return -1;
+		whole->data = (const char *)whole->data + whole->bytes;
+	}
+	return 0;
+}
+
 static int
 walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const struct tensor *wanted,
     int (*fn)(void *arg, const struct row *r), void *arg, uint64_t *odd)
 {
 	struct row r = {.dtype = t->dtype};
-	struct place p = {.f = f};
 	const int32_t *which = NULL;
+	float *memory = NULL;
+	int status;
 	uint64_t n = t->rank > 0 ? t->shape[0] : 0;
 
 	if (wanted && (strcmp(t->name, "logits") == 0 || strncmp(t->name, "head.", 5) == 0))
@@ -271,13 +315,12 @@ walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const str
 	r.bytes = t->bytes / n;
 	r.count = r.bytes / dtype_size(t->dtype);
 	r.data = t->data;
-	for (uint64_t i = 0; i < n; i++) {
-		place_row(&p, which ? (uint64_t)which[i] : i, &r);
-		if (fn(arg, &r) < 0)
-			return -1;
-		r.data = (const char *)r.data + r.bytes;
-	}
-	return 0;
+	if (strncmp(t->name, "attn.probs@", 11) == 0 && t->dtype == F32 && t->rank == 3 &&
+	    !(memory = mem_raw(r.count, sizeof(*memory))))
+		return -1;
+	status = walk_rows(&r, f, t, which, memory, fn, arg);
+	free(memory);
+	return status;
 }
 
 int

@@ -65,7 +65,7 @@ uint64_t row_digest(const struct row *r);
 
 /*
  * Hand each row of a batch to fn, tensor by tensor.  `row` is not among them: it says which rows
- * the tensors of the head have.  Tensors that have no row for each position are left out, each
+ * the tensors of the head have; attn.probs goes without the zeros behind a row's own position.  Tensors that have no row for each position are left out, each
  * counted in *odd.  0, or -1 and a message: fn's own -1, or `row` is wrong.
  */
 int rows_walk(struct groups *g, struct frame *f, int (*fn)(void *arg, const struct row *r), void *arg,
