@@ -103,6 +103,7 @@ groups_free(struct groups *g)
 		free(g->all[i]);
 	}
 	free(g->all);
+	buf_free(&g->trimmed);
 	table_free(&g->names);
 	memset(g, 0, sizeof(*g));
 }
@@ -251,44 +252,31 @@ wanted_rows(struct frame *f, const struct tensor **out)
 }
 
 /*
- * attn.probs [T, H, P] has zeros behind a row's own position, as many as its batch made it: so that rows
- * are alike in all batches, r loses them.  memory: of a whole row.
+ * A row [H][P] of attn.probs: P is the longest context of the batch, so what lies behind the
+ * row's own position, all zero, is the batch's business.  0, or -1 and a message.
  */
-static void
-cut_probs(struct row *r, const struct tensor *t, float *memory)
-{
-	size_t H = t->shape[1], P = t->shape[2], n = (size_t)r->pos + 1;
-	const float *x = r->data;
-
-	if (n >= P)
-		return;
-	for (size_t h = 0; h < H; h++) {
-		memcpy(memory + h * n, x + h * P, n * sizeof(*x));
-		for (size_t i = n; i < P; i++)
-			if (x[h * P + i] != 0)
-				return;
-	}
-	r->data = memory;
-	r->count = H * n;
-	r->bytes = r->count * sizeof(*x);
-}
-
 static int
-walk_rows(struct row *whole, const struct frame *f, const struct tensor *t, const int32_t *which, float *memory,
-    int (*fn)(void *arg, const struct row *r), void *arg)
+trim(struct groups *g, const struct tensor *t, struct row *r)
 {
-	struct place p = {.f = f};
+	uint64_t H = t->shape[1], P = t->shape[2], n = P;
+	size_t size = dtype_size(t->dtype);
+	const char *p = r->data;
 
-	for (uint64_t i = 0; i < t->shape[0]; i++) {
-		struct row r = *whole;
-
-		place_row(&p, which ? (uint64_t)which[i] : i, &r);
-		if (memory)
-			cut_probs(&r, t, memory);
-		if (fn(arg, &r) < 0)
-			return -1;
-		whole->data = (const char *)whole->data + whole->bytes;
+	while (n > (uint64_t)r->pos + 1) {
+		for (uint64_t h = 0; h < H; h++)
+			for (size_t i = 0; i < size; i++)
+				if (p[(h * P + n - 1) * size + i])
+					goto found;
+		n--;
 	}
+found:
+	r->count = H * n;
+	r->bytes = r->count * size;
+	if (mem_grow(&g->trimmed.p, &g->trimmed.cap, r->bytes, 1) < 0)
+		return -1;
+	for (uint64_t h = 0; h < H; h++)
+		memcpy(g->trimmed.p + h * n * size, p + h * P * size, n * size);
+	r->data = g->trimmed.p;
 	return 0;
 }
 
@@ -297,9 +285,8 @@ walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const str
     int (*fn)(void *arg, const struct row *r), void *arg, uint64_t *odd)
 {
 	struct row r = {.dtype = t->dtype};
+	struct place p = {.f = f};
 	const int32_t *which = NULL;
-	float *memory = NULL;
-	int status;
 	uint64_t n = t->rank > 0 ? t->shape[0] : 0;
 
 	if (wanted && (strcmp(t->name, "logits") == 0 || strncmp(t->name, "head.", 5) == 0))
@@ -312,15 +299,16 @@ walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const str
 		return 0;
 	if (!(r.group = group_of(g, f, t)))
 		return -1;
-	r.bytes = t->bytes / n;
-	r.count = r.bytes / dtype_size(t->dtype);
-	r.data = t->data;
-	if (strncmp(t->name, "attn.probs@", 11) == 0 && t->dtype == F32 && t->rank == 3 &&
-	    !(memory = mem_raw(r.count, sizeof(*memory))))
-		return -1;
-	status = walk_rows(&r, f, t, which, memory, fn, arg);
-	free(memory);
-	return status;
+	r.ragged = t->rank == 3 && strncmp(t->name, "attn.probs@", 11) == 0;
+	for (uint64_t i = 0; i < n; i++) {
+		r.bytes = t->bytes / n;
+		r.count = r.bytes / dtype_size(t->dtype);
+		r.data = (const char *)t->data + i * r.bytes;
+		place_row(&p, which ? (uint64_t)which[i] : i, &r);
+		if ((r.ragged && trim(g, t, &r) < 0) || fn(arg, &r) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 int

@@ -125,22 +125,39 @@ add(struct timing *t, const struct entry *before, const struct entry *e)
 	return 0;
 }
 
+/* Experts of one layer that worked at the same time. */
+static int
+side_by_side(const struct entry *a, const struct entry *b)
+{
+	return a->at.layer == b->at.layer && a->at.nprogram == b->at.nprogram &&
+	    memcmp(a->at.program, b->at.program, a->at.nprogram) == 0 && b->start < a->end;
+}
+
 static int
 add_entries(struct timing *t, const msgpack_object_array *a)
 {
-	struct entry e, before = {0};
+	struct entry e, parent, before;         /* of those side by side, before is the one that ended last */
 	int64_t first = 0;
+	int beside, has_parent = 0;
 
 	for (uint32_t i = 0; i < a->size; i++) {
 		if (read_entry(&a->ptr[i], &e) < 0)
 			return fail(FAIL_DATA, "header: entry %u of 'trace' is not [program, host, layer, start, end, bytes]", i + 1);
 		first = i == 0 ? e.start : first;
-		if (add(t, NULL, &e) < 0 || (i > 0 && add(t, &before, &e) < 0))
+		beside = i > 0 && side_by_side(&before, &e);
+		if (i > 0 && !beside) {
+			parent = before;
+			has_parent = 1;
+		}
+		if (add(t, NULL, &e) < 0 || (has_parent && add(t, &parent, &e) < 0))
 			return -1;
-		before = e;
+		if (!beside || e.end > before.end)
+			before = e;
 	}
-	t->seconds += 1e-9 * (double)(before.end - first);
-	t->frames += a->size > 0;
+	if (a->size > 0) {
+		t->seconds += 1e-9 * (double)(before.end - first);
+		t->frames++;
+	}
 	return 0;
 }
 
