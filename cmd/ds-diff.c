@@ -13,8 +13,11 @@
 static const char help[] =
 	"usage: ds-diff [-qv] [--tol TOL] [--common] [--json] [--map FILE] [--seq N]\n"
 	"               [--hold MIB] A B\n"
+	"\n"
+	"Says where two runs differ first, and by how much.\n"
 	"A and B: streams of frames (a file, a FIFO, -), folders of streams (*.dsf);\n"
 	"one of them may be a file NAME.safetensors or NAME.npy.\n"
+	"\n"
 	"  --tol TOL   errors up to TOL of a row's largest value are none (none are)\n"
 	"  --common    a tensor of a stage that only one side has is no difference\n"
 	"  --json      print the report as a JSON object\n"

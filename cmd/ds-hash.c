@@ -9,8 +9,11 @@
 
 static const char help[] =
 	"usage: ds-hash [-v] [--check TRACE] [FROM ...]\n"
+	"\n"
+	"Prints a line with the hash of each tensor of a run.\n"
 	"FROM: a stream of frames (a file, a FIFO, -) or a folder of streams (*.dsf);\n"
 	"several are points of one run.  Without one standard input is read.\n"
+	"\n"
 	"  --check TRACE  hold the run against this file's lines; print those that fail\n"
 	"  -v             say at the end how many lines there were\n"
 	"  -V, -h         version, this text\n";

@@ -6,15 +6,15 @@
 #include "tool/score.h"
 
 static const char help[] =
-"usage: ds-score [-m MODEL] [--tokens] [-k N] [--json] [-i FROM] [-v]\n"
+"usage: ds-score [-m MODEL] [--tokens] [-k K] [--json] [-i FROM] [-v]\n"
 "\n"
 "Prints log-likelihood and perplexity of each sequence and of all, from frames\n"
 "of ds-head; ds-tokenize -a asks for the logits that it takes.\n"
 "\n"
 "  -m MODEL    checkpoint folder (or DS_MODEL), for the text of tokens\n"
-"  --tokens    also a line for each token: its logarithm of probability, its rank,\n"
-"              and the likeliest tokens at its place\n"
-"  -k N        how many of these (3)\n"
+"  --tokens    a line for each token, too: the logarithm of its probability, its\n"
+"              rank, and the likeliest tokens at its place\n"
+"  -k K        how many of these (3)\n"
 "  --json      JSON, an object a line\n"
 HELP_FROM
 "  -v          say at the end how many frames came\n"

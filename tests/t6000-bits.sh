@@ -63,15 +63,15 @@ side_by_side() {
 	printf 'ds-embed <batch'
 	for l in $layers; do
 		mkfifo $(seq -f "$#.in.$l.%g" $#) $(seq -f "$#.out.$l.%g" $#)
-		printf ' | { exec 3<&0; '
+		printf ' | { exec 3<&0; p=; '
 		i=0
 		for e; do
 			i=$((i + 1))
-			printf 'ds-expert -l %s -e %s -i %s -o %s & ' "$l" "$e" "$#.in.$l.$i" "$#.out.$l.$i"
+			printf 'ds-expert -l %s -e %s -i %s -o %s & p="$p $!"; ' "$l" "$e" "$#.in.$l.$i" "$#.out.$l.$i"
 		done
-		printf 'ds-join %s & ' "$(seq -f "-i $#.out.$l.%g" -s ' ' $#)"
+		printf 'ds-join %s & p="$p $!"; ' "$(seq -f "-i $#.out.$l.%g" -s ' ' $#)"
 		printf '{ ds-attn -l %s | ds-route -l %s %s; } <&3; s=$?; ' "$l" "$l" "$(seq -f "-o $#.in.$l.%g" -s ' ' $#)"
-		printf 'for p in $(jobs -p); do wait $p || s=1; done; exit $s; }'
+		printf 'for i in $p; do wait $i || s=1; done; exit $s; }'
 	done
 	printf ' | ds-head >got'
 }

@@ -38,4 +38,10 @@ ok "the trace of one point in any batches is a part of the whole run's" \
     pipe 'ds-hash <cut/007-l1.dsf >part && test "$(sort part trace | uniq -d | wc -l)" -eq "$(wc -l <part)"'
 ok "points that one run lacks are no difference where others hold the same rows" \
     pipe 'mkdir less && cp run/* less && rm less/000* less/002* && ds-diff run less && ds-diff less run'
+for b in 2 512; do
+	ok "a run with taps, at most $b rows at a time" pipe "ds-embed -m $m -B $b <prompt | ds-attn -m $m -l 0 --tap attn.q,attn.probs,attn.out |
+	    ds-route -m $m -l 0 | ds-expert -m $m -l 0 --tap expert.out | ds-block -m $m -l 1 >taps.$b"
+done
+ok "taps are the same, those that are padded to the batch's longest context too" ds-diff taps.2 taps.512
+ok "and have the same trace" pipe 'ds-hash taps.2 >trace.taps && ds-hash --check trace.taps taps.512 && grep -q " attn.probs@0 F32 -$" trace.taps'
 done_testing

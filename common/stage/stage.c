@@ -1,6 +1,7 @@
 #include "stage/stage.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,8 +65,9 @@ stage_fail(struct link *out, int nout, const char *who)
 	snprintf(text, sizeof(text), "%s", fail_text());
 	fail_in("%s", who);
 	frame_init(&e);
+	signal(SIGPIPE, SIG_IGN);       /* where nobody reads any more, we still want to say why we end */
 	if (frame_set_text(&e, fail_text()) == 0)
-		(void)stage_send(out, nout, &e);        /* if that is still possible */
+		(void)stage_send(out, nout, &e);
 	frame_free(&e);
 	return fail(status, "%s", text);
 }

@@ -47,7 +47,7 @@ typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
 int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg);
 
 /* For programs with a loop of their own.  stage_fail sends an error frame with the message kept, "who: " in
- * front; stage_upstream turns an error frame that came into a message.  Both return -1. */
+ * front, if that is still possible (it ignores SIGPIPE from then on); stage_upstream turns an error frame that came into a message.  Both return -1. */
 int stage_fail(struct link *out, int nout, const char *who);
 int stage_upstream(const struct frame *f);
 

@@ -45,6 +45,7 @@ met(void *arg, const struct row *a, const struct row *b, int again)
 		differs = measure_rows(m, a, b, d->tol, &at);
 	else
 		measure_blind(m);
+	d->blind += !a->data || !b->data;
 	d->rows++;
 	d->differ += (uint64_t)differs;
 	if (differs && is_before(&d->first, a))

@@ -45,6 +45,7 @@ struct diff {
 	struct only *only;              /* [nonly], pipeline order within a side */
 	size_t nonly, only_cap;
 	uint64_t rows, differ;          /* compared; of these further apart than tol */
+	uint64_t blind;                 /* of these, not measured */
 	uint64_t odd;                   /* tensors without a row for each position */
 	uint64_t missed;                /* rows of `only` that the other side, not cut short, should have */
 	struct pair pair;

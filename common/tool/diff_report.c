@@ -72,6 +72,7 @@ print_line(FILE *to, const struct group *g, const struct measure *m)
 	char *name = NULL;
 	size_t n = 0;
 	FILE *f = open_memstream(&name, &n);
+	int unmeasured = m->blind > 0 && m->blind == m->differ;
 
 	if (f) {
 		group_print_stage(f, g);
@@ -79,10 +80,13 @@ print_line(FILE *to, const struct group *g, const struct measure *m)
 		group_print_tensor(f, g);
 		fclose(f);
 	}
-	fprintf(to, "%-24s %6" PRIu64 " %6" PRIu64 " %6" PRIu64 " %10.4g %10.4g", name ? name : "- - -", m->rows, m->equal,
-	    m->differ, m->max_abs, m->max_rel);
+	fprintf(to, "%-24s %6" PRIu64 " %6" PRIu64 " %6" PRIu64, name ? name : "- - -", m->rows, m->equal, m->differ);
 	free(name);
-	if (m->floats)
+	if (unmeasured)
+		fprintf(to, " %10s %10s", "-", "-");
+	else
+		fprintf(to, " %10.4g %10.4g", m->max_abs, m->max_rel);
+	if (m->floats && !unmeasured)
 		fprintf(to, " %10" PRIu64 " %12.9g", m->max_ulps, m->cosine);
 	else
 		fprintf(to, " %10s %12s", "-", "-");
@@ -130,6 +134,9 @@ diff_report(FILE *to, const struct diff *d, int answer)
 		dump_string(to, d->named.unknown[i], strlen(d->named.unknown[i]));
 		putc('\n', to);
 	}
+	if (d->blind > 0)
+		fprintf(to, "not measured: %" PRIu64 " rows, known to differ by their digests (a larger --hold measures them)\n",
+		    d->blind);
 	if (d->odd > 0)
 		fprintf(to, "not compared: %" PRIu64 " tensors that have no row for each position\n", d->odd);
 }

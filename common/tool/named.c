@@ -206,8 +206,8 @@ named_row(struct named *n, const struct row *ours, struct row *theirs)
 
 	if (!t || ours->pos >= t->rows)
 		return 0;
-	*theirs = (struct row){ours->group, ours->seq, ours->pos, t->dtype, t->count, NULL,
-	    (size_t)t->count * dtype_size(t->dtype)};
+	*theirs = (struct row){.group = ours->group, .seq = ours->seq, .pos = ours->pos, .dtype = t->dtype,
+	    .count = t->count, .bytes = (size_t)t->count * dtype_size(t->dtype)};
 	theirs->data = t->data + ours->pos * theirs->bytes;
 	if (t->seen[ours->pos] == d)
 		return 2;

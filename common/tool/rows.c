@@ -13,8 +13,9 @@ static const char *const stages[] = {"tokenize", "embed", "attn", "route", "expe
 enum { TOKENIZE, EMBED, ATTN, ROUTE, EXPERT, HEAD, STAGES };
 
 /* Tensors in the order in which a stage computes them, without @LAYER; unknown ones come before `h`. */
-static const char *const tensors[] = {"attn.q", "attn.latent", "attn.scores", "attn.probs", "attn.out",
-	"route.scores", "expert.idx", "expert.w", "expert.out", "expert.acc", "head.norm", "logits"};
+static const char *const tensors[] = {"attn.norm", "attn.q", "attn.latent", "attn.krope", "attn.probs", "attn.heads",
+	"attn.out", "route.norm", "route.scores", "route.choice", "expert.idx", "expert.w", "expert.in", "expert.each",
+	"expert.shared", "expert.out", "expert.acc", "head.norm", "logits"};
 
 static int
 stage_number(const char *name, size_t n)
@@ -102,6 +103,7 @@ groups_free(struct groups *g)
 		free(g->all[i]);
 	}
 	free(g->all);
+	buf_free(&g->trimmed);
 	table_free(&g->names);
 	memset(g, 0, sizeof(*g));
 }
@@ -249,6 +251,35 @@ wanted_rows(struct frame *f, const struct tensor **out)
 	return 0;
 }
 
+/*
+ * A row [H][P] of attn.probs: P is the longest context of the batch, so what lies behind the
+ * row's own position, all zero, is the batch's business.  0, or -1 and a message.
+ */
+static int
+trim(struct groups *g, const struct tensor *t, struct row *r)
+{
+	uint64_t H = t->shape[1], P = t->shape[2], n = P;
+	size_t size = dtype_size(t->dtype);
+	const char *p = r->data;
+
+	while (n > (uint64_t)r->pos + 1) {
+		for (uint64_t h = 0; h < H; h++)
+			for (size_t i = 0; i < size; i++)
+				if (p[(h * P + n - 1) * size + i])
+					goto found;
+		n--;
+	}
+found:
+	r->count = H * n;
+	r->bytes = r->count * size;
+	if (mem_grow(&g->trimmed.p, &g->trimmed.cap, r->bytes, 1) < 0)
+		return -1;
+	for (uint64_t h = 0; h < H; h++)
+		memcpy(g->trimmed.p + h * n * size, p + h * P * size, n * size);
+	r->data = g->trimmed.p;
+	return 0;
+}
+
 static int
 walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const struct tensor *wanted,
     int (*fn)(void *arg, const struct row *r), void *arg, uint64_t *odd)
@@ -268,14 +299,14 @@ walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const str
 		return 0;
 	if (!(r.group = group_of(g, f, t)))
 		return -1;
-	r.bytes = t->bytes / n;
-	r.count = r.bytes / dtype_size(t->dtype);
-	r.data = t->data;
+	r.ragged = t->rank == 3 && strncmp(t->name, "attn.probs@", 11) == 0;
 	for (uint64_t i = 0; i < n; i++) {
+		r.bytes = t->bytes / n;
+		r.count = r.bytes / dtype_size(t->dtype);
+		r.data = (const char *)t->data + i * r.bytes;
 		place_row(&p, which ? (uint64_t)which[i] : i, &r);
-		if (fn(arg, &r) < 0)
+		if ((r.ragged && trim(g, t, &r) < 0) || fn(arg, &r) < 0)
 			return -1;
-		r.data = (const char *)r.data + r.bytes;
 	}
 	return 0;
 }

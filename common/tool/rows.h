@@ -26,6 +26,7 @@ struct groups {
 	struct table names;
 	struct group **all;     /* [n], by id */
 	size_t n, cap;
+	struct buf trimmed;     /* a row of attn.probs */
 };
 
 struct row {
@@ -34,6 +35,7 @@ struct row {
 	uint32_t pos;
 	enum dtype dtype;
 	uint64_t count;         /* elements, at least 1 */
+	int ragged;             /* rows of the tensor have different counts: attn.probs, [H][pos + 1] */
 	const void *data;
 	size_t bytes;
 };
@@ -64,7 +66,8 @@ void group_print_tensor(FILE *to, const struct group *g);
 uint64_t row_digest(const struct row *r);
 
 /*
- * Hand each row of a batch to fn, tensor by tensor.  `row` is not among them: it says which rows
+ * Hand each row of a batch to fn, tensor by tensor.  Rows of attn.probs@L lose the zeros that pad them to the
+ * longest context of their batch.  `row` is not among them: it says which rows
  * the tensors of the head have.  Tensors that have no row for each position are left out, each
  * counted in *odd.  0, or -1 and a message: fn's own -1, or `row` is wrong.
  */

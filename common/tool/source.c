@@ -99,13 +99,14 @@ int
 source_next(struct source *s, struct frame *f, int wait)
 {
 	while (!s->ended) {
-		int r = wait ? link_receive(&s->in, f) : link_try_receive(&s->in, f), cut = r < 0;
+		int r = wait ? link_receive(&s->in, f) : link_try_receive(&s->in, f);
+		int over = r == -2 && s->joined && s->in.ended, cut = r < 0 && !over;
 
 		if (r == 0 && !wait)
 			return 0;
 		if (r == -1 && fail_status() == FAIL_DATA)
 			return -1;
-		if (r == -2)
+		if (r == -2 && !over)
 			fail(FAIL_SYSTEM, "%s: ended without an end frame: the program before it failed", s->in.name);
 		if (r > 0 && f->op == OP_ERROR) {
 			cut = 1;
@@ -116,6 +117,8 @@ source_next(struct source *s, struct frame *f, int wait)
 		if (r > 0 && !cut && f->op != OP_END)
 			return 1;
 		frame_free(f);
+		if (r > 0 && !cut && s->joined)
+			return 0;
 		if (end_stream(s, cut) < 0)
 			return -1;
 		if (!wait)

@@ -13,6 +13,7 @@ struct source {
 	size_t n, cap, next;    /* next: the one to open */
 	struct link in;
 	int open;               /* in is */
+	int joined;             /* set behind source_open: a file may hold streams one behind the other (with wait 0 only) */
 	int ended;              /* nothing more will come */
 	char *cut;              /* why the first stream that was cut short was, or NULL */
 	uint64_t frames, bytes;

@@ -101,7 +101,7 @@ take_row(void *arg, const struct row *r)
 		x->changed = l->clock;
 	x->came = l->clock;
 	x->dtype = r->dtype;
-	x->count = r->count;
+	x->count = r->ragged ? 0 : r->count;
 	memcpy(x->hash, hash, sizeof(hash));
 	return 0;
 }
@@ -210,17 +210,27 @@ by_place(const void *a, const void *b)
 	return c ? c : group_cmp(x->group, y->group);
 }
 
+void
+trace_count(const struct trace_row *x, char to[24])
+{
+	if (x->count > 0)
+		snprintf(to, 24, "%" PRIu64, x->count);
+	else
+		strcpy(to, "-");
+}
+
 static void
 print_range(FILE *to, const struct trace_line *l, uint64_t from, uint64_t to_pos, const struct trace_row *x)
 {
-	char hex[2 * SHA256_DIGEST_SIZE + 1];
+	char hex[2 * SHA256_DIGEST_SIZE + 1], count[24];
 
+	trace_count(x, count);
 	trace_hash(l, from, to_pos, hex);
 	fprintf(to, "%s ", hex);
 	trace_print_seq(to, l);
 	fprintf(to, " %" PRIu64 "-%" PRIu64 " ", from, to_pos);
 	group_print_tensor(to, l->group);
-	fprintf(to, " %s %" PRIu64 "\n", dtype_name(x->dtype), x->count);
+	fprintf(to, " %s %s\n", dtype_name(x->dtype), count);
 }
 
 /* A line of text for each run of positions whose rows are alike. */

@@ -80,7 +80,7 @@ verdict(const struct trace_line *l, char **v, uint64_t from, uint64_t to)
 
 		if (!x)
 			return "MISSING";
-		snprintf(count, sizeof(count), "%" PRIu64, x->count);
+		trace_count(x, count);
 		if (strcmp(v[6], dtype_name(x->dtype)) != 0 || strcmp(v[7], count) != 0)
 			return "FAILED";
 	}

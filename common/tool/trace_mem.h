@@ -12,7 +12,7 @@
 
 struct trace_row {
 	unsigned char hash[SHA256_DIGEST_SIZE];
-	uint64_t count;         /* elements */
+	uint64_t count;         /* elements; 0: each row has its own number */
 	uint64_t came;          /* when, in rows of the line; 0: never */
 	uint64_t changed;       /* when it came with other bits than before, last; 0: never */
 	enum dtype dtype;
@@ -46,7 +46,10 @@ const struct trace_row *trace_row_at(const struct trace_line *l, uint64_t pos);
 /* Positions from..to, all there: their hash in hex. */
 void trace_hash(const struct trace_line *l, uint64_t from, uint64_t to, char hex[2 * SHA256_DIGEST_SIZE + 1]);
 
-/* "STAGE LAYER SEQ" and the tensor, as fields. */
+/* Its count as a field. */
+void trace_count(const struct trace_row *x, char to[24]);
+
+/* "STAGE LAYER SEQ" as fields. */
 void trace_print_seq(FILE *to, const struct trace_line *l);
 
 #endif

@@ -1,0 +1,158 @@
+/*
+ * ds-plot: pictures of runs.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "options.h"
+#include "plot/plot.h"
+#include "tool/source.h"
+
+static const char help[] =
+"usage: ds-plot [-f FORMAT] [-m MODEL] [-l LAYERS] [--seq SEQS] [--pos POSITIONS]\n"
+"           [--head HEADS] [-i FROM ...] [-o TO] [-v]\n"
+"\n"
+"Draws a picture of frames as SVG.\n"
+"\n"
+"  -f FORMAT         norm: the residual stream's norm by layer (the default);\n"
+"                    load: which experts were chosen, by layer;\n"
+"                    probs: where heads look, from the tap attn.probs;\n"
+"                    surprise: bits of each token, from logits of all rows;\n"
+"                    trace: when each process worked\n"
+"  -m MODEL          its tokens are written out, its experts all shown (or DS_MODEL)\n"
+"  -l LAYERS         these layers: 3, 0-20, 0-2,5 or 10-\n"
+"  --seq SEQS        rows of these sequences, written like layers\n"
+"  --pos POSITIONS   rows at these positions\n"
+"  --head HEADS      heads for probs, at most 16 (0)\n"
+"  -i FROM           a stream, or a folder of streams *.dsf; repeatable\n"
+"                    (standard input)\n"
+"  -o TO             the file to write (standard output)\n"
+"  -v                say at the end what was done\n"
+"  -V, -h            version, this text\n";
+
+struct taken {                  /* from the command line, until the plot is opened */
+	const char *format, *seq, *pos, *head, *layers;
+};
+
+static const struct option longs[] = {{"seq", 1, NULL, 256}, {"pos", 1, NULL, 257}, {"head", 1, NULL, 258}, {0}};
+
+static int
+own(int c, const char *arg, void *to)
+{
+	struct taken *t = to;
+
+	*(c == 'f' ? &t->format : c == 'l' ? &t->layers : c == 256 ? &t->seq : c == 257 ? &t->pos : &t->head) = arg;
+	return 0;
+}
+
+static void
+open_plot(struct plot *p, const struct taken *t)
+{
+	if (plot_open(p, t->format) < 0 || (t->layers && select_take(&p->select, "-l", t->layers) < 0) ||
+	    (t->seq && select_take(&p->select, "--seq", t->seq) < 0) ||
+	    (t->pos && select_take(&p->select, "--pos", t->pos) < 0) ||
+	    (t->head && ranges_parse(&p->heads, "--head", t->head) < 0))
+		die_failed();
+}
+
+/* Read all sources side by side, as FIFOs that one pipeline fills have to be: 0, or -1 and a message. */
+static int
+read_all(struct source *s, int n, struct plot *p)
+{
+	struct pollfd fd[ENDPOINTS_MAX];
+	struct frame f;
+	int open = n, r = 0;
+
+	frame_init(&f);
+	while (open > 0 && r == 0) {
+		for (int i = 0; i < n; i++)
+			fd[i] = (struct pollfd){.fd = source_fd(&s[i]), .events = POLLIN};
+		if (poll(fd, (nfds_t)n, -1) < 0 && errno != EINTR)
+			r = fail(FAIL_SYSTEM, "cannot wait for input:");
+		for (int i = 0; i < n && r == 0; i++) {
+			int got = fd[i].fd >= 0 && fd[i].revents ? source_next(&s[i], &f, 0) : 0;
+
+			open -= got == -2;
+			if (got == -1 || (got == 1 && plot_frame(p, &f) < 0))
+				r = got == 1 ? fail_in("%s", s[i].in.name) : -1;
+		}
+	}
+	frame_free(&f);
+	return r;
+}
+
+/* Draw, and only if there is something to draw write the file. */
+static void
+draw(struct plot *p, const char *path)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *to = open_memstream(&text, &n);
+
+	if (!to)
+		die(FAIL_SYSTEM, "no memory for the picture:");
+	if (plot_draw(p, to) < 0)
+		die_failed();
+	if (fclose(to) != 0)
+		die(FAIL_SYSTEM, "no memory for the picture:");
+	to = path && strcmp(path, "-") != 0 ? fopen(path, "we") : stdout;
+	if (!to)
+		die(FAIL_SYSTEM, "cannot open '%s':", path);
+	if (fwrite(text, 1, n, to) < n || fclose(to) != 0)
+		die(FAIL_SYSTEM, "cannot write:");
+	free(text);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct source sources[ENDPOINTS_MAX];
+	struct taken t = {.format = "norm"};
+	struct options o = {.help = help, .letters = "f:l:", .longs = longs, .own = own, .to = &t,
+	    .max_in = ENDPOINTS_MAX, .max_out = 1};
+	struct tokenizer *tokens = NULL;
+	struct config config;
+	struct plot p;
+	uint64_t frames = 0;
+	int status = 0;
+
+	options_parse(&o, argc, argv);
+	open_plot(&p, &t);
+	if (o.nin == 0)
+		o.in[o.nin++] = "-";
+	for (int i = 0; i < o.nin; i++) {
+		if (source_open(&sources[i], o.in[i]) < 0)
+			die_failed();
+		sources[i].joined = 1;
+	}
+	if (o.model) {
+		if (config_load(&config, o.model) < 0 || !(tokens = tokenizer_open(o.model)))
+			die_failed();
+		p.tokens = tokens;
+		p.experts = config.n_routed_experts;
+	}
+	if (read_all(sources, o.nin, &p) < 0)
+		die_failed();
+	for (int i = 0; i < o.nin; i++) {
+		frames += sources[i].frames;
+		if (sources[i].cut) {
+			warn("%s", sources[i].cut);
+			status = FAIL_SYSTEM;
+		}
+	}
+	if (frames == 0 && status)
+		return status;
+	draw(&p, o.nout ? o.out[0] : NULL);
+	if (o.verbose)
+		warn("%llu frames", (unsigned long long)frames);
+	for (int i = 0; i < o.nin; i++)
+		source_close(&sources[i]);
+	plot_close(&p);
+	tokenizer_close(tokens);
+	return status;
+}
