@@ -24,7 +24,7 @@ static const char help[] =
 "                    probs: where heads look, from the tap attn.probs;\n"
 "                    surprise: bits of each token, from logits of all rows;\n"
 "                    trace: when each process worked\n"
-"  -m MODEL          its tokens are written out, its experts all shown (or DS_MODEL)\n"
+"  -m MODEL          write out its tokens, show all its experts (or DS_MODEL)\n"
 "  -l LAYERS         these layers: 3, 0-20, 0-2,5 or 10-\n"
 "  --seq SEQS        rows of these sequences, written like layers\n"
 "  --pos POSITIONS   rows at these positions\n"
