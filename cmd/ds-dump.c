@@ -9,37 +9,60 @@
 #include "tool/dump.h"
 
 static const char help[] =
-	"usage: ds-dump [-f FORMAT] [-i FROM] [-o TO] [-v]\n"
+	"usage: ds-dump [-f FORMAT] [--tensor NAMES] [--dir DIR] [-i FROM] [-o TO] [-v]\n"
 	"\n"
-	"Prints frames as text.\n"
+	"Prints frames as text, or writes their tensors in the formats of other tools.\n"
 	"\n"
-	"  -f FORMAT   text: a line for each frame and each tensor;\n"
-	"              json: a line for each frame, with its data; ids: the tokens (text)\n"
-	HELP_FROM
-	"  -o TO       the file to print to (standard output)\n"
-	"  -v          say at the end how many frames and bytes came\n"
-	"  -V, -h      version, this text\n";
+	"  -f FORMAT       text: a line for each frame and each tensor (the default)\n"
+	"                  json: a line for each frame, with its data\n"
+	"                  ids: the tokens, a line for each span\n"
+	"                  csv: a line for each element, below a line of headings\n"
+	"                  npy: one array behind the other, for numpy.load\n"
+	"                  safetensors: a frame's tensors\n"
+	"                  trace: the times of ds-embed --trace, for Chrome and Perfetto\n"
+	"  --tensor NAMES  these tensors: NAME,NAME or NAME@LAYER (all)\n"
+	"  --dir DIR       a file for each frame in DIR, instead of standard output\n"
+	"  -i FROM         where frames come from (standard input)\n"
+	"  -o TO           the file to print to (standard output)\n"
+	"  -v              say at the end how many frames and bytes came\n"
+	"  -V, -h          version, this text\n";
+
+enum { TENSOR = 256, DIR };
+
+static const struct option longs[] = {
+	{"tensor", required_argument, NULL, TENSOR},
+	{"dir", required_argument, NULL, DIR},
+	{0}
+};
 
 static int
 own_option(int c, const char *arg, void *to)
 {
-	int format = c == 'f' ? dump_format_parse(arg) : -1;
+	struct dump *d = to;
+	int format;
 
-	*(int *)to = format;
+	if (c == TENSOR)
+		return select_take(&d->select, "--tensor", arg);
+	if (c == DIR) {
+		d->dir = arg;
+		return 0;
+	}
+	format = dump_format_parse(arg);
+	d->format = (enum dump_format)format;
 	return format < 0 ? -1 : 0;
 }
 
 /* Print frames until `end`: 0, or -1 and a message. */
 static int
-dump(struct link *in, FILE *to, enum dump_format format)
+dump(struct dump *d, struct link *in)
 {
 	struct frame f;
 	int r;
 
 	frame_init(&f);
 	while ((r = link_receive(in, &f)) > 0) {
-		r = dump_frame(to, &f, (unsigned long long)in->frames, format);
-		if (r == 0 && (fflush(to) != 0 || ferror(to)))
+		r = dump_frame(d, &f, (unsigned long long)in->frames);
+		if (r == 0 && (fflush(d->to) != 0 || ferror(d->to)))
 			r = fail(FAIL_SYSTEM, "cannot write:");
 		else if (r == 0 && f.op == OP_ERROR)
 			r = stage_upstream(&f);
@@ -53,22 +76,32 @@ dump(struct link *in, FILE *to, enum dump_format format)
 int
 main(int argc, char **argv)
 {
-	int format = DUMP_TEXT;
-	struct options o = {.help = help, .letters = "f:", .own = own_option, .to = &format,
+	static struct dump d;
+	struct options o = {.help = help, .letters = "f:", .longs = longs, .own = own_option, .to = &d,
 	    .max_in = 1, .max_out = 1};
-	FILE *to = stdout;
 	struct link in;
+	int r;
 
+	d.to = stdout;
 	options_parse(&o, argc, argv);
+	if (d.dir && o.nout)
+		die(FAIL_USAGE, "--dir '%s' and -o '%s': give one of them", d.dir, o.out[0]);
 	if (link_open(&in, o.nin ? o.in[0] : "-", LINK_IN) < 0)
 		die_failed();
-	if (o.nout && strcmp(o.out[0], "-") != 0 && !(to = fopen(o.out[0], "we")))
+	if (o.nout && strcmp(o.out[0], "-") != 0 && !(d.to = fopen(o.out[0], "we")))
 		die(FAIL_SYSTEM, "cannot open '%s':", o.out[0]);
-	if (dump(&in, to, (enum dump_format)format) < 0)
+	if (dump_begin(&d) < 0)
 		die_failed();
-	if (fclose(to) != 0)
+	r = dump(&d, &in);
+	dump_end(&d);
+	if (r < 0)
+		die_failed();
+	if (fclose(d.to) != 0)
 		die(FAIL_SYSTEM, "cannot write:");
+	if (d.format == DUMP_TRACE && d.printed == 0)
+		warn("no frame has a trace: ds-embed --trace asks for it");
 	if (o.verbose)
 		warn("%llu frames, %llu bytes", (unsigned long long)in.frames, (unsigned long long)in.bytes);
+	dump_free(&d);
 	return link_close(&in) < 0 ? FAIL_SYSTEM : 0;
 }

@@ -9,13 +9,14 @@
 #include "base/io.h"
 #include "model/config.h"
 #include "options.h"
+#include "run/keep.h"
 #include "run/run.h"
 #include "run/script.h"
 
 static const char help[] =
 "usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT] [-g] [-T TEMP]\n"
-"              [-k K] [-p P] [-S SEED] [-n N] [-q] [-s] [-t THREADS] [-v]\n"
-"              [PROMPT ...]\n"
+"              [-k K] [-p P] [-S SEED] [-n N] [-q] [-s] [--keep DIR]\n"
+"              [-t THREADS] [-v] [PROMPT ...]\n"
 "\n"
 "Answers each PROMPT; without any the lines of a terminal, or all of its input.\n"
 "\n"
@@ -33,11 +34,12 @@ static const char help[] =
 "  -n N              most new tokens of each answer\n"
 "  -q                only the answer, without the thought\n"
 "  -s                print a shell script that does the same, and stop\n"
+"  --keep DIR        keep each stream between two programs in this folder, too\n"
 "  -t THREADS        threads of each process (the cores there are)\n"
 "  -v                count tokens and time at the end; -vv: each program speaks\n"
 "  -V, -h            version, this text\n";
 
-enum { TEMPLATE = 256 };
+enum { TEMPLATE = 256, KEEP };
 
 struct choice {
 	struct run_options run;
@@ -97,6 +99,9 @@ own(int c, const char *arg, void *to)
 	case TEMPLATE:
 		p->template = arg;
 		return 0;
+	case KEEP:
+		p->keep = arg;
+		return 0;
 	case 'q':
 		return p->quiet = 1;
 	case 's':
@@ -124,6 +129,20 @@ beside(void)
 	return path;
 }
 
+/* As it is from any folder, also if it is not there yet. */
+static const char *
+whole_path(const char *path)
+{
+	char *here, *whole;
+
+	if (!path || *path == '/')
+		return path;
+	if (!(here = getcwd(NULL, 0)) || asprintf(&whole, "%s/%s", here, path) < 0)
+		die(FAIL_SYSTEM, "cannot tell where the folder of --keep is:");
+	free(here);
+	return whole;
+}
+
 static _Noreturn void
 write_script(struct run_options *o)
 {
@@ -135,6 +154,7 @@ write_script(struct run_options *o)
 		die(FAIL_SYSTEM, "cannot find the model's folder:");
 	if (o->plan.template && !(o->plan.template = realpath(o->plan.template, NULL)))
 		die(FAIL_SYSTEM, "cannot find the file of --template:");
+	o->plan.keep = whole_path(o->plan.keep);
 	o->plan.loop_in = "loop";
 	if (plan_make(&plan, &o->plan) < 0 ||
 	    script_write(&text, &plan, &o->plan, o->dir, o->texts, o->ntexts) < 0)
@@ -165,7 +185,11 @@ int
 main(int argc, char **argv)
 {
 	struct choice o = {.run.plan.chat = 1, .run.began = tally_now()};
-	static const struct option longs[] = {{"template", required_argument, NULL, TEMPLATE}, {0}};
+	static const struct option longs[] = {
+		{"template", required_argument, NULL, TEMPLATE},
+		{"keep", required_argument, NULL, KEEP},
+		{0}
+	};
 	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1};
 	struct config config;
 	struct tally tally;
@@ -186,6 +210,8 @@ main(int argc, char **argv)
 	o.run.ntexts = argc - i;
 	if (o.script)
 		write_script(&o.run);
+	if (o.run.plan.keep && keep_open(o.run.plan.keep) < 0)
+		die_failed();
 	o.run.ask = o.run.ntexts == 0 && isatty(0);
 	o.run.count = common.verbose > 0;
 	if (run_pipeline(&o.run, &tally, &sig) < 0)

@@ -12,8 +12,8 @@ static const char help[] =
 "of ds-head; ds-tokenize -a asks for the logits that it takes.\n"
 "\n"
 "  -m MODEL    checkpoint folder (or DS_MODEL), for the text of tokens\n"
-"  --tokens    also a line for each token: its logarithm of probability, its rank,\n"
-"              and the likeliest tokens at its place\n"
+"  --tokens    a line for each token, too: the logarithm of its probability, its\n"
+"              rank, and the likeliest tokens at its place\n"
 "  -k K        how many of these (3)\n"
 "  --json      JSON, an object a line\n"
 HELP_FROM

@@ -23,8 +23,7 @@ static const char help[] =
 "  -i FROM       where frames come from, or a folder of streams (standard input)\n"
 "  --experts     a line for each expert, too\n"
 "  --outliers N  channels count as outliers from N times the median channel (10)\n"
-"  --trace       time by stage and link instead, from the key that ds-embed --trace\n"
-"                asks for\n"
+"  --trace       time by stage and link instead, which ds-embed --trace asks for\n"
 "  --json        JSON, an object a line\n"
 "  --watch       print each second what is known so far; on a terminal in place\n"
 "  -v            say at the end how many frames and bytes came\n"
@@ -106,8 +105,10 @@ read_all(struct source *s)
 		if (g.watch && poll(&p, 1, 1 + (int)(1000 * (next - seconds()))) <= 0)
 			continue;
 		r = source_next(s, &f, !g.watch);
-		if (r < 0)
+		if (r < 0) {
+			frame_free(&f);
 			return r == -2 ? 0 : -1;
+		}
 		if (r > 0)
 			r = take(&f);
 		frame_free(&f);
@@ -140,9 +141,12 @@ main(int argc, char **argv)
 	int r, status = 0;
 
 	options_parse(&o, argc, argv);
+	setvbuf(stdout, NULL, _IOFBF, 1 << 16);         /* a screen at once */
 	read_model(o.model);
 	if (source_open(&s, o.nin ? o.in[0] : "-") < 0)
 		die_failed();
+	if (g.trace && s.n > 1)
+		die(FAIL_USAGE, "--trace '%s': give one stream: the last one of a run has all entries", s.name);
 	r = read_all(&s);
 	if (r < 0 || s.cut) {           /* what came before is told all the same */
 		warn("%s", r < 0 ? fail_text() : s.cut);
@@ -153,7 +157,8 @@ main(int argc, char **argv)
 	if (fclose(stdout) != 0)
 		die(FAIL_SYSTEM, "cannot write:");
 	if (o.verbose)
-		warn("%llu frames, %llu bytes", (unsigned long long)s.frames, (unsigned long long)s.bytes);
+		warn("%llu frames, %llu bytes; %llu tensors without a row for each position are left out",
+		    (unsigned long long)s.frames, (unsigned long long)s.bytes, (unsigned long long)g.health.odd);
 	source_close(&s);
 	health_free(&g.health);
 	load_free(&g.load);

@@ -46,6 +46,7 @@ def _table():
 
 
 TABLE = _table()
+SERIAL = TABLE.tolist()         # one byte after the other is faster without numpy
 
 
 def _run(crc, columns):
@@ -66,7 +67,10 @@ def crc32c(data):
         for lane in each:
             moved = bits[[i for i in range(32) if int(crc) >> i & 1]]
             crc = np.bitwise_xor.reduce(moved, dtype=np.uint32) ^ lane
-    return int(_run(crc, data[lanes * length:])) ^ 0xFFFFFFFF
+    crc = int(crc)
+    for byte in data[lanes * length:].tobytes():
+        crc = SERIAL[(crc ^ byte) & 255] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
 
 
 class Frame:

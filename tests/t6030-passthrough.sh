@@ -10,7 +10,7 @@ out = sys.stdout.buffer
 for seq, pos, n, flags in (2**64 - 1, 0, 7, 3), (4, 0, 1, 1), (2**64 - 1, 7, 2, 3):
     f = frame.prompt((seq, pos, flags, range(5, 5 + n)))
     f.header["who"] = {"wrote": ["this", None, -5, 2.5, b"\0\1"], str(seq): True}
-    f.header["trace"] = [["mine", "host", 0, 1, 2, 3]]
+    f.header["edits"] = [["mine", "nothing", 0]]
     f.header["seqs"] = {seq: {"greedy": True, "colour": [1, {"deep": "red"}]}}
     f.tensors["mine"] = np.arange(n * 6, dtype="<i8").reshape(n, 2, 3, 1) * -7
     f.tensors["bytes"] = np.arange(n * 5, dtype="u1").reshape(n, 5)
@@ -32,7 +32,7 @@ for f in frame.read_frames(open(sys.argv[1], "rb")):
             print(h)
         continue
     for i, (seq, pos) in enumerate(f.rows()):
-        print(seq, pos, h["who"], h["trace"], *((k, f.dtypes[k], f.tensors[k][i].tolist()) for k in ("mine", "bytes", "nothing", "half")))
+        print(seq, pos, h["who"], h["edits"], *((k, f.dtypes[k], f.tensors[k][i].tolist()) for k in ("mine", "bytes", "nothing", "half")))
     for seq in h.get("seqs", {}):
         print("first of", seq, h["seqs"][seq], [s for s in h["spans"] if s[0] == seq][0][1] in (0, 7))
 EOP

@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-#define SHARE_COST 400e3        /* multiply-adds that are worth waking a thread for */
+#define SHARE_COST 1.5e6        /* multiply-adds that are worth waking a thread for: some 100 us of them */
 
 struct job {
 	void (*fn)(void *arg, size_t from, size_t to, int thread);

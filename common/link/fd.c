@@ -19,6 +19,19 @@
 
 #define FIRST_CHUNK (4u << 20)  /* a claim of more is believed as its bytes arrive */
 
+/* Where a standard stream is closed, a file would get its number, and be taken for it. */
+static int
+move_up(int fd)
+{
+	int up = fd;
+
+	if (fd >= 0 && fd <= 2) {
+		up = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		close(fd);
+	}
+	return up;
+}
+
 static int
 fd_open(struct link *l)
 {
@@ -27,9 +40,9 @@ fd_open(struct link *l)
 	else if (strcmp(l->name, "standard output") == 0)
 		l->fd = fcntl(1, F_DUPFD_CLOEXEC, 3);
 	else if (l->dir == LINK_IN)
-		l->fd = open(l->name, O_RDONLY | O_CLOEXEC);
+		l->fd = move_up(open(l->name, O_RDONLY | O_CLOEXEC));
 	else
-		l->fd = open(l->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+		l->fd = move_up(open(l->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
 	if (l->fd < 0)
 		return fail(FAIL_SYSTEM, "cannot open '%s':", l->name);
 	if (isatty(l->fd))

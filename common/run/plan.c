@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "run/keep.h"
 
 static void
 word(struct part *p, const char *w)
@@ -11,8 +12,8 @@ word(struct part *p, const char *w)
 	p->words[p->nwords++] = w;
 }
 
-static void
-option(struct part *p, const char *letter, const char *value)
+void
+part_option(struct part *p, const char *letter, const char *value)
 {
 	word(p, letter);
 	word(p, value);
@@ -27,7 +28,7 @@ part(struct plan *p, const struct plan_options *o, const char *name)
 	t->layer = -1;
 	snprintf(t->label, sizeof(t->label), "%s", name);
 	word(t, name);
-	option(t, "-m", o->model);
+	part_option(t, "-m", o->model);
 	if (o->verbose)
 		word(t, "-v");
 	return t;
@@ -43,10 +44,10 @@ worker(struct plan *p, const struct plan_options *o, const char *name, int layer
 		t->layer = layer;
 		snprintf(t->number, sizeof(t->number), "%d", layer);
 		snprintf(t->label, sizeof(t->label), "%s -l %d", name, layer);
-		option(t, "-l", t->number);
+		part_option(t, "-l", t->number);
 	}
 	if (o->threads > 0)
-		option(t, "-t", p->threads);
+		part_option(t, "-t", p->threads);
 	return t;
 }
 
@@ -77,13 +78,13 @@ sample(struct plan *p, const struct plan_options *o)
 		word(t, "-g");
 	for (int i = 0; i < 5; i++)
 		if (o->sampling[i])
-			option(t, letters[i], o->sampling[i]);
+			part_option(t, letters[i], o->sampling[i]);
 	if (o->loop_out) {
-		option(t, "-o", o->loop_out);
-		option(t, "-o", "-");
+		part_option(t, "-o", o->loop_out);
+		part_option(t, "-o", "-");
 	}
 	if (o->tally)
-		option(t, "-o", o->tally);
+		part_option(t, "-o", o->tally);
 }
 
 static void
@@ -92,7 +93,7 @@ chat(struct part *t, const struct plan_options *o)
 	if (o->chat)
 		word(t, "-c");
 	if (o->chat && o->template)
-		option(t, "--template", o->template);
+		part_option(t, "--template", o->template);
 }
 
 int
@@ -110,8 +111,8 @@ plan_make(struct plan *p, const struct plan_options *o)
 	if (o->texts)
 		word(t, "-0");
 	t = part(p, o, "ds-embed");
-	option(t, "-i", "-");
-	option(t, "-i", o->loop_in);
+	part_option(t, "-i", "-");
+	part_option(t, "-i", o->loop_in);
 	layers(p, o);
 	worker(p, o, "ds-head", -1);
 	sample(p, o);
@@ -123,12 +124,14 @@ plan_make(struct plan *p, const struct plan_options *o)
 		word(t, "-0");
 	if (o->dim)
 		word(t, "--dim");
-	return 0;
+	return o->keep ? keep_plan(p, o->keep) : 0;
 }
 
 void
 plan_free(struct plan *p)
 {
+	for (int i = 0; i < p->n && p->parts; i++)
+		free(p->parts[i].keep);
 	free(p->parts);
 	p->parts = NULL;
 }

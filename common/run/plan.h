@@ -30,6 +30,7 @@ struct plan_options {                   /* all strings are borrowed, also by the
 	const char *tally;              /* where ds-sample sends a copy, or NULL */
 	int texts;                      /* standard input is NUL-terminated texts, not one text */
 	int asks;                       /* answers end in NUL, not newline */
+	const char *keep;               /* folder where every stream is kept as well, or NULL */
 	int dim;                        /* the thought is dimmed, although text goes to a pipe */
 };
 
@@ -39,6 +40,7 @@ struct part {
 	int layer;                      /* -1: none */
 	char number[16];                /* memory of a word */
 	char label[48];                 /* how messages call it: "ds-attn -l 3" */
+	char *keep;                     /* memory of a word: where its frames are kept, or NULL */
 };
 
 struct plan {
@@ -50,5 +52,8 @@ struct plan {
 /* 0, or -1 and a message. */
 int plan_make(struct plan *p, const struct plan_options *o);
 void plan_free(struct plan *p);
+
+/* Two words more. */
+void part_option(struct part *p, const char *letter, const char *value);
 
 #endif

@@ -14,6 +14,13 @@ static const char start[] =
 "run() { \"$@\" || echo $? >>\"$dir/failed\"; }\n"
 "\n";
 
+/* As keep_open does it. */
+static const char keep[] =
+"mkdir -p -- \"$keep\" || exit 3\n"
+"for f in \"$keep\"/*.dsf; do\n"
+"\t[ ! -e \"$f\" ] || { echo \"'$f' of another run is there: set keep to a new folder\" >&2; exit 2; }\n"
+"done\n";
+
 /* The status of the stage that failed by itself is 1 or 2; those that follow it end with 3 and more. */
 static const char end[] =
 "\n"
@@ -47,6 +54,8 @@ command(struct buf *b, const struct part *t, const struct plan_options *o)
 			r = buf_addf(b, "\"$model\"");
 		else if (t->words[i] == o->loop_in)
 			r = buf_addf(b, "\"$dir/loop\"");
+		else if (t->words[i] == t->keep)
+			r = buf_addf(b, "\"$keep\"%s", strrchr(t->keep, '/'));
 		else
 			r = quote(b, t->words[i]);
 	}
@@ -77,7 +86,9 @@ script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
     const char *dir, char **texts, int ntexts)
 {
 	if (buf_addf(to, "#!/bin/sh\n") < 0 || (dir && assign(to, "PATH", dir, ":$PATH") < 0) ||
-	    assign(to, "model", o->model, "") < 0 || buf_addf(to, "%s", start) < 0)
+	    assign(to, "model", o->model, "") < 0 ||
+	    (o->keep && (assign(to, "keep", o->keep, "") < 0 || buf_addf(to, "%s", keep) < 0)) ||
+	    buf_addf(to, "%s", start) < 0)
 		return -1;
 	for (int i = 0; i < p->n; i++) {
 		if (command(to, &p->parts[i], o) < 0 || (i == 0 && operands(to, texts, ntexts) < 0))

@@ -1,24 +1,35 @@
 #include "tool/dump.h"
 
-#include <math.h>
-#include <msgpack.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/fail.h"
-#include "tool/dump_json.h"
+#include "base/io.h"
+#include "tool/dump_kinds.h"
 
-#define CHUNK 1024              /* elements converted at a time */
+static const struct {
+	const char *name, *suffix;
+	int rows;               /* 1: control frames have nothing to say in it */
+} formats[] = {
+	[DUMP_TEXT] = {"text", ".txt", 0},
+	[DUMP_JSON] = {"json", ".json", 0},
+	[DUMP_IDS] = {"ids", ".ids", 1},
+	[DUMP_CSV] = {"csv", ".csv", 1},
+	[DUMP_NPY] = {"npy", ".npy", 1},
+	[DUMP_SAFETENSORS] = {"safetensors", ".safetensors", 1},
+	[DUMP_TRACE] = {"trace", ".json", 1},
+};
 
 int
 dump_format_parse(const char *name)
 {
-	static const char *const names[] = {"text", "json", "ids"};
-
-	for (int i = 0; i < 3; i++)
-		if (strcmp(name, names[i]) == 0)
+	for (int i = DUMP_TEXT; i <= DUMP_TRACE; i++)
+		if (strcmp(name, formats[i].name) == 0)
 			return i;
-	return fail(FAIL_USAGE, "-f '%s': give text, json or ids", name);
+	return fail(FAIL_USAGE, "-f '%s': give text, json, ids, csv, npy, safetensors or trace", name);
 }
 
 int
@@ -59,183 +70,151 @@ dump_int(const struct tensor *t, size_t i)
 	return narrow;
 }
 
-/* What is said of a tensor's values; of floats over those that are numbers. */
-struct summary {
-	double min, max, sum, squares;
-	int64_t least, most;    /* of integers, exactly */
-	size_t n, nans;
-};
-
-static void
-sum_up(struct summary *s, double v)
+int
+dump_begin(struct dump *d)
 {
-	if (isnan(v)) {
-		s->nans++;
-		return;
-	}
-	s->min = s->n == 0 || v < s->min ? v : s->min;
-	s->max = s->n == 0 || v > s->max ? v : s->max;
-	s->sum += v;
-	s->squares += v * v;
-	s->n++;
-}
-
-static void
-sum_tensor(struct summary *s, const struct tensor *t)
-{
-	size_t count = dump_count(t);
-	float v[CHUNK];
-
-	memset(s, 0, sizeof(*s));
-	if (!dump_is_float(t)) {
-		for (size_t i = 0; i < count; i++) {
-			int64_t x = dump_int(t, i);
-
-			s->least = i == 0 || x < s->least ? x : s->least;
-			s->most = i == 0 || x > s->most ? x : s->most;
-			sum_up(s, (double)x);
-		}
-		return;
-	}
-	for (size_t i = 0; i < count; i += CHUNK) {
-		int n = (int)(count - i < CHUNK ? count - i : CHUNK);
-
-		dump_floats(t, i, n, v);
-		for (int j = 0; j < n; j++)
-			sum_up(s, (double)v[j]);
-	}
-}
-
-static void
-text_tensor(FILE *to, const struct tensor *t)
-{
-	struct summary s;
-
-	sum_tensor(&s, t);
-	fputs("  ", to);
-	dump_string(to, t->name, strlen(t->name));
-	fprintf(to, " %s [", dtype_name(t->dtype));
-	for (int d = 0; d < t->rank; d++)
-		fprintf(to, "%s%llu", d ? ", " : "", (unsigned long long)t->shape[d]);
-	if (s.n == 0)
-		fputs("] min - max - mean - norm -", to);
-	else if (dump_is_float(t))
-		fprintf(to, "] min %.6g max %.6g mean %.6g norm %.6g", s.min, s.max, s.sum / (double)s.n, sqrt(s.squares));
-	else
-		fprintf(to, "] min %lld max %lld mean %.6g norm %.6g", (long long)s.least, (long long)s.most,
-		    s.sum / (double)s.n, sqrt(s.squares));
-	fprintf(to, " nan %zu\n", s.nans);
-}
-
-static void
-text_spans(FILE *to, const struct frame *f)
-{
-	fprintf(to, ", %u row%s", f->rows, f->rows == 1 ? "" : "s");
-	for (int i = 0; i < f->nspans; i++) {
-		const struct span *s = &f->spans[i];
-
-		fprintf(to, "%s %llu@%u+%u%s%s%s", i ? "," : ":", (unsigned long long)s->seq, s->pos, s->n,
-		    s->flags & SPAN_SAMPLE ? " sample" : "", s->flags & SPAN_LOGITS ? " logits" : "",
-		    s->flags & SPAN_LAST ? " last" : "");
-	}
-}
-
-/* What else the header has, each after a semicolon. */
-static void
-text_rest(FILE *to, const struct frame *f)
-{
-	if (f->model[0])
-		fprintf(to, "; model %s", f->model);
-	if (f->experts_done) {
-		fputs("; experts ", to);
-		dump_string(to, f->experts_done, strlen(f->experts_done));
-	}
-	for (int i = 0; i < f->nseqs; i++) {
-		fprintf(to, "%s%llu ", i ? ", " : "; seqs ", (unsigned long long)f->seqs[i].seq);
-		dump_packed(to, f->seqs[i].params, f->seqs[i].n);
-	}
-	for (int i = 0; i < f->nothers; i++) {
-		fputs("; ", to);
-		dump_packed(to, f->others[i].key, f->others[i].nkey);
-		fputs(": ", to);
-		dump_packed(to, f->others[i].value, f->others[i].nvalue);
-	}
-}
-
-static void
-text_control(FILE *to, const struct frame *f)
-{
-	switch (f->op) {
-	case OP_END:
-		fputs("end", to);
-		break;
-	case OP_FREE:
-		fprintf(to, "free %llu", (unsigned long long)f->free_seq);
-		break;
-	case OP_FORK:
-		fprintf(to, "fork the first %u positions of %llu to %llu", f->fork_n,
-		    (unsigned long long)f->from, (unsigned long long)f->to);
-		break;
-	case OP_ERROR:
-		fputs("error: ", to);
-		dump_string(to, f->text, strlen(f->text));
-		break;
-	default:
-		fputs("control ", to);
-		dump_header(to, f, 0);
-	}
-}
-
-static void
-text_frame(FILE *to, const struct frame *f, unsigned long long number)
-{
-	char where[128];
-
-	fprintf(to, "frame %llu: ", number);
-	if (f->op != OP_NONE) {
-		text_control(to, f);
-	} else {
-		frame_where(f, where, sizeof(where));
-		dump_string(to, where, strlen(where));
-		text_spans(to, f);
-		text_rest(to, f);
-	}
-	putc('\n', to);
-	for (int i = 0; i < f->ntensors; i++)
-		text_tensor(to, &f->tensors[i]);
-}
-
-/* A line for each span. */
-static int
-ids_frame(FILE *to, struct frame *f)
-{
-	const struct tensor *t;
-	size_t row = 0;
-
-	if (f->op != OP_NONE || !frame_tensor(f, "ids"))
-		return 0;
-	if (!(t = frame_need(f, "ids", I32, f->rows, 0)))
-		return -1;
-	for (int i = 0; i < f->nspans; i++) {
-		for (uint32_t j = 0; j < f->spans[i].n; j++)
-			fprintf(to, "%s%lld", j ? " " : "", (long long)dump_int(t, row++));
-		putc('\n', to);
-	}
+	if (d->select.names && (d->format == DUMP_IDS || d->format == DUMP_TRACE))
+		return fail(FAIL_USAGE, "--tensor: -f %s is about no tensor", formats[d->format].name);
+	if (d->dir && d->format == DUMP_TRACE)
+		return fail(FAIL_USAGE, "--dir: -f trace is one file of all frames");
+	if (d->dir && mkdir(d->dir, 0777) < 0 && errno != EEXIST)
+		return fail(FAIL_SYSTEM, "cannot make the folder '%s':", d->dir);
+	if (d->format == DUMP_CSV && !d->dir)
+		dump_csv_head(d->to);
 	return 0;
 }
 
-int
-dump_frame(FILE *to, struct frame *f, unsigned long long number, enum dump_format format)
+/* Text from a frame in a file's name: other bytes than these as %XX, so that no two texts become the same. */
+static int
+add_name(struct buf *b, const char *s)
 {
-	switch (format) {
+	int r = 0;
+
+	for (; *s && r == 0; s++)
+		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@", *s))
+			r = buf_addc(b, *s);
+		else
+			r = buf_addf(b, "%%%02X", (unsigned char)*s);
+	return r;
+}
+
+/* "000012-attn-l3", and "-NAME" of a tensor: in the order of the stream. */
+static int
+add_frame(struct buf *b, const struct frame *f, unsigned long long number, const struct tensor *t)
+{
+	static const char *const ops[] = {[OP_END] = "end", [OP_FREE] = "free", [OP_FORK] = "fork",
+	    [OP_ERROR] = "error", [OP_OTHER] = "control"};
+
+	if (buf_addf(b, "%06llu-", number) < 0 || add_name(b, f->op == OP_NONE ? f->at_text : ops[f->op]) < 0 ||
+	    (f->op == OP_NONE && f->layer >= 0 && f->at != AT_HEAD && buf_addf(b, "-l%d", f->layer) < 0))
+		return -1;
+	return t && (buf_addc(b, '-') < 0 || add_name(b, t->name) < 0) ? -1 : 0;
+}
+
+/* The frame's file, or of one of its tensors; NULL and a message. */
+static FILE *
+open_file(const struct dump *d, const struct frame *f, unsigned long long number, const struct tensor *t)
+{
+	struct buf b = {0};
+	FILE *to = NULL;
+
+	if (buf_addf(&b, "%s/", d->dir) == 0 && add_frame(&b, f, number, t) == 0 &&
+	    buf_addf(&b, "%s", formats[d->format].suffix) == 0 && buf_addc(&b, 0) == 0 &&
+	    !(to = fopen((char *)b.p, "we")))
+		fail(FAIL_SYSTEM, "cannot open '%s':", (char *)b.p);
+	buf_free(&b);
+	return to;
+}
+
+static int
+close_file(const struct dump *d, FILE *to)
+{
+	int bad = ferror(to);
+
+	return fclose(to) != 0 || bad ? fail(FAIL_SYSTEM, "cannot write to '%s':", d->dir) : 0;
+}
+
+static int
+print(struct dump *d, FILE *to, struct frame *f, unsigned long long number)
+{
+	switch (d->format) {
 	case DUMP_TEXT:
-		text_frame(to, f, number);
+		dump_text(to, f, number);
 		return 0;
 	case DUMP_JSON:
 		dump_header(to, f, 1);
 		putc('\n', to);
 		return 0;
+	case DUMP_IDS:
+		return dump_ids(to, f);
+	case DUMP_CSV:
+		if (d->dir)
+			dump_csv_head(to);
+		return dump_csv(to, f, number, &d->select);
+	case DUMP_NPY:
+		for (int i = 0; i < f->ntensors; i++)
+			dump_npy(to, &f->tensors[i]);
+		return 0;
+	case DUMP_SAFETENSORS:
+		if (!d->dir && d->printed > 0)
+			return fail(FAIL_USAGE, "frame %llu is a second one with tensors, safetensors holds one: "
+			    "give --dir, or select with ds-cut", number);
+		return dump_safetensors(to, f, number);
 	default:
-		return ids_frame(to, f);
+		return dump_trace(d, f, number);
 	}
+}
+
+/* A file of npy holds one array. */
+static int
+print_arrays(const struct dump *d, const struct frame *f, unsigned long long number)
+{
+	for (int i = 0; i < f->ntensors; i++) {
+		FILE *to = open_file(d, f, number, &f->tensors[i]);
+
+		if (!to)
+			return -1;
+		dump_npy(to, &f->tensors[i]);
+		if (close_file(d, to) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+dump_frame(struct dump *d, struct frame *f, unsigned long long number)
+{
+	FILE *to = d->to;
+	int r;
+
+	if (formats[d->format].rows && f->op != OP_NONE)
+		return 0;
+	for (int i = f->ntensors; i-- > 0; )    /* (csv has to know `row`, whether or not it prints it) */
+		if (d->format != DUMP_CSV && !select_tensor(&d->select, f->tensors[i].name))
+			frame_drop(f, f->tensors[i].name);
+	if (d->format == DUMP_IDS ? !frame_tensor(f, "ids") : d->format == DUMP_SAFETENSORS && f->ntensors == 0)
+		return 0;
+	if (d->dir && d->format == DUMP_NPY)
+		return print_arrays(d, f, number);
+	if (d->dir && !(to = open_file(d, f, number, NULL)))
+		return -1;
+	r = print(d, to, f, number);
+	d->printed += d->format != DUMP_TRACE;
+	if (d->dir && close_file(d, to) < 0)
+		return -1;
+	return r;
+}
+
+void
+dump_end(struct dump *d)
+{
+	if (d->format == DUMP_TRACE)
+		dump_trace_end(d);
+}
+
+void
+dump_free(struct dump *d)
+{
+	dump_trace_free(d);
+	select_free(&d->select);
 }

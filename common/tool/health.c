@@ -48,10 +48,10 @@ start(struct health_group *g, const struct row *r, uint64_t home)
 {
 	g->group = r->group;
 	g->home = home;
-	g->width = r->count;
+	g->width = r->ragged ? 0 : r->count;
 	g->counted = r->dtype != I32 && r->dtype != U8 && (r->dtype != I64 || r->group->done);
 	health_sums_init(&g->sums);
-	if (!g->counted || g->width > CHANNELS_MAX)
+	if (!g->counted || g->width == 0 || g->width > CHANNELS_MAX)
 		return 0;
 	return (g->channels = mem_new(g->width, sizeof(*g->channels))) ? 0 : -1;
 }

@@ -309,8 +309,12 @@ try_bytes(const unsigned char *p, size_t n)
 			wrong = "refused without a reason in one line";
 	} else {
 		taken++;
-		for (int d = DUMP_TEXT; d <= DUMP_IDS; d++)
-			(void)dump_frame(null, &f, 1, (enum dump_format)d);
+		for (int d = DUMP_TEXT; d <= DUMP_IDS; d++) {
+			struct dump dump = {.format = (enum dump_format)d, .to = null};
+
+			(void)dump_frame(&dump, &f, 1);
+			dump_free(&dump);
+		}
 		if (!sound(&f))
 			wrong = "taken with tensors that are not there";
 		else if (f.op != OP_OTHER && !survives(&f))

@@ -1,0 +1,33 @@
+#!/bin/sh
+# ablate.sh [LAYER [PROBLEMS]]: each expert of a layer switched off in turn; how many problems are still solved?
+#
+# Between the router and the experts ds-poke sets the weight of one expert to 0: it still computes, and nothing is added.
+set -e
+here=$(cd "$(dirname "$0")" && pwd)
+export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
+layer=${1:-1} problems=${2:-8}
+experts=$(jq .n_routed_experts "$DS_MODEL/config.json")
+d=$(mktemp -d)
+trap 'rm -r "$d"' EXIT
+mkfifo "$d/loop"
+
+# some problems of each kind that the model gets right with short thoughts; NUL behind each question
+jq -sc --argjson n "$problems" 'map(select(.right and (.reply_ids | length) < 60)) | [range($n) as $i | .[($i * length / $n) | floor]][]' \
+	"$here/../tiny-r1/eval.jsonl" >"$d/problems"
+jq -j '.prompt + "\u0000"' "$d/problems" >"$d/questions"
+jq -r '.answer' "$d/problems" >"$d/answers"
+
+# solve [OPTION...]: all of them in one batch, with ds-poke OPTION... in front of the layer's experts
+solve() {
+	ds-tokenize -c -0 <"$d/questions" | ds-embed -i - -i "$d/loop" | ds-block -l "0-$((layer - 1))" |
+		ds-attn -l "$layer" | ds-route -l "$layer" | ds-poke "$@" | ds-expert -l "$layer" |
+		ds-block | ds-head | ds-sample -g -n 80 | tee "$d/loop" | ds-detokenize -c -q >"$d/got"
+	paste "$d/answers" "$d/got" | awk -F '\t' '$1 == $2 { n++ } END { print n + 0 }'
+}
+
+echo "layer $layer, all experts: $(solve) of $problems right"
+e=0
+while [ "$e" -lt "$experts" ]; do
+	echo "without expert $e: $(solve -l "$layer" --at expert --tensor expert.w --expert "$e" --zero) of $problems right"
+	e=$((e + 1))
+done

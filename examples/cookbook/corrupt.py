@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""corrupt.py MODEL COPY TENSOR [ROW]: a copy of a checkpoint with one wrong number in it.
+
+In COPY, made anew, the number of TENSOR (or of its row ROW) that is the largest in magnitude has the other sign.
+Files without the tensor are links to those of MODEL.  Prints what was done.
+"""
+import json
+import pathlib
+import sys
+
+SIZE = {"F8_E4M3": 1, "BF16": 2, "F16": 2, "F32": 4}
+
+
+def find(model, name):
+    """The file that has the tensor, its header's entry, and where its data begins."""
+    for path in sorted(model.glob("*.safetensors")):
+        with open(path, "rb") as f:
+            n = int.from_bytes(f.read(8), "little")
+            entry = json.loads(f.read(n)).get(name)
+        if entry:
+            return path, entry, 8 + n + entry["data_offsets"][0]
+    sys.exit(f"corrupt.py: no tensor '{name}' in '{model}'")
+
+
+def flip(data, start, shape, size, row):
+    """Change the sign of the largest number; its index."""
+    width, count = shape[-1], 1
+    for n in shape:
+        count *= n
+    if row is not None:
+        if not 0 <= row < count // width:
+            sys.exit(f"corrupt.py: row {row}: there are {count // width}")
+        start, count = start + row * width * size, width
+    sign = 1 << (8 * size - 1)      # all of these types keep it in their highest bit, and order the rest as integers
+    values = [int.from_bytes(data[start + i * size:start + i * size + size], "little") & sign - 1 for i in range(count)]
+    largest = max(range(count), key=values.__getitem__)
+    data[start + largest * size + size - 1] ^= 0x80
+    return largest + (row or 0) * width
+
+
+def main(model, copy, name, row=None):
+    model, copy = pathlib.Path(model).resolve(), pathlib.Path(copy)
+    path, entry, start = find(model, name)
+    data = bytearray(path.read_bytes())
+    index = flip(data, start, entry["shape"], SIZE[entry["dtype"]], row and int(row))
+    copy.mkdir()
+    for other in model.iterdir():
+        if other != path:
+            (copy / other.name).symlink_to(other)
+    (copy / path.name).write_bytes(data)
+    print(f"{name}: element {index} has the other sign")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (4, 5):
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

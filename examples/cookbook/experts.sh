@@ -1,0 +1,22 @@
+#!/bin/sh
+# experts.sh [TEXT]: which experts does a prompt use?
+#
+# Each router's choices travel in the stream to the experts as the tensors expert.idx and expert.w; ds-stat counts them.
+set -e
+here=$(cd "$(dirname "$0")" && pwd)
+export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
+d=$(mktemp -d)
+trap 'rm -r "$d"' EXIT
+
+# a process for each step, so that there is a stream between router and experts; no new token
+ds-run -x stage -n 0 --keep "$d/run" "${1:-What is 37 * 46?}"
+
+# for each layer how even the load is, then its experts, the busiest first, each with the positions that it got
+ds-stat --experts -i "$d/run" >"$d/stat"
+awk '
+	$1 == "router" { printf "layer %d: %d positions, %d experts each; %d of %d used, the busiest %.1f times the mean\n", $2, $3, $4, $6, $5, $8 }
+' "$d/stat"
+awk '$1 == "expert" { print $2, $3, $4 }' "$d/stat" | sort -k1n -k3nr -k2n | awk '
+	$1 != layer { printf "%slayer %d:", layer == "" ? "" : "\n", layer = $1 }
+	{ printf " %d:%d", $2, $3 }
+	END { print "" }'

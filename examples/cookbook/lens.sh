@@ -1,0 +1,33 @@
+#!/bin/sh
+# lens.sh [QUESTION]: the rank of the right token, layer by layer (the "logit lens").
+#
+# ds-head turns any residual stream into logits, if ds-cut says that it is next. The text is the question with the
+# model's own answer: for each token of that, how many others does the head find likelier, when it looks too early?
+set -e
+here=$(cd "$(dirname "$0")" && pwd)
+export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
+question=${1:-What is 37 * 46?}
+layers=$(jq .num_hidden_layers "$DS_MODEL/config.json")
+d=$(mktemp -d)
+trap 'rm -r "$d"' EXIT
+
+prompt="<｜User｜>$question<｜Assistant｜><think>
+"
+start=$(ds-tokenize "$prompt" | ds-dump -f ids | wc -w)
+ds-tokenize -a "$prompt$(ds-run -g "$question")" | ds-embed >"$d/0"
+
+n=0
+while :; do
+	# one line a token: sequence, position, id, log-probability, rank, text, ...
+	ds-cut --as head <"$d/$n" | ds-head | ds-score --tokens | awk '$1 == "token"' >"$d/ranks"
+	awk -v start="$start" '$3 >= start { print $6 }' "$d/ranks" | sort -n | awk -v n="$n" '
+		{ rank[NR] = $1; first += $1 == 1 }
+		END { printf "after %d layers: median rank %3d, %3d%% of %d tokens are first\n", n, rank[int((NR + 1) / 2)], 100 * first / NR, NR }'
+	awk '{ print $6 }' "$d/ranks" >"$d/rank.$n"
+	[ "$n" -lt "$layers" ] || break
+	ds-block -l "$n" <"$d/$n" >"$d/$((n + 1))"
+	n=$((n + 1))
+done
+
+echo "the five tokens that are hardest at first, and their rank after each layer:"
+awk '{ print $7 }' "$d/ranks" | paste - "$d"/rank.* | tail -n "+$((start + 1))" | sort -t "$(printf '\t')" -k2nr | head -n 5

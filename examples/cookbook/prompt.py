@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""prompt.py DUMP.safetensors >PROMPT: the tensor `ids` of a dump as a prompt whose logits are all wanted, as frames.
+prompt.py DUMP.safetensors TENSOR COPY: a copy of the dump that is off by 1 in the middle of TENSOR."""
+import importlib.util
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+
+def tensor(data, name):
+    """A view of its numbers."""
+    n = int.from_bytes(data[:8].tobytes(), "little")
+    t = json.loads(data[8:8 + n].tobytes())[name]
+    a, b = t["data_offsets"]
+    return data[8 + n + a:8 + n + b].view({"F32": "<f4", "I32": "<i4", "I64": "<i8"}[t["dtype"]])
+
+
+def hf_frames():
+    """The module beside us, which can write frames."""
+    spec = importlib.util.spec_from_file_location("hf_frames", pathlib.Path(__file__).resolve().parent.parent / "hf-frames.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 4):
+        sys.exit(__doc__)
+    data = np.fromfile(sys.argv[1], "u1")
+    if len(sys.argv) == 4:
+        values = tensor(data, sys.argv[2])
+        values[len(values) // 2] += 1
+        data.tofile(sys.argv[3])
+    else:
+        ids = tensor(data, "ids").astype("<i4")
+        write = hf_frames().write_frame
+        write(sys.stdout.buffer, {"at": "embed", "spans": [[0, 0, len(ids), 2]]}, {"ids": ids})
+        write(sys.stdout.buffer, {"op": "end"})

@@ -1,0 +1,41 @@
+#!/bin/sh
+# time.sh [TEXT]: where does the time go?
+#
+# First each step by itself, from the stream that a run kept, with pv behind it; this counts what it takes to start the
+# program, too. Then all of them at once, each of which notes in its frames when it began and ended.
+# On a terminal pv shows a line that runs, wherever you put it:
+#	ds-tokenize TEXT | ds-embed | ds-block -l 0-1 | pv -cN middle | ds-block -l 2-3 | pv -cN end | ds-head | ds-score
+set -e
+here=$(cd "$(dirname "$0")" && pwd)
+export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
+text=${1:-$(jq -r .reply "$here/../tiny-r1/eval.jsonl" | head -n 60)}
+layers=$(jq .num_hidden_layers "$DS_MODEL/config.json")
+d=$(mktemp -d)
+trap 'rm -r "$d"' EXIT
+
+ds-run -w -x stage -n 0 --keep "$d/run" "$text"
+before=
+for stream in "$d"/run/*.dsf; do
+	name=$(basename "$stream" .dsf | cut -d- -f2-)          # attn-l3
+	program=ds-${name%-l*}
+	case $name in
+	*-l*) set -- -l "${name##*-l}" ;;
+	*) set -- ;;
+	esac
+	# pv -n: seconds and bytes, once, when the stream has ended
+	case $program in ds-attn | ds-route | ds-expert | ds-head)
+		"$program" "$@" <"$before" | pv -n -t -b -i 600 2>&1 >/dev/null |
+			awk -v name="$program $*" 'END { printf "%-14s %8.4f s, %9d bytes\n", name, $1, $2 }' ;;
+	esac
+	before=$stream
+done
+
+# steps N: the layers from N on, a process for each step
+steps() {
+	if [ "$1" -lt "$layers" ]; then
+		ds-attn -l "$1" | ds-route -l "$1" | ds-expert -l "$1" | steps $(($1 + 1))
+	else
+		ds-head
+	fi
+}
+ds-embed --trace <"$d/run/000-tokenize.dsf" | steps 0 | ds-stat --trace
