@@ -86,6 +86,10 @@ same got.txt expected.txt "each cell is the tap's number"
 ds-embed -m "$M" -B 4 -i 0.dsf | ds-block -m "$M" -l 0-1 | ds-attn -m "$M" -l 2 --tap attn.probs | ds-plot -f probs --head 3 -m "$M" >batches.svg
 same batches.svg probs.svg "and the same in batches"
 is "$(ds-plot -f probs --head 0,2-4 -i attn1.dsf | grep -c '>head [0-9]*</text>')" 4 "several heads: a panel each"
+ds-plot -f probs --pos 3 -m "$M" -i attn1.dsf >cell.svg
+drawn cell "a single cell"
+ds-plot --pos 3 -i attn1.dsf >point.svg
+drawn point "a single point"
 is "$(ds-plot -f probs --pos 2-4 -i attn1.dsf | grep -c '<title>')" 6 "--pos: a part of the triangle"
 fails_with 2 'heads 0 to 7' "a head that there is not" ds-plot -f probs --head 8 -i attn1.dsf
 

@@ -227,7 +227,7 @@ draw_layers(struct chart *c)
 	for (int i = 0; (double)step * width < fmax(26, svg_width(text, 11) + 8); i++)
 		step *= i % 2 ? 2 : 5;
 	svg_line(c->to, "base", LEFT, BOTTOM, RIGHT, BOTTOM);
-	for (long l = c->x.lo < 0 ? -1 : (long)ceil(c->x.lo); l <= (long)c->x.hi; l += l < 0 ? 1 : step - l % step) {
+	for (long l = c->x.lo <= -1 ? -1 : (long)ceil(c->x.lo); l <= (long)c->x.hi; l += l < 0 ? 1 : step - l % step) {
 		snprintf(text, sizeof(text), l < 0 ? "embed" : "%ld", l);
 		if (l < 0 && step > 1)
 			svg_text(c->to, "tick", axis_at(&c->x, (double)l) + 2, BOTTOM + 17, 'e', 0, text);
@@ -255,7 +255,7 @@ set_axes(struct chart *c)
 	}
 	log = lo > 0 && hi / lo > 20;
 	axis_set(&c->y, log ? lo * 0.8 : 0, log ? hi * 1.25 : hi, BOTTOM, TOP, log, 1, 6);
-	axis_set(&c->x, first, last > first ? last : first + 1, LEFT + PAD, RIGHT - PAD, 0, 0, 8);
+	axis_set(&c->x, last > first ? first : first - 1, last, LEFT + PAD, RIGHT - PAD, 0, 0, 8);
 	axis_draw_y(c->to, &c->y, LEFT, RIGHT, log ? "L2 norm of the residual stream (log scale)" : "L2 norm of the residual stream");
 	draw_layers(c);
 }
@@ -428,7 +428,7 @@ norm_draw(struct plot *p, FILE *to)
 		most = s->points[i].n > most ? s->points[i].n : most;
 	collect_keys(&c);
 	snprintf(about, sizeof(about), c.n > LINES_MAX ? "the spread of %zu rows of h behind each stage: median, the middle half and "
-	    "the middle 80 %%%s" : "%zu rows of h behind each stage%s", most, plot_missing(p, left, sizeof(left)));
+	    "the middle 80 %%%s" : "rows of h behind each stage: %zu%s", most, plot_missing(p, left, sizeof(left)));
 	for (size_t k = 0; k < c.n; k++)
 		width = fmax(width, RIGHT + 24 + svg_width(label_of(&c, &c.keys[k], left, sizeof(left)), 11));
 	svg_begin(to, width, 496, "Norm of the residual stream", about);

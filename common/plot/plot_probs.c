@@ -289,7 +289,7 @@ draw_panels(struct panels *c)
 	double left = c->labels ? 120 : 76, below = c->labels ? 92 : 52;
 	double wide = ceil(c->columns / (double)c->pool) * c->cell, high = ceil(c->rows / (double)c->pool) * c->cell;
 	int across = c->s->heads < 4 ? c->s->heads : (int)ceil(sqrt(c->s->heads)), down = (c->s->heads + across - 1) / across;
-	double step = wide + 60, right = left + across * step - 60, bottom = TOP + down * (high + 58) - 58;
+	double step = fmax(wide, 180) + 60, right = left + across * step - 60, bottom = TOP + fmax(140, down * (high + 58) - 58);
 	char title[64], about[240], text[64];
 
 	snprintf(title, sizeof(title), c->s->heads == 1 ? "Attention of layer %d, head %d" : "Attention of layer %d", c->s->layer, c->s->head[0]);
