@@ -80,9 +80,10 @@ read_all(struct source *s, int n, struct plot *p)
 			open -= got == -2;
 			if (got == -1 || (got == 1 && plot_frame(p, &f) < 0))
 				r = got == 1 ? fail_in("%s", s[i].in.name) : -1;
+			frame_free(&f);         /* before the next is read: two large ones need not be held */
+			frame_init(&f);
 		}
 	}
-	frame_free(&f);
 	return r;
 }
 
