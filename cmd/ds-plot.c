@@ -146,9 +146,8 @@ main(int argc, char **argv)
 			status = FAIL_SYSTEM;
 		}
 	}
-	if (frames == 0 && status)
-		return status;
-	draw(&p, o.nout ? o.out[0] : NULL);
+	if (frames > 0 || status == 0)
+		draw(&p, o.nout ? o.out[0] : NULL);
 	if (o.verbose)
 		warn("%llu frames", (unsigned long long)frames);
 	for (int i = 0; i < o.nin; i++)
