@@ -131,12 +131,13 @@ main(int argc, char **argv)
 			die_failed();
 		sources[i].joined = 1;
 	}
-	if (o.model) {
-		if (config_load(&config, o.model) < 0 || !(tokens = tokenizer_open(o.model)))
+	if (o.model && p.kind == &plot_load) {
+		if (config_load(&config, o.model) < 0)
 			die_failed();
-		p.tokens = tokens;
 		p.experts = config.n_routed_experts;
 	}
+	if (o.model && (p.kind == &plot_probs || p.kind == &plot_surprise) && !(p.tokens = tokens = tokenizer_open(o.model)))
+		die_failed();
 	if (read_all(sources, o.nin, &p) < 0)
 		die_failed();
 	for (int i = 0; i < o.nin; i++) {
@@ -146,9 +147,8 @@ main(int argc, char **argv)
 			status = FAIL_SYSTEM;
 		}
 	}
-	if (frames == 0 && status)
-		return status;
-	draw(&p, o.nout ? o.out[0] : NULL);
+	if (frames > 0 || status == 0)
+		draw(&p, o.nout ? o.out[0] : NULL);
 	if (o.verbose)
 		warn("%llu frames", (unsigned long long)frames);
 	for (int i = 0; i < o.nin; i++)
