@@ -24,7 +24,7 @@ static const char help[] =
 "                    probs: where heads look, from the tap attn.probs;\n"
 "                    surprise: bits of each token, from logits of all rows;\n"
 "                    trace: when each process worked\n"
-"  -m MODEL          its tokens are written out, its experts all shown (or DS_MODEL)\n"
+"  -m MODEL          write out its tokens, show all its experts (or DS_MODEL)\n"
 "  -l LAYERS         these layers: 3, 0-20, 0-2,5 or 10-\n"
 "  --seq SEQS        rows of these sequences, written like layers\n"
 "  --pos POSITIONS   rows at these positions\n"
@@ -80,9 +80,10 @@ read_all(struct source *s, int n, struct plot *p)
 			open -= got == -2;
 			if (got == -1 || (got == 1 && plot_frame(p, &f) < 0))
 				r = got == 1 ? fail_in("%s", s[i].in.name) : -1;
+			frame_free(&f);         /* before the next is read: two large ones need not be held */
+			frame_init(&f);
 		}
 	}
-	frame_free(&f);
 	return r;
 }
 
@@ -130,12 +131,13 @@ main(int argc, char **argv)
 			die_failed();
 		sources[i].joined = 1;
 	}
-	if (o.model) {
-		if (config_load(&config, o.model) < 0 || !(tokens = tokenizer_open(o.model)))
+	if (o.model && p.kind == &plot_load) {
+		if (config_load(&config, o.model) < 0)
 			die_failed();
-		p.tokens = tokens;
 		p.experts = config.n_routed_experts;
 	}
+	if (o.model && (p.kind == &plot_probs || p.kind == &plot_surprise) && !(p.tokens = tokens = tokenizer_open(o.model)))
+		die_failed();
 	if (read_all(sources, o.nin, &p) < 0)
 		die_failed();
 	for (int i = 0; i < o.nin; i++) {
@@ -145,9 +147,8 @@ main(int argc, char **argv)
 			status = FAIL_SYSTEM;
 		}
 	}
-	if (frames == 0 && status)
-		return status;
-	draw(&p, o.nout ? o.out[0] : NULL);
+	if (frames > 0 || status == 0)
+		draw(&p, o.nout ? o.out[0] : NULL);
 	if (o.verbose)
 		warn("%llu frames", (unsigned long long)frames);
 	for (int i = 0; i < o.nin; i++)

@@ -6,6 +6,8 @@ usage: golden.py layers CASE            "LAYER moe" or "LAYER dense" of each lay
        golden.py compare CASE POINT     frames that the programs left in files of this folder:
                                         embed, attn.N, route.N, out.N, head.  Fails where a float is off by more
                                         than 1e-3 of the tensor's largest, or an index differs
+       golden.py ask CASE               its prompt for the loop: greedy, no stop, as many tokens as were recorded
+       golden.py answer CASE            the tokens recorded, a line each
        golden.py greedy CASE COMMAND    feed what COMMAND (frames in, logits out) finds likeliest back to it
 
 POINT: embed, attn, idx, weight, out, norm or logits."""
@@ -108,6 +110,13 @@ def main(verb, case, *args):
     elif verb == "prompt":
         e = expected(case)
         sys.stdout.buffer.write(prompt(e["ids"], 0, 3) + frame.Frame({"op": "end"}).bytes())
+    elif verb == "ask":
+        e = expected(case)
+        f = frame.prompt((SEQ, 0, 1, e["ids"]))
+        f.header["seqs"] = {SEQ: {"greedy": True, "stop": [], "max_new": len(e["greedy"])}}
+        sys.stdout.buffer.write(f.bytes() + frame.Frame({"op": "end"}).bytes())
+    elif verb == "answer":
+        print(*expected(case)["greedy"], sep="\n")
     elif verb == "compare":
         return compare(case, *args)
     elif verb == "greedy":
@@ -116,6 +125,6 @@ def main(verb, case, *args):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("layers", "prompt", "compare", "greedy"):
+    if len(sys.argv) < 3 or sys.argv[1] not in ("layers", "prompt", "ask", "answer", "compare", "greedy"):
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

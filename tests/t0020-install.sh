@@ -52,15 +52,15 @@ if command -v man >man.where; then
 fi
 
 # make deps: with an apt-get that only writes down what it is asked for
-mkdir stub
-printf '#!/bin/sh\necho "$@" >>%s/asked\n' "$S" >stub/apt-get
-printf '#!/bin/sh\ntest "$2" = ds-new-name\n' >stub/apt-cache
-printf '#!/bin/sh\nexec "$@"\n' >stub/sudo
-chmod +x stub/*
+mkdir fake
+printf '#!/bin/sh\necho "$@" >>%s/asked\n' "$S" >fake/apt-get
+printf '#!/bin/sh\ntest "$2" = ds-new-name\n' >fake/apt-cache
+printf '#!/bin/sh\nexec "$@"\n' >fake/sudo
+chmod +x fake/*
 if command -v dpkg-query >dpkg.where; then
-	is "$(PATH=$S/stub:$PATH make -s -C "$R" deps 2>&1)" "" "make deps is silent where nothing is missing"
+	is "$(PATH=$S/fake:$PATH make -s -C "$R" deps 2>&1)" "" "make deps is silent where nothing is missing"
 	ok "and installs nothing" test ! -e asked
-	is "$(PATH=$S/stub:$PATH make -s -C "$R" deps TOOLS="ds-no-such ds-old-name/ds-new-name/ds-newer" 2>&1)" \
+	is "$(PATH=$S/fake:$PATH make -s -C "$R" deps TOOLS="ds-no-such ds-old-name/ds-new-name/ds-newer" 2>&1)" \
 	    "installing ds-no-such ds-old-name/ds-new-name/ds-newer" \
 	    "make deps says what it installs"
 	like "$(cat asked)" "^install .* ds-no-such ds-new-name$" "and asks for what is missing, by the name that there is"

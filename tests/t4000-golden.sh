@@ -28,6 +28,10 @@ for case in v2 v2-lite v3 v3-plain v3-fp8-odd; do
 	X
 	ok "$case: the likeliest tokens, fed back one by one, are those of the reference" \
 	    py "$T/golden.py" greedy "$m" "ds-embed -m $m | ds-block -m $m | ds-head -m $m"
+	mkfifo loop
+	is "$(pipe "\$PY \$T/golden.py ask $m | ds-embed -m $m -i - -i loop | ds-block -m $m | ds-head -m $m |
+	    ds-sample -m $m | tee loop | ds-dump -f ids")" "$(py "$T/golden.py" answer "$m")" \
+	    "$case: and so are those that ds-sample sends round the loop"
 	cd ..
 done
 done_testing

@@ -43,8 +43,8 @@ same want got "no bit of a tensor depends on it"
 is "$(bytes plain)" "" "nobody writes a trace who was not asked"
 ds-attn -l 1 -i embedded | ds-route -l 3 | ds-expert -l 2 -o got
 same embedded got "who does not act on a frame leaves it alone"
-frame set trace '[]' <ask | ds-embed | ds-block -o got
-is "$(py trace.py got | sort -u)" "ds-embed -1, ds-block 0, ds-block 1, ds-block 2, ds-block 3" "a prompt that has the key asks, too"
+frame set trace '[["shell", "'"$(uname -n)"'", -1, '"$(date +%s%N)"', '"$(date +%s%N)"', 0]]' <ask | ds-embed | ds-block -o got
+is "$(py trace.py got | sort -u)" "shell -1, ds-embed -1, ds-block 0, ds-block 1, ds-block 2, ds-block 3" "a prompt that has the key asks, too, and keeps its entries"
 is "$(py trace.py got | wc -l)" 1 "once"
 frame set trace '"x"' <embedded >bad
 fails_with 1 "'trace' is not an array" "a trace that is none is refused" ds-attn -l 0 -i bad -o got

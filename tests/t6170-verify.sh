@@ -3,13 +3,14 @@
 # ds-verify: the promise on this machine.
 . "${0%/*}/lib.sh"
 
-ds-verify -m "$M" "What is 3 + 4?" >table 2>err
+mkdir tmp
+TMPDIR=$PWD/tmp ds-verify -m "$M" "What is 3 + 4?" >table 2>err
 is "$?" 0 "all ways give the same bits"
 is "$(grep -c ' same$' table)" "$(($(wc -l <table) - 2 - $(grep -c 'not on this machine' table)))" "each is compared with the first"
 for what in cut experts chunks batch threads kernels; do
 	like "$(cat table)" "^$what .* same" "$what: there is a way that was compared"
 done
-is "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'ds-verify.*' -newer table | wc -l)" 0 "it leaves nothing behind"
+is "$(find tmp | wc -l)" 1 "it leaves nothing behind"
 like "$(ds-verify -v -m "$M" x)" "ds-expert .*ds-join" "-v shows the shell lines"
 
 # a program that breaks the promise: with 2 threads it adds a little

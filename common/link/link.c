@@ -32,7 +32,11 @@ link_open(struct link *l, const char *endpoint, enum link_dir dir)
 	if (!l->name)
 		return fail(FAIL_SYSTEM, "no memory for an endpoint's name");
 	l->transport = transport_of(endpoint);
-	return l->transport && l->transport->open(l) == 0 ? 0 : -1;
+	if (l->transport && l->transport->open(l) == 0)
+		return 0;
+	free(l->name);
+	l->name = NULL;
+	return -1;
 }
 
 static int

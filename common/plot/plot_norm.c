@@ -22,7 +22,7 @@
 struct norm_row {
 	uint64_t seq;
 	uint32_t pos;
-	float norm;
+	double norm;                    /* NaN: not finite */
 };
 
 /* What is known behind one stage of one layer. */
@@ -30,7 +30,7 @@ struct point {
 	const struct group *group;
 	struct norm_row *rows;          /* sorted by sequence and position before they are drawn */
 	size_t n, cap;
-	float *sorted;                  /* [n] norms, ascending */
+	double *sorted;                 /* [n] norms, ascending */
 };
 
 struct norm {
@@ -91,7 +91,7 @@ norm_frame(struct plot *p, struct frame *f)
 		v = row_norm((const float *)t->data + r.row * t->shape[1], t->shape[1]);
 		if (mem_grow(&o->rows, &o->cap, o->n + 1, sizeof(*o->rows)) < 0)
 			return -1;
-		o->rows[o->n++] = (struct norm_row){r.seq, r.pos, isfinite(v) && v <= 3e38 ? (float)v : NAN};
+		o->rows[o->n++] = (struct norm_row){r.seq, r.pos, isfinite(v) ? v : NAN};
 	}
 	return 0;
 }
@@ -109,7 +109,7 @@ by_row(const void *a, const void *b)
 static int
 by_value(const void *a, const void *b)
 {
-	return (*(const float *)a > *(const float *)b) - (*(const float *)a < *(const float *)b);
+	return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
 }
 
 static int
@@ -220,21 +220,20 @@ static void
 draw_layers(struct chart *c)
 {
 	double width = (RIGHT - LEFT - 2 * PAD) / (c->x.hi - c->x.lo);
-	int step = 1;
-	char text[16];
+	long step = 1;
+	char text[24];
 
-	while (step * width < 26)
-		step += step == 1 ? 1 : step == 2 ? 3 : 5;
+	snprintf(text, sizeof(text), "%.0f", c->x.hi);
+	for (int i = 0; (double)step * width < fmax(26, svg_width(text, 11) + 8); i++)
+		step *= i % 2 ? 2 : 5;
 	svg_line(c->to, "base", LEFT, BOTTOM, RIGHT, BOTTOM);
-	for (int l = (int)ceil(c->x.lo); l <= (int)c->x.hi; l++) {
-		if (l >= 0 && l % step != 0)
-			continue;
-		snprintf(text, sizeof(text), l < 0 ? "embed" : "%d", l);
+	for (long l = c->x.lo <= -1 ? -1 : (long)ceil(c->x.lo); l <= (long)c->x.hi; l += l < 0 ? 1 : step - l % step) {
+		snprintf(text, sizeof(text), l < 0 ? "embed" : "%ld", l);
 		if (l < 0 && step > 1)
-			svg_text(c->to, "tick", axis_at(&c->x, l) + 2, BOTTOM + 17, 'e', 0, text);
+			svg_text(c->to, "tick", axis_at(&c->x, (double)l) + 2, BOTTOM + 17, 'e', 0, text);
 		else
-			svg_text(c->to, "tick", axis_at(&c->x, l), BOTTOM + 17, 'm', 0, text);
-		svg_line(c->to, "base", axis_at(&c->x, l), BOTTOM, axis_at(&c->x, l), BOTTOM + 4);
+			svg_text(c->to, "tick", axis_at(&c->x, (double)l), BOTTOM + 17, 'm', 0, text);
+		svg_line(c->to, "base", axis_at(&c->x, (double)l), BOTTOM, axis_at(&c->x, (double)l), BOTTOM + 4);
 	}
 	svg_text(c->to, "axis", (LEFT + RIGHT) / 2.0, BOTTOM + 38, 'm', 0,
 	    "behind layer  (\u25cf after its experts or MLP, \u25cb after its attention)");
@@ -256,7 +255,7 @@ set_axes(struct chart *c)
 	}
 	log = lo > 0 && hi / lo > 20;
 	axis_set(&c->y, log ? lo * 0.8 : 0, log ? hi * 1.25 : hi, BOTTOM, TOP, log, 1, 6);
-	axis_set(&c->x, first, last > first ? last : first + 1, LEFT + PAD, RIGHT - PAD, 0, 0, 8);
+	axis_set(&c->x, last > first ? first : first - 1, last, LEFT + PAD, RIGHT - PAD, 0, 0, 8);
 	axis_draw_y(c->to, &c->y, LEFT, RIGHT, log ? "L2 norm of the residual stream (log scale)" : "L2 norm of the residual stream");
 	draw_layers(c);
 }
@@ -375,17 +374,27 @@ draw_line(struct chart *c, size_t k)
 	}
 }
 
+/* What a line is called; the sequence only where there are several. */
+static const char *
+label_of(const struct chart *c, const struct norm_row *r, char *buf, size_t size)
+{
+	int one = 1;
+
+	for (size_t k = 1; k < c->n; k++)
+		one &= c->keys[k].seq == c->keys[0].seq;
+	snprintf(buf, size, one ? "position %" PRIu32 : "%" PRIu32 " of sequence %" PRIu64, r->pos, r->seq);
+	return buf;
+}
+
 static void
 draw_lines(struct chart *c)
 {
 	struct norm_row ends[LINES_MAX];
-	int one = 1;
 	double last = -INFINITY;
 	char text[64], class[16];
 
 	for (size_t k = 0; k < c->n; k++) {
 		draw_line(c, k);
-		one &= c->keys[k].seq == c->keys[0].seq;
 		ends[k] = c->keys[k];
 		for (size_t i = 0; i < c->s->n; i++) {
 			const struct norm_row *r = find_row(&c->s->points[i], &c->keys[k]);
@@ -395,11 +404,10 @@ draw_lines(struct chart *c)
 	}
 	qsort(ends, c->n, sizeof(*ends), by_end);
 	for (size_t k = 0; k < c->n; k++) {
-		snprintf(text, sizeof(text), one ? "position %" PRIu32 : "%" PRIu32 " of sequence %" PRIu64, ends[k].pos, ends[k].seq);
 		for (size_t i = 0; i < c->n; i++)
 			if (c->keys[i].seq == ends[k].seq && c->keys[i].pos == ends[k].pos)
 				snprintf(class, sizeof(class), "lead s%d", colour_of(i));
-		label_line(c, axis_at(&c->y, ends[k].norm), &last, class, text);
+		label_line(c, axis_at(&c->y, ends[k].norm), &last, class, label_of(c, &ends[k], text, sizeof(text)));
 	}
 }
 
@@ -409,6 +417,7 @@ norm_draw(struct plot *p, FILE *to)
 	struct norm *s = p->state;
 	struct chart c = {.to = to, .s = s};
 	char about[200], left[64];
+	double width = 880;
 	size_t most = 0;
 
 	if (finish_points(p, s) < 0)
@@ -419,8 +428,10 @@ norm_draw(struct plot *p, FILE *to)
 		most = s->points[i].n > most ? s->points[i].n : most;
 	collect_keys(&c);
 	snprintf(about, sizeof(about), c.n > LINES_MAX ? "the spread of %zu rows of h behind each stage: median, the middle half and "
-	    "the middle 80 %%%s" : "%zu rows of h behind each stage%s", most, plot_missing(p, left, sizeof(left)));
-	svg_begin(to, 880, 496, "Norm of the residual stream", about);
+	    "the middle 80 %%%s" : "rows of h behind each stage: %zu%s", most, plot_missing(p, left, sizeof(left)));
+	for (size_t k = 0; k < c.n; k++)
+		width = fmax(width, RIGHT + 24 + svg_width(label_of(&c, &c.keys[k], left, sizeof(left)), 11));
+	svg_begin(to, width, 496, "Norm of the residual stream", about);
 	set_axes(&c);
 	if (c.n > LINES_MAX)
 		draw_spread(&c);

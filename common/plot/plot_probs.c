@@ -174,11 +174,11 @@ struct panels {
 	int labels;                     /* tokens are written out */
 };
 
-/* The largest of a cell's values, and where it is; NaN: one of them is missing; -1: it lies ahead of all rows. */
+/* The largest of a cell's values, and where it is; NaN: one of them is missing; -inf: it lies ahead of all rows. */
 static double
 cell_value(const struct panels *c, int h, uint32_t i, uint32_t j, const struct probs_row **row, uint32_t *column)
 {
-	double most = -1;
+	double most = -INFINITY;
 
 	for (uint32_t a = i; a < i + c->pool && a < c->rows; a++) {
 		for (uint32_t b = j; b < j + c->pool && b < c->row[a]->n; b++) {
@@ -208,11 +208,11 @@ draw_cells(const struct panels *c, int h, double x, double y)
 		for (uint32_t j = 0; j < c->columns; j += c->pool) {
 			double v = cell_value(c, h, i, j, &row, &column);
 
-			if (v == -1)
+			if (v == -INFINITY)
 				break;
 			snprintf(tip, sizeof(tip), "head %d, position %" PRIu32 " looks at %" PRIu32 ": %.4g", c->s->head[h], row->pos,
 			    column, v);
-			svg_cell(c->to, isnan(v) ? v : sqrt(v / c->most), x + j / c->pool * c->cell, y + i / c->pool * c->cell,
+			svg_cell(c->to, isnan(v) ? v : sqrt(fmax(0, v) / c->most), x + j / c->pool * c->cell, y + i / c->pool * c->cell,
 			    c->cell, c->cell, tip);
 		}
 	fputs("</g>\n", c->to);
@@ -289,7 +289,7 @@ draw_panels(struct panels *c)
 	double left = c->labels ? 120 : 76, below = c->labels ? 92 : 52;
 	double wide = ceil(c->columns / (double)c->pool) * c->cell, high = ceil(c->rows / (double)c->pool) * c->cell;
 	int across = c->s->heads < 4 ? c->s->heads : (int)ceil(sqrt(c->s->heads)), down = (c->s->heads + across - 1) / across;
-	double step = wide + 60, right = left + across * step - 60, bottom = TOP + down * (high + 58) - 58;
+	double step = fmax(wide, 180) + 60, right = left + across * step - 60, bottom = TOP + fmax(140, down * (high + 58) - 58);
 	char title[64], about[240], text[64];
 
 	snprintf(title, sizeof(title), c->s->heads == 1 ? "Attention of layer %d, head %d" : "Attention of layer %d", c->s->layer, c->s->head[0]);

@@ -304,7 +304,7 @@ surprise_draw(struct plot *p, FILE *to)
 		return 0;
 	snprintf(about, sizeof(about), "bits: minus log2 of the probability that the model gave to each token which came%s%s",
 	    s->others ? "; further sequences are left out" : "", plot_missing(p, left, sizeof(left)));
-	svg_begin(to, LEFT + 24 + fmax(widest, 500), high - 16, "Surprise of each token", about);
+	svg_begin(to, fmax(LEFT + 24 + widest, 40 + 0.88 * svg_width(about, 12)), high - 16, "Surprise of each token", about);
 	for (int i = 0; i < s->n; i++)
 		if (s->texts[i].scored > 0 && draw_text(&c, &s->texts[i], &y) < 0)
 			return -1;

@@ -4,21 +4,20 @@
  */
 #include <inttypes.h>
 #include <math.h>
-#include <msgpack.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fail.h"
 #include "base/table.h"
 #include "plot/plot.h"
 #include "plot/svg.h"
+#include "tool/times.h"
 
 #define TOP 84
 #define WIDTH 760
-#define TIME_MAX (INT64_MAX / 2)        /* differences fit */
 
 struct bar {
-	uint64_t start, end, bytes;
+	int64_t start, end;             /* ns */
+	uint64_t bytes;
 };
 
 struct lane {
@@ -27,7 +26,7 @@ struct lane {
 	int64_t layer;                  /* -1: none */
 	struct bar *bars;
 	size_t n, cap;
-	uint64_t busy;                  /* ns */
+	double busy;                    /* ns */
 };
 
 struct trace {
@@ -40,13 +39,13 @@ struct trace {
 static const char *const kinds[SVG_KINDS] = {"other", "ds-embed", "ds-attn", "ds-route", "ds-expert", "ds-block", "ds-head", "ds-sample"};
 
 static struct lane *
-lane_of(struct trace *s, const msgpack_object *v, int64_t layer)
+lane_of(struct trace *s, const struct times_entry *e)
 {
 	struct buf b = {0};
 	struct lane *l = NULL;
 
-	if (buf_add(&b, v[0].via.str.ptr, v[0].via.str.size) < 0 || buf_addc(&b, 0) < 0 ||
-	    buf_add(&b, v[1].via.str.ptr, v[1].via.str.size) < 0 || buf_addc(&b, 0) < 0 || buf_add(&b, &layer, sizeof(layer)) < 0)
+	if (buf_add(&b, e->at.program, e->at.nprogram) < 0 || buf_addc(&b, 0) < 0 || buf_add(&b, e->at.host, e->at.nhost) < 0 ||
+	    buf_addc(&b, 0) < 0 || buf_add(&b, &e->at.layer, sizeof(e->at.layer)) < 0)
 		goto end;
 	if ((l = table_get(&s->names, b.p, b.n)))
 		goto end;
@@ -59,8 +58,8 @@ lane_of(struct trace *s, const msgpack_object *v, int64_t layer)
 	}
 	l->key = b;
 	l->program = (char *)b.p;
-	l->host = l->program + v[0].via.str.size + 1;
-	l->layer = layer;
+	l->host = l->program + e->at.nprogram + 1;
+	l->layer = e->at.layer;
 	return s->lanes[s->n++] = l;
 end:
 	buf_free(&b);
@@ -68,53 +67,27 @@ end:
 }
 
 static int
-is_uint(const msgpack_object *o, uint64_t max)
+take_entry(void *to, const struct times_entry *e)
 {
-	return o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && o->via.u64 <= max;
-}
-
-/* [program, host, layer, start, end, bytes]; a program without a layer says nil or a negative one. */
-static int
-take_entry(struct plot *p, const msgpack_object *o, uint32_t number)
-{
-	struct trace *s = p->state;
-	const msgpack_object *v = o->via.array.ptr;
+	struct plot *p = to;
 	struct lane *l;
-	int64_t layer;
 
-	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size != 6 || v[0].type != MSGPACK_OBJECT_STR ||
-	    v[1].type != MSGPACK_OBJECT_STR || (v[2].type != MSGPACK_OBJECT_NIL && v[2].type != MSGPACK_OBJECT_NEGATIVE_INTEGER &&
-	    !is_uint(&v[2], INT32_MAX)) || !is_uint(&v[3], TIME_MAX) || !is_uint(&v[4], TIME_MAX) || !is_uint(&v[5], UINT64_MAX) ||
-	    v[4].via.u64 < v[3].via.u64)
-		return fail(FAIL_DATA, "header: entry %" PRIu32 " of 'trace' is not [program, host, layer, start, end, bytes]", number);
-	layer = v[2].type == MSGPACK_OBJECT_POSITIVE_INTEGER ? (int64_t)v[2].via.u64 : -1;
-	if (p->select.layers.n > 0 && (layer < 0 || !ranges_has(&p->select.layers, (uint64_t)layer)))
+	if (p->select.layers.n > 0 && (e->at.layer < 0 || !ranges_has(&p->select.layers, (uint64_t)e->at.layer)))
 		return 0;
-	if (!(l = lane_of(s, v, layer)) || mem_grow(&l->bars, &l->cap, l->n + 1, sizeof(*l->bars)) < 0)
+	if (!(l = lane_of(p->state, e)) || mem_grow(&l->bars, &l->cap, l->n + 1, sizeof(*l->bars)) < 0)
 		return -1;
-	l->bars[l->n++] = (struct bar){v[3].via.u64, v[4].via.u64, v[5].via.u64};
+	/* a clock that was set back makes no bar of negative length */
+	l->bars[l->n++] = (struct bar){e->start, e->end > e->start ? e->end : e->start, e->bytes};
 	return 0;
 }
 
 static int
 trace_frame(struct plot *p, struct frame *f)
 {
-	const struct frame_key *k = frame_other(f, "trace");
 	struct trace *s = p->state;
-	msgpack_unpacked u;
-	int r = 0;
 
-	if (!k)
-		return 0;
-	msgpack_unpacked_init(&u);
-	if (msgpack_unpack_next(&u, (const char *)k->value, k->nvalue, NULL) != MSGPACK_UNPACK_SUCCESS ||
-	    u.data.type != MSGPACK_OBJECT_ARRAY)
-		r = fail(FAIL_DATA, "header: 'trace' is not an array");
-	for (uint32_t i = 0; r == 0 && i < u.data.via.array.size; i++)
-		r = take_entry(p, &u.data.via.array.ptr[i], i + 1);
-	msgpack_unpacked_destroy(&u);
-	s->frames++;
-	return r;
+	s->frames += frame_other(f, "trace") != NULL;
+	return times_read(f, take_entry, p);
 }
 
 static int
@@ -139,13 +112,13 @@ finish_lane(struct lane *l)
 			l->bars[n++] = l->bars[i];
 	l->n = n;
 	for (size_t i = 0; i < n; i++)
-		l->busy += l->bars[i].end - l->bars[i].start;
+		l->busy += (double)(l->bars[i].end - l->bars[i].start);
 }
 
 struct chart {
 	FILE *to;
 	struct trace *s;
-	uint64_t zero;                  /* ns */
+	int64_t zero;                   /* ns */
 	struct axis x;                  /* ms */
 	double left, lane;              /* pixels */
 	int hosts;                      /* 1: more than one */
@@ -161,7 +134,7 @@ kind_of(const struct lane *l)
 }
 
 static double
-at(const struct chart *c, uint64_t ns)
+at(const struct chart *c, int64_t ns)
 {
 	return axis_at(&c->x, (double)(ns - c->zero) / 1e6);
 }
@@ -175,17 +148,18 @@ draw_bars(const struct chart *c, const struct lane *l, double y, const char *whe
 
 	snprintf(class, sizeof(class), "k%d", kind_of(l));
 	for (size_t i = 0; i < l->n; i = next) {
-		uint64_t end = l->bars[i].end, busy = end - l->bars[i].start;
+		int64_t end = l->bars[i].end;
+		double busy = (double)(end - l->bars[i].start);
 
 		for (next = i + 1; next < l->n && at(c, l->bars[next].end) - at(c, l->bars[i].start) < 1; next++) {
 			end = l->bars[next].end > end ? l->bars[next].end : end;
-			busy += l->bars[next].end - l->bars[next].start;
+			busy += (double)(l->bars[next].end - l->bars[next].start);
 		}
 		if (next == i + 1)
-			snprintf(tip, sizeof(tip), "%s: %.3f ms from %.3f ms, %" PRIu64 " bytes in", where, (double)busy / 1e6,
+			snprintf(tip, sizeof(tip), "%s: %.3f ms from %.3f ms, %" PRIu64 " bytes in", where, busy / 1e6,
 			    (double)(l->bars[i].start - c->zero) / 1e6, l->bars[i].bytes);
 		else
-			snprintf(tip, sizeof(tip), "%s: %.3f ms for %zu frames from %.3f ms", where, (double)busy / 1e6, next - i,
+			snprintf(tip, sizeof(tip), "%s: %.3f ms for %zu frames from %.3f ms", where, busy / 1e6, next - i,
 			    (double)(l->bars[i].start - c->zero) / 1e6);
 		svg_box(c->to, class, at(c, l->bars[i].start), y + 0.12 * c->lane, fmax(1, at(c, end) - at(c, l->bars[i].start)),
 		    0.76 * c->lane, tip);
@@ -226,7 +200,7 @@ draw_lanes(const struct chart *c)
 			svg_text(c->to, "tick", c->left - 8, last + 4, 'e', 0, name);
 		}
 		draw_bars(c, l, y, where);
-		snprintf(name, sizeof(name), "%.3g ms", (double)l->busy / 1e6);
+		snprintf(name, sizeof(name), "%.3g ms", l->busy / 1e6);
 		if (last == y + c->lane / 2)
 			svg_text(c->to, "tick", c->left + WIDTH + 66, last + 4, 'e', 0, name);
 	}
@@ -256,8 +230,9 @@ draw_kinds(const struct chart *c, double y)
 static int
 trace_draw(struct plot *p, FILE *to)
 {
-	struct chart c = {.to = to, .s = p->state, .zero = UINT64_MAX};
-	uint64_t last = 0, entries = 0;
+	struct chart c = {.to = to, .s = p->state, .zero = INT64_MAX};
+	int64_t last = 0;
+	uint64_t entries = 0;
 	double bottom;
 	char about[160], name[160];
 

@@ -254,8 +254,10 @@ take_rows(struct embed *e, int input, struct frame *f)
 	if (!(src = source_new(f)))
 		return -1;
 	src->bytes = src->f.nraw;
-	src->trace = frame_other(&src->f, "trace") != NULL;
-	frame_drop_other(&src->f, "trace");
+	if (input == e->loop) {         /* a step is over: the next one begins anew, with whatever it is batched */
+		src->trace = frame_other(&src->f, "trace") != NULL;
+		frame_drop_other(&src->f, "trace");
+	}
 	src->own = has_own(&src->f);
 	for (int i = 0; i < src->f.nspans && r == 0; i++) {
 		uint32_t n = src->f.spans[i].n;

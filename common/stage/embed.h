@@ -5,8 +5,8 @@
  * room for them.  While rows that were sampled are under way, what arrives is collected, so
  * that all living sequences step together in one batch.
  *
- * A batch gets a `trace` if e->trace is set or a frame that brought some of its rows had one: which
- * ends there, for the batch is a new beginning.
+ * A batch gets a `trace` if e->trace is set or a frame that brought some of its rows had one.
+ * That of the loop ends there; a prompt's goes on, like all keys that belong to its frame alone.
  */
 #ifndef DS_EMBED_H
 #define DS_EMBED_H

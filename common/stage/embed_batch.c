@@ -182,7 +182,7 @@ static int
 begin_trace(const struct embed *e, struct batch *b)
 {
 	uint64_t bytes = 0;
-	int asked = e->trace;
+	int asked = e->trace || frame_other(&b->f, "trace");
 
 	for (int i = 0; i < b->n; i++) {
 		struct embed_source *s = b->pieces[i].source;

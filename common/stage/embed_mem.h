@@ -25,7 +25,7 @@ struct embed_source {
 	struct frame f;
 	int refs;
 	int own;                        /* it has keys or tensors of its own: a batch by itself */
-	int trace;                      /* it came with a trace */
+	int trace;                      /* it came round the loop with a trace */
 	uint64_t bytes;                 /* as it came, 0 once a batch has counted them */
 	int told;                       /* its `seqs` have been sent */
 };

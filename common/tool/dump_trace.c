@@ -55,9 +55,9 @@ put_comma(struct dump *d)
 static void
 put_stage(FILE *to, const struct times_entry *e)
 {
-	dump_string(to, e->program, e->nprogram);
-	if (e->layer >= 0)
-		fprintf(to, " layer %" PRId64, e->layer);
+	dump_string(to, e->at.program, e->at.nprogram);
+	if (e->at.layer >= 0)
+		fprintf(to, " layer %" PRId64, e->at.layer);
 }
 
 /* How a host or a stage is called: tid 0 for the former. */
@@ -70,7 +70,7 @@ put_name(struct dump *d, const struct times_entry *e, int pid, int tid)
 	if (tid)
 		put_stage(d->to, e);
 	else
-		dump_string(d->to, e->host, e->nhost);
+		dump_string(d->to, e->at.host, e->at.nhost);
 	fputs("\"}}", d->to);
 	if (!tid)
 		return;
@@ -87,13 +87,13 @@ find_place(struct dump *d, const struct times_entry *e, int *pid, int *tid)
 	const struct lane *host, *stage;
 	int is_new, r = -1;
 
-	if (buf_addf(&key, "%" PRIu32 " ", e->nhost) < 0 || buf_add(&key, e->host, e->nhost) < 0 ||
+	if (buf_addf(&key, "%" PRIu32 " ", e->at.nhost) < 0 || buf_add(&key, e->at.host, e->at.nhost) < 0 ||
 	    !(host = find_lane(d, &key, &d->nhosts, &is_new)))
 		goto end;
 	*pid = host->number;
 	if (is_new)
 		put_name(d, e, *pid, 0);
-	if (buf_addf(&key, "%" PRId64 " ", e->layer) < 0 || buf_add(&key, e->program, e->nprogram) < 0 ||
+	if (buf_addf(&key, "%" PRId64 " ", e->at.layer) < 0 || buf_add(&key, e->at.program, e->at.nprogram) < 0 ||
 	    !(stage = find_lane(d, &key, &d->nstages, &is_new)))
 		goto end;
 	*tid = stage->number;

@@ -71,7 +71,10 @@ source_open(struct source *s, const char *name)
 
 	memset(s, 0, sizeof(*s));
 	s->name = name;
-	return (folder ? list_folder(s) : add_file(s, NULL, name)) < 0 ? -1 : open_next(s);
+	if ((folder ? list_folder(s) : add_file(s, NULL, name)) == 0 && open_next(s) == 0)
+		return 0;
+	source_close(s);
+	return -1;
 }
 
 int

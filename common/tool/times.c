@@ -36,11 +36,11 @@ get_entry(const msgpack_object *o, struct times_entry *e)
 	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size != 6)
 		return -1;
 	none = v[2].type == MSGPACK_OBJECT_NIL || v[2].type == MSGPACK_OBJECT_NEGATIVE_INTEGER;
-	if (get_text(&v[0], &e->program, &e->nprogram) < 0 || get_text(&v[1], &e->host, &e->nhost) < 0 ||
+	if (get_text(&v[0], &e->at.program, &e->at.nprogram) < 0 || get_text(&v[1], &e->at.host, &e->at.nhost) < 0 ||
 	    (!none && get_uint(&v[2], INT32_MAX, &layer) < 0) || get_uint(&v[3], TIME_MAX, &start) < 0 ||
 	    get_uint(&v[4], TIME_MAX, &end) < 0 || get_uint(&v[5], UINT64_MAX, &e->bytes) < 0)
 		return -1;
-	e->layer = none ? -1 : (int64_t)layer;
+	e->at.layer = none ? -1 : (int64_t)layer;
 	e->start = (int64_t)start;
 	e->end = (int64_t)end;
 	return 0;

@@ -1,71 +1,20 @@
 #include "tool/timing.h"
 
 #include <math.h>
-#include <msgpack.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fail.h"
-
-#define TIME_MAX (INT64_MAX / 2)        /* differences fit */
-
-struct place {                  /* text in the frame's memory, or in the key of a sum */
-	const char *program, *host;
-	uint32_t nprogram, nhost;
-	int64_t layer;          /* -1: none */
-};
-
-struct entry {
-	struct place at;
-	int64_t start, end;     /* ns */
-	uint64_t bytes;         /* that came in */
-};
+#include "tool/times.h"
 
 struct timing_sum {
 	struct buf key;         /* owns the text */
-	struct place from, to;  /* from.program NULL: a stage, else what lies between two */
+	struct times_place from, to;    /* from.program NULL: a stage, else what lies between two */
 	uint64_t frames, bytes;
 	double seconds;
 };
 
 static int
-read_text(const msgpack_object *o, const char **s, uint32_t *n)
-{
-	*s = o->type == MSGPACK_OBJECT_STR && o->via.str.size > 0 ? o->via.str.ptr : "";
-	*n = o->type == MSGPACK_OBJECT_STR ? o->via.str.size : 0;
-	return o->type == MSGPACK_OBJECT_STR ? 0 : -1;
-}
-
-static int
-read_uint(const msgpack_object *o, uint64_t max, uint64_t *v)
-{
-	*v = o->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? o->via.u64 : 0;
-	return o->type == MSGPACK_OBJECT_POSITIVE_INTEGER && *v <= max ? 0 : -1;
-}
-
-/* [program, host, layer, start, end, bytes]; a stage without a layer says nil or a negative one. */
-static int
-read_entry(const msgpack_object *o, struct entry *e)
-{
-	const msgpack_object *v = o->via.array.ptr;
-	uint64_t start, end, layer = 0;
-	int none;
-
-	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size != 6)
-		return -1;
-	none = v[2].type == MSGPACK_OBJECT_NIL || v[2].type == MSGPACK_OBJECT_NEGATIVE_INTEGER;
-	if (read_text(&v[0], &e->at.program, &e->at.nprogram) < 0 || read_text(&v[1], &e->at.host, &e->at.nhost) < 0 ||
-	    (!none && read_uint(&v[2], INT32_MAX, &layer) < 0) || read_uint(&v[3], TIME_MAX, &start) < 0 ||
-	    read_uint(&v[4], TIME_MAX, &end) < 0 || read_uint(&v[5], UINT64_MAX, &e->bytes) < 0)
-		return -1;
-	e->at.layer = none ? -1 : (int64_t)layer;
-	e->start = (int64_t)start;
-	e->end = (int64_t)end;
-	return 0;
-}
-
-static int
-add_place(struct buf *b, const struct place *p)
+add_place(struct buf *b, const struct times_place *p)
 {
 	return buf_add(b, &p->layer, sizeof(p->layer)) < 0 || buf_add(b, &p->nprogram, sizeof(p->nprogram)) < 0 ||
 	    buf_add(b, &p->nhost, sizeof(p->nhost)) < 0 || buf_add(b, p->program, p->nprogram) < 0 ||
@@ -74,7 +23,7 @@ add_place(struct buf *b, const struct place *p)
 
 /* Let p, whose text add_place put at `at`, point there; returns where the next one is. */
 static const char *
-own_place(struct place *p, const char *at)
+own_place(struct times_place *p, const char *at)
 {
 	p->program = at + sizeof(p->layer) + sizeof(p->nprogram) + sizeof(p->nhost);
 	p->host = p->program + p->nprogram;
@@ -83,7 +32,7 @@ own_place(struct place *p, const char *at)
 
 /* The sum of a stage, or with from of the way to it. NULL and a message without memory. */
 static struct timing_sum *
-find(struct timing *t, const struct place *from, const struct place *to)
+find(struct timing *t, const struct times_place *from, const struct times_place *to)
 {
 	struct buf key = {0};
 	struct timing_sum *s = NULL;
@@ -113,7 +62,7 @@ end:
 }
 
 static int
-add(struct timing *t, const struct entry *before, const struct entry *e)
+add(struct timing *t, const struct times_entry *before, const struct times_entry *e)
 {
 	struct timing_sum *s = find(t, before ? &before->at : NULL, &e->at);
 
@@ -127,61 +76,55 @@ add(struct timing *t, const struct entry *before, const struct entry *e)
 
 /* Experts of one layer that worked at the same time. */
 static int
-side_by_side(const struct entry *a, const struct entry *b)
+side_by_side(const struct times_entry *a, const struct times_entry *b)
 {
 	return a->at.layer == b->at.layer && a->at.nprogram == b->at.nprogram &&
 	    memcmp(a->at.program, b->at.program, a->at.nprogram) == 0 && b->start < a->end;
 }
 
-static int
-add_entries(struct timing *t, const msgpack_object_array *a)
-{
-	struct entry e, parent, before;         /* of those side by side, before is the one that ended last */
-	int64_t first = 0;
-	int beside, has_parent = 0;
+/* The way of one frame. */
+struct way {
+	struct timing *t;
+	struct times_entry parent, before;      /* of those side by side, before is the one that ended last */
+	int64_t first;
+	int n, has_parent;
+};
 
-	for (uint32_t i = 0; i < a->size; i++) {
-		if (read_entry(&a->ptr[i], &e) < 0)
-			return fail(FAIL_DATA, "header: entry %u of 'trace' is not [program, host, layer, start, end, bytes]", i + 1);
-		first = i == 0 ? e.start : first;
-		beside = i > 0 && side_by_side(&before, &e);
-		if (i > 0 && !beside) {
-			parent = before;
-			has_parent = 1;
-		}
-		if (add(t, NULL, &e) < 0 || (has_parent && add(t, &parent, &e) < 0))
-			return -1;
-		if (!beside || e.end > before.end)
-			before = e;
+static int
+add_entry(void *arg, const struct times_entry *e)
+{
+	struct way *w = arg;
+	int beside = w->n > 0 && side_by_side(&w->before, e);
+
+	if (w->n++ == 0) {
+		w->first = e->start;
+	} else if (!beside) {
+		w->parent = w->before;
+		w->has_parent = 1;
 	}
-	if (a->size > 0) {
-		t->seconds += 1e-9 * (double)(before.end - first);
-		t->frames++;
-	}
+	if (add(w->t, NULL, e) < 0 || (w->has_parent && add(w->t, &w->parent, e) < 0))
+		return -1;
+	if (!beside || e->end > w->before.end)
+		w->before = *e;
 	return 0;
 }
 
 int
 timing_frame(struct timing *t, const struct frame *f)
 {
-	const struct frame_key *k = f->op == OP_NONE ? frame_other(f, "trace") : NULL;
-	msgpack_unpacked u;
-	int r;
+	struct way w = {.t = t};
 
-	if (!k)
-		return 0;
-	msgpack_unpacked_init(&u);
-	if (msgpack_unpack_next(&u, (const char *)k->value, k->nvalue, NULL) == MSGPACK_UNPACK_SUCCESS &&
-	    u.data.type == MSGPACK_OBJECT_ARRAY)
-		r = add_entries(t, &u.data.via.array);
-	else
-		r = fail(FAIL_DATA, "header: 'trace' is not an array");
-	msgpack_unpacked_destroy(&u);
-	return r;
+	if (times_read(f, add_entry, &w) < 0)
+		return -1;
+	if (w.n > 0) {
+		t->seconds += 1e-9 * (double)(w.before.end - w.first);
+		t->frames++;
+	}
+	return 0;
 }
 
 static void
-print_place(struct record *r, const struct place *p)
+print_place(struct record *r, const struct times_place *p)
 {
 	record_text(r, p->program, p->nprogram);
 	record_text(r, p->host, p->nhost);
