@@ -14,7 +14,7 @@
 #define FIELD_MAX 400
 
 /* Ours (tests/golden), then the modules of transformers, each with what its hook is given (.input) or
- * returns (nothing, or .output; .0 and .1 of a gate that returns two). */
+ * returns (nothing, or .output; .0 and .1 of a gate that returns two, .1 and .2 of one whose logits come first). */
 static const char built_in[] =
 	"ids tokenize - ids\n"
 	"embed embed - h\n"
@@ -31,6 +31,7 @@ static const char built_in[] =
 	"model.layers.{l}.post_attention_layernorm.input attn {l} h\n"
 	"model.layers.{l}.mlp.gate.0 route {l} expert.idx\n"
 	"model.layers.{l}.mlp.gate.1 route {l} expert.w\n"
+	"model.layers.{l}.mlp.gate.2 route {l} expert.idx\n"
 	"model.layers.{l}.mlp expert {l} expert.out@{l}\n"
 	"model.layers.{l} expert {l} h\n"
 	"model.layers.{l}.0 expert {l} h\n"
