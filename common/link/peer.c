@@ -18,7 +18,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-#define RETRY_MS 50
+#define RETRY 0.05
 #define FAILED (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 
 double
@@ -42,8 +42,8 @@ set_int(void *s, int option, int value)
 	return zmq_setsockopt(s, option, &value, sizeof(value)) < 0 ? broken("cannot set up the socket") : 0;
 }
 
-/* Both sides send signs of life that hold good for the timeout, and neither waits for an answer to
- * its own: an answer stands in line behind frames that a busy program has not taken in yet. */
+/* The receiver sends signs of life that hold good for the timeout.  It must not let libzmq wait for the
+ * answers: they stand in line behind frames that a busy program has not taken in yet (peer_silence). */
 static int
 set_options(void *s, enum link_dir dir)
 {
@@ -53,7 +53,7 @@ set_options(void *s, enum link_dir dir)
 	if (zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &largest, sizeof(largest)) < 0)
 		return broken("cannot set up the socket");
 	return set_int(s, ZMQ_LINGER, 0) < 0 || set_int(s, ZMQ_RECONNECT_IVL, -1) < 0 || set_int(s, ZMQ_IPV6, 1) < 0 ||
-	    set_int(s, ZMQ_HEARTBEAT_IVL, ms / 3) < 0 || set_int(s, ZMQ_HEARTBEAT_TTL, ms) < 0 ||
+	    set_int(s, ZMQ_HEARTBEAT_IVL, dir == LINK_IN ? ms / 3 : 0) < 0 || set_int(s, ZMQ_HEARTBEAT_TTL, ms) < 0 ||
 	    set_int(s, ZMQ_HEARTBEAT_TIMEOUT, 0) < 0 || set_int(s, ZMQ_HANDSHAKE_IVL, ms) < 0 ||
 	    set_int(s, ZMQ_CONNECT_TIMEOUT, ms) < 0 || set_int(s, ZMQ_TCP_KEEPALIVE, 1) < 0 ||
 	    set_int(s, ZMQ_TCP_KEEPALIVE_IDLE, keep) < 0 || set_int(s, ZMQ_TCP_KEEPALIVE_INTVL, keep) < 0 ||
@@ -128,10 +128,10 @@ peer_open(struct peer *p, const char *endpoint, enum link_dir dir)
 	return watch(p, p->wake) < 0 || watch(p, p->timer) < 0 ? -1 : start(p);
 }
 
-static void
-call_later(struct peer *p)
+void
+peer_later(struct peer *p, double seconds)
 {
-	struct itimerspec t = {.it_value = {.tv_nsec = RETRY_MS * 1000000L}};
+	struct itimerspec t = {.it_value = {.tv_nsec = (long)(seconds * 1e9)}};
 
 	(void)timerfd_settime(p->timer, 0, &t, NULL);
 }
@@ -163,11 +163,11 @@ gone(struct peer *p, int fd)
 	if (!p->up) {
 		auth_release(p);
 		if (!p->bound)
-			call_later(p);
+			peer_later(p, RETRY);
 	} else if (p->fd < 0 ? p->nfds == 0 : p->fd == fd) {
 		p->lost = 1;
 		p->lost_at = peer_now();
-		call_later(p);
+		peer_later(p, RETRY);
 	}
 }
 
@@ -207,7 +207,7 @@ take_event(struct peer *p, int event, int value)
 		break;
 	case ZMQ_EVENT_CLOSED:
 		if (!p->bound && !p->up)
-			call_later(p);
+			peer_later(p, RETRY);
 		break;
 	}
 	if (p->up && !p->lost && p->fd < 0 && p->nfds == 1)
@@ -357,14 +357,28 @@ peer_unread(const struct peer *p)
 	return p->fd >= 0 && !p->lost && ioctl(p->fd, SIOCOUTQ, &n) == 0 && n > 0;
 }
 
-uint64_t
-peer_signs(const struct peer *p)
+static struct tcp_info
+ask_kernel(const struct peer *p)
 {
 	struct tcp_info i;
 	socklen_t n = sizeof(i);
 
 	memset(&i, 0, sizeof(i));
-	return p->fd >= 0 && !p->lost && getsockopt(p->fd, IPPROTO_TCP, TCP_INFO, &i, &n) == 0 ? i.tcpi_bytes_received : 0;
+	if (p->fd >= 0 && !p->lost)
+		(void)getsockopt(p->fd, IPPROTO_TCP, TCP_INFO, &i, &n);
+	return i;
+}
+
+uint64_t
+peer_signs(const struct peer *p)
+{
+	return ask_kernel(p).tcpi_bytes_received;
+}
+
+double
+peer_silence(const struct peer *p)
+{
+	return ask_kernel(p).tcpi_last_data_recv * 1e-3;
 }
 
 /* --- the end --- */

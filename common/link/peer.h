@@ -26,6 +26,7 @@ struct peer {
 	size_t tries;                   /* to connect, with keys */
 	double refused;                 /* since when handshakes fail, 0: they don't */
 	double lost_at;
+	double hungry;                  /* since when a receiver has waited, 0: it has not */
 	int poll, wake, timer, ready;   /* epoll of all below; our own call; to try again; always readable */
 	pthread_mutex_t lock;
 	size_t held;                    /* under lock: bytes that libzmq has to send yet */
@@ -34,6 +35,9 @@ struct peer {
 
 /* Bind or connect; does not wait for the other side.  0, or -1 and a message. */
 int peer_open(struct peer *p, const char *endpoint, enum link_dir dir);
+
+/* Be woken in so many seconds (below 1). */
+void peer_later(struct peer *p, double seconds);
 
 /* Look at what has happened meanwhile: 0, or -1 and a message where the connection cannot come up. */
 int peer_pump(struct peer *p);
@@ -54,6 +58,7 @@ int peer_unread(const struct peer *p);
 
 /* A number that changes with each sign of life that the peer sends, as far as the kernel tells (tcp). */
 uint64_t peer_signs(const struct peer *p);
+double peer_silence(const struct peer *p);      /* seconds since the last one */
 
 /* Close the socket; linger: milliseconds that what was posted has to leave in.  On return
  * no memory of a caller is in use. */

@@ -99,6 +99,23 @@ take_message(struct link *l)
 	return r < 0 ? -1 : 1;
 }
 
+/* We have waited for the timeout and nothing came, not even an answer to our signs of life.  Who has
+ * frames waiting for him can't tell, and needn't yet.  Sees to it that it is asked again. */
+static int
+is_dead(struct peer *p)
+{
+	double limit = link_settings.timeout;
+
+	if (p->lost)
+		peer_later(p, GRACE);
+	if (p->lost || !p->up)
+		return 0;
+	peer_later(p, limit / 4 < 0.9 ? limit / 4 : 0.9);
+	if (p->hungry == 0)
+		p->hungry = peer_now();
+	return peer_now() - p->hungry > limit && peer_silence(p) > limit;
+}
+
 static int
 zmq_receive(struct link *l, struct frame *f, int wait)
 {
@@ -115,10 +132,13 @@ zmq_receive(struct link *l, struct frame *f, int wait)
 			break;
 		if (p->lost && peer_now() - p->lost_at > GRACE)
 			return -2;
+		if (is_dead(p))
+			return fail(FAIL_SYSTEM, "no sign of life for %g seconds", link_settings.timeout);
 		if (!wait)
 			return 0;
-		peer_wait(p, p->lost ? p->lost_at + GRACE : 0);
+		peer_wait(p, 0);
 	}
+	p->hungry = 0;
 	if (link_parse(l, f) < 0)
 		return -1;
 	if (f->op == OP_END)    /* this is how the other side learns that all has come */
@@ -255,7 +275,7 @@ is_ready(struct link *l)
 		return 1;       /* the next call says why */
 	if (l->dir == LINK_OUT)
 		return p->lost || (p->up && peer_held(p) <= QUEUE);
-	return (peer_events(p) & ZMQ_POLLIN) || (p->lost && peer_now() - p->lost_at > GRACE);
+	return (peer_events(p) & ZMQ_POLLIN) || is_dead(p) || (p->lost && peer_now() - p->lost_at > GRACE);
 }
 
 /* libzmq's descriptor tells only what is new, so what is there already has one that is always ready. */
