@@ -108,20 +108,24 @@ take_common(struct options *o, int c, const char *arg)
 }
 
 #define LONGS_MAX 32
-#define LONG_TAP 1000
+enum { LONG_TAP = 1000, LONG_TIMEOUT, LONG_KEY, LONG_PEERS, LONG_UNSAFE };
 
-/* The long options: the program's own and --tap. */
+/* The long options: the program's own, --tap, and those of endpoints. */
 static void
 long_options(const struct options *o, struct option *to)
 {
+	static const struct option endpoints[] = {{"timeout", 1, NULL, LONG_TIMEOUT}, {"key", 1, NULL, LONG_KEY},
+	    {"peers", 1, NULL, LONG_PEERS}, {"unsafe", 0, NULL, LONG_UNSAFE}};
 	int n = 0;
 
-	while (o->longs && o->longs[n].name && n < LONGS_MAX - 2) {
+	while (o->longs && o->longs[n].name && n < LONGS_MAX - 6) {
 		to[n] = o->longs[n];
 		n++;
 	}
 	if (o->taps)
 		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
+	for (int i = 0; i < 4 && o->max_in + o->max_out > 0; i++)
+		to[n++] = endpoints[i];
 	to[n] = (struct option){0};
 }
 
@@ -134,6 +138,30 @@ take_taps(struct options *o, const char *arg)
 	}
 	if (tap_parse(&o->tapped, o->taps, arg) < 0)
 		die_failed();
+}
+
+/* What holds for endpoints on a network. */
+static void
+take_link(int c, const char *arg)
+{
+	struct link_settings *s = &link_settings;
+
+	if (c == LONG_UNSAFE)
+		s->unsafe = 1;
+	else if (c == LONG_KEY)
+		s->key = arg;
+	else if (c == LONG_PEERS)
+		s->peers = arg;
+	else if (options_double("--timeout", arg, 0.1, 3600, &s->timeout) < 0)
+		die_failed();
+}
+
+static const char *
+from_env(const char *name)
+{
+	const char *s = getenv(name);
+
+	return s && *s ? s : NULL;
 }
 
 int
@@ -154,7 +182,9 @@ options_parse(struct options *o, int argc, char **argv)
 			snprintf(letters + n, sizeof(letters) - n, "%c:", *s);
 	}
 	strncat(letters, own, sizeof(letters) - strlen(letters) - 1);
-	o->model = getenv("DS_MODEL");
+	o->model = from_env("DS_MODEL");
+	link_settings.key = from_env("DS_KEY");
+	link_settings.peers = from_env("DS_PEERS");
 	o->ready = -1;
 	o->threads = default_threads();
 	opterr = 0;
@@ -172,13 +202,13 @@ options_parse(struct options *o, int argc, char **argv)
 			answer_version();
 		else if (c == LONG_TAP)
 			take_taps(o, optarg);
+		else if (c > LONG_TAP)
+			take_link(c, optarg);
 		else if (c < 256 && !strchr(own, c))
 			take_common(o, c, optarg);
 		else if (o->own(c, optarg, o->to) < 0)
 			die_failed();
 	}
-	if (o->model && !*o->model)
-		o->model = NULL;
 	if (optind < argc && !o->operands)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[optind], program);
 	if (o->nin < o->min_in)
@@ -206,8 +236,14 @@ filter_links(struct filter *f)
 void
 filter_fail(struct filter *f)
 {
+	int status;
+
 	(void)stage_fail(f->out, f->o.nout, program);
-	die_failed();
+	status = fail_status();
+	warn("%s", fail_text());
+	for (int i = 0; i < f->o.nout; i++)
+		(void)link_close(&f->out[i]);   /* the last word gets through */
+	exit(status);
 }
 
 void

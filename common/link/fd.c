@@ -15,9 +15,7 @@
 
 #include "base/fail.h"
 #include "base/io.h"
-#include "link/link.h"
-
-#define FIRST_CHUNK (4u << 20)  /* a claim of more is believed as its bytes arrive */
+#include "link/link_mem.h"
 
 /* Where a standard stream is closed, a file would get its number, and be taken for it. */
 static int
@@ -59,53 +57,14 @@ wait_for(int fd, short events)
 	(void)poll(&p, 1, -1);
 }
 
-/* Room for the frame's next bytes. */
-static int
-grow(struct link *l)
-{
-	size_t first = l->largest > FIRST_CHUNK ? l->largest : FIRST_CHUNK, want = l->need < first ? l->need : first;
-	unsigned char *p;
-
-	if (l->have < l->cap)
-		return 0;
-	if (want <= l->cap)
-		want = l->need / 2 > l->cap ? l->cap * 2 : l->need;
-	if (!(p = mem_raw(want, 1)))
-		return -1;
-	if (l->have > 0)
-		memcpy(p, l->frame, l->have);
-	free(l->frame);
-	l->frame = p;
-	l->cap = want;
-	return 0;
-}
-
-/* Bytes have come: what do they say of those that follow? */
-static int
-look(struct link *l, size_t before)
-{
-	size_t data;
-
-	if (l->have == FRAME_PREAMBLE && before < FRAME_PREAMBLE) {
-		l->need = frame_size(l->frame);
-		return l->need ? 0 : -1;
-	}
-	data = FRAME_PREAMBLE + 5 + ((size_t)l->frame[7] << 16 | (size_t)l->frame[8] << 8 | l->frame[9]);
-	if (l->have >= data && before < data)
-		return frame_check_prefix(l->frame);
-	return 0;
-}
-
 static int
 fd_receive(struct link *l, struct frame *f, int wait)
 {
-	if (l->need == 0)
-		l->need = FRAME_PREAMBLE;
-	while (l->have < l->need) {
+	do {
 		size_t room;
 		ssize_t n;
 
-		if (grow(l) < 0)
+		if (link_room(l) < 0)
 			return -1;
 		room = (l->need < l->cap ? l->need : l->cap) - l->have;
 		n = read(l->fd, l->frame + l->have, room);
@@ -123,22 +82,12 @@ fd_receive(struct link *l, struct frame *f, int wait)
 			return l->have == 0 ? -2 : fail(FAIL_SYSTEM,
 			    "frame %llu ends after %zu of %zu bytes: the program before it failed",
 			    (unsigned long long)l->frames + 1, l->have, l->need);
-		l->have += (size_t)n;
-		l->bytes += (size_t)n;
-		if (look(l, l->have - (size_t)n) < 0)
-			return fail_in("frame %llu", (unsigned long long)l->frames + 1);
+		if (link_took(l, (size_t)n) < 0)
+			return -1;
 		if (!wait && l->have < l->need)
 			return 0;
-	}
-	if (frame_parse(f, l->frame, l->have) < 0) {
-		l->frame = NULL;
-		l->have = l->need = l->cap = 0;
-		return fail_in("frame %llu", (unsigned long long)l->frames + 1);
-	}
-	l->frame = NULL;        /* the frame's own now */
-	l->largest = l->have > l->largest ? l->have : l->largest;
-	l->have = l->need = l->cap = 0;
-	return 1;
+	} while (l->have < l->need);
+	return link_parse(l, f);
 }
 
 /* What is queued: all of it, or as much as goes without waiting.  A pipe that
@@ -178,10 +127,10 @@ fd_send(struct link *l, struct frame *f, int wait)
 	return io_writev(l->fd, v, n) < 0 ? -1 : 1;
 }
 
-static int
+static struct pollfd
 fd_ready(struct link *l)
 {
-	return l->fd;
+	return (struct pollfd){.fd = l->fd, .events = l->dir == LINK_IN ? POLLIN : POLLOUT};
 }
 
 static int

@@ -1,19 +1,20 @@
-#include "link/link.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
+#include "link/link_mem.h"
 
-extern const struct transport link_fd;
+struct link_settings link_settings = {.timeout = 5};
 
 static const struct transport *
 transport_of(const char *endpoint)
 {
 	if (*endpoint == '@' || *endpoint == '>')
 		endpoint++;
+	if (strncmp(endpoint, "tcp://", 6) == 0 || strncmp(endpoint, "ipc://", 6) == 0)
+		return &link_zmq;
 	if (strstr(endpoint, "://") || strncmp(endpoint, "nccl:", 5) == 0) {
-		fail(FAIL_USAGE, "endpoint '%s': this build knows -, files and FIFOs", endpoint);
+		fail(FAIL_USAGE, "endpoint '%s': this build knows -, files, FIFOs, tcp:// and ipc://", endpoint);
 		return NULL;
 	}
 	return &link_fd;
@@ -32,8 +33,10 @@ link_open(struct link *l, const char *endpoint, enum link_dir dir)
 	if (!l->name)
 		return fail(FAIL_SYSTEM, "no memory for an endpoint's name");
 	l->transport = transport_of(endpoint);
-	if (l->transport && l->transport->open(l) == 0)
+	if (l->transport && l->transport->open(l) == 0) {
+		l->opened = 1;
 		return 0;
+	}
 	free(l->name);
 	l->name = NULL;
 	return -1;
@@ -72,8 +75,8 @@ link_try_receive(struct link *l, struct frame *f)
 	return take(l, f, 0);
 }
 
-int
-link_poll_fd(struct link *l)
+struct pollfd
+link_poll(struct link *l)
 {
 	return l->transport->ready(l);
 }
@@ -111,7 +114,7 @@ link_close(struct link *l)
 {
 	int r = 0;
 
-	if (l->fd >= 0) {
+	if (l->opened) {
 		if (l->dir == LINK_OUT && l->transport->send(l, NULL, 1) < 0)
 			r = -1;
 		if (l->transport->close(l) < 0)

@@ -4,12 +4,16 @@
  *	-               standard input or output
  *	PATH            a file, a FIFO or a device; written files are made anew
  *	/dev/fd/N       a descriptor that the parent left open
+ *	@tcp://ADDRESS:PORT, @ipc://PATH        wait there for one program (ZeroMQ)
+ *	tcp://HOST:PORT, ipc://PATH             connect to one, which may come later; also with >
  *
  * A transport supplies five functions (struct transport); fd.c is the one for
- * everything that has a descriptor.
+ * everything that has a descriptor, zmq.c the one for ZeroMQ.
  */
 #ifndef DS_LINK_H
 #define DS_LINK_H
+
+#include <poll.h>
 
 #include "frame/frame.h"
 
@@ -25,8 +29,8 @@ struct transport {
 	/* Send what is queued and then f, whole; f NULL: what is queued alone, all of it (wait)
 	 * or what goes without waiting.  1 nothing is left, 0 some is, -1 and a message. */
 	int (*send)(struct link *l, struct frame *f, int wait);
-	/* The descriptor to poll for it. */
-	int (*ready)(struct link *l);
+	/* What to poll for. */
+	struct pollfd (*ready)(struct link *l);
 	int (*close)(struct link *l);
 };
 
@@ -34,7 +38,9 @@ struct link {
 	const struct transport *transport;
 	enum link_dir dir;
 	char *name;             /* the endpoint as given; "standard input" for - */
+	int opened;
 	int fd;
+	void *state;            /* the transport's own */
 	unsigned char *frame;   /* the frame that is arriving: [cap], have of need bytes there */
 	size_t have, need, cap;
 	size_t largest;         /* frame that has come: as much memory is believed at once */
@@ -55,10 +61,11 @@ int link_receive(struct link *l, struct frame *f);
 /* Send it whole, waiting as long as it takes.  0, or -1 and a message. */
 int link_send(struct link *l, struct frame *f);
 
-/* Without waiting: link_poll_fd says what to poll (POLLIN or POLLOUT); link_try_receive
+/* Without waiting: link_poll says what to poll for until the next call of these, an output where
+ * something is queued; link_try_receive
  * gives 1 a frame, 0 not yet, -2 end of file (in the middle of a frame: -1);
  * link_queue copies a frame behind what waits; link_flush sends what goes: 1 all, 0 some is left, -1. */
-int link_poll_fd(struct link *l);
+struct pollfd link_poll(struct link *l);
 int link_try_receive(struct link *l, struct frame *f);
 int link_queue(struct link *l, struct frame *f);
 int link_flush(struct link *l);
@@ -66,5 +73,13 @@ int link_flush(struct link *l);
 /* Send what is queued, close and check: a full disk is noticed here at the
  * latest.  0, or -1 and a message. */
 int link_close(struct link *l);
+
+/* What holds for all endpoints of the process; set before the first is opened. */
+struct link_settings {
+	double timeout;         /* seconds after which a peer that gives no sign of life is dead */
+	const char *key, *peers;        /* files, or NULL */
+	int unsafe;             /* 1: other hosts may connect without keys */
+};
+extern struct link_settings link_settings;
 
 #endif

@@ -267,7 +267,7 @@ wait_for(struct run *r)
 	int going = r->state < STOPPING;
 
 	p[0] = (struct pollfd){.fd = r->signals, .events = POLLIN};
-	p[1] = (struct pollfd){.fd = going && r->tally->open ? link_poll_fd(&r->tally->in) : -1, .events = POLLIN};
+	p[1] = (struct pollfd){.fd = going && r->tally->open ? link_poll(&r->tally->in).fd : -1, .events = POLLIN};
 	talk_wait(&r->talk, p + 2);
 	for (int i = 0; i < TALK_POLL && !going; i++)
 		p[2 + i].fd = -1;

@@ -426,10 +426,10 @@ step(struct embed *e)
 	for (int i = 0; i < e->nin; i++)
 		if (!e->ended[i] && (i == e->loop || admits(e))) {
 			input[n] = i;
-			p[n++] = (struct pollfd){.fd = link_poll_fd(&e->in[i]), .events = POLLIN};
+			p[n++] = link_poll(&e->in[i]);
 		}
 	for (int i = 0, k = n; i < e->nout; i++, k++)
-		p[k] = (struct pollfd){.fd = e->out[i].queue.n > 0 ? link_poll_fd(&e->out[i]) : -1, .events = POLLOUT};
+		p[k] = e->out[i].queue.n > 0 ? link_poll(&e->out[i]) : (struct pollfd){.fd = -1};
 	if (poll(p, (nfds_t)(n + e->nout), -1) < 0)
 		return 0;       /* a signal: look again */
 	for (int i = 0; i < n; i++)

@@ -80,7 +80,7 @@ source_open(struct source *s, const char *name)
 int
 source_fd(struct source *s)
 {
-	return s->open ? link_poll_fd(&s->in) : -1;
+	return s->open ? link_poll(&s->in).fd : -1;
 }
 
 /* The stream that is open ends here; cut: not as it should, a message is kept. */

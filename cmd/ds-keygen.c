@@ -1,0 +1,32 @@
+/* ds-keygen: a CURVE key for links between hosts. */
+#include <stdio.h>
+
+#include "base/fail.h"
+#include "link/key.h"
+#include "options.h"
+
+static const char help[] =
+"usage: ds-keygen [-v] FILE\n"
+"\n"
+"Makes a key: FILE, for --key, and its public half on standard output,\n"
+"for the --peers of others.\n"
+"\n"
+"  -v          say where the secret half is\n"
+"  -V, -h      version, this text\n";
+
+int
+main(int argc, char **argv)
+{
+	static struct options o = {.help = help, .operands = 1};
+	char public[KEY_TEXT + 1];
+	int i = options_parse(&o, argc, argv);
+
+	if (argc - i != 1)
+		die(FAIL_USAGE, "give one FILE: see %s -h", program);
+	if (key_make(argv[i], public) < 0)
+		die_failed();
+	puts(public);
+	if (o.verbose)
+		warn("the secret half is in %s", argv[i]);
+	return fflush(stdout) == 0 ? 0 : FAIL_SYSTEM;
+}

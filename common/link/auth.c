@@ -1,0 +1,182 @@
+/*
+ * Who may connect.
+ *
+ * libzmq asks a handler (ZAP, https://rfc.zeromq.org/spec/27) about each connection to a bound
+ * socket.  Ours lets in one program a link, and where keys are used only with a key that is allowed.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "link/key.h"
+#include "link/peer.h"
+
+#define PARTS 7
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct peer **bound;     /* under lock: by the number that is their socket's domain */
+static size_t nbound, cap;
+static pthread_t thread;
+static void *questions;
+
+static int
+set(struct peer *p, int option, const void *value, size_t n)
+{
+	return zmq_setsockopt(p->sock, option, value, n) < 0 ?
+	    fail(FAIL_SYSTEM, "cannot use keys: %s", zmq_strerror(zmq_errno())) : 0;
+}
+
+/* Tell libzmq to ask us about this socket. */
+static int
+add(struct peer *p)
+{
+	char domain[24];
+	int r;
+
+	pthread_mutex_lock(&lock);
+	r = mem_grow(&bound, &cap, nbound + 1, sizeof(*bound));
+	if (r == 0)
+		bound[nbound++] = p;
+	snprintf(domain, sizeof(domain), "%zu", nbound - 1);
+	p->taken = 0;
+	pthread_mutex_unlock(&lock);
+	return r < 0 ? -1 : set(p, ZMQ_ZAP_DOMAIN, domain, strlen(domain));
+}
+
+int
+auth_apply(struct peer *p)
+{
+	const struct keys *k;
+	int one = 1;
+
+	/* (who connects names a domain too: without one libzmq takes any bytes for an old peer) */
+	if (keys_get(&k) < 0 || (p->bound ? add(p) : set(p, ZMQ_ZAP_DOMAIN, "-", 1)) < 0)
+		return -1;
+	if (!k)
+		return 0;
+	if (set(p, ZMQ_CURVE_SECRETKEY, k->secret, KEY_BYTES) < 0 || set(p, ZMQ_CURVE_PUBLICKEY, k->public, KEY_BYTES) < 0)
+		return -1;
+	if (p->bound)
+		return set(p, ZMQ_CURVE_SERVER, &one, sizeof(one));
+	/* any of them may be there: each attempt is for the next */
+	return set(p, ZMQ_CURVE_SERVERKEY, k->allowed[p->tries++ % k->nallowed], KEY_BYTES);
+}
+
+void
+auth_remove(struct peer *p)
+{
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < nbound; i++)
+		if (bound[i] == p)
+			bound[i] = NULL;
+	pthread_mutex_unlock(&lock);
+}
+
+void
+auth_release(struct peer *p)
+{
+	pthread_mutex_lock(&lock);
+	p->taken = 0;
+	pthread_mutex_unlock(&lock);
+}
+
+static int
+is_allowed(const char *mechanism, size_t nmechanism, const unsigned char *key, size_t n)
+{
+	const struct keys *k;
+
+	if (keys_get(&k) < 0)
+		return 0;
+	if (!k)
+		return nmechanism == 4 && memcmp(mechanism, "NULL", 4) == 0;
+	if (nmechanism != 5 || memcmp(mechanism, "CURVE", 5) != 0 || n != KEY_BYTES)
+		return 0;
+	for (size_t i = 0; i < k->nallowed; i++)
+		if (memcmp(k->allowed[i], key, KEY_BYTES) == 0)
+			return 1;
+	return 0;
+}
+
+/* "200", "300" (not now: somebody is there already) or "400". */
+static const char *
+decide(zmq_msg_t *m)
+{
+	char domain[24] = "";
+	size_t n = zmq_msg_size(&m[2]), at;
+	const char *answer = "300";
+
+	if (n == 1 && *(char *)zmq_msg_data(&m[2]) == '-')
+		return "200";
+	if (!is_allowed(zmq_msg_data(&m[5]), zmq_msg_size(&m[5]), zmq_msg_data(&m[6]), zmq_msg_size(&m[6])))
+		return "400";
+	memcpy(domain, zmq_msg_data(&m[2]), n < sizeof(domain) - 1 ? n : sizeof(domain) - 1);
+	at = (size_t)strtoul(domain, NULL, 10);
+	pthread_mutex_lock(&lock);
+	if (at < nbound && bound[at] && !bound[at]->taken) {
+		bound[at]->taken = 1;
+		answer = "200";
+	}
+	pthread_mutex_unlock(&lock);
+	return answer;
+}
+
+/* Answer one question; -1 when the context ends. */
+static int
+answer(void)
+{
+	zmq_msg_t m[PARTS];
+	const char *status;
+	int n = 0, r = 0, more = 1;
+
+	for (int i = 0; i < PARTS; i++)
+		zmq_msg_init(&m[i]);
+	while (more && (r = zmq_msg_recv(&m[n < PARTS ? n : PARTS - 1], questions, 0)) >= 0) {
+		more = zmq_msg_more(&m[n < PARTS ? n : PARTS - 1]);
+		n++;
+	}
+	status = r < 0 ? NULL : n == PARTS || n == PARTS - 1 ? decide(m) : "400";       /* NULL brings no key */
+	if (status) {
+		zmq_msg_send(&m[0], questions, ZMQ_SNDMORE);
+		zmq_msg_send(&m[1], questions, ZMQ_SNDMORE);
+		zmq_send(questions, status, 3, ZMQ_SNDMORE);
+		zmq_send(questions, "", 0, ZMQ_SNDMORE);
+		zmq_send(questions, "", 0, ZMQ_SNDMORE);
+		zmq_send(questions, "", 0, 0);
+	}
+	for (int i = 0; i < PARTS; i++)
+		zmq_msg_close(&m[i]);
+	return r < 0 && zmq_errno() != EINTR ? -1 : 0;
+}
+
+static void *
+answer_all(void *arg)
+{
+	while (answer() == 0)
+		;
+	zmq_close(questions);
+	return arg;
+}
+
+int
+auth_start(void *context)
+{
+	questions = zmq_socket(context, ZMQ_REP);
+	if (!questions || zmq_bind(questions, "inproc://zeromq.zap.01") < 0 ||
+	    pthread_create(&thread, NULL, answer_all, NULL) != 0)
+		return fail(FAIL_SYSTEM, "cannot start ZeroMQ");
+	return 0;
+}
+
+void
+auth_stop(void)
+{
+	pthread_join(thread, NULL);
+	free(bound);
+	bound = NULL;
+	nbound = cap = 0;
+}

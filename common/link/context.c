@@ -1,0 +1,39 @@
+/* libzmq's context: made for the first socket, ended behind the last. */
+#include <zmq.h>
+
+#include "base/fail.h"
+#include "link/peer.h"
+
+static void *context;
+static int users;
+
+void *
+context_socket(int type)
+{
+	void *s;
+
+	if (!context && !(context = zmq_ctx_new())) {
+		fail(FAIL_SYSTEM, "cannot start ZeroMQ: %s", zmq_strerror(zmq_errno()));
+		return NULL;
+	}
+	if (users == 0 && auth_start(context) < 0)
+		return NULL;
+	if (!(s = zmq_socket(context, type))) {
+		fail(FAIL_SYSTEM, "cannot make a ZeroMQ socket: %s", zmq_strerror(zmq_errno()));
+		return NULL;
+	}
+	users++;
+	return s;
+}
+
+void
+context_done(void)
+{
+	if (--users > 0)
+		return;
+	(void)zmq_ctx_shutdown(context);
+	auth_stop();
+	while (zmq_ctx_term(context) < 0 && zmq_errno() == EINTR)
+		;
+	context = NULL;
+}
