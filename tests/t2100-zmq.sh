@@ -126,7 +126,7 @@ other.wait(20)
 text = other.stderr.read().decode()
 for p in send, take:
     p.kill()
-print(other.returncode, text.count("\n"), at in text, time.time() - began < 5)
+print(other.returncode, text.count("\n"), at in text, time.time() - began < 5, flush=True)
 os._exit(0)
 EOP
 }
