@@ -42,9 +42,7 @@ take_as(struct cut *c, const char *text)
 	size_t n = strcspn(text, ":");
 	long layer = -1;
 
-	for (c->as = AT_EMBED; c->as < AT_OTHER; c->as++)
-		if (strlen(at_name(c->as)) == n && strncmp(text, at_name(c->as), n) == 0)
-			break;
+	c->as = at_parse(text, n);
 	if (c->as == AT_OTHER)
 		return fail(FAIL_USAGE, "--as '%s': stages are embed, attn, route, expert, head, sample", text);
 	if (text[n] && options_int("--as STAGE", text + n + 1, 0, LAYERS_MAX - 1, &layer) < 0)

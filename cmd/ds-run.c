@@ -115,20 +115,6 @@ own(int c, const char *arg, void *to)
 	return -1;
 }
 
-/* The folder that this program is in: the others are looked for there first.  NULL: unknown. */
-static const char *
-beside(void)
-{
-	static char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-	if (n < 0)
-		return NULL;
-	path[n] = 0;
-	*strrchr(path, '/') = 0;
-	return path;
-}
-
 /* As it is from any folder, also if it is not there yet. */
 static const char *
 whole_path(const char *path)
@@ -205,7 +191,7 @@ main(int argc, char **argv)
 	o.run.plan.model = common.model;
 	o.run.plan.layers = config.num_layers;
 	o.run.plan.verbose = common.verbose > 1;
-	o.run.dir = beside();
+	o.run.dir = program_folder();
 	o.run.texts = argv + i;
 	o.run.ntexts = argc - i;
 	if (o.script)

@@ -1,8 +1,5 @@
 /* ds-verify: the promise, proven on this machine with this model. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/fail.h"
 #include "options.h"
@@ -24,12 +21,9 @@ int
 main(int argc, char **argv)
 {
 	static struct model model;
-	static char self[4096];
 	struct options o = {.help = help, .operands = 1};
 	struct verify v = {.model = &model, .to = stdout, .text = "A pipeline gives the same bits, however it is cut: 37 * 46 = 1702."};
 	int first = options_parse(&o, argc, argv);
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash = n > 0 ? strrchr(self, '/') : NULL;
 
 	if (argc - first > 1)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[first + 1], program);
@@ -37,10 +31,7 @@ main(int argc, char **argv)
 		v.text = argv[first];
 	if (!o.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
-	if (slash) {
-		*slash = 0;
-		v.programs = self;
-	}
+	v.programs = program_folder();
 	v.threads = o.threads > 1 ? o.threads : 2;
 	v.verbose = o.verbose;
 	if (model_open(&model, o.model) < 0 || verify_run(&v) < 0)

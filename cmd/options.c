@@ -34,6 +34,19 @@ options_double(const char *option, const char *text, double min, double max, dou
 	return 0;
 }
 
+const char *
+program_folder(void)
+{
+	static char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n < 0)
+		return NULL;
+	path[n] = 0;
+	*strrchr(path, '/') = 0;
+	return path;
+}
+
 static int
 default_threads(void)
 {

@@ -44,6 +44,9 @@ int options_parse(struct options *o, int argc, char **argv);
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);
 
+/* The folder that the running program is in, where others are looked for first; NULL: unknown. */
+const char *program_folder(void);
+
 /* Lines of -h for what they share. */
 #define HELP_MODEL  "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
 #define HELP_LAYERS "  -l LAYERS   the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"

@@ -6,32 +6,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "base/table.h"
-
-/* The length of the valid UTF-8 character at s (RFC 3629, NUL excluded), 0 if there is none. */
-static size_t
-utf8_length(const unsigned char *s, size_t left)
-{
-	unsigned lo = 0x80, hi = 0xbf;
-	size_t n;
-
-	if (s[0] < 0x80)
-		return s[0] != 0;
-	n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-	if (s[0] == 0xe0)
-		lo = 0xa0;
-	else if (s[0] == 0xed)
-		hi = 0x9f;
-	else if (s[0] == 0xf0)
-		lo = 0x90;
-	else if (s[0] == 0xf4)
-		hi = 0x8f;
-	if (n == 0 || n > left || s[1] < lo || s[1] > hi)
-		return 0;
-	for (size_t i = 2; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
-}
+#include "base/utf8.h"
 
 static int
 text_check(const unsigned char *s, size_t n)
@@ -48,7 +23,7 @@ text_check(const unsigned char *s, size_t n)
 				continue;
 			}
 		}
-		if (!(step = utf8_length(s + i, n - i)))
+		if (!s[i] || utf8_next(s + i, n - i, &step) != UTF8_CHAR)
 			return fail(FAIL_DATA, s[i] ? "byte %zu is not UTF-8" : "byte %zu is NUL", i);
 		i += step;
 	}

@@ -10,7 +10,7 @@
 
 #include "base/fail.h"
 #include "frame/frame_mem.h"
-#include "token/utf8.h"
+#include "base/utf8.h"
 
 static const char *const at_names[] = {"", "embed", "attn", "route", "expert", "head", "sample", ""};
 
@@ -86,10 +86,10 @@ at_name(enum at at)
 }
 
 enum at
-at_parse(const char *text)
+at_parse(const char *text, size_t n)
 {
 	for (enum at a = AT_EMBED; a < AT_OTHER; a++)
-		if (strcmp(text, at_names[a]) == 0)
+		if (strlen(at_names[a]) == n && strncmp(text, at_names[a], n) == 0)
 			return a;
 	return AT_OTHER;
 }

@@ -111,6 +111,7 @@ int frame_check_prefix(const unsigned char *p);
 
 /* --- reading --- */
 const char *at_name(enum at at);        /* "attn"; "" for AT_NONE and AT_OTHER */
+enum at at_parse(const char *text, size_t n);   /* the stage that the n bytes name; AT_OTHER: none that is known */
 
 /* Where the frame waits: "attn layer 3", "head", for messages.  buf is returned. */
 const char *frame_where(const struct frame *f, char *buf, size_t size);

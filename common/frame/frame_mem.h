@@ -10,8 +10,6 @@
  * unset where p is NULL.  NULL and a message without memory. */
 void *frame_keep(struct frame *f, const void *p, size_t n);
 
-enum at at_parse(const char *text);     /* AT_OTHER where it is not known */
-
 #define ALIGN64(n) (((n) + 63) & ~(size_t)63)
 
 #endif

@@ -268,7 +268,7 @@ get_at(struct frame *f, const msgpack_object *o)
 		f->at_text = "";
 		return -1;
 	}
-	f->at = at_parse(f->at_text);
+	f->at = at_parse(f->at_text, strlen(f->at_text));
 	return 0;
 }
 

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "token/utf8.h"
+#include "base/utf8.h"
 
 /* From little to much in even steps of OKLab's lightness: 0.967 to 0.267 on light, 0.225 to 0.925 on dark, so that
  * little is near the background on both. */

@@ -26,9 +26,8 @@ static const char end[] =
 "\n"
 "[ ! -e \"$dir/failed\" ] || exit \"$(sort -n \"$dir/failed\" | head -n 1)\"\n";
 
-/* A word as the shell takes it literally. */
-static int
-quote(struct buf *b, const char *s)
+int
+script_quote(struct buf *b, const char *s)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:+@%";
 	int r = 0;
@@ -57,7 +56,7 @@ command(struct buf *b, const struct part *t, const struct plan_options *o)
 		else if (t->words[i] == t->keep)
 			r = buf_addf(b, "\"$keep\"%s", strrchr(t->keep, '/'));
 		else
-			r = quote(b, t->words[i]);
+			r = script_quote(b, t->words[i]);
 	}
 	return r;
 }
@@ -68,7 +67,7 @@ operands(struct buf *b, char **texts, int n)
 	int r = n > 0 ? buf_addf(b, " --") : 0;
 
 	for (int i = 0; i < n && r == 0; i++)
-		r = buf_addc(b, ' ') < 0 ? -1 : quote(b, texts[i]);
+		r = buf_addc(b, ' ') < 0 ? -1 : script_quote(b, texts[i]);
 	return r;
 }
 
@@ -76,7 +75,7 @@ operands(struct buf *b, char **texts, int n)
 static int
 assign(struct buf *b, const char *name, const char *value, const char *after)
 {
-	if (buf_addf(b, "%s=", name) < 0 || quote(b, value) < 0)
+	if (buf_addf(b, "%s=", name) < 0 || script_quote(b, value) < 0)
 		return -1;
 	return buf_addf(b, "%s\n", after);
 }

@@ -15,4 +15,7 @@
 int script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
     const char *dir, char **texts, int ntexts);
 
+/* Append a word so that sh takes it literally.  0, or -1 and a message. */
+int script_quote(struct buf *b, const char *s);
+
 #endif

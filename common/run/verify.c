@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "link/link.h"
+#include "run/script.h"
 
 /* The rows of logits of sequence 0, as one way of computing them gave them. */
 struct logits {
@@ -37,32 +38,21 @@ struct maker {
 
 /* --- shell lines --- */
 
-/* 'text', for sh. */
-static int
-add_quoted(struct buf *b, const char *s)
-{
-	int r = buf_addc(b, '\'');
-
-	for (; *s && r == 0; s++)
-		r = *s == '\'' ? buf_addf(b, "'\\''") : buf_addc(b, *s);
-	return r < 0 ? -1 : buf_addc(b, '\'');
-}
-
 static int
 make_line(struct maker *m, const struct way *w, const char *layers)
 {
 	struct buf *b = &m->line;
 
 	b->n = 0;
-	if (m->v->programs && (buf_addf(b, "PATH=") < 0 || add_quoted(b, m->v->programs) < 0 || buf_addf(b, ":$PATH; ") < 0))
+	if (m->v->programs && (buf_addf(b, "PATH=") < 0 || script_quote(b, m->v->programs) < 0 || buf_addf(b, ":$PATH; ") < 0))
 		return -1;
-	if (w->kind == JOINED && (buf_addf(b, "D=") < 0 || add_quoted(b, m->dir) < 0 || buf_addf(b, "; ") < 0))
+	if (w->kind == JOINED && (buf_addf(b, "D=") < 0 || script_quote(b, m->dir) < 0 || buf_addf(b, "; ") < 0))
 		return -1;
-	if (buf_addf(b, "export DS_MODEL=") < 0 || add_quoted(b, m->v->model->dir) < 0 || buf_addf(b, "; ") < 0)
+	if (buf_addf(b, "export DS_MODEL=") < 0 || script_quote(b, m->v->model->dir) < 0 || buf_addf(b, "; ") < 0)
 		return -1;
 	if (w->before && buf_addf(b, "export %s; ", w->before) < 0)
 		return -1;
-	if (buf_addf(b, "ds-tokenize -a -- ") < 0 || add_quoted(b, m->v->text) < 0)
+	if (buf_addf(b, "ds-tokenize -a -- ") < 0 || script_quote(b, m->v->text) < 0)
 		return -1;
 	if (buf_addf(b, "%s | ds-embed -B %d | %s | ds-head -t %d", w->others ? w->others : "",
 	    w->batch ? w->batch : 4096, layers, w->kind == FUSED ? w->n : 1) < 0)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "token/utf8.h"
+#include "base/utf8.h"
 
 #define DIM "\033[2m"
 #define UNDIM "\033[0m"

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "token/tokenizer.h"
-#include "token/utf8.h"
+#include "base/utf8.h"
 
 static int
 encode_plain(struct tokenizer *t, const char *p, size_t n, struct ids *ids)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "token/utf8.h"
+#include "base/utf8.h"
 
 #define CHUNK 1024              /* elements converted at a time */
 

@@ -71,10 +71,8 @@ take_stages(struct select *s, const char *text)
 {
 	for (const char *p = text; ; p++) {
 		size_t n = strcspn(p, ",");
-		enum at a = AT_EMBED;
+		enum at a = at_parse(p, n);
 
-		while (a < AT_OTHER && (strlen(at_name(a)) != n || strncmp(p, at_name(a), n) != 0))
-			a++;
 		if (a == AT_OTHER)
 			return fail(FAIL_USAGE, "--at '%s': stages are embed, attn, route, expert, head, sample", text);
 		s->at |= 1u << a;

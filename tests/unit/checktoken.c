@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "token/pattern.h"
 #include "token/token.h"
-#include "token/utf8.h"
+#include "base/utf8.h"
 
 #define DATA "tests/golden/tokenizer"
 

@@ -1,4 +1,4 @@
-#include "token/utf8.h"
+#include "base/utf8.h"
 
 enum utf8
 utf8_next(const unsigned char *p, size_t n, size_t *len)
