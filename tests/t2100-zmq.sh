@@ -55,11 +55,11 @@ same got want "several outputs and several inputs: experts side by side"
 ds-cut -i "@$a" -o got & p=$!
 py - "$a" <<'EOP'
 import frame, sys, zmq
-s = zmq.Context().socket(zmq.PUSH)
-s.connect(sys.argv[1])
-for i, f in enumerate(frame.read_frames(open("routed", "rb"))):
-    cuts = [0, 1, 17, 18, 40, len(f.raw)] if i == 0 else [0, len(f.raw)]
-    s.send_multipart([f.raw[x:y] for x, y in zip(cuts, cuts[1:])])
+with zmq.Context() as c, c.socket(zmq.PUSH) as s:     # Python's exit alone does not wait until all has left
+    s.connect(sys.argv[1])
+    for i, f in enumerate(frame.read_frames(open("routed", "rb"))):
+        cuts = [0, 1, 17, 18, 40, len(f.raw)] if i == 0 else [0, len(f.raw)]
+        s.send_multipart([f.raw[x:y] for x, y in zip(cuts, cuts[1:])])
 EOP
 wait $p
 same got routed "a plain PUSH socket sends frames"
@@ -80,13 +80,13 @@ wait $p
 same got big "which gets the frames"
 # push PART...: what ds-dump says of such a message
 push() {
-	ds-dump -i "@$b" >dump 2>said &
+	limited ds-dump -i "@$b" >dump 2>said &
 	py - "$b" "$@" <<'EOP'
 import sys, zmq
-s = zmq.Context().socket(zmq.PUSH)
-s.connect(sys.argv[1])
 raw = open("routed", "rb").read()
-s.send({"two": raw, "half": raw[:200], "text": b"hello, are you there? I am", "none": b""}[sys.argv[2]])
+with zmq.Context() as c, c.socket(zmq.PUSH) as s:
+    s.connect(sys.argv[1])
+    s.send({"two": raw, "half": raw[:200], "text": b"hello, are you there? I am", "none": b""}[sys.argv[2]])
 EOP
 	wait $!; echo $?
 }
