@@ -137,7 +137,7 @@ long_options(const struct options *o, struct option *to)
 	}
 	if (o->taps)
 		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
-	for (int i = 0; i < 4 && o->max_in + o->max_out > 0; i++)
+	for (int i = 0; i < 4 && o->max_in + o->max_out + o->links > 0; i++)
 		to[n++] = endpoints[i];
 	to[n] = (struct option){0};
 }

@@ -317,13 +317,13 @@ static int
 zmq_transport_close(struct link *l)
 {
 	struct peer *p = l->state;
-	int r = 0;
+	int r = 0, used = l->dir == LINK_OUT && (l->frames > 0 || l->ended);
 
 	if (!p)
 		return 0;
-	if (l->dir == LINK_OUT && p->sock && (l->frames > 0 || l->ended))
+	if (used && p->sock)
 		r = deliver(l);
-	peer_shut(p, r == 0 && l->dir == LINK_OUT ? (int)(link_settings.timeout * 1000) : 0);
+	peer_shut(p, r == 0 && used ? (int)(link_settings.timeout * 1000) : 0);
 	peer_free(p);
 	l->state = NULL;
 	return r;
