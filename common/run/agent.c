@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -183,7 +184,7 @@ reap(struct agent *a)
 static int
 greet(struct agent *a, char **w, int n)
 {
-	if (n != 3 || !(a->timeout = strtod(w[2], NULL)))
+	if (n != 4 || !((a->timeout = strtod(w[2], NULL)) > 0) || setenv("DS_WAIT", w[3], 1) < 0)
 		return fail(FAIL_DATA, "'ds-run --agent' is for ds-run to start");
 	return buf_addf(&a->answers, "ready %s\n", DS_VERSION);
 }
@@ -324,7 +325,10 @@ int
 agent_run(const char *dir)
 {
 	struct agent a = {.dir = dir, .timeout = FIRST_WORD, .heard = tally_now()};
-	int r = open_signals(&a);
+	int r;
+
+	prctl(PR_SET_PDEATHSIG, 0);     /* there is more to do than to die: we notice it ourselves */
+	r = open_signals(&a);
 
 	while (r == 0 && !a.over)
 		r = step(&a);

@@ -139,7 +139,8 @@ static enum blame
 blame_of(int status, const char *words)
 {
 	static const char *const cut[] = {"the program before it failed", "the loop ended while there was work",
-	    "the program behind it has gone", "no sign of life for"};
+	    "the program behind it has gone", "no sign of life for",
+	    "nobody came for"};
 
 	if (status != FAIL_SYSTEM)
 		return BLAME_OWN;

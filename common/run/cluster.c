@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "link/link.h"
 #include "run/script.h"
 #include "run/streams.h"
 #include "run/tally.h"
@@ -92,7 +93,6 @@ dead(struct cluster *c, struct machine *m, const char *why)
 	blame(c, m, BLAME_OWN, FAIL_SYSTEM, "", why);
 	m->state = MACHINE_DEAD;
 	m->alive = 0;
-	m->deaths++;
 	streams_shut(&m->in);
 	streams_shut(&m->out);
 	if (m->shell.pid > 0)
@@ -151,7 +151,7 @@ call(struct cluster *c, struct machine *m)
 	m->quiet = m->known || FIRST_CALL < c->timeout ? 2 * c->timeout : FIRST_CALL;
 	m->cut = 0;
 	m->alive = 0;
-	return buf_addf(&m->send, "hello %s %g\n", DS_VERSION, c->timeout);
+	return buf_addf(&m->send, "hello %s %g %g\n", DS_VERSION, c->timeout, link_settings.wait);
 }
 
 int
@@ -160,12 +160,9 @@ cluster_start(struct cluster *c)
 	memset(&c->verdict, 0, sizeof(c->verdict));
 	c->culprit = -1;
 	c->starting = 1;
-	for (int i = 0; i < c->plan->nhosts; i++) {
-		struct machine *m = c->at[i] >= 0 ? &c->m[c->at[i]] : NULL;
-
-		if (m && (m->state == MACHINE_OFF || m->state == MACHINE_DEAD) && m->shell.pid == 0 && call(c, m) < 0)
-			return -1;
-	}
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->at[i] >= 0 && c->m[c->at[i]].state == MACHINE_DEAD)
+			c->m[c->at[i]].state = MACHINE_OFF;
 	return 0;
 }
 
@@ -189,13 +186,21 @@ send_line(struct cluster *c, int number)
 	return r < 0 ? -1 : buf_addc(&m->send, '\n');
 }
 
-/* Give the agents their lines, once all of them are there. */
+/* Call the agents that are missing; once all are there, give them their lines. */
 static int
-send_lines(struct cluster *c)
+start_lines(struct cluster *c)
 {
-	for (int i = 0; i < c->plan->nhosts; i++)
-		if (c->at[i] >= 0 && c->m[c->at[i]].state != MACHINE_READY)
-			return 0;
+	int missing = 0;
+
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		struct machine *m = c->at[i] >= 0 ? &c->m[c->at[i]] : NULL;
+
+		if (m && m->state == MACHINE_OFF && m->shell.pid == 0 && call(c, m) < 0)
+			return -1;
+		missing += m && m->state != MACHINE_READY;
+	}
+	if (missing)
+		return 0;
 	c->starting = 0;
 	for (int i = 0; i < c->plan->nlines; i++)
 		if (send_line(c, i) < 0)
@@ -251,7 +256,15 @@ cluster_stopped(const struct cluster *c)
 	return 1;
 }
 
-/* The machine that runs nothing and has died least often, the present one only if all others have died more often. */
+void
+cluster_forsake(struct cluster *c)
+{
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->m[i].state == MACHINE_STOPS)
+			dead(c, &c->m[i], "its processes do not end");
+}
+
+/* The machine that runs nothing and has failed least often; the present one if that is not better. */
 static int
 find_place(const struct cluster *c, int now)
 {
@@ -264,16 +277,23 @@ find_place(const struct cluster *c, int now)
 }
 
 int
-cluster_move(struct cluster *c, struct buf *what)
+cluster_move(struct cluster *c, int tired, struct buf *what)
 {
 	int fresh = 0;
 
 	for (int i = 0; i < c->plan->nhosts; i++) {
 		int now = c->at[i], to;
 
-		if (now < 0 || c->m[now].state != MACHINE_DEAD || (to = find_place(c, now)) == now)
+		if (now < 0 || (c->m[now].state != MACHINE_DEAD && now != tired))
+			continue;
+		c->m[now].deaths++;
+		if ((to = find_place(c, now)) == now)
 			continue;
 		c->m[now].host = -1;
+		if (c->m[now].state != MACHINE_DEAD) {
+			streams_shut(&c->m[now].in);
+			c->m[now].state = MACHINE_OFF;
+		}
 		c->m[to].host = i;
 		c->at[i] = to;
 		c->address[i] = c->plan->hosts[to].address;
@@ -455,7 +475,7 @@ cluster_step(struct cluster *c, const struct pollfd *p)
 		watch(c, m, now);
 	}
 	c->seen = now;
-	return c->starting ? send_lines(c) : 0;
+	return c->starting ? start_lines(c) : 0;
 }
 
 /* --- the end --- */

@@ -24,7 +24,7 @@ struct machine {
 	double cut;                     /* when its output ended, 0: it hasn't */
 	int alive;                      /* processes there */
 	int host;                       /* whose lines it runs, -1: none */
-	int deaths;
+	int deaths;                     /* how often its lines had to go, or to be started again for its sake */
 	int known;                      /* it has answered once */
 };
 
@@ -48,21 +48,23 @@ struct cluster {
 int cluster_open(struct cluster *c);
 void cluster_close(struct cluster *c);  /* the agents have gone, or are killed */
 
-/* Call the agents that are missing; the lines are sent once all are there (cluster_up).  0, or -1 and a message. */
+/* Begin to call the agents that are missing; the lines are sent once all are there (cluster_up).  0, or -1 and a message. */
 int cluster_start(struct cluster *c);
 int cluster_up(const struct cluster *c);
 int cluster_running(const struct cluster *c);           /* how many processes there are */
 
-/* Kill all processes; over when cluster_stopped: then none is left on a machine that can be reached. */
+/* Kill all processes; over when cluster_stopped: then none is left on a machine that can be reached.
+ * cluster_forsake: wait no longer, those that have not said so are dead. */
 void cluster_stop(struct cluster *c);
 int cluster_stopped(const struct cluster *c);
+void cluster_forsake(struct cluster *c);
 
 /*
- * Find a machine for the lines of those that have died: one that never did, or the one that did least often.
- * What was done is appended: "; gamma takes beta's place".  Returns how many were moved to machines
- * that had not been tried, or -1 and a message.
+ * Find a machine for the lines of those that have died, and of machine `tired` (-1: none): one that never
+ * failed, or the one that did least often, which may be the same.  What was done is appended: "; gamma takes
+ * beta's place".  Returns how many were moved to machines that had not been tried, or -1 and a message.
  */
-int cluster_move(struct cluster *c, struct buf *what);
+int cluster_move(struct cluster *c, int tired, struct buf *what);
 
 /* Ask all for a sign of life; cluster_heard: every one that is not dead has given one since then. */
 void cluster_ask(struct cluster *c);

@@ -10,9 +10,10 @@
 #include "run/drive_mem.h"
 #include "run/streams.h"
 
-#define DOUBT 0.3       /* seconds to wait for the cause when what was seen may be its effect, at least */
+#define DOUBT 1.0       /* seconds to wait for the cause when what was seen may be its effect, at least */
 #define TRIES 4         /* failures in a row that are too many: no new token came between them */
 #define PAUSE 0.1       /* seconds before the first new start; before each further one four times as long */
+#define WAIT 4          /* times the timeout that the ends of a link wait for each other */
 #define STEADY 60.0     /* a line that went on for so many seconds did not fail in a row */
 
 void
@@ -101,6 +102,8 @@ drive_open(struct drive *d)
 	c->dir = o->dir;
 	c->timeout = link_settings.timeout;
 	c->mask = &d->mask;
+	if (link_settings.wait == 0)    /* all programs are started at once: who has not come by then cannot */
+		link_settings.wait = WAIT * c->timeout;
 	if (planfile_read(&d->plan, d->o->plan) < 0 || streams_check(o->ntexts > 0) < 0)
 		return -1;
 	d->dim = o->ask && isatty(1);
@@ -185,7 +188,7 @@ halt(struct drive *d)
 	drive_shut(&d->feed);
 	drive_shut(&d->take);
 	cluster_stop(&d->cluster);
-	enter(d, DRIVE_HALTS, 0);
+	enter(d, DRIVE_HALTS, 4 * d->cluster.timeout);
 	return 0;
 }
 
@@ -206,7 +209,9 @@ again(struct drive *d)
 {
 	struct verdict *v = &d->cluster.verdict;
 	struct buf moved = {0};
-	int fresh = cluster_move(&d->cluster, &moved);
+	/* a host where it goes wrong twice is left, even if it answers */
+	int tired = d->failures > 0 && v->blame == BLAME_OWN ? d->cluster.culprit : -1;
+	int fresh = cluster_move(&d->cluster, tired, &moved);
 	double pause = PAUSE;
 
 	if (fresh < 0 || buf_addc(&moved, 0) < 0) {
@@ -288,7 +293,7 @@ wait_for_cause(struct drive *d, double now)
 		return 0;
 	if (cluster_heard(&d->cluster, d->since))
 		return halt(d);
-	d->until = now + DOUBT;
+	d->until = now + 0.1;
 	return 0;
 }
 
@@ -311,6 +316,8 @@ drive_advance(struct drive *d)
 	case DRIVE_DOUBTS:
 		return wait_for_cause(d, now);
 	case DRIVE_HALTS:
+		if (due)
+			cluster_forsake(&d->cluster);
 		return cluster_stopped(&d->cluster) ? again(d) : 0;
 	case DRIVE_PAUSES:
 		if (!due)
