@@ -285,7 +285,7 @@ static void
 print_machine(void)
 {
 	static const char limit[] = "limit threads kernels    gb_s   gflop_s";
-	static const char model[] = "model layers of      experts of      weights  hidden context";
+	static const char model[] = "model measured layers  present experts  weights  hidden context";
 	const struct config *c = &g.model.config;
 	struct record *r = &g.record;
 
@@ -310,7 +310,7 @@ static void
 print_cost(const struct measured *m, int part)
 {
 	static const char columns[] =
-	    "stage work    rows part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_limit tokens_s";
+	    "stage work    rows part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_peak tokens_s";
 	const struct cost *c = part < PARTS ? &m->part[part] : &m->all;
 	const char *name = part < PARTS ? part_names[part] : "all", *work = m->prefill ? "prefill" : "decode";
 	struct record *r = &g.record;

@@ -33,23 +33,20 @@ read_all(const void *p, size_t n, size_t ahead)
 	return x;
 }
 
-/* Kept apart from one another and in registers: the compiler must not see that chains are alike. */
-#define KEEP(a) __asm__ volatile("" : "+v"(a))
+/* Each chain a variable, which so stays in a register; the empty asm keeps the compiler from seeing that all are alike. */
+#define CHAINS(X) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h) X(i) X(j) X(k) X(l)
+#define BEGIN(v) lanes v = half;
+#define ADVANCE(v) FMA(v, half); __asm__ volatile("" : "+v"(v));
 
 static double
 multiply_adds(long rounds)
 {
-	lanes f = {0}, a[PEAK_CHAINS];
+	lanes half = {0};
 
-	f += 0.5f;
-	for (int j = 0; j < PEAK_CHAINS; j++)
-		a[j] = f;
-	for (long i = 0; i < rounds; i++) {
-#pragma GCC unroll 16
-		for (int j = 0; j < PEAK_CHAINS; j++) {
-			FMA(a[j], f);
-			KEEP(a[j]);
-		}
+	half += 0.5f;
+	CHAINS(BEGIN)
+	for (long n = 0; n < rounds; n++) {
+		CHAINS(ADVANCE)
 	}
 	return 2.0 * PEAK_CHAINS * WIDTH / 4 * (double)rounds;
 }

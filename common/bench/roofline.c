@@ -3,7 +3,6 @@
  * arithmetic.
  */
 #include <math.h>
-#include <string.h>
 
 #include "bench/bench.h"
 #include "plot/svg.h"
@@ -14,14 +13,15 @@
 #define RIGHT 640               /* the key stands right of it */
 #define TOP 80
 #define BOTTOM 490
-#define LABELS_MAX 256
+#define POINTS_MAX 512
 
 struct picture {
 	FILE *to;
 	const struct limit *l;
 	struct axis x, y;
-	struct { double x, y; } label[LABELS_MAX];
-	int labels;
+	struct { double x, y; int rows; } point[POINTS_MAX];
+	int points;
+	int drawn[PARTS + 1];           /* 1: the kind has points */
 };
 
 static const int kinds[PARTS + 1] = {2, 3, 5, 4, 0};    /* attn, route, expert, head, all */
@@ -77,24 +77,7 @@ draw_roof(struct picture *p)
 	snprintf(text, sizeof(text), "%.3g GFLOP/s", top);
 	svg_text(p->to, "mark", RIGHT, axis_at(&p->y, top) - 6, 'e', 0, text);
 	snprintf(text, sizeof(text), "%.3g GB/s", p->l->read * 1e-9);
-	svg_text(p->to, "mark", axis_at(&p->x, from) + 8, axis_at(&p->y, lo) - (lo > p->y.lo ? 14 : 8), 's', 0, text);
-}
-
-/* The number of rows beside a point, unless another one stands there. */
-static void
-draw_label(struct picture *p, double x, double y, int rows)
-{
-	char text[16];
-
-	for (int i = 0; i < p->labels; i++)
-		if (fabs(p->label[i].x - x) < 24 && fabs(p->label[i].y - y) < 11)
-			return;
-	if (p->labels == LABELS_MAX)
-		return;
-	p->label[p->labels].x = x;
-	p->label[p->labels++].y = y;
-	snprintf(text, sizeof(text), "%d", rows);
-	svg_text(p->to, "tick", x + 7, y + 4, 's', 0, text);
+	svg_text(p->to, "mark", axis_at(&p->x, sqrt(from * ridge)) - 8, axis_at(&p->y, sqrt(lo * top)) - 2, 'e', 0, text);
 }
 
 static void
@@ -115,7 +98,30 @@ draw_point(struct picture *p, const struct measured *m, int part)
 		svg_box(p->to, class, x - 4, y - 4, 8, 8, tip);
 	else
 		svg_dot(p->to, class, x, y, 4.5, tip);
-	draw_label(p, x, y, m->rows);
+	p->drawn[part] = 1;
+	if (p->points < POINTS_MAX) {
+		p->point[p->points].x = x;
+		p->point[p->points].y = y;
+		p->point[p->points++].rows = m->rows;
+	}
+}
+
+/* Its rows stand beside each point that has room for them; the others say them under the pointer. */
+static void
+draw_labels(struct picture *p)
+{
+	for (int i = 0; i < p->points; i++) {
+		double x = p->point[i].x, y = p->point[i].y;
+		char text[16];
+		int free = 1;
+
+		snprintf(text, sizeof(text), "%d", p->point[i].rows);
+		for (int j = 0; j < p->points; j++)
+			if (j != i && p->point[j].x > x - 2 && p->point[j].x < x + 14 + svg_width(text, 11) && fabs(p->point[j].y - y) < 10)
+				free = 0;
+		if (free)
+			svg_text(p->to, "tick", x + 7, y + 4, 's', 0, text);
+	}
 }
 
 static void
@@ -124,10 +130,13 @@ draw_key(struct picture *p)
 	char class[8];
 	double y = TOP + 20;
 
-	for (int i = 0; i <= PARTS; i++, y += 22) {
+	for (int i = 0; i <= PARTS; i++) {
+		if (!p->drawn[i])
+			continue;
 		snprintf(class, sizeof(class), "k%d", kinds[i]);
 		svg_box(p->to, class, RIGHT + 40, y - 9, 10, 10, NULL);
 		svg_text(p->to, "mark", RIGHT + 58, y, 's', 0, i < PARTS ? part_names[i] : "all of them");
+		y += 22;
 	}
 	y += 10;
 	svg_dot(p->to, "k0", RIGHT + 45, y - 4, 4.5, NULL);
@@ -152,6 +161,7 @@ bench_draw(FILE *to, const struct limit *l, const struct measured *m, int n, con
 	for (int part = PARTS; part >= 0; part--)
 		for (int i = 0; i < n; i++)
 			draw_point(&p, &m[i], part);
+	draw_labels(&p);
 	draw_key(&p);
 	svg_end(to);
 }

@@ -58,27 +58,38 @@ add(struct shape_list *l, const struct shape_tensor *t, uint64_t bytes)
 	return 0;
 }
 
-/* All elements the same. */
+/* All elements the same: a matrix, or a vector with rows 0.  bits: of an element. */
 static int
-add_f32(struct shape_list *l, const char *name, const char *suffix, int rows, int cols, float value, int expert)
+add_equal(struct shape_list *l, const char *dtype, const char *name, const char *suffix, int rows, int cols, uint32_t bits,
+    int expert)
 {
-	struct shape_tensor t = {.dtype = "F32", .rank = rows > 0 ? 2 : 1, .rows = (uint64_t)(rows > 0 ? rows : 1),
+	struct shape_tensor t = {.dtype = dtype, .rank = rows > 0 ? 2 : 1, .rows = (uint64_t)(rows > 0 ? rows : 1),
 	    .cols = (uint64_t)cols, .expert = expert};
-	uint32_t bits;
+	int wide = strcmp(dtype, "F32") == 0;
 
-	memcpy(&bits, &value, sizeof(bits));
-	t.set = (uint64_t)bits << 32 | bits;
+	t.set = bits * (wide ? UINT64_C(0x100000001) : UINT64_C(0x1000100010001));
 	snprintf(t.name, sizeof(t.name), "%s%s", name, suffix);
-	return add(l, &t, t.rows * t.cols * 4);
+	return add(l, &t, t.rows * t.cols * (wide ? 4 : 2));
 }
 
 static int
-add_norm(struct shape_list *l, const char *prefix, const char *name, int n)
+add_f32(struct shape_list *l, const char *name, const char *suffix, int rows, int cols, float value, int expert)
 {
+	uint32_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return add_equal(l, "F32", name, suffix, rows, cols, bits, expert);
+}
+
+/* Ones. */
+static int
+add_norm(struct shape_list *l, const struct weight_type *w, const char *prefix, const char *name, int n)
+{
+	uint32_t one = strcmp(w->plain, "F32") == 0 ? 0x3f800000 : strcmp(w->plain, "F16") == 0 ? 0x3c00 : 0x3f80;
 	char full[128];
 
 	snprintf(full, sizeof(full), "%s%s", prefix, name);
-	return add_f32(l, full, ".weight", 0, n, 1, -1);
+	return add_equal(l, w->plain, full, ".weight", 0, n, one, -1);
 }
 
 /* Weights +-[2^-e, 2^(1-e)) with e such that a product of cols of them with ones in the rows comes to about one. */
@@ -186,10 +197,10 @@ add_attention(struct shape_list *l, const struct config *c, const struct weight_
 		if (mats[i].rows > 0 && w->matrix(l, name, mats[i].rows, mats[i].cols, -1) < 0)
 			return -1;
 	}
-	if (add_norm(l, prefix, ".input_layernorm", D) < 0 || add_norm(l, prefix, ".post_attention_layernorm", D) < 0 ||
-	    add_norm(l, prefix, ".self_attn.kv_a_layernorm", R) < 0)
+	if (add_norm(l, w, prefix, ".input_layernorm", D) < 0 || add_norm(l, w, prefix, ".post_attention_layernorm", D) < 0 ||
+	    add_norm(l, w, prefix, ".self_attn.kv_a_layernorm", R) < 0)
 		return -1;
-	return lora ? add_norm(l, prefix, ".self_attn.q_a_layernorm", lora) : 0;
+	return lora ? add_norm(l, w, prefix, ".self_attn.q_a_layernorm", lora) : 0;
 }
 
 static int
@@ -232,7 +243,7 @@ shape_tensors(struct shape_list *l, const struct config *c, const struct weight_
 	for (int i = 0; i < c->num_layers; i++)
 		if (layers->has[i] && add_layer(l, c, type, i) < 0)
 			return -1;
-	if (head && (add_norm(l, "model", ".norm", D) < 0 ||
+	if (head && (add_norm(l, type, "model", ".norm", D) < 0 ||
 	    (!c->tie_word_embeddings && add_floats(l, type->plain, "lm_head", V, D, -1) < 0)))
 		return -1;
 	return embed || (head && c->tie_word_embeddings) ? add_floats(l, type->plain, "model.embed_tokens", V, D, -1) : 0;

@@ -26,12 +26,12 @@ struct shape_list {
 	uint64_t bytes;                 /* of all */
 };
 
-/* How the matrices of attention and MLPs are stored; router, head and embedding are BF16 as the published checkpoints have
- * them, or F32 or F16 where all is. */
+/* How the matrices of attention and MLPs are stored; the rest is BF16 as in the published checkpoints, or F32 or F16 where
+ * all is. */
 struct weight_type {
 	const char *name;               /* "fp8" */
 	int (*matrix)(struct shape_list *l, const char *name, int rows, int cols, int expert);
-	const char *plain;              /* the dtype of router, head and embedding */
+	const char *plain;              /* the dtype of router, head, embedding and norms */
 };
 
 /* NULL and a message (FAIL_USAGE) where there is none of that name. */
