@@ -14,9 +14,9 @@
 
 static const char help[] =
 "usage: ds-bench [--shape SHAPE] [-m MODEL] [--weights TYPE] [-l LAYERS]\n"
-"           [--stages LIST] [--decode LIST] [--prefill LIST] [--context N]\n"
-"           [--time SECONDS] [--memory GIB] [--limits READ,FMA] [--json]\n"
-"           [--svg FILE] [--write FOLDER] [--sparse] [-t THREADS] [-v]\n"
+"           [--stages LIST] [--decode LIST] [--prefill LIST] [--time SECONDS]\n"
+"           [--memory GIB] [--limits LIMITS] [--json] [--svg FILE]\n"
+"           [--write FOLDER [--sparse]] [-t THREADS] [-v]\n"
 "\n"
 "Measures the stages of a model, with made-up weights of a shape or real ones.\n"
 "\n"
@@ -25,30 +25,34 @@ static const char help[] =
 "  --weights TYPE    f32, bf16, f16 or fp8 (what the shape is published in)\n"
 "  -l LAYERS         these layers only: 3, 0-20 or 0-2,5\n"
 "  --stages LIST     of attn,route,expert,head (all)\n"
-"  --decode LIST     sequences that decode together (1,2,4,8,16); 0: none\n"
-"  --prefill LIST    rows of a prompt (32,128,512,2048); 0: none\n"
-"  --context N       positions in the cache of a sequence that decodes (512)\n"
+"  --decode LIST     rows that decode together, N or N@CONTEXT (1,2,4,8,16)\n"
+"  --prefill LIST    rows of a prompt (32,128,512,2048); either list: 0 for none\n"
 "  --time SECONDS    for each line of the lists, about (2)\n"
 "  --memory GIB      at most this much (nine tenths of what is free)\n"
-"  --limits READ,FMA GB/s and GFLOP/s, rather than measure the machine\n"
+"  --limits LIMITS   GB/s,GFLOP/s of the machine, rather than measure them\n"
 "  --json            JSON, an object a line\n"
 "  --svg FILE        draw the roofline, too\n"
-"  --write FOLDER    only write the checkpoint; --sparse: of zeros, as holes\n"
+"  --write FOLDER    only write the checkpoint\n"
+"  --sparse          of zeros, which are holes in the file\n"
 "  -t THREADS        threads that compute (the cores there are)\n"
 "  -v                say what is going on\n"
 "  -V, -h            version, this text\n";
 
 #define SIZES_MAX 32
+#define CONTEXT 512             /* positions in the cache of a row that decodes, where nobody says otherwise */
+#define CONTEXT_MAX (1 << 24)
+#define BATCH_BYTES (UINT64_C(64) << 20)        /* memory that is left to the batches themselves */
 
-enum { SHAPE = 256, WEIGHTS, STAGES, DECODE, PREFILL, CONTEXT, TIME, MEMORY, LIMITS, JSON, SVG, WRITE, SPARSE };
+enum { SHAPE = 256, WEIGHTS, STAGES, DECODE, PREFILL, TIME, MEMORY, LIMITS, JSON, SVG, WRITE, SPARSE };
 
 static const struct option longs[] = {{"shape", 1, NULL, SHAPE}, {"weights", 1, NULL, WEIGHTS}, {"stages", 1, NULL, STAGES},
-    {"decode", 1, NULL, DECODE}, {"prefill", 1, NULL, PREFILL}, {"context", 1, NULL, CONTEXT}, {"time", 1, NULL, TIME},
+    {"decode", 1, NULL, DECODE}, {"prefill", 1, NULL, PREFILL}, {"time", 1, NULL, TIME},
     {"memory", 1, NULL, MEMORY}, {"limits", 1, NULL, LIMITS}, {"json", 0, NULL, JSON}, {"svg", 1, NULL, SVG},
     {"write", 1, NULL, WRITE}, {"sparse", 0, NULL, SPARSE}, {0}};
 
 struct sizes {
-	int v[SIZES_MAX], n;
+	struct { int rows, context; } v[SIZES_MAX];
+	int n;
 };
 
 static struct {
@@ -57,7 +61,6 @@ static struct {
 	const struct weight_type *type;
 	unsigned parts;
 	struct sizes decode, prefill;
-	long context;
 	double seconds, memory;         /* memory: bytes, 0: what is free */
 	int json, sparse;
 	struct limit limit;             /* 0: to be measured */
@@ -69,16 +72,35 @@ static struct {
 	struct record record;
 	struct measured measured[2 * SIZES_MAX];
 	int n;
-} g = {.parts = (1u << PARTS) - 1, .decode = {{1, 2, 4, 8, 16}, 5}, .prefill = {{32, 128, 512, 2048}, 4}, .context = 512,
-    .seconds = 2};
+} g = {.parts = (1u << PARTS) - 1, .seconds = 2,
+    .decode = {{{1, CONTEXT}, {2, CONTEXT}, {4, CONTEXT}, {8, CONTEXT}, {16, CONTEXT}}, 5},
+    .prefill = {{{32, 0}, {128, 0}, {512, 0}, {2048, 0}}, 4}};
 
 /* --- options --- */
+
+/* N, or N@CONTEXT. */
+static int
+take_size(const char *option, char *word, struct sizes *s)
+{
+	char *at = strchr(word, '@');
+	long rows, context = CONTEXT;
+
+	if (at)
+		*at = 0;
+	if (options_int(option, word, 1, FRAME_SPANS_MAX, &rows) < 0 ||
+	    (at && options_int(option, at + 1, 0, CONTEXT_MAX, &context) < 0))
+		return -1;
+	if (at && s == &g.prefill)
+		return fail(FAIL_USAGE, "%s '%s@%s': a prompt begins at position 0", option, word, at + 1);
+	s->v[s->n].rows = (int)rows;
+	s->v[s->n++].context = (int)context;
+	return 0;
+}
 
 static int
 take_sizes(const char *option, const char *text, struct sizes *s)
 {
 	char *copy = strdup(text), *word, *rest = copy;
-	long v;
 	int r = copy ? 0 : fail(FAIL_SYSTEM, "no memory for an option");
 
 	s->n = 0;
@@ -87,8 +109,8 @@ take_sizes(const char *option, const char *text, struct sizes *s)
 			break;
 		if (s->n == SIZES_MAX)
 			r = fail(FAIL_USAGE, "%s '%s': at most %d numbers", option, text, SIZES_MAX);
-		else if ((r = options_int(option, word, 1, FRAME_SPANS_MAX, &v)) == 0)
-			s->v[s->n++] = (int)v;
+		else
+			r = take_size(option, word, s);
 	}
 	free(copy);
 	return r;
@@ -140,8 +162,6 @@ own(int c, const char *arg, void *to)
 		return take_sizes("--decode", arg, &g.decode);
 	case PREFILL:
 		return take_sizes("--prefill", arg, &g.prefill);
-	case CONTEXT:
-		return options_int("--context", arg, 0, 1 << 24, &g.context);
 	case TIME:
 		return options_double("--time", arg, 0, 3600, &g.seconds);
 	case MEMORY:
@@ -197,14 +217,21 @@ write_checkpoint(void)
 	pool_free(pool);
 }
 
+/* Of the largest context of each sequence. */
 static uint64_t
 cache_bytes(const struct config *c, int layers)
 {
-	int most = 1;
+	uint64_t bytes = 0;
 
-	for (int i = 0; i < g.decode.n; i++)
-		most = g.decode.v[i] > most ? g.decode.v[i] : most;
-	return bench_cache_bytes(c, layers, (int)g.context, most);
+	for (int seq = 0; seq < FRAME_SPANS_MAX; seq++) {
+		int most = -1;
+
+		for (int i = 0; i < g.decode.n; i++)
+			if (g.decode.v[i].rows > seq && g.decode.v[i].context > most)
+				most = g.decode.v[i].context;
+		bytes += most < 0 ? 0 : bench_cache_bytes(c, layers, most);
+	}
+	return bytes;
 }
 
 /* Made-up weights, in the memory that caches and batches leave. */
@@ -217,7 +244,7 @@ open_shape(uint64_t memory)
 	if (synth_open(s, g.shape, g.type, g.o.layers, NULL) < 0 ||
 	    synth_tensors(s, (g.parts & 1u << PART_HEAD) != 0, 0) < 0)
 		end_failed();
-	others = cache_bytes(&s->config, s->nlayers) + (UINT64_C(64) << 20);
+	others = cache_bytes(&s->config, s->nlayers) + BATCH_BYTES;
 	if (synth_fit(s, memory > others ? memory - others : 0) < 0)
 		end_failed();
 	if (s->present < s->config.n_routed_experts)
@@ -241,7 +268,7 @@ open_checkpoint(uint64_t memory)
 	for (int i = 0; i < g.model.config.num_layers; i++)
 		g.synth.nlayers += g.bench.stage.layers.has[i];
 	if (cache_bytes(&g.model.config, g.synth.nlayers) > memory)
-		die(FAIL_SYSTEM, "the caches take %.1f GiB of memory, there are %.1f: give less --context or fewer --decode",
+		die(FAIL_SYSTEM, "the caches take %.1f GiB of memory, there are %.1f: let fewer rows --decode at less context",
 		    (double)cache_bytes(&g.model.config, g.synth.nlayers) / 0x1p30, (double)memory / 0x1p30);
 }
 
@@ -253,7 +280,6 @@ open_all(void)
 	uint64_t memory = g.memory > 0 ? (uint64_t)g.memory : memory_free() / 10 * 9;
 
 	b->parts = g.parts;
-	b->context = (int)g.context;
 	b->seconds = g.seconds;
 	b->stage.model = &g.model;
 	if (!(b->stage.k = kernels_choose()))
@@ -285,7 +311,7 @@ static void
 print_machine(void)
 {
 	static const char limit[] = "limit threads kernels    gb_s   gflop_s";
-	static const char model[] = "model measured layers  present experts  weights  hidden context";
+	static const char model[] = "model measured layers  present experts  weights  hidden";
 	const struct config *c = &g.model.config;
 	struct record *r = &g.record;
 
@@ -302,7 +328,6 @@ print_machine(void)
 	record_int(r, c->n_routed_experts);
 	record_text(r, g.shape ? g.synth.type->name : "", g.shape ? strlen(g.synth.type->name) : 0);
 	record_int(r, c->hidden_size);
-	record_int(r, g.context);
 	record_end(r);
 }
 
@@ -310,7 +335,7 @@ static void
 print_cost(const struct measured *m, int part)
 {
 	static const char columns[] =
-	    "stage work    rows part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_peak tokens_s";
+	    "stage work    rows context part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_peak tokens_s";
 	const struct cost *c = part < PARTS ? &m->part[part] : &m->all;
 	const char *name = part < PARTS ? part_names[part] : "all", *work = m->prefill ? "prefill" : "decode";
 	struct record *r = &g.record;
@@ -318,6 +343,7 @@ print_cost(const struct measured *m, int part)
 	record_begin(r, columns);
 	record_text(r, work, strlen(work));
 	record_int(r, m->rows);
+	record_int(r, m->prefill ? 0 : m->context);
 	record_text(r, name, strlen(name));
 	record_int(r, m->steps);
 	record_number(r, m->experts, 4);
@@ -338,8 +364,8 @@ measure(int prefill, const struct sizes *s)
 		struct measured *m = &g.measured[g.n];
 
 		if (g.o.verbose)
-			warn("%s, %d rows", prefill ? "prefill" : "decode", s->v[i]);
-		if (bench_run(&g.bench, prefill, s->v[i], m) < 0)
+			warn("%s, %d rows", prefill ? "prefill" : "decode", s->v[i].rows);
+		if (bench_run(&g.bench, prefill, s->v[i].rows, s->v[i].context, m) < 0)
 			end_failed();
 		g.n++;
 		for (int p = 0; p <= PARTS; p++)
@@ -359,8 +385,8 @@ draw(void)
 		die(FAIL_SYSTEM, "cannot open '%s':", g.svg);
 	snprintf(title, sizeof(title), "Roofline: %.80s%s%s", g.shape ? g.shape : g.o.model, g.shape ? ", " : "",
 	    g.shape ? g.synth.type->name : "");
-	snprintf(about, sizeof(about), "%d of %d layers, %d threads, %s, context %ld of what decodes", g.synth.nlayers,
-	    g.model.config.num_layers, g.o.threads, g.bench.stage.k->name, g.context);
+	snprintf(about, sizeof(about), "%d of %d layers, %d threads, %s", g.synth.nlayers, g.model.config.num_layers, g.o.threads,
+	    g.bench.stage.k->name);
 	bench_draw(to, &g.limit, g.measured, g.n, title, about);
 	if (fclose(to) != 0)
 		die(FAIL_SYSTEM, "cannot write '%s':", g.svg);

@@ -47,29 +47,29 @@ near("expert", (L - 1) * (c["num_experts_per_tok"] * mlp(W) + mlp(W * c["n_share
 plain = 4 if size == 4 else 2
 near("head", (V * D + D) * plain)
 near("attn", L * (mat(q, D) + mat(H * (nope + r), q) + mat(R + r, D) + mat(H * (nope + v), R) + mat(D, H * v) +
-                  plain * (D + R + q) + 4 * (model["context"] + 1) * (R + r)))
+                  plain * (D + R + q) + 4 * (one["attn"]["context"] + 1) * (R + r)))
 assert math.isclose(one["head"]["gflop_s"], 2 * V * D / one["head"]["ms"] * 1e-6, rel_tol=1e-6), one["head"]
-held = model["context"] + 1
+held = one["attn"]["context"] + 1
 work = 2 * L * (q * D + H * (nope + r) * q + (R + r) * D + H * (nope + v) * R + D * H * v + held * H * (2 * R + r))
 assert math.isclose(one["attn"]["gflop_s"], work / one["attn"]["ms"] * 1e-6, rel_tol=1e-6), one["attn"]
 X
 
 for type in f32 bf16 f16 fp8; do
 	ok "$type: a small shape is measured" \
-	    sh -c 'ds-bench $1 --weights $2 --decode 1,3 --prefill 5 --context 70 --json >$2.json' - "$small" $type
+	    sh -c 'ds-bench $1 --weights $2 --decode 1@70,3@66 --prefill 5 --json >$2.json' - "$small" $type
 	ok "$type: bytes, operations, times and rates add up" "$PY" checks.py $type.json "$M/config.json"
 done
 for k in ref avx2; do
 	grep -q avx2 /proc/cpuinfo || [ $k = ref ] || continue
-	is "$(DS_KERNELS=$k ds-bench $small --decode 2 --prefill 0 --context 1 | sed -n 's/^limit  *[0-9]* *\([a-z0-9]*\) .*/\1/p')" $k \
+	is "$(DS_KERNELS=$k ds-bench $small --decode 2@1 --prefill 0 | sed -n 's/^limit  *[0-9]* *\([a-z0-9]*\) .*/\1/p')" $k \
 	    "DS_KERNELS=$k counts"
 done
 is "$(ds-bench $small -t 1 --decode 1 --prefill 0 --json | grep -c '"threads": 1,')" 1 "-t is what it computes with"
 is "$(ds-bench $small --stages expert,attn -l 1-2 --decode 4 --prefill 0 --json | jq -r 'select(.record != "limit") |
     if .record == "model" then "\(.measured) of \(.layers)" else .part end' | paste -sd' ')" "2 of 4 attn expert all" \
     "--stages and -l choose what is measured"
-is "$(ds-bench $small --decode 1,2 --prefill 0 --context 0 | awk '/^stage/ { print $2, $3, $4 }' | paste -sd,)" \
-    "$(for n in 1 2; do for p in attn route expert head all; do echo "decode $n $p"; done; done | paste -sd,)" \
+is "$(ds-bench $small --decode 1@0,2@9 --prefill 0 | awk '/^stage/ { print $2, $3, $4, $5 }' | paste -sd,)" \
+    "$(for n in "1 0" "2 9"; do for p in attn route expert head all; do echo "decode $n $p"; done; done | paste -sd,)" \
     "the table has a line for each stage and one for all"
 
 # the machine's limits, measured with as little memory as there may be
@@ -85,12 +85,12 @@ ds-bench -m "$M" --limits 20,200 --time 0 --decode 1 --prefill 0 --json >real.js
 is "$(jq -c 'if .record == "model" then [.measured, .layers, .experts, .hidden] else .mb end' synth.json)" \
     "$(jq -c 'if .record == "model" then [.measured, .layers, .experts, .hidden] else .mb end' real.json)" \
     "a made-up one of its config.json has as many bytes to read"
-ds-bench $small --weights f32 --memory 0.0815 --context 0 --decode 16 --prefill 0 --json >part.json 2>part.err
+ds-bench $small --weights f32 --memory 0.0815 --decode 16@0 --prefill 0 --json >part.json 2>part.err
 like "$(cat part.err)" '^ds-bench: memory holds [0-9]+ of the 16 experts of a layer' \
     "where memory does not hold all experts, it says so"
 ok "and measures with those that it holds" jq -e 'select(.record == "stage") | .experts >= 4 and .experts < 16' part.json
 fails_with 3 'takes [0-9.]* GiB of memory at least, there are' "where it holds too few, it says what to do" \
-    ds-bench $small --weights f32 --memory 0.07 --context 0
+    ds-bench $small --weights f32 --memory 0.07 --decode 1
 
 # the picture
 ok "--svg draws" ds-bench $small --decode 1,8 --prefill 16 --svg roof.svg
@@ -132,10 +132,12 @@ fails_with 3 "cannot make the folder 'taken': File exists" "--write overwrites n
 echo '{"model_type": "gpt2"}' >gpt2.json
 fails_with 1 "model_type is 'gpt2'" "a config.json of another architecture is refused" \
     ds-bench $small --shape gpt2.json
-fails_with 1 "position 3000 arrives, the model ends at 2047" "a context beyond the model's is refused" \
-    ds-bench $small --context 3000
+fails_with 2 "position 2048: the model ends at 2047" "a context beyond the model's is refused" \
+    ds-bench $small --decode 1@2048
+fails_with 2 "--prefill '3@4': a prompt begins at position 0" "a prompt with a context is refused" ds-bench $small --prefill 3@4
+fails_with 2 "--decode 'a': give an integer" "a context that is no number is refused" ds-bench $small --decode 3@a
 mkdir tmp
-for wrong in "" "--context 3000" "--shape gpt2.json" "-l 9"; do
+for wrong in "" "--decode 1@3000" "--shape gpt2.json" "-l 9"; do
 	TMPDIR=$S/tmp ds-bench $small --decode 1 --prefill 0 $wrong >/dev/null 2>&1
 done
 is "$(ls tmp)" "" "nothing stays in the temporary folder"

@@ -124,12 +124,12 @@ bench_touch(struct bench *b)
 }
 
 uint64_t
-bench_cache_bytes(const struct config *c, int layers, int context, int n)
+bench_cache_bytes(const struct config *c, int layers, int context)
 {
 	uint64_t positions = ((uint64_t)context + CACHE_PAGE) / CACHE_PAGE * CACHE_PAGE;
 	uint64_t width = (uint64_t)(c->kv_lora_rank + c->qk_rope_head_dim);
 
-	return positions * width * F32_BYTES * (uint64_t)layers * (uint64_t)n;
+	return positions * width * F32_BYTES * (uint64_t)layers;
 }
 
 /* --- what there is to compute --- */
@@ -295,24 +295,24 @@ step_layer(struct bench *b, struct measured *m, struct frame *f, int layer)
 
 /* A frame of random rows: a prompt, or one row each of as many sequences. */
 static int
-make_frame(struct bench *b, struct frame *f, int prefill, int rows)
+make_frame(struct bench *b, struct frame *f, const struct measured *m)
 {
-	int D = b->stage.model->config.hidden_size, n = prefill ? 1 : rows, r;
+	int D = b->stage.model->config.hidden_size, n = m->prefill ? 1 : m->rows, r;
 	struct span *spans = mem_new((size_t)n, sizeof(*spans));
 	struct tensor *h;
 
 	if (!spans)
 		return -1;
 	for (int i = 0; i < n; i++)
-		spans[i] = (struct span){(uint64_t)i, (uint32_t)b->context, 1, SPAN_SAMPLE};
-	if (prefill)
-		spans[0] = (struct span){PROMPT_SEQ, 0, (uint32_t)rows, SPAN_SAMPLE};
+		spans[i] = (struct span){(uint64_t)i, (uint32_t)m->context, 1, SPAN_SAMPLE};
+	if (m->prefill)
+		spans[0] = (struct span){PROMPT_SEQ, 0, (uint32_t)m->rows, SPAN_SAMPLE};
 	frame_set_at(f, AT_ATTN, 0);
 	r = frame_set_spans(f, spans, n);
 	free(spans);
-	if (r < 0 || !(h = frame_add(f, "h", F32, 2, (uint64_t[]){(uint64_t)rows, (uint64_t)D})))
+	if (r < 0 || !(h = frame_add(f, "h", F32, 2, (uint64_t[]){(uint64_t)m->rows, (uint64_t)D})))
 		return -1;
-	draw_floats(b, h->data, (size_t)rows * (size_t)D);
+	draw_floats(b, h->data, (size_t)m->rows * (size_t)D);
 	return 0;
 }
 
@@ -322,7 +322,7 @@ step_frame(struct bench *b, struct frame *f, struct measured *m)
 	const struct config *c = &b->stage.model->config;
 	double wants = m->prefill ? 1 : m->rows, moe = 0;
 
-	if (make_frame(b, f, m->prefill, m->rows) < 0)
+	if (make_frame(b, f, m) < 0)
 		return -1;
 	if (b->sweep)
 		(void)sweep_read(b->sweep, b->stage.k, b->stage.pool);
@@ -364,32 +364,37 @@ by_time(const void *a, const void *b)
 	return (x->all.seconds > y->all.seconds) - (x->all.seconds < y->all.seconds);
 }
 
-/* Of each sequence below n the cache, filled up to b->context. */
+/* Let a sequence hold that many positions, of random latents. */
 static int
-fill_caches(struct bench *b, int n)
+fill_cache(struct bench *b, struct cache *c, uint64_t seq, uint32_t context)
+{
+	struct cache_seq *s = cache_find(c, seq);
+
+	if (!s && !(s = cache_at(c, seq, 0)))
+		return -1;
+	while (s->n < context) {
+		float *row = cache_append(c, s);
+
+		if (!row)
+			return -1;
+		draw_floats(b, row, c->width);
+	}
+	return 0;
+}
+
+static int
+fill_caches(struct bench *b, int n, int context)
 {
 	const struct config *c = &b->stage.model->config;
-	size_t width = (size_t)c->kv_lora_rank + (size_t)c->qk_rope_head_dim;
 
 	if (!(b->parts & 1u << PART_ATTN))
 		return 0;
-	for (; b->sequences < n; b->sequences++)
-		for (int l = 0; l < c->num_layers; l++) {
-			struct cache *cache = &b->attn.layers[l].cache;
-			struct cache_seq *s;
-
-			if (!b->stage.layers.has[l])
-				continue;
-			if (!(s = cache_at(cache, (uint64_t)b->sequences, 0)))
+	if (context >= c->max_position)
+		return fail(FAIL_USAGE, "--decode at position %d: the model ends at %d", context, c->max_position - 1);
+	for (int i = 0; i < n; i++)
+		for (int l = 0; l < c->num_layers; l++)
+			if (b->stage.layers.has[l] && fill_cache(b, &b->attn.layers[l].cache, (uint64_t)i, (uint32_t)context) < 0)
 				return -1;
-			for (int i = 0; i < b->context; i++) {
-				float *row = cache_append(cache, s);
-
-				if (!row)
-					return -1;
-				draw_floats(b, row, width);
-			}
-		}
 	return 0;
 }
 
@@ -413,16 +418,16 @@ forget(struct bench *b)
  * not count; but one that alone takes more than the time is all there is.
  */
 int
-bench_run(struct bench *b, int prefill, int rows, struct measured *m)
+bench_run(struct bench *b, int prefill, int rows, int context, struct measured *m)
 {
 	struct measured *all = mem_raw(STEPS_MAX, sizeof(*all));
 	double start = seconds_now();
 	int n = 0, first = 1, r = all ? 0 : -1;
 
 	if (r == 0 && !prefill)
-		r = fill_caches(b, rows);
+		r = fill_caches(b, rows, context);
 	while (r == 0 && n < STEPS_MAX) {
-		all[n] = (struct measured){.prefill = prefill, .rows = rows};
+		all[n] = (struct measured){.prefill = prefill, .rows = rows, .context = context};
 		if ((r = step(b, &all[n])) < 0)
 			break;
 		n++;

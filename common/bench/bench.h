@@ -23,7 +23,7 @@ struct cost {
 
 struct measured {
 	int prefill;                    /* 1: a prompt of that many rows; 0: one row each of as many sequences */
-	int rows;
+	int rows, context;
 	int steps;                      /* measured; what stands here is the median step, so that parts add up */
 	double experts;                 /* routed ones that were read, of a layer that has them, on average */
 	struct cost part[PARTS], all;
@@ -38,7 +38,6 @@ struct bench {
 	struct stage stage;
 	unsigned parts;                 /* 1 << PART_... */
 	int present;                    /* experts of a layer that may be chosen: those below this number */
-	int context;                    /* positions in the cache of each sequence that decodes */
 	double seconds;                 /* to be spent on each batch size, about */
 	const struct sweep *sweep;      /* read before each step, so that no weight is in a cache; or NULL */
 
@@ -49,7 +48,6 @@ struct bench {
 	struct bench_layer *layers;     /* [num_layers] */
 	double head_bytes;
 	double used;                    /* experts, in the step that is under way */
-	int sequences;                  /* whose cache is filled */
 	uint64_t random;                /* state */
 	int32_t *place;                 /* [E] where an expert that was drawn lies */
 	int32_t *order;                 /* [present] all of them, those given out first */
@@ -60,11 +58,12 @@ struct bench {
 int bench_open(struct bench *b);
 void bench_close(struct bench *b);
 
-/* Measure a batch.  0, or -1 and a message. */
-int bench_run(struct bench *b, int prefill, int rows, struct measured *m);
+/* Measure a batch: a prompt of that many rows, or one row each of as many sequences whose caches hold context positions.
+ * 0, or -1 and a message. */
+int bench_run(struct bench *b, int prefill, int rows, int context, struct measured *m);
 
-/* Bytes that the caches of n sequences take. */
-uint64_t bench_cache_bytes(const struct config *c, int layers, int context, int n);
+/* Bytes that the caches of a sequence take. */
+uint64_t bench_cache_bytes(const struct config *c, int layers, int context);
 
 /* The picture: what was reached, in operations per second over operations per byte, under what the machine can do. */
 void bench_draw(FILE *to, const struct limit *l, const struct measured *m, int n, const char *title, const char *subtitle);
