@@ -12,11 +12,12 @@
 #include "run/keep.h"
 #include "run/run.h"
 #include "run/script.h"
+#include "stage/embed.h"
 
 static const char help[] =
 "usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT] [-g] [-T TEMP]\n"
 "              [-k K] [-p P] [-S SEED] [-n N] [-q] [-s] [--keep DIR]\n"
-"              [-t THREADS] [-v] [PROMPT ...]\n"
+"              [--batches N] [-t THREADS] [-v] [PROMPT ...]\n"
 "\n"
 "Answers each PROMPT; without any the lines of a terminal, or all of its input.\n"
 "\n"
@@ -24,8 +25,7 @@ static const char help[] =
 "  -c                chat: a PROMPT is a question to think about (the default)\n"
 "  --template FILE   this chat template instead of the model's\n"
 "  -w                a PROMPT is text that the model goes on with\n"
-"  -x CUT            processes: fused, one for all layers (default); layer, one a\n"
-"                    layer; stage, one each for attention, router and experts\n"
+"  -x CUT            processes: fused (default); layer, one each; stage, 3 a layer\n"
 "  -g                greedy: always the likeliest token\n"
 "  -T TEMP           temperature; 0 is greedy\n"
 "  -k K              among the K likeliest; 0 for all\n"
@@ -35,11 +35,12 @@ static const char help[] =
 "  -q                only the answer, without the thought\n"
 "  -s                print a shell script that does the same, and stop\n"
 "  --keep DIR        keep each stream between two programs in this folder, too\n"
+"  --batches N       parts that the prompts are answered in at the same time (1)\n"
 "  -t THREADS        threads of each process (the cores there are)\n"
 "  -v                count tokens and time at the end; -vv: each program speaks\n"
 "  -V, -h            version, this text\n";
 
-enum { TEMPLATE = 256, KEEP };
+enum { TEMPLATE = 256, KEEP, BATCHES };
 
 struct choice {
 	struct run_options run;
@@ -102,6 +103,9 @@ own(int c, const char *arg, void *to)
 	case KEEP:
 		p->keep = arg;
 		return 0;
+	case BATCHES:
+		p->batches = arg;
+		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &n);
 	case 'q':
 		return p->quiet = 1;
 	case 's':
@@ -174,6 +178,7 @@ main(int argc, char **argv)
 	static const struct option longs[] = {
 		{"template", required_argument, NULL, TEMPLATE},
 		{"keep", required_argument, NULL, KEEP},
+		{"batches", required_argument, NULL, BATCHES},
 		{0}
 	};
 	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1};
