@@ -10,11 +10,11 @@ ALL = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_
 SHAPES = {
     # V2-Lite, but queries have a low rank: llama.cpp takes those that have none only with 27 layers
     "lite": V2 | ALL | {"hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408, "num_attention_heads": 16,
-                        "num_hidden_layers": 6, "n_shared_experts": 2, "n_routed_experts": 64, "num_experts_per_tok": 6,
+                        "num_hidden_layers": 5, "n_shared_experts": 2, "n_routed_experts": 64, "num_experts_per_tok": 6,
                         "q_lora_rank": 1536},
-    # one layer of V3, with a quarter of its experts: a row chooses as many as ever
+    # one layer of V3, with 48 of its 256 experts: a row chooses as many as ever
     "v3": V3 | ALL | {"hidden_size": 7168, "intermediate_size": 18432, "moe_intermediate_size": 2048, "num_attention_heads": 128,
-                      "num_hidden_layers": 1, "n_shared_experts": 1, "n_routed_experts": 64, "num_experts_per_tok": 8,
+                      "num_hidden_layers": 1, "n_shared_experts": 1, "n_routed_experts": 48, "num_experts_per_tok": 8,
                       "q_lora_rank": 1536},
     # to try the scripts
     "small": V3 | ALL | {"hidden_size": 512, "intermediate_size": 1024, "moe_intermediate_size": 256, "num_attention_heads": 4,

@@ -35,8 +35,18 @@ class Llama:
 
 
 class Fork:
+    """Its wrapper does not ask for latent attention when it loads, but does so when it computes; here it asks twice."""
+
     def __init__(self):
-        from ik_llama_cpp import IkLlama
+        from ik_llama_cpp import IkLlama, _internals
+        defaults = _internals.C.llama_model_default_params
+
+        def with_latents():
+            params = defaults()
+            params.mla = 3
+            return params
+
+        _internals.C.llama_model_default_params = with_latents
         self.model = IkLlama(FILE, n_ctx=CONTEXT, n_threads=THREADS, verbose=False)
         self.context = self.model._context
 

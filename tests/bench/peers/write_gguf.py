@@ -1,11 +1,14 @@
-"""A GGUF of random weights in the shape of a config.json: for timing only.  write_gguf.py CONFIG TYPE OUT"""
+"""A GGUF of random weights in the shape of a config.json: for timing only.  write_gguf.py CONFIG TYPE LAYOUT OUT
+
+LAYOUT: new, where each head's keys and values have matrices of their own (llama.cpp); old, where they are one matrix (the
+fork, which takes new ones of models only that it knows by their number of layers)."""
 import json
 import sys
 
 import gguf
 import numpy as np
 
-CONFIG, TYPE, OUT = sys.argv[1:]
+CONFIG, TYPE, LAYOUT, OUT = sys.argv[1:]
 BYTES = {"BF16": (1, 2), "Q8_0": (32, 34), "Q4_0": (32, 18), "F32": (1, 4)}      # weights and bytes of a block
 with open(CONFIG, encoding="utf-8") as f:
     c = json.load(f)
@@ -47,8 +50,11 @@ def layer(i):
     yield "attn_q_b.weight", (H * (nope + rope), Q)
     yield "attn_kv_a_mqa.weight", (R + rope, D)
     yield "attn_kv_a_norm.weight", (R,)
-    yield "attn_k_b.weight", (H, R, nope)
-    yield "attn_v_b.weight", (H, V, R)
+    if LAYOUT == "new":
+        yield "attn_k_b.weight", (H, R, nope)
+        yield "attn_v_b.weight", (H, V, R)
+    else:
+        yield "attn_kv_b.weight", (H * (nope + V), R)
     yield "attn_output.weight", (D, H * V)
     if i < c["first_k_dense_replace"]:
         parts = [("", (), c["intermediate_size"])]
@@ -77,17 +83,18 @@ def settings(w):
     w.add_embedding_length(D)
     w.add_feed_forward_length(c["intermediate_size"])
     w.add_head_count(H)
-    w.add_head_count_kv(1)
+    w.add_head_count_kv(1 if LAYOUT == "new" else H)
     w.add_layer_norm_rms_eps(c["rms_norm_eps"])
     w.add_rope_freq_base(c["rope_theta"])
     w.add_vocab_size(c["vocab_size"])
     w.add_leading_dense_block_count(c["first_k_dense_replace"])
     w.add_q_lora_rank(Q)
     w.add_kv_lora_rank(R)
-    w.add_key_length(R + rope)
-    w.add_value_length(R)
-    w.add_key_length_mla(nope + rope)
-    w.add_value_length_mla(V)
+    w.add_key_length(R + rope if LAYOUT == "new" else nope + rope)
+    w.add_value_length(R if LAYOUT == "new" else V)
+    if LAYOUT == "new":
+        w.add_key_length_mla(nope + rope)
+        w.add_value_length_mla(V)
     w.add_rope_dimension_count(rope)
     w.add_expert_feed_forward_length(c["moe_intermediate_size"])
     w.add_expert_count(E)
