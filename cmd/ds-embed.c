@@ -57,6 +57,8 @@ main(int argc, char **argv)
 	f.o = (struct options){.help = help, .letters = "B:", .longs = longs, .own = own, .to = &g,
 	    .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
+	if (g.ring && f.o.nin < 2)
+		die(FAIL_USAGE, "--ring: a ring has a loop: give it as the last of two -i");
 	filter_links(&f);
 	filter_model(&f);
 	if (embed_open(&e, &f.stage, f.in, f.o.nin, f.out, f.o.nout, (uint32_t)g.batch) < 0)

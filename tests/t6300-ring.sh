@@ -87,4 +87,25 @@ mkfifo loop there
 fails_with 1 "ds-sample: sequence 0 still waits for attn layer 1" "without --ring frames that are to go round are refused" \
     pipe 'ds-tokenize "a" | ds-embed -i - -i loop 2>/dev/null | ds-attn 2>/dev/null | ds-route >there 2>/dev/null &
     ds-expert <there 2>/dev/null | ds-head 2>/dev/null | ds-sample -o loop; s=$?; wait; exit $s'
+fails_with 2 "a ring has a loop" "a ring without a loop is none" ds-embed --ring
+
+# statuses PROMPTS EXPERT: of all that stand in a ring of large frames in which something fails
+cat >statuses.sh <<'EOP'
+ds-embed --ring --batches 8 -i "$1" -i loop | ds-attn | ds-route >there &
+eval "$2" <there | ds-head | ds-sample --ring >loop
+echo ${PIPESTATUS[*]}
+wait
+EOP
+py - <<'EOP'
+import frame
+for name, last in ("long", 5), ("wrong", 5000):
+    with open(name, "wb") as out:
+        for i in range(12):
+            out.write(frame.prompt((i, 0, 1, [5 + k % 900 for k in range(400)])).bytes())
+        out.write(frame.prompt((99, 0, 1, [last])).bytes() + frame.Frame({"op": "end"}).bytes())
+EOP
+timeout 30 bash statuses.sh wrong ds-expert 2>said >ended
+is "$?, $(grep -c '^ds-embed: token id 5000' said)" "0, 1" "a prompt that is wrong ends a ring that is full of frames"
+timeout 30 bash statuses.sh long "head -c 3000000 | ds-expert" 2>said >ended
+is "$?, $(grep -c '^ds-expert: standard input: frame [0-9]* ends after' said)" "0, 1" "and so does a way to the experts that breaks"
 done_testing

@@ -486,5 +486,7 @@ embed_run(struct embed *e)
 	while ((r = push_on(e)) == 0)
 		if ((r = step(e)) < 0)
 			break;
+	if (r < 0 && e->ring)   /* what fills the ring, and nobody takes any more, must not keep us from saying so */
+		(void)link_close(&e->in[e->loop]);
 	return r < 0 ? -1 : 0;
 }
