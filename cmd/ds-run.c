@@ -14,21 +14,21 @@
 #include "run/keep.h"
 #include "run/run.h"
 #include "run/script.h"
+#include "stage/embed.h"
 
 static const char help[] =
-"usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT | --plan FILE\n"
-"              [--rsh COMMAND]] [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N]\n"
-"              [-q] [-s] [--keep DIR] [-t THREADS] [-v] [PROMPT ...]\n"
+"usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT | --plan FILE [--rsh\n"
+"              CMD]] [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N] [-q] [-s]\n"
+"              [--keep DIR] [--batches N] [-t THREADS] [-v] [PROMPT ...]\n"
 "\n"
 "Answers each PROMPT; without any the lines of a terminal, or all of its input.\n"
 "\n"
 "  -m MODEL          checkpoint folder (or DS_MODEL)\n"
-"  -c                chat: a PROMPT is a question to think about (the default)\n"
+"  -c, -w            a PROMPT is a question (the default), or text to go on with\n"
 "  --template FILE   this chat template instead of the model's\n"
-"  -w                a PROMPT is text that the model goes on with\n"
 "  -x CUT            fused: one process for all layers (default), layer, or stage\n"
 "  --plan FILE       the processes of this plan, on its hosts (see ds-plan)\n"
-"  --rsh COMMAND     how to reach a host (ssh, or DS_RSH)\n"
+"  --rsh CMD         how to reach a host (ssh, or DS_RSH)\n"
 "  -g                greedy: always the likeliest token\n"
 "  -T TEMP           temperature; 0 is greedy\n"
 "  -k K              among the K likeliest; 0 for all\n"
@@ -37,11 +37,12 @@ static const char help[] =
 "  -n N              most new tokens of each answer\n"
 "  -q, -s            without the thought; print a script that does the same, stop\n"
 "  --keep DIR        keep each stream between two programs in this folder, too\n"
+"  --batches N       parts that the prompts are answered in at the same time (1)\n"
 "  -t THREADS        threads of each process (the cores there are)\n"
 "  -v                count tokens and time at the end; -vv: each program speaks\n"
 "  -V, -h            version, this text\n";
 
-enum { TEMPLATE = 256, KEEP, PLAN, RSH, AGENT };
+enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT };
 
 struct choice {
 	struct run_options run;
@@ -108,6 +109,10 @@ own(int c, const char *arg, void *to)
 		o->cut = "--keep";
 		p->keep = arg;
 		return 0;
+	case BATCHES:
+		o->cut = "--batches";
+		p->batches = arg;
+		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &n);
 	case PLAN:
 		o->plan = arg;
 		return 0;
@@ -202,6 +207,7 @@ main(int argc, char **argv)
 	static const struct option longs[] = {
 		{"template", required_argument, NULL, TEMPLATE},
 		{"keep", required_argument, NULL, KEEP},
+		{"batches", required_argument, NULL, BATCHES},
 		{"plan", required_argument, NULL, PLAN},
 		{"rsh", required_argument, NULL, RSH},
 		{"agent", no_argument, NULL, AGENT},

@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zmq.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
 #include "link/key.h"
+#include "link/libzmq.h"
 #include "link/peer.h"
 
 #define PARTS 7
@@ -75,6 +75,14 @@ auth_remove(struct peer *p)
 		if (bound[i] == p)
 			bound[i] = NULL;
 	pthread_mutex_unlock(&lock);
+}
+
+int
+auth_tried(const struct peer *p)
+{
+	const struct keys *k;
+
+	return keys_get(&k) < 0 || !k || p->tries > k->nallowed;
 }
 
 void

@@ -28,6 +28,8 @@ struct sample {
 	struct table seqs;              /* sequence id -> struct sample_seq */
 	struct choice *choices;         /* [V] scratch */
 	float *weights;                 /* [V] scratch */
+	int ring;                       /* frames for other stages go on; spans that ask for no token are answered by
+	                                   one without rows and flags behind them */
 	uint64_t tokens;                /* sampled so far */
 };
 
