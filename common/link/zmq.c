@@ -14,7 +14,7 @@
 #include "link/link_mem.h"
 #include "link/peer.h"
 
-#define PART (256u << 10)
+#define PART (1u << 20)
 #define SMALL (64u << 10)
 #define QUEUE (4u << 20)
 #define GRACE 0.1       /* seconds that what came before the end may take from libzmq's thread to ours */
