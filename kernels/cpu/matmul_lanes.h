@@ -16,9 +16,12 @@ enum {
 	KC = 256,               /* columns of matmul's tile, BLOCK in FP8 */
 	RC = 64,                /* rows of matmul_t's tile, a part of BLOCK */
 	TW = 64,                /* columns of matmul_t's tile, */
-	TR = TW / W             /* and registers */
+	TR = TW / W,            /* and registers */
+	QUANT_STEP = 512,       /* Q8 and Q4: columns whose scales are made ready at once */
+	QUANT_LINE = 128        /* and those between requests for the next rows */
 };
-_Static_assert(SUMS % NB == 0 && SUMS % ROWS == 0 && TC % TB == 0 && KC % BLOCK == 0 && BLOCK % RC == 0 && TR % CB == 0,
+_Static_assert(SUMS % NB == 0 && SUMS % ROWS == 0 && TC % TB == 0 && KC % BLOCK == 0 && BLOCK % RC == 0 && TR % CB == 0 &&
+    QUANT_STEP % QUANT_LINE == 0 && QUANT_GROUP == LANES,
     "blocks fit into one another");
 
 ALWAYS size_t
@@ -198,6 +201,8 @@ huge(const float *x, int n)
 	return yes;
 }
 
+#include "cpu/quant_lanes.h"
+
 /*
  * Several rows of x.
  */
@@ -252,6 +257,12 @@ tile_fill(float *tile, int ldt, const struct mat *w, int r, int last, int rows, 
 		break;
 	case F16:
 		tile_of(tile, ldt, w, r, last, rows, c, cols, F16);
+		break;
+	case Q8:
+		quant_tile(tile, ldt, w, r, last, rows, c, cols, Q8);
+		break;
+	case Q4:
+		quant_tile(tile, ldt, w, r, last, rows, c, cols, Q4);
 		break;
 	default:
 		tile_of(tile, ldt, w, r, last, rows, c, cols, F8_E4M3);
@@ -375,6 +386,12 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 			break;
 		case F16:
 			matvec_of(out, x, w, n0, n1, F16);
+			break;
+		case Q8:
+			quant_matvec(out, x, w, n0, n1, Q8);
+			break;
+		case Q4:
+			quant_matvec(out, x, w, n0, n1, Q4);
 			break;
 		default:
 			matvec_of(out, x, w, n0, n1, F8_E4M3);
