@@ -8,7 +8,7 @@ VERSION = 0.1.0
 CC = cc
 # a/b: the one that there is; Debian 13 has other names than Debian 12
 LIBS = libzmq3-dev libmsgpack-c-dev/libmsgpack-dev libpcre2-dev libcjson-dev nettle-dev
-TOOLS = gcc make git pkg-config perl python3 python3-msgpack python3-numpy python3-zmq mandoc jq pv
+TOOLS = gcc make git pkg-config perl python3 python3-msgpack python3-numpy python3-zmq mandoc jq pv iproute2
 PACKAGES = $(LIBS) $(TOOLS)
 
 W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
@@ -24,10 +24,10 @@ BIN = bin
 S =
 endif
 ISA =
-PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) libpcre2-8 libcjson nettle libzmq
+PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) libpcre2-8 libcjson nettle
 ALL_CFLAGS = $(W) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
-	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC))
-ALL_LIBS = -Wl,--as-needed $$(pkg-config --libs $(PC)) -lpthread -lm
+	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC) libzmq)
+ALL_LIBS = -Wl,--as-needed $$(pkg-config --libs $(PC)) -lpthread -lm -ldl
 
 LIB = $(patsubst %.c,$(B)/%.o,$(wildcard common/*/*.c kernels/*.c kernels/cpu/*.c cmd/options.c))
 PROGRAMS = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/ds-*.c))

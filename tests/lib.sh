@@ -8,7 +8,7 @@
 # Test points have sentences as names.  The last line of a script is done_testing.
 set -u
 T=$(cd "${0%/*}" && pwd) || exit 2
-R=${T%/*}
+T=${T%/net} R=${T%/tests*}
 M=$R/examples/tiny-r1
 G=$T/golden
 : "${LIMIT:=60}"

@@ -217,4 +217,14 @@ fails_with 1 "'bad' has no line 'public KEY'" "a file that is no key is refused"
 fails_with 1 "'bad', line 1: " "and one that has no keys of peers" ds-cut --key one.key --peers bad -i prompt -o "$a"
 fails_with 2 "timeout 'x'" "--timeout is a number" ds-cut --timeout x
 fails_with 3 "^ds-dump: @tcp://127.0.0.1:x: cannot bind" "an address that is none" ds-dump -i @tcp://127.0.0.1:x
+
+# --- libzmq is loaded when it is needed ---
+mkdir nolib && : >nolib/libzmq.so.5     # what the loader finds first, and can't take
+export LD_LIBRARY_PATH="$S/nolib"
+ds-dump -f ids <prompt >got
+same got want "pipes do without libzmq"
+fails_with 3 "^ds-dump: $d: cannot load libzmq, .*libzmq5" "a link that lacks it says which package has it" ds-dump -i "$d"
+fails_with 3 "^ds-keygen: cannot load libzmq" "ds-keygen too" ds-keygen four.key
+ok "and leaves no file" test ! -e four.key
+unset LD_LIBRARY_PATH
 done_testing

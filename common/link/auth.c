@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zmq.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
 #include "link/key.h"
+#include "link/libzmq.h"
 #include "link/peer.h"
 
 #define PARTS 7

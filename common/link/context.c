@@ -1,7 +1,6 @@
 /* libzmq's context: made for the first socket, ended behind the last. */
-#include <zmq.h>
-
 #include "base/fail.h"
+#include "link/libzmq.h"
 #include "link/peer.h"
 
 static void *context;
@@ -12,6 +11,8 @@ context_socket(int type)
 {
 	void *s;
 
+	if (libzmq_load() < 0)
+		return NULL;
 	if (!context && !(context = zmq_ctx_new())) {
 		fail(FAIL_SYSTEM, "cannot start ZeroMQ: %s", zmq_strerror(zmq_errno()));
 		return NULL;

@@ -7,11 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zmq.h>
 
 #include "base/fail.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "link/libzmq.h"
 #include "link/link.h"
 
 #define FILE_MAX (1u << 20)
@@ -128,6 +128,8 @@ key_make(const char *path, char public[KEY_TEXT + 1])
 	char secret[KEY_TEXT + 1], text[128];
 	int fd, r;
 
+	if (libzmq_load() < 0)
+		return -1;
 	if (zmq_curve_keypair(public, secret) < 0)
 		return fail(FAIL_SYSTEM, "cannot make a key: %s", zmq_strerror(zmq_errno()));
 	if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)

@@ -13,10 +13,10 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
-#include <zmq.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "link/libzmq.h"
 
 #define RETRY 0.05
 #define FAILED (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)

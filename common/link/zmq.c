@@ -8,9 +8,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zmq.h>
 
 #include "base/fail.h"
+#include "link/libzmq.h"
 #include "link/link_mem.h"
 #include "link/peer.h"
 

@@ -221,24 +221,41 @@ model_has(const struct model *m, const char *name)
 	return table_get(&m->files, name, strlen(name)) != NULL;
 }
 
-const struct safetensor *
-model_tensor(struct model *m, const char *name, const void **data)
+/* Where a tensor is: its shard, open. */
+static const struct safetensor *
+find(struct model *m, const char *name, struct shard **s)
 {
-	struct shard *s = table_get(&m->files, name, strlen(name));
 	const struct safetensor *t;
 
-	if (!s) {
+	if (!(*s = table_get(&m->files, name, strlen(name)))) {
 		fail(FAIL_DATA, "'%.400s' has no tensor '%s'", m->dir, name);
 		return NULL;
 	}
-	if (shard_open(s) < 0)
+	if (shard_open(*s) < 0)
 		return NULL;
-	if (!(t = safetensors_find(&s->file, name))) {
-		fail(FAIL_DATA, "'%.400s' has no tensor '%s', which the index says is there", s->path, name);
+	if (!(t = safetensors_find(&(*s)->file, name)))
+		fail(FAIL_DATA, "'%.400s' has no tensor '%s', which the index says is there", (*s)->path, name);
+	return t;
+}
+
+const struct safetensor *
+model_tensor(struct model *m, const char *name, const void **data)
+{
+	struct shard *s;
+	const struct safetensor *t = find(m, name, &s);
+
+	if (!t)
 		return NULL;
-	}
 	*data = safetensors_data(&s->file, t);
 	return *data ? t : NULL;
+}
+
+const struct safetensor *
+model_entry(struct model *m, const char *name)
+{
+	struct shard *s;
+
+	return find(m, name, &s);
 }
 
 static int

@@ -1,0 +1,31 @@
+/* ds-relay: frames from any endpoints to any others. */
+#include "base/fail.h"
+#include "options.h"
+#include "stage/relay.h"
+
+static const char help[] =
+"usage: ds-relay [-i FROM ...] [-o TO ...] [-r FD] [-v]\n"
+"\n"
+"Carries frames from any endpoints to any others, byte for byte: a pipe goes on\n"
+"over tcp://, several streams become one, one goes to several programs.\n"
+"\n"
+"  -i FROM     where frames come from; of several, each frame when it has come,\n"
+"              and one end behind the last of all (standard input)\n"
+HELP_TO
+"  -r FD       write a newline to descriptor FD when ready\n"
+"  -v          say at the end what was done\n"
+"  -V, -h      version, this text\n";
+
+int
+main(int argc, char **argv)
+{
+	static struct filter f = {.o = {.help = help, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX}};
+
+	options_parse(&f.o, argc, argv);
+	filter_links(&f);
+	filter_ready(&f);
+	if (relay_run(f.in, f.o.nin, f.out, f.o.nout) == 0)
+		return filter_close(&f, 0);
+	warn("%s", fail_text());
+	return filter_close(&f, fail_status());
+}

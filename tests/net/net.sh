@@ -1,0 +1,52 @@
+# Sourced first by every script here, instead of ../lib.sh, which it sources:  . "${0%/*}/net.sh"
+#
+# The script runs in namespaces of its own, of processes, mounts and networks.  However it ends, the kernel removes all
+# of them, with the processes in them; two scripts at a time do not see each other, so their addresses may be the same.
+# Each host is a network namespace whose name is its address, so that `ip netns exec` starts a program there as ssh would.
+if [ "${DS_NET-}" != inside ]; then
+	for tool in ip unshare; do
+		command -v $tool >/dev/null || { echo "1..0 # SKIP no $tool"; exit 0; }
+	done
+	unshare -mnp --fork --mount-proc ip link set lo up 2>/dev/null || { echo "1..0 # SKIP needs root, to make network namespaces"; exit 0; }
+	DS_NET=inside exec unshare -mnp --fork --kill-child --mount-proc sh "$0" "$@"
+fi
+unset DS_NET
+. "${0%/*}/../lib.sh"
+PYTHONPATH=$T:$T/net
+NET=10.77.0
+
+mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip netns add wire &&
+    ip -n wire link add bridge type bridge && ip -n wire link set bridge up || skip_all "cannot make network namespaces"
+
+# host N...: hosts $NET.N, joined by cables to one switch; their ends of it are called cable in the host, N in the switch
+host() {
+	for n; do
+		ip netns add $NET.$n && ip -n wire link add $n type veth peer name cable netns $NET.$n &&
+		    ip -n wire link set $n master bridge && ip -n wire link set $n up && ip -n $NET.$n link set lo up &&
+		    ip -n $NET.$n addr add $NET.$n/24 dev cable && ip -n $NET.$n link set cable up || exit 2
+	done
+}
+
+# on N COMMAND...: run it on host N
+on() {
+	on_host=$NET.$1; shift
+	ip netns exec $on_host "$@"
+}
+
+# awaited COMMAND...: wait until it succeeds, at most 20 s
+awaited() {
+	awaited_left=400
+	until "$@" >/dev/null 2>&1; do
+		[ $((awaited_left -= 1)) -gt 0 ] || return 1
+		sleep 0.05
+	done
+}
+
+# nobody_left: no program of dspipe runs any more, on any host; says which do
+nobody_left() {
+	for left in /proc/[0-9]*; do
+		grep -q '^State:.Z' $left/status 2>/dev/null && continue
+		case $(readlink $left/exe) in */ds-*) tr '\0' ' ' <$left/cmdline; echo ;; esac
+	done | sed 's/^/left behind: /' | grep . && return 1
+	return 0
+}

@@ -1,0 +1,40 @@
+#!/bin/sh
+# The promise over hosts: however a model is divided among them, the same tokens are chosen from logits with the same bits.
+. "${0%/*}/net.sh"
+host 1 2 3 4 5 9
+for n in 1 2 3 4 5 9; do ds-keygen key.$n >>peers; done
+
+# cut MODEL CUT HOSTS: as processes on so many hosts; what is sampled, and the logits that it is sampled from
+cut() {
+	case $3 in 3) words="--key $S/key.%h --peers $S/peers" ;; *) words=--unsafe ;; esac
+	py "$T/net/cut.py" "$1" "$2" "$3" $words >plan &&
+	    py "$T/net/start.py" plan "$name.$2.$3" ask "$name.$2.$3/tokens" $words
+}
+
+tab=$(printf '\t')
+for m in "$M" "$G"/v*; do
+	name=${m##*/}
+	py "$T/bits.py" prompts "$m" >shape
+	mkfifo loop
+	export DS_MODEL=$m
+	ok "$name: one process for all layers" \
+	    pipe 'ds-embed -i ask -i loop | ds-block | ds-head | tee logits | ds-sample -n 12 | tee loop >tokens'
+	rm loop
+	: >list
+	for n in 2 3 5; do
+		for how in layers side chain apart; do
+			ok "$name: $how over $n hosts" cut "$m" $how $n
+			desc="$name: $how over $n hosts:"
+			printf '%s\tsame\tlogits\t%s\n' "$desc the logits have the same bits" "$name.$how.$n/h$n/HEAD" >>list
+			printf '%s\ttexts\t%s\ttokens\n' "$desc the same tokens are sampled" "$name.$how.$n/tokens" >>list
+		done
+	done
+	py "$T/bits.py" compare list >compared
+	while IFS=$tab read -r status what why; do
+		echo "$why" >why
+		report "$status" "$what" why
+	done <compared
+	is "$(wc -l <compared)" "$(wc -l <list)" "$name: all was compared"
+done
+ok "no program is left" nobody_left
+done_testing
