@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "model/form.h"
 
 #define BLOCK 128       /* side of the squares that share an FP8 scale */
 
@@ -32,35 +33,15 @@ blocks(uint64_t n)
 	return (n + BLOCK - 1) / BLOCK;
 }
 
-/* What the header says, held against what the stages will ask for. */
-static int
-entry_bytes(struct model *m, const char *name, uint64_t rows, uint64_t cols, uint64_t *bytes, int *dtype)
-{
-	const struct safetensor *t = model_entry(m, name);
-	char is[200];
-
-	if (!t)
-		return -1;
-	if (t->rank != (cols ? 2 : 1) || t->shape[0] != rows || (cols && t->shape[1] != cols))
-		return fail(FAIL_DATA, "tensor '%s' is %s, which is not the shape that config.json gives it", name,
-		    safetensor_describe(t, is, sizeof(is)));
-	*bytes += t->end - t->begin;
-	*dtype = t->dtype;
-	return 0;
-}
-
 static int
 read_bytes(struct walk *w, const char *name, uint64_t rows, uint64_t cols, uint64_t *bytes)
 {
-	char scale[160];
-	int dtype = -1;
+	struct form f;
 
-	if (entry_bytes(w->m, name, rows, cols, bytes, &dtype) < 0)
+	if (form_find(&f, w->m, name, rows, cols) < 0)
 		return -1;
-	if (dtype != F8_E4M3)
-		return 0;
-	snprintf(scale, sizeof(scale), "%s_scale_inv", name);
-	return entry_bytes(w->m, scale, blocks(rows), blocks(cols), bytes, &dtype);
+	*bytes += f.bytes;
+	return 0;
 }
 
 static int
