@@ -26,6 +26,7 @@ struct walk {
 	struct sizes *s;
 	struct model *m;        /* its headers, or its index; NULL: neither */
 	int shapes;             /* 1: headers are not there to be read */
+	int again;              /* 1: what is counted has been before */
 	uint64_t plain;         /* bytes of a number that is not quantized */
 };
 
@@ -39,10 +40,15 @@ static int
 read_bytes(struct walk *w, const char *name, uint64_t rows, uint64_t cols, uint64_t *bytes)
 {
 	struct form f;
+	struct part_size *t = w->s->types;
 
 	if (form_find(&f, w->m, name, rows, cols) < 0)
 		return -1;
 	*bytes += f.bytes;
+	if (w->again)
+		return 0;
+	t[f.dtype].bytes += f.bytes;
+	t[f.dtype].params += rows * (cols ? cols : 1);
 	return 0;
 }
 
@@ -165,9 +171,12 @@ count_all(struct walk *w)
 	int V = c->vocab_size, D = c->hidden_size, tied = c->tie_word_embeddings;
 
 	if (count(w, &s->embed, PLAIN, V, D, "model.embed_tokens.weight") < 0 ||
-	    count(w, &s->head, PLAIN, D, 0, "model.norm.weight") < 0 ||
-	    count(w, &s->head, tied ? PLAIN : HEAD, V, D, tied ? "model.embed_tokens.weight" : "lm_head.weight") < 0)
+	    count(w, &s->head, PLAIN, D, 0, "model.norm.weight") < 0)
 		return -1;
+	w->again = tied;
+	if (count(w, &s->head, tied ? PLAIN : HEAD, V, D, tied ? "model.embed_tokens.weight" : "lm_head.weight") < 0)
+		return -1;
+	w->again = 0;
 	add(&s->total, s->head);
 	if (!tied)
 		add(&s->total, s->embed);
