@@ -11,21 +11,22 @@
 #include "plan/write.h"
 
 static const char help[] =
-"usage: ds-plan -m MODEL [-f FORMAT] [--shapes] [--latency] [-B ROWS] [--context N]\n"
-"               [--sequences N] [--batches N] [--net GBIT] [--gflops N] [--port N]\n"
-"               [--sample WORDS] [--key FILE [--peers FILE] | --unsafe] HOSTS\n"
+"usage: ds-plan -m MODEL [-f FORMAT] [--shapes] [--latency] [-B ROWS]\n"
+"               [--context N] [--sequences N] [--batches N] [--net GBIT]\n"
+"               [--gflops N] [--port N] [--sample WORDS]\n"
+"               [--key FILE [--peers FILE] | --unsafe] HOSTS\n"
 "\n"
 "Splits a model over the hosts of a file; says how fast that will be.\n"
 "\n"
 "  -m MODEL         checkpoint folder (or DS_MODEL), the same on every host\n"
-"  -f FORMAT        plan, for ds-run; sh, ssh or slurm, a script; or only a report\n"
+"  -f FORMAT        plan, for ds-run; sh, ssh, slurm: a script; report: only that\n"
 "  --shapes         from config.json and the index, without weights: a report\n"
 "  --latency        the least time for one sequence, not the fastest slowest host\n"
 "  -B ROWS          most rows of a batch (512)\n"
-"  --context N      positions that a sequence may reach (4096, or the model's most)\n"
+"  --context N      positions that a sequence may reach (4096, or fewer)\n"
 "  --sequences N    how many at a time (1)\n"
 "  --batches N      in flight, which sequences are spread over (1)\n"
-"  --net GBIT       Gbit/s of the network, with ,MS its milliseconds a hop (10,0.1)\n"
+"  --net GBIT       of the network, and behind a comma ms of a hop (10,0.1)\n"
 "  --gflops N       what a core does (30)\n"
 "  --port N         the first of those between hosts (5600)\n"
 "  --sample WORDS   options for ds-sample, such as '-g -n 512'\n"
@@ -166,14 +167,14 @@ check_keys(const struct given *g, const struct lines *o, const struct hosts *hos
 
 /* Split, lay out, and write. */
 static int
-plan(struct given *g, const struct sizes *s, const struct hosts *hosts, struct buf *out)
+plan(struct given *g, const char *given_model, const struct sizes *s, const struct hosts *hosts, struct buf *out)
 {
 	struct demand *d = &g->demand;
 	int rows = (d->sequences + d->batches - 1) / d->batches;
 	struct cost many, one, prompt;
 	struct split split;
 	struct lines lines;
-	struct report r = {g->lines.model, &split, &lines, &many, &one, &prompt};
+	struct report r = {given_model, &split, &lines, &many, &one, &prompt};
 	struct buf text = {0};
 
 	g->lines.threads = g->format != FORMAT_SH;
@@ -228,7 +229,7 @@ main(int argc, char **argv)
 		die(FAIL_SYSTEM, "cannot find the model's folder:");
 	g.lines.model = g.writing.model = model;
 	g.writing.programs = program_folder();
-	if (plan(&g, &sizes, &hosts, &out) < 0)
+	if (plan(&g, o.model, &sizes, &hosts, &out) < 0)
 		die_failed();
 	if (io_write(1, out.p, out.n) < 0 || close(1) < 0)
 		die(FAIL_SYSTEM, "standard output: cannot write:");

@@ -137,7 +137,7 @@ long_options(const struct options *o, struct option *to)
 	}
 	if (o->taps)
 		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
-	for (int i = 0; i < 4 && o->max_in + o->max_out > 0; i++)
+	for (int i = 0; i < 4 && o->max_in + o->max_out + o->links > 0; i++)
 		to[n++] = endpoints[i];
 	to[n] = (struct option){0};
 }
@@ -150,6 +150,24 @@ take_taps(struct options *o, const char *arg)
 		exit(fflush(stdout) == 0 ? 0 : FAIL_SYSTEM);
 	}
 	if (tap_parse(&o->tapped, o->taps, arg) < 0)
+		die_failed();
+}
+
+static const char *
+from_env(const char *name)
+{
+	const char *s = getenv(name);
+
+	return s && *s ? s : NULL;
+}
+
+/* Who starts both ends of a link knows when the other one should have come. */
+static void
+take_wait(void)
+{
+	const char *text = from_env("DS_WAIT");
+
+	if (text && options_double("DS_WAIT", text, 0.1, 1e6, &link_settings.wait) < 0)
 		die_failed();
 }
 
@@ -167,14 +185,6 @@ take_link(int c, const char *arg)
 		s->peers = arg;
 	else if (options_double("--timeout", arg, 0.1, 3600, &s->timeout) < 0)
 		die_failed();
-}
-
-static const char *
-from_env(const char *name)
-{
-	const char *s = getenv(name);
-
-	return s && *s ? s : NULL;
 }
 
 int
@@ -198,6 +208,7 @@ options_parse(struct options *o, int argc, char **argv)
 	o->model = from_env("DS_MODEL");
 	link_settings.key = from_env("DS_KEY");
 	link_settings.peers = from_env("DS_PEERS");
+	take_wait();
 	o->ready = -1;
 	o->threads = default_threads();
 	opterr = 0;

@@ -74,9 +74,13 @@ int link_flush(struct link *l);
  * latest.  0, or -1 and a message. */
 int link_close(struct link *l);
 
+/* Close it at once: what waits or is on its way is lost. */
+void link_drop(struct link *l);
+
 /* What holds for all endpoints of the process; set before the first is opened. */
 struct link_settings {
 	double timeout;         /* seconds after which a peer that gives no sign of life is dead */
+	double wait;            /* seconds that a peer has to come; 0: any time */
 	const char *key, *peers;        /* files, or NULL */
 	int unsafe;             /* 1: other hosts may connect without keys */
 };

@@ -116,6 +116,7 @@ peer_open(struct peer *p, const char *endpoint, enum link_dir dir)
 	p->dir = dir;
 	p->bound = *endpoint == '@';
 	p->fd = -1;
+	p->opened = peer_now();
 	pthread_mutex_init(&p->lock, NULL);
 	p->poll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -274,6 +275,17 @@ peer_pump(struct peer *p)
 	if (read(p->timer, &n, sizeof(n)) == sizeof(n) && !p->up && !p->bound)
 		return retry(p) < 0 ? -1 : peer_pump(p);        /* who has not looked once is not woken */
 	return 0;
+}
+
+/* Who connects is woken anyway, to try again. */
+int
+peer_overdue(struct peer *p)
+{
+	if (p->up || link_settings.wait <= 0)
+		return 0;
+	if (p->bound)
+		peer_later(p, 0.9);
+	return peer_now() - p->opened > link_settings.wait;
 }
 
 void

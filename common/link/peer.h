@@ -25,7 +25,7 @@ struct peer {
 	int fd;                         /* the one that is ours, -1: not known yet */
 	size_t tries;                   /* to connect, with keys */
 	double refused;                 /* since when handshakes fail, 0: they don't */
-	double lost_at;
+	double opened, lost_at;
 	double hungry;                  /* since when a receiver has waited, 0: it has not */
 	int poll, wake, timer, ready;   /* epoll of all below; our own call; to try again; always readable */
 	pthread_mutex_t lock;
@@ -41,6 +41,9 @@ void peer_later(struct peer *p, double seconds);
 
 /* Look at what has happened meanwhile: 0, or -1 and a message where the connection cannot come up. */
 int peer_pump(struct peer *p);
+
+/* 1 if nobody has come for as long as link_settings.wait allows.  Sees to it that it is asked again. */
+int peer_overdue(struct peer *p);
 
 /* What the socket is ready for: ZMQ_POLLIN, ZMQ_POLLOUT. */
 int peer_events(const struct peer *p);

@@ -117,6 +117,12 @@ is_dead(struct peer *p)
 }
 
 static int
+nobody_came(void)
+{
+	return fail(FAIL_SYSTEM, "nobody came for %g seconds", link_settings.wait);
+}
+
+static int
 zmq_receive(struct link *l, struct frame *f, int wait)
 {
 	struct peer *p = l->state;
@@ -132,6 +138,8 @@ zmq_receive(struct link *l, struct frame *f, int wait)
 			break;
 		if (p->lost && peer_now() - p->lost_at > GRACE)
 			return -2;
+		if (peer_overdue(p))
+			return nobody_came();
 		if (is_dead(p))
 			return fail(FAIL_SYSTEM, "no sign of life for %g seconds", link_settings.timeout);
 		if (!wait)
@@ -161,6 +169,8 @@ make_way(struct peer *p, size_t held, double limit)
 			return fail(FAIL_SYSTEM, "the program behind it has gone");
 		if (p->up && peer_held(p) <= held)
 			return 0;
+		if (peer_overdue(p))
+			return nobody_came();
 		if (until > 0 && peer_now() >= until)
 			return fail(FAIL_SYSTEM, p->up ? "the program behind it takes nothing" : "nobody is there");
 		peer_wait(p, until);
@@ -231,6 +241,8 @@ flush(struct link *l, int wait)
 			return -1;
 		if (p->lost || !p->sock)
 			return fail(FAIL_SYSTEM, "the program behind it has gone");
+		if (peer_overdue(p))
+			return nobody_came();
 		if (!p->up || peer_held(p) > QUEUE)
 			return 0;
 		for (size_t left = n; left > 0; left -= part, at += part) {
@@ -271,7 +283,7 @@ is_ready(struct link *l)
 {
 	struct peer *p = l->state;
 
-	if (!p->sock || peer_pump(p) < 0)
+	if (!p->sock || peer_pump(p) < 0 || peer_overdue(p))
 		return 1;       /* the next call says why */
 	if (l->dir == LINK_OUT)
 		return p->lost || (p->up && peer_held(p) <= QUEUE);
@@ -317,13 +329,13 @@ static int
 zmq_transport_close(struct link *l)
 {
 	struct peer *p = l->state;
-	int r = 0;
+	int r = 0, used = l->dir == LINK_OUT && (l->frames > 0 || l->ended);
 
 	if (!p)
 		return 0;
-	if (l->dir == LINK_OUT && p->sock && (l->frames > 0 || l->ended))
+	if (used && p->sock)
 		r = deliver(l);
-	peer_shut(p, r == 0 && l->dir == LINK_OUT ? (int)(link_settings.timeout * 1000) : 0);
+	peer_shut(p, r == 0 && used ? (int)(link_settings.timeout * 1000) : 0);
 	peer_free(p);
 	l->state = NULL;
 	return r;

@@ -126,7 +126,9 @@ cost_member(const struct cost *c, const struct group *g, int member)
 	if (member == 0) {
 		add(c, &b, g, LEAD, host, 1);
 		add_ends(c, &b, g, &c->hosts->h[host]);
-		b.programs += g->n == 1 ? PROGRAM : moe * 3 * PROGRAM;  /* attention, router and join of each layer */
+		/* one for all layers, or for dense ones; attention, router and join of each other one */
+		b.programs += g->n == 1 || moe < g->to - g->from ? PROGRAM : 0;
+		b.programs += g->n == 1 ? 0 : moe * 3 * PROGRAM;
 		if (!is_alone(c, g))
 			b.network = c->frame / c->d->net;
 	}

@@ -42,6 +42,14 @@ amount(double bytes, char to[32])
 	return to;
 }
 
+/* A number of parameters. */
+static const char *
+count(double n, char to[32])
+{
+	snprintf(to, 32, n < 1e9 ? "%.4g million" : "%.4g billion", n / (n < 1e9 ? 1e6 : 1e9));
+	return to;
+}
+
 /* A rate or a time with three digits. */
 static const char *
 digits(double x, char to[32])
@@ -69,7 +77,7 @@ largest(const struct busy *b)
 }
 
 /* What a host of a group runs, in words. */
-static const char *
+static char *
 programs(const struct report *r, const struct group *g, int member, char to[256])
 {
 	const struct config *c = &r->many->s->config;
@@ -93,10 +101,30 @@ programs(const struct report *r, const struct group *g, int member, char to[256]
 	return to;
 }
 
+/* Append what goes from a host to each other for a token. */
+static void
+links(const struct report *r, int host, char *to, size_t size)
+{
+	const struct lines *o = r->lines;
+
+	for (int h = 0; h < r->many->hosts->n; h++) {
+		double bytes = 0;
+		char b[32];
+		size_t n = strlen(to);
+
+		for (int i = 0; i < o->nwires; i++)
+			if (h != host && o->wire[i].from != DRIVER && o->wire[i].to != DRIVER &&
+			    o->line[o->wire[i].from].host == host && o->line[o->wire[i].to].host == h)
+				bytes += wire_bytes(&o->wire[i], r->many) / r->many->rows;
+		if (bytes > 0 && n < size)
+			snprintf(to + n, size - n, "%s %s to %s", strchr(to, ';') ? "," : ";", amount(bytes, b), host_name(r, h));
+	}
+}
+
 static void
 write_hosts(struct writer *w, const struct report *r)
 {
-	char a[32], b[32], c[32], t[32], what[256];
+	char a[32], b[32], c[32], t[32], what[900];
 
 	line(w, "%-12s %10s %10s %10s %9s  %s", "host", "weights", "caches", "of memory", "ms/batch", "mostly");
 	for (int i = 0; i < r->split->n; i++) {
@@ -106,43 +134,14 @@ write_hosts(struct writer *w, const struct report *r)
 			struct held held = cost_held(r->many, g, m);
 			struct busy busy = cost_member(r->many, g, m);
 
+			if (m > 0 && g->experts[m] == 0 && g->shared != m)
+				continue;
 			line(w, "%-12s %10s %10s %10s %9s  %s", host_name(r, g->host + m), amount((double)held.weights, a),
 			    amount((double)held.caches, b), amount(r->many->hosts->h[g->host + m].memory, c),
 			    digits(busy_time(&busy) * 1e3, t), by_name[largest(&busy)]);
-			line(w, "    %s", programs(r, g, m, what));
+			links(r, g->host + m, programs(r, g, m, what), sizeof(what));
+			line(w, "    %s", what);
 		}
-	}
-}
-
-/* One line for all links from a host to another. */
-static void
-write_links(struct writer *w, const struct report *r)
-{
-	const struct lines *o = r->lines;
-	char b[32], name[160];
-
-	line(w, "%s", "");
-	line(w, "%-25s %s", "link", "bytes/token");
-	for (int i = 0; i < o->nwires; i++) {
-		int from, to;
-		double bytes = 0;
-
-		if (o->wire[i].from == DRIVER || o->wire[i].to == DRIVER)
-			continue;
-		from = o->line[o->wire[i].from].host;
-		to = o->line[o->wire[i].to].host;
-		for (int j = 0; j < o->nwires && from != to; j++) {
-			if (o->wire[j].from == DRIVER || o->wire[j].to == DRIVER ||
-			    o->line[o->wire[j].from].host != from || o->line[o->wire[j].to].host != to)
-				continue;
-			if (j < i)
-				from = to;      /* counted already */
-			else
-				bytes += wire_bytes(&o->wire[j], r->many) / r->many->rows;
-		}
-		snprintf(name, sizeof(name), "%s > %s", host_name(r, from), host_name(r, to));
-		if (from != to)
-			line(w, "%-25s %s", name, amount(bytes, b));
 	}
 }
 
@@ -210,7 +209,9 @@ write_rates(struct writer *w, const struct report *r)
 	    trip_by == BY_NETWORK ? "the network" : by_name[trip_by]);
 	stage = slowest(r, r->many, &host, &by);
 	trip = round_trip(r, r->many, &trip_by);
-	if (trip / d->batches > stage)
+	if (d->sequences == 1)
+		;
+	else if (trip / d->batches > stage)
 		line(w, "decode, %d sequences: %s tokens/s, bounded by the way round; more --batches keep more hosts busy", d->sequences,
 		    digits(r->many->rows * d->batches / trip, t));
 	else
@@ -226,14 +227,16 @@ report_write(struct buf *to, const struct report *r, const char *prefix)
 	struct writer w = {.to = to, .prefix = prefix};
 	const struct sizes *s = r->many->s;
 	const struct demand *d = r->many->d;
+	char a[32], b[32];
 
-	line(&w, "%s: %d layers, %.4g billion parameters, %.4g billion for a token, %llu bytes", r->model, s->config.num_layers,
-	    (double)s->total.params / 1e9, (double)s->active / 1e9, (unsigned long long)s->total.bytes);
-	line(&w, "%d sequences of up to %d positions, %d batches in flight; prompts in batches of %d; %g Gbit/s, %g ms a hop",
-	    d->sequences, d->context, d->batches, d->rows, d->net * 8 / 1e9, d->hop * 1e3);
+	line(&w, "%s: %d layers", r->model, s->config.num_layers);
+	line(&w, "%s parameters, %s for a token, %llu bytes", count((double)s->total.params, a), count((double)s->active, b),
+	    (unsigned long long)s->total.bytes);
+	line(&w, "sequences: %d, up to %d positions; batches in flight: %d, of a prompt up to %d rows", d->sequences, d->context,
+	    d->batches, d->rows);
+	line(&w, "network: %g Gbit/s, %g ms a hop; a core: %g GFLOP/s; links: bytes a token", d->net * 8 / 1e9, d->hop * 1e3, d->flops / 1e9);
 	line(&w, "%s", "");
 	write_hosts(&w, r);
-	write_links(&w, r);
 	write_rates(&w, r);
 	return w.failed ? -1 : 0;
 }

@@ -11,8 +11,7 @@
  *
  * Within a group of several hosts the experts, all alike, are dealt so that the last host to
  * finish finishes as early as can be: for a time T each host can do a certain number, and the least T at which
- * these add up to all of them is found by bisection.  The shared expert is tried on the leader and on the
- * fastest of the others.
+ * these add up to all of them is found by bisection.  The shared expert is tried on each.
  */
 #include "plan/split.h"
 
@@ -155,21 +154,37 @@ slowest(const struct search *x, const struct group *g)
 	return most;
 }
 
+/* Is there a host like this one among those between the leader and it? */
+static int
+has_twin(const struct search *x, const struct group *g, int member)
+{
+	const struct host *h = host(x, g, member);
+
+	for (int i = 1; i < member; i++) {
+		const struct host *a = host(x, g, i);
+
+		if (a->bandwidth == h->bandwidth && a->memory == h->memory && a->cores == h->cores && a->gpu == h->gpu)
+			return 1;
+	}
+	return 0;
+}
+
+/* Deal the group's experts in the best way: how long its slowest host is busy. */
 static double
 share(const struct search *x, struct group *g)
 {
-	struct group other = *g;
-	int fast = 1;
-	double a, b;
+	struct group try = *g;
+	double least = NEVER;
 
-	for (int i = 2; i < g->n; i++)
-		if (host(x, g, i)->bandwidth > host(x, g, fast)->bandwidth)
-			fast = i;
-	a = share_with(x, g, 0) ? slowest(x, g) : NEVER;
-	b = share_with(x, &other, fast) ? slowest(x, &other) : NEVER;
-	if (b < a)
-		*g = other;
-	return fmin(a, b);
+	for (int i = 0; i < g->n; i++) {
+		double t = !has_twin(x, g, i) && share_with(x, &try, i) ? slowest(x, &try) : NEVER;
+
+		if (t < least) {
+			least = t;
+			*g = try;
+		}
+	}
+	return least;
 }
 
 /* A time that the group needs at least, however experts are dealt: it grows with the layers. */
@@ -208,7 +223,7 @@ try_group(const struct search *x, struct group g, double before)
 	if (g.n > 1 && at_least(x, &g) > x->limit)
 		return 0;
 	most = g.n > 1 ? share(x, &g) : slowest(x, &g);
-	if (most > x->limit)
+	if (most == NEVER || most > x->limit)
 		return 0;
 	value = x->sum ? before + cost_latency(x->one, &g) : fmax(before, most);
 	if (value < to->value)

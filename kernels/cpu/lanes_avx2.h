@@ -16,9 +16,16 @@ typedef __m256i bytes;
 
 enum {
 	W = 8,                  /* floats in a register */
-	TB = 4, NB = 2,         /* matmul: rows of x by rows of w summed in registers */
-	CB = 2                  /* matmul_t: registers side by side, for TB rows of x */
+	MR = 3, NR = 4,         /* matmul: many rows of x by rows of w summed in registers */
+	FEW = 6,                /* rows of x for which weights are not written down as float32 */
+	TB = 4,                 /* matmul_t: rows of x in registers, */
+	CB = 2                  /* by registers side by side */
 };
+
+/* Rows of w side by side, at most 4, for T <= FEW; what DO(T, t) makes for each such T; DO(m) for each m <= MR. */
+#define FEW_ROWS(T) ((T) == 1 ? 4 : (T) <= 3 ? 2 : 1)
+#define EACH_FEW(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t)
+#define EACH_MR(DO) DO(1); DO(2); DO(3)
 
 /* The first n of 8. */
 static inline __m256i

@@ -16,9 +16,16 @@ typedef __m512i bytes;
 
 enum {
 	W = 16,                 /* floats in a register */
-	TB = 4, NB = 4,         /* matmul: rows of x by rows of w summed in registers */
-	CB = 4                  /* matmul_t: registers side by side, for TB rows of x */
+	MR = 4, NR = 6,         /* matmul: many rows of x by rows of w summed in registers */
+	FEW = 8,                /* rows of x for which weights are not written down as float32 */
+	TB = 4,                 /* matmul_t: rows of x in registers, */
+	CB = 4                  /* by registers side by side */
 };
+
+/* Rows of w side by side, at most 4, for T <= FEW; what DO(T, t) makes for each such T; DO(m) for each m <= MR. */
+#define FEW_ROWS(T) ((T) <= 5 ? 4 : 2)
+#define EACH_FEW(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t); DO(7, t); DO(8, t)
+#define EACH_MR(DO) DO(1); DO(2); DO(3); DO(4)
 
 /* The first n of 16. */
 static inline __mmask16
