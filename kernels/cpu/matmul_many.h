@@ -56,6 +56,12 @@ rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r
 	case F16:
 		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, F16);
 		break;
+	case Q8:
+		quant_fill(to, pitch, step, w, r, last, rows, c, cols, n, Q8);
+		break;
+	case Q4:
+		quant_fill(to, pitch, step, w, r, last, rows, c, cols, n, Q4);
+		break;
 	default:
 		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, F8_E4M3);
 	}
