@@ -234,9 +234,9 @@ cache_bytes(const struct config *c, int layers)
 	return bytes;
 }
 
-/* Made-up weights, in the memory that caches and batches leave. */
+/* Which weights to make up, in the memory that caches and batches leave. */
 static void
-open_shape(uint64_t memory)
+plan_shape(uint64_t memory)
 {
 	struct synth *s = &g.synth;
 	uint64_t others;
@@ -250,6 +250,13 @@ open_shape(uint64_t memory)
 	if (s->present < s->config.n_routed_experts)
 		warn("memory holds %d of the %d experts of a layer: batches that choose more read these again",
 		    s->present, s->config.n_routed_experts);
+}
+
+static void
+open_shape(void)
+{
+	struct synth *s = &g.synth;
+
 	if (g.o.verbose)
 		warn("making %.2f GB of weights", (double)synth_bytes(s) * 1e-9);
 	if (synth_memory(s, &g.model, g.bench.stage.pool) < 0)
@@ -278,6 +285,7 @@ open_all(void)
 	const char *cap = getenv("DS_KERNELS");
 	struct bench *b = &g.bench;
 	uint64_t memory = g.memory > 0 ? (uint64_t)g.memory : memory_free() / 10 * 9;
+	size_t sweep = 0;
 
 	b->parts = g.parts;
 	b->seconds = g.seconds;
@@ -286,16 +294,19 @@ open_all(void)
 		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2 or avx512", cap ? cap : "");
 	if (!(b->stage.pool = pool_new(g.o.threads)))
 		die_failed();
-	if (g.limit.read == 0) {
-		if (sweep_open(&g.sweep, memory / 4) < 0)
-			die_failed();
-		memory -= g.sweep.n;
+	if (g.limit.read == 0)
+		memory -= sweep = sweep_size(memory / 4);
+	if (g.shape)
+		plan_shape(memory);
+	else
+		open_checkpoint(memory);
+	if (sweep > 0) {
+		if (sweep_open(&g.sweep, sweep) < 0)
+			end_failed();
 		limit_measure(&g.limit, &g.sweep, b->stage.k, b->stage.pool, 1);
 	}
 	if (g.shape)
-		open_shape(memory);
-	else
-		open_checkpoint(memory);
+		open_shape();
 	/* what is measured is a part of a model that no cache would hold from step to step */
 	if (g.synth.nlayers < g.model.config.num_layers && g.sweep.p)
 		b->sweep = &g.sweep;

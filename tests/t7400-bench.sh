@@ -72,8 +72,8 @@ is "$(ds-bench $small --decode 1@0,2@9 --prefill 0 | awk '/^stage/ { print $2, $
     "$(for n in "1 0" "2 9"; do for p in attn route expert head all; do echo "decode $n $p"; done; done | paste -sd,)" \
     "the table has a line for each stage and one for all"
 
-# the machine's limits, measured with as little memory as there may be
-ds-bench --shape "$M/config.json" --memory 0.3 --time 0 --decode 1 --prefill 0 --json >limit.json 2>limit.err
+# the machine's limits, measured with as little memory as there may be, and a part of a model, before which caches are emptied
+ds-bench --shape "$M/config.json" --memory 0.3 -l 1-3 --time 0 --decode 1 --prefill 0 --json >limit.json 2>limit.err
 is "$(jq -r 'select(.record == "limit") | .gb_s > 0 and .gflop_s > 0' limit.json)" true "the machine's limits are measured"
 
 # a checkpoint, and one of its shape
