@@ -248,6 +248,41 @@ report $? "what dies there is started again" said
 same out want "... and changes nothing"
 clean_up
 
+# --- at a terminal ---
+cat >term.py <<'EOP'
+import os, pty, select, signal, subprocess, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.environ["TERM"] = "dumb"
+    os.execvp("ds-run", ["ds-run", "-g", "-q", "--plan", "two.plan"])
+def until(text, got=b""):
+    while text not in got:
+        if not select.select([fd], [], [], 30)[0]:
+            sys.exit("nothing more after %r" % got)
+        got += os.read(fd, 65536)
+    return got.decode().replace("\r\n", "\n")
+until(b"> ")
+os.write(fd, b"12+30=?\n")
+print(until(b"> "))
+head = [l for l in subprocess.check_output([sys.executable, "left.py"]).decode().split("\n") if l.startswith("ds-head ")]
+os.kill(int(head[0].split()[1]), signal.SIGKILL)
+print(until(b"\n"))
+os.write(fd, b"12+31=?\n")
+print(until(b"> "))
+os.write(fd, b"\x04")
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+EOP
+py term.py >got 2>said
+is "$(cat got said)" "12+30=?
+42
+> 
+ds-run: beta: ds-head: killed by signal 9; started again
+
+12+31=?
+43
+> 
+0" "questions are answered at a terminal, also after a failure between them"
+
 # --- stopped ---
 sed 's/-n 120//' two.plan >long.plan
 # (a timeout would be in between)
