@@ -6,15 +6,17 @@
 #include "stage/embed.h"
 
 static const char help[] =
-"usage: ds-embed -m MODEL [-B ROWS] [--trace] [-i PROMPTS ... -i LOOP]\n"
-"                [-o TO ...] [-r FD] [-v]\n"
+"usage: ds-embed -m MODEL [-B ROWS] [--batches N] [--ring] [--trace]\n"
+"                [-i PROMPTS ... -i LOOP] [-o TO ...] [-r FD] [-v]\n"
 "\n"
 "The door of the pipeline: looks up the embedding of each token, forms batches\n"
 "and cuts long prompts.  With several -i the last one is the loop, which brings\n"
 "the sampled tokens back; with one there is no loop.\n"
 "\n"
 "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
-"  -B ROWS     most rows of a batch, most sequences sampled at a time (512)\n"
+"  -B ROWS     most rows of a batch, most sequences that share one (512)\n"
+"  --batches N most batches on their way to be sampled at once (1)\n"
+"  --ring      frames come round for each layer, and ds-sample has --ring, too\n"
 "  --trace     ask all stages to write into the frames how long they take\n"
 "  -i FROM     where prompts come from, and last the loop (standard input)\n"
 "  -o TO       where batches go; each of several gets all (standard output)\n"
@@ -22,9 +24,11 @@ static const char help[] =
 "  -v          say at the end what was done\n"
 "  -V, -h      version, this text\n";
 
+enum { TRACE = 256, BATCHES, RING };
+
 struct given {
-	long batch;
-	int trace;
+	long batch, batches;
+	int ring, trace;
 };
 
 static int
@@ -34,6 +38,10 @@ own(int c, const char *arg, void *to)
 
 	if (c == 'B')
 		return options_int("-B", arg, 1, 1 << 20, &g->batch);
+	if (c == BATCHES)
+		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &g->batches);
+	if (c == RING)
+		return g->ring = 1;
 	return g->trace = 1;
 }
 
@@ -42,8 +50,9 @@ main(int argc, char **argv)
 {
 	static struct filter f;
 	static struct embed e;
-	static const struct option longs[] = {{"trace", no_argument, NULL, 256}, {0}};
-	struct given g = {.batch = 512};
+	static const struct option longs[] = {{"trace", no_argument, NULL, TRACE},
+	    {"batches", required_argument, NULL, BATCHES}, {"ring", no_argument, NULL, RING}, {0}};
+	struct given g = {.batch = 512, .batches = 1};
 
 	f.o = (struct options){.help = help, .letters = "B:", .longs = longs, .own = own, .to = &g,
 	    .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
@@ -53,6 +62,8 @@ main(int argc, char **argv)
 	if (embed_open(&e, &f.stage, f.in, f.o.nin, f.out, f.o.nout, (uint32_t)g.batch) < 0)
 		filter_fail(&f);
 	e.trace = g.trace;
+	e.batches = (int)g.batches;
+	e.ring = g.ring;
 	filter_ready(&f);
 	if (embed_run(&e) < 0)
 		filter_fail(&f);

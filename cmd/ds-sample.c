@@ -7,7 +7,7 @@
 
 static const char help[] =
 "usage: ds-sample -m MODEL [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N]\n"
-"                 [-i FROM] [-o TO ...] [-r FD] [-v]\n"
+"                 [--ring] [-i FROM] [-o TO ...] [-r FD] [-v]\n"
 "\n"
 "Chooses the next token of each sequence that asks for one, sends it to be\n"
 "embedded, and frees the sequence behind its last token.\n"
@@ -19,15 +19,19 @@ static const char help[] =
 "  -p P        among the fewest that together have probability P; 1 for all\n"
 "  -S SEED     of the random numbers (0)\n"
 "  -n N        most new tokens of a sequence (until the model's last position)\n"
+"  --ring      pass on frames that wait for another stage, say what is through\n"
 "  -i FROM     where logits come from (standard input)\n"
 "  -o TO       where tokens go; each of several gets all (standard output)\n"
 "  -r FD       write a newline to descriptor FD when ready\n"
 "  -v          say at the end how many tokens were sampled\n"
 "  -V, -h      version, this text\n";
 
+enum { RING = 256 };
+
 /* What the command line says, laid over the checkpoint's defaults later. */
 struct given {
 	int greedy, has_temperature, has_top_k, has_top_p, has_max;
+	int ring;
 	double temperature, top_p;
 	long top_k, seed, max;
 };
@@ -38,6 +42,8 @@ own(int c, const char *arg, void *to)
 	struct given *g = to;
 
 	switch (c) {
+	case RING:
+		return g->ring = 1;
 	case 'g':
 		return g->greedy = 1;
 	case 'T':
@@ -82,11 +88,12 @@ main(int argc, char **argv)
 {
 	static struct filter f;
 	static struct sample s;
+	static const struct option longs[] = {{"ring", no_argument, NULL, RING}, {0}};
 	struct given g = {0};
 	struct sampling p;
 	int status;
 
-	f.o = (struct options){.help = help, .letters = "gT:k:p:S:n:", .own = own, .to = &g,
+	f.o = (struct options){.help = help, .letters = "gT:k:p:S:n:", .longs = longs, .own = own, .to = &g,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
@@ -94,6 +101,7 @@ main(int argc, char **argv)
 	p = lay_over(sampling_defaults(&f.model.config), &g);
 	if (sample_open(&s, &f.stage, &p) < 0)
 		filter_fail(&f);
+	s.ring = g.ring;
 	filter_ready(&f);
 	status = filter_run(&f, sample_frame, &s);
 	if (f.o.verbose && status == 0)

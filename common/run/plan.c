@@ -113,6 +113,8 @@ plan_make(struct plan *p, const struct plan_options *o)
 	t = part(p, o, "ds-embed");
 	part_option(t, "-i", "-");
 	part_option(t, "-i", o->loop_in);
+	if (o->batches)
+		part_option(t, "--batches", o->batches);
 	layers(p, o);
 	worker(p, o, "ds-head", -1);
 	sample(p, o);

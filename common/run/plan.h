@@ -12,7 +12,7 @@ enum cut {
 };
 
 #define SAMPLING_OPTIONS "TkpSn"       /* letters of ds-sample that take a value */
-#define WORDS_MAX 32
+#define WORDS_MAX 288                   /* a program with 64 inputs and 64 outputs fits */
 
 struct plan_options {                   /* all strings are borrowed, also by the plan */
 	const char *model;
@@ -22,6 +22,7 @@ struct plan_options {                   /* all strings are borrowed, also by the
 	const char *template;           /* file of a chat template, or NULL: the model's */
 	int quiet;                      /* the answer without the thought */
 	int threads;                    /* of each stage; 0: as many as it chooses */
+	const char *batches;            /* value of ds-embed's --batches, or NULL */
 	int verbose;                    /* each program says what it did */
 	int greedy;
 	const char *sampling[sizeof(SAMPLING_OPTIONS) - 1];     /* values of the options, NULL: not given */

@@ -27,6 +27,7 @@ embed_open(struct embed *e, struct stage *s, struct link *in, int nin,
 	e->out = out;
 	e->nout = nout;
 	e->batch = batch;
+	e->batches = 1;
 	e->loop = nin > 1 ? nin - 1 : -1;
 	return model_mat(s->model, &e->table, c->vocab_size, c->hidden_size, "model.embed_tokens");
 }
@@ -40,8 +41,8 @@ embed_close(struct embed *e)
 		free(s->value);
 	table_free(&e->seqs);
 	table_free(&e->names);
-	for (int i = 0; i < 2; i++) {
-		struct embed_queue *q = i ? &e->prompts : &e->loops;
+	for (int i = 0; i < 3; i++) {
+		struct embed_queue *q = i == 0 ? &e->passing : i == 1 ? &e->loops : &e->prompts;
 
 		for (; q->first < q->n; q->first++)
 			embed_release(q->p[q->first].source);
@@ -75,7 +76,7 @@ seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos)
 	if (!s)
 		return NULL;
 	s->name = (struct embed_name){seq, (uint64_t)input};
-	s->pos = pos;
+	s->pos = s->through = pos;
 	s->seq = seq;
 	for (; seq_find(e, s->seq); s->seq = (UINT64_C(1) << 63) + e->fresh++)
 		;
@@ -88,8 +89,8 @@ seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos)
 static void
 seq_returned(struct embed *e, struct embed_seq *s)
 {
-	e->under_way -= (size_t)s->under_way;
-	s->under_way = 0;
+	e->away[s->batch] -= (size_t)s->under_way;
+	s->under_way = s->asked = 0;
 }
 
 static void
@@ -129,9 +130,9 @@ push_whole(struct embed_queue *q, struct frame *f)
 	return r;
 }
 
-/* Every cache lets go of the sequence, which is no longer alive. */
+/* Every cache lets go of the sequence, which is no longer alive: behind all that its owner wants to be done with it. */
 static int
-push_free(struct embed *e, struct embed_queue *q, struct embed_seq *s)
+push_free(struct embed *e, struct embed_seq *s)
 {
 	struct frame f;
 	int r;
@@ -140,9 +141,17 @@ push_free(struct embed *e, struct embed_queue *q, struct embed_seq *s)
 	f.op = OP_FREE;
 	f.free_seq = s->seq;
 	seq_forget(e, s);
-	r = push_whole(q, &f);
+	r = push_whole(&e->prompts, &f);
 	frame_free(&f);
 	return r;
+}
+
+/* Free it now, or when what is under way has come back. */
+static int
+let_go(struct embed *e, struct embed_seq *s)
+{
+	s->cancelled = e->loop >= 0 && (s->asked || (e->ring && s->through != s->pos));
+	return s->cancelled ? 0 : push_free(e, s);
 }
 
 /* The sequence that a prompt's span belongs to. */
@@ -197,9 +206,13 @@ take_span(struct embed *e, int input, struct embed_source *src, struct span *p, 
 	if (!s)
 		return -1;
 	if (input == e->loop) {
-		seq_returned(e, s);
-		if (s->cancelled)
-			return push_free(e, q, s);
+		int answer = p->n == 0 && p->flags == 0;        /* the rows before it are through, no more */
+
+		s->through = p->pos;
+		if (!answer)
+			seq_returned(e, s);
+		if (answer || s->cancelled)
+			return s->cancelled ? let_go(e, s) : 0;
 	} else if (p->seq != s->seq) {
 		rename_seqs(&src->f, p->seq, s->seq);
 		p->seq = s->seq;
@@ -211,16 +224,15 @@ take_span(struct embed *e, int input, struct embed_source *src, struct span *p, 
 	s->pos = p->pos + p->n;
 	if (p->n > 0 && s->pos > (uint32_t)max)
 		return fail(FAIL_DATA, SEQ ": position %u is beyond max_position_embeddings %d", LLU(p->seq), s->pos - 1, max);
-	if (p->flags & SPAN_SAMPLE && p->n > 0 && !s->sampled) {
-		s->sampled = 1;
-		e->sampling++;
+	if (p->flags & SPAN_SAMPLE && p->n > 0) {
+		e->sampling += !s->sampled;
+		s->sampled = s->asked = 1;
 	}
 	if ((p->n > 0 || !last) && embed_push(q, (struct embed_piece){src, *p, row, 0}) < 0)
 		return -1;
 	if (!last || input == e->loop)  /* of what came round the loop, ds-sample says when it is free */
 		return 0;
-	s->cancelled = s->under_way;
-	return s->cancelled ? 0 : push_free(e, q, s);
+	return let_go(e, s);
 }
 
 static int
@@ -292,16 +304,11 @@ take_fork(struct embed *e, int input, struct frame *f)
 static int
 take_free(struct embed *e, int input, struct frame *f)
 {
-	struct embed_queue *q = input == e->loop ? &e->loops : &e->prompts;
 	struct embed_seq *s = input == e->loop ? seq_find(e, f->free_seq) : seq_named(e, input, f->free_seq);
 
 	if (!s)
-		return push_whole(q, f);
-	if (input != e->loop && s->under_way) {
-		s->cancelled = 1;
-		return 0;
-	}
-	return push_free(e, q, s);
+		return push_whole(input == e->loop ? &e->loops : &e->prompts, f);
+	return input == e->loop ? push_free(e, s) : let_go(e, s);
 }
 
 /* The input has ended: those of its sequences that nobody samples are done. */
@@ -316,13 +323,25 @@ take_end(struct embed *e, int input)
 	while ((t = table_next(&e->names, t))) {
 		struct embed_seq *s = t->value;
 
-		if (s->name.input == (uint64_t)input && !s->sampled) {
-			if (push_free(e, &e->prompts, s) < 0)
+		if (s->name.input == (uint64_t)input && !s->sampled && !s->cancelled) {
+			if (let_go(e, s) < 0)
 				return -1;
-			t = NULL;       /* the table has changed */
+			t = NULL;       /* the table may have changed */
 		}
 	}
 	return 0;
+}
+
+/* Rows that wait for another stage. */
+static int
+pass_on(struct embed *e, int input, struct frame *f)
+{
+	char where[64];
+
+	if (e->finished)
+		return fail(FAIL_DATA, "%s: rows come behind the end that still wait for %s: in a ring give --ring to ds-embed and ds-sample",
+		    e->in[input].name, frame_where(f, where, sizeof(where)));
+	return push_whole(input == e->loop ? &e->passing : &e->prompts, f);
 }
 
 static int
@@ -335,7 +354,7 @@ take_frame(struct embed *e, int input, struct frame *f)
 		acts = stage_acts(e->stage, f, AT_EMBED);
 		if (acts < 0)
 			return -1;
-		return acts ? take_rows(e, input, f) : push_whole(input == e->loop ? &e->loops : &e->prompts, f);
+		return acts ? take_rows(e, input, f) : pass_on(e, input, f);
 	case OP_END:
 		return take_end(e, input);
 	case OP_FREE:
@@ -376,7 +395,7 @@ receive(struct embed *e, int input)
 static int
 admits(const struct embed *e)
 {
-	return e->prompts.rows < e->batch && (e->loop < 0 || e->sampling < e->batch);
+	return e->prompts.rows < e->batch && (e->loop < 0 || e->sampling < (size_t)e->batch * (size_t)e->batches);
 }
 
 static int
@@ -404,7 +423,7 @@ finish(struct embed *e)
 	struct frame f;
 	int r = 0;
 
-	if (e->finished || !prompts_ended(e) || e->loops.first < e->loops.n || e->prompts.first < e->prompts.n ||
+	if (e->finished || !prompts_ended(e) || e->passing.first < e->passing.n || e->loops.first < e->loops.n || e->prompts.first < e->prompts.n ||
 	    (e->loop >= 0 && e->seqs.n > 0))
 		return 0;
 	frame_init(&f);

@@ -2,8 +2,13 @@
  * The door of the pipeline: prompts and looped-back tokens become batches.
  *
  * With several inputs the last is the loop.  Its rows go first; prompts are taken in while there is
- * room for them.  While rows that were sampled are under way, what arrives is collected, so
- * that all living sequences step together in one batch.
+ * room for them.  As many batches whose rows are sampled as the caller wants are under way at once, one by default;
+ * meanwhile what arrives is collected.  The living sequences are spread over them evenly: with one batch
+ * all step together.
+ *
+ * A frame that the loop brings and that is not for us goes on before anything else.  In a ring, where frames come
+ * round for each layer, every span is answered (see sample.h), and only then is it known that its rows have been through all
+ * layers: until then the sequence is neither freed nor forked, and there is no `end`.
  *
  * A batch gets a `trace` if e->trace is set or a frame that brought some of its rows had one.
  * That of the loop ends there; a prompt's goes on, like all keys that belong to its frame alone.
@@ -31,6 +36,8 @@ struct embed_queue {
 	uint64_t rows;
 };
 
+#define EMBED_BATCHES_MAX 64
+
 struct embed {
 	struct stage *stage;
 	struct mat table;               /* [V][D] */
@@ -41,10 +48,12 @@ struct embed {
 	struct table seqs;              /* sequence id -> struct embed_seq: those alive */
 	struct table names;             /* (input, its id) -> struct embed_seq */
 	size_t sampling;                /* alive sequences that have asked for a sampled row */
-	size_t under_way;               /* of these, whose token has not come back */
-	struct embed_queue loops, prompts;
+	int batches;                    /* most that are under way at once (1) */
+	size_t away[EMBED_BATCHES_MAX]; /* of each, sequences whose token has not come back; 0: there is none */
+	struct embed_queue passing, loops, prompts;     /* the first: frames on their way round */
 	uint64_t fresh;                 /* where to look for an unused id */
 	unsigned char ended[64];        /* inputs that have ended */
+	int ring;                       /* frames come round for each layer */
 	int trace;                      /* every batch gets a `trace` */
 	int finished;                   /* our own end frame has been queued */
 };

@@ -65,8 +65,20 @@ struct batch {
 	struct span spans[FRAME_SPANS_MAX];
 	int n;
 	uint32_t rows;
+	int number;                     /* of those that are under way */
+	size_t sampled, share;          /* spans that are to be sampled, and how many there may be */
 	int64_t start;
 };
+
+/* The first number that no batch under way has, or -1. */
+static int
+free_number(const struct embed *e)
+{
+	for (int i = 0; i < e->batches; i++)
+		if (e->away[i] == 0)
+			return i;
+	return -1;
+}
 
 /* `seqs` goes with the first piece of the frame that brought it. */
 static int
@@ -84,6 +96,24 @@ add_seqs(struct batch *b, struct embed_source *s)
 	return 0;
 }
 
+/* How many of the living sequences a batch has: those that come later are not left with none. */
+static size_t
+share(const struct embed *e)
+{
+	size_t n = (size_t)e->batches;
+
+	return n == 1 || e->loop < 0 ? SIZE_MAX : e->sampling > n ? (e->sampling + n - 1) / n : 1;
+}
+
+/* Is the sequence's token still to come, so that these rows of it cannot go yet? */
+static int
+is_away(const struct embed *e, uint64_t seq)
+{
+	const struct embed_seq *s = table_get(&e->seqs, &seq, sizeof(seq));
+
+	return s && s->under_way;
+}
+
 /* Move what fits from the queue to the batch.  1: nothing more may join it. */
 static int
 fill(struct embed *e, struct batch *b, struct embed_queue *q)
@@ -95,12 +125,14 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 		if (p.whole || (b->n > 0 && (p.source->own || b->pieces[0].source->own) &&
 		    p.source != b->pieces[0].source))
 			return 1;
-		if (p.span.n > 0 && room == 0)
+		if (p.span.n > 0 && (room == 0 || is_away(e, p.span.seq)))
 			return 1;
 		if (p.span.n > room) {
 			p.span.n = room;
 			p.span.flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST);
 		}
+		if (p.span.flags & SPAN_SAMPLE && p.span.n > 0 && ++b->sampled > b->share)
+			return 1;
 		if (add_seqs(b, p.source) < 0)
 			return -1;
 		p.source->refs++;       /* the batch's */
@@ -208,45 +240,71 @@ send_batch(struct embed *e, struct batch *b)
 
 		if (s && e->loop >= 0 && b->spans[i].flags & SPAN_SAMPLE && b->spans[i].n > 0 && !s->under_way) {
 			s->under_way = 1;
-			e->under_way++;
+			s->batch = b->number;
+			e->away[b->number]++;
 		}
 	}
 	return begin_trace(e, b) < 0 ? -1 : queue_all(e, &b->f);
+}
+
+/* A fork has to wait until its sequence has been through all layers up to there. */
+static int
+may_pass(const struct embed *e, const struct frame *f)
+{
+	const struct embed_seq *s = f->op == OP_FORK && e->ring ? table_get(&e->seqs, &f->from, sizeof(f->from)) : NULL;
+
+	return !s || s->through >= f->fork_n;
+}
+
+/* Frames that are passed on wait for nobody: 1 one was, 0 there is none, or -1. */
+static int
+pass_first(struct embed *e)
+{
+	struct embed_queue *queues[] = {&e->passing, &e->loops, &e->prompts};
+
+	for (int i = 0; i < 3; i++) {
+		struct embed_queue *q = queues[i];
+		struct embed_piece *p = q->first < q->n ? &q->p[q->first] : NULL;
+		int r;
+
+		if (!p || !p->whole || !may_pass(e, &p->source->f))
+			continue;
+		r = queue_all(e, &p->source->f);
+		pop(q, 0);
+		return r < 0 ? -1 : 1;
+	}
+	return 0;
 }
 
 int
 embed_batch(struct embed *e)
 {
 	struct batch *b;
-	int r = 0;
+	int r, number;
 
-	for (int i = 0; i < 2; i++) {           /* frames that are passed on wait for nobody */
-		struct embed_queue *q = i ? &e->prompts : &e->loops;
-
-		if (q->first < q->n && q->p[q->first].whole) {
-			r = queue_all(e, &q->p[q->first].source->f);
-			pop(q, 0);
-			return r < 0 ? -1 : 1;
-		}
-	}
+	if ((r = pass_first(e)) != 0)
+		return r;
 	if (e->loops.first == e->loops.n && e->prompts.first == e->prompts.n)
 		return 0;
-	if (e->loop >= 0 && e->under_way > 0)
+	if ((number = free_number(e)) < 0)
 		return 0;
 	if (!(b = mem_raw(1, sizeof(*b))))
 		return -1;
 	frame_init(&b->f);
 	b->n = 0;
 	b->rows = 0;
+	b->number = number;
+	b->sampled = 0;
+	b->share = share(e);
 	b->start = trace_now();
 	r = fill(e, b, &e->loops);
 	if (r == 0)
 		r = fill(e, b, &e->prompts);
 	if (r >= 0)
-		r = send_batch(e, b);
+		r = b->n == 0 ? 0 : send_batch(e, b) < 0 ? -1 : 1;
 	for (int i = 0; i < b->n; i++)
 		embed_release(b->pieces[i].source);
 	frame_free(&b->f);
 	free(b);
-	return r < 0 ? -1 : 1;
+	return r;
 }

@@ -16,8 +16,11 @@ struct embed_seq {
 	struct embed_name name;
 	uint32_t pos;                   /* the next position that it will get */
 	int sampled;                    /* it has asked for a sampled row */
+	uint32_t through;               /* in a ring: the position up to which its rows have been answered */
+	int asked;                      /* a row that waits or is under way is to be sampled */
 	int under_way;                  /* its token has not come back */
-	int cancelled;                  /* freed by its owner meanwhile: what comes back is dropped */
+	int batch;                      /* the one that it is under way in */
+	int cancelled;                  /* to be freed when all of it has come back: what does is dropped */
 };
 
 /* A frame that arrived, alive while pieces of it wait. */

@@ -121,6 +121,10 @@ read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *
 		if (get_number(o, "max_new", 0, UINT32_MAX, &n) < 0)
 			return -1;
 		p->max_new = (uint32_t)n;
+	} else if (is_key(key, "new")) {
+		if (get_number(o, "new", 0, UINT32_MAX, &n) < 0)
+			return -1;
+		p->had = (uint32_t)n;
 	}
 	return 0;
 }
@@ -200,11 +204,11 @@ next_token(struct sample *s, struct sample_seq *q, const struct span *at, const 
 	for (int i = 0; i < c->vocab_size; i++)
 		if (isnan(logits[i]))
 			return fail(FAIL_DATA, "sequence %llu: position %u: the logit of token %d is not a number", LLU(q->seq), pos - 1, i);
-	if (q->p.max_new == 0)
+	if (q->p.max_new <= q->p.had)
 		return 0;
 	*id = sample_choose(s->stage->k, &q->p, logits, c->vocab_size,
 	    sample_random(q->p.seed, q->seq, pos), s->choices, s->weights);
-	ended = ++q->n >= q->p.max_new || pos >= (uint32_t)c->max_position;
+	ended = ++q->n >= q->p.max_new - q->p.had || pos >= (uint32_t)c->max_position;
 	for (int i = 0; i < q->p.nstop; i++)
 		ended |= *id == q->p.stop[i];
 	*to = (struct span){q->seq, pos, 1, ended ? SPAN_LAST : SPAN_SAMPLE};
@@ -236,7 +240,7 @@ struct tokens {
 	struct span *spans;
 	int32_t *ids;
 	uint64_t *freed;
-	int n, nfreed;
+	int n, nids, nfreed;
 };
 
 static int
@@ -257,13 +261,15 @@ sample_spans(struct sample *s, struct frame *f, struct tokens *t)
 		int r;
 
 		row += (int32_t)p->n;
+		if (s->ring && p->n > 0 && !(p->flags & SPAN_SAMPLE))
+			t->spans[t->n++] = (struct span){p->seq, p->pos + p->n, 0, 0};
 		if (!(p->flags & SPAN_SAMPLE) || p->n == 0)
 			continue;
 		if ((at = find_logits(rows, row - 1)) < 0)
 			return fail(FAIL_DATA, "sequence %llu: position %u: the frame holds no logits of it", LLU(p->seq), p->pos + p->n - 1);
 		if (!(q = find(s, p->seq)))
 			return -1;
-		r = next_token(s, q, p, (float *)logits->data + (uint64_t)at * V, &t->spans[t->n], &t->ids[t->n]);
+		r = next_token(s, q, p, (float *)logits->data + (uint64_t)at * V, &t->spans[t->n], &t->ids[t->nids]);
 		if (r < 0)
 			return -1;
 		if (r == 0 || t->spans[t->n].flags & SPAN_LAST) {
@@ -271,6 +277,7 @@ sample_spans(struct sample *s, struct frame *f, struct tokens *t)
 			forget(s, p->seq);
 		}
 		t->n += r;
+		t->nids += r;
 	}
 	return 0;
 }
@@ -295,7 +302,7 @@ send_tokens(const struct frame *f, const struct tokens *t, const struct trace *t
 		frame_set_at(&g, AT_EMBED, -1);
 		memcpy(g.model, f->model, sizeof(g.model));
 		r = frame_set_spans(&g, t->spans, t->n);
-		ids = r == 0 ? frame_add(&g, "ids", I32, 1, (uint64_t[]){(uint64_t)t->n}) : NULL;
+		ids = r == 0 ? frame_add(&g, "ids", I32, 1, (uint64_t[]){(uint64_t)t->nids}) : NULL;
 		if (!ids)
 			r = -1;
 		else
@@ -328,6 +335,8 @@ sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 		return 0;               /* the end of its way */
 	if (f->op != OP_NONE || r < 0)
 		return r < 0 ? -1 : 1;
+	if (r == 0 && s->ring)
+		return 1;
 	if (r == 0)
 		return f->nspans == 0 ? 0 : fail(FAIL_DATA, "sequence %llu still waits for %s: is a stage missing, or are they in the wrong order?",
 		    LLU(f->spans[0].seq), frame_where(f, where, sizeof(where)));

@@ -166,9 +166,11 @@ take_rows(struct detok *d, struct frame *f)
 		return -1;
 	id = t->data;
 	for (int i = 0; i < f->nspans; i++) {
-		struct detok_seq *s = seq_get(d, f->spans[i].seq);
+		struct detok_seq *s;
 
-		if (!s)
+		if (f->spans[i].n == 0 && f->spans[i].flags == 0)       /* nothing is said */
+			continue;
+		if (!(s = seq_get(d, f->spans[i].seq)))
 			return -1;
 		for (uint32_t row = 0; row < f->spans[i].n; row++)
 			if (take_token(d, s, *id++) < 0)
