@@ -36,8 +36,8 @@ CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 all: $(PROGRAMS)
 checks: $(CHECKS)
 
-$(B)/%_avx2.o: ISA = -O3 -mavx2 -mfma -mf16c
-$(B)/%_avx512.o: ISA = -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+$(B)/%_avx2.o: ISA = -O3 -mtune=haswell -mavx2 -mfma -mf16c
+$(B)/%_avx512.o: ISA = -O3 -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
@@ -48,6 +48,10 @@ $(BIN)/%: $(B)/cmd/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
 $(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
+# what tests/bench/net measures with
+$(B)/bench/%: $(B)/tests/bench/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
 

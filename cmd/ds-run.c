@@ -9,42 +9,46 @@
 #include "base/io.h"
 #include "model/config.h"
 #include "options.h"
+#include "run/agent.h"
+#include "run/drive.h"
 #include "run/keep.h"
 #include "run/run.h"
 #include "run/script.h"
 #include "stage/embed.h"
 
 static const char help[] =
-"usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT] [-g] [-T TEMP]\n"
-"              [-k K] [-p P] [-S SEED] [-n N] [-q] [-s] [--keep DIR]\n"
-"              [--batches N] [-t THREADS] [-v] [PROMPT ...]\n"
+"usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT | --plan FILE [--rsh\n"
+"              CMD]] [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N] [-q] [-s]\n"
+"              [--keep DIR] [--batches N] [-t THREADS] [-v] [PROMPT ...]\n"
 "\n"
 "Answers each PROMPT; without any the lines of a terminal, or all of its input.\n"
 "\n"
 "  -m MODEL          checkpoint folder (or DS_MODEL)\n"
-"  -c                chat: a PROMPT is a question to think about (the default)\n"
+"  -c, -w            a PROMPT is a question (the default), or text to go on with\n"
 "  --template FILE   this chat template instead of the model's\n"
-"  -w                a PROMPT is text that the model goes on with\n"
-"  -x CUT            processes: fused (default); layer, one each; stage, 3 a layer\n"
+"  -x CUT            fused: one process for all layers (default), layer, or stage\n"
+"  --plan FILE       the processes of this plan, on its hosts (see ds-plan)\n"
+"  --rsh CMD         how to reach a host (ssh, or DS_RSH)\n"
 "  -g                greedy: always the likeliest token\n"
 "  -T TEMP           temperature; 0 is greedy\n"
 "  -k K              among the K likeliest; 0 for all\n"
 "  -p P              among the fewest that together have probability P; 1 for all\n"
 "  -S SEED           of the random numbers (0)\n"
 "  -n N              most new tokens of each answer\n"
-"  -q                only the answer, without the thought\n"
-"  -s                print a shell script that does the same, and stop\n"
+"  -q, -s            without the thought; print a script that does the same, stop\n"
 "  --keep DIR        keep each stream between two programs in this folder, too\n"
 "  --batches N       parts that the prompts are answered in at the same time (1)\n"
 "  -t THREADS        threads of each process (the cores there are)\n"
 "  -v                count tokens and time at the end; -vv: each program speaks\n"
 "  -V, -h            version, this text\n";
 
-enum { TEMPLATE = 256, KEEP, BATCHES };
+enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT };
 
 struct choice {
 	struct run_options run;
-	int script;
+	int script, agent;
+	const char *plan, *rsh;         /* NULL: not given */
+	const char *cut;                /* an option that a plan leaves no room for, or NULL */
 };
 
 /* An option that ds-sample takes as it is, once its value is known to be good. */
@@ -88,6 +92,7 @@ own(int c, const char *arg, void *to)
 		p->chat = c == 'c';
 		return 0;
 	case 'x':
+		o->cut = "-x";
 		return take_cut(p, arg);
 	case 'g':
 		return p->greedy = 1;
@@ -101,16 +106,28 @@ own(int c, const char *arg, void *to)
 		p->template = arg;
 		return 0;
 	case KEEP:
+		o->cut = "--keep";
 		p->keep = arg;
 		return 0;
 	case BATCHES:
+		o->cut = "--batches";
 		p->batches = arg;
 		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &n);
+	case PLAN:
+		o->plan = arg;
+		return 0;
+	case RSH:
+		o->rsh = arg;
+		return 0;
+	case AGENT:
+		return o->agent = 1;
 	case 'q':
 		return p->quiet = 1;
 	case 's':
+		o->cut = "-s";
 		return o->script = 1;
 	case 't':
+		o->cut = "-t";
 		if (options_int("-t", arg, 1, 1024, &n) < 0)
 			return -1;
 		p->threads = (int)n;
@@ -157,6 +174,18 @@ write_script(struct run_options *o)
 	exit(0);
 }
 
+/* Of a plan's processes, some of which may be on other hosts: 0, or -1 and a message. */
+static int
+run_plan(struct choice *o, struct tally *tally, int *sig)
+{
+	const char *rsh = getenv("DS_RSH");
+	struct drive_options d = {.run = o->run, .plan = o->plan, .rsh = o->rsh ? o->rsh : rsh && *rsh ? rsh : "ssh"};
+
+	if (o->cut)
+		return fail(FAIL_USAGE, "%s does not go with --plan, which says what runs and how", o->cut);
+	return drive_plan(&d, tally, sig);
+}
+
 /* End by a signal, so that whoever waits for us sees it. */
 static _Noreturn void
 end_by(int sig)
@@ -179,33 +208,41 @@ main(int argc, char **argv)
 		{"template", required_argument, NULL, TEMPLATE},
 		{"keep", required_argument, NULL, KEEP},
 		{"batches", required_argument, NULL, BATCHES},
+		{"plan", required_argument, NULL, PLAN},
+		{"rsh", required_argument, NULL, RSH},
+		{"agent", no_argument, NULL, AGENT},
 		{0}
 	};
-	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1};
+	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
+	    .links = 1};
 	struct config config;
 	struct tally tally;
 	char text[128];
 	int i = options_parse(&common, argc, argv), sig = 0;
 
+	if (o.agent)
+		return agent_run(program_folder());
 	if (!common.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
 	if (o.run.plan.template && !o.run.plan.chat)
 		die(FAIL_USAGE, "--template is for a chat: it does not go with -w");
-	if (config_load(&config, common.model) < 0)
+	if (o.rsh && !o.plan)
+		die(FAIL_USAGE, "--rsh is for the hosts of a plan: give --plan with it");
+	if (!o.plan && config_load(&config, common.model) < 0)
 		die_failed();
 	o.run.plan.model = common.model;
-	o.run.plan.layers = config.num_layers;
+	o.run.plan.layers = o.plan ? 0 : config.num_layers;
 	o.run.plan.verbose = common.verbose > 1;
 	o.run.dir = program_folder();
 	o.run.texts = argv + i;
 	o.run.ntexts = argc - i;
-	if (o.script)
+	if (o.script && !o.plan)
 		write_script(&o.run);
-	if (o.run.plan.keep && keep_open(o.run.plan.keep) < 0)
+	if (o.run.plan.keep && !o.plan && keep_open(o.run.plan.keep) < 0)
 		die_failed();
 	o.run.ask = o.run.ntexts == 0 && isatty(0);
 	o.run.count = common.verbose > 0;
-	if (run_pipeline(&o.run, &tally, &sig) < 0)
+	if ((o.plan ? run_plan(&o, &tally, &sig) : run_pipeline(&o.run, &tally, &sig)) < 0)
 		die_failed();
 	if (sig)
 		end_by(sig);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/mem.h"
 
 int
 options_int(const char *option, const char *text, long min, long max, long *out)
@@ -137,7 +138,7 @@ long_options(const struct options *o, struct option *to)
 	}
 	if (o->taps)
 		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
-	for (int i = 0; i < 4 && o->max_in + o->max_out > 0; i++)
+	for (int i = 0; i < 4 && o->max_in + o->max_out + o->links > 0; i++)
 		to[n++] = endpoints[i];
 	to[n] = (struct option){0};
 }
@@ -150,6 +151,24 @@ take_taps(struct options *o, const char *arg)
 		exit(fflush(stdout) == 0 ? 0 : FAIL_SYSTEM);
 	}
 	if (tap_parse(&o->tapped, o->taps, arg) < 0)
+		die_failed();
+}
+
+static const char *
+from_env(const char *name)
+{
+	const char *s = getenv(name);
+
+	return s && *s ? s : NULL;
+}
+
+/* Who starts both ends of a link knows when the other one should have come. */
+static void
+take_wait(void)
+{
+	const char *text = from_env("DS_WAIT");
+
+	if (text && options_double("DS_WAIT", text, 0.1, 1e6, &link_settings.wait) < 0)
 		die_failed();
 }
 
@@ -169,14 +188,6 @@ take_link(int c, const char *arg)
 		die_failed();
 }
 
-static const char *
-from_env(const char *name)
-{
-	const char *s = getenv(name);
-
-	return s && *s ? s : NULL;
-}
-
 int
 options_parse(struct options *o, int argc, char **argv)
 {
@@ -187,6 +198,7 @@ options_parse(struct options *o, int argc, char **argv)
 	int c;
 
 	program = slash ? slash + 1 : argv[0];
+	mem_keep();
 	signal(SIGPIPE, SIG_DFL);       /* a reader that went away ends us quietly, whatever our parent ignored */
 	for (const char *s = "mliotdr"; *s; s++) {
 		size_t n = strlen(letters);
@@ -198,6 +210,7 @@ options_parse(struct options *o, int argc, char **argv)
 	o->model = from_env("DS_MODEL");
 	link_settings.key = from_env("DS_KEY");
 	link_settings.peers = from_env("DS_PEERS");
+	take_wait();
 	o->ready = -1;
 	o->threads = default_threads();
 	opterr = 0;
@@ -254,6 +267,8 @@ filter_fail(struct filter *f)
 	(void)stage_fail(f->out, f->o.nout, program);
 	status = fail_status();
 	warn("%s", fail_text());
+	for (int i = 0; i < f->o.nin; i++)
+		(void)link_close(&f->in[i]);    /* first: in a loop of links those behind us may wait for us */
 	for (int i = 0; i < f->o.nout; i++)
 		(void)link_close(&f->out[i]);   /* the last word gets through */
 	exit(status);
@@ -295,13 +310,13 @@ filter_close(struct filter *f, int status)
 		in += f->in[i].frames;
 	if (f->o.verbose && status == 0)
 		warn("%llu frames in, %llu out", in, (unsigned long long)f->out[0].frames);
+	for (int i = 0; i < f->o.nin; i++)
+		(void)link_close(&f->in[i]);
 	for (int i = 0; i < f->o.nout; i++)
 		if (link_close(&f->out[i]) < 0 && status == 0) {
 			warn("%s", fail_text());
 			status = fail_status();
 		}
-	for (int i = 0; i < f->o.nin; i++)
-		(void)link_close(&f->in[i]);
 	pool_free(f->stage.pool);
 	return status;
 }

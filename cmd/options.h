@@ -19,6 +19,7 @@ struct options {
 	int operands;                   /* in: 1 if it takes operands */
 	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: it has none */
 	int min_in, max_in, max_out;    /* in: how many -i and -o; 0: it reads or writes no frames */
+	int links;                      /* in: 1 if it has links, although no -i and no -o: it takes their options */
 
 	const char *model;              /* -m, or DS_MODEL; NULL: neither */
 	const char *layers;             /* -l, or NULL */

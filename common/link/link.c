@@ -129,3 +129,12 @@ link_close(struct link *l)
 	l->fd = -1;
 	return r;
 }
+
+void
+link_drop(struct link *l)
+{
+	l->queue.n = l->sent = 0;
+	l->frames = 0;
+	l->ended = 0;
+	(void)link_close(l);
+}

@@ -40,9 +40,11 @@ struct link {
 	char *name;             /* the endpoint as given; "standard input" for - */
 	int opened;
 	int fd;
+	int wide;               /* a pipe has been made larger */
 	void *state;            /* the transport's own */
 	unsigned char *frame;   /* the frame that is arriving: [cap], have of need bytes there */
 	size_t have, need, cap;
+	uint32_t crc;           /* of what has come of it */
 	size_t largest;         /* frame that has come: as much memory is believed at once */
 	struct buf queue;       /* bytes waiting to be sent */
 	size_t sent;            /* of queue, already gone */
@@ -74,9 +76,13 @@ int link_flush(struct link *l);
  * latest.  0, or -1 and a message. */
 int link_close(struct link *l);
 
+/* Close it at once: what waits or is on its way is lost. */
+void link_drop(struct link *l);
+
 /* What holds for all endpoints of the process; set before the first is opened. */
 struct link_settings {
 	double timeout;         /* seconds after which a peer that gives no sign of life is dead */
+	double wait;            /* seconds that a peer has to come; 0: any time */
 	const char *key, *peers;        /* files, or NULL */
 	int unsafe;             /* 1: other hosts may connect without keys */
 };

@@ -64,6 +64,22 @@ child_start(struct child *c, const struct start *s)
 	return 0;
 }
 
+/* The first n bytes that it said go to our standard error. */
+static void
+show(const struct child *c, size_t n)
+{
+	struct buf b = {0};
+
+	for (size_t i = 0; c->from && i < n; i++) {
+		if ((i == 0 || c->said.p[i - 1] == '\n') && buf_addf(&b, "%s: ", c->from) < 0)
+			break;
+		if (buf_addc(&b, c->said.p[i]) < 0)
+			break;
+	}
+	(void)io_write(2, c->from ? b.p : c->said.p, c->from ? b.n : n);
+	buf_free(&b);
+}
+
 /* Pass on all of what it said but the last line, which may be why it fails. */
 static void
 pass_lines(struct child *c, int pass)
@@ -74,7 +90,7 @@ pass_lines(struct child *c, int pass)
 	if (n == 0 && c->said.n > LINE_MAX_BYTES)
 		n = c->said.n;
 	if (pass && n > 0)
-		(void)io_write(2, c->said.p, n);
+		show(c, n);
 	buf_drop(&c->said, n);
 }
 
@@ -122,12 +138,17 @@ last_words(struct child *c)
 static enum blame
 blame_of(int status, const char *words)
 {
+	static const char *const cut[] = {"the program before it failed", "the loop ended while there was work",
+	    "the program behind it has gone", "no sign of life for",
+	    "nobody came for"};
+
 	if (status != FAIL_SYSTEM)
 		return BLAME_OWN;
 	if (strncmp(words, "upstream: ", 10) == 0)
 		return BLAME_UPSTREAM;
-	if (strstr(words, "the program before it failed") || strstr(words, "the loop ended while there was work"))
-		return BLAME_CUT;
+	for (size_t i = 0; i < sizeof(cut) / sizeof(*cut); i++)
+		if (strstr(words, cut[i]))
+			return BLAME_CUT;
 	return BLAME_OWN;
 }
 
@@ -169,7 +190,7 @@ child_ended(struct child *c, int wstatus, struct verdict *v)
 	if (now.blame > v->blame)
 		*v = now;
 	if (wstatus == 0 && c->said.n > 0)
-		(void)io_write(2, c->said.p, c->said.n);
+		show(c, c->said.n);
 	child_forget(c);
 }
 

@@ -17,6 +17,7 @@ struct child {
 	int err;                        /* its standard error, to be read; -1: closed */
 	struct buf said;                /* what it said and nobody has seen: its last line, or part of one */
 	int last;                       /* it writes to our standard output */
+	const char *from;               /* put before each of its lines that is passed on: the host; NULL: none */
 };
 
 /* How a child is started. */

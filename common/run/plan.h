@@ -12,7 +12,7 @@ enum cut {
 };
 
 #define SAMPLING_OPTIONS "TkpSn"       /* letters of ds-sample that take a value */
-#define WORDS_MAX 32
+#define WORDS_MAX 288                   /* a program with 64 inputs and 64 outputs fits */
 
 struct plan_options {                   /* all strings are borrowed, also by the plan */
 	const char *model;

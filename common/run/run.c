@@ -13,6 +13,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "run/child.h"
+#include "run/streams.h"
 #include "run/talk.h"
 
 #define DOUBT 1.0       /* seconds to wait for the cause when what was seen may be its effect */
@@ -38,60 +39,9 @@ struct run {
 
 /* --- starting --- */
 
-/* The descriptors 0, 1 and 2 are there, so that no pipe gets their numbers. */
-static int
-check_streams(const struct run_options *o)
-{
-	if (fcntl(0, F_GETFD) < 0) {
-		if (o->ntexts == 0)
-			return fail(FAIL_SYSTEM, "standard input is closed: give the prompt as an argument");
-		(void)open("/dev/null", O_RDONLY);
-	}
-	if (fcntl(1, F_GETFD) < 0)
-		return fail(FAIL_SYSTEM, "standard output is closed");
-	if (fcntl(2, F_GETFD) < 0)
-		(void)open("/dev/null", O_WRONLY);
-	return 0;
-}
-
-/* Signals are read, not caught; one that our parent had ignored stays so. */
-static int
-take_signals(struct run *r)
-{
-	static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction a;
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	for (int i = 0; i < 3; i++)
-		if (sigaction(ends[i], NULL, &a) == 0 && a.sa_handler != SIG_IGN)
-			sigaddset(&set, ends[i]);
-	signal(SIGCHLD, SIG_DFL);
-	signal(SIGPIPE, SIG_IGN);
-	sigprocmask(SIG_BLOCK, &set, &r->mask);
-	r->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return r->signals < 0 ? fail(FAIL_SYSTEM, "cannot wait for signals:") : 0;
-}
-
 struct pipes {
 	int feed[2], text[2], loop[2], copy[2];
 };
-
-static int
-open_pipe(int fd[2], int wanted)
-{
-	fd[0] = fd[1] = -1;
-	return wanted && pipe2(fd, O_CLOEXEC) < 0 ? fail(FAIL_SYSTEM, "cannot make a pipe:") : 0;
-}
-
-static void
-shut(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
 
 static int
 make_plan(struct run *r, struct pipes *p)
@@ -99,8 +49,8 @@ make_plan(struct run *r, struct pipes *p)
 	const struct run_options *o = r->o;
 
 	memset(p, -1, sizeof(*p));
-	if (open_pipe(p->feed, o->ntexts > 0 || o->ask) < 0 || open_pipe(p->text, o->ask) < 0 ||
-	    open_pipe(p->loop, 1) < 0 || open_pipe(p->copy, o->count) < 0)
+	if (streams_pipe(p->feed, o->ntexts > 0 || o->ask) < 0 || streams_pipe(p->text, o->ask) < 0 ||
+	    streams_pipe(p->loop, 1) < 0 || streams_pipe(p->copy, o->count) < 0)
 		return -1;
 	r->options = o->plan;
 	snprintf(r->loop_in, sizeof(r->loop_in), "/dev/fd/%d", p->loop[0]);
@@ -140,7 +90,7 @@ start_children(struct run *r, struct pipes *p)
 	for (int i = 0; i < n && result == 0; i++) {
 		struct start s = {.in = in, .keep = {-1, -1}, .dir = r->o->dir, .mask = &r->mask};
 
-		if ((result = open_pipe(next, i < n - 1)) < 0)
+		if ((result = streams_pipe(next, i < n - 1)) < 0)
 			break;
 		s.out = i < n - 1 ? next[1] : p->text[1] >= 0 ? p->text[1] : 1;
 		if (i == 1)             /* ds-embed */
@@ -150,9 +100,9 @@ start_children(struct run *r, struct pipes *p)
 			s.keep[1] = p->copy[1];
 		}
 		result = start_child(r, i, &s);
-		shut(&next[1]);
+		streams_shut(&next[1]);
 		if (i > 0)
-			shut(&in);
+			streams_shut(&in);
 		in = next[0];
 	}
 	return result;
@@ -162,11 +112,11 @@ start_children(struct run *r, struct pipes *p)
 static int
 keep_ends(struct run *r, struct pipes *p, int result)
 {
-	shut(&p->feed[0]);
-	shut(&p->text[1]);
-	shut(&p->loop[0]);
-	shut(&p->loop[1]);
-	shut(&p->copy[1]);
+	streams_shut(&p->feed[0]);
+	streams_shut(&p->text[1]);
+	streams_shut(&p->loop[0]);
+	streams_shut(&p->loop[1]);
+	streams_shut(&p->copy[1]);
 	if (talk_open(&r->talk, p->feed[1], p->text[0], r->o->ask, r->o->texts, r->o->ntexts) < 0)
 		return -1;
 	if (r->o->count && p->copy[0] >= 0 && tally_open(r->tally, p->copy[0], r->o->began) < 0)
@@ -330,7 +280,7 @@ forget(struct run *r)
 		child_forget(&r->children[i]);
 	talk_close(&r->talk);
 	tally_close(r->tally);
-	shut(&r->signals);
+	streams_shut(&r->signals);
 	free(r->children);
 	free(r->polls);
 	plan_free(&r->plan);
@@ -344,7 +294,7 @@ run_pipeline(const struct run_options *o, struct tally *tally, int *sig)
 	int status;
 
 	memset(tally, 0, sizeof(*tally));
-	if (check_streams(o) < 0 || take_signals(&r) < 0)
+	if (streams_check(o->ntexts > 0) < 0 || (r.signals = streams_signals(&r.mask)) < 0)
 		return -1;
 	if (make_plan(&r, &p) < 0)
 		return -1;

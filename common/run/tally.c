@@ -35,8 +35,8 @@ tally_ask(struct tally *t)
 	t->last = 0;
 }
 
-static void
-count(struct tally *t, const struct frame *f)
+void
+tally_count(struct tally *t, const struct frame *f)
 {
 	double now = tally_now();
 
@@ -65,7 +65,7 @@ tally_read(struct tally *t)
 	frame_init(&f);
 	r = link_try_receive(&t->in, &f);
 	if (r == 1)
-		count(t, &f);
+		tally_count(t, &f);
 	if (r == 1 ? f.op == OP_END : r < 0)
 		tally_close(t);
 	frame_free(&f);

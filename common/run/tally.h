@@ -25,6 +25,9 @@ int tally_open(struct tally *t, int fd, double asked);
 /* Another question was asked: what has passed since the last answer does not count. */
 void tally_ask(struct tally *t);
 
+/* A frame of ds-sample. */
+void tally_count(struct tally *t, const struct frame *f);
+
 /* The descriptor is readable: take a frame, if it is whole.  0, or -1 and a message. */
 int tally_read(struct tally *t);
 void tally_close(struct tally *t);

@@ -121,6 +121,10 @@ read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *
 		if (get_number(o, "max_new", 0, UINT32_MAX, &n) < 0)
 			return -1;
 		p->max_new = (uint32_t)n;
+	} else if (is_key(key, "new")) {
+		if (get_number(o, "new", 0, UINT32_MAX, &n) < 0)
+			return -1;
+		p->had = (uint32_t)n;
 	}
 	return 0;
 }
@@ -200,11 +204,11 @@ next_token(struct sample *s, struct sample_seq *q, const struct span *at, const 
 	for (int i = 0; i < c->vocab_size; i++)
 		if (isnan(logits[i]))
 			return fail(FAIL_DATA, "sequence %llu: position %u: the logit of token %d is not a number", LLU(q->seq), pos - 1, i);
-	if (q->p.max_new == 0)
+	if (q->p.max_new <= q->p.had)
 		return 0;
 	*id = sample_choose(s->stage->k, &q->p, logits, c->vocab_size,
 	    sample_random(q->p.seed, q->seq, pos), s->choices, s->weights);
-	ended = ++q->n >= q->p.max_new || pos >= (uint32_t)c->max_position;
+	ended = ++q->n >= q->p.max_new - q->p.had || pos >= (uint32_t)c->max_position;
 	for (int i = 0; i < q->p.nstop; i++)
 		ended |= *id == q->p.stop[i];
 	*to = (struct span){q->seq, pos, 1, ended ? SPAN_LAST : SPAN_SAMPLE};

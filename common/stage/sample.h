@@ -17,6 +17,7 @@ struct sampling {
 	double top_p;                   /* 1: off */
 	uint64_t seed;
 	uint32_t max_new;               /* most new tokens */
+	uint32_t had;                   /* `new`: how many of them are in the prompt already */
 	int32_t stop[STOPS_MAX];        /* ids that end a sequence */
 	int nstop;
 };
@@ -43,7 +44,7 @@ void sample_close(struct sample *s);
 int sample_frame(void *sample, struct frame *f, struct link *out, int nout);
 
 /*
- * Read a sequence's parameters (a msgpack map) over what p holds: temperature, top_k, top_p, seed, max_new,
+ * Read a sequence's parameters (a msgpack map) over what p holds: temperature, top_k, top_p, seed, max_new, new,
  * greedy, stop (ids, in the place of those that p has); other keys are left alone.  0, or -1 and a message.
  */
 int sampling_read(struct sampling *p, const unsigned char *params, size_t n);

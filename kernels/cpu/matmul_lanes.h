@@ -1,7 +1,7 @@
 /*
  * The products in registers: to be included behind lanes_avx2.h or
- * lanes_avx512.h.  One row of x streams the weights past it (dot_rows); more
- * share each tile of weights, converted once (matmul_tiles).  Either way each
+ * lanes_avx512.h.  A few rows of x stream the weights past them (dot_rows);
+ * for more, matmul_many.h converts each weight once.  Either way each
  * lane of each sum sees the operations of matmul_ref.c in their order.
  */
 #define ALWAYS static inline __attribute__((always_inline))
@@ -11,15 +11,8 @@
 enum {
 	REGS = LANES / W,
 	SUMS = 16,              /* outputs whose lanes are added up together */
-	ROWS = 4,               /* rows of w beside each other in dot_rows */
-	TC = 16,                /* rows of x that share a tile */
-	KC = 256,               /* columns of matmul's tile, BLOCK in FP8 */
-	RC = 64,                /* rows of matmul_t's tile, a part of BLOCK */
-	TW = 64,                /* columns of matmul_t's tile, */
-	TR = TW / W             /* and registers */
+	ROWS = 4                /* rows of w beside each other in dot_rows, at most */
 };
-_Static_assert(SUMS % NB == 0 && SUMS % ROWS == 0 && TC % TB == 0 && KC % BLOCK == 0 && BLOCK % RC == 0 && TR % CB == 0,
-    "blocks fit into one another");
 
 ALWAYS size_t
 size_of(enum dtype t)
@@ -64,123 +57,175 @@ sums_store(float *out, reg sum[SUMS][REGS], int n)
 }
 
 /*
- * One row of x.
+ * A few rows of x.
  */
 
-/* s = the lanes of x with each row over the columns from .. to-1.  The FP8 of
- * whole steps comes 256 times too small, for which x is made 256 times larger:
- * the products are the same. */
+/* Two registers of the row from column k on, whole.  FP8 comes 256 times too small, what is not a number
+ * unmarked. */
 ALWAYS void
-lanes(reg s[ROWS][REGS], const float *x, const unsigned char *const row[ROWS], int from, int to, enum dtype t)
+weights2(reg *a, reg *b, const unsigned char *row, int k, enum dtype t)
+{
+	if (t == F8_E4M3) {
+		r_load2_f8(row + k, a, b);
+	} else {
+		*a = weights(row, k, t);
+		*b = weights(row, k + W, t);
+	}
+}
+
+/* s = the lanes of T rows of x with nb rows of w over the columns from .. to-1.  For FP8 that is 256 times
+ * too small, one row of x is made 256 times larger, for more the weights are: the products are the same. */
+ALWAYS void
+lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS],
+    int from, int to, enum dtype t)
 {
 	int k;
 
 	UNROLL
-	for (int i = 0; i < ROWS; i++)
+	for (int m = 0; m < T; m++)
 		UNROLL
-		for (int j = 0; j < REGS; j++)
-			s[i][j] = r_zero();
+		for (int i = 0; i < nb; i++)
+			UNROLL
+			for (int j = 0; j < REGS; j++)
+				s[m][i][j] = r_zero();
 	for (k = from; k + 2 * W <= to; k += 2 * W) {
-		reg xa = r_load(x + k), xb = r_load(x + k + W), a, b;
+		reg a[ROWS], b[ROWS];
 
-		if (t == F8_E4M3) {
-			xa = r_mul(xa, r_set(256));
-			xb = r_mul(xb, r_set(256));
+		UNROLL
+		for (int i = 0; i < nb; i++) {
+			weights2(&a[i], &b[i], row[i], k, t);
+			if (t == F8_E4M3 && T > 1) {
+				a[i] = r_mul(a[i], r_set(256));
+				b[i] = r_mul(b[i], r_set(256));
+			}
 		}
 		UNROLL
-		for (int i = 0; i < ROWS; i++) {
-			if (t == F8_E4M3) {
-				r_load2_f8(row[i] + k, &a, &b);
-			} else {
-				a = weights(row[i], k, t);
-				b = weights(row[i], k + W, t);
+		for (int m = 0; m < T; m++) {
+			reg xa = r_load(x + m * ldx + k), xb = r_load(x + m * ldx + k + W);
+
+			if (t == F8_E4M3 && T == 1) {
+				xa = r_mul(xa, r_set(256));
+				xb = r_mul(xb, r_set(256));
 			}
-			s[i][0] = r_fma(a, xa, s[i][0]);
-			s[i][1 % REGS] = r_fma(b, xb, s[i][1 % REGS]);
+			UNROLL
+			for (int i = 0; i < nb; i++) {
+				s[m][i][0] = r_fma(a[i], xa, s[m][i][0]);
+				s[m][i][1 % REGS] = r_fma(b[i], xb, s[m][i][1 % REGS]);
+			}
 		}
 	}
 	for (; k < to; k += LANES)
 		UNROLL
 		for (int j = 0; j < REGS; j++) {
-			reg xj = r_load_n(x + k + j * W, to - k - j * W);
+			int n = to - k - j * W;
+			reg a[ROWS];
 
 			UNROLL
-			for (int i = 0; i < ROWS; i++)
-				s[i][j] = r_fma(weights_n(row[i], k + j * W, to - k - j * W, t), xj, s[i][j]);
+			for (int i = 0; i < nb; i++)
+				a[i] = weights_n(row[i], k + j * W, n, t);
+			UNROLL
+			for (int m = 0; m < T; m++) {
+				reg v = r_load_n(x + m * ldx + k + j * W, n);
+
+				UNROLL
+				for (int i = 0; i < nb; i++)
+					s[m][i][j] = r_fma(a[i], v, s[m][i][j]);
+			}
 		}
 }
 
-/* Mark the sums of the FP8 rows that hold a NaN. */
+/* Mark the sums of the rows whose FP8 holds a NaN. */
 static void __attribute__((noinline, cold))
-nan_rows(reg sum[ROWS][REGS], const unsigned char *const row[ROWS], int n)
+nan_rows(reg sum[][REGS], int T, int nb, const unsigned char *const row[ROWS], int n)
 {
-	for (int i = 0; i < ROWS; i++)
+	for (int i = 0; i < nb; i++)
 		for (int k = 0; k < n; k++)
 			if ((row[i][k] & 0x7f) == 0x7f)
-				for (int j = 0; j < REGS; j++)
-					sum[i][j] = r_set(NAN);
+				for (int m = 0; m < T; m++)
+					for (int j = 0; j < REGS; j++)
+						sum[m * SUMS + i][j] = r_set(NAN);
 }
 
-/* sum = the lanes of x with the rows n, n+1, ... of w, none beyond `last`. */
+/* sum[m * SUMS + i] = the lanes of row m of x with row n + i of w, none beyond `last`. */
 ALWAYS void
-dot_rows(reg sum[ROWS][REGS], const float *x, const struct mat *w, int n, int last, enum dtype t)
+dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n, int last,
+    enum dtype t)
 {
 	const unsigned char *row[ROWS];
 	const float *scale[ROWS];
 	bytes seen = b_zero();
-	reg s[ROWS][REGS];
+	reg s[FEW][ROWS][REGS];
 	float one = 1;
+	int step = t == F8_E4M3 ? BLOCK : w->cols;
 
 	UNROLL
-	for (int i = 0; i < ROWS; i++) {
+	for (int i = 0; i < nb; i++) {
 		int r = n + i < last ? n + i : last;
 
 		row[i] = (const unsigned char *)w->data + (size_t)r * (size_t)w->cols * size_of(t);
 		if (t == F8_E4M3)
 			scale[i] = w->scale ? w->scale + ((size_t)w->row0 + (size_t)r) / BLOCK * (size_t)w->scale_cols : &one;
 	}
-	if (t != F8_E4M3) {
-		lanes(s, x, row, 0, w->cols, t);
-		UNROLL
-		for (int i = 0; i < ROWS; i++)
-			UNROLL
-			for (int j = 0; j < REGS; j++)
-				sum[i][j] = s[i][j];
-		return;
-	}
-	UNROLL
-	for (int i = 0; i < ROWS; i++)
-		UNROLL
-		for (int j = 0; j < REGS; j++)
-			sum[i][j] = r_zero();
-	for (int k = 0; k < w->cols; k += BLOCK) {
-		int to = w->cols - k < BLOCK ? w->cols : k + BLOCK;
+	for (int k = 0; k < w->cols; k += step) {
+		int to = w->cols - k < step ? w->cols : k + step;
 
-		lanes(s, x, row, k, to, t);
+		lanes(s, T, nb, x, ldx, row, k, to, t);
 		UNROLL
-		for (int i = 0; i < ROWS; i++) {
-			for (int c = k; c < to; c += 64)
+		for (int i = 0; i < nb; i++) {
+			reg f = r_set(t == F8_E4M3 ? scale[i][w->scale ? k / BLOCK : 0] : 1);
+
+			for (int c = k; t == F8_E4M3 && c < to; c += 64)
 				seen = b_see(seen, row[i] + c, to - c);
 			UNROLL
-			for (int j = 0; j < REGS; j++)
-				sum[i][j] = r_fma(r_set(scale[i][w->scale ? k / BLOCK : 0]), s[i][j], sum[i][j]);
+			for (int m = 0; m < T; m++)
+				UNROLL
+				for (int j = 0; j < REGS; j++)
+					sum[m * SUMS + i][j] = t != F8_E4M3 ? s[m][i][j] :
+					    r_fma(f, s[m][i][j], k ? sum[m * SUMS + i][j] : r_zero());
 		}
 	}
 	if (b_nan(seen))
-		nan_rows(sum, row, w->cols);
+		nan_rows(sum, T, nb, row, w->cols);
 }
 
+#include "cpu/quant_lanes.h"
+
+/* T <= FEW rows of x, known when compiled: so are the rows of w that go side by side. */
 ALWAYS void
-matvec_of(float *out, const float *x, const struct mat *w, int n0, int n1, enum dtype t)
+dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, enum dtype t)
 {
-	reg sum[SUMS][REGS];
+	reg sum[FEW * SUMS][REGS];
+	const int nb = FEW_ROWS(T);
 
 	for (int n = n0; n < n1; n += SUMS) {
-		for (int i = 0; i < SUMS; i += ROWS)
-			dot_rows(sum + i, x, w, n + i < n1 ? n + i : n1 - 1, n1 - 1, t);
-		sums_store(out + n, sum, n1 - n);
+		for (int i = 0; i < SUMS; i += nb) {
+			int r = n + i < n1 ? n + i : n1 - 1;
+
+			if (t == Q8 || t == Q4)
+				quant_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, t);
+			else
+				dot_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, t);
+		}
+		for (int m = 0; m < T; m++)
+			sums_store(out + m * ldo + n, sum + m * SUMS, n1 - n);
 	}
 }
+
+#define DOTS(T, t) case (T): dots(out, ldo, x, ldx, (T), w, n0, n1, (t)); return
+#define FEW_OF(NAME, t)                                                                                         \
+static void                                                                                                     \
+NAME(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)      \
+{                                                                                                               \
+	switch (T) {                                                                                            \
+	EACH_FEW(DOTS, t);                                                                                      \
+	}                                                                                                       \
+}
+FEW_OF(few_f32, F32)
+FEW_OF(few_bf16, BF16)
+FEW_OF(few_f16, F16)
+FEW_OF(few_f8, F8_E4M3)
+FEW_OF(few_q8, Q8)
+FEW_OF(few_q4, Q4)
 
 /* Whether 256 x might overflow. */
 static int
@@ -198,302 +243,26 @@ huge(const float *x, int n)
 	return yes;
 }
 
-/*
- * Several rows of x.
- */
-
-/* Columns c .. c+cols-1 of a row as float32, behind them zeros up to n. */
-ALWAYS void
-row_of(float *to, int n, const unsigned char *row, int c, int cols, enum dtype t)
-{
-	int k = 0;
-
-	if (t == F8_E4M3) {
-		bytes seen = b_zero();
-
-		for (int i = 0; i < cols; i += 64)
-			seen = b_see(seen, row + c + i, cols - i);
-		for (; !b_nan(seen) && k + 2 * W <= cols; k += 2 * W) {
-			reg a, b;
-
-			r_load2_f8(row + c + k, &a, &b);
-			r_store(to + k, r_mul(a, r_set(256)));
-			r_store(to + k + W, r_mul(b, r_set(256)));
-		}
-	}
-	for (; k + 4 * W <= cols; k += 4 * W)
-		UNROLL
-		for (int i = 0; i < 4 * W; i += W)
-			r_store(to + k + i, weights(row, c + k + i, t));
-	for (; k + W <= cols; k += W)
-		r_store(to + k, weights(row, c + k, t));
-	for (; k < n; k += W)
-		r_store(to + k, weights_n(row, c + k, cols - k, t));
-}
-
-/* Rows r .. r+rows-1 of w, none beyond `last`, and columns c .. c+cols-1. */
-ALWAYS void
-tile_of(float *tile, int ldt, const struct mat *w, int r, int last, int rows, int c, int cols, enum dtype t)
-{
-	for (int i = 0; i < rows; i++)
-		row_of(tile + i * ldt, ldt, (const unsigned char *)w->data +
-		    (size_t)(r + i < last ? r + i : last) * (size_t)w->cols * size_of(t), c, cols, t);
-}
-
-static void
-tile_fill(float *tile, int ldt, const struct mat *w, int r, int last, int rows, int c, int cols)
-{
-	switch (w->dtype) {
-	case F32:
-		tile_of(tile, ldt, w, r, last, rows, c, cols, F32);
-		break;
-	case BF16:
-		tile_of(tile, ldt, w, r, last, rows, c, cols, BF16);
-		break;
-	case F16:
-		tile_of(tile, ldt, w, r, last, rows, c, cols, F16);
-		break;
-	default:
-		tile_of(tile, ldt, w, r, last, rows, c, cols, F8_E4M3);
-	}
-}
-
-/* sum[t * SUMS + n] of tb rows of x and NB of w, kc columns further; in FP8
- * by way of a block's own lanes. */
-ALWAYS void
-block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, ptrdiff_t ldw, int kc,
-    const float *scale, int first, int tb)
-{
-	UNROLL
-	for (int j = 0; j < REGS; j++) {
-		reg s[TB][NB], b[NB], a;
-
-		UNROLL
-		for (int t = 0; t < tb; t++)
-			UNROLL
-			for (int n = 0; n < NB; n++)
-				s[t][n] = scale || first ? r_zero() : sum[t * SUMS + n][j];
-		for (int k = j * W; k < kc; k += LANES) {
-			UNROLL
-			for (int n = 0; n < NB; n++)
-				b[n] = r_load(w + n * ldw + k);
-			UNROLL
-			for (int t = 0; t < tb; t++) {
-				a = r_load(x + t * ldx + k);
-				KEEP(a);
-				UNROLL
-				for (int n = 0; n < NB; n++)
-					s[t][n] = r_fma(b[n], a, s[t][n]);
-			}
-		}
-		UNROLL
-		for (int t = 0; t < tb; t++)
-			UNROLL
-			for (int n = 0; n < NB; n++)
-				sum[t * SUMS + n][j] = !scale ? s[t][n] : r_fma(r_set(scale[n]), s[t][n],
-				    first ? r_zero() : sum[t * SUMS + n][j]);
-	}
-}
-
-ALWAYS void
-blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, ptrdiff_t ldw,
-    int kc, const float *scale, int first)
-{
-	for (int t = 0; t < T; t += TB)
-		switch (T - t) {
-		case 3:
-			block(sum + t * SUMS, x + t * ldx, ldx, w, ldw, kc, scale, first, 3);
-			break;
-		case 2:
-			block(sum + t * SUMS, x + t * ldx, ldx, w, ldw, kc, scale, first, 2);
-			break;
-		case 1:
-			block(sum + t * SUMS, x + t * ldx, ldx, w, ldw, kc, scale, first, 1);
-			break;
-		default:
-			block(sum + t * SUMS, x + t * ldx, ldx, w, ldw, kc, scale, first, TB);
-		}
-}
-_Static_assert(TB == 4, "blocks() and blocks_t() have what remains of TB");
-
-/* T <= TC rows of x, up to 16 outputs from n on.  x is copied beside the tile
- * where its rows end raggedly, or would push each other out of the cache
- * because they lie a multiple of 4096 bytes apart. */
-static void
-matmul_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n, int n1)
-{
-	reg sum[TC * SUMS][REGS];
-	float tile[NB * KC] __attribute__((aligned(64))), xt[TC * KC] __attribute__((aligned(64))), scale[NB];
-	int step = w->dtype == F8_E4M3 ? BLOCK : KC, packed = T > TC / 2 && ldx % 1024 == 0;
-
-	for (int k = 0; k < w->cols; k += step) {
-		int cols = w->cols - k < step ? w->cols - k : step, kc = (cols + LANES - 1) / LANES * LANES;
-		const float *xs = x + k;
-		ptrdiff_t ldxs = ldx;
-
-		if (packed || kc != cols) {
-			for (int t = 0; t < T; t++)
-				row_of(xt + t * kc, kc, (const void *)(x + t * ldx), k, cols, F32);
-			xs = xt;
-			ldxs = kc;
-		}
-		for (int i = 0; i < SUMS && n + i < n1; i += NB) {
-			if (w->dtype == F32 && kc == cols && n + i + NB <= n1) {
-				blocks(sum + i, T, xs, ldxs, (const float *)w->data + (size_t)(n + i) * (size_t)w->cols + k,
-				    w->cols, kc, NULL, k == 0);
-				continue;
-			}
-			tile_fill(tile, kc, w, n + i, n1 - 1, NB, k, cols);
-			if (w->dtype != F8_E4M3) {
-				blocks(sum + i, T, xs, ldxs, tile, kc, kc, NULL, k == 0);
-				continue;
-			}
-			for (int m = 0; m < NB; m++)
-				scale[m] = mat_scale(w, n + i + m < n1 ? n + i + m : n1 - 1, k);
-			blocks(sum + i, T, xs, ldxs, tile, kc, kc, scale, k == 0);
-		}
-	}
-	for (int t = 0; t < T; t++)
-		sums_store(out + t * ldo + n, sum + t * SUMS, n1 - n);
-}
+#include "cpu/matmul_many.h"
 
 static void
 matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
+	void (*const few[])(float *, ptrdiff_t, const float *, ptrdiff_t, int, const struct mat *, int, int) = {
+		[F32] = few_f32, [BF16] = few_bf16, [F16] = few_f16, [F8_E4M3] = few_f8, [Q8] = few_q8, [Q4] = few_q4};
 	struct kernels ref;
 
 	if (T == 1 && w->dtype == F8_E4M3 && huge(x, w->cols)) {
 		matmul_ref(&ref);
 		ref.matmul(out, ldo, x, ldx, T, w, n0, n1);
-	} else if (T == 1) {
-		switch (w->dtype) {
-		case F32:
-			matvec_of(out, x, w, n0, n1, F32);
-			break;
-		case BF16:
-			matvec_of(out, x, w, n0, n1, BF16);
-			break;
-		case F16:
-			matvec_of(out, x, w, n0, n1, F16);
-			break;
-		default:
-			matvec_of(out, x, w, n0, n1, F8_E4M3);
-		}
+	} else if (T <= FEW) {
+		few[w->dtype](out, ldo, x, ldx, T, w, n0, n1);
 	} else {
-		for (int t = 0; t < T; t += TC)
-			for (int n = n0; n < n1; n += SUMS)
-				matmul_tiles(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TC ? T - t : TC, w, n, n1);
+		many(out, ldo, x, ldx, T, w, n0, n1);
 	}
 }
 
-/*
- * The transposed product: lanes are columns, each a chain over the rows.
- */
-
-/* chain[t][at ..] of tb rows of x, the tile's rows further. */
-ALWAYS void
-block_t(reg chain[][TR], int at, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows, int tb)
-{
-	reg s[TB][CB], b[CB], a;
-
-	UNROLL
-	for (int t = 0; t < tb; t++)
-		UNROLL
-		for (int j = 0; j < CB; j++)
-			s[t][j] = chain[t][at + j];
-	for (int r = 0; r < rows; r++) {
-		UNROLL
-		for (int j = 0; j < CB; j++)
-			b[j] = r_load(tile + r * ldt + (at + j) * W);
-		UNROLL
-		for (int t = 0; t < tb; t++) {
-			a = r_set(x[t * ldx + r]);
-			KEEP(a);
-			UNROLL
-			for (int j = 0; j < CB; j++)
-				s[t][j] = r_fma(b[j], a, s[t][j]);
-		}
-	}
-	UNROLL
-	for (int t = 0; t < tb; t++)
-		UNROLL
-		for (int j = 0; j < CB; j++)
-			chain[t][at + j] = s[t][j];
-}
-
-static void
-blocks_t(reg chain[][TR], int T, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows)
-{
-	for (int t = 0; t < T; t += TB)
-		for (int j = 0; j < TR; j += CB)
-			switch (T - t) {
-			case 3:
-				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 3);
-				break;
-			case 2:
-				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 2);
-				break;
-			case 1:
-				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 1);
-				break;
-			default:
-				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, TB);
-			}
-}
-
-/* A block of FP8 ends: sum += scale chain, and the chains begin anew. */
-static void
-fold(reg sum[][TR], reg chain[][TR], int T, const struct mat *w, int r, int c, int cols)
-{
-	float scale[TW];
-
-	for (int i = 0; i < TW; i++)
-		scale[i] = mat_scale(w, r, i < cols ? c + i : c);
-	for (int t = 0; t < T; t++)
-		for (int j = 0; j < TR; j++) {
-			sum[t][j] = r_fma(r_load(scale + j * W), chain[t][j], sum[t][j]);
-			chain[t][j] = r_zero();
-		}
-}
-
-/* T <= TC rows of x, up to TW columns from c on. */
-static void
-matmul_t_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c, int c1)
-{
-	float tile[RC * TW] __attribute__((aligned(64)));
-	reg chain[TC][TR], sum[TC][TR];
-	int cols = c1 - c < TW ? c1 - c : TW, rows;
-
-	for (int t = 0; t < T; t++)
-		for (int j = 0; j < TR; j++)
-			sum[t][j] = chain[t][j] = r_zero();
-	for (int r = 0; r < w->rows; r += rows) {
-		int end = w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows;
-
-		rows = end - r < RC ? end - r : RC;
-		if (w->dtype == F32 && cols == TW) {
-			rows = end - r;
-			blocks_t(chain, T, x + r, ldx, (const float *)w->data + (size_t)r * (size_t)w->cols + c, w->cols, rows);
-			continue;
-		}
-		tile_fill(tile, TW, w, r, r + rows - 1, rows, c, cols);
-		blocks_t(chain, T, x + r, ldx, tile, TW, rows);
-		if (w->dtype == F8_E4M3 && r + rows == end)
-			fold(sum, chain, T, w, r, c, cols);
-	}
-	for (int t = 0; t < T; t++)
-		for (int j = 0; j < TR; j++)
-			r_store_n(out + t * ldo + c + j * W, r_canon(w->dtype == F8_E4M3 ? sum[t][j] : chain[t][j]),
-			    cols - j * W);
-}
-
-static void
-matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
-{
-	for (int t = 0; t < T; t += TC)
-		for (int c = c0; c < c1; c += TW)
-			matmul_t_tiles(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TC ? T - t : TC, w, c, c1);
-}
+#include "cpu/matmul_t_lanes.h"
 
 static void
 row(float *out, const struct mat *w, int r)
@@ -503,7 +272,7 @@ row(float *out, const struct mat *w, int r)
 		float tile[BLOCK];
 		reg scale = r_set(w->dtype == F8_E4M3 ? mat_scale(w, r, c) : 1);
 
-		tile_fill(tile, BLOCK, w, r, r, 1, c, n);
+		rows_fill(tile, 0, LANES, w, r, r, 1, c, n, BLOCK);
 		for (int i = 0; i < n; i += W)
 			r_store_n(out + c + i, r_canon(r_mul(r_load(tile + i), scale)), n - i);
 	}

@@ -1,0 +1,241 @@
+/* ds-plan: which programs of a pipeline on which host, and how fast that will be. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "options.h"
+#include "plan/report.h"
+#include "plan/write.h"
+
+static const char help[] =
+"usage: ds-plan -m MODEL [-f FORMAT] [--shapes] [--latency] [-B ROWS]\n"
+"               [--context N] [--sequences N] [--batches N] [--net GBIT]\n"
+"               [--gflops N] [--port N] [--sample WORDS]\n"
+"               [--key FILE [--peers FILE] | --unsafe] HOSTS\n"
+"\n"
+"Splits a model over the hosts of a file; says how fast that will be.\n"
+"\n"
+"  -m MODEL         checkpoint folder (or DS_MODEL), the same on every host\n"
+"  -f FORMAT        plan, for ds-run; sh, ssh, slurm: a script; report: only that\n"
+"  --shapes         from config.json and the index, without weights: a report\n"
+"  --latency        the least time for one sequence, not the fastest slowest host\n"
+"  -B ROWS          most rows of a batch (512)\n"
+"  --context N      positions that a sequence may reach (4096, or fewer)\n"
+"  --sequences N    how many at a time (1)\n"
+"  --batches N      in flight, which sequences are spread over (1)\n"
+"  --net GBIT       of the network, and behind a comma ms of a hop (10,0.1)\n"
+"  --gflops N       what a core does (30)\n"
+"  --port N         the first of those between hosts (5600)\n"
+"  --sample WORDS   options for ds-sample, such as '-g -n 512'\n"
+"  --key FILE       each host's own key, there\n"
+"  --peers FILE     public keys that are allowed, there\n"
+"  --unsafe         no keys\n"
+"  -V, -h           version, this text\n";
+
+enum { SHAPES = 256, LATENCY, CONTEXT, SEQUENCES, BATCHES, NET, GFLOPS, PORT, SAMPLE, KEY, PEERS, UNSAFE };
+
+struct given {
+	int format, shapes;             /* format -1: not given */
+	struct demand demand;           /* context 0: not given */
+	struct line_options lines;
+	struct writing writing;
+};
+
+static int
+take_format(struct given *g, const char *arg)
+{
+	static const char *const names[] = {"plan", "report", "sh", "ssh", "slurm"};
+
+	for (int i = 0; i < 5; i++)
+		if (strcmp(arg, names[i]) == 0) {
+			g->format = i;
+			return 0;
+		}
+	return fail(FAIL_USAGE, "-f '%s': give plan, sh, ssh, slurm or report", arg);
+}
+
+static int
+take_net(struct demand *d, const char *arg)
+{
+	char gbit[32];
+	const char *comma = strchr(arg, ',');
+	double x, ms;
+
+	snprintf(gbit, sizeof(gbit), "%.*s", comma ? (int)(comma - arg) : (int)strlen(arg), arg);
+	if (options_double("--net", gbit, 1e-3, 1e5, &x) < 0)
+		return -1;
+	d->net = x * 1e9 / 8;
+	if (comma && options_double("--net", comma + 1, 0, 1e4, &ms) < 0)
+		return -1;
+	if (comma)
+		d->hop = ms / 1e3;
+	return 0;
+}
+
+static int
+take_int(const char *option, const char *arg, long max, int *out)
+{
+	long n;
+
+	if (options_int(option, arg, 1, max, &n) < 0)
+		return -1;
+	*out = (int)n;
+	return 0;
+}
+
+static int
+own(int c, const char *arg, void *to)
+{
+	struct given *g = to;
+	struct demand *d = &g->demand;
+	double x;
+
+	switch (c) {
+	case 'f':
+		return take_format(g, arg);
+	case SHAPES:
+		return g->shapes = 1;
+	case LATENCY:
+		return d->latency = 1;
+	case 'B':
+		return take_int("-B", arg, 1 << 20, &d->rows);
+	case CONTEXT:
+		return take_int("--context", arg, 1 << 30, &d->context);
+	case SEQUENCES:
+		return take_int("--sequences", arg, 1 << 20, &d->sequences);
+	case BATCHES:
+		return take_int("--batches", arg, 1 << 10, &d->batches);
+	case NET:
+		return take_net(d, arg);
+	case GFLOPS:
+		if (options_double("--gflops", arg, 1e-3, 1e6, &x) < 0)
+			return -1;
+		d->flops = x * 1e9;
+		return 0;
+	case PORT:
+		return take_int("--port", arg, 65535, &g->lines.port);
+	case SAMPLE:
+		g->lines.sample = arg;
+		return 0;
+	case KEY:
+		g->writing.key = arg;
+		return 0;
+	case PEERS:
+		g->writing.peers = arg;
+		return 0;
+	case UNSAFE:
+		return g->writing.unsafe = 1;
+	}
+	return -1;
+}
+
+/* What the options say together. */
+static void
+check(struct given *g, const struct config *c)
+{
+	struct demand *d = &g->demand;
+
+	if (g->format < 0)
+		g->format = g->shapes ? FORMAT_REPORT : FORMAT_PLAN;
+	if (d->context == 0)
+		d->context = c->max_position < 4096 ? c->max_position : 4096;
+	if (d->context > c->max_position)
+		die(FAIL_USAGE, "--context %d: the model knows %d positions", d->context, c->max_position);
+	if (d->batches > d->sequences)
+		die(FAIL_USAGE, "--batches %d: more than the sequences, --sequences %d", d->batches, d->sequences);
+	if (g->writing.unsafe && (g->writing.key || g->writing.peers))
+		die(FAIL_USAGE, "--unsafe is without keys: it does not go with --key and --peers");
+	if (g->writing.peers && !g->writing.key)
+		die(FAIL_USAGE, "--peers needs a key of our own: give --key FILE");
+}
+
+/* Frames that leave a host need keys, or the word that they don't. */
+static void
+check_keys(const struct given *g, const struct lines *o, const struct hosts *hosts)
+{
+	if (g->format == FORMAT_REPORT || g->writing.key || g->writing.unsafe)
+		return;
+	for (int i = 0; i < o->nwires; i++)
+		if (o->wire[i].port > 0)
+			for (int h = 0; h < hosts->n + hosts->spares; h++)
+				if (!address_is_local(hosts->h[h].address))
+					die(FAIL_USAGE, "programs meet over the network: give --key FILE (ds-keygen makes one), or --unsafe");
+}
+
+/* Split, lay out, and write. */
+static int
+plan(struct given *g, const char *given_model, const struct sizes *s, const struct hosts *hosts, struct buf *out)
+{
+	struct demand *d = &g->demand;
+	int rows = (d->sequences + d->batches - 1) / d->batches;
+	struct cost many, one, prompt;
+	struct split split;
+	struct lines lines;
+	struct report r = {given_model, &split, &lines, &many, &one, &prompt};
+	struct buf text = {0};
+
+	g->lines.threads = g->format != FORMAT_SH;
+	g->lines.together = g->format == FORMAT_SH || (g->format == FORMAT_SLURM && hosts->n == 1);
+	if (cost_open(&many, s, hosts, d, rows, rows, d->context) < 0 ||
+	    cost_open(&one, s, hosts, d, 1, 1, d->context) < 0 ||
+	    cost_open(&prompt, s, hosts, d, d->rows, 0, d->context / 2.0) < 0 ||
+	    split_make(&split, &many, &one) < 0 || lines_make(&lines, &split, &many, &g->lines) < 0)
+		return -1;
+	check_keys(g, &lines, hosts);
+	g->writing.lines = &lines;
+	g->writing.hosts = hosts;
+	if (report_write(&text, &r, g->format == FORMAT_REPORT ? "" : "# ") < 0 || buf_addc(&text, 0) < 0)
+		return -1;
+	if (g->format == FORMAT_REPORT ? buf_addf(out, "%s", (char *)text.p) < 0 :
+	    g->format == FORMAT_PLAN ? write_plan(out, &g->writing, (char *)text.p) < 0 :
+	    write_script(out, &g->writing, (enum format)g->format, (char *)text.p) < 0)
+		return -1;
+	buf_free(&text);
+	lines_free(&lines);
+	split_free(&split);
+	cost_close(&many);
+	cost_close(&one);
+	cost_close(&prompt);
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct given g = {.format = -1, .lines = {.sample = "", .port = 5600},
+	    .demand = {.sequences = 1, .batches = 1, .rows = 512, .net = 10e9 / 8, .hop = 1e-4, .flops = 30e9}};
+	static const struct option longs[] = {{"shapes", 0, NULL, SHAPES}, {"latency", 0, NULL, LATENCY},
+	    {"context", 1, NULL, CONTEXT}, {"sequences", 1, NULL, SEQUENCES}, {"batches", 1, NULL, BATCHES},
+	    {"net", 1, NULL, NET}, {"gflops", 1, NULL, GFLOPS}, {"port", 1, NULL, PORT}, {"sample", 1, NULL, SAMPLE},
+	    {"key", 1, NULL, KEY}, {"peers", 1, NULL, PEERS}, {"unsafe", 0, NULL, UNSAFE}, {0}};
+	struct options o = {.help = help, .letters = "f:B:", .longs = longs, .own = own, .to = &g, .operands = 1};
+	int i = options_parse(&o, argc, argv);
+	struct sizes sizes;
+	struct hosts hosts;
+	struct buf out = {0};
+	char *model;
+
+	if (!o.model)
+		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	if (argc - i != 1)
+		die(FAIL_USAGE, "give one file of HOSTS: see %s -h", program);
+	if (sizes_open(&sizes, o.model, g.shapes) < 0 || hosts_open(&hosts, argv[i]) < 0)
+		die_failed();
+	check(&g, &sizes.config);
+	if (!(model = realpath(o.model, NULL)))
+		die(FAIL_SYSTEM, "cannot find the model's folder:");
+	g.lines.model = g.writing.model = model;
+	g.writing.programs = program_folder();
+	if (plan(&g, o.model, &sizes, &hosts, &out) < 0)
+		die_failed();
+	if (io_write(1, out.p, out.n) < 0 || close(1) < 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+	buf_free(&out);
+	free(model);
+	hosts_close(&hosts);
+	sizes_close(&sizes);
+	return 0;
+}

@@ -1,0 +1,204 @@
+#include "plan/cost.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+#define PROGRAM 50e-6           /* seconds that a frame costs a program: reading, waking, writing */
+#define GPU_FLOPS 50e12         /* of a GPU, whatever the cores beside it */
+#define HEADER 256              /* bytes of a frame besides its tensors, about */
+
+/* Of the layers before one: attention, router and dense MLP; shared experts; all routed experts. */
+enum item { LEAD, SHARED, ROUTED, ITEMS };
+
+struct item_time {
+	double memory, compute;         /* seconds of the items that the one or the other bounds */
+};
+
+static struct item_time *
+at(const struct cost *c, enum item item, int host, int layer)
+{
+	size_t L = (size_t)c->s->config.num_layers + 1;
+
+	return &c->sum[((size_t)item * (size_t)c->hosts->n + (size_t)host) * L + (size_t)layer];
+}
+
+static void
+work(const struct cost *c, const struct host *h, struct item_time *t, double bytes, double flops)
+{
+	double read = bytes / h->bandwidth, count = flops / (h->gpu ? GPU_FLOPS : h->cores * c->d->flops);
+
+	*(read >= count ? &t->memory : &t->compute) += fmax(read, count);
+}
+
+static void
+lead(const struct cost *c, const struct host *h, struct item_time *t, const struct layer_size *l)
+{
+	const struct config *m = &c->s->config;
+	double R = m->kv_lora_rank, rope = m->qk_rope_head_dim, H = m->num_heads, n = c->rows * c->context;
+
+	work(c, h, t, (double)l->attn.bytes + n * (R + rope) * 4, 2 * c->rows * (double)l->attn.params + 2 * n * H * (2 * R + rope));
+	work(c, h, t, (double)l->route.bytes, 2 * c->rows * (double)l->route.params);
+	if (!l->moe)
+		work(c, h, t, (double)l->shared.bytes, 2 * c->rows * (double)l->shared.params);
+}
+
+/* With rows that choose K of E experts as if at random, an expert is read with probability 1 - (1 - K/E)^rows. */
+static void
+experts(const struct cost *c, const struct host *h, struct item_time *shared, struct item_time *routed, const struct layer_size *l)
+{
+	double part = (double)c->s->config.num_experts_per_tok / c->s->config.n_routed_experts;
+
+	work(c, h, shared, (double)l->shared.bytes, 2 * c->rows * (double)l->shared.params);
+	work(c, h, routed, (1 - pow(1 - part, c->rows)) * (double)l->routed.bytes, 2 * c->rows * part * (double)l->routed.params);
+}
+
+int
+cost_open(struct cost *c, const struct sizes *s, const struct hosts *hosts, const struct demand *d,
+    double rows, double wanted, double context)
+{
+	double D = s->config.hidden_size, K = s->config.num_experts_per_tok;
+
+	*c = (struct cost){.s = s, .hosts = hosts, .d = d, .rows = rows, .wanted = wanted, .context = context};
+	c->frame = HEADER + rows * (4 * D + 4);
+	c->chosen = c->frame + rows * 8 * K;
+	c->partial = c->chosen + rows * 8 * D;
+	c->sum = mem_new((size_t)ITEMS * (size_t)hosts->n * ((size_t)s->config.num_layers + 1), sizeof(*c->sum));
+	if (!c->sum)
+		return -1;
+	for (int h = 0; h < hosts->n; h++)
+		for (int l = 0; l < s->config.num_layers; l++) {
+			for (int i = 0; i < ITEMS; i++)
+				*at(c, i, h, l + 1) = *at(c, i, h, l);
+			lead(c, &hosts->h[h], at(c, LEAD, h, l + 1), &s->layers[l]);
+			if (s->layers[l].moe)
+				experts(c, &hosts->h[h], at(c, SHARED, h, l + 1), at(c, ROUTED, h, l + 1), &s->layers[l]);
+		}
+	return 0;
+}
+
+void
+cost_close(struct cost *c)
+{
+	free(c->sum);
+	c->sum = NULL;
+}
+
+/* Add a part of what a host takes for one kind of item in the group's layers. */
+static void
+add(const struct cost *c, struct busy *b, const struct group *g, enum item item, int host, double part)
+{
+	const struct item_time *from = at(c, item, host, g->from), *to = at(c, item, host, g->to);
+
+	b->memory += (to->memory - from->memory) * part;
+	b->compute += (to->compute - from->compute) * part;
+}
+
+static void
+add_ends(const struct cost *c, struct busy *b, const struct group *g, const struct host *h)
+{
+	struct item_time t = {0};
+
+	if (g->from == 0)
+		b->programs += PROGRAM;
+	if (g->to == c->s->config.num_layers) {
+		b->programs += 2 * PROGRAM;
+		if (c->wanted > 0)
+			work(c, h, &t, (double)c->s->head.bytes, 2 * c->wanted * (double)c->s->head.params);
+	}
+	b->memory += t.memory;
+	b->compute += t.compute;
+}
+
+static int
+is_alone(const struct cost *c, const struct group *g)
+{
+	return g->n == 1 && g->from == 0 && g->to == c->s->config.num_layers;
+}
+
+struct busy
+cost_member(const struct cost *c, const struct group *g, int member)
+{
+	int host = g->host + member, moe = c->s->sum[g->to].moe - c->s->sum[g->from].moe;
+	struct busy b = {0};
+
+	if (member == 0) {
+		add(c, &b, g, LEAD, host, 1);
+		add_ends(c, &b, g, &c->hosts->h[host]);
+		/* one for all layers, or for dense ones; attention, router and join of each other one */
+		b.programs += g->n == 1 || moe < g->to - g->from ? PROGRAM : 0;
+		b.programs += g->n == 1 ? 0 : moe * 3 * PROGRAM;
+		if (!is_alone(c, g))
+			b.network = c->frame / c->d->net;
+	}
+	if (g->n == 1 || g->shared == member)
+		add(c, &b, g, SHARED, host, 1);
+	if (g->n == 1)
+		add(c, &b, g, ROUTED, host, 1);
+	if (g->n == 1)
+		return b;
+	add(c, &b, g, ROUTED, host, (double)g->experts[member] / c->s->config.n_routed_experts);
+	b.programs += moe * PROGRAM;
+	b.network += moe * c->partial * (member == 0 ? g->n - 1 : 1) / c->d->net;
+	return b;
+}
+
+double
+busy_time(const struct busy *b)
+{
+	return b->memory + b->compute + b->programs;
+}
+
+double
+cost_latency(const struct cost *c, const struct group *g)
+{
+	double hop = is_alone(c, g) ? 0 : c->d->hop + c->frame / c->d->net;
+	double most = 0, led, moe = c->s->sum[g->to].moe - c->s->sum[g->from].moe;
+	struct group none = *g;
+	struct busy b;
+
+	for (int i = 0; i < g->n; i++)
+		none.experts[i] = 0;
+	if (g->n > 1)
+		none.shared = -1;
+	b = cost_member(c, &none, 0);
+	led = busy_time(&b);
+	if (g->n == 1)
+		return led + hop;
+	for (int i = 0; i < g->n; i++) {
+		b = cost_member(c, g, i);
+		most = fmax(most, busy_time(&b) - (i == 0 ? led : 0));
+	}
+	return led + most + hop + moe * (2 * c->d->hop + (g->n - 1) * (c->chosen + c->partial) / c->d->net);
+}
+
+double
+host_room(const struct host *h)
+{
+	return h->memory * 0.9;
+}
+
+struct held
+cost_held(const struct cost *c, const struct group *g, int member)
+{
+	const struct config *m = &c->s->config;
+	const struct layer_sum *from = &c->s->sum[g->from], *to = &c->s->sum[g->to];
+	uint64_t latents = (uint64_t)(m->kv_lora_rank + m->qk_rope_head_dim) * sizeof(float);
+	uint64_t positions = (uint64_t)c->d->sequences * (uint64_t)c->d->context;
+	uint64_t E = m->n_routed_experts > 0 ? (uint64_t)m->n_routed_experts : 1;
+	uint64_t n = g->n == 1 ? E : (uint64_t)g->experts[member];
+	struct held held = {.weights = (to->routed - from->routed) / E * n};
+
+	if (g->n == 1 || g->shared == member)
+		held.weights += to->shared - from->shared;
+	if (member > 0)
+		return held;
+	held.weights += to->lead - from->lead;
+	held.caches = (uint64_t)(g->to - g->from) * positions * latents;
+	if (g->from == 0)
+		held.weights += c->s->embed.bytes;
+	if (g->to == m->num_layers)
+		held.weights += c->s->head.bytes;
+	return held;
+}

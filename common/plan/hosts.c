@@ -1,0 +1,178 @@
+#include "plan/hosts.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "base/mem.h"
+
+#define FILE_MAX (1 << 20)
+#define GIB (1024.0 * 1024 * 1024)
+
+int
+address_is_local(const char *address)
+{
+	return strncmp(address, "127.", 4) == 0;
+}
+
+int
+address_is_number(const char *address)
+{
+	struct in_addr a;
+
+	return inet_pton(AF_INET, address, &a) == 1;
+}
+
+/* Letters, digits and - . _, at least one, and no option's look. */
+static int
+is_name(const char *s)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+
+	return *s && *s != '-' && s[strspn(s, plain)] == 0;
+}
+
+static int
+read_number(const char *what, const char *text, double min, double max, double *out)
+{
+	char *end;
+
+	*out = strtod(text, &end);
+	if (end == text || *end || !(*out >= min && *out <= max))
+		return fail(FAIL_USAGE, "'%.60s' is no %s: give a number from %g to %g", text, what, min, max);
+	return 0;
+}
+
+static int
+take_name(const struct hosts *s, struct host *h, const char *name)
+{
+	if (!is_name(name) || strlen(name) >= sizeof(h->name) || strcmp(name, "run") == 0)
+		return fail(FAIL_USAGE, "'%.60s' cannot be a host's name: letters, digits and - . _, at most %zu",
+		    name, sizeof(h->name) - 1);
+	for (int i = 0; i < s->n; i++)
+		if (strcmp(s->h[i].name, name) == 0)
+			return fail(FAIL_USAGE, "host '%s' is there twice", name);
+	snprintf(h->name, sizeof(h->name), "%s", name);
+	snprintf(h->address, sizeof(h->address), "%s", name);
+	return 0;
+}
+
+/* A word behind the numbers. */
+static int
+take_extra(struct host *h, const char *word)
+{
+	if (strcmp(word, "gpu") == 0)
+		return h->gpu++ ? fail(FAIL_USAGE, "gpu is there twice") : 0;
+	if (strcmp(word, "spare") == 0)
+		return h->spare++ ? fail(FAIL_USAGE, "spare is there twice") : 0;
+	if (strncmp(word, "addr=", 5) != 0)
+		return fail(FAIL_USAGE, "'%.60s' is not known here: gpu, addr=ADDRESS or spare", word);
+	if (!is_name(word + 5) || strlen(word + 5) >= sizeof(h->address) || strcmp(word + 5, "spare") == 0)
+		return fail(FAIL_USAGE, "'%.60s' has no address: a host's name or a number like 10.0.0.1", word);
+	snprintf(h->address, sizeof(h->address), "%s", word + 5);
+	return 0;
+}
+
+static int
+read_host(struct hosts *s, char *line)
+{
+	struct host *h = &s->h[s->n];
+	char *word[8], *save, *w = strtok_r(line, " \t\r", &save);
+	double cores, gib, rate;
+	int n = 0;
+
+	for (; w; w = strtok_r(NULL, " \t\r", &save)) {
+		if (n == 8)
+			return fail(FAIL_USAGE, "more than %d words", n);
+		word[n++] = w;
+	}
+	if (n == 0 || *word[0] == '#')
+		return 0;
+	if (s->n == HOSTS_MAX)
+		return fail(FAIL_USAGE, "more than %d hosts", HOSTS_MAX);
+	if (n < 4)
+		return fail(FAIL_USAGE, "%d words: give NAME CORES MEMORY-GiB BANDWIDTH-GB/s [gpu] [addr=ADDRESS] [spare]", n);
+	memset(h, 0, sizeof(*h));
+	if (take_name(s, h, word[0]) < 0 || read_number("number of cores", word[1], 1, 1024, &cores) < 0 ||
+	    read_number("memory in GiB", word[2], 1e-3, 1e6, &gib) < 0 ||
+	    read_number("memory bandwidth in GB/s", word[3], 1e-3, 1e6, &rate) < 0)
+		return -1;
+	h->cores = (int)cores;
+	if (h->cores != cores)
+		return fail(FAIL_USAGE, "'%.60s' is no whole number of cores", word[1]);
+	h->memory = gib * GIB;
+	h->bandwidth = rate * 1e9;
+	for (int i = 4; i < n; i++)
+		if (take_extra(h, word[i]) < 0)
+			return -1;
+	if (strcmp(h->address, "localhost") == 0)
+		snprintf(h->address, sizeof(h->address), "127.0.0.1");  /* ZeroMQ does not wait at names */
+	s->n++;
+	return 0;
+}
+
+/* A comment may also stand behind the words of a line. */
+static int
+read_lines(struct hosts *s, char *text, size_t size)
+{
+	int n = 1;
+
+	if (memchr(text, 0, size))
+		return fail(FAIL_USAGE, "it has a NUL byte: not a text");
+	for (char *line = text, *end; line; line = end, n++) {
+		if ((end = strchr(line, '\n')))
+			*end++ = 0;
+		line[strcspn(line, "#")] = 0;
+		if (read_host(s, line) < 0)
+			return fail_in("line %d", n);
+	}
+	return 0;
+}
+
+/* The spare ones to the end, either kind in its order. */
+static int
+sort_spares(struct hosts *s)
+{
+	struct host *sorted = mem_new(HOSTS_MAX, sizeof(*sorted));
+	int n = 0;
+
+	if (!sorted)
+		return -1;
+	for (int spare = 0; spare < 2; spare++)
+		for (int i = 0; i < s->n; i++)
+			if (s->h[i].spare == spare)
+				sorted[n++] = s->h[i];
+	free(s->h);
+	s->h = sorted;
+	while (s->n > 0 && s->h[s->n - 1].spare) {
+		s->n--;
+		s->spares++;
+	}
+	return s->n > 0 ? 0 : fail(FAIL_USAGE, s->spares ? "all hosts are spare" : "no host is given");
+}
+
+int
+hosts_open(struct hosts *s, const char *path)
+{
+	struct buf b = {0};
+	int r;
+
+	*s = (struct hosts){.h = mem_new(HOSTS_MAX, sizeof(struct host))};
+	if (!s->h)
+		return -1;
+	r = io_file(path, &b, FILE_MAX);
+	if (r == 0 && (r = read_lines(s, (char *)b.p, b.n) < 0 ? -1 : sort_spares(s)) < 0)
+		fail_in("'%s'", path);
+	buf_free(&b);
+	return r;
+}
+
+void
+hosts_close(struct hosts *s)
+{
+	free(s->h);
+	*s = (struct hosts){0};
+}

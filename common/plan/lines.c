@@ -1,0 +1,235 @@
+#include "plan/lines.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "run/script.h"
+
+struct make {
+	struct lines *o;
+	const struct cost *c;
+	const struct line_options *opt;
+	int last;                       /* line whose output is not connected yet */
+	int failed;
+};
+
+/* Text behind a line's. */
+__attribute__((format(printf, 3, 4)))
+static void
+say(struct make *k, int line, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (k->failed || buf_add(&k->o->line[line].text, text, (size_t)n) < 0)
+		k->failed = 1;
+}
+
+/* Words with blanks between them. */
+static void
+say_words(struct make *k, int line, const char *words)
+{
+	char *copy = strdup(words), *save;
+
+	for (char *w = copy ? strtok_r(copy, " ", &save) : NULL; w; w = strtok_r(NULL, " ", &save)) {
+		say(k, line, " ");
+		if (script_quote(&k->o->line[line].text, w) < 0)
+			k->failed = 1;
+	}
+	k->failed |= !copy;
+	free(copy);
+}
+
+/* A line of its own; its number. */
+static int
+program_on(struct make *k, int host, const char *name)
+{
+	struct lines *o = k->o;
+	struct line *l;
+
+	if (k->failed || mem_grow(&o->line, &o->cap, (size_t)o->n + 1, sizeof(*o->line)) < 0) {
+		k->failed = 1;
+		return 0;
+	}
+	l = &o->line[o->n];
+	memset(l, 0, sizeof(*l));
+	l->host = host;
+	say(k, o->n, "%s -m ", name);
+	if (script_quote(&l->text, k->opt->model) < 0)
+		k->failed = 1;
+	return o->n++;
+}
+
+/* One that computes. */
+static int
+worker(struct make *k, int host, const char *name, int from, int to)
+{
+	const struct host *h = &k->c->hosts->h[host];
+	int l = program_on(k, host, name);
+
+	if (to == from + 1)
+		say(k, l, " -l %d", from);
+	else if (to > from)
+		say(k, l, " -l %d-%d", from, to - 1);
+	if (h->gpu)
+		say(k, l, " -d cuda:0");
+	else if (k->opt->threads)
+		say(k, l, " -t %d", h->cores);
+	return l;
+}
+
+static int
+host_of(const struct lines *o, int line)
+{
+	return line == DRIVER ? -1 : o->line[line].host;
+}
+
+static void
+join(struct make *k, int from, int to, enum load load)
+{
+	struct lines *o = k->o;
+
+	if (k->failed || mem_grow(&o->wire, &o->wire_cap, (size_t)o->nwires + 1, sizeof(*o->wire)) < 0) {
+		k->failed = 1;
+		return;
+	}
+	if (from != DRIVER)
+		o->line[from].out[o->line[from].nout++] = o->nwires;
+	if (to != DRIVER)
+		o->line[to].in[o->line[to].nin++] = o->nwires;
+	o->wire[o->nwires++] = (struct wire){.from = from, .to = to, .load = load};
+}
+
+/* The next in a row of programs. */
+static void
+behind(struct make *k, int line, enum load load)
+{
+	join(k, k->last, line, load);
+	k->last = line;
+}
+
+/* The experts of a layer, dealt out. */
+static void
+spread(struct make *k, const struct group *g, int layer)
+{
+	int member[GROUP_MAX], n = 0, next = 0, sum;
+
+	behind(k, worker(k, g->host, "ds-attn", layer, layer + 1), LOAD_FRAME);
+	behind(k, worker(k, g->host, "ds-route", layer, layer + 1), LOAD_FRAME);
+	for (int i = 0; i < g->n; i++) {
+		int e = g->experts[i], shared = g->shared == i, l;
+
+		if (e == 0 && !shared)
+			continue;
+		l = worker(k, g->host + i, "ds-expert", layer, layer + 1);
+		if (e > 1)
+			say(k, l, " -e %d-%d%s", next, next + e - 1, shared ? ",s" : "");
+		else if (e == 1)
+			say(k, l, " -e %d%s", next, shared ? ",s" : "");
+		else
+			say(k, l, " -e s");
+		next += e;
+		join(k, k->last, l, LOAD_CHOSEN);
+		member[n++] = l;
+	}
+	sum = program_on(k, g->host, "ds-join");
+	for (int i = 0; i < n; i++)
+		join(k, member[i], sum, LOAD_PARTIAL);
+	k->last = sum;
+}
+
+static void
+lay_group(struct make *k, const struct group *g)
+{
+	const struct layer_size *l = k->c->s->layers;
+
+	for (int i = g->from, to; i < g->to; i = to) {
+		for (to = i; to < g->to && (g->n == 1 || !l[to].moe); to++)
+			;
+		if (to > i)
+			behind(k, worker(k, g->host, "ds-block", i, to), LOAD_FRAME);
+		else
+			spread(k, g, to++);
+	}
+}
+
+/* A port for each link between hosts; a NUL behind each text. */
+static void
+finish(struct make *k)
+{
+	struct lines *o = k->o;
+	int port = k->opt->port;
+
+	for (int i = 0; i < o->nwires && !k->failed; i++)
+		if (!k->opt->together && host_of(o, o->wire[i].from) != host_of(o, o->wire[i].to))
+			o->wire[i].port = port++;
+	for (int i = 0; i < o->n && !k->failed; i++)
+		if (buf_addc(&o->line[i].text, 0) < 0)
+			k->failed = 1;
+		else
+			o->line[i].text.n--;
+	if (!k->failed && port > 65536) {
+		fail(FAIL_USAGE, "--port %d: there are %d links between hosts, and ports end at 65535", k->opt->port, port - k->opt->port);
+		k->failed = 1;
+	}
+}
+
+int
+lines_make(struct lines *o, const struct split *s, const struct cost *many, const struct line_options *opt)
+{
+	struct make k = {.o = o, .c = many, .opt = opt};
+	const struct demand *d = many->d;
+	int embed, head, sample, first = s->group[0].host, last = s->group[s->n - 1].host;
+
+	*o = (struct lines){0};
+	embed = k.last = program_on(&k, first, "ds-embed");
+	say(&k, embed, " -B %d", d->rows);
+	if (d->batches > 1)
+		say(&k, embed, " --batches %d", d->batches);
+	join(&k, DRIVER, embed, LOAD_PROMPT);
+	for (int i = 0; i < s->n; i++)
+		lay_group(&k, &s->group[i]);
+	head = worker(&k, last, "ds-head", 0, 0);
+	behind(&k, head, LOAD_FRAME);
+	sample = program_on(&k, last, "ds-sample");
+	say_words(&k, sample, opt->sample);
+	behind(&k, sample, LOAD_LOGITS);
+	join(&k, sample, embed, LOAD_TOKENS);
+	join(&k, sample, DRIVER, LOAD_TOKENS);
+	finish(&k);
+	return k.failed ? -1 : 0;
+}
+
+void
+lines_free(struct lines *o)
+{
+	for (int i = 0; i < o->n; i++)
+		buf_free(&o->line[i].text);
+	free(o->line);
+	free(o->wire);
+	*o = (struct lines){0};
+}
+
+double
+wire_bytes(const struct wire *w, const struct cost *c)
+{
+	switch (w->load) {
+	case LOAD_FRAME:
+		return c->frame;
+	case LOAD_CHOSEN:
+		return c->chosen;
+	case LOAD_PARTIAL:
+		return c->partial;
+	case LOAD_LOGITS:
+		return c->wanted * 4 * c->s->config.vocab_size;
+	default:
+		return c->rows * 4 + 256;
+	}
+}

@@ -1,0 +1,240 @@
+/*
+ * Scripts that run a plan by the shell alone.  The three kinds differ in how a program comes to its host.
+ */
+#include "plan/write.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "run/script.h"
+
+/* What all begin with: $run is a folder, fd 3 the prompts. */
+static const char begin[] =
+"# the model's chat is the default; -w: text that the model goes on with\n"
+"chat=-c\n"
+"if [ \"${1-}\" = -w ]; then\n"
+"\tchat=\n"
+"\tshift\n"
+"fi\n";
+
+/* A program that fails ends all: its status in $dir/failed, a signal to the script, which waits. */
+static const char jobs[] =
+"jobs= stopped=\n"
+"stop() {\n"
+"\tstopped=1\n"
+"\t[ -z \"$jobs\" ] || kill $jobs 2>/dev/null\n"
+"\tjobs=\n"
+"}\n"
+"trap 'exit 129' HUP\n"
+"trap 'exit 130' INT\n"
+"trap 'exit 143' TERM\n"
+"trap stop USR1\n"
+"\n"
+"# run NAME COMMAND...: in the background; if it fails, all the others end too\n"
+"run() {\n"
+"\t[ -z \"$stopped\" ] || return\n"
+"\t{\n"
+"\t\tname=$1 ended= child=\n"
+"\t\tshift\n"
+"\t\ttrap 'ended=1; kill \"$child\" 2>/dev/null' TERM\n"
+"\t\t\"$@\" <&3 3<&- &\n"
+"\t\tchild=$!\n"
+"\t\t[ -z \"$ended\" ] || kill \"$child\"\n"
+"\t\twait \"$child\"\n"
+"\t\tstatus=$?\n"
+"\t\tif [ \"$ended\" ]; then\n"
+"\t\t\twait \"$child\"\n"
+"\t\telif [ $status -ne 0 ]; then\n"
+"\t\t\t[ $status -le 128 ] || echo \"$name: killed by signal $((status - 128))\" >&2\n"
+"\t\t\techo $status >>\"$dir/failed\"\n"
+"\t\t\tkill -s USR1 $$\n"
+"\t\tfi\n"
+"\t} &\n"
+"\tjobs=\"$jobs $!\"\n"
+"}\n"
+"\n";
+
+static const char over[] =
+"\n"
+"[ -z \"$stopped\" ] || stop\n"
+"until wait; do :; done\n";
+
+static const char verdict[] =
+"[ ! -e \"$dir/failed\" ] || exit \"$(sort -n \"$dir/failed\" | head -n 1)\"\n";
+
+static const char local[] =
+"dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-plan.XXXXXX\") || exit 3\n"
+"run=$dir\n"
+"trap 'stop; wait; rm -rf \"$dir\"' EXIT\n"
+"exec 3<&0\n"
+"\n";
+
+/*
+ * By ssh, each program has a standard input that ends when the script is gone, however it went: then it is killed.
+ * The FIFO that this takes has its one writer in the script itself.
+ */
+static const char remote[] =
+"dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-plan.XXXXXX\") || exit 3\n"
+"run=$dir\n"
+"trap 'stop; wait; rm -rf \"$dir\"' EXIT\n"
+"exec 3<&0\n"
+"mkfifo \"$dir/alive\" || exit 3\n"
+"exec 4<>\"$dir/alive\"\n"
+"rsh=${DS_RSH:-ssh}\n"
+"\n"
+"# on ADDRESS HOST NAME COMMAND: a program there, which does not outlive this script\n"
+"on() {\n"
+"\trun \"$3 on $2\" sh -c 'exec 4<&-; exec \"$@\" <\"$0\"' \"$dir/alive\" $rsh \"$1\" \"\n"
+"\t\tPATH=$path\\$PATH run=/tmp/${dir##*/}.$2\n"
+"\t\tumask 077; mkdir -p \\\"\\$run\\\" || exit 3\n"
+"\t\texec 3<&0\n"
+"\t\t$4 </dev/null 3<&- & child=\\$!\n"
+"\t\t{ cat <&3; kill \\$child; } >/dev/null 2>&1 & exec 3<&-\n"
+"\t\twait \\$child; status=\\$?\n"
+"\t\tkill \\$! 2>/dev/null; rm -rf \\\"\\$run\\\"\n"
+"\t\texit \\$status\"\n"
+"}\n"
+"\n";
+
+static const char slurm[] =
+"[ $# -eq 2 ] || { echo \"usage: sbatch SCRIPT [-w] PROMPTS ANSWERS\" >&2; exit 2; }\n"
+"prompts=$1 answers=$2 try=${SLURM_RESTART_COUNT:-0}\n"
+"dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-plan.XXXXXX\") || exit 3\n"
+"run=/tmp/ds-plan.$SLURM_JOB_ID.$try\n"
+"trap 'stop; wait; rm -rf \"$dir\"' EXIT\n"
+"tr '\\n' '\\0' <\"$prompts\" >\"$dir/prompts\" || exit 1\n"
+"exec 3<\"$dir/prompts\"\n"
+"\n"
+"# the plan's hosts are the nodes of the allocation, in turn if there are fewer\n"
+"set -- $(scontrol show hostnames \"$SLURM_JOB_NODELIST\")\n"
+"node() { eval \"echo \\${$(($1 % $# + 1))}\"; }\n";
+
+static const char step[] =
+"\n"
+"# step NODE HOST NAME COMMAND: a program there, as a step of the job\n"
+"step() {\n"
+"\trun \"$3 on $2 (node $1)\" srun --overlap --nodes=1 --ntasks=1 --nodelist=\"$1\" --job-name=\"${3%% *}\" --input=none --quiet \\\n"
+"\t\tsh -c \"PATH=$path\\$PATH run=$run.$2; umask 077; mkdir -p \\\"\\$run\\\" && exec $4\"\n"
+"}\n"
+"\n";
+
+/* A step that was lost may have been bad luck; what a program says of its data is not. */
+static const char again[] =
+"srun --overlap --nodes=$nodes --ntasks=$nodes --quiet sh -c \"rm -rf $run.*\"\n"
+"if [ ! -e \"$dir/failed\" ]; then\n"
+"\tmv -- \"$answers.part\" \"$answers\"\n"
+"\texit\n"
+"fi\n"
+"rm -f -- \"$answers.part\"\n"
+"status=$(sort -n \"$dir/failed\" | head -n 1)\n"
+"if [ \"$status\" -ge 3 ] && [ \"$try\" -lt 3 ]; then\n"
+"\techo \"job $SLURM_JOB_ID: failed with status $status, requeued: restart $((try + 1)) of 3\" >&2\n"
+"\trm -rf \"$dir\"\n"
+"\tscontrol requeue \"$SLURM_JOB_ID\" && exec sleep 600        # until Slurm ends it\n"
+"fi\n"
+"exit \"$status\"\n";
+
+static int
+add(struct buf *b, const char *text)
+{
+	return buf_add(b, text, strlen(text));
+}
+
+/* What a message calls it: the program, and what layers. */
+static void
+label(const struct line *l, char to[64])
+{
+	const char *text = (const char *)l->text.p, *layers = strstr(text, " -l ");
+	size_t n = strcspn(text, " ");
+
+	snprintf(to, 64, "%.*s%.*s", (int)n, text, layers ? (int)strcspn(layers + 4, " ") + 4 : 0, layers ? layers : "");
+}
+
+static int
+write_program(struct buf *to, const struct writing *w, enum format format, int i)
+{
+	const struct line *l = &w->lines->line[i];
+	const struct host *h = &w->hosts->h[l->host];
+	struct buf text = {0};
+	char name[64];
+	int r;
+
+	label(l, name);
+	r = write_line(&text, w, format, i);
+	if (r == 0 && format == FORMAT_SH)
+		r = buf_addf(to, "run '%s' %.*s\n", name, (int)text.n, (char *)text.p);
+	else if (r == 0)
+		r = format == FORMAT_SSH ? buf_addf(to, "on %s %s '%s' ", h->address, h->name, name) :
+		    buf_addf(to, "step \"$node%d\" %s '%s' ", l->host, h->name, name);
+	if (r == 0 && format != FORMAT_SH)
+		r = buf_addc(&text, 0) < 0 || script_quote(to, (char *)text.p) < 0 ? -1 : buf_addc(to, '\n');
+	buf_free(&text);
+	return r;
+}
+
+/* The driver's own program at a wire. */
+static int
+write_own(struct buf *to, const struct writing *w, enum format format, int feed)
+{
+	int wire = 0, r;
+
+	while ((feed ? w->lines->wire[wire].from : w->lines->wire[wire].to) != DRIVER)
+		wire++;
+	r = buf_addf(to, "run ds-%stokenize ds-%stokenize -m \"$model\" $chat%s", feed ? "" : "de", feed ? "" : "de",
+	    feed && format == FORMAT_SLURM ? " -0" : "");
+	if (r == 0 && w->lines->wire[wire].port)
+		r = write_keys(to, w);
+	if (r == 0)
+		r = buf_addf(to, feed ? " -o " : " -i ") < 0 ? -1 : write_end(to, w, format, wire, 0);
+	if (r == 0)
+		r = buf_addf(to, "%s\n", format == FORMAT_SLURM ? feed ? "" : " >\"$answers.part\"" : feed ? " -- \"$@\"" : "");
+	return r;
+}
+
+static int
+write_nodes(struct buf *to, const struct writing *w)
+{
+	int r = 0;
+
+	for (int i = 0; i < w->hosts->n && r == 0; i++)
+		r = buf_addf(to, "export node%d=$(node %d \"$@\")\n", i, i);
+	return r < 0 ? -1 : buf_addf(to, "nodes=$#\n");
+}
+
+static int
+write_start(struct buf *to, const struct writing *w, enum format format)
+{
+	if (buf_addf(to, "model=") < 0 || script_quote(to, w->model) < 0 || buf_addf(to, "\npath=") < 0 ||
+	    (w->programs && (script_quote(to, w->programs) < 0 || buf_addc(to, ':') < 0)) ||
+	    buf_addf(to, "\nPATH=$path$PATH\n\n%s\n", begin) < 0)
+		return -1;
+	if (format == FORMAT_SH)
+		return add(to, local);
+	if (format == FORMAT_SSH)
+		return add(to, remote);
+	return add(to, slurm) < 0 || write_nodes(to, w) < 0 ? -1 : add(to, step);
+}
+
+int
+write_script(struct buf *to, const struct writing *w, enum format format, const char *report)
+{
+	int r;
+
+	r = buf_addf(to, "#!/bin/sh\n");
+	if (r == 0 && format == FORMAT_SLURM)
+		r = buf_addf(to, "#SBATCH --job-name=ds-plan --requeue --open-mode=append\n#SBATCH --nodes=%d --ntasks-per-node=1\n",
+		    w->hosts->n);
+	if (r == 0)
+		r = buf_addf(to, "%s\n", report);
+	if (r == 0)
+		r = add(to, jobs) < 0 ? -1 : write_start(to, w, format);
+	if (r == 0)
+		r = write_own(to, w, format, 1);
+	for (int i = 0; i < w->lines->n && r == 0; i++)
+		r = write_program(to, w, format, i);
+	if (r == 0)
+		r = write_own(to, w, format, 0);
+	if (r == 0)
+		r = add(to, over);
+	return r < 0 ? -1 : add(to, format == FORMAT_SLURM ? again : verdict);
+}

@@ -1,0 +1,48 @@
+/*
+ * How large the parts of a model are, from config.json alone or from the headers of its files:
+ * what ds-plan divides among hosts.  The tensors are those that the stages open, so the
+ * module for multi-token prediction, which none of them uses, does not count.
+ */
+#ifndef DS_SIZES_H
+#define DS_SIZES_H
+
+#include <stdint.h>
+
+#include "model/model.h"
+
+struct part_size {
+	uint64_t bytes;                 /* as stored, scales included */
+	uint64_t params;                /* numbers, without scales */
+};
+
+struct layer_size {
+	int moe;                        /* 0: shared is the dense MLP */
+	struct part_size attn, route, shared, routed;   /* routed: all E of them */
+};
+
+/* Bytes of the layers before one: what a stretch of layers has is a difference. */
+struct layer_sum {
+	uint64_t lead;                  /* attention and router, and the MLP of dense layers */
+	uint64_t shared, routed;        /* of layers with experts */
+	int moe;                        /* how many have experts */
+};
+
+struct sizes {
+	struct config config;
+	struct layer_size *layers;      /* [num_layers] */
+	struct layer_sum *sum;          /* [num_layers + 1] */
+	struct part_size embed, head;   /* tied: the head is the table once more */
+	struct part_size total;         /* a tied table counts once */
+	struct part_size types[DTYPES_ALL];     /* the same by how it is stored; not with `shapes` */
+	uint64_t active;                /* parameters that a token meets: K experts a layer, one row of the table */
+};
+
+/*
+ * With `shapes`, computed from config.json; if the folder has an index, each tensor must be in it.
+ * Without, read from the headers of the files, each tensor's shape checked.
+ * 0, or -1 and a message.  sizes_close frees.
+ */
+int sizes_open(struct sizes *s, const char *dir, int shapes);
+void sizes_close(struct sizes *s);
+
+#endif

@@ -1,0 +1,340 @@
+/*
+ * The exact best split, by dynamic programming.
+ *
+ * Groups are consecutive hosts with consecutive layers, so a split of the first k hosts and l
+ * layers is one of fewer hosts and layers and a last group: best(k, l) is the least, over all
+ * groups of hosts j .. k-1 and layers i .. l-1, of what joins best(j, i) and the group.  That holds for both
+ * things that are asked for: the largest time that a host or its network is busy with a batch (joined by
+ * max), and the time of a token (joined by +).  It is solved for the first; then for the second, with only those
+ * groups that are not busy for longer: of the splits whose slowest stage is as fast as can be, it is that one in
+ * which a sequence waits least.  Either may leave hosts out.
+ *
+ * Within a group of several hosts the experts, all alike, are dealt so that the last host to
+ * finish finishes as early as can be: for a time T each host can do a certain number, and the least T at which
+ * these add up to all of them is found by bisection.  The shared expert is tried on each.
+ */
+#include "plan/split.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+#define GIB (1024.0 * 1024 * 1024)
+#define NEVER ((double)INFINITY)
+#define SAME (1 + 1e-9)                 /* what rounding may make of equal times */
+
+struct state {                          /* the best way for a number of hosts and layers */
+	double value;                   /* NEVER: there is none */
+	struct group last;              /* .n 0: the last host has nothing */
+};
+
+struct search {
+	const struct cost *many, *one;
+	int H, L, E;
+	int widest;                     /* most hosts of a group */
+	double memory;                  /* hosts have this many times their memory: more than 1 only to see what is missing */
+	double limit;                   /* no host may be busy for longer */
+	int sum;                        /* 1: the least time of a token; 0: the least time that the slowest is busy */
+	struct state *best;             /* [H + 1][L + 1] */
+};
+
+static struct state *
+best(const struct search *x, int hosts, int layers)
+{
+	return &x->best[(size_t)hosts * (size_t)(x->L + 1) + (size_t)layers];
+}
+
+static const struct host *
+host(const struct search *x, const struct group *g, int member)
+{
+	return &x->many->hosts->h[g->host + member];
+}
+
+/* Bytes that a member has left; negative: too little. */
+static double
+left(const struct search *x, const struct group *g, int member)
+{
+	struct held held = cost_held(x->many, g, member);
+
+	return host_room(host(x, g, member)) * x->memory - (double)held.weights - (double)held.caches;
+}
+
+static double
+member_time(const struct search *x, const struct group *g, int member)
+{
+	struct busy b = cost_member(x->many, g, member);
+
+	return fmax(busy_time(&b), b.network);
+}
+
+/* A member of a group before experts are dealt out. */
+struct member {
+	double time, unit;              /* seconds that it is busy; what an expert of each layer adds */
+	int most;                       /* experts that it has memory for */
+};
+
+static int
+can_do(const struct member *m, double t)
+{
+	return t < m->time ? 0 : (int)fmin(m->most, (t - m->time) / m->unit);
+}
+
+/* Deal the experts to members that have none yet.  0: they do not fit. */
+static int
+deal(struct group *g, const struct member *m, int E)
+{
+	double low = 0, high = 0;
+	int sum = 0;
+
+	for (int i = 0; i < g->n; i++) {
+		sum += m[i].most;
+		high = fmax(high, m[i].time + (m[i].most + 1) * m[i].unit);
+	}
+	if (sum < E)
+		return 0;
+	for (int round = 0; round < 40; round++) {
+		double t = (low + high) / 2;
+
+		sum = 0;
+		for (int i = 0; i < g->n; i++)
+			sum += can_do(&m[i], t);
+		*(sum >= E ? &high : &low) = t;
+	}
+	sum = 0;
+	for (int i = 0; i < g->n; i++)
+		sum += g->experts[i] = can_do(&m[i], high);
+	for (; sum > E; sum--) {        /* a tie: several reach the time with their last one */
+		int last = -1;
+
+		for (int i = 0; i < g->n; i++)
+			if (g->experts[i] > 0 && (last < 0 || m[i].time + g->experts[i] * m[i].unit >
+			    m[last].time + g->experts[last] * m[last].unit))
+				last = i;
+		g->experts[last]--;
+	}
+	return 1;
+}
+
+/* Experts of the group's layers to its hosts, the shared ones to one of them: 0 where it can't be. */
+static int
+share_with(const struct search *x, struct group *g, int shared)
+{
+	struct member m[GROUP_MAX];
+	uint64_t routed = x->many->s->sum[g->to].routed - x->many->s->sum[g->from].routed;
+
+	g->shared = shared;
+	memset(g->experts, 0, sizeof(g->experts));
+	for (int i = 0; i < g->n; i++) {
+		struct busy none = cost_member(x->many, g, i), all;
+		double room = left(x, g, i);
+
+		if (room < 0)
+			return 0;
+		g->experts[i] = x->E;
+		all = cost_member(x->many, g, i);
+		g->experts[i] = 0;
+		m[i].time = busy_time(&none);
+		m[i].unit = (busy_time(&all) - m[i].time) / x->E;
+		m[i].most = (int)fmin(x->E, room / ((double)routed / x->E));
+	}
+	return deal(g, m, x->E);
+}
+
+/* How long the slowest of its hosts is busy; NEVER: it does not fit. */
+static double
+slowest(const struct search *x, const struct group *g)
+{
+	double most = 0;
+
+	for (int i = 0; i < g->n; i++)
+		most = left(x, g, i) < 0 ? NEVER : fmax(most, member_time(x, g, i));
+	return most;
+}
+
+/* Is there a host like this one among those between the leader and it? */
+static int
+has_twin(const struct search *x, const struct group *g, int member)
+{
+	const struct host *h = host(x, g, member);
+
+	for (int i = 1; i < member; i++) {
+		const struct host *a = host(x, g, i);
+
+		if (a->bandwidth == h->bandwidth && a->memory == h->memory && a->cores == h->cores && a->gpu == h->gpu)
+			return 1;
+	}
+	return 0;
+}
+
+/* Deal the group's experts in the best way: how long its slowest host is busy. */
+static double
+share(const struct search *x, struct group *g)
+{
+	struct group try = *g;
+	double least = NEVER;
+
+	for (int i = 0; i < g->n; i++) {
+		double t = !has_twin(x, g, i) && share_with(x, &try, i) ? slowest(x, &try) : NEVER;
+
+		if (t < least) {
+			least = t;
+			*g = try;
+		}
+	}
+	return least;
+}
+
+/* A time that the group needs at least, however experts are dealt: it grows with the layers. */
+static double
+at_least(const struct search *x, const struct group *g)
+{
+	struct group none = *g;
+	struct busy lead;
+	double rate = 0;
+
+	memset(none.experts, 0, sizeof(none.experts));
+	none.shared = -1;
+	lead = cost_member(x->many, &none, 0);
+	if (left(x, &none, 0) < 0)
+		return NEVER;
+	for (int i = 0; i < g->n; i++) {
+		struct busy b;
+
+		none.experts[i] = x->E;
+		b = cost_member(x->many, &none, i);
+		none.experts[i] = 0;
+		rate += 1 / (b.memory + b.compute - (i == 0 ? lead.memory + lead.compute : 0));
+	}
+	return fmax(1 / rate, busy_time(&lead));
+}
+
+/* Try a last group: 0 where it and all with more layers are out of the question. */
+static int
+try_group(const struct search *x, struct group g, double before)
+{
+	struct state *to = best(x, g.host + g.n, g.to);
+	double most, value;
+
+	if (g.n > 1 && x->many->s->sum[g.to].moe == x->many->s->sum[g.from].moe)
+		return 1;
+	if (g.n > 1 && at_least(x, &g) > x->limit)
+		return 0;
+	most = g.n > 1 ? share(x, &g) : slowest(x, &g);
+	if (most == NEVER || most > x->limit)
+		return 0;
+	value = x->sum ? before + cost_latency(x->one, &g) : fmax(before, most);
+	if (value < to->value)
+		*to = (struct state){value, g};
+	return 1;
+}
+
+/* Fill the table; the value of the whole. */
+static double
+solve(struct search *x)
+{
+	for (int k = 0; k <= x->H; k++)
+		for (int l = 0; l <= x->L; l++)
+			best(x, k, l)->value = k == 0 && l == 0 ? 0 : NEVER;
+	for (int k = 0; k < x->H; k++)
+		for (int l = 0; l <= x->L; l++) {
+			double value = best(x, k, l)->value;
+			int widest = x->H - k < x->widest ? x->H - k : x->widest;
+
+			if (value < best(x, k + 1, l)->value)
+				*best(x, k + 1, l) = (struct state){.value = value};
+			for (int n = 1; n <= widest && value < NEVER; n++)
+				for (int to = l + 1; to <= x->L; to++)
+					if (!try_group(x, (struct group){.host = k, .n = n, .from = l, .to = to}, value))
+						break;
+		}
+	return best(x, x->H, x->L)->value;
+}
+
+/* The groups, from the last to the first, into o. */
+static int
+trace_back(const struct search *x, struct split *o)
+{
+	int k = x->H, l = x->L;
+
+	if (!(o->group = mem_new((size_t)x->H, sizeof(*o->group))))
+		return -1;
+	while (l > 0 && k > 0) {
+		const struct group *g = &best(x, k, l)->last;
+
+		if (g->n == 0) {
+			k--;
+			continue;
+		}
+		o->group[o->n++] = *g;
+		k = g->host;
+		l = g->from;
+	}
+	for (int i = 0; i < o->n / 2; i++) {
+		struct group g = o->group[i];
+
+		o->group[i] = o->group[o->n - 1 - i];
+		o->group[o->n - 1 - i] = g;
+	}
+	return 0;
+}
+
+/* How much memory it would take. */
+static int
+too_little(struct search *x)
+{
+	double have = 0, low = 1, high = 2, need;
+
+	for (int h = 0; h < x->H; h++)
+		have += x->many->hosts->h[h].memory;
+	x->limit = NEVER;
+	for (;;) {
+		x->memory = high;
+		if (solve(x) < NEVER)
+			break;
+		low = high;
+		high *= 2;
+	}
+	while (high / low > 1.002) {
+		x->memory = (low + high) / 2;
+		*(solve(x) < NEVER ? &high : &low) = x->memory;
+	}
+	need = have * high;
+	return fail(FAIL_DATA, "the model does not fit: the hosts have %.4g GiB, a tenth of it to stay free, and would need %.4g GiB "
+	    "divided alike: %.4g GiB are missing", have / GIB, need / GIB, (need - have) / GIB);
+}
+
+int
+split_make(struct split *o, const struct cost *many, const struct cost *one)
+{
+	struct search x = {.many = many, .one = one, .H = many->hosts->n, .L = many->s->config.num_layers,
+	    .E = many->s->config.n_routed_experts, .memory = 1, .limit = NEVER};
+	int r = 0;
+
+	*o = (struct split){0};
+	if (!(x.best = mem_new((size_t)(x.H + 1) * (size_t)(x.L + 1), sizeof(*x.best))))
+		return -1;
+	x.widest = 1;
+	x.limit = solve(&x);            /* single hosts alone: no group needs to be slower */
+	x.widest = x.E > 0 ? GROUP_MAX : 1;
+	x.limit = solve(&x);
+	if (x.limit == NEVER) {
+		r = too_little(&x);
+	} else {
+		x.limit = many->d->latency ? NEVER : x.limit * SAME;
+		x.sum = 1;
+		(void)solve(&x);
+		r = trace_back(&x, o);
+	}
+	free(x.best);
+	return r;
+}
+
+void
+split_free(struct split *o)
+{
+	free(o->group);
+	*o = (struct split){0};
+}

@@ -1,0 +1,233 @@
+#include "run/planfile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "run/plan.h"
+
+#define FILE_MAX (16u << 20)
+#define HOSTS_MAX 1024
+#define LINES_MAX 65536
+
+/* --- hosts --- */
+
+static int
+find_host(const struct planfile *p, const char *name, size_t n)
+{
+	for (int i = 0; i < p->nhosts; i++)
+		if (strlen(p->hosts[i].name) == n && memcmp(p->hosts[i].name, name, n) == 0)
+			return i;
+	return -1;
+}
+
+static int
+is_made_of(const char *s, const char *others)
+{
+	for (; *s; s++)
+		if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') || strchr(others, *s)))
+			return 0;
+	return 1;
+}
+
+/* A name that begins with a dash would be an option of ssh. */
+static int
+take_host(struct planfile *p, char **w, int n)
+{
+	struct plan_host h = {.name = n > 1 ? w[1] : ""};
+
+	h.spare = n > 2 && strcmp(w[n - 1], "spare") == 0;
+	h.address = n - h.spare > 2 ? w[2] : h.name;
+	if (n < 2 || n - h.spare > 3)
+		return fail(FAIL_DATA, "a host is written: host NAME [ADDRESS] [spare]");
+	if (!*h.name || *h.name == '-' || !is_made_of(h.name, "._-") || strcmp(h.name, "run") == 0)
+		return fail(FAIL_DATA, "host '%s': a name has letters, digits and ._- and is not 'run'", h.name);
+	if (!*h.address || *h.address == '-' || !is_made_of(h.address, "._-:[]%"))
+		return fail(FAIL_DATA, "host '%s': '%s' is no address", h.name, h.address);
+	if (find_host(p, h.name, strlen(h.name)) >= 0)
+		return fail(FAIL_DATA, "host '%s' is there already", h.name);
+	if (p->nhosts == HOSTS_MAX)
+		return fail(FAIL_DATA, "more than %d hosts", HOSTS_MAX);
+	if (mem_grow(&p->hosts, &p->hosts_cap, (size_t)p->nhosts + 1, sizeof(h)) < 0)
+		return -1;
+	p->hosts[p->nhosts++] = h;
+	return 0;
+}
+
+/* --- words --- */
+
+struct check {
+	const struct planfile *plan;
+	int run;                        /* {run} may stand there */
+	char wrong[64];                 /* the first name that may not, "": none */
+	const char *why;
+};
+
+static const char *
+check_name(void *arg, const char *name, size_t n)
+{
+	struct check *c = arg;
+	int host = find_host(c->plan, name, n), run = n == 3 && memcmp(name, "run", 3) == 0;
+
+	if (*c->wrong || (host >= 0 && !c->plan->hosts[host].spare) || (run && c->run))
+		return NULL;
+	snprintf(c->wrong, sizeof(c->wrong), "%.*s", (int)(n < 60 ? n : 60), name);
+	c->why = run ? "is for the programs of one host" : host >= 0 ? "is a spare, and takes the place of another" :
+	    "is no host of the plan (above this line)";
+	return NULL;
+}
+
+static int
+check_word(const struct planfile *p, const char *word, int run)
+{
+	struct check c = {.plan = p, .run = run};
+	struct buf b = {0};
+	int r = words_fill(&b, word, check_name, &c);
+
+	buf_free(&b);
+	return r < 0 ? -1 : *c.wrong ? fail(FAIL_DATA, "'%s': {%s} %s", word, c.wrong, c.why) : 0;
+}
+
+static int
+take_endpoint(struct planfile *p, const char **to, char **w, int n)
+{
+	if (*to)
+		return fail(FAIL_DATA, "a second '%s'", w[0]);
+	if (n != 2 || !strstr(w[1], "://"))
+		return fail(FAIL_DATA, "it is written: %s ENDPOINT, of tcp:// or ipc://", w[0]);
+	*to = w[1];
+	return check_word(p, w[1], 0);
+}
+
+/* "ds-block -l 2-3": the program, its layers and its experts. */
+static void
+make_label(struct plan_line *l)
+{
+	const char *slash = strrchr(l->words[0], '/');
+	int n = snprintf(l->label, sizeof(l->label), "%s", slash ? slash + 1 : l->words[0]);
+
+	for (int i = 1; i + 1 < l->nwords && n < (int)sizeof(l->label); i++)
+		if (strcmp(l->words[i], "-l") == 0 || strcmp(l->words[i], "-e") == 0)
+			n += snprintf(l->label + n, sizeof(l->label) - (size_t)n, " %s %s", l->words[i], l->words[i + 1]);
+}
+
+static int
+take_run(struct planfile *p, char **w, int n)
+{
+	struct plan_line l = {.nwords = n - 2};
+
+	if (n < 3 || !*w[2])
+		return fail(FAIL_DATA, "a process is written: run HOST PROGRAM [ARGUMENT ...]");
+	if ((l.host = find_host(p, w[1], strlen(w[1]))) < 0)
+		return fail(FAIL_DATA, "'%s' is no host of the plan (above this line)", w[1]);
+	if (p->hosts[l.host].spare)
+		return fail(FAIL_DATA, "host '%s' is a spare: nothing runs there at first", w[1]);
+	if (l.nwords >= WORDS_MAX)
+		return fail(FAIL_DATA, "more than %d words", WORDS_MAX - 1);
+	if (p->nlines == LINES_MAX)
+		return fail(FAIL_DATA, "more than %d processes", LINES_MAX);
+	for (int i = 2; i < n; i++)
+		if (check_word(p, w[i], 1) < 0)
+			return -1;
+	if (mem_grow(&p->lines, &p->lines_cap, (size_t)p->nlines + 1, sizeof(l)) < 0 ||
+	    !(l.words = mem_new((size_t)l.nwords, sizeof(*l.words))))
+		return -1;
+	memcpy(l.words, w + 2, (size_t)l.nwords * sizeof(*l.words));
+	make_label(&l);
+	p->lines[p->nlines++] = l;
+	return 0;
+}
+
+/* --- lines --- */
+
+static int
+take_line(struct planfile *p, char *line, int *version)
+{
+	char *w[WORDS_MAX + 4];
+	int n;
+
+	line += strspn(line, " \t");
+	if (!*line || *line == '#')
+		return 0;
+	for (const char *s = line; *s; s++)
+		if ((unsigned char)*s < ' ' && *s != '\t')
+			return fail(FAIL_DATA, "a control character, 0x%02x", *s);
+	if ((n = words_split(line, w, WORDS_MAX + 4)) < 0)
+		return -1;
+	if (*version == 0) {
+		if (n != 2 || strcmp(w[0], "plan") != 0)
+			return fail(FAIL_DATA, "a plan begins with the line 'plan 1'");
+		if (strcmp(w[1], "1") != 0)
+			return fail(FAIL_DATA, "version '%s': this build knows plans of version 1", w[1]);
+		*version = 1;
+		return 0;
+	}
+	if (strcmp(w[0], "host") == 0)
+		return take_host(p, w, n);
+	if (strcmp(w[0], "feed") == 0)
+		return take_endpoint(p, &p->feed, w, n);
+	if (strcmp(w[0], "take") == 0)
+		return take_endpoint(p, &p->take, w, n);
+	if (strcmp(w[0], "run") == 0)
+		return take_run(p, w, n);
+	return fail(FAIL_DATA, "'%s': a line begins with host, feed, take or run", w[0]);
+}
+
+int
+planfile_read(struct planfile *p, const char *path)
+{
+	char *line, *next;
+	int version = 0, number = 1;
+
+	memset(p, 0, sizeof(*p));
+	if (io_file(path, &p->text, FILE_MAX) < 0)
+		return fail_in("plan");
+	line = (char *)p->text.p;
+	if (memchr(line, 0, p->text.n))
+		return fail(FAIL_DATA, "plan '%s': there is a NUL in it", path);
+	for (; line; line = next, number++) {
+		if ((next = strchr(line, '\n')))
+			*next++ = 0;
+		if (take_line(p, line, &version) < 0)
+			return fail_in("plan '%s' line %d", path, number);
+	}
+	if (!p->feed || !p->take || p->nlines == 0)
+		return fail(FAIL_DATA, "plan '%s': it has no line '%s'", path, version == 0 ? "plan 1" :
+		    !p->feed ? "feed ENDPOINT" : !p->take ? "take ENDPOINT" : "run HOST PROGRAM");
+	return 0;
+}
+
+void
+planfile_free(struct planfile *p)
+{
+	for (int i = 0; i < p->nlines; i++)
+		free(p->lines[i].words);
+	free(p->lines);
+	free(p->hosts);
+	buf_free(&p->text);
+	memset(p, 0, sizeof(*p));
+}
+
+struct addresses {
+	const struct planfile *plan;
+	const char *const *address;
+};
+
+static const char *
+find_address(void *arg, const char *name, size_t n)
+{
+	struct addresses *a = arg;
+	int host = find_host(a->plan, name, n);
+
+	return host < 0 ? NULL : a->address[host];
+}
+
+int
+planfile_fill(struct buf *to, const struct planfile *p, const char *word, const char *const *address)
+{
+	struct addresses a = {p, address};
+
+	return words_fill(to, word, find_address, &a);
+}

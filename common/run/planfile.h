@@ -1,0 +1,38 @@
+/*
+ * A plan file: which programs run on which hosts, and where the driver meets them.  ds-plan writes
+ * it, ds-run --plan runs it.
+ */
+#ifndef DS_PLANFILE_H
+#define DS_PLANFILE_H
+
+#include "run/words.h"
+
+struct plan_host {
+	const char *name, *address;
+	int spare;                      /* nothing runs there at first */
+};
+
+struct plan_line {
+	int host;                       /* index */
+	char **words;                   /* [nwords], {NAME} not replaced yet */
+	int nwords;
+	char label[64];                 /* how messages call it: "ds-block -l 2-3" */
+};
+
+struct planfile {
+	struct plan_host *hosts;        /* [nhosts] */
+	struct plan_line *lines;        /* [nlines], at least one */
+	int nhosts, nlines;
+	const char *feed, *take;        /* endpoints, {NAME} not replaced yet */
+	size_t hosts_cap, lines_cap;
+	struct buf text;                /* memory of all words */
+};
+
+/* Read and check it: 0, or -1 and a message that names the file and the line.  planfile_free in either case. */
+int planfile_read(struct planfile *p, const char *path);
+void planfile_free(struct planfile *p);
+
+/* Append a word with every {NAME} replaced by address[index of host NAME]; {run} stays.  0, or -1 and a message. */
+int planfile_fill(struct buf *to, const struct planfile *p, const char *word, const char *const *address);
+
+#endif

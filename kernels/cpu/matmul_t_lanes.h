@@ -1,0 +1,116 @@
+/*
+ * The transposed product, behind matmul_many.h: lanes are columns, each a chain over the rows.
+ */
+enum {
+	TC_T = 16,              /* rows of x that share a tile of w, */
+	RC = 64,                /* of that many rows, a part of BLOCK, */
+	TW = 64,                /* columns, */
+	TR = TW / W             /* and registers */
+};
+_Static_assert(BLOCK % RC == 0 && TR % CB == 0 && TC_T % TB == 0, "tiles fit into blocks");
+
+/* chain[t][at ..] of tb rows of x, the tile's rows further. */
+ALWAYS void
+block_t(reg chain[][TR], int at, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows, int tb)
+{
+	reg s[TB][CB], b[CB], a;
+
+	UNROLL
+	for (int t = 0; t < tb; t++)
+		UNROLL
+		for (int j = 0; j < CB; j++)
+			s[t][j] = chain[t][at + j];
+	for (int r = 0; r < rows; r++) {
+		UNROLL
+		for (int j = 0; j < CB; j++)
+			b[j] = r_load(tile + r * ldt + (at + j) * W);
+		UNROLL
+		for (int t = 0; t < tb; t++) {
+			a = r_set(x[t * ldx + r]);
+			KEEP(a);
+			UNROLL
+			for (int j = 0; j < CB; j++)
+				s[t][j] = r_fma(b[j], a, s[t][j]);
+		}
+	}
+	UNROLL
+	for (int t = 0; t < tb; t++)
+		UNROLL
+		for (int j = 0; j < CB; j++)
+			chain[t][at + j] = s[t][j];
+}
+
+static void
+blocks_t(reg chain[][TR], int T, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows)
+{
+	for (int t = 0; t < T; t += TB)
+		for (int j = 0; j < TR; j += CB)
+			switch (T - t) {
+			case 3:
+				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 3);
+				break;
+			case 2:
+				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 2);
+				break;
+			case 1:
+				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 1);
+				break;
+			default:
+				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, TB);
+			}
+}
+
+/* A block of FP8 ends: sum += scale chain, and the chains begin anew. */
+static void
+fold(reg sum[][TR], reg chain[][TR], int T, const struct mat *w, int r, int c, int cols)
+{
+	float scale[TW];
+
+	for (int i = 0; i < TW; i++)
+		scale[i] = mat_scale(w, r, i < cols ? c + i : c);
+	for (int t = 0; t < T; t++)
+		for (int j = 0; j < TR; j++) {
+			sum[t][j] = r_fma(r_load(scale + j * W), chain[t][j], sum[t][j]);
+			chain[t][j] = r_zero();
+		}
+}
+
+/* T <= TC_T rows of x, up to TW columns from c on. */
+static void
+matmul_t_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c, int c1)
+{
+	float tile[RC * TW] __attribute__((aligned(64)));
+	reg chain[TC_T][TR], sum[TC_T][TR];
+	int cols = c1 - c < TW ? c1 - c : TW, rows;
+
+	for (int t = 0; t < T; t++)
+		for (int j = 0; j < TR; j++)
+			sum[t][j] = chain[t][j] = r_zero();
+	for (int r = 0; r < w->rows; r += rows) {
+		int end = w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows;
+
+		rows = end - r < RC ? end - r : RC;
+		if (w->dtype == F32 && cols == TW) {
+			rows = end - r;
+			blocks_t(chain, T, x + r, ldx, (const float *)w->data + (size_t)r * (size_t)w->cols + c, w->cols, rows);
+			continue;
+		}
+		rows_fill(tile, TW, LANES, w, r, r + rows - 1, rows, c, cols, TW);
+		blocks_t(chain, T, x + r, ldx, tile, TW, rows);
+		if (w->dtype == F8_E4M3 && r + rows == end)
+			fold(sum, chain, T, w, r, c, cols);
+	}
+	for (int t = 0; t < T; t++)
+		for (int j = 0; j < TR; j++)
+			r_store_n(out + t * ldo + c + j * W, r_canon(w->dtype == F8_E4M3 ? sum[t][j] : chain[t][j]),
+			    cols - j * W);
+}
+
+static void
+matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
+{
+	for (int t = 0; t < T; t += TC_T)
+		for (int c = c0; c < c1; c += TW)
+			matmul_t_tiles(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TC_T ? T - t : TC_T, w, c, c1);
+}
+
