@@ -50,6 +50,10 @@ $(BIN)/%: $(B)/cmd/%.o $(B)/lib.a
 $(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
+# what tests/bench/net measures with
+$(B)/bench/%: $(B)/tests/bench/%.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
 
 # what Debian packages are missing, installed; silent where there are none
 deps:
