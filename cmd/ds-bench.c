@@ -310,10 +310,8 @@ open_all(void)
 	/* what is measured is a part of a model that no cache would hold from step to step */
 	if (g.synth.nlayers < g.model.config.num_layers && g.sweep.p)
 		b->sweep = &g.sweep;
-	if (bench_open(b) < 0)
+	if (bench_open(b) < 0 || bench_touch(b) < 0)
 		end_failed();
-	if (!g.shape && bench_touch(b) < 0)
-		die_failed();
 }
 
 /* --- the report --- */
