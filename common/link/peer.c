@@ -164,24 +164,8 @@ remove_fd(struct peer *p, int fd)
 			p->fds[i--] = p->fds[--p->nfds];
 }
 
-/* A connection is gone: ours, or one that never got further than its handshake. */
-static void
-gone(struct peer *p, int fd)
-{
-	remove_fd(p, fd);
-	if (!p->up) {
-		auth_release(p);
-		if (!p->bound)
-			peer_later(p, RETRY);
-	} else if (p->fd < 0 ? p->nfds == 0 : p->fd == fd) {
-		p->lost = 1;
-		p->lost_at = peer_now();
-		peer_later(p, RETRY);
-	}
-}
-
-/* A handshake failed.  Who binds takes no notice; who connects gives up in the end: it is
- * another program that listens there, or one that wants another key. */
+/* A handshake failed.  Who binds takes no notice; who connects gives up in the end, having tried all keys
+ * that are allowed: it is another program that listens there, or one that wants another key. */
 static void
 refused(struct peer *p, int event)
 {
@@ -191,8 +175,25 @@ refused(struct peer *p, int event)
 		p->refused = peer_now();
 	if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 		p->why = "our key is not wanted there";
-	else if (peer_now() - p->refused > link_settings.timeout)
+	else if (peer_now() - p->refused > link_settings.timeout && auth_tried(p))
 		p->why = "no handshake: another program listens there, or one with another key";
+}
+
+/* A connection is gone: ours, or one that never got further than its handshake. */
+static void
+gone(struct peer *p, int fd)
+{
+	remove_fd(p, fd);
+	if (!p->up) {
+		auth_release(p);
+		refused(p, 0);  /* what is no ZeroMQ at all is only hung up on */
+		if (!p->bound)
+			peer_later(p, RETRY);
+	} else if (p->fd < 0 ? p->nfds == 0 : p->fd == fd) {
+		p->lost = 1;
+		p->lost_at = peer_now();
+		peer_later(p, RETRY);
+	}
 }
 
 static int
@@ -202,8 +203,8 @@ take_event(struct peer *p, int event, int value)
 		refused(p, event);
 	switch (event) {
 	case ZMQ_EVENT_CONNECTED:
-	case ZMQ_EVENT_ACCEPTED:
-		if (add_fd(p, value) < 0)
+	case ZMQ_EVENT_ACCEPTED:        /* (who comes later is not ours) */
+		if (!p->up && add_fd(p, value) < 0)
 			return -1;
 		break;
 	case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
@@ -214,7 +215,9 @@ take_event(struct peer *p, int event, int value)
 	case ZMQ_EVENT_DISCONNECTED:
 		gone(p, value);
 		break;
-	case ZMQ_EVENT_CLOSED:
+	case ZMQ_EVENT_CLOSED:          /* nobody listens there */
+		if (!p->up)
+			p->refused = 0;
 		if (!p->bound && !p->up)
 			peer_later(p, RETRY);
 		break;

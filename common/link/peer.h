@@ -85,6 +85,7 @@ void context_done(void);
 /* Who may connect: set it up for a socket before it binds or connects.  0, or -1 and a message. */
 int auth_apply(struct peer *p);
 void auth_remove(struct peer *p);
+int auth_tried(const struct peer *p);   /* 1 when it has connected for each key that may be there */
 void auth_release(struct peer *p);      /* whoever was let in has failed */
 int auth_start(void *context);          /* the thread that answers libzmq's questions */
 void auth_stop(void);                   /* after the context has been shut down */
