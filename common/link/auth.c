@@ -77,6 +77,14 @@ auth_remove(struct peer *p)
 	pthread_mutex_unlock(&lock);
 }
 
+int
+auth_tried(const struct peer *p)
+{
+	const struct keys *k;
+
+	return keys_get(&k) < 0 || !k || p->tries > k->nallowed;
+}
+
 void
 auth_release(struct peer *p)
 {

@@ -16,7 +16,8 @@ typedef __m256i bytes;
 
 enum {
 	W = 8,                  /* floats in a register */
-	MR = 3, NR = 4,         /* matmul: many rows of x by rows of w summed in registers */
+	MR = 3, NR = 4,         /* matmul: many rows of x by rows of w summed in registers, */
+	NS = 4,                 /* of w where blocks have sums of their own */
 	FEW = 6,                /* rows of x for which weights are not written down as float32 */
 	TB = 4,                 /* matmul_t: rows of x in registers, */
 	CB = 2                  /* by registers side by side */

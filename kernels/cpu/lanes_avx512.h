@@ -16,7 +16,8 @@ typedef __m512i bytes;
 
 enum {
 	W = 16,                 /* floats in a register */
-	MR = 4, NR = 6,         /* matmul: many rows of x by rows of w summed in registers */
+	MR = 4, NR = 6,         /* matmul: many rows of x by rows of w summed in registers, */
+	NS = 3,                 /* of w where blocks have sums of their own */
 	FEW = 8,                /* rows of x for which weights are not written down as float32 */
 	TB = 4,                 /* matmul_t: rows of x in registers, */
 	CB = 4                  /* by registers side by side */

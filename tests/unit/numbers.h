@@ -223,8 +223,8 @@ matrix(int rows, int cols, enum dtype t, enum kind k, int row0)
 }
 
 static const enum dtype weights[] = { F32, BF16, F16, F8_E4M3, Q8, Q4 };
-static const int sizes[] = { 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 200, 256, 257, 300, 520 };
-static const int batches[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 35 };
+static const int sizes[] = { 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 200, 256, 257, 300, 520, 1100 };
+static const int batches[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 31, 33, 35, 67 };
 
 static inline float
 scaled(enum kind k)
