@@ -22,7 +22,7 @@ static const char help[] =
 "\n"
 "  --shape SHAPE     v3 (one layer of it), v2-lite, or a config.json\n"
 "  -m MODEL          a checkpoint folder instead (or DS_MODEL)\n"
-"  --weights TYPE    f32, bf16, f16 or fp8 (what the shape is published in)\n"
+"  --weights TYPE    f32, bf16, f16, fp8, q8 or q4 (as the shape is published)\n"
 "  -l LAYERS         these layers only: 3, 0-20 or 0-2,5\n"
 "  --stages LIST     of attn,route,expert,head (all)\n"
 "  --decode LIST     rows that decode together, N or N@CONTEXT (1,2,4,8,16)\n"
