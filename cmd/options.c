@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/mem.h"
 
 int
 options_int(const char *option, const char *text, long min, long max, long *out)
@@ -197,6 +198,7 @@ options_parse(struct options *o, int argc, char **argv)
 	int c;
 
 	program = slash ? slash + 1 : argv[0];
+	mem_keep();
 	signal(SIGPIPE, SIG_DFL);       /* a reader that went away ends us quietly, whatever our parent ignored */
 	for (const char *s = "mliotdr"; *s; s++) {
 		size_t n = strlen(letters);

@@ -26,15 +26,19 @@ peak_of(const struct kernels *k)
 	return strncmp(k->name, "avx512", 6) == 0 ? &peak_avx512 : strncmp(k->name, "avx2", 4) == 0 ? &peak_avx2 : &peak_ref;
 }
 
-int
-sweep_open(struct sweep *s, uint64_t most)
+size_t
+sweep_size(uint64_t most)
 {
 	long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
 	size_t n = cache > 0 ? 2 * (size_t)cache : SWEEP_MIN;
 
 	n = n < SWEEP_MIN ? SWEEP_MIN : n > SWEEP_MAX ? SWEEP_MAX : n;
-	if (n > most)
-		n = (size_t)most / (1 << 20) * (1 << 20);
+	return n <= most ? n : (size_t)most / (1 << 20) * (1 << 20);
+}
+
+int
+sweep_open(struct sweep *s, size_t n)
+{
 	s->p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (n == 0 || s->p == MAP_FAILED) {
 		s->p = NULL;

@@ -21,8 +21,11 @@ struct sweep {                          /* memory that is larger than the caches
 	size_t n;
 };
 
-/* n bytes that no cache holds, but at most `most`.  0, or -1 and a message. */
-int sweep_open(struct sweep *s, uint64_t most);
+/* How many bytes no cache holds, but at most `most`. */
+size_t sweep_size(uint64_t most);
+
+/* 0, or -1 and a message. */
+int sweep_open(struct sweep *s, size_t n);
 void sweep_close(struct sweep *s);
 
 /* Read all of it once, by all threads: what the caches held before is gone.  Returns the seconds it took. */

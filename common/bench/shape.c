@@ -43,7 +43,7 @@ static const struct {
 
 /* --- tensors --- */
 
-/* Its place is behind the one before.  0, or -1 and a message. */
+/* It gets a place later.  0, or -1 and a message. */
 static int
 add(struct shape_list *l, const struct shape_tensor *t, uint64_t bytes)
 {
@@ -52,7 +52,6 @@ add(struct shape_list *l, const struct shape_tensor *t, uint64_t bytes)
 	if (mem_grow(&l->t, &l->cap, l->n + 1, sizeof(*l->t)) < 0)
 		return -1;
 	l->t[l->n] = *t;
-	l->t[l->n].begin = l->bytes;
 	l->t[l->n++].bytes = bytes;
 	l->bytes += bytes;
 	return 0;
@@ -145,11 +144,47 @@ matrix_fp8(struct shape_list *l, const char *name, int rows, int cols, int exper
 	return add_f32(l, name, ".weight_scale_inv", (rows + 127) / 128, (cols + 127) / 128, 2 / sqrtf((float)cols), expert);
 }
 
+/* What goes with a matrix of random codes, the largest of which is some 2^7: scales of groups 1 to 1.875, and their factor. */
+static int
+add_groups(struct shape_list *l, const char *name, int rows, int cols, int expert)
+{
+	struct shape_tensor t = {.dtype = "F8_E4M3", .rank = 2, .rows = (uint64_t)rows,
+	    .cols = ((uint64_t)cols + QUANT_GROUP - 1) / QUANT_GROUP, .mask = UINT64_C(0x0707070707070707),
+	    .set = UINT64_C(0x3838383838383838), .expert = expert};
+
+	snprintf(t.name, sizeof(t.name), "%s.weight_scale", name);
+	if (add(l, &t, t.rows * t.cols) < 0)
+		return -1;
+	return add_f32(l, name, ".weight_scale_2", 0, 1, exp2f(-6 - ceilf(log2f(sqrtf((float)cols)))), expert);
+}
+
+static int
+matrix_q8(struct shape_list *l, const char *name, int rows, int cols, int expert)
+{
+	struct shape_tensor t = {.dtype = "I8", .rank = 2, .rows = (uint64_t)rows, .cols = (uint64_t)cols,
+	    .mask = UINT64_MAX, .expert = expert};
+
+	snprintf(t.name, sizeof(t.name), "%s.weight", name);
+	return add(l, &t, t.rows * t.cols) < 0 ? -1 : add_groups(l, name, rows, cols, expert);
+}
+
+static int
+matrix_q4(struct shape_list *l, const char *name, int rows, int cols, int expert)
+{
+	struct shape_tensor t = {.dtype = "U8", .rank = 2, .rows = (uint64_t)rows, .cols = dtype_row(Q4, cols),
+	    .mask = UINT64_MAX, .expert = expert};
+
+	snprintf(t.name, sizeof(t.name), "%s.weight", name);
+	return add(l, &t, t.rows * t.cols) < 0 ? -1 : add_groups(l, name, rows, cols, expert);
+}
+
 static const struct weight_type types[] = {
 	{"f32", matrix_f32, "F32"},
 	{"bf16", matrix_bf16, "BF16"},
 	{"f16", matrix_f16, "F16"},
 	{"fp8", matrix_fp8, "BF16"},
+	{"q8", matrix_q8, "BF16"},
+	{"q4", matrix_q4, "BF16"},
 };
 
 #define TYPES (sizeof(types) / sizeof(types[0]))
@@ -234,8 +269,23 @@ add_layer(struct shape_list *l, const struct config *c, const struct weight_type
 	return config_is_moe(c, layer) ? add_moe(l, c, w, prefix) : add_mlp(l, w, mlp, c->hidden_size, c->intermediate_size, -1);
 }
 
-int
-shape_tensors(struct shape_list *l, const struct config *c, const struct weight_type *type,
+/* One behind the other.  What does not end at a multiple of 64 bytes comes last, so that it moves nothing else from such a
+ * place: the matrices of all real shapes lie there. */
+static void
+place_all(struct shape_list *l)
+{
+	uint64_t at = 0;
+
+	for (int odd = 0; odd < 2; odd++)
+		for (size_t i = 0; i < l->n; i++)
+			if ((l->t[i].bytes % 64 != 0) == odd) {
+				l->t[i].begin = at;
+				at += l->t[i].bytes;
+			}
+}
+
+static int
+add_all(struct shape_list *l, const struct config *c, const struct weight_type *type,
     const struct layers *layers, int head, int embed)
 {
 	int V = c->vocab_size, D = c->hidden_size;
@@ -247,6 +297,16 @@ shape_tensors(struct shape_list *l, const struct config *c, const struct weight_
 	    (!c->tie_word_embeddings && add_floats(l, type->plain, "lm_head", V, D, -1) < 0)))
 		return -1;
 	return embed || (head && c->tie_word_embeddings) ? add_floats(l, type->plain, "model.embed_tokens", V, D, -1) : 0;
+}
+
+int
+shape_tensors(struct shape_list *l, const struct config *c, const struct weight_type *type,
+    const struct layers *layers, int head, int embed)
+{
+	if (add_all(l, c, type, layers, head, embed) < 0)
+		return -1;
+	place_all(l);
+	return 0;
 }
 
 void

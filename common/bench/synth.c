@@ -94,7 +94,7 @@ synth_fit(struct synth *s, uint64_t memory)
 		s->present--;
 	if (synth_bytes(s) > memory)
 		return fail(FAIL_SYSTEM, "the shape takes %.1f GiB of memory at least, there are %.1f: choose fewer layers (-l), "
-		    "smaller weights (--weights) or less context", (double)synth_bytes(s) / 0x1p30, (double)memory / 0x1p30);
+		    "smaller weights (--weights) or a --decode at less context", (double)synth_bytes(s) / 0x1p30, (double)memory / 0x1p30);
 	return 0;
 }
 

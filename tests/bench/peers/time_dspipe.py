@@ -1,85 +1,21 @@
-"""Times a pipeline of dspipe, prints JSON: time_dspipe.py MODEL THREADS NEW PROMPT...
-
-Embedding, layers, head and sampler are programs, and the sampled token comes back through a FIFO, as in real use."""
+"""Times a pipeline of dspipe, prints JSON: time_dspipe.py MODEL THREADS NEW PROMPT..."""
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-sys.path.insert(0, ROOT + "/tests")
-import frame            # noqa: E402
-import numpy as np      # noqa: E402
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from line import Line       # noqa: E402
 
 MODEL, THREADS, NEW, *PROMPTS = sys.argv[1:]
-NEW, PROMPTS = int(NEW), [int(n) for n in PROMPTS]
-
-
-class Pipeline:
-    def __init__(self, folder):
-        loop = folder + "/loop"
-        os.mkfifo(loop)
-        lines = [["ds-embed", "-i", "-", "-i", loop], ["ds-block", "-t", THREADS], ["ds-head", "-t", THREADS],
-                 ["ds-sample", "-g", "-o", loop, "-o", "-"]]
-        self.programs = []
-        last = subprocess.PIPE
-        for name, *rest in lines:
-            p = subprocess.Popen([f"{ROOT}/bin/{name}", "-m", MODEL, *rest], stdin=last, stdout=subprocess.PIPE)
-            if self.programs:
-                last.close()
-            self.programs.append(p)
-            last = p.stdout
-        self.frames = frame.read_frames(last)
-        self.seq = 0
-
-    def run(self, n, new):
-        """Rows per second of the prompt, and tokens per second behind its first."""
-        self.seq += 1
-        ids = np.array([(7 * j + self.seq) % 1000 + 3 for j in range(n)], "<i4")
-        start = time.monotonic()
-        to = self.programs[0].stdin
-        frame.write_frame(to, {"at": "embed", "spans": [[self.seq, 0, n, 1]], "seqs": {self.seq: {"max_new": new, "greedy": True}}},
-                          {"ids": ids})
-        to.flush()
-        came = []
-        while len(came) < new:
-            f = next(self.frames)
-            if f.header.get("op") == "error":
-                sys.exit(f.header["text"])
-            if "op" not in f.header:
-                came.append(time.monotonic())
-        return n / (came[0] - start), (new - 1) / (came[-1] - came[0]) if new > 1 else 0
-
-    def memory(self):
-        """What the programs hold, pages that several map shared out among them."""
-        total = 0
-        for p in self.programs:
-            with open(f"/proc/{p.pid}/smaps_rollup", encoding="utf-8") as f:
-                total += next(int(line.split()[1]) * 1024 for line in f if line.startswith("Pss:"))
-        return total
-
-    def end(self):
-        frame.write_frame(self.programs[0].stdin, {"op": "end"})
-        self.programs[0].stdin.close()
-        for _ in self.frames:
-            pass
-        if any([p.wait() for p in self.programs]):
-            sys.exit("a program failed")
-
-
-def main():
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.monotonic()
-        p = Pipeline(folder)
-        p.run(8, 2)
-        result = {"start": time.monotonic() - start, "prefill": {}, "decode": {}}
-        for n in PROMPTS:
-            result["prefill"][n], result["decode"][n] = p.run(n, NEW)
-        result["memory"] = p.memory()
-        p.end()
-    print("RESULT", json.dumps(result), flush=True)
-
-
-main()
+with tempfile.TemporaryDirectory() as folder:
+    start = time.monotonic()
+    line = Line(MODEL, THREADS, folder)
+    line.run(8, 2)
+    result = {"start": time.monotonic() - start, "prefill": {}, "decode": {}}
+    for n in PROMPTS:
+        result["prefill"][n], result["decode"][n] = line.run(int(n), int(NEW))
+    result["memory"] = line.memory()
+    line.end()
+print("RESULT", json.dumps(result), flush=True)
