@@ -9,9 +9,9 @@ ds-run -m "$M" -g "12+30=?" "What is 37 * 46?" >expected
 printf 'a 2 1 10\n' >one
 printf 'a 2 1 10\nb 2 1 10\n' >two
 printf 'a 2 1 10\nb 2 1 10\nc 2 1 10\n' >three
-printf 'a 2 0.0035 10\nb 2 0.0035 10\n' >small
+printf 'a 2 0.004 10\nb 2 0.004 10\n' >small
 for hosts in one two three small; do
-	ds-plan -m "$M" -f sh --sample -g --context 128 $hosts >$hosts.sh 2>err
+	ds-plan -m "$M" -f sh --sample -g --context 64 $hosts >$hosts.sh 2>err
 	limited sh $hosts.sh "12+30=?" "What is 37 * 46?" >got 2>>err
 	report $? "the script for the hosts '$hosts' runs" err
 	same got expected "its answers are those of ds-run"
@@ -133,6 +133,6 @@ mkdir odd
 for f in "$M"/*; do ln -s "$f" odd; done
 rm odd/config.json
 sed 's/"moe_intermediate_size": 128/"moe_intermediate_size": 256/' "$M/config.json" >odd/config.json
-fails_with 1 "^ds-plan: tensor 'model.layers.1.mlp.experts.0.gate_proj.weight' is F8_E4M3 \[128, 256\], which is not the shape" \
+fails_with 1 "^ds-plan: tensor 'model.layers.1.mlp.experts.0.gate_proj.weight' is F8_E4M3 \[128, 256\], must be \[256, 256\]" \
     "a tensor that is not as config.json says is found" ds-plan -m odd one
 done_testing
