@@ -45,7 +45,7 @@ static const char jobs[] =
 "\t\tif [ \"$ended\" ]; then\n"
 "\t\t\twait \"$child\" 2>/dev/null\n"
 "\t\telif [ $status -ne 0 ]; then\n"
-"\t\t\t[ $status -le 128 ] || echo \"$name: killed by signal $((status - 128))\" >&2\n"
+"\t\t\t[ $status -le 128 ] || { echo \"$name: killed by signal $((status - 128))\" >&2; status=3; }\n"
 "\t\t\techo $status >>\"$dir/failed\"\n"
 "\t\t\t# the others find out by themselves, and may know more; those that do not\n"
 "\t\t\t{ sleep 8; [ ! -e \"$dir/failed\" ] || kill -s USR1 $$; } >/dev/null 2>&1 3<&- &\n"

@@ -1,0 +1,138 @@
+#!/bin/sh
+# ds-plan: what it writes runs, says what the model's files say, and refuses what is wrong.
+# also: asan
+. "${0%/*}/lib.sh"
+
+# --- scripts for this machine ---
+
+ds-run -m "$M" -g "12+30=?" "What is 37 * 46?" >expected
+printf 'a 2 1 10\n' >one
+printf 'a 2 1 10\nb 2 1 10\n' >two
+printf 'a 2 1 10\nb 2 1 10\nc 2 1 10\n' >three
+printf 'a 2 0.004 10\nb 2 0.004 10\n' >small
+for hosts in one two three small; do
+	ds-plan -m "$M" -f sh --sample -g --context 64 $hosts >$hosts.sh 2>err
+	limited sh $hosts.sh "12+30=?" "What is 37 * 46?" >got 2>>err
+	report $? "the script for the hosts '$hosts' runs" err
+	same got expected "its answers are those of ds-run"
+done
+is "$(grep -c '^run .ds-block' three.sh)" 3 "three hosts have layers"
+is "$(grep -o 'ds-expert .* -e [0-9,s-]*' small.sh | sed 's/.*-l/-l/; s/-m.*-e/-e/' | wc -l)" 6 \
+    "hosts too small for a layer share its experts"
+is "$(printf '12+30=?' | limited sh two.sh)" "$(ds-run -m "$M" -g "12+30=?")" "without operands a script reads standard input"
+is "$(limited sh two.sh -w "12+30=")" "$(ds-run -m "$M" -g -w "12+30=")" "with -w its prompts are text to go on with"
+
+# a program that dies ends a script, which says so and leaves nothing behind
+mkdir tmp
+mkfifo slow
+exec 4<>slow
+TMPDIR=$S/tmp limited sh two.sh <slow >got 2>err &
+script=$!
+block() {
+	for p in /proc/[0-9]*; do
+		case $(readlink "$p/exe" 2>/dev/null) in
+		*/ds-block) ! grep -q "$S/tmp" "$p/cmdline" 2>/dev/null || echo "${p#/proc/}" ;;
+		esac
+	done | sed -n "${1:-\$p}"
+}
+left=200
+until [ -n "$(block 2p)" ] || [ $((left -= 1)) -eq 0 ]; do sleep 0.05; done
+kill -9 "$(block 1p)"
+wait $script
+is $? 3 "a script whose program was killed exits 3"
+like "$(cat err)" '^ds-block -l [0-9-]+: killed by signal 9$' "it names the program"
+is "$(block)" "" "no program is left"
+is "$(ls tmp)" "" "no file is left"
+exec 4>&-
+
+# --- by ssh: a stand-in runs the line here, as a login shell would ---
+
+cat >rsh <<'EOF'
+#!/bin/sh
+echo "$1" >>"$0.hosts"
+shift
+exec sh -c "$*"
+EOF
+chmod +x rsh
+# a free port, and some behind it
+port=$(py -c 'import socket
+def is_free(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) != 0
+print(next(p for p in range(20000 + '$$' % 20000, 60000, 8) if all(map(is_free, range(p, p + 8)))))')
+printf 'a 2 1 10 addr=127.0.0.1\nb 2 1 10 addr=127.0.0.2\n' >near
+ds-plan -m "$M" -f ssh --sample -g --port "$port" near >near.sh 2>err
+DS_RSH=$S/rsh TMPDIR=$S/tmp limited sh near.sh "12+30=?" "What is 37 * 46?" >got 2>>err
+report $? "the script for ssh runs" err
+same got expected "its answers are those of ds-run"
+is "$(sort -u rsh.hosts | tr '\n' ' ')" "127.0.0.1 127.0.0.2 " "it goes to the hosts' addresses"
+is "$(ls tmp)" "" "it leaves no file here"
+
+# --- the plan file ---
+
+printf 'a 2 1 10 addr=10.0.0.1\nb 2 1 10 addr=10.0.0.2\nc 2 1 10 addr=10.0.0.3 spare\n' >numbers
+ds-plan -m "$M" --key /k --peers '/p q' numbers | sed "s,$M,M,; /^#/d" >plan
+cat >wanted <<'EOF'
+plan 1
+host a 10.0.0.1
+host b 10.0.0.2
+host c 10.0.0.3 spare
+feed tcp://{a}:5600
+run a ds-embed -m M -B 512 --key /k --peers '/p q' -i @tcp://{a}:5600 -i @tcp://{a}:5602 -o ipc://{run}/1
+run a ds-block -m M -l 0-1 -t 2 --key /k --peers '/p q' -i @ipc://{run}/1 -o tcp://{b}:5601
+run b ds-block -m M -l 2-3 -t 2 --key /k --peers '/p q' -i @tcp://{b}:5601 -o ipc://{run}/3
+run b ds-head -m M -t 2 -i @ipc://{run}/3 -o ipc://{run}/4
+run b ds-sample -m M --key /k --peers '/p q' -i @ipc://{run}/4 -o tcp://{a}:5602 -o @tcp://{b}:5603
+take tcp://{b}:5603
+EOF
+same plan wanted "a plan is as ds-plan(5) has it"
+sed 's/ addr=[^ ]*//' numbers >names
+like "$(ds-plan -m "$M" --unsafe names)" '^run b .*-i @tcp://\*:5601 ' "where a host has a name, programs wait at all its addresses"
+
+# --- DeepSeek-V3, of which nothing is here but config.json ---
+
+ln -s "$T/v3-671b" V3
+cp "$R/man/ds-plan.1" page
+py "$T/plan.py" page >said 2>&1
+report $? "the page's plans of 671 billion parameters are what ds-plan prints, and what the tensors' shapes add up to" said
+grep '^#' said
+
+# --- what is refused ---
+
+fails_with 2 "^ds-plan: programs meet over the network: give --key FILE .*--unsafe" "hosts without keys are refused" ds-plan -m "$M" two
+ok "but not for a report" ds-plan -m "$M" -f report two
+ok "and not where all hosts are this one" ds-plan -m "$M" near
+fails_with 1 "^ds-plan: the model does not fit: the hosts have 0.004 GiB, .* GiB are missing$" "too little memory: it says how much is missing" \
+    sh -c 'printf "a 2 0.002 10\nb 2 0.002 10\n" >tiny; ds-plan -m "$M" -f report tiny'
+# wrong LINE MESSAGE: a line of a hosts file
+wrong() {
+	printf '# a comment\na 2 1 10\n%s\n' "$1" >hosts
+	fails_with 2 "^ds-plan: 'hosts': line 3: $2" "refused: $1" ds-plan -m "$M" --unsafe hosts
+}
+wrong "b 2 1" "3 words: give NAME CORES"
+wrong "b 2 1 10 gpus" "'gpus' is not known here"
+wrong "b two 1 10" "'two' is no number of cores"
+wrong "b 1.5 1 10" "'1.5' is no whole number of cores"
+wrong "b 2 0 10" "'0' is no memory in GiB"
+wrong "b 2 1 nan" "'nan' is no memory bandwidth"
+wrong "a 2 1 10" "host 'a' is there twice"
+wrong "run 2 1 10" "'run' cannot be a host's name"
+wrong "b;c 2 1 10" "'b;c' cannot be a host's name"
+wrong "b 2 1 10 addr=" "'addr=' has no address"
+wrong "b 2 1 10 addr=x\$y" "'addr=x\\\$y' has no address"
+wrong "b 2 1 10 gpu gpu" "gpu is there twice"
+wrong "b 2 1 10 gpu spare addr=c d e" "more than 8 words|'d' is not known"
+printf 'a 2 1 10 spare\n' >hosts
+fails_with 2 "^ds-plan: 'hosts': all hosts are spare" "refused: nothing but spare hosts" ds-plan -m "$M" hosts
+printf '# nobody\n' >hosts
+fails_with 2 "^ds-plan: 'hosts': no host is given" "refused: no host" ds-plan -m "$M" hosts
+fails_with 2 "^ds-plan: --batches 3: more than the sequences" "refused: more batches than sequences" ds-plan -m "$M" --batches 3 one
+fails_with 2 "^ds-plan: --context 4096: the model knows 2048" "refused: a longer context than the model's" ds-plan -m "$M" --context 4096 one
+fails_with 2 "^ds-plan: -f 'html': give plan" "refused: an unknown format" ds-plan -m "$M" -f html one
+mkdir odd
+for f in "$M"/*; do ln -s "$f" odd; done
+rm odd/config.json
+sed 's/"moe_intermediate_size": 128/"moe_intermediate_size": 256/' "$M/config.json" >odd/config.json
+fails_with 1 "^ds-plan: tensor 'model.layers.1.mlp.experts.0.gate_proj.weight' is F8_E4M3 \[128, 256\], must be \[256, 256\]" \
+    "a tensor that is not as config.json says is found" ds-plan -m odd one
+done_testing
