@@ -95,13 +95,13 @@ main(void)
 	ok(set == 1u << 1, "top-p 0 keeps one");
 
 	{
-		/* {"temperature": 0.5, "stop": [3], "max_new": 9, "other": nil} */
-		static const unsigned char m[] = "\x84\xabtemperature\xcb\x3f\xe0\0\0\0\0\0\0\xa4stop\x91\x03\xa7max_new\x09\xa5other\xc0";
+		/* {"temperature": 0.5, "stop": [3], "max_new": 9, "other": nil, "new": 4} */
+		static const unsigned char m[] = "\x85\xabtemperature\xcb\x3f\xe0\0\0\0\0\0\0\xa4stop\x91\x03\xa7max_new\x09\xa5other\xc0\xa3new\x04";
 
 		p = all;
 		p.greedy = 1;
 		ok(sampling_read(&p, m, sizeof(m) - 1) == 0 && p.temperature == 0.5 && !p.greedy && p.nstop == 1 &&
-		    p.stop[0] == 3 && p.max_new == 9, "a sequence's parameters win, unknown ones are left alone");
+		    p.stop[0] == 3 && p.max_new == 9 && p.had == 4, "a sequence's parameters win, unknown ones are left alone");
 	}
 	p = all;
 	ok(sampling_read(&p, (const unsigned char *)"\x81\xa5top_p\x02", 8) < 0 && fail_status() == FAIL_DATA &&
