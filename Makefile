@@ -8,7 +8,7 @@ VERSION = 0.1.0
 CC = cc
 # a/b: the one that there is; Debian 13 has other names than Debian 12
 LIBS = libzmq3-dev libmsgpack-c-dev/libmsgpack-dev libpcre2-dev libcjson-dev nettle-dev
-TOOLS = gcc make git pkg-config perl python3 python3-msgpack python3-numpy python3-zmq mandoc jq pv iproute2
+TOOLS = gcc make git pkg-config perl python3 python3-msgpack python3-numpy python3-zmq mandoc jq pv iproute2 slurm-wlm munge
 PACKAGES = $(LIBS) $(TOOLS)
 
 W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
@@ -36,8 +36,8 @@ CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 all: $(PROGRAMS)
 checks: $(CHECKS)
 
-$(B)/%_avx2.o: ISA = -O3 -mavx2 -mfma -mf16c
-$(B)/%_avx512.o: ISA = -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+$(B)/%_avx2.o: ISA = -O3 -mtune=haswell -mavx2 -mfma -mf16c
+$(B)/%_avx512.o: ISA = -O3 -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
@@ -48,6 +48,10 @@ $(BIN)/%: $(B)/cmd/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
 $(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
+# what tests/bench/net measures with
+$(B)/bench/%: $(B)/tests/bench/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
 

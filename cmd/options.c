@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/mem.h"
 
 int
 options_int(const char *option, const char *text, long min, long max, long *out)
@@ -197,6 +198,7 @@ options_parse(struct options *o, int argc, char **argv)
 	int c;
 
 	program = slash ? slash + 1 : argv[0];
+	mem_keep();
 	signal(SIGPIPE, SIG_DFL);       /* a reader that went away ends us quietly, whatever our parent ignored */
 	for (const char *s = "mliotdr"; *s; s++) {
 		size_t n = strlen(letters);
@@ -265,6 +267,8 @@ filter_fail(struct filter *f)
 	(void)stage_fail(f->out, f->o.nout, program);
 	status = fail_status();
 	warn("%s", fail_text());
+	for (int i = 0; i < f->o.nin; i++)
+		(void)link_close(&f->in[i]);    /* first: in a loop of links those behind us may wait for us */
 	for (int i = 0; i < f->o.nout; i++)
 		(void)link_close(&f->out[i]);   /* the last word gets through */
 	exit(status);
@@ -306,13 +310,13 @@ filter_close(struct filter *f, int status)
 		in += f->in[i].frames;
 	if (f->o.verbose && status == 0)
 		warn("%llu frames in, %llu out", in, (unsigned long long)f->out[0].frames);
+	for (int i = 0; i < f->o.nin; i++)
+		(void)link_close(&f->in[i]);
 	for (int i = 0; i < f->o.nout; i++)
 		if (link_close(&f->out[i]) < 0 && status == 0) {
 			warn("%s", fail_text());
 			status = fail_status();
 		}
-	for (int i = 0; i < f->o.nin; i++)
-		(void)link_close(&f->in[i]);
 	pool_free(f->stage.pool);
 	return status;
 }

@@ -131,6 +131,7 @@ for DS_MODEL in "$M" "$G"/v*; do
 	tokens "a process for every stage" "$(loop "$(chain ds-attn ds-route ds-expert)" '-i ask')"
 	tokens "scalar code and two threads" "export DS_KERNELS=ref; $(loop 'ds-block -t 2' '-i ask')"
 	tokens "batches of 2 rows, so that sequences wait" "$(loop ds-block '-B 2 -i ask')"
+	tokens "three batches under way" "$(loop "$(chain ds-block)" '--batches 3 -i ask')"
 	tokens "prompts on two inputs" "$(loop ds-block '-i left -i right')"
 	for i in 0 1 2 3 4; do
 		kept "a sequence alone in the loop" "$(loop ds-block "-i ask.$i")" answer.$i

@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,13 @@ mem_new(size_t n, size_t size)
 	void *p = mem_raw(n, size);
 
 	return p ? memset(p, 0, n * size) : NULL;
+}
+
+void
+mem_keep(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);      /* the most that it takes */
+	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
 int

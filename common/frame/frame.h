@@ -101,6 +101,13 @@ void frame_move(struct frame *to, struct frame *from);  /* to (freed first) take
  */
 int frame_parse(struct frame *f, unsigned char *raw, size_t n);
 
+/* The same where the CRC of the bytes is known: crc, from frame_crc. */
+int frame_parse_summed(struct frame *f, unsigned char *raw, size_t n, uint32_t crc);
+
+/* CRC of what it covers of the bytes from..to of the frame at p, continued: a frame that comes in pieces is summed
+ * piece by piece, while the processor's caches hold them.  The preamble, at least, is there, and frame_size likes it. */
+uint32_t frame_crc(uint32_t crc, const unsigned char *p, size_t from, size_t to);
+
 /* Check a preamble (FRAME_PREAMBLE bytes) and say how long the frame is in
  * all: bytes, or 0 and a message. */
 size_t frame_size(const unsigned char *preamble);

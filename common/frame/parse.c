@@ -426,8 +426,34 @@ take_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 	return check_complete(f, seen);
 }
 
+/* ... of those from..to that lie in low..high. */
+static uint32_t
+crc_within(uint32_t crc, const unsigned char *p, size_t from, size_t to, size_t low, size_t high)
+{
+	from = from > low ? from : low;
+	to = to < high ? to : high;
+	return from < to ? crc32c(crc, p + from, to - from) : crc;
+}
+
+uint32_t
+frame_crc(uint32_t crc, const unsigned char *p, size_t from, size_t to)
+{
+	size_t header = (size_t)FRAME_PREAMBLE + get32(p + 6);
+
+	crc = crc_within(crc, p, from, to, FRAME_PREAMBLE, header);
+	return crc_within(crc, p, from, to, header + 5, to);
+}
+
 int
 frame_parse(struct frame *f, unsigned char *raw, size_t n)
+{
+	uint32_t crc = n >= FRAME_PREAMBLE && frame_size(raw) == n ? frame_crc(0, raw, 0, n) : 0;
+
+	return frame_parse_summed(f, raw, n, crc);
+}
+
+int
+frame_parse_summed(struct frame *f, unsigned char *raw, size_t n, uint32_t crc)
 {
 	msgpack_unpacked u;
 	unsigned char *p = raw + FRAME_PREAMBLE, *data;
@@ -446,7 +472,7 @@ frame_parse(struct frame *f, unsigned char *raw, size_t n)
 	header = get32(raw + 6);
 	payload = get32(raw + 10);
 	data = p + header + 5;
-	if (crc32c(crc32c(0, p, header), data, payload) != get32(raw + 14))
+	if (crc != get32(raw + 14))
 		return fail(FAIL_DATA, "the CRC does not match: a byte was changed on the way");
 	if (object_size(p, header, 0) != header || !(p[0] >> 4 == 8 || p[0] == 0xde || p[0] == 0xdf))
 		return fail(FAIL_DATA, "the header is not one msgpack map");

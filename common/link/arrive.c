@@ -9,16 +9,12 @@
 
 #define FIRST_CHUNK (4u << 20)  /* a claim of more is believed as its bytes arrive */
 
-int
-link_room(struct link *l)
+static int
+grow(struct link *l)
 {
 	size_t first = l->largest > FIRST_CHUNK ? l->largest : FIRST_CHUNK, want;
 	unsigned char *p;
 
-	if (l->need == 0)
-		l->need = FRAME_PREAMBLE;
-	if (l->have < l->cap)
-		return 0;
 	want = l->need < first ? l->need : first;
 	if (want <= l->cap)
 		want = l->need / 2 > l->cap ? l->cap * 2 : l->need;
@@ -32,6 +28,19 @@ link_room(struct link *l)
 	return 0;
 }
 
+size_t
+link_room(struct link *l)
+{
+	size_t room;
+
+	if (l->need == 0)
+		l->need = FRAME_PREAMBLE;
+	if (l->have == l->cap && grow(l) < 0)
+		return 0;
+	room = (l->need < l->cap ? l->need : l->cap) - l->have;
+	return room < LINK_PIECE ? room : LINK_PIECE;
+}
+
 int
 link_took(struct link *l, size_t n)
 {
@@ -41,11 +50,14 @@ link_took(struct link *l, size_t n)
 	l->bytes += n;
 	if (l->have == FRAME_PREAMBLE && before < FRAME_PREAMBLE) {
 		l->need = frame_size(l->frame);
+		l->crc = 0;
 		return l->need ? 0 : fail_in("frame %llu", (unsigned long long)l->frames + 1);
 	}
 	data = FRAME_PREAMBLE + 5 + ((size_t)l->frame[7] << 16 | (size_t)l->frame[8] << 8 | l->frame[9]);
 	if (l->have >= data && before < data && frame_check_prefix(l->frame) < 0)
 		return fail_in("frame %llu", (unsigned long long)l->frames + 1);
+	if (before >= FRAME_PREAMBLE)
+		l->crc = frame_crc(l->crc, l->frame, before, l->have);
 	return 0;
 }
 
@@ -57,7 +69,7 @@ link_parse(struct link *l, struct frame *f)
 
 	l->frame = NULL;        /* the frame's own now, also where it is wrong */
 	l->have = l->need = l->cap = 0;
-	if (frame_parse(f, raw, n) < 0)
+	if (frame_parse_summed(f, raw, n, l->crc) < 0)
 		return fail_in("frame %llu", (unsigned long long)l->frames + 1);
 	l->largest = n > l->largest ? n : l->largest;
 	return 1;

@@ -17,6 +17,9 @@
 #include "base/io.h"
 #include "link/link_mem.h"
 
+#define PIPE_USUAL (64 << 10)
+#define PIPE_WIDE (1 << 20)
+
 /* Where a standard stream is closed, a file would get its number, and be taken for it. */
 static int
 move_up(int fd)
@@ -61,12 +64,11 @@ static int
 fd_receive(struct link *l, struct frame *f, int wait)
 {
 	do {
-		size_t room;
+		size_t room = link_room(l);
 		ssize_t n;
 
-		if (link_room(l) < 0)
+		if (room == 0)
 			return -1;
-		room = (l->need < l->cap ? l->need : l->cap) - l->have;
 		n = read(l->fd, l->frame + l->have, room);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -114,6 +116,21 @@ flush(struct link *l, int wait)
 	return 1;
 }
 
+/* Before frames that no pipe of the usual size holds: each side then works for longer until it has to wait for the
+ * other.  (Not before it is needed: a user's pipes have so much memory in all.)  What is no pipe stays as it is. */
+static void
+widen(struct link *l, const struct iovec *v, int n)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < n; i++)
+		bytes += v[i].iov_len;
+	if (l->wide || bytes <= PIPE_USUAL)
+		return;
+	(void)fcntl(l->fd, F_SETPIPE_SZ, PIPE_WIDE);
+	l->wide = 1;
+}
+
 static int
 fd_send(struct link *l, struct frame *f, int wait)
 {
@@ -124,6 +141,7 @@ fd_send(struct link *l, struct frame *f, int wait)
 		return flush(l, wait);
 	if (flush(l, 1) < 0 || (n = frame_iov(f, v)) < 0)
 		return -1;
+	widen(l, v, n);
 	return io_writev(l->fd, v, n) < 0 ? -1 : 1;
 }
 

@@ -40,9 +40,11 @@ struct link {
 	char *name;             /* the endpoint as given; "standard input" for - */
 	int opened;
 	int fd;
+	int wide;               /* a pipe has been made larger */
 	void *state;            /* the transport's own */
 	unsigned char *frame;   /* the frame that is arriving: [cap], have of need bytes there */
 	size_t have, need, cap;
+	uint32_t crc;           /* of what has come of it */
 	size_t largest;         /* frame that has come: as much memory is believed at once */
 	struct buf queue;       /* bytes waiting to be sent */
 	size_t sent;            /* of queue, already gone */

@@ -6,11 +6,13 @@
 
 #include "link/link.h"
 
-/* The frame that is arriving, in l->frame.  link_room makes room for its next bytes: as many as
- * l->cap - l->have, of which no more than l->need - l->have belong to it; -1 without memory.
+/* The frame that is arriving, in l->frame.  link_room makes room for its next bytes, at l->frame + l->have: so many of
+ * them, LINK_PIECE at most; 0 and a message without memory.
  * link_took says that n have come there, and checks them as far as they tell what follows.
  * link_parse makes a frame of what is whole. */
-int link_room(struct link *l);
+#define LINK_PIECE ((size_t)256 << 10)  /* what a cache holds until its CRC has been taken */
+
+size_t link_room(struct link *l);
 int link_took(struct link *l, size_t n);
 int link_parse(struct link *l, struct frame *f);
 

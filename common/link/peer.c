@@ -62,21 +62,24 @@ set_options(void *s, enum link_dir dir)
 	    set_int(s, ZMQ_SNDHWM, 0) < 0 || set_int(s, ZMQ_RCVHWM, dir == LINK_IN ? 2 : 0) < 0 ? -1 : 0;
 }
 
+/* What has something to tell, as epoll says it. */
+enum source { SOCKET = 1, MONITOR = 2, WAKE = 4, TIMER = 8, SOURCES = 4 };
+
 static int
-watch(struct peer *p, int fd)
+watch(struct peer *p, int fd, enum source what)
 {
-	struct epoll_event e = {.events = EPOLLIN};
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = what};
 
 	return epoll_ctl(p->poll, EPOLL_CTL_ADD, fd, &e) < 0 ? fail(FAIL_SYSTEM, "cannot watch a socket:") : 0;
 }
 
 static int
-watch_socket(struct peer *p, void *s)
+watch_socket(struct peer *p, void *s, enum source what)
 {
 	int fd;
 	size_t n = sizeof(fd);
 
-	return zmq_getsockopt(s, ZMQ_FD, &fd, &n) < 0 ? broken("cannot watch the socket") : watch(p, fd);
+	return zmq_getsockopt(s, ZMQ_FD, &fd, &n) < 0 ? broken("cannot watch the socket") : watch(p, fd, what);
 }
 
 static int
@@ -92,7 +95,7 @@ start_monitor(struct peer *p)
 		return -1;
 	if (set_int(p->mon, ZMQ_RCVHWM, 0) < 0 || set_int(p->mon, ZMQ_LINGER, 0) < 0)
 		return -1;
-	return zmq_connect(p->mon, name) < 0 ? broken("cannot watch the connection") : watch_socket(p, p->mon);
+	return zmq_connect(p->mon, name) < 0 ? broken("cannot watch the connection") : watch_socket(p, p->mon, MONITOR);
 }
 
 static int
@@ -100,9 +103,10 @@ start(struct peer *p)
 {
 	p->nfds = 0;
 	p->fd = -1;
+	p->look = SOCKET | MONITOR;     /* libzmq wakes nobody who has not looked once */
 	if (!(p->sock = context_socket(p->dir == LINK_IN ? ZMQ_PULL : ZMQ_PUSH)))
 		return -1;
-	if (set_options(p->sock, p->dir) < 0 || auth_apply(p) < 0 || start_monitor(p) < 0 || watch_socket(p, p->sock) < 0)
+	if (set_options(p->sock, p->dir) < 0 || auth_apply(p) < 0 || start_monitor(p) < 0 || watch_socket(p, p->sock, SOCKET) < 0)
 		return -1;
 	if ((p->bound ? zmq_bind(p->sock, p->url) : zmq_connect(p->sock, p->url)) < 0)
 		return fail(FAIL_SYSTEM, "cannot %s: %s", p->bound ? "bind" : "connect", zmq_strerror(zmq_errno()));
@@ -126,14 +130,18 @@ peer_open(struct peer *p, const char *endpoint, enum link_dir dir)
 		return fail(FAIL_SYSTEM, "cannot open descriptors:");
 	if (!(p->url = strdup(endpoint + (*endpoint == '@' || *endpoint == '>'))))
 		return fail(FAIL_SYSTEM, "no memory for an endpoint's name");
-	return watch(p, p->wake) < 0 || watch(p, p->timer) < 0 ? -1 : start(p);
+	return watch(p, p->wake, WAKE) < 0 || watch(p, p->timer, TIMER) < 0 ? -1 : start(p);
 }
 
 void
 peer_later(struct peer *p, double seconds)
 {
-	struct itimerspec t = {.it_value = {.tv_nsec = (long)(seconds * 1e9)}};
+	struct itimerspec t = {.it_value = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) + 1}};
+	double due = peer_now() + seconds;
 
+	if (p->due > 0 && p->due <= due)
+		return;
+	p->due = due;
 	(void)timerfd_settime(p->timer, 0, &t, NULL);
 }
 
@@ -260,24 +268,42 @@ retry(struct peer *p)
 	return start(p);
 }
 
+/* What has something to tell, after so many milliseconds at most (-1: as long as it takes). */
+static int
+look(struct peer *p, int ms)
+{
+	struct epoll_event e[SOURCES];
+	int n = epoll_wait(p->poll, e, SOURCES, ms), what = 0;
+
+	for (int i = 0; i < n; i++)
+		what |= (int)e[i].data.u32;
+	return what;
+}
+
 int
 peer_pump(struct peer *p)
 {
 	uint64_t n;
-	int event = 0, value = 0;
+	int event = 0, value = 0, what = p->look ? p->look : look(p, 0);
 
+	p->look = 0;
 	if (!p->sock)
 		return 0;
-	(void)!read(p->wake, &n, sizeof(n));
-	(void)peer_events(p);   /* libzmq takes in what its threads have to say, or its descriptor stays ready */
-	while (next_event(p, &event, &value))
+	if (what & WAKE)
+		(void)!read(p->wake, &n, sizeof(n));
+	if (what & SOCKET)
+		(void)peer_events(p);   /* libzmq takes in what its threads have to say, or its descriptor stays ready */
+	while (what & MONITOR && next_event(p, &event, &value))
 		if (take_event(p, event, value) < 0)
 			return -1;
 	if (p->why)
 		return fail(FAIL_SYSTEM, "%s", p->why);
-	if (read(p->timer, &n, sizeof(n)) == sizeof(n) && !p->up && !p->bound)
-		return retry(p) < 0 ? -1 : peer_pump(p);        /* who has not looked once is not woken */
-	return 0;
+	if (!(what & TIMER) || read(p->timer, &n, sizeof(n)) != sizeof(n))
+		return 0;
+	p->due = 0;
+	if (p->up || p->bound)
+		return 0;
+	return retry(p) < 0 ? -1 : peer_pump(p);
 }
 
 /* Who connects is woken anyway, to try again. */
@@ -294,10 +320,10 @@ peer_overdue(struct peer *p)
 void
 peer_wait(struct peer *p, double until)
 {
-	struct pollfd f = {.fd = p->poll, .events = POLLIN};
 	double left = until - peer_now();
 
-	(void)poll(&f, 1, until == 0 ? -1 : left > 0 ? (int)(left * 1000) + 1 : 0);
+	if (!p->look)
+		p->look = look(p, until == 0 ? -1 : left > 0 ? (int)(left * 1000) + 1 : 0);
 }
 
 /* --- sending --- */
@@ -320,7 +346,8 @@ part_sent(void *data, void *hint)
 	free(part->own);
 	pthread_mutex_lock(&p->lock);
 	p->held -= part->n;
-	(void)!write(p->wake, &one, sizeof(one));
+	if (p->held <= p->enough && p->held + part->n > p->enough)
+		(void)!write(p->wake, &one, sizeof(one));
 	pthread_mutex_unlock(&p->lock);
 	free(part);
 }
@@ -354,12 +381,13 @@ peer_post(struct peer *p, void *data, size_t n, int more, void *own)
 }
 
 size_t
-peer_held(struct peer *p)
+peer_held(struct peer *p, size_t enough)
 {
 	size_t n;
 
 	pthread_mutex_lock(&p->lock);
 	n = p->held;
+	p->enough = enough;
 	pthread_mutex_unlock(&p->lock);
 	return n;
 }
@@ -425,7 +453,7 @@ peer_shut(struct peer *p, int linger)
 		context_done();
 	}
 	p->mon = p->sock = NULL;
-	while (peer_held(p) > 0) {
+	while (peer_held(p, 0) > 0) {
 		struct pollfd f = {.fd = p->wake, .events = POLLIN};
 		uint64_t n;
 

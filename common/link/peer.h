@@ -27,16 +27,18 @@ struct peer {
 	double refused;                 /* since when handshakes fail, 0: they don't */
 	double opened, lost_at;
 	double hungry;                  /* since when a receiver has waited, 0: it has not */
+	double due;                     /* when the timer goes off, 0: it is not set */
+	int look;                       /* what has something to tell, as far as we know; 0: nothing, or we have not asked */
 	int poll, wake, timer, ready;   /* epoll of all below; our own call; to try again; always readable */
 	pthread_mutex_t lock;
-	size_t held;                    /* under lock: bytes that libzmq has to send yet */
+	size_t held, enough;            /* under lock: bytes that libzmq has to send yet; how few we are waiting for */
 	int taken;                      /* under the lock of auth.c: somebody has been let in */
 };
 
 /* Bind or connect; does not wait for the other side.  0, or -1 and a message. */
 int peer_open(struct peer *p, const char *endpoint, enum link_dir dir);
 
-/* Be woken in so many seconds (below 1). */
+/* Be woken in so many seconds, or before. */
 void peer_later(struct peer *p, double seconds);
 
 /* Look at what has happened meanwhile: 0, or -1 and a message where the connection cannot come up. */
@@ -54,7 +56,9 @@ void peer_wait(struct peer *p, double until);
 /* Send n bytes at data as a part of a message; they are left alone until peer_held has gone down,
  * and own, if not NULL, is freed then.  0, or -1 and a message. */
 int peer_post(struct peer *p, void *data, size_t n, int more, void *own);
-size_t peer_held(struct peer *p);
+
+/* Bytes that have not left yet; who sleeps now is woken as soon as no more than `enough` are left. */
+size_t peer_held(struct peer *p, size_t enough);
 
 /* 1 while what was sent may still be on its way to a peer that lives. */
 int peer_unread(const struct peer *p);

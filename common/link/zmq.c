@@ -14,7 +14,7 @@
 #include "link/link_mem.h"
 #include "link/peer.h"
 
-#define PART (256u << 10)
+#define PART (1u << 20)
 #define SMALL (64u << 10)
 #define QUEUE (4u << 20)
 #define GRACE 0.1       /* seconds that what came before the end may take from libzmq's thread to ours */
@@ -60,9 +60,8 @@ append(struct link *l, const unsigned char *from, size_t n)
 		if (l->need > 0 && l->have == l->need)
 			return fail(FAIL_DATA, "frame %llu: its message has bytes behind it: a frame is a message",
 			    (unsigned long long)l->frames + 1);
-		if (link_room(l) < 0)
+		if ((room = link_room(l)) == 0)
 			return -1;
-		room = (l->need < l->cap ? l->need : l->cap) - l->have;
 		room = n < room ? n : room;
 		memcpy(l->frame + l->have, from, room);
 		if (link_took(l, room) < 0)
@@ -100,20 +99,26 @@ take_message(struct link *l)
 }
 
 /* We have waited for the timeout and nothing came, not even an answer to our signs of life.  Who has
- * frames waiting for him can't tell, and needn't yet.  Sees to it that it is asked again. */
+ * frames waiting for him can't tell, and needn't yet.  Sees to it that it is asked again in time. */
 static int
 is_dead(struct peer *p)
 {
-	double limit = link_settings.timeout;
+	double limit = link_settings.timeout, now = peer_now(), waited, silence;
 
 	if (p->lost)
 		peer_later(p, GRACE);
 	if (p->lost || !p->up)
 		return 0;
-	peer_later(p, limit / 4 < 0.9 ? limit / 4 : 0.9);
 	if (p->hungry == 0)
-		p->hungry = peer_now();
-	return peer_now() - p->hungry > limit && peer_silence(p) > limit;
+		p->hungry = now;
+	if (p->due > 0)         /* not yet, and the kernel is not asked for each frame */
+		return 0;
+	waited = now - p->hungry;
+	silence = peer_silence(p);
+	if (waited > limit && silence > limit)
+		return 1;
+	peer_later(p, limit - (waited < silence ? waited : silence) + 0.01);
+	return 0;
 }
 
 static int
@@ -167,7 +172,7 @@ make_way(struct peer *p, size_t held, double limit)
 			return -1;
 		if (p->lost || !p->sock)
 			return fail(FAIL_SYSTEM, "the program behind it has gone");
-		if (p->up && peer_held(p) <= held)
+		if (p->up && peer_held(p, held) <= held)
 			return 0;
 		if (peer_overdue(p))
 			return nobody_came();
@@ -243,7 +248,7 @@ flush(struct link *l, int wait)
 			return fail(FAIL_SYSTEM, "the program behind it has gone");
 		if (peer_overdue(p))
 			return nobody_came();
-		if (!p->up || peer_held(p) > QUEUE)
+		if (!p->up || peer_held(p, QUEUE) > QUEUE)
 			return 0;
 		for (size_t left = n; left > 0; left -= part, at += part) {
 			struct iovec v;
@@ -286,7 +291,7 @@ is_ready(struct link *l)
 	if (!p->sock || peer_pump(p) < 0 || peer_overdue(p))
 		return 1;       /* the next call says why */
 	if (l->dir == LINK_OUT)
-		return p->lost || (p->up && peer_held(p) <= QUEUE);
+		return p->lost || (p->up && peer_held(p, QUEUE) <= QUEUE);
 	return (peer_events(p) & ZMQ_POLLIN) || is_dead(p) || (p->lost && peer_now() - p->lost_at > GRACE);
 }
 
@@ -316,7 +321,7 @@ deliver(struct link *l)
 		if (p->lost)
 			return l->ended ? 0 : fail(FAIL_SYSTEM, "the program behind it has gone");
 		now = peer_signs(p);
-		if (l->ended && (!p->up || now != signs || peer_held(p) > 0 || peer_unread(p)))
+		if (l->ended && (!p->up || now != signs || peer_held(p, 0) > 0 || peer_unread(p)))
 			since = peer_now();
 		signs = now;
 		if (peer_now() - since >= limit)

@@ -76,12 +76,21 @@ blame(struct cluster *c, const struct machine *m, enum blame b, int status, cons
 {
 	struct verdict *v = &c->verdict;
 
+	if (b != BLAME_UPSTREAM && strstr(c->told, text))
+		*c->told = 0;
 	if (b <= v->blame)
 		return;
 	v->blame = b;
 	v->status = status;
 	c->culprit = (int)(m - c->m);
 	snprintf(v->text, sizeof(v->text), "%s: %s%s%s", name_of(c, m), who, *who ? ": " : "", text);
+}
+
+void
+cluster_told(struct cluster *c, const char *text)
+{
+	if (!*c->told)
+		snprintf(c->told, sizeof(c->told), "%s", text);
 }
 
 /* Nothing is expected of it any more; a shell that still lives would only confuse us later. */
@@ -158,6 +167,7 @@ int
 cluster_start(struct cluster *c)
 {
 	memset(&c->verdict, 0, sizeof(c->verdict));
+	*c->told = 0;
 	c->culprit = -1;
 	c->starting = 1;
 	for (int i = 0; i < c->plan->nhosts; i++)
@@ -332,6 +342,8 @@ take_ended(struct cluster *c, struct machine *m, char **w)
 	    status > FAIL_SYSTEM)
 		return;
 	m->alive--;
+	if (b == BLAME_UPSTREAM)
+		cluster_told(c, w[4]);
 	if (b > BLAME_NONE)
 		blame(c, m, (enum blame)b, (int)status, c->plan->lines[line].label, w[4]);
 }
@@ -483,6 +495,7 @@ cluster_step(struct cluster *c, const struct pollfd *p)
 void
 cluster_release(struct cluster *c)
 {
+	c->starting = 0;
 	for (int i = 0; i < c->plan->nhosts; i++) {
 		streams_shut(&c->m[i].in);
 		if (c->m[i].state != MACHINE_DEAD)

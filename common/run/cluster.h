@@ -38,6 +38,7 @@ struct cluster {
 	int *at;                        /* [plan->nhosts] machine, -1: a spare, or nothing runs there */
 	const char **address;           /* [plan->nhosts] in whose place it is now, for {NAME} */
 	struct verdict verdict;         /* what went wrong since cluster_start */
+	char told[1024];                /* what a program that failed told the others, until it has ended */
 	int culprit;                    /* the machine where it did, -1: none */
 	int starting;                   /* the lines are to be sent */
 	char *script;                   /* rsh with the words behind it */
@@ -65,6 +66,9 @@ void cluster_forsake(struct cluster *c);
  * beta's place".  Returns how many were moved to machines that had not been tried, or -1 and a message.
  */
 int cluster_move(struct cluster *c, int tired, struct buf *what);
+
+/* An error came down the line: the program that sent it is about to end, and says why. */
+void cluster_told(struct cluster *c, const char *text);
 
 /* Ask all for a sign of life; cluster_heard: every one that is not dead has given one since then. */
 void cluster_ask(struct cluster *c);

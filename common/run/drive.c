@@ -99,6 +99,7 @@ read_tokens(struct drive *d)
 	}
 	if (f.op == OP_ERROR) {
 		(void)stage_upstream(&f);
+		cluster_told(&d->cluster, fail_text());
 		frame_free(&f);
 		return drive_cut(d);
 	}

@@ -12,8 +12,9 @@
 
 #define DOUBT 1.0       /* seconds to wait for the cause when what was seen may be its effect, at least */
 #define TRIES 4         /* failures in a row that are too many: no new token came between them */
-#define PAUSE 0.1       /* seconds before the first new start; before each further one four times as long */
+#define PAUSE 0.1       /* seconds before the first new start; before each further one three times as long */
 #define WAIT 4          /* times the timeout that the ends of a link wait for each other */
+#define LEAVE 2.0       /* seconds more than the timeout that agents have to clean up */
 #define STEADY 60.0     /* a line that went on for so many seconds did not fail in a row */
 
 void
@@ -47,7 +48,7 @@ static int
 make_programs(struct drive *d, int asked)
 {
 	d->options = d->o->run.plan;
-	d->options.layers = 0;
+	d->options.layers = 1;
 	d->options.loop_in = "-";
 	d->options.texts = asked || d->o->run.ntexts > 0;
 	d->options.asks = asked;
@@ -229,7 +230,7 @@ again(struct drive *d)
 	say_so(d, (char *)moved.p);
 	buf_free(&moved);
 	for (int i = 1; i < d->failures; i++)
-		pause *= 4;
+		pause *= 3;
 	enter(d, DRIVE_PAUSES, pause);
 	return 0;
 }
@@ -252,7 +253,7 @@ drive_end(struct drive *d)
 		if (d->own[i].pid > 0)
 			(void)kill(d->own[i].pid, SIGTERM);
 	cluster_release(&d->cluster);
-	enter(d, DRIVE_ENDS, d->cluster.timeout);
+	enter(d, DRIVE_ENDS, d->cluster.timeout + LEAVE);
 }
 
 void
@@ -291,7 +292,9 @@ wait_for_cause(struct drive *d, double now)
 		return halt(d);
 	if (d->until == 0 || now < d->until)
 		return 0;
-	if (cluster_heard(&d->cluster, d->since))
+	if (*d->cluster.told && now - d->since < 2 * d->cluster.timeout)
+		d->until = now + 0.1;
+	else if (cluster_heard(&d->cluster, d->since))
 		return halt(d);
 	d->until = now + 0.1;
 	return 0;

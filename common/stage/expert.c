@@ -80,6 +80,8 @@ expert_close(struct expert *x)
 	free(x->layers);
 	scratch_free(&x->normed);
 	scratch_free(&x->rows);
+	scratch_free(&x->all_rows);
+	scratch_free(&x->parts);
 	scratch_free(&x->inner);
 }
 
@@ -137,25 +139,16 @@ chosen_sort(struct chosen *o, struct scratch *memory, const struct partial *p, s
 	return 0;
 }
 
-/* One expert's rows. */
+/* The parts of the experts that rows have chosen, from parts on: how many, or -1 and a message. */
 static int
-contribute(struct expert *x, struct frame *f, const struct partial *p, const struct mlp *m, int e,
-    const struct mlp_rows *r)
-{
-	int bad = mlp_add(x->s, m, &x->inner, p->acc, x->normed.p, r);
-
-	if (bad >= 0)
-		return refused(f, p->idx != NULL, e, r->row[bad]);
-	return bad == -1 ? 0 : -1;
-}
-
-static int
-add_routed(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine)
+parts_routed(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine,
+    struct mlp_rows *parts)
 {
 	const struct config *c = &x->s->model->config;
 	struct expert_layer *l = &x->layers[f->layer];
 	struct chosen o;
 	float *each;
+	int n = 0;
 
 	if (partial_tap_each(x->s, f, &each) < 0)
 		return -1;
@@ -163,29 +156,50 @@ add_routed(struct expert *x, struct frame *f, const struct partial *p, const str
 		return -1;
 	for (int e = 0; e < c->n_routed_experts; e++) {
 		int32_t at = o.start[e];
-		struct mlp_rows r = {o.start[e + 1] - at, o.row + at, o.w + at, each, o.slot + at};
 
-		if (mine->has[e] && r.n > 0 && contribute(x, f, p, &l->routed[e], e, &r) < 0)
-			return -1;
+		if (mine->has[e] && o.start[e + 1] > at)
+			parts[n++] = (struct mlp_rows){&l->routed[e], o.start[e + 1] - at, o.row + at, o.w + at, each, o.slot + at};
 	}
-	return 0;
+	return n;
 }
 
 static int
-add_shared(struct expert *x, struct frame *f, const struct partial *p)
+part_shared(struct expert *x, struct frame *f, struct mlp_rows *part)
 {
-	int32_t *row = scratch_need(&x->rows, 2 * (size_t)f->rows, sizeof(*row));
+	int32_t *row = scratch_need(&x->all_rows, 2 * (size_t)f->rows, sizeof(*row));
 	float *one = (float *)(row + f->rows);
-	struct mlp_rows r = {(int)f->rows, row, one, NULL, row};
 
-	if (!row || tap_add(&r.tap, x->s->taps, TAP_EXPERT_SHARED, f, f->layer, 2,
+	*part = (struct mlp_rows){&x->layers[f->layer].shared, (int)f->rows, row, one, NULL, row};
+	if (!row || tap_add(&part->tap, x->s->taps, TAP_EXPERT_SHARED, f, f->layer, 2,
 	    (uint64_t[]){f->rows, (uint64_t)x->s->model->config.hidden_size}) < 0)
 		return -1;
 	for (int32_t t = 0; t < (int32_t)f->rows; t++) {
 		row[t] = t;
 		one[t] = 1;
 	}
-	return contribute(x, f, p, &x->layers[f->layer].shared, SHARED, &r);
+	return 1;
+}
+
+/* All that the process contributes to these rows. */
+static int
+contribute(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine)
+{
+	const struct config *c = &x->s->model->config;
+	struct expert_layer *l = &x->layers[f->layer];
+	struct mlp_rows *parts = scratch_need(&x->parts, (size_t)c->n_routed_experts + 1, sizeof(*parts));
+	int moe = config_is_moe(c, f->layer), n = 0, bad, row = 0;
+
+	if (!parts || (moe && (n = parts_routed(x, f, p, mine, parts)) < 0))
+		return -1;
+	if (mine->shared && (!moe || c->n_shared_experts > 0)) {
+		if (part_shared(x, f, &parts[n]) < 0)
+			return -1;
+		n++;
+	}
+	bad = mlp_add(x->s, parts, n, &x->inner, p->acc, x->normed.p, &row);
+	if (bad >= 0)
+		return refused(f, moe, parts[bad].m == &l->shared ? SHARED : (int)(parts[bad].m - l->routed), parts[bad].row[row]);
+	return bad == -1 ? 0 : -1;
 }
 
 /* What of the process's set is to be done. */
@@ -207,7 +221,7 @@ expert_batch(struct expert *x, struct frame *f)
 {
 	const struct stage *s = x->s;
 	const struct config *c = &s->model->config;
-	int T = (int)f->rows, D = c->hidden_size, moe = config_is_moe(c, f->layer);
+	int T = (int)f->rows, D = c->hidden_size;
 	const float *h = stage_hidden(s, f);
 	struct expert_set mine;
 	struct partial p;
@@ -221,9 +235,7 @@ expert_batch(struct expert *x, struct frame *f)
 		return -1;
 	if (tap)
 		memcpy(tap, normed, (size_t)T * (size_t)D * sizeof(*tap));
-	if (moe && add_routed(x, f, &p, &mine) < 0)
-		return -1;
-	if (mine.shared && (!moe || c->n_shared_experts > 0) && add_shared(x, f, &p) < 0)
+	if (contribute(x, f, &p, &mine) < 0)
 		return -1;
 	return partial_write(&p, s, f);
 }

@@ -22,7 +22,7 @@ struct expert {
 	int all;                        /* no set was given: do what is not yet done */
 	struct expert_set set;
 	struct expert_layer *layers;    /* [num_layers] */
-	struct scratch normed, rows, inner;
+	struct scratch normed, rows, all_rows, parts, inner;
 };
 
 /* set NULL: all.  s, its model and pool outlive it.  0, or -1 and a message (a wrong set: FAIL_USAGE). */

@@ -16,99 +16,181 @@ mlp_open(struct mlp *m, struct model *model, int width, const char *name)
 	return model_mat(model, &m->down, D, width, "%s.down_proj", name);
 }
 
-struct job {
-	const struct kernels *k;
-	const struct mlp *m;
-	float *x, *gate, *up, *y;       /* [n][D], [n][width] twice, [n][D] */
-	int64_t *acc;
-	const int32_t *row;
-	const float *w;
-	int n;
-	atomic_int bad;                 /* least i that was refused; n: none */
+struct piece {                  /* some rows of a part */
+	const struct mlp_rows *of;
+	int from, n;
+	ptrdiff_t at;           /* the first of them in the job's x and y */
+	float *gate, *up;       /* [n][width] each */
+	size_t units;           /* of all pieces up to this one's end, LINEAR_GRAIN of width each */
 };
 
-/* The inner units from..to-1 of all rows. */
+struct job {
+	const struct kernels *k;
+	struct piece piece[MLP_PIECES];
+	int pieces, D;
+	ptrdiff_t rows;         /* of all */
+	size_t inner;           /* floats of all gate and up */
+	double macs;            /* of gate and up */
+	const float *from;
+	float *x, *y;           /* [rows][D] */
+	int64_t *acc;
+	atomic_int bad;         /* the first row that was refused; rows: none */
+};
+
+static void
+gather(void *arg, size_t from, size_t to, int thread)
+{
+	const struct job *j = arg;
+	size_t D = (size_t)j->D;
+
+	(void)thread;
+	for (const struct piece *p = j->piece; p < j->piece + j->pieces; p++)
+		for (size_t i = 0; i < (size_t)p->n; i++)
+			if ((size_t)p->at + i >= from && (size_t)p->at + i < to)
+				memcpy(j->x + ((size_t)p->at + i) * D, j->from + (size_t)p->of->row[(size_t)p->from + i] * D,
+				    D * sizeof(*j->x));
+}
+
+/* The inner units from .. to-1 of a piece. */
+static void
+inner_piece(const struct job *j, const struct piece *p, int from, int to)
+{
+	const struct mlp *m = p->of->m;
+	ptrdiff_t D = j->D, width = m->gate.rows;
+	const float *x = j->x + p->at * D;
+
+	j->k->matmul(p->gate, width, x, D, p->n, &m->gate, from, to);
+	j->k->matmul(p->up, width, x, D, p->n, &m->up, from, to);
+	for (ptrdiff_t i = 0; i < p->n; i++)
+		j->k->silu_mul(p->gate + i * width + from, p->up + i * width + from, to - from);
+}
+
+/* from, to: units of LINEAR_GRAIN, counted through all pieces. */
 static void
 inner(void *arg, size_t from, size_t to, int thread)
 {
 	const struct job *j = arg;
-	ptrdiff_t D = j->m->down.rows, width = j->m->gate.rows;
+	size_t begin = 0;
 
 	(void)thread;
-	j->k->matmul(j->gate, width, j->x, D, j->n, &j->m->gate, (int)from, (int)to);
-	j->k->matmul(j->up, width, j->x, D, j->n, &j->m->up, (int)from, (int)to);
-	for (ptrdiff_t i = 0; i < j->n; i++)
-		j->k->silu_mul(j->gate + i * width + from, j->up + i * width + from, (int)(to - from));
+	for (const struct piece *p = j->piece; p < j->piece + j->pieces && begin < to; begin = p++->units) {
+		size_t a = from > begin ? from - begin : 0, b = (to < p->units ? to : p->units) - begin;
+		int width = p->of->m->gate.rows, end = (int)b * LINEAR_GRAIN;
+
+		if (p->units > from)
+			inner_piece(j, p, (int)a * LINEAR_GRAIN, end < width ? end : width);
+	}
 }
 
-/* The outputs from..to-1 of all rows, added to the sums. */
+/* The outputs from .. to-1 of all rows, added to the sums. */
 static void
 outer(void *arg, size_t from, size_t to, int thread)
 {
 	struct job *j = arg;
-	ptrdiff_t D = j->m->down.rows, width = j->m->gate.rows;
+	ptrdiff_t D = j->D, at = (ptrdiff_t)from;
 
 	(void)thread;
-	j->k->matmul(j->y, D, j->gate, width, j->n, &j->m->down, (int)from, (int)to);
-	for (int i = 0; i < j->n; i++) {
-		int seen = atomic_load(&j->bad);
+	for (const struct piece *p = j->piece; p < j->piece + j->pieces; p++) {
+		const struct mlp *m = p->of->m;
+		float *y = j->y + p->at * D;
 
-		if (j->k->fixed_add(j->acc + j->row[i] * D + (ptrdiff_t)from, j->y + i * D + (ptrdiff_t)from,
-		    j->w[i], (int)(to - from)) < 0)
-			while (i < seen && !atomic_compare_exchange_weak(&j->bad, &seen, i))
-				;
+		j->k->matmul(y, D, p->gate, m->gate.rows, p->n, &m->down, (int)from, (int)to);
+		for (int i = 0; i < p->n; i++) {
+			int seen = atomic_load(&j->bad), row = (int)p->at + i;
+
+			if (j->k->fixed_add(j->acc + p->of->row[p->from + i] * D + at, y + i * D + at, p->of->w[p->from + i],
+			    (int)(to - from)) < 0)
+				while (row < seen && !atomic_compare_exchange_weak(&j->bad, &seen, row))
+					;
+		}
 	}
 }
 
-static int
-mlp_block(const struct stage *s, struct job *j, const float *x)
-{
-	ptrdiff_t D = j->m->down.rows, width = j->m->gate.rows;
-
-	for (ptrdiff_t i = 0; i < j->n; i++)
-		memcpy(j->x + i * D, x + j->row[i] * D, (size_t)D * sizeof(*x));
-	atomic_store(&j->bad, j->n);
-	pool_run(s->pool, (size_t)width, LINEAR_GRAIN, 2.0 * j->n * (double)D, inner, j);
-	pool_run(s->pool, (size_t)D, LINEAR_GRAIN, (double)j->n * (double)width, outer, j);
-	return atomic_load(&j->bad) < j->n ? atomic_load(&j->bad) : -1;
-}
-
-/* Copy what a block has added. */
+/* Copy what a piece has added. */
 static void
-mlp_tap(const struct job *j, float *to, const int32_t *slot)
+piece_tap(const struct job *j, const struct piece *p)
 {
-	ptrdiff_t D = j->m->down.rows;
+	ptrdiff_t D = j->D;
 
-	for (ptrdiff_t i = 0; i < j->n; i++) {
-		memcpy(to + slot[i] * D, j->y + i * D, (size_t)D * sizeof(*to));
-		j->k->scale(to + slot[i] * D, j->w[i], (int)D);
+	for (ptrdiff_t i = 0; i < p->n; i++) {
+		float *to = p->of->tap + p->of->slot[p->from + i] * D;
+
+		memcpy(to, j->y + (p->at + i) * D, (size_t)D * sizeof(*to));
+		j->k->scale(to, p->of->w[p->from + i], (int)D);
 	}
+}
+
+/* -1: done; else the first row that was refused; -2 and a message. */
+static int
+job_run(const struct stage *s, struct job *j, struct scratch *memory)
+{
+	size_t D = (size_t)j->D, units = j->pieces ? j->piece[j->pieces - 1].units : 0;
+	float *rest;
+
+	if (j->rows == 0)
+		return -1;
+	j->x = scratch_need(memory, (size_t)j->rows * 2 * D + j->inner, sizeof(*j->x));
+	if (!j->x)
+		return -2;
+	j->y = j->x + (size_t)j->rows * D;
+	rest = j->y + (size_t)j->rows * D;
+	for (struct piece *p = j->piece; p < j->piece + j->pieces; p++) {
+		size_t n = (size_t)p->n * (size_t)p->of->m->gate.rows;
+
+		p->gate = rest;
+		p->up = rest + n;
+		rest += 2 * n;
+	}
+	atomic_store(&j->bad, (int)j->rows);
+	pool_run(s->pool, (size_t)j->rows, 1, (double)D, gather, j);
+	pool_run(s->pool, units, 1, j->macs / (double)units, inner, j);
+	pool_run(s->pool, D, LINEAR_GRAIN, j->macs / 2 / (double)D, outer, j);
+	if (atomic_load(&j->bad) < j->rows)
+		return atomic_load(&j->bad);
+	for (int i = 0; i < j->pieces; i++)
+		if (j->piece[i].of->tap)
+			piece_tap(j, &j->piece[i]);
+	return -1;
+}
+
+/* Take rows of a part from *at on. */
+static void
+job_take(struct job *j, const struct mlp_rows *r, int *at)
+{
+	int left = r->n - *at, width = r->m->gate.rows;
+	struct piece *p = &j->piece[j->pieces];
+
+	*p = (struct piece){.of = r, .from = *at, .n = left < MLP_ROWS ? left : MLP_ROWS, .at = j->rows};
+	p->units = (j->pieces ? p[-1].units : 0) + ((size_t)width + LINEAR_GRAIN - 1) / LINEAR_GRAIN;
+	j->pieces++;
+	j->rows += p->n;
+	j->inner += 2 * (size_t)p->n * (size_t)width;
+	j->macs += 2.0 * p->n * width * j->D;
+	*at += p->n;
 }
 
 int
-mlp_add(const struct stage *s, const struct mlp *m, struct scratch *memory, int64_t *acc,
-    const float *x, const struct mlp_rows *r)
+mlp_add(const struct stage *s, const struct mlp_rows *parts, int nparts, struct scratch *memory, int64_t *acc,
+    const float *x, int *row)
 {
-	size_t D = (size_t)m->down.rows, width = (size_t)m->gate.rows, most = r->n < MLP_ROWS ? (size_t)r->n : MLP_ROWS;
-	float *p = scratch_need(memory, most * 2 * (D + width), sizeof(*p));
-	struct job j = {.k = s->k, .m = m, .acc = acc, .x = p};
-
-	if (!p)
-		return -2;
-	j.y = j.x + most * D;
-	j.gate = j.y + most * D;
-	j.up = j.gate + most * width;
-	for (int i = 0; i < r->n; i += MLP_ROWS) {
+	for (int i = 0, at = 0; i < nparts; ) {
+		struct job j = {.k = s->k, .acc = acc, .from = x, .D = parts[i].m->down.rows};
 		int bad;
 
-		j.row = r->row + i;
-		j.w = r->w + i;
-		j.n = r->n - i < MLP_ROWS ? r->n - i : MLP_ROWS;
-		bad = mlp_block(s, &j, x);
-		if (bad >= 0)
-			return i + bad;
-		if (r->tap)
-			mlp_tap(&j, r->tap, r->slot + i);
+		while (i < nparts && j.pieces < MLP_PIECES && j.rows < MLP_ROWS) {
+			if (at < parts[i].n)
+				job_take(&j, &parts[i], &at);
+			if (at == parts[i].n)
+				at = 0, i++;
+		}
+		bad = job_run(s, &j, memory);
+		for (const struct piece *p = j.piece; bad >= 0 && p < j.piece + j.pieces; p++)
+			if (bad < p->at + p->n) {
+				*row = p->from + bad - (int)p->at;
+				return (int)(p->of - parts);
+			}
+		if (bad == -2)
+			return -2;
 	}
 	return -1;
 }

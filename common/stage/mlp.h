@@ -8,7 +8,8 @@
 #include "stage/scratch.h"
 #include "stage/stage.h"
 
-#define MLP_ROWS 128    /* rows that are computed together at most */
+#define MLP_ROWS 128    /* rows of one that are computed together at most */
+#define MLP_PIECES 256  /* and of how many at once: their rows are MLP_ROWS to 2 MLP_ROWS together */
 
 struct mlp {
 	struct mat gate, up;            /* [width][D] */
@@ -18,8 +19,9 @@ struct mlp {
 /* Its tensors are NAME.gate_proj.weight and so on.  0, or -1 and a message. */
 int mlp_open(struct mlp *m, struct model *model, int width, const char *name);
 
-/* The rows that an expert gets, no row twice. */
+/* One of them and the rows that it gets, no row twice. */
 struct mlp_rows {
+	const struct mlp *m;
 	int n;
 	const int32_t *row;             /* [n] */
 	const float *w;                 /* [n] their weights */
@@ -28,11 +30,12 @@ struct mlp_rows {
 };
 
 /*
- * acc[row[i]] += m(x[row[i]]) * w[i], for i < n: x [..][D], acc [..][D] fixed point.
- * -1: done (or n 0); else the least i whose contribution fixed_add refused; -2 and a message
- * where there is no memory.
+ * acc[row[i]] += m(x[row[i]]) * w[i], for i < n of each of parts: x [..][D], acc [..][D] fixed point.  The parts
+ * go side by side, since one alone may be too little to share among threads.
+ * -1: done; else the first part, and in *row its least i, whose contribution fixed_add refused; -2 and a
+ * message where there is no memory.
  */
-int mlp_add(const struct stage *s, const struct mlp *m, struct scratch *memory, int64_t *acc,
-    const float *x, const struct mlp_rows *r);
+int mlp_add(const struct stage *s, const struct mlp_rows *parts, int nparts, struct scratch *memory, int64_t *acc,
+    const float *x, int *row);
 
 #endif

@@ -16,7 +16,8 @@ typedef __m256i bytes;
 
 enum {
 	W = 8,                  /* floats in a register */
-	MR = 3, NR = 4,         /* matmul: many rows of x by rows of w summed in registers */
+	MR = 3, NR = 4,         /* matmul: many rows of x by rows of w summed in registers, */
+	NS = 4,                 /* of w where blocks have sums of their own */
 	FEW = 6,                /* rows of x for which weights are not written down as float32 */
 	TB = 4,                 /* matmul_t: rows of x in registers, */
 	CB = 2                  /* by registers side by side */
@@ -138,6 +139,30 @@ r_load2_f8(const void *p, reg *a, reg *b)
 	h = _mm256_and_si256(h, _mm256_set1_epi16((short)0xbfff));
 	*a = _mm256_cvtph_ps(_mm256_castsi256_si128(h));
 	*b = _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1));
+}
+
+/* W codes of Q8, and 32 of Q4. */
+static inline reg
+of_i8(__m128i b)
+{
+	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b));
+}
+
+static inline reg r_load_q8(const void *p) { return of_i8(_mm_loadl_epi64(p)); }
+static inline reg r_load_q8_n(const void *p, int n) { return of_i8(some(p, n, 1)); }
+
+static inline void
+r_load32_q4(const void *p, reg to[4])
+{
+	const __m128i levels = _mm_loadu_si128((const void *)quant_levels), low = _mm_set1_epi8(15);
+	__m128i b = _mm_loadu_si128(p);
+	__m128i c = _mm_shuffle_epi8(levels, _mm_and_si128(b, low));
+	__m128i d = _mm_shuffle_epi8(levels, _mm_and_si128(_mm_srli_epi16(b, 4), low));
+
+	to[0] = of_i8(c);
+	to[1] = of_i8(_mm_srli_si128(c, 8));
+	to[2] = of_i8(d);
+	to[3] = of_i8(_mm_srli_si128(d, 8));
 }
 
 /* Bit 7 of some byte of b is set where one of those seen is no number in FP8:

@@ -1,10 +1,10 @@
 /*
  * Many rows of x, behind matmul_lanes.h: NC outputs of TC rows at a time.  KC columns of NR rows of w become
- * a panel of float32 in the nearest cache, past which MR rows of x at a time go, their lanes in registers.
- * Panels and x are stored lanes after lanes, the rows of each side by side: [KC / 16][NR][16].
+ * a panel [KC / 16][NR][16] of float32 in the nearest cache, past which MR rows of x at a time go, their lanes
+ * in registers.
  */
 enum {
-	KC = 1024,              /* columns of a panel, whole blocks of FP8 */
+	KC = 512,               /* columns of a panel, whole blocks of FP8 */
 	NC = 48,                /* outputs whose lanes wait between panels */
 	TC = 64                 /* rows of x for which a panel is made */
 };
@@ -56,10 +56,21 @@ rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r
 	case F16:
 		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, F16);
 		break;
+	case Q8:
+		quant_fill(to, pitch, step, w, r, last, rows, c, cols, n, Q8);
+		break;
+	case Q4:
+		quant_fill(to, pitch, step, w, r, last, rows, c, cols, n, Q4);
+		break;
 	default:
 		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, F8_E4M3);
 	}
 }
+
+struct ahead {
+	const unsigned char *row[2];
+	ptrdiff_t step;
+};
 
 /* The size of the next group of rows of x: as few groups as MR allows, of like size. */
 static int
@@ -70,71 +81,105 @@ group_of(int left)
 	return (left + groups - 1) / groups;
 }
 
-/* T rows of x, group after group: [kc / 16][rows of the group][16], zeros behind their columns. */
-static void
-x_fill(float *to, const float *x, ptrdiff_t ldx, int T, int cols, int kc)
+/* s += the lanes of mr rows of x with nr rows of a panel over kc columns.  At each step the weights that are
+ * needed next come nearer. */
+ALWAYS void
+lanes_of(reg s[MR][NR], const float *x, ptrdiff_t ldx, const float *w, int kc, int mr, int nr, struct ahead ahead)
 {
-	for (int left = T, n; left > 0; left -= n, x += n * ldx, to += n * kc) {
-		n = group_of(left);
-		for (int m = 0; m < n; m++)
-			row_of(to + m * LANES, n * LANES, (const unsigned char *)(x + m * ldx), 0, cols, kc, F32);
+	for (int k = 0; k < kc; k += LANES, x += LANES, w += NR * LANES, ahead.row[0] += ahead.step, ahead.row[1] += ahead.step) {
+		reg a[MR], b;
+
+		__builtin_prefetch(ahead.row[0], 0, 2);
+		__builtin_prefetch(ahead.row[1], 0, 2);
+		UNROLL
+		for (int m = 0; m < mr; m++) {
+			a[m] = r_load(x + m * ldx);
+			KEEP(a[m]);
+		}
+		UNROLL
+		for (int n = 0; n < nr; n++) {
+			b = r_load(w + n * LANES);
+			KEEP(b);
+			UNROLL
+			for (int m = 0; m < mr; m++)
+				s[m][n] = r_fma(b, a[m], s[m][n]);
+		}
 	}
 }
 
-/* The lanes of mr rows of x with a panel over kc columns.  Without scale [blocks][NR] they begin with those
- * in sum, or at 0 where they are the first; with it, each block of columns has lanes of its own, which are
- * added to sum. */
 ALWAYS void
-block(reg sum[][REGS], const float *x, const float *w, int kc, const float *scale, int first, int mr, int j)
+sums_load(reg s[MR][NR], reg sum[][REGS], int mr, int nr, int j, int zero)
 {
-	int step = scale ? BLOCK : kc;
-
-	for (int c = 0; c < kc; c += step) {
-		int end = kc - c < step ? kc - c : step;
-		reg s[MR][NR], a[MR], b;
-
+	UNROLL
+	for (int m = 0; m < mr; m++)
 		UNROLL
-		for (int m = 0; m < mr; m++)
-			UNROLL
-			for (int n = 0; n < NR; n++)
-				s[m][n] = scale || first ? r_zero() : sum[m * NC + n][j];
-		for (int k = 0; k < end; k += LANES, x += mr * LANES, w += NR * LANES) {
-			UNROLL
-			for (int m = 0; m < mr; m++) {
-				a[m] = r_load(x + m * LANES + j * W);
-				KEEP(a[m]);
-			}
-			UNROLL
-			for (int n = 0; n < NR; n++) {
-				b = r_load(w + n * LANES + j * W);
-				KEEP(b);
-				UNROLL
-				for (int m = 0; m < mr; m++)
-					s[m][n] = r_fma(b, a[m], s[m][n]);
-			}
-		}
+		for (int n = 0; n < nr; n++)
+			s[m][n] = zero ? r_zero() : sum[m * NC + n][j];
+}
+
+ALWAYS void
+sums_keep(reg sum[][REGS], reg s[MR][NR], int mr, int nr, int j)
+{
+	UNROLL
+	for (int m = 0; m < mr; m++)
+		UNROLL
+		for (int n = 0; n < nr; n++)
+			sum[m * NC + n][j] = s[m][n];
+}
+
+/* Register j of the lanes of mr rows of x with a panel, upon those in sum, which begin at 0 if these are the `first`. */
+ALWAYS void
+block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int kc, int first, int mr, int j, struct ahead ahead)
+{
+	reg s[MR][NR];
+
+	sums_load(s, sum, mr, NR, j, first);
+	lanes_of(s, x + j * W, ldx, w + j * W, kc, mr, NR, ahead);
+	sums_keep(sum, s, mr, NR, j);
+}
+
+/* The same where blocks of columns have lanes of their own and a scale [blocks][NR]: fewer rows of w at a
+ * time, since both kinds of sums stay in registers. */
+ALWAYS void
+block_scaled(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int kc, const float *scale, int first,
+    int mr, int j, struct ahead ahead)
+{
+	for (int c = 0; c < kc; c += BLOCK, ahead.row[0] += (BLOCK / LANES) * ahead.step,
+	    ahead.row[1] += (BLOCK / LANES) * ahead.step) {
+		reg s[MR][NR];
+		int end = kc - c < BLOCK ? kc - c : BLOCK;
+
+		sums_load(s, NULL, mr, NR, j, 1);
+		lanes_of(s, x + c + j * W, ldx, w + c * NR + j * W, end, mr, NR, ahead);
 		UNROLL
 		for (int n = 0; n < NR; n++)
 			UNROLL
 			for (int m = 0; m < mr; m++)
-				sum[m * NC + n][j] = !scale ? s[m][n] : r_fma(r_set(scale[c / BLOCK * NR + n]), s[m][n],
+				sum[m * NC + n][j] = r_fma(r_set(scale[c / BLOCK * NR + n]), s[m][n],
 				    first && c == 0 ? r_zero() : sum[m * NC + n][j]);
 	}
 }
 
-/* T rows of x, in groups that differ by one row at most, with a panel. */
+/* T rows of x, in groups that differ by one row at most, with a panel; meanwhile the weights of the next,
+ * in rows `pitch` bytes apart, come nearer. */
 static void
-blocks(reg sum[][REGS], int T, const float *x, const float *w, int kc, const float *scale, int first)
+blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, int kc, const float *scale, int first,
+    const unsigned char *next, size_t pitch, int size)
 {
-	for (int left = T, n; left > 0; left -= n, sum += n * NC, x += n * kc) {
+	int groups = (T + MR - 1) / MR, g = 0;
+
+	for (int left = T, n; left > 0; left -= n, sum += n * NC, x += n * ldx, g++) {
+		struct ahead ahead = {{next + (size_t)(g * NR / groups) * pitch,
+		    next + (size_t)(((g + 1) * NR - 1) / groups) * pitch}, size * LANES};
+
 		n = group_of(left);
 		for (int j = 0; j < REGS; j++)
 			switch (n) {
 #define BLOCK_OF(mr) case (mr): \
 				if (scale) \
-					block(sum, x, w, kc, scale, first, (mr), j); \
+					block_scaled(sum, x, ldx, w, kc, scale, first, (mr), j, ahead); \
 				else \
-					block(sum, x, w, kc, NULL, first, (mr), j); \
+					block(sum, x, ldx, w, kc, first, (mr), j, ahead); \
 				break
 			EACH_MR(BLOCK_OF);
 			}
@@ -148,18 +193,25 @@ many_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 	float xs[TC * KC] __attribute__((aligned(64))), panel[NR * KC] __attribute__((aligned(64)));
 	float scale[NR * KC / BLOCK];
 	reg sum[TC * NC][REGS];
-	int f8 = w->dtype == F8_E4M3;
+	int f8 = w->dtype == F8_E4M3, size = (int)size_of(w->dtype);
 
 	for (int k = 0; k < w->cols; k += KC) {
 		int cols = w->cols - k < KC ? w->cols - k : KC, kc = (cols + LANES - 1) / LANES * LANES;
 
-		x_fill(xs, x + k, ldx, T, cols, kc);
+		if (kc != cols)
+			for (int t = 0; t < T; t++)
+				row_of(xs + t * kc, LANES, (const unsigned char *)(x + t * ldx), k, cols, kc, F32);
 		for (int i = 0; i < NC && n + i < n1; i += NR) {
+			int last = i + NR >= NC || n + i + NR >= n1;
+			const unsigned char *next = (const unsigned char *)w->data + ((size_t)(last ? n : n + i + NR) * (size_t)w->cols +
+			    (size_t)(last ? k + KC : k)) * (size_t)size;
+
 			rows_fill(panel, LANES, NR * LANES, w, n + i, n1 - 1, NR, k, cols, kc);
 			for (int c = 0; f8 && c < cols; c += BLOCK)
 				for (int m = 0; m < NR; m++)
 					scale[c / BLOCK * NR + m] = mat_scale(w, n + i + m < n1 ? n + i + m : n1 - 1, k + c);
-			blocks(sum + i, T, xs, panel, kc, f8 ? scale : NULL, k == 0);
+			blocks(sum + i, T, kc != cols ? xs : x + k, kc != cols ? kc : ldx, panel, kc, f8 ? scale : NULL, k == 0,
+			    next, (size_t)w->cols * (size_t)size, size);
 		}
 	}
 	for (int i = 0; i < NC && n + i < n1; i += SUMS)

@@ -1,0 +1,429 @@
+/*
+ * ds-bench: how fast the stages are, beside what the machine can do.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "bench/bench.h"
+#include "bench/synth.h"
+#include "options.h"
+#include "tool/record.h"
+
+static const char help[] =
+"usage: ds-bench [--shape SHAPE] [-m MODEL] [--weights TYPE] [-l LAYERS]\n"
+"           [--stages LIST] [--decode LIST] [--prefill LIST] [--time SECONDS]\n"
+"           [--memory GIB] [--limits LIMITS] [--json] [--svg FILE]\n"
+"           [--write FOLDER [--sparse]] [-t THREADS] [-v]\n"
+"\n"
+"Measures the stages of a model, with made-up weights of a shape or real ones.\n"
+"\n"
+"  --shape SHAPE     v3 (one layer of it), v2-lite, or a config.json\n"
+"  -m MODEL          a checkpoint folder instead (or DS_MODEL)\n"
+"  --weights TYPE    f32, bf16, f16 or fp8 (what the shape is published in)\n"
+"  -l LAYERS         these layers only: 3, 0-20 or 0-2,5\n"
+"  --stages LIST     of attn,route,expert,head (all)\n"
+"  --decode LIST     rows that decode together, N or N@CONTEXT (1,2,4,8,16)\n"
+"  --prefill LIST    rows of a prompt (32,128,512,2048); either list: 0 for none\n"
+"  --time SECONDS    for each line of the lists, about (2)\n"
+"  --memory GIB      at most this much (nine tenths of what is free)\n"
+"  --limits LIMITS   GB/s,GFLOP/s of the machine, rather than measure them\n"
+"  --json            JSON, an object a line\n"
+"  --svg FILE        draw the roofline, too\n"
+"  --write FOLDER    only write the checkpoint\n"
+"  --sparse          of zeros, which are holes in the file\n"
+"  -t THREADS        threads that compute (the cores there are)\n"
+"  -v                say what is going on\n"
+"  -V, -h            version, this text\n";
+
+#define SIZES_MAX 32
+#define CONTEXT 512             /* positions in the cache of a row that decodes, where nobody says otherwise */
+#define CONTEXT_MAX (1 << 24)
+#define BATCH_BYTES (UINT64_C(64) << 20)        /* memory that is left to the batches themselves */
+
+enum { SHAPE = 256, WEIGHTS, STAGES, DECODE, PREFILL, TIME, MEMORY, LIMITS, JSON, SVG, WRITE, SPARSE };
+
+static const struct option longs[] = {{"shape", 1, NULL, SHAPE}, {"weights", 1, NULL, WEIGHTS}, {"stages", 1, NULL, STAGES},
+    {"decode", 1, NULL, DECODE}, {"prefill", 1, NULL, PREFILL}, {"time", 1, NULL, TIME},
+    {"memory", 1, NULL, MEMORY}, {"limits", 1, NULL, LIMITS}, {"json", 0, NULL, JSON}, {"svg", 1, NULL, SVG},
+    {"write", 1, NULL, WRITE}, {"sparse", 0, NULL, SPARSE}, {0}};
+
+struct sizes {
+	struct { int rows, context; } v[SIZES_MAX];
+	int n;
+};
+
+static struct {
+	struct options o;
+	const char *shape, *svg, *write;
+	const struct weight_type *type;
+	unsigned parts;
+	struct sizes decode, prefill;
+	double seconds, memory;         /* memory: bytes, 0: what is free */
+	int json, sparse;
+	struct limit limit;             /* 0: to be measured */
+
+	struct synth synth;
+	struct model model;
+	struct bench bench;
+	struct sweep sweep;
+	struct record record;
+	struct measured measured[2 * SIZES_MAX];
+	int n;
+} g = {.parts = (1u << PARTS) - 1, .seconds = 2,
+    .decode = {{{1, CONTEXT}, {2, CONTEXT}, {4, CONTEXT}, {8, CONTEXT}, {16, CONTEXT}}, 5},
+    .prefill = {{{32, 0}, {128, 0}, {512, 0}, {2048, 0}}, 4}};
+
+/* --- options --- */
+
+/* N, or N@CONTEXT. */
+static int
+take_size(const char *option, char *word, struct sizes *s)
+{
+	char *at = strchr(word, '@');
+	long rows, context = CONTEXT;
+
+	if (at)
+		*at = 0;
+	if (options_int(option, word, 1, FRAME_SPANS_MAX, &rows) < 0 ||
+	    (at && options_int(option, at + 1, 0, CONTEXT_MAX, &context) < 0))
+		return -1;
+	if (at && s == &g.prefill)
+		return fail(FAIL_USAGE, "%s '%s@%s': a prompt begins at position 0", option, word, at + 1);
+	s->v[s->n].rows = (int)rows;
+	s->v[s->n++].context = (int)context;
+	return 0;
+}
+
+static int
+take_sizes(const char *option, const char *text, struct sizes *s)
+{
+	char *copy = strdup(text), *word, *rest = copy;
+	int r = copy ? 0 : fail(FAIL_SYSTEM, "no memory for an option");
+
+	s->n = 0;
+	while (r == 0 && (word = strsep(&rest, ","))) {
+		if (strcmp(text, "0") == 0)
+			break;
+		if (s->n == SIZES_MAX)
+			r = fail(FAIL_USAGE, "%s '%s': at most %d numbers", option, text, SIZES_MAX);
+		else
+			r = take_size(option, word, s);
+	}
+	free(copy);
+	return r;
+}
+
+static int
+take_stages(const char *text)
+{
+	size_t n;
+
+	g.parts = 0;
+	for (const char *s = text; ; s += n + 1) {
+		int i = 0;
+
+		n = strcspn(s, ",");
+		while (part_names[i] && (strlen(part_names[i]) != n || memcmp(part_names[i], s, n) != 0))
+			i++;
+		if (!part_names[i])
+			return fail(FAIL_USAGE, "--stages '%s': give some of attn,route,expert,head", text);
+		g.parts |= 1u << i;
+		if (!s[n])
+			return 0;
+	}
+}
+
+static int
+take_limits(const char *text)
+{
+	char end;
+
+	if (sscanf(text, "%lf,%lf%c", &g.limit.read, &g.limit.fma, &end) != 2 || !(g.limit.read > 0 && g.limit.read < 1e9) ||
+	    !(g.limit.fma > 0 && g.limit.fma < 1e9))
+		return fail(FAIL_USAGE, "--limits '%s': give GB/s and GFLOP/s, like 20,150", text);
+	g.limit.read *= 1e9;
+	g.limit.fma *= 1e9;
+	return 0;
+}
+
+static int
+own(int c, const char *arg, void *to)
+{
+	(void)to;
+	switch (c) {
+	case WEIGHTS:
+		return (g.type = weight_type_find(arg)) ? 0 : -1;
+	case STAGES:
+		return take_stages(arg);
+	case DECODE:
+		return take_sizes("--decode", arg, &g.decode);
+	case PREFILL:
+		return take_sizes("--prefill", arg, &g.prefill);
+	case TIME:
+		return options_double("--time", arg, 0, 3600, &g.seconds);
+	case MEMORY:
+		if (options_double("--memory", arg, 0.001, 1e6, &g.memory) < 0)
+			return -1;
+		g.memory *= 0x1p30;
+		return 0;
+	case LIMITS:
+		return take_limits(arg);
+	case JSON:
+	case SPARSE:
+		*(c == JSON ? &g.json : &g.sparse) = 1;
+		return 0;
+	}
+	*(c == SHAPE ? &g.shape : c == SVG ? &g.svg : &g.write) = arg;
+	return 0;
+}
+
+static void
+check_options(void)
+{
+	if (!g.shape && (g.write || g.sparse || g.type))
+		die(FAIL_USAGE, "%s makes up weights: give the --shape of them", g.write ? "--write" : g.sparse ? "--sparse" : "--weights");
+	if (!g.shape && !g.o.model)
+		die(FAIL_USAGE, "nothing to measure: give --shape SHAPE or -m MODEL");
+	if (g.sparse && !g.write)
+		die(FAIL_USAGE, "--sparse is for --write: zeros that take no memory are not read at its speed");
+	if (g.decode.n + g.prefill.n == 0)
+		die(FAIL_USAGE, "--decode 0 --prefill 0: nothing is left to be measured");
+}
+
+/* --- the model --- */
+
+/* End with what fail() kept, the temporary folder gone. */
+_Noreturn static void
+end_failed(void)
+{
+	synth_close(&g.synth);
+	die_failed();
+}
+
+static void
+write_checkpoint(void)
+{
+	struct pool *pool;
+
+	if (synth_open(&g.synth, g.shape, g.type, g.o.layers, g.write) < 0 || synth_tensors(&g.synth, 1, 1) < 0 ||
+	    !(pool = pool_new(g.o.threads)) || synth_write(&g.synth, g.sparse, pool) < 0)
+		end_failed();
+	if (g.o.verbose)
+		warn("%s: %.2f GB of weights", g.write, (double)synth_bytes(&g.synth) * 1e-9);
+	synth_close(&g.synth);
+	pool_free(pool);
+}
+
+/* Of the largest context of each sequence. */
+static uint64_t
+cache_bytes(const struct config *c, int layers)
+{
+	uint64_t bytes = 0;
+
+	for (int seq = 0; seq < FRAME_SPANS_MAX; seq++) {
+		int most = -1;
+
+		for (int i = 0; i < g.decode.n; i++)
+			if (g.decode.v[i].rows > seq && g.decode.v[i].context > most)
+				most = g.decode.v[i].context;
+		bytes += most < 0 ? 0 : bench_cache_bytes(c, layers, most);
+	}
+	return bytes;
+}
+
+/* Which weights to make up, in the memory that caches and batches leave. */
+static void
+plan_shape(uint64_t memory)
+{
+	struct synth *s = &g.synth;
+	uint64_t others;
+
+	if (synth_open(s, g.shape, g.type, g.o.layers, NULL) < 0 ||
+	    synth_tensors(s, (g.parts & 1u << PART_HEAD) != 0, 0) < 0)
+		end_failed();
+	others = cache_bytes(&s->config, s->nlayers) + BATCH_BYTES;
+	if (synth_fit(s, memory > others ? memory - others : 0) < 0)
+		end_failed();
+	if (s->present < s->config.n_routed_experts)
+		warn("memory holds %d of the %d experts of a layer: batches that choose more read these again",
+		    s->present, s->config.n_routed_experts);
+}
+
+static void
+open_shape(void)
+{
+	struct synth *s = &g.synth;
+
+	if (g.o.verbose)
+		warn("making %.2f GB of weights", (double)synth_bytes(s) * 1e-9);
+	if (synth_memory(s, &g.model, g.bench.stage.pool) < 0)
+		end_failed();
+	g.bench.stage.layers = s->layers;
+	g.bench.present = s->present;
+}
+
+static void
+open_checkpoint(uint64_t memory)
+{
+	if (model_open(&g.model, g.o.model) < 0 ||
+	    layers_parse(&g.bench.stage.layers, g.o.layers, g.model.config.num_layers) < 0)
+		die_failed();
+	g.bench.present = g.model.config.n_routed_experts;
+	for (int i = 0; i < g.model.config.num_layers; i++)
+		g.synth.nlayers += g.bench.stage.layers.has[i];
+	if (cache_bytes(&g.model.config, g.synth.nlayers) > memory)
+		die(FAIL_SYSTEM, "the caches take %.1f GiB of memory, there are %.1f: let fewer rows --decode at less context",
+		    (double)cache_bytes(&g.model.config, g.synth.nlayers) / 0x1p30, (double)memory / 0x1p30);
+}
+
+static void
+open_all(void)
+{
+	const char *cap = getenv("DS_KERNELS");
+	struct bench *b = &g.bench;
+	uint64_t memory = g.memory > 0 ? (uint64_t)g.memory : memory_free() / 10 * 9;
+	size_t sweep = 0;
+
+	b->parts = g.parts;
+	b->seconds = g.seconds;
+	b->stage.model = &g.model;
+	if (!(b->stage.k = kernels_choose()))
+		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2 or avx512", cap ? cap : "");
+	if (!(b->stage.pool = pool_new(g.o.threads)))
+		die_failed();
+	if (g.limit.read == 0)
+		memory -= sweep = sweep_size(memory / 4);
+	if (g.shape)
+		plan_shape(memory);
+	else
+		open_checkpoint(memory);
+	if (sweep > 0) {
+		if (sweep_open(&g.sweep, sweep) < 0)
+			end_failed();
+		limit_measure(&g.limit, &g.sweep, b->stage.k, b->stage.pool, 1);
+	}
+	if (g.shape)
+		open_shape();
+	/* what is measured is a part of a model that no cache would hold from step to step */
+	if (g.synth.nlayers < g.model.config.num_layers && g.sweep.p)
+		b->sweep = &g.sweep;
+	if (bench_open(b) < 0 || bench_touch(b) < 0)
+		end_failed();
+}
+
+/* --- the report --- */
+
+static void
+print_machine(void)
+{
+	static const char limit[] = "limit threads kernels    gb_s   gflop_s";
+	static const char model[] = "model measured layers  present experts  weights  hidden";
+	const struct config *c = &g.model.config;
+	struct record *r = &g.record;
+
+	record_begin(r, limit);
+	record_int(r, g.o.threads);
+	record_text(r, g.bench.stage.k->name, strlen(g.bench.stage.k->name));
+	record_number(r, g.limit.read * 1e-9, 4);
+	record_number(r, g.limit.fma * 1e-9, 4);
+	record_end(r);
+	record_begin(r, model);
+	record_int(r, g.synth.nlayers);
+	record_int(r, c->num_layers);
+	record_int(r, g.bench.present);
+	record_int(r, c->n_routed_experts);
+	record_text(r, g.shape ? g.synth.type->name : "", g.shape ? strlen(g.synth.type->name) : 0);
+	record_int(r, c->hidden_size);
+	record_end(r);
+}
+
+static void
+print_cost(const struct measured *m, int part)
+{
+	static const char columns[] =
+	    "stage work    rows context part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_peak tokens_s";
+	const struct cost *c = part < PARTS ? &m->part[part] : &m->all;
+	const char *name = part < PARTS ? part_names[part] : "all", *work = m->prefill ? "prefill" : "decode";
+	struct record *r = &g.record;
+
+	record_begin(r, columns);
+	record_text(r, work, strlen(work));
+	record_int(r, m->rows);
+	record_int(r, m->prefill ? 0 : m->context);
+	record_text(r, name, strlen(name));
+	record_int(r, m->steps);
+	record_number(r, m->experts, 4);
+	record_number(r, c->seconds * 1e3, 4);
+	record_number(r, c->bytes * 1e-6, 4);
+	record_number(r, c->bytes / c->seconds * 1e-9, 4);
+	record_number(r, c->bytes / c->seconds / g.limit.read, 2);
+	record_number(r, c->operations / c->seconds * 1e-9, 4);
+	record_number(r, c->operations / c->seconds / g.limit.fma, 2);
+	record_number(r, part < PARTS ? 0.0 / 0.0 : m->rows / c->seconds, 4);
+	record_end(r);
+}
+
+static void
+measure(int prefill, const struct sizes *s)
+{
+	for (int i = 0; i < s->n; i++) {
+		struct measured *m = &g.measured[g.n];
+
+		if (g.o.verbose)
+			warn("%s, %d rows", prefill ? "prefill" : "decode", s->v[i].rows);
+		if (bench_run(&g.bench, prefill, s->v[i].rows, s->v[i].context, m) < 0)
+			end_failed();
+		g.n++;
+		for (int p = 0; p <= PARTS; p++)
+			if (p == PARTS || g.parts & 1u << p)
+				print_cost(m, p);
+		fflush(stdout);
+	}
+}
+
+static void
+draw(void)
+{
+	FILE *to = fopen(g.svg, "we");
+	char title[128], about[256];
+
+	if (!to)
+		die(FAIL_SYSTEM, "cannot open '%s':", g.svg);
+	snprintf(title, sizeof(title), "Roofline: %.80s%s%s", g.shape ? g.shape : g.o.model, g.shape ? ", " : "",
+	    g.shape ? g.synth.type->name : "");
+	snprintf(about, sizeof(about), "%d of %d layers, %d threads, %s", g.synth.nlayers, g.model.config.num_layers, g.o.threads,
+	    g.bench.stage.k->name);
+	bench_draw(to, &g.limit, g.measured, g.n, title, about);
+	if (fclose(to) != 0)
+		die(FAIL_SYSTEM, "cannot write '%s':", g.svg);
+}
+
+int
+main(int argc, char **argv)
+{
+	g.o = (struct options){.help = help, .longs = longs, .own = own};
+	options_parse(&g.o, argc, argv);
+	check_options();
+	if (g.write) {
+		write_checkpoint();
+		return 0;
+	}
+	open_all();
+	g.record = (struct record){.to = stdout, .json = g.json};
+	print_machine();
+	measure(0, &g.decode);
+	measure(1, &g.prefill);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		die(FAIL_SYSTEM, "cannot write:");
+	if (g.svg)
+		draw();
+	bench_close(&g.bench);
+	model_close(&g.model);
+	synth_close(&g.synth);
+	sweep_close(&g.sweep);
+	pool_free(g.bench.stage.pool);
+	return 0;
+}

@@ -1,0 +1,488 @@
+#include "bench/bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+#define STEPS_MAX 1000
+#define PROMPT_SEQ (UINT64_C(1) << 40)
+#define F32_BYTES sizeof(float)
+
+const char *const part_names[PARTS + 1] = {"attn", "route", "expert", "head", NULL};
+
+/* splitmix64 */
+static uint64_t
+draw(struct bench *b)
+{
+	uint64_t n = b->random += UINT64_C(0x9e3779b97f4a7c15);
+
+	n = (n ^ n >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	n = (n ^ n >> 27) * UINT64_C(0x94d049bb133111eb);
+	return n ^ n >> 31;
+}
+
+static int
+draw_below(struct bench *b, int n)
+{
+	return (int)((draw(b) >> 32) * (uint64_t)n >> 32);
+}
+
+/* -1 .. 1 */
+static void
+draw_floats(struct bench *b, float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = (float)(int64_t)draw(b) * 0x1p-63f;
+}
+
+/* --- what there is to read --- */
+
+static int
+begins(const char *s, const char *with)
+{
+	return strncmp(s, with, strlen(with)) == 0;
+}
+
+static int
+of_head(const struct config *c, const char *name)
+{
+	return begins(name, "model.norm.") || begins(name, c->tie_word_embeddings ? "model.embed_tokens." : "lm_head.");
+}
+
+static void
+count_bytes(struct bench *b, const char *name, double bytes)
+{
+	const struct config *c = &b->stage.model->config;
+	int layer, n = 0;
+
+	if (of_head(c, name))
+		b->head_bytes += bytes;
+	if (sscanf(name, "model.layers.%d.%n", &layer, &n) != 1 || n == 0 || layer < 0 || layer >= c->num_layers)
+		return;
+	name += n;
+	if (begins(name, "self_attn.") || begins(name, "input_layernorm."))
+		b->layers[layer].attn += bytes;
+	else if (begins(name, "mlp.gate.") || begins(name, "post_attention_layernorm."))
+		b->layers[layer].route += bytes;
+	else if (begins(name, "mlp.experts."))
+		b->layers[layer].expert += bytes / b->present;
+	else if (begins(name, "mlp."))
+		b->layers[layer].shared += bytes;
+}
+
+/* The tensors that are there and take part: those of the layers, and the head. */
+static int
+wanted(const struct bench *b, const char *name)
+{
+	const struct config *c = &b->stage.model->config;
+	int layer, expert = -1;
+
+	if (sscanf(name, "model.layers.%d.mlp.experts.%d.", &layer, &expert) >= 1)
+		return layer >= 0 && layer < c->num_layers && b->stage.layers.has[layer] && expert < b->present;
+	return (b->parts & 1u << PART_HEAD) && of_head(c, name);
+}
+
+static int
+count_weights(struct bench *b)
+{
+	struct model *m = b->stage.model;
+	const struct safetensor *t;
+	const void *data;
+
+	for (struct table_slot *s = NULL; (s = table_next(&m->files, s)); ) {
+		if (!wanted(b, s->key))
+			continue;
+		if (!(t = model_tensor(m, s->key, &data)))
+			return -1;
+		count_bytes(b, t->name, (double)(t->end - t->begin));
+	}
+	return 0;
+}
+
+int
+bench_touch(struct bench *b)
+{
+	struct model *m = b->stage.model;
+	const struct safetensor *t;
+	const void *data;
+	volatile unsigned char seen = 0;
+
+	for (struct table_slot *s = NULL; (s = table_next(&m->files, s)); ) {
+		if (!wanted(b, s->key))
+			continue;
+		if (!(t = model_tensor(m, s->key, &data)))
+			return -1;
+		for (uint64_t i = 0; i < t->end - t->begin; i += 4096)
+			seen ^= ((const unsigned char *)data)[i];
+	}
+	(void)seen;
+	return 0;
+}
+
+uint64_t
+bench_cache_bytes(const struct config *c, int layers, int context)
+{
+	uint64_t positions = ((uint64_t)context + CACHE_PAGE) / CACHE_PAGE * CACHE_PAGE;
+	uint64_t width = (uint64_t)(c->kv_lora_rank + c->qk_rope_head_dim);
+
+	return positions * width * F32_BYTES * (uint64_t)layers;
+}
+
+/* --- what there is to compute --- */
+
+/* Of the matrices of one layer's attention: elements.  kv_b counts for each of its two halves. */
+static double
+attn_elements(const struct config *c)
+{
+	double D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank, lora = c->q_lora_rank;
+	double qk = H * (c->qk_nope_head_dim + c->qk_rope_head_dim);
+
+	return (lora > 0 ? lora * (D + qk) : D * qk) + (R + c->qk_rope_head_dim) * D +
+	    H * (c->qk_nope_head_dim + c->v_head_dim) * R + D * H * c->v_head_dim;
+}
+
+static double
+attn_operations(const struct bench *b, const struct frame *f)
+{
+	const struct config *c = &b->stage.model->config;
+	double held = 0;
+
+	for (int i = 0; i < f->nspans; i++)
+		held += f->spans[i].n * (f->spans[i].pos + (f->spans[i].n + 1) / 2.0);
+	return 2 * f->rows * attn_elements(c) + 2 * held * c->num_heads * (2.0 * c->kv_lora_rank + c->qk_rope_head_dim);
+}
+
+static double
+expert_operations(const struct config *c, int layer, double rows)
+{
+	double width = config_is_moe(c, layer) ?
+	    (double)c->moe_intermediate_size * (c->num_experts_per_tok + c->n_shared_experts) : c->intermediate_size;
+
+	return 2 * rows * 3 * c->hidden_size * width;
+}
+
+/* --- a step --- */
+
+/* Latents that the rows of a frame read, in one layer: each sequence's once. */
+static double
+latent_bytes(const struct bench *b, const struct frame *f)
+{
+	double n = 0;
+
+	for (int i = 0; i < f->nspans; i++)
+		n += (double)f->spans[i].pos + f->spans[i].n;
+	return n * (b->stage.model->config.kv_lora_rank + b->stage.model->config.qk_rope_head_dim) * F32_BYTES;
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+	return (*(const int32_t *)a > *(const int32_t *)b) - (*(const int32_t *)a < *(const int32_t *)b);
+}
+
+/* One that is present and not among the first `used` that were given out. */
+static int32_t
+new_place(struct bench *b, int used)
+{
+	int i = used + draw_below(b, b->present - used);
+	int32_t e = b->order[i];
+
+	b->order[i] = b->order[used];
+	return b->order[used] = e;
+}
+
+/*
+ * K different experts for each row, any of the E as likely as any other.  Where fewer are present, each that is drawn is
+ * given a place among those: as long as there is room, a batch reads as many different ones as with all of them.
+ */
+static void
+draw_experts(struct bench *b, int32_t *idx, size_t rows)
+{
+	const struct config *c = &b->stage.model->config;
+	int E = c->n_routed_experts, K = c->num_experts_per_tok, used = 0;
+
+	for (int e = 0; e < E; e++)
+		b->place[e] = -1;
+	for (size_t t = 0; t < rows; t++, idx += K) {
+		memset(b->taken, 0, (size_t)E);
+		for (int i = 0; i < K; ) {
+			int e = draw_below(b, E), at = b->place[e];
+
+			if (at < 0 && used < b->present)
+				at = b->place[e] = new_place(b, used++);
+			else if (at < 0)
+				at = draw_below(b, b->present);
+			if (b->taken[at])
+				continue;
+			b->taken[at] = 1;
+			idx[i++] = at;
+		}
+		qsort(idx, (size_t)K, sizeof(*idx), ascending);
+	}
+	b->used = used;
+}
+
+/* Put experts of our own drawing in the place of the router's. */
+static int
+set_experts(struct bench *b, struct frame *f)
+{
+	const struct config *c = &b->stage.model->config;
+	uint64_t shape[] = {f->rows, (uint64_t)c->num_experts_per_tok};
+	struct tensor *t = frame_add(f, "expert.idx", I32, 2, shape);
+
+	if (!t)
+		return -1;
+	draw_experts(b, t->data, f->rows);
+	if (!(t = frame_add(f, "expert.w", F32, 2, shape)))
+		return -1;
+	for (uint64_t i = 0; i < shape[0] * shape[1]; i++)
+		((float *)t->data)[i] = 1.0f / (float)shape[1];
+	return 0;
+}
+
+/* Call a stage, if it is measured. */
+static int
+timed(const struct bench *b, struct measured *m, enum part part, stage_fn *fn, void *arg, struct frame *f)
+{
+	double start = seconds_now();
+
+	if (!(b->parts & 1u << part))
+		return 0;
+	if (fn(arg, f, NULL, 0) < 0)
+		return -1;
+	m->part[part].seconds += seconds_now() - start;
+	return 0;
+}
+
+static void
+account(const struct bench *b, struct measured *m, enum part part, double bytes, double operations)
+{
+	if (b->parts & 1u << part) {
+		m->part[part].bytes += bytes;
+		m->part[part].operations += operations;
+	}
+}
+
+static int
+step_layer(struct bench *b, struct measured *m, struct frame *f, int layer)
+{
+	const struct config *c = &b->stage.model->config;
+	const struct bench_layer *l = &b->layers[layer];
+	int moe = config_is_moe(c, layer);
+
+	b->used = 0;
+	frame_set_at(f, AT_ATTN, layer);
+	account(b, m, PART_ATTN, l->attn + latent_bytes(b, f), attn_operations(b, f));
+	if (timed(b, m, PART_ATTN, attn_frame, &b->attn, f) < 0)
+		return -1;
+	frame_set_at(f, AT_ROUTE, layer);
+	account(b, m, PART_ROUTE, moe ? l->route : 0, moe ? 2.0 * f->rows * c->hidden_size * c->n_routed_experts : 0);
+	if (timed(b, m, PART_ROUTE, route_frame, &b->route, f) < 0 || (moe && set_experts(b, f) < 0))
+		return -1;
+	frame_set_at(f, AT_EXPERT, layer);
+	account(b, m, PART_EXPERT, l->shared + b->used * l->expert, expert_operations(c, layer, f->rows));
+	if (timed(b, m, PART_EXPERT, expert_frame, &b->expert, f) < 0)
+		return -1;
+	frame_drop(f, "expert.idx");
+	frame_drop(f, "expert.w");
+	m->experts += b->used;
+	return 0;
+}
+
+/* A frame of random rows: a prompt, or one row each of as many sequences. */
+static int
+make_frame(struct bench *b, struct frame *f, const struct measured *m)
+{
+	int D = b->stage.model->config.hidden_size, n = m->prefill ? 1 : m->rows, r;
+	struct span *spans = mem_new((size_t)n, sizeof(*spans));
+	struct tensor *h;
+
+	if (!spans)
+		return -1;
+	for (int i = 0; i < n; i++)
+		spans[i] = (struct span){(uint64_t)i, (uint32_t)m->context, 1, SPAN_SAMPLE};
+	if (m->prefill)
+		spans[0] = (struct span){PROMPT_SEQ, 0, (uint32_t)m->rows, SPAN_SAMPLE};
+	frame_set_at(f, AT_ATTN, 0);
+	r = frame_set_spans(f, spans, n);
+	free(spans);
+	if (r < 0 || !(h = frame_add(f, "h", F32, 2, (uint64_t[]){(uint64_t)m->rows, (uint64_t)D})))
+		return -1;
+	draw_floats(b, h->data, (size_t)m->rows * (size_t)D);
+	return 0;
+}
+
+static int
+step_frame(struct bench *b, struct frame *f, struct measured *m)
+{
+	const struct config *c = &b->stage.model->config;
+	double wants = m->prefill ? 1 : m->rows, moe = 0;
+
+	if (make_frame(b, f, m) < 0)
+		return -1;
+	if (b->sweep)
+		(void)sweep_read(b->sweep, b->stage.k, b->stage.pool);
+	for (int i = 0; i < c->num_layers; i++) {
+		if (b->stage.layers.has[i] && step_layer(b, m, f, i) < 0)
+			return -1;
+		moe += b->stage.layers.has[i] && config_is_moe(c, i);
+	}
+	m->experts = moe > 0 ? m->experts / moe : 0;
+	frame_set_at(f, AT_HEAD, c->num_layers);
+	account(b, m, PART_HEAD, b->head_bytes, 2 * wants * c->hidden_size * c->vocab_size);
+	if (timed(b, m, PART_HEAD, head_frame, &b->head, f) < 0)
+		return -1;
+	for (int i = 0; i < PARTS; i++) {
+		m->all.seconds += m->part[i].seconds;
+		m->all.bytes += m->part[i].bytes;
+		m->all.operations += m->part[i].operations;
+	}
+	return 0;
+}
+
+static int
+step(struct bench *b, struct measured *m)
+{
+	struct frame f;
+	int r;
+
+	frame_init(&f);
+	r = step_frame(b, &f, m);
+	frame_free(&f);
+	return r;
+}
+
+static int
+by_time(const void *a, const void *b)
+{
+	const struct measured *x = a, *y = b;
+
+	return (x->all.seconds > y->all.seconds) - (x->all.seconds < y->all.seconds);
+}
+
+/* Let a sequence hold that many positions, of random latents. */
+static int
+fill_cache(struct bench *b, struct cache *c, uint64_t seq, uint32_t context)
+{
+	struct cache_seq *s = cache_find(c, seq);
+
+	if (!s && !(s = cache_at(c, seq, 0)))
+		return -1;
+	while (s->n < context) {
+		float *row = cache_append(c, s);
+
+		if (!row)
+			return -1;
+		draw_floats(b, row, c->width);
+	}
+	return 0;
+}
+
+static int
+fill_caches(struct bench *b, int n, int context)
+{
+	const struct config *c = &b->stage.model->config;
+
+	if (!(b->parts & 1u << PART_ATTN))
+		return 0;
+	if (context >= c->max_position)
+		return fail(FAIL_USAGE, "--decode at position %d: the model ends at %d", context, c->max_position - 1);
+	for (int i = 0; i < n; i++)
+		for (int l = 0; l < c->num_layers; l++)
+			if (b->stage.layers.has[l] && fill_cache(b, &b->attn.layers[l].cache, (uint64_t)i, (uint32_t)context) < 0)
+				return -1;
+	return 0;
+}
+
+/* The prompt's caches are let go. */
+static int
+forget(struct bench *b)
+{
+	struct frame f;
+	int r;
+
+	frame_init(&f);
+	f.op = OP_FREE;
+	f.free_seq = PROMPT_SEQ;
+	r = b->parts & 1u << PART_ATTN ? attn_frame(&b->attn, &f, NULL, 0) : 0;
+	frame_free(&f);
+	return r;
+}
+
+/*
+ * Steps until the time is spent, three at least.  The first, which finds memory to be made and pages to be mapped, does
+ * not count; but one that alone takes more than the time is all there is.
+ */
+int
+bench_run(struct bench *b, int prefill, int rows, int context, struct measured *m)
+{
+	struct measured *all = mem_raw(STEPS_MAX, sizeof(*all));
+	double start = seconds_now();
+	int n = 0, first = 1, r = all ? 0 : -1;
+
+	if (r == 0 && !prefill)
+		r = fill_caches(b, rows, context);
+	while (r == 0 && n < STEPS_MAX) {
+		all[n] = (struct measured){.prefill = prefill, .rows = rows, .context = context};
+		if ((r = step(b, &all[n])) < 0)
+			break;
+		n++;
+		if (first && all[0].all.seconds < b->seconds) {
+			start = seconds_now();
+			n = 0;
+		} else if (first || (n >= 3 && seconds_now() - start >= b->seconds)) {
+			break;
+		}
+		first = 0;
+	}
+	if (r == 0) {
+		qsort(all, (size_t)n, sizeof(*all), by_time);
+		*m = all[n / 2];
+		m->steps = n;
+	}
+	free(all);
+	return r < 0 || !prefill ? r : forget(b);
+}
+
+int
+bench_open(struct bench *b)
+{
+	const struct config *c = &b->stage.model->config;
+	size_t E = (size_t)(c->n_routed_experts > 0 ? c->n_routed_experts : 1);
+	const struct stage *s = &b->stage;
+
+	b->layers = mem_new((size_t)c->num_layers, sizeof(*b->layers));
+	b->place = mem_new(E, sizeof(*b->place));
+	b->order = mem_new(E, sizeof(*b->order));
+	b->taken = mem_new(E, 1);
+	for (int i = 0; b->order && i < b->present; i++)
+		b->order[i] = i;
+	if (!b->layers || !b->place || !b->order || !b->taken || count_weights(b) < 0 ||
+	    (b->parts & 1u << PART_ATTN && attn_open(&b->attn, s) < 0) ||
+	    (b->parts & 1u << PART_ROUTE && route_open(&b->route, s) < 0) ||
+	    (b->parts & 1u << PART_EXPERT && expert_open(&b->expert, s, NULL) < 0) ||
+	    (b->parts & 1u << PART_HEAD && head_open(&b->head, s) < 0))
+		return -1;
+	return 0;
+}
+
+void
+bench_close(struct bench *b)
+{
+	if (b->attn.layers)
+		attn_close(&b->attn);
+	if (b->route.layers)
+		route_close(&b->route);
+	if (b->expert.layers)
+		expert_close(&b->expert);
+	if (b->head.s)
+		head_close(&b->head);
+	free(b->layers);
+	free(b->place);
+	free(b->order);
+	free(b->taken);
+}

@@ -1,0 +1,75 @@
+/*
+ * How long the stages take: batches that decode, and prompts, through the stages of a model in one process, with the
+ * bytes that they must read and the operations that they must do.
+ */
+#ifndef DS_BENCH_H
+#define DS_BENCH_H
+
+#include <stdio.h>
+
+#include "bench/limit.h"
+#include "stage/attn.h"
+#include "stage/expert.h"
+#include "stage/head.h"
+#include "stage/route.h"
+
+enum part { PART_ATTN, PART_ROUTE, PART_EXPERT, PART_HEAD, PARTS };
+
+extern const char *const part_names[PARTS + 1]; /* NULL behind the last */
+
+struct cost {
+	double seconds, bytes, operations;      /* operations: two for a multiply-add */
+};
+
+struct measured {
+	int prefill;                    /* 1: a prompt of that many rows; 0: one row each of as many sequences */
+	int rows, context;
+	int steps;                      /* measured; what stands here is the median step, so that parts add up */
+	double experts;                 /* routed ones that were read, of a layer that has them, on average */
+	struct cost part[PARTS], all;
+};
+
+struct bench_layer {
+	double attn, route, shared, expert;     /* bytes of weights; expert: of one routed expert */
+};
+
+struct bench {
+	/* set by the caller */
+	struct stage stage;
+	unsigned parts;                 /* 1 << PART_... */
+	int present;                    /* experts of a layer that may be chosen: those below this number */
+	double seconds;                 /* to be spent on each batch size, about */
+	const struct sweep *sweep;      /* read before each step, so that no weight is in a cache; or NULL */
+
+	struct attn attn;
+	struct route route;
+	struct expert expert;
+	struct head head;
+	struct bench_layer *layers;     /* [num_layers] */
+	double head_bytes;
+	double used;                    /* experts, in the step that is under way */
+	uint64_t random;                /* state */
+	int32_t *place;                 /* [E] where an expert that was drawn lies */
+	int32_t *order;                 /* [present] all of them, those given out first */
+	unsigned char *taken;           /* [E] */
+};
+
+/* The stages that b->parts names; b's first part is set, the rest zero.  0, or -1 and a message. */
+int bench_open(struct bench *b);
+void bench_close(struct bench *b);
+
+/* Measure a batch: a prompt of that many rows, or one row each of as many sequences whose caches hold context positions.
+ * 0, or -1 and a message. */
+int bench_run(struct bench *b, int prefill, int rows, int context, struct measured *m);
+
+/* Bytes that the caches of a sequence take. */
+uint64_t bench_cache_bytes(const struct config *c, int layers, int context);
+
+/* The picture: what was reached, in operations per second over operations per byte, under what the machine can do. */
+void bench_draw(FILE *to, const struct limit *l, const struct measured *m, int n, const char *title, const char *subtitle);
+
+/* Look at each page of the weights once, so that none has to be read from a disk or mapped while the clock runs.
+ * 0, or -1 and a message. */
+int bench_touch(struct bench *b);
+
+#endif

@@ -1,0 +1,132 @@
+#include "bench/limit.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+
+#define SWEEP_MIN ((size_t)64 << 20)
+#define SWEEP_MAX ((size_t)2 << 30)
+#define PIECE 1024              /* bytes that a thread takes at least, times the grain */
+
+double
+seconds_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static const struct peak *
+peak_of(const struct kernels *k)
+{
+	return strncmp(k->name, "avx512", 6) == 0 ? &peak_avx512 : strncmp(k->name, "avx2", 4) == 0 ? &peak_avx2 : &peak_ref;
+}
+
+size_t
+sweep_size(uint64_t most)
+{
+	long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+	size_t n = cache > 0 ? 2 * (size_t)cache : SWEEP_MIN;
+
+	n = n < SWEEP_MIN ? SWEEP_MIN : n > SWEEP_MAX ? SWEEP_MAX : n;
+	return n <= most ? n : (size_t)most / (1 << 20) * (1 << 20);
+}
+
+int
+sweep_open(struct sweep *s, size_t n)
+{
+	s->p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (n == 0 || s->p == MAP_FAILED) {
+		s->p = NULL;
+		return fail(FAIL_SYSTEM, "no memory for %zu bytes to be read", n);
+	}
+	s->n = n;
+	madvise(s->p, n, MADV_HUGEPAGE);
+	memset(s->p, 1, n);
+	return 0;
+}
+
+void
+sweep_close(struct sweep *s)
+{
+	if (s->p)
+		munmap(s->p, s->n);
+	*s = (struct sweep){0};
+}
+
+struct job {
+	const struct peak *peak;
+	const unsigned char *p;
+	size_t ahead;
+	long rounds;
+	double operations[1024];        /* of each thread */
+	uint64_t seen[1024];
+};
+
+static void
+read_part(void *arg, size_t from, size_t to, int thread)
+{
+	struct job *j = arg;
+
+	j->seen[thread] ^= j->peak->read(j->p + from * PIECE, (to - from) * PIECE, j->ahead);
+}
+
+static double
+read_once(const struct sweep *s, const struct kernels *k, struct pool *pool, size_t ahead)
+{
+	struct job j = {.peak = peak_of(k), .p = s->p, .ahead = ahead};
+	double start = seconds_now();
+
+	pool_run(pool, s->n / PIECE, 1024, PIECE, read_part, &j);
+	return seconds_now() - start;
+}
+
+double
+sweep_read(const struct sweep *s, const struct kernels *k, struct pool *pool)
+{
+	return read_once(s, k, pool, 0);
+}
+
+static void
+compute_part(void *arg, size_t from, size_t to, int thread)
+{
+	struct job *j = arg;
+
+	j->operations[thread] += j->peak->multiply_adds(j->rounds * (long)(to - from));
+}
+
+/* Operations per second of all threads together. */
+static double
+compute_once(const struct kernels *k, struct pool *pool, long rounds)
+{
+	struct job j = {.peak = peak_of(k), .rounds = rounds};
+	double start = seconds_now(), all = 0;
+
+	pool_run(pool, (size_t)pool_threads(pool) * 16, 1, 1e9, compute_part, &j);
+	for (int i = 0; i < pool_threads(pool); i++)
+		all += j.operations[i];
+	return all / (seconds_now() - start);
+}
+
+void
+limit_measure(struct limit *l, const struct sweep *s, const struct kernels *k, struct pool *pool, double seconds)
+{
+	static const size_t ahead[] = {0, 1024, 4096};
+	double end = seconds_now() + seconds / 2, fma;
+
+	*l = (struct limit){0};
+	for (int i = 0; i < 3 || seconds_now() < end; i++) {
+		double rate = (double)s->n / read_once(s, k, pool, ahead[i % 3]);
+
+		l->read = rate > l->read ? rate : l->read;
+	}
+	end += seconds / 2;
+	do {
+		fma = compute_once(k, pool, 2000);
+		l->fma = fma > l->fma ? fma : l->fma;
+	} while (seconds_now() < end);
+}

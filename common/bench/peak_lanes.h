@@ -1,0 +1,52 @@
+/*
+ * The body of peak_avx2.c and peak_avx512.c: WIDTH bytes of a vector.  GCC's vector types become the instructions of
+ * the set that the file is compiled for.
+ */
+#include <string.h>
+
+#include "bench/limit.h"
+
+typedef uint64_t words __attribute__((vector_size(WIDTH)));
+typedef float lanes __attribute__((vector_size(WIDTH)));
+
+static uint64_t
+read_all(const void *p, size_t n, size_t ahead)
+{
+	const unsigned char *s = p;
+	words a = {0}, b = {0}, c = {0}, d = {0};
+	uint64_t x = 0;
+
+	for (size_t i = 0; i < n; i += 4 * WIDTH) {
+		words v[4];
+
+		for (size_t j = 0; ahead && j < 4 * WIDTH; j += 64)
+			__builtin_prefetch(s + i + j + ahead);
+		memcpy(v, s + i, sizeof(v));
+		a ^= v[0];
+		b ^= v[1];
+		c ^= v[2];
+		d ^= v[3];
+	}
+	a ^= b ^ c ^ d;
+	for (size_t j = 0; j < WIDTH / 8; j++)
+		x ^= a[j];
+	return x;
+}
+
+/* Each chain a variable, which so stays in a register; the empty asm keeps the compiler from seeing that all are alike. */
+#define CHAINS(X) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h) X(i) X(j) X(k) X(l)
+#define BEGIN(v) lanes v = half;
+#define ADVANCE(v) FMA(v, half); __asm__ volatile("" : "+v"(v));
+
+static double
+multiply_adds(long rounds)
+{
+	lanes half = {0};
+
+	half += 0.5f;
+	CHAINS(BEGIN)
+	for (long n = 0; n < rounds; n++) {
+		CHAINS(ADVANCE)
+	}
+	return 2.0 * PEAK_CHAINS * WIDTH / 4 * (double)rounds;
+}

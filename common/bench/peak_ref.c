@@ -1,0 +1,39 @@
+/* Plain C: what is left where there are no vectors, or DS_KERNELS asks for it. */
+#include <math.h>
+#include <string.h>
+
+#include "bench/limit.h"
+
+static uint64_t
+read_all(const void *p, size_t n, size_t ahead)
+{
+	const unsigned char *s = p;
+	uint64_t a[4] = {0}, v[4];
+
+	for (size_t i = 0; i < n; i += sizeof(v)) {
+		if (ahead)
+			__builtin_prefetch(s + i + ahead);
+		memcpy(v, s + i, sizeof(v));
+		for (int j = 0; j < 4; j++)
+			a[j] ^= v[j];
+	}
+	return a[0] ^ a[1] ^ a[2] ^ a[3];
+}
+
+static double
+multiply_adds(long rounds)
+{
+	volatile float start = 1, factor = 0.5f;
+	float a[PEAK_CHAINS], f = factor;
+
+	for (int j = 0; j < PEAK_CHAINS; j++)
+		a[j] = start;
+	for (long i = 0; i < rounds; i++)
+		for (int j = 0; j < PEAK_CHAINS; j++)
+			a[j] = fmaf(a[j], f, f);
+	for (int j = 0; j < PEAK_CHAINS; j++)
+		start = a[j];
+	return 2.0 * PEAK_CHAINS * (double)rounds;
+}
+
+const struct peak peak_ref = {read_all, multiply_adds};

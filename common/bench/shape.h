@@ -1,0 +1,53 @@
+/*
+ * Shapes to be measured: the config.json of a model, and the tensors that a checkpoint of it has, with a rule for each
+ * that fills it.
+ */
+#ifndef DS_SHAPE_H
+#define DS_SHAPE_H
+
+#include "base/mem.h"
+#include "model/config.h"
+#include "stage/stage.h"
+
+/* A tensor of a checkpoint that is made up.  Each 64-bit word of its data is (random & mask) | set. */
+struct shape_tensor {
+	char name[104];
+	const char *dtype;              /* as in safetensors */
+	int rank;                       /* 1: [cols] */
+	uint64_t rows, cols;
+	uint64_t mask, set;
+	int expert;                     /* whose it is, or -1 */
+	uint64_t begin, bytes;          /* in the file's data */
+};
+
+struct shape_list {
+	struct shape_tensor *t;
+	size_t n, cap;
+	uint64_t bytes;                 /* of all */
+};
+
+/* How the matrices of attention and MLPs are stored; the rest is BF16 as in the published checkpoints, or F32 or F16 where
+ * all is. */
+struct weight_type {
+	const char *name;               /* "fp8" */
+	int (*matrix)(struct shape_list *l, const char *name, int rows, int cols, int expert);
+	const char *plain;              /* the dtype of router, head, embedding and norms */
+};
+
+/* NULL and a message (FAIL_USAGE) where there is none of that name. */
+const struct weight_type *weight_type_find(const char *name);
+
+/*
+ * The text of config.json for a shape, "v3", "v2-lite" or a file, appended to b: with the quantization that the weight type
+ * asks for.  type NULL becomes what the shape is published in.  *layers is what of it is measured where nobody says
+ * otherwise, NULL: all.  0, or -1 and a message.
+ */
+int shape_config(struct buf *b, const char *shape, const struct weight_type **type, const char **layers);
+
+/* The tensors of the layers, with the output matrix if head, with the embedding if embed, behind one another.  The list is
+ * freed by shape_free.  0, or -1 and a message. */
+int shape_tensors(struct shape_list *l, const struct config *c, const struct weight_type *type,
+    const struct layers *layers, int head, int embed);
+void shape_free(struct shape_list *l);
+
+#endif

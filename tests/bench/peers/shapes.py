@@ -1,0 +1,27 @@
+"""The shapes that both sides are given, as config.json; layers and experts are few enough for small machines."""
+
+V2 = {"architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "topk_method": "greedy", "scoring_func": "softmax",
+      "norm_topk_prob": False, "routed_scaling_factor": 1.0, "first_k_dense_replace": 1}
+V3 = {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "topk_method": "noaux_tc", "scoring_func": "sigmoid",
+      "n_group": 8, "topk_group": 4, "norm_topk_prob": True, "routed_scaling_factor": 2.5, "first_k_dense_replace": 0}
+ALL = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "moe_layer_freq": 1,
+       "hidden_act": "silu", "rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "rope_theta": 10000.0, "vocab_size": 32000}
+
+SHAPES = {
+    # V2-Lite, but queries have a low rank: llama.cpp takes those that have none only with 27 layers
+    "lite": V2 | ALL | {"hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408, "num_attention_heads": 16,
+                        "num_hidden_layers": 5, "n_shared_experts": 2, "n_routed_experts": 64, "num_experts_per_tok": 6,
+                        "q_lora_rank": 1536},
+    # one layer of V3, with 48 of its 256 experts: a row chooses as many as ever
+    "v3": V3 | ALL | {"hidden_size": 7168, "intermediate_size": 18432, "moe_intermediate_size": 2048, "num_attention_heads": 128,
+                      "num_hidden_layers": 1, "n_shared_experts": 1, "n_routed_experts": 48, "num_experts_per_tok": 8,
+                      "q_lora_rank": 1536},
+    # to try the scripts
+    "small": V3 | ALL | {"hidden_size": 512, "intermediate_size": 1024, "moe_intermediate_size": 256, "num_attention_heads": 4,
+                         "num_hidden_layers": 2, "n_shared_experts": 1, "n_routed_experts": 16, "num_experts_per_tok": 4,
+                         "q_lora_rank": 128, "kv_lora_rank": 128, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32,
+                         "v_head_dim": 64, "vocab_size": 2048},
+}
+
+# of our --weights the type of GGUF with as many bits per weight; router, embedding and head are BF16 (router: F32) on both sides
+TYPES = {"bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}

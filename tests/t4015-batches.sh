@@ -1,0 +1,69 @@
+#!/bin/sh
+# ds-embed with several batches under way, and in a ring.
+# also: asan leaks
+. "${0%/*}/lib.sh"
+export DS_MODEL=$M
+
+cat >shares.py <<'EOP'
+import subprocess, sys, numpy as np, frame
+with open("asks", "wb") as f:
+    frame.write_frame(f, {"at": "embed", "spans": [[i, 0, 1, 1] for i in range(12)]}, {"ids": np.full(12, 5, "<i4")})
+    frame.write_frame(f, {"op": "end"})
+door = subprocess.Popen(["ds-embed", "--batches", "3", "-i", "asks", "-i", "loop"], stdout=subprocess.PIPE)
+loop = open("loop", "wb", buffering=0)
+back = frame.read_frames(door.stdout)
+def batch():
+    for f in back:
+        if "op" not in f.header:
+            return f
+def answer(f, last):
+    spans = [[s[0], s[1] + 1, 1, 4 if s[0] in last else 1] for s in f.header["spans"]]
+    frame.write_frame(loop, {"at": "embed", "spans": spans}, {"ids": np.full(len(spans), 5, "<i4")})
+    for s in spans:
+        if s[3] == 4:
+            frame.write_frame(loop, {"op": "free", "seq": s[0]})
+def seqs(*fs):
+    return [[s[0] for s in f.header["spans"]] for f in fs]
+one, two, three = batch(), batch(), batch()
+print(seqs(one, two, three))
+answer(one, (0, 1, 2)); four = batch()
+answer(two, ()); five = batch()
+answer(three, ()); six = batch()
+answer(four, ()); seven = batch()
+print(seqs(four), seqs(five, six, seven))
+for f in five, six, seven:
+    answer(f, range(12))
+frame.write_frame(loop, {"op": "end"})
+print([f.header["op"] for f in back].count("free"), door.wait(20), flush=True)
+EOP
+mkfifo loop
+is "$(py shares.py)" "[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+[[3]] [[4, 5, 6], [7, 8, 9], [10, 11, 3]]
+9 0" "three batches go before the first has come back, and those that live are shared out anew"
+rm asks loop
+n=0
+for args in "1 1" "2 1" "3 1" "8 1" "1 3" "2 4" "8 2"; do
+	n=$((n + 1))
+	is "$(py "$T/door.py" $args $n)" "True True 0" "prompts, forks and frees at any time, with batches and layers: $args"
+	rm -f asks loop
+done
+
+fails_with 2 "batches '0': give an integer from 1 to 64" "at least one batch is under way" ds-embed --batches 0
+{ frame prompt 7 0 2 5; frame end; } >asks
+py -c '
+import frame, numpy as np
+frame.write_frame(open("round", "wb"), {"at": "attn", "layer": 2, "spans": [[7, 0, 1, 2]]}, {"h": np.zeros((1, 256), "<f4")})'
+cat round >late; frame end >>late
+cat >late.py <<'EOP'
+import subprocess, frame
+door = subprocess.Popen(["ds-embed", "-i", "asks", "-i", "loop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+loop = open("loop", "wb", buffering=0)
+print([f.header.get("op") for f in frame.read_frames(door.stdout)])     # up to the end
+loop.write(open("late", "rb").read())
+print(door.stderr.read().decode().strip(), door.wait(20), flush=True)
+EOP
+mkfifo loop
+is "$(py late.py)" "[None, 'free', 'end']
+ds-embed: loop: rows come behind the end that still wait for attn layer 2: in a ring give --ring to ds-embed and ds-sample 1" \
+    "a ring of which ds-embed knows nothing is noticed"
+done_testing

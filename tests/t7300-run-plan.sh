@@ -1,0 +1,289 @@
+#!/bin/sh
+# ds-run --plan: processes on several hosts, the answers of one, whatever dies meanwhile, and nothing left behind.
+# also: asan
+. "${0%/*}/lib.sh"
+export DS_MODEL=$M
+"$PY" -c 'import zmq' 2>/dev/null || skip_all "no python3-zmq"
+unset DS_RSH DS_KEY DS_PEERS
+
+DS_TEST_MARK=$S
+export DS_TEST_MARK     # what ds-run starts inherits it: nobody else has it
+
+# the processes with our mark: name, pid, command line
+cat >left.py <<'EOP'
+import glob, os, sys
+for p in glob.glob("/proc/[0-9]*"):
+    try:
+        env, stat = open(p + "/environ", "rb").read(), open(p + "/stat").read()
+        line = open(p + "/cmdline", "rb").read().replace(b"\0", b" ").decode()
+    except OSError:
+        continue
+    name, state = stat.split("(")[1].split(")")[0], stat.split(") ")[1][0]
+    if name.startswith("ds-") and (b"DS_TEST_MARK=" + os.environ["DS_TEST_MARK"].encode()) in env.split(b"\0") and state != "Z":
+        print(name, p[6:], line)
+EOP
+left() {
+	py left.py
+}
+
+# wait_for COMMAND...: until it succeeds, at most 20 s
+wait_for() {
+	tries=0
+	until "$@" >/dev/null 2>&1; do
+		tries=$((tries + 1))
+		[ $tries -lt 400 ] || return 1
+		sleep 0.05
+	done
+}
+
+nobody_left() {
+	[ -z "$(left)" ]
+}
+
+# clean DESC: soon there is no process of ours, and no folder of theirs
+clean() {
+	wait_for nobody_left
+	is "$(left; ls -d "$TMPDIR"/ds-run.* 2>/dev/null)" "" "$1"
+}
+
+TMPDIR=$S/tmp
+export TMPDIR
+mkdir "$TMPDIR"
+
+# --- plans ---
+ports=$(py -c 'import socket
+s = [socket.socket() for i in range(10)]
+for x in s: x.bind(("127.0.0.1", 0))
+print(*[x.getsockname()[1] for x in s])')
+set -- $ports
+feed=$1 take=$2 loop=$3 p=$4 q=$5 r=$6 t=$7
+ln -s "$M" "a model's folder"
+m="'$S/a model'\\''s folder'"
+
+cat >one.plan <<EOP
+# all on one host
+plan 1
+
+host alpha 127.0.0.1
+feed tcp://{alpha}:$feed
+take tcp://{alpha}:$take
+run alpha ds-embed -m $m -i @tcp://{alpha}:$feed -i @ipc://{run}/loop -o ipc://{run}/0
+run alpha ds-block -m $m -t 1 -i @ipc://{run}/0 -o ipc://{run}/1
+run alpha ds-head -m $m -t 1 -i @ipc://{run}/1 -o ipc://{run}/2
+run alpha ds-sample -m $m -i @ipc://{run}/2 -o ipc://{run}/loop -o @tcp://{alpha}:$take
+EOP
+cat >two.plan <<EOP
+plan 1
+host alpha 127.0.0.1
+host beta 127.0.0.2
+feed tcp://{alpha}:$feed
+take tcp://{beta}:$take
+run alpha ds-embed -m $M -i @tcp://{alpha}:$feed -i @tcp://{alpha}:$loop -o ipc://{run}/0
+run alpha ds-block -m $M -t 1 -l 0-1 -i @ipc://{run}/0 -o tcp://{beta}:$p
+run beta ds-block -m $M -t 1 -l 2-3 -i @tcp://{beta}:$p -o ipc://{run}/0
+run beta ds-head -m $M -t 1 -i @ipc://{run}/0 -o ipc://{run}/1
+run beta ds-sample -m $M -n 120 -i @ipc://{run}/1 -o tcp://{alpha}:$loop -o @tcp://{beta}:$take
+EOP
+sed '/^host beta/a host gamma 127.0.0.3 spare' two.plan >spare.plan
+cat >three.plan <<EOP
+plan 1
+host alpha 127.0.0.1
+host beta 127.0.0.2
+host gamma 127.0.0.3
+feed tcp://{alpha}:$feed
+take tcp://{gamma}:$take
+run alpha ds-embed -m $M -i @tcp://{alpha}:$feed -i @tcp://{alpha}:$loop -o ipc://{run}/0
+run alpha ds-block -m $M -t 1 -l 0 -i @ipc://{run}/0 -o ipc://{run}/1
+run alpha ds-attn -m $M -t 1 -l 1 -i @ipc://{run}/1 -o ipc://{run}/2
+run alpha ds-route -m $M -t 1 -l 1 -i @ipc://{run}/2 -o tcp://{beta}:$p -o tcp://{gamma}:$q
+run beta ds-expert -m $M -t 1 -l 1 -e 0-7 -i @tcp://{beta}:$p -o tcp://{gamma}:$r
+run gamma ds-expert -m $M -t 1 -l 1 -e 8-15,s -i @tcp://{gamma}:$q -o ipc://{run}/0
+run gamma ds-join -m $M -i @tcp://{gamma}:$r -i @ipc://{run}/0 -o ipc://{run}/1
+run gamma ds-block -m $M -t 1 -l 2-3 -i @ipc://{run}/1 -o ipc://{run}/2
+run gamma ds-head -m $M -t 1 -i @ipc://{run}/2 -o ipc://{run}/3
+run gamma ds-sample -m $M -i @ipc://{run}/3 -o tcp://{alpha}:$loop -o @tcp://{gamma}:$take
+EOP
+
+# --- the same text ---
+for args in "-g -n 200" "-T 0.8 -S 7 -q -n 1000" "-w -T 1 -k 5 -p 0.9 -n 20"; do
+	limited ds-run $args "What is 37 * 46?" "12+30=" "Say so" >want
+	for plan in one two three; do
+		ok "$plan.plan, $args: it runs" limited ds-run --plan $plan.plan $args "What is 37 * 46?" "12+30=" "Say so"
+		same .out want "... and says what one process does"
+		is "$(cat .err)" "" "... and no more"
+	done
+done
+limited ds-run -g -n 120 "What is 37 * 46?" >want
+limited ds-run -g --plan two.plan "What is 37 * 46?" >got
+same got want "options of the plan's ds-sample hold where ds-run's say nothing"
+limited ds-run -n 0 "a" "b" >want
+limited ds-run -n 0 --plan two.plan "a" "b" >got
+same got want "no tokens make empty answers"
+printf 'What is 12 * 99?' | limited ds-run -g >want
+printf 'What is 12 * 99?' | limited ds-run -g -v --plan one.plan >got 2>said
+same got want "standard input is a prompt"
+like "$(cat said)" '^ds-run: 15 prompt tokens, [0-9]+ generated, .* tokens/s' "-v counts"
+case $(command -v ds-run) in *asan*) n=40 ;; *) n=1100 ;; esac
+i=0
+while [ $i -lt $n ]; do echo "$i + $i ="; i=$((i + 1)); done | tr '\n' '\0' >many
+xargs -0 ds-run -w -T 1 -n 2 <many >want
+xargs -0 ds-run -w -T 1 -n 2 --plan two.plan <many >got
+same got want "more prompts than are kept at a time are answered in order"
+clean "nothing is left of all that"
+
+# --- killed: what dies when so much has been said ---
+# start BYTES ARG...: ds-run in the background, $run, that has printed so much
+start() {
+	bytes=$1; shift
+	: >out
+	timeout -k 2 "$LIMIT" ds-run -w -T 3 -S 1 -n 200 "$@" "12+30=" "What" "7" >out 2>said &
+	run=$!
+	wait_for has "$bytes"
+}
+has() {
+	[ "$(wc -c <out)" -ge "$1" ]
+}
+# victim PATTERN: the process with such a command line
+victim() {
+	left | sed -n "s/^ds-[a-z]* \([0-9]*\) $1.*/\1/p" | head -n 1
+}
+limited ds-run -w -T 3 -S 1 -n 200 "12+30=" "What" "7" >want
+bytes=20 again=0
+for name in "ds-embed" "ds-block .*-l 0-1" "ds-block .*-l 2-3" "ds-head" "ds-sample" "[^ ]*ds-run --agent"; do
+	start $bytes --plan two.plan
+	pid=$(victim "$name")
+	kill -9 "$pid" 2>said.kill
+	wait $run
+	report $? "a killed ${name%% *} is not the end" said
+	same out want "... and changes nothing"
+	case $name in *agent) name="its agent" ;; esac
+	if grep -Eqx "ds-run: (alpha|beta): $(echo "$name" | sed 's/ \.\*-/ -/'): killed by signal 9; started again(, [123] answers? goe?s? on)?" said; then
+		again=$((again + 1))
+	else
+		is "$(cat said)" "" "... of which nothing is said only where it was not needed any more"
+	fi
+	bytes=$((bytes + 60))
+done
+ok "most of them were killed in time" [ $again -ge 3 ]
+clean_up() {    # agents that were killed leave their folders
+	rm -rf "$TMPDIR"/ds-run.*
+}
+clean_up
+clean "nothing is left of them"
+start 150 --plan three.plan
+kill -9 "$(victim "ds-join")" "$(victim "ds-expert .*-e 0-7")" 2>said.kill
+wait $run
+report $? "two at a time are not the end" said
+same out want "... and change nothing"
+start 150 --plan one.plan
+for i in 1 2 3; do
+	kill -9 "$(victim "ds-head")" 2>said.kill
+	wait_for has $((150 + 100 * i))
+done
+wait $run
+report $? "the same one again and again is not the end, as long as there are new tokens between" said
+same out want "... and changes nothing"
+
+# --- a host vanishes ---
+start 150 --timeout 1.5 --plan spare.plan
+agent=$(awk '{ print $4 }' "/proc/$(victim "ds-head")/stat")
+kill -STOP "$agent" $(cat "/proc/$agent/task/$agent/children")
+wait $run
+report $? "a host that is silent is not the end" said
+same out want "... and changes nothing"
+like "$(cat said)" "^ds-run: beta: no sign of life for 1.5 seconds; gamma takes beta's place, [123] answers? goe?s? on$" "... a spare takes its place"
+start 150 --plan spare.plan
+kill -9 "$(victim "[^ ]*ds-run --agent")"
+wait $run
+report $? "a host whose agent dies is not the end" said
+same out want "... and changes nothing"
+like "$(cat said)" "its agent: killed by signal 9; gamma takes (alpha|beta)'s place" "... a spare takes its place"
+clean_up
+clean "nothing is left of them"
+
+# --- what does not help ---
+sed 's/-l 2-3/-l 2-33/' two.plan >bad.plan
+fails_with 2 "^ds-run: beta: ds-block -l 2-33: -l '2-33': layers are 0 to 3" "a wrong command line is final" ds-run --plan bad.plan hi
+sed "s,ds-head -m $M,ds-head -m $S/none," two.plan >bad.plan
+fails_with 1 "^ds-run: beta: ds-head: .*none" "a wrong model is final" ds-run --plan bad.plan hi
+sed 's/ds-head/ds-heady/' two.plan >bad.plan
+limited ds-run --plan bad.plan hi >out 2>said
+is "$? $(tail -n 1 said)" "3 ds-run: beta: ds-heady: cannot run 'ds-heady': No such file or directory (failed 4 times in a row)" \
+    "what fails again and again is final"
+is "$(grep -c 'started again' said)" 3 "... after three new starts"
+sed 's/127.0.0.2/10.255.255.255/' spare.plan >bad.plan
+ok "a host that cannot be reached is replaced" limited ds-run --rsh 'sh -c "echo no way >&2; exit 1"' -g --plan bad.plan "What is 37 * 46?"
+like "$(cat .err)" "^ds-run: beta: its agent: no way; gamma takes beta's place(, 1 answer goes on)?$" "... and named"
+sed '/ds-head/d; s,{run}/1,{run}/0,' two.plan >bad.plan
+fails_with 1 "^ds-run: beta: ds-sample: sequence 0 still waits for head" "a plan that lacks a stage is an error" ds-run --plan bad.plan hi
+sed "s/@ipc:..{run}.1/@ipc:\/\/{run}\/9/" two.plan >bad.plan
+limited ds-run --timeout 0.2 --plan bad.plan hi >out 2>said
+status=$?
+like "$status $(tail -n 1 said)" '^3 ds-run: .*nobody came for 0.8 seconds.*failed 4 times in a row' "links that nobody connects to are an error"
+fails_with 1 "^ds-run: ds-(de)?tokenize: .*none" "our own programs' errors are final" ds-run -m none --plan two.plan hi
+clean "nothing is left of them"
+
+# --- through a remote shell ---
+cat >rsh <<'EOP'
+#!/bin/sh
+# rsh NAME ADDRESS COMMAND...
+echo "$1 to $2" >>called
+shift 2
+echo "Welcome to this host!"
+exec sh -c "$*"
+EOP
+chmod +x rsh
+sed 's/127.0.0.2/0x7f.0.0.2/; s/ -i @tcp:..{beta}/ --unsafe&/; s/ -o @tcp/ --unsafe&/' two.plan >shell.plan
+limited ds-run -g -n 120 "What is 37 * 46?" >want.shell
+ok "hosts are reached by the command of --rsh" limited ds-run -g --rsh "./rsh 'my shell'" --plan shell.plan "What is 37 * 46?"
+same .out want.shell "... where the line says the same"
+is "$(cat called)" "my shell to 0x7f.0.0.2" "... but what is on this host is started directly"
+rm called
+ok "... or of DS_RSH" env DS_RSH="./rsh me" timeout "$LIMIT" ds-run -g --plan shell.plan "What is 37 * 46?"
+is "$(cat called)" "me to 0x7f.0.0.2" "... likewise"
+start 150 --rsh "./rsh me" --plan shell.plan
+kill -9 "$(victim "ds-sample")"
+wait $run
+report $? "what dies there is started again" said
+same out want "... and changes nothing"
+clean_up
+
+# --- stopped ---
+sed 's/-n 120//' two.plan >long.plan
+# (a timeout would be in between)
+stopped() {     # stopped SIGNAL STATUS DESC
+	: >out
+	ds-run -w -T 1000 --timeout 1 --plan long.plan $(seq 20) >out 2>said &
+	run=$!
+	wait_for has 50
+	kill -"$1" $run
+	wait $run 2>/dev/null
+	is "$? $(cat said)" "$2 " "$3"
+	clean "... and nothing is left"
+}
+stopped TERM 143 "SIGTERM ends all"
+stopped HUP 129 "SIGHUP ends all"
+stopped KILL 137 "SIGKILL ends all"
+env DS_TEST=1 setsid "$PY" - <<'EOP' >out 2>said
+import os, signal, subprocess, sys, time
+p = subprocess.Popen(["ds-run", "-w", "-T", "1000", "--plan", "long.plan"] + [str(i) for i in range(20)], stdout=subprocess.PIPE)
+p.stdout.read(20)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.killpg(0, signal.SIGINT)
+print(p.wait(20))
+EOP
+is "$(cat out said)" "-2" "control-C ends all"
+clean "... and nothing is left"
+pipe 'ds-run -w -T 1000 --plan long.plan $(seq 20) | head -c 20 >/dev/null; echo ${PIPESTATUS[0]}' >out 2>said
+is "$(cat out said)" 141 "a reader that goes away ends all"
+clean "... and nothing is left"
+
+# --- bad command lines and plans ---
+fails_with 2 "^ds-run: -x does not go with --plan" "-x does not go with a plan" ds-run -x layer --plan two.plan hi
+fails_with 2 "^ds-run: --rsh is for the hosts of a plan" "--rsh needs one" ds-run --rsh ssh hi
+fails_with 1 "^ds-run: plan: cannot open 'none.plan'" "a plan that is not there" ds-run --plan none.plan hi
+sed '3s/beta/run/' two.plan >bad.plan
+fails_with 1 "^ds-run: plan 'bad.plan' line 3: host 'run': a name has letters" "a bad plan" ds-run --plan bad.plan hi
+printf 'hello\n' >to.agent
+fails_with 1 "^ds-run: 'ds-run --agent' is for ds-run to start" "an agent without a supervisor" sh -c 'ds-run --agent <to.agent'
+done_testing

@@ -1,0 +1,144 @@
+#!/bin/sh
+# also: asan leaks
+# ds-bench: what it says adds up, its picture is one, made-up checkpoints are checkpoints.  No time is held against anything.
+. "${0%/*}/lib.sh"
+small="--shape $M/config.json --time 0 --limits 20,200"
+
+# checks FILE CONFIG: of the JSON of a run, what must hold for each line
+cat >checks.py <<'X'
+import json, math, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+limit, model, stages = lines[0], lines[1], lines[2:]
+assert limit["record"] == "limit" and model["record"] == "model" and all(s["record"] == "stage" for s in stages)
+runs = {}
+for s in stages:
+    runs.setdefault((s["work"], s["rows"]), {})[s["part"]] = s
+    assert s["ms"] > 0 and s["steps"] >= 1 and s["experts"] <= model["present"], s
+    assert math.isclose(s["mb"] / s["ms"], s["gb_s"], rel_tol=1e-6), s
+    assert math.isclose(s["gb_s"] / limit["gb_s"], s["of_limit"], rel_tol=1e-6), s
+    assert math.isclose(s["gflop_s"] / limit["gflop_s"], s["of_peak"], rel_tol=1e-6), s
+assert list(runs) == [("decode", 1), ("decode", 3), ("prefill", 5)], list(runs)
+for (work, rows), parts in runs.items():
+    a = parts.pop("all")
+    assert list(parts) == ["attn", "route", "expert", "head"], parts
+    for key in "ms", "mb":
+        assert math.isclose(sum(p[key] for p in parts.values()), a[key], rel_tol=1e-6), (work, rows, key)
+    assert math.isclose(a["tokens_s"], rows / a["ms"] * 1e3, rel_tol=1e-6), a
+    assert all(p["tokens_s"] is None for p in parts.values())
+
+# one row chooses exactly its experts, and reads the weights of these and of the shared ones; all sizes by hand
+one, c = runs["decode", 1], json.load(open(sys.argv[2]))
+assert one["attn"]["experts"] == c["num_experts_per_tok"], one
+D, W, V, L = c["hidden_size"], c["moe_intermediate_size"], c["vocab_size"], c["num_hidden_layers"]
+H, R, r, q = c["num_attention_heads"], c["kv_lora_rank"], c["qk_rope_head_dim"], c["q_lora_rank"]
+nope, v = c["qk_nope_head_dim"], c["v_head_dim"]
+size = {"f32": 4, "bf16": 2, "f16": 2, "fp8": 1}[model["weights"]]
+
+def mat(n, k):
+    return n * k * size + (4 * -(-n // 128) * -(-k // 128) if size == 1 else 0)
+
+def mlp(width):
+    return 2 * mat(width, D) + mat(D, width)
+
+def near(part, want):
+    assert math.isclose(one[part]["mb"] * 1e6, want, rel_tol=1e-6), (one[part], want)
+
+near("expert", (L - 1) * (c["num_experts_per_tok"] * mlp(W) + mlp(W * c["n_shared_experts"])) + mlp(c["intermediate_size"]))
+plain = 4 if size == 4 else 2
+near("head", (V * D + D) * plain)
+near("attn", L * (mat(q, D) + mat(H * (nope + r), q) + mat(R + r, D) + mat(H * (nope + v), R) + mat(D, H * v) +
+                  plain * (D + R + q) + 4 * (one["attn"]["context"] + 1) * (R + r)))
+assert math.isclose(one["head"]["gflop_s"], 2 * V * D / one["head"]["ms"] * 1e-6, rel_tol=1e-6), one["head"]
+held = one["attn"]["context"] + 1
+work = 2 * L * (q * D + H * (nope + r) * q + (R + r) * D + H * (nope + v) * R + D * H * v + held * H * (2 * R + r))
+assert math.isclose(one["attn"]["gflop_s"], work / one["attn"]["ms"] * 1e-6, rel_tol=1e-6), one["attn"]
+X
+
+for type in f32 bf16 f16 fp8; do
+	ok "$type: a small shape is measured" \
+	    sh -c 'ds-bench $1 --weights $2 --decode 1@70,3@66 --prefill 5 --json >$2.json' - "$small" $type
+	ok "$type: bytes, operations, times and rates add up" "$PY" checks.py $type.json "$M/config.json"
+done
+for k in ref avx2; do
+	grep -q avx2 /proc/cpuinfo || [ $k = ref ] || continue
+	is "$(DS_KERNELS=$k ds-bench $small --decode 2@1 --prefill 0 | sed -n 's/^limit  *[0-9]* *\([a-z0-9]*\) .*/\1/p')" $k \
+	    "DS_KERNELS=$k counts"
+done
+is "$(ds-bench $small -t 1 --decode 1 --prefill 0 --json | grep -c '"threads": 1,')" 1 "-t is what it computes with"
+is "$(ds-bench $small --stages expert,attn -l 1-2 --decode 4 --prefill 0 --json | jq -r 'select(.record != "limit") |
+    if .record == "model" then "\(.measured) of \(.layers)" else .part end' | paste -sd' ')" "2 of 4 attn expert all" \
+    "--stages and -l choose what is measured"
+is "$(ds-bench $small --decode 1@0,2@9 --prefill 0 | awk '/^stage/ { print $2, $3, $4, $5 }' | paste -sd,)" \
+    "$(for n in "1 0" "2 9"; do for p in attn route expert head all; do echo "decode $n $p"; done; done | paste -sd,)" \
+    "the table has a line for each stage and one for all"
+
+# the machine's limits, measured with as little memory as there may be, and a part of a model, before which caches are emptied
+ds-bench --shape "$M/config.json" --memory 0.3 -l 1-3 --time 0 --decode 1 --prefill 0 --json >limit.json 2>limit.err
+is "$(jq -r 'select(.record == "limit") | .gb_s > 0 and .gflop_s > 0' limit.json)" true "the machine's limits are measured"
+
+# a checkpoint, and one of its shape
+ok "-m measures a checkpoint" \
+    sh -c 'ds-bench -m "$1" --limits 20,200 --time 0 --decode 2 --prefill 3 --json >real.json' - "$M"
+is "$(jq -r 'select(.part == "all") | .work' real.json | paste -sd' ')" "decode prefill" "and all of it"
+ds-bench $small --decode 1 --prefill 0 --json >synth.json
+ds-bench -m "$M" --limits 20,200 --time 0 --decode 1 --prefill 0 --json >real.json
+is "$(jq -c 'if .record == "model" then [.measured, .layers, .experts, .hidden] else .mb end' synth.json)" \
+    "$(jq -c 'if .record == "model" then [.measured, .layers, .experts, .hidden] else .mb end' real.json)" \
+    "a made-up one of its config.json has as many bytes to read"
+ds-bench $small --weights f32 --memory 0.0815 --decode 16@0 --prefill 0 --json >part.json 2>part.err
+like "$(cat part.err)" '^ds-bench: memory holds [0-9]+ of the 16 experts of a layer' \
+    "where memory does not hold all experts, it says so"
+ok "and measures with those that it holds" jq -e 'select(.record == "stage") | .experts >= 4 and .experts < 16' part.json
+fails_with 3 'takes [0-9.]* GiB of memory at least, there are' "where it holds too few, it says what to do" \
+    ds-bench $small --weights f32 --memory 0.07 --decode 1
+
+# the picture
+ok "--svg draws" ds-bench $small --decode 1,8 --prefill 16 --svg roof.svg
+ok "the picture is well-formed" py -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' roof.svg
+is "$(grep -c '<title>decode .* GB/s, .* GFLOP/s</title>' roof.svg)" 10 "each point holds its numbers"
+
+# made-up checkpoints that stay
+cat >rows.py <<'X'
+import sys, frame, numpy as np
+frame.write_frame(sys.stdout.buffer, {"at": "embed", "spans": [[1, 0, 3, 1]]}, {"ids": np.array([3, 5, 8], "<i4")})
+frame.write_frame(sys.stdout.buffer, {"op": "end"})
+X
+py rows.py >ids.dsf
+ok "--write makes a checkpoint" ds-bench --shape "$M/config.json" --weights bf16 --write made
+ok "the programs take it" pipe 'ds-embed -m made <ids.dsf | ds-block -m made | ds-head -m made >fused.dsf'
+like "$(ds-dump <fused.dsf)" 'logits F32 \[1, 1024\] .* nan 0' "and what comes out are numbers"
+ok "it is cut" pipe 'ds-embed -m made <ids.dsf | ds-attn -m made -l 0 | ds-route -m made -l 0 |
+    ds-expert -m made -l 0 | ds-block -m made -l 1-3 | ds-head -m made >cut.dsf'
+same fused.dsf cut.dsf "and gives the same bits"
+ok "--sparse makes one of holes" ds-bench --shape "$M/config.json" --weights f32 --write holes --sparse
+is "$(du -k holes/model.safetensors | awk '{ print ($1 < 1000) }') $(stat -c %s holes/model.safetensors | awk '{ print ($1 > 20000000) }')" "1 1" \
+    "which takes no room"
+ok "ds-block opens it" pipe 'ds-embed -m holes <ids.dsf | ds-block -m holes >/dev/null'
+
+fails_with 2 "nothing to measure: give --shape SHAPE or -m MODEL" "without a model it says what it wants" ds-bench
+fails_with 2 "--shape 'v4': give v3, v2-lite or a config.json" "an unknown shape is refused" ds-bench --shape v4
+fails_with 2 "--weights 'q9': give f32, bf16, f16" "an unknown type of weights is refused" ds-bench --shape v3 --weights q9
+fails_with 2 "--weights makes up weights: give the --shape" "--weights without --shape is refused" ds-bench -m "$M" --weights f32
+fails_with 2 "--write makes up weights" "--write without --shape is refused" ds-bench -m "$M" --write x
+fails_with 2 "--sparse is for --write" "--sparse without --write is refused" ds-bench --shape v3 --sparse
+fails_with 2 "--stages 'attn,tail': give some of" "an unknown stage is refused" ds-bench --shape v3 --stages attn,tail
+fails_with 2 "--decode '1,x'|--decode 'x'" "a size that is no number is refused" ds-bench --shape v3 --decode 1,x
+fails_with 2 "nothing is left" "no sizes at all are refused" ds-bench --shape v3 --decode 0 --prefill 0
+fails_with 2 "--limits '20': give GB/s and GFLOP/s" "half the limits are refused" ds-bench --shape v3 --limits 20
+fails_with 2 "layers are 0 to 60" "layers beyond the last are refused" ds-bench --shape v3 -l 61 --limits 20,200
+fails_with 2 "DS_KERNELS='mmx'" "kernels that there are not are refused" env DS_KERNELS=mmx ds-bench $small
+mkdir taken
+fails_with 3 "cannot make the folder 'taken': File exists" "--write overwrites nothing" ds-bench --shape v2-lite --write taken
+echo '{"model_type": "gpt2"}' >gpt2.json
+fails_with 1 "model_type is 'gpt2'" "a config.json of another architecture is refused" \
+    ds-bench $small --shape gpt2.json
+fails_with 2 "position 2048: the model ends at 2047" "a context beyond the model's is refused" \
+    ds-bench $small --decode 1@2048
+fails_with 2 "--prefill '3@4': a prompt begins at position 0" "a prompt with a context is refused" ds-bench $small --prefill 3@4
+fails_with 2 "--decode 'a': give an integer" "a context that is no number is refused" ds-bench $small --decode 3@a
+mkdir tmp
+for wrong in "" "--decode 1@3000" "--shape gpt2.json" "-l 9"; do
+	TMPDIR=$S/tmp ds-bench $small --decode 1 --prefill 0 $wrong >/dev/null 2>&1
+done
+is "$(ls tmp)" "" "nothing stays in the temporary folder"
+done_testing
