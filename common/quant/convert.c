@@ -44,14 +44,18 @@ groups(const struct mat *w)
 	return ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
 }
 
+/* The largest magnitude; not a number where one is. */
 static float
 largest(const float *x, int n)
 {
 	float most = 0;
+	int nan = 0;
 
-	for (int i = 0; i < n; i++)
-		most = fabsf(x[i]) <= most ? most : fabsf(x[i]);        /* a NaN stays */
-	return most;
+	for (int i = 0; i < n; i++) {
+		most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+		nan |= x[i] != x[i];
+	}
+	return nan ? NAN : most;
 }
 
 static void

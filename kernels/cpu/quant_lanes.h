@@ -140,7 +140,6 @@ quant_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 				UNROLL
 				for (int j = 0; j < LINE; j += t == Q4 ? 128 : 64)
 					__builtin_prefetch(row[i] + (size_t)nb * stride + (t == Q4 ? (k + j) / 2 : k + j));
-			UNROLL
 			for (int j = 0; j < LINE; j += 32)
 				quant_step(s, T, nb, x, ldx, row, k + j, scale, t);
 		}
