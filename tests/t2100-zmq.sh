@@ -216,7 +216,11 @@ echo nonsense >bad; chmod 600 bad
 fails_with 1 "'bad' has no line 'public KEY'" "a file that is no key is refused" ds-cut --key bad -i prompt -o "$a"
 fails_with 1 "'bad', line 1: " "and one that has no keys of peers" ds-cut --key one.key --peers bad -i prompt -o "$a"
 fails_with 2 "timeout 'x'" "--timeout is a number" ds-cut --timeout x
-fails_with 3 "^ds-dump: @tcp://127.0.0.1:x: cannot bind" "an address that is none" ds-dump -i @tcp://127.0.0.1:x
+for at in @tcp://127.0.0.1:22x tcp://127.0.0.1:70000 @tcp://127.0.0.1 tcp://:80; do
+	fails_with 2 "^ds-dump: $at: an address is HOST:PORT" "$at is no address" ds-dump -i $at
+done
+fails_with 3 "^ds-dump: tcp://no.such.host.invalid:80: cannot find the host" "a host that nobody knows" ds-dump -i tcp://no.such.host.invalid:80
+fails_with 3 "^ds-dump: @tcp://192.0.2.1:8080: cannot bind: Cannot assign" "an address of another host" ds-dump --unsafe -i @tcp://192.0.2.1:8080
 
 # --- libzmq is loaded when it is needed ---
 mkdir nolib && : >nolib/libzmq.so.5     # what the loader finds first, and can't take

@@ -1,5 +1,6 @@
 #include "link/peer.h"
 
+#include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <linux/tcp.h>
@@ -109,7 +110,8 @@ start(struct peer *p)
 	if (set_options(p->sock, p->dir) < 0 || auth_apply(p) < 0 || start_monitor(p) < 0 || watch_socket(p, p->sock, SOCKET) < 0)
 		return -1;
 	if ((p->bound ? zmq_bind(p->sock, p->url) : zmq_connect(p->sock, p->url)) < 0)
-		return fail(FAIL_SYSTEM, "cannot %s: %s", p->bound ? "bind" : "connect", zmq_strerror(zmq_errno()));
+		return fail(FAIL_SYSTEM, "cannot %s: %s", p->bound ? "bind" : "connect",
+		    zmq_errno() == EAGAIN || zmq_errno() == ENODEV ? "no such address on this host" : zmq_strerror(zmq_errno()));
 	return 0;
 }
 
@@ -422,6 +424,20 @@ double
 peer_silence(const struct peer *p)
 {
 	return ask_kernel(p).tcpi_last_data_recv * 1e-3;
+}
+
+double
+peer_unheard(struct peer *p)
+{
+	struct tcp_info i = ask_kernel(p);
+	double now = peer_now(), heard = now - i.tcpi_last_ack_recv * 1e-3;
+
+	if (i.tcpi_unacked == 0 || now - p->checked > 2)        /* (what was seen long ago tells nothing of now) */
+		p->unheard = now;
+	p->checked = now;
+	if (heard > p->unheard)
+		p->unheard = heard;
+	return now - p->unheard;
 }
 
 /* --- the end --- */

@@ -26,6 +26,7 @@ struct peer {
 	size_t tries;                   /* to connect, with keys */
 	double refused;                 /* since when handshakes fail, 0: they don't */
 	double opened, lost_at;
+	double unheard, checked;        /* since when no arrival has been heard of, when that was looked at */
 	double hungry;                  /* since when a receiver has waited, 0: it has not */
 	double due;                     /* when the timer goes off, 0: it is not set */
 	int look;                       /* what has something to tell, as far as we know; 0: nothing, or we have not asked */
@@ -66,6 +67,10 @@ int peer_unread(const struct peer *p);
 /* A number that changes with each sign of life that the peer sends, as far as the kernel tells (tcp). */
 uint64_t peer_signs(const struct peer *p);
 double peer_silence(const struct peer *p);      /* seconds since the last one */
+
+/* Seconds for which bytes have been on their way without a word of their arrival from the kernel there (tcp),
+ * as far as it was asked again every two seconds. */
+double peer_unheard(struct peer *p);
 
 /* Close the socket; linger: milliseconds that what was posted has to leave in.  On return
  * no memory of a caller is in use. */

@@ -6,6 +6,7 @@
  * is copied, and as much as QUEUE bytes of it may wait.
  */
 #include <errno.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,33 @@ is_local(const char *endpoint)
 	return strncmp(endpoint + 1, "ipc://", 6) == 0 || strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]:", 6) == 0;
 }
 
+/* libzmq takes port 70000 for 4464 and "22x" for 22, and tries for ever to reach a host that nobody knows. */
+static int
+check_address(const char *endpoint)
+{
+	const char *host = endpoint + (*endpoint == '@' || *endpoint == '>') + strlen("tcp://"), *colon = strrchr(endpoint, ':');
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+	char name[256], *end;
+	size_t n = colon > host ? (size_t)(colon - host) : 0;
+	long port = strtol(colon + 1, &end, 10);
+	int r;
+
+	if (strncmp(host - strlen("tcp://"), "tcp://", strlen("tcp://")) != 0)
+		return 0;
+	if (n == 0 || n >= sizeof(name) || *end || colon[1] < '0' || colon[1] > '9' || port < 1 || port > 65535)
+		return fail(FAIL_USAGE, "%s: an address is HOST:PORT, a port 1 to 65535", endpoint);
+	if (*endpoint == '@')
+		return 0;
+	n -= *host == '[' ? 2 : 0;
+	memcpy(name, host + (*host == '['), n);
+	name[n] = '\0';
+	r = getaddrinfo(name, NULL, &hints, &found);
+	if (r != 0)
+		return fail(FAIL_SYSTEM, "%s: cannot find the host: %s", endpoint, gai_strerror(r));
+	freeaddrinfo(found);
+	return 0;
+}
+
 static int
 zmq_transport_open(struct link *l)
 {
@@ -36,7 +64,7 @@ zmq_transport_open(struct link *l)
 
 	if (*l->name == '@' && !is_local(l->name) && !link_settings.key && !link_settings.unsafe)
 		return fail(FAIL_USAGE, "%s: any host could connect: give --key FILE (ds-keygen makes one), or --unsafe", l->name);
-	if (!(p = mem_new(1, sizeof(*p))))
+	if (check_address(l->name) < 0 || !(p = mem_new(1, sizeof(*p))))
 		return -1;
 	r = peer_open(p, l->name, l->dir);
 	if (r < 0) {
@@ -122,6 +150,12 @@ is_dead(struct peer *p)
 }
 
 static int
+silent(void)
+{
+	return fail(FAIL_SYSTEM, "no sign of life for %g seconds", link_settings.timeout);
+}
+
+static int
 nobody_came(void)
 {
 	return fail(FAIL_SYSTEM, "nobody came for %g seconds", link_settings.wait);
@@ -146,7 +180,7 @@ zmq_receive(struct link *l, struct frame *f, int wait)
 		if (peer_overdue(p))
 			return nobody_came();
 		if (is_dead(p))
-			return fail(FAIL_SYSTEM, "no sign of life for %g seconds", link_settings.timeout);
+			return silent();
 		if (!wait)
 			return 0;
 		peer_wait(p, 0);
@@ -160,6 +194,18 @@ zmq_receive(struct link *l, struct frame *f, int wait)
 }
 
 /* --- sending --- */
+
+/* What we sent has been on its way for the timeout, and the other host does not say that it has come, as it does even
+ * where the program is busy: it has gone.  (Without this a host that goes before its first sign of life is never missed.)
+ * Sees to it that it is asked again. */
+static int
+is_cut(struct peer *p)
+{
+	if (!p->up || p->lost || !p->sock || p->due > 0)
+		return 0;
+	peer_later(p, 0.5);
+	return peer_unheard(p) > link_settings.timeout;
+}
 
 /* Wait until the peer is there and no more than `held` bytes wait.  limit: seconds, 0 for any time. */
 static int
@@ -176,6 +222,8 @@ make_way(struct peer *p, size_t held, double limit)
 			return 0;
 		if (peer_overdue(p))
 			return nobody_came();
+		if (is_cut(p))
+			return silent();
 		if (until > 0 && peer_now() >= until)
 			return fail(FAIL_SYSTEM, p->up ? "the program behind it takes nothing" : "nobody is there");
 		peer_wait(p, until);
@@ -248,6 +296,8 @@ flush(struct link *l, int wait)
 			return fail(FAIL_SYSTEM, "the program behind it has gone");
 		if (peer_overdue(p))
 			return nobody_came();
+		if (is_cut(p))
+			return silent();
 		if (!p->up || peer_held(p, QUEUE) > QUEUE)
 			return 0;
 		for (size_t left = n; left > 0; left -= part, at += part) {
@@ -291,7 +341,7 @@ is_ready(struct link *l)
 	if (!p->sock || peer_pump(p) < 0 || peer_overdue(p))
 		return 1;       /* the next call says why */
 	if (l->dir == LINK_OUT)
-		return p->lost || (p->up && peer_held(p, QUEUE) <= QUEUE);
+		return p->lost || (p->up && peer_held(p, QUEUE) <= QUEUE) || is_cut(p);
 	return (peer_events(p) & ZMQ_POLLIN) || is_dead(p) || (p->lost && peer_now() - p->lost_at > GRACE);
 }
 
@@ -320,6 +370,8 @@ deliver(struct link *l)
 			return -1;
 		if (p->lost)
 			return l->ended ? 0 : fail(FAIL_SYSTEM, "the program behind it has gone");
+		if (is_cut(p))
+			return silent();
 		now = peer_signs(p);
 		if (l->ended && (!p->up || now != signs || peer_held(p, 0) > 0 || peer_unread(p)))
 			since = peer_now();

@@ -27,6 +27,19 @@ host() {
 	done
 }
 
+# shells: each host takes commands over the network, from rsh.py
+shells() {
+	for n in $(ip netns list | sed -n "s/^$NET\.\([0-9]*\).*/\1/p"); do
+		ip netns exec $NET.$n "$PY" -S "$T/net/rsh.py" &
+		awaited listens $n 2222 || exit 2
+	done
+}
+
+# listens N PORT: somebody waits for connections there
+listens() {
+	on "$1" grep -qi ": [0-9A-F]*:$(printf %04x "$2") 0*:0000 0A" /proc/net/tcp /proc/net/tcp6
+}
+
 # on N COMMAND...: run it on host N
 on() {
 	on_host=$NET.$1; shift

@@ -48,9 +48,6 @@ attack() {      # SECONDS ADDRESS...
 	attack_for=$1; shift
 	on 3 timeout 30 "$PY" "$T/net/attack.py" "$(cut -c1-40 pub.1)" "$attack_for" replay "$@"
 }
-listens() {     # HOST PORT: somebody waits there
-	on "$1" grep -qi ": [0-9A-F]*:$(printf %04x "$2") 0*:0000 0A" /proc/net/tcp /proc/net/tcp6
-}
 mkfifo feed
 py "$T/net/cut.py" "$M" layers 2 $keys >plan
 py "$T/net/start.py" plan run feed got $keys >said & run=$!
