@@ -92,22 +92,50 @@ fd_receive(struct link *l, struct frame *f, int wait)
 	return link_parse(l, f);
 }
 
-/* What is queued: all of it, or as much as goes without waiting.  A pipe that
- * polls writable takes PIPE_BUF bytes. */
+/* Before so many bytes, which no pipe of the usual size holds: each side then works for longer until it has to wait for
+ * the other.  (Not before it is needed: a user's pipes have so much memory in all.)  What is no pipe stays as it is. */
+static void
+widen(struct link *l, size_t bytes)
+{
+	if (l->wide || bytes <= PIPE_USUAL)
+		return;
+	(void)fcntl(l->fd, F_SETPIPE_SZ, PIPE_WIDE);
+	l->wide = 1;
+}
+
+/* As many of n bytes as go without waiting; what write says.  Where the system can't tell, PIPE_BUF: a pipe that
+ * polls writable takes them. */
+static ssize_t
+write_some(int fd, void *p, size_t n)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLOUT};
+	struct iovec v = {p, n};
+	ssize_t w;
+
+	if (fcntl(fd, F_GETPIPE_SZ) > 0) {
+		w = pwritev2(fd, &v, 1, -1, RWF_NOWAIT);
+		if (w >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL))
+			return w;
+	}
+	errno = EAGAIN;
+	return poll(&ready, 1, 0) > 0 ? write(fd, p, n < PIPE_BUF ? n : PIPE_BUF) : -1;
+}
+
+/* What is queued: all of it, or as much as goes without waiting. */
 static int
 flush(struct link *l, int wait)
 {
+	widen(l, l->queue.n);
 	while (l->sent < l->queue.n) {
-		struct pollfd p = {.fd = l->fd, .events = POLLOUT};
+		unsigned char *p = l->queue.p + l->sent;
 		size_t n = l->queue.n - l->sent;
-		ssize_t w;
+		ssize_t w = wait ? write(l->fd, p, n) : write_some(l->fd, p, n);
 
-		if (!wait && poll(&p, 1, 0) <= 0)
-			return 0;
-		w = write(l->fd, l->queue.p + l->sent, wait || n < PIPE_BUF ? n : PIPE_BUF);
 		if (w < 0 && errno != EINTR && errno != EAGAIN)
 			return fail(FAIL_SYSTEM, "cannot write:");
-		if (w < 0 && errno == EAGAIN && wait)
+		if (w < 0 && errno == EAGAIN && !wait)
+			return 0;
+		if (w < 0 && errno == EAGAIN)
 			wait_for(l->fd, POLLOUT);
 		if (w > 0)
 			l->sent += (size_t)w;
@@ -116,32 +144,20 @@ flush(struct link *l, int wait)
 	return 1;
 }
 
-/* Before frames that no pipe of the usual size holds: each side then works for longer until it has to wait for the
- * other.  (Not before it is needed: a user's pipes have so much memory in all.)  What is no pipe stays as it is. */
-static void
-widen(struct link *l, const struct iovec *v, int n)
-{
-	size_t bytes = 0;
-
-	for (int i = 0; i < n; i++)
-		bytes += v[i].iov_len;
-	if (l->wide || bytes <= PIPE_USUAL)
-		return;
-	(void)fcntl(l->fd, F_SETPIPE_SZ, PIPE_WIDE);
-	l->wide = 1;
-}
-
 static int
 fd_send(struct link *l, struct frame *f, int wait)
 {
 	struct iovec v[FRAME_IOV_MAX];
+	size_t bytes = 0;
 	int n;
 
 	if (!f)
 		return flush(l, wait);
 	if (flush(l, 1) < 0 || (n = frame_iov(f, v)) < 0)
 		return -1;
-	widen(l, v, n);
+	for (int i = 0; i < n; i++)
+		bytes += v[i].iov_len;
+	widen(l, bytes);
 	return io_writev(l->fd, v, n) < 0 ? -1 : 1;
 }
 
