@@ -123,6 +123,16 @@ bench_touch(struct bench *b)
 	return 0;
 }
 
+int
+bench_layers(const struct bench *b)
+{
+	int n = 0;
+
+	for (int i = 0; i < b->stage.model->config.num_layers; i++)
+		n += b->stage.layers.has[i];
+	return n;
+}
+
 uint64_t
 bench_cache_bytes(const struct config *c, int layers, int context)
 {

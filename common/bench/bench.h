@@ -62,6 +62,8 @@ void bench_close(struct bench *b);
  * 0, or -1 and a message. */
 int bench_run(struct bench *b, int prefill, int rows, int context, struct measured *m);
 
+int bench_layers(const struct bench *b);        /* how many it measures: those of b->stage */
+
 /* Bytes that the caches of a sequence take. */
 uint64_t bench_cache_bytes(const struct config *c, int layers, int context);
 

@@ -167,7 +167,7 @@ attend(const struct work *w, size_t t, int h, int n, float *mine)
 	int R = w->c->kv_lora_rank, width = R + w->c->qk_rope_head_dim;
 	float *o = w->latent + ((ptrdiff_t)t * w->c->num_heads + h) * R;
 	const float *query = w->query + ((ptrdiff_t)t * w->c->num_heads + h) * width;
-	float *p = mine, *bo = mine + HEADS * CACHE_PAGE, max[HEADS], sum[HEADS];
+	float *p = mine, *bo = mine + w->heads * CACHE_PAGE, max[HEADS], sum[HEADS];
 	uint32_t held = w->r->pos[t] + 1;
 
 	memset(o, 0, (size_t)n * (size_t)R * sizeof(*o));
@@ -195,16 +195,26 @@ attend(const struct work *w, size_t t, int h, int n, float *mine)
 		mla_tap_probs(w, t, h, n, mine, max, sum);
 }
 
+/* How many heads go together: all that fit, since each group reads the cache once; fewer where threads would
+ * have nothing to do. */
+static int
+heads_together(const struct work *w)
+{
+	int tasks = (pool_threads(w->a->s->pool) + w->r->n - 1) / w->r->n, n = (w->c->num_heads + tasks - 1) / tasks;
+
+	return n < HEADS ? n : HEADS;
+}
+
 static size_t
 groups(const struct work *w)
 {
-	return ((size_t)w->c->num_heads + HEADS - 1) / HEADS;
+	return ((size_t)w->c->num_heads + (size_t)w->heads - 1) / (size_t)w->heads;
 }
 
 static size_t
 task_floats(const struct work *w)
 {
-	return ((size_t)HEADS * (CACHE_PAGE + (size_t)w->c->kv_lora_rank) + 15) / 16 * 16;
+	return ((size_t)w->heads * (CACHE_PAGE + (size_t)w->c->kv_lora_rank) + 15) / 16 * 16;
 }
 
 static void
@@ -214,9 +224,9 @@ attend_tasks(void *arg, size_t from, size_t to, int thread)
 	float *mine = (float *)w->a->tasks.p + (size_t)thread * task_floats(w);
 
 	for (size_t i = from; i < to; i++) {
-		int h = (int)(i % groups(w)) * HEADS, left = w->c->num_heads - h;
+		int h = (int)(i % groups(w)) * w->heads, left = w->c->num_heads - h;
 
-		attend(w, i / groups(w), h, left < HEADS ? left : HEADS, mine);
+		attend(w, i / groups(w), h, left < w->heads ? left : w->heads, mine);
 	}
 }
 
@@ -228,7 +238,7 @@ attend_cost(const struct work *w)
 
 	for (int t = 0; t < w->r->n; t++)
 		held += w->r->pos[t] + 1.0;
-	return held / w->r->n * HEADS * (2.0 * w->c->kv_lora_rank + w->c->qk_rope_head_dim);
+	return held / w->r->n * w->heads * (2.0 * w->c->kv_lora_rank + w->c->qk_rope_head_dim);
 }
 
 int
@@ -242,6 +252,7 @@ mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, c
 
 	if (T == 0)
 		return 0;
+	w.heads = heads_together(&w);
 	if (work_place(&w) < 0 ||
 	    !scratch_need(&a->tasks, (size_t)pool_threads(s->pool) * task_floats(&w), sizeof(float)))
 		return -1;

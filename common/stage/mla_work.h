@@ -6,7 +6,7 @@
 
 #include "stage/mla.h"
 
-#define HEADS 8         /* that one task takes: they read a page together */
+#define HEADS 64        /* that one task takes at most: they read a page together */
 
 struct work {           /* a block of rows on its way: all [n][...] */
 	struct mla_math *a;
@@ -14,6 +14,7 @@ struct work {           /* a block of rows on its way: all [n][...] */
 	const struct config *c;
 	const struct mla_rows *r;
 	const struct mla_taps *taps;
+	int heads;              /* that one task takes */
 	float *x;               /* [D] normed input; later attention's output */
 	float *qa;              /* [q_lora] */
 	float *q;               /* [H][nope + rope] */
@@ -29,7 +30,7 @@ struct work {           /* a block of rows on its way: all [n][...] */
 void mla_tap_rows(const struct work *w);
 int mla_tap_out(const struct work *w);
 
-/* The probabilities of row t, n heads from h; mine: memory of HEADS * CACHE_PAGE; max, sum [n]: of all pages. */
+/* The probabilities of row t, n heads from h; mine: memory of n * CACHE_PAGE; max, sum [n]: of all pages. */
 void mla_tap_probs(const struct work *w, size_t t, int h, int n, float *mine, const float *max, const float *sum);
 
 #endif

@@ -23,9 +23,10 @@ enum {
 	CB = 2                  /* by registers side by side */
 };
 
-/* Rows of w side by side, at most 4, for T <= FEW; what DO(T, t) makes for each such T; DO(m) for each m <= MR. */
+/* Rows of w side by side, at most 4, for T <= FEW; what DO(T, t) makes for each such T; DO(m) for each m <= MR, TB. */
 #define FEW_ROWS(T) ((T) == 1 ? 4 : (T) <= 3 ? 2 : 1)
 #define EACH_FEW(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t)
+#define EACH_TB(DO) DO(1); DO(2); DO(3); DO(4)
 #define EACH_MR(DO) DO(1); DO(2); DO(3)
 
 /* The first n of 8. */

@@ -19,13 +19,14 @@ enum {
 	MR = 4, NR = 6,         /* matmul: many rows of x by rows of w summed in registers, */
 	NS = 3,                 /* of w where blocks have sums of their own */
 	FEW = 8,                /* rows of x for which weights are not written down as float32 */
-	TB = 4,                 /* matmul_t: rows of x in registers, */
+	TB = 6,                 /* matmul_t: rows of x in registers, */
 	CB = 4                  /* by registers side by side */
 };
 
-/* Rows of w side by side, at most 4, for T <= FEW; what DO(T, t) makes for each such T; DO(m) for each m <= MR. */
+/* Rows of w side by side, at most 4, for T <= FEW; what DO(T, t) makes for each such T; DO(m) for each m <= MR, TB. */
 #define FEW_ROWS(T) ((T) <= 5 ? 4 : 2)
 #define EACH_FEW(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t); DO(7, t); DO(8, t)
+#define EACH_TB(DO) DO(1); DO(2); DO(3); DO(4); DO(5); DO(6)
 #define EACH_MR(DO) DO(1); DO(2); DO(3); DO(4)
 
 /* The first n of 16. */

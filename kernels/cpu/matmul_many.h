@@ -72,11 +72,11 @@ struct ahead {
 	ptrdiff_t step;
 };
 
-/* The size of the next group of rows of x: as few groups as MR allows, of like size. */
+/* The size of the next group of rows of x: as few groups as `most` allows, of like size. */
 static int
-group_of(int left)
+group_of(int left, int most)
 {
-	int groups = (left + MR - 1) / MR;
+	int groups = (left + most - 1) / most;
 
 	return (left + groups - 1) / groups;
 }
@@ -172,7 +172,7 @@ blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, in
 		struct ahead ahead = {{next + (size_t)(g * NR / groups) * pitch,
 		    next + (size_t)(((g + 1) * NR - 1) / groups) * pitch}, step};
 
-		n = group_of(left);
+		n = group_of(left, MR);
 		for (int j = 0; j < REGS; j++)
 			switch (n) {
 #define BLOCK_OF(mr) case (mr): \

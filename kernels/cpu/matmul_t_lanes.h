@@ -2,7 +2,7 @@
  * The transposed product, behind matmul_many.h: lanes are columns, each a chain over the rows.
  */
 enum {
-	TC_T = 16,              /* rows of x that share a tile of w, */
+	TC_T = 24,              /* rows of x that share a tile of w, */
 	RC = 64,                /* of that many rows, a part of BLOCK, */
 	TW = 64,                /* columns, */
 	TR = TW / W             /* and registers */
@@ -43,21 +43,16 @@ block_t(reg chain[][TR], int at, const float *x, ptrdiff_t ldx, const float *til
 static void
 blocks_t(reg chain[][TR], int T, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows)
 {
-	for (int t = 0; t < T; t += TB)
+	for (int left = T, n; left > 0; left -= n, chain += n, x += n * ldx) {
+		n = group_of(left, TB);
 		for (int j = 0; j < TR; j += CB)
-			switch (T - t) {
-			case 3:
-				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 3);
-				break;
-			case 2:
-				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 2);
-				break;
-			case 1:
-				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, 1);
-				break;
-			default:
-				block_t(chain + t, j, x + t * ldx, ldx, tile, ldt, rows, TB);
+			switch (n) {
+#define BLOCK_T(tb) case (tb): \
+				block_t(chain, j, x, ldx, tile, ldt, rows, (tb)); \
+				break
+			EACH_TB(BLOCK_T);
 			}
+	}
 }
 
 /* A block of FP8 ends: sum += scale chain, and the chains begin anew. */
