@@ -6,13 +6,14 @@
 #include "tool/info.h"
 
 static const char help[] =
-"usage: ds-info -m MODEL [-l LAYERS] [--json]\n"
+"usage: ds-info -m MODEL [-l LAYERS] [-v] [--json]\n"
 "\n"
 "Describes a checkpoint: shapes, parameters, how its weights are stored, the\n"
 "bytes of each layer, and files that are missing.\n"
 "\n"
 "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
-"  -l LAYERS   the layers to show, and whose files to miss: 3, 0-20 or 0-2,5 (all)\n"
+"  -l LAYERS   the layers to show and to miss files of: 3, 0-20 or 0-2,5 (all)\n"
+"  -v          each layer on a line of its own\n"
 "  --json      the same as JSON\n"
 "  -V, -h      version, this text\n";
 
@@ -37,7 +38,10 @@ main(int argc, char **argv)
 	options_parse(&o, argc, argv);
 	if (!o.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
-	if (info_open(&info, o.model, o.layers) < 0 || (json ? info_json : info_text)(stdout, &info) < 0)
+	if (info_open(&info, o.model, o.layers) < 0)
+		die_failed();
+	info.each = o.verbose;
+	if ((json ? info_json : info_text)(stdout, &info) < 0)
 		die_failed();
 	if (fclose(stdout) != 0)
 		die(FAIL_SYSTEM, "standard output: cannot write:");

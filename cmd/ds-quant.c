@@ -7,7 +7,8 @@
 #include "quant/quant.h"
 
 static const char help[] =
-"usage: ds-quant -f FORMAT -m MODEL [-t THREADS] [-v] [--experts] [--head] [--report] [OUT]\n"
+"usage: ds-quant -f FORMAT -m MODEL [-t THREADS] [-v] [--experts] [--head]\n"
+"                [--report] [OUT]\n"
 "\n"
 "Makes the folder OUT: the checkpoint MODEL with its linear layers in FORMAT.\n"
 "FORMAT: q8 (8.5 bits a weight), q4 (4.5), fp8 (128x128 blocks), bf16, f16, f32.\n"

@@ -28,6 +28,7 @@ ds-info >text
 for line in '^model +deepseek_v3, id ' '^experts +16 of 128, 4 chosen' '^quantization +FP8' '^F8_E4M3 .* 8\.0' '^0 ' '^1-3 '; do
 	like "$(cat text)" "$line" "the text has a line like $line"
 done
+is "$(ds-info -v | grep -c '^[123] ')" 3 "-v has a line for each layer"
 is "$(ds-info --json -l 1,3 | jq -c '[.layers[].layer]')" '[1,3]' "-l chooses layers"
 fails_with 2 'layer' "a layer that there is not is refused" ds-info -l 4
 

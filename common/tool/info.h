@@ -15,6 +15,7 @@ struct info {
 	char id[17];
 	struct sizes sizes;
 	struct layers layers;           /* those that are shown */
+	int each;                       /* 1: like layers are not put together */
 	int exact;                      /* 1: bytes are those of the files; 0: as config.json would have them */
 	char **missing;                 /* files that the index names and the shown layers need, but that are not there */
 	size_t nmissing, nfiles;

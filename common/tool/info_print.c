@@ -102,7 +102,7 @@ print_layers(FILE *to, const struct info *i)
 	for (int l = next_shown(i, 0); l < s->config.num_layers; l = next_shown(i, last + 1)) {
 		const struct layer_size *z = &s->layers[l];
 
-		for (last = l; last + 1 < s->config.num_layers && i->layers.has[last + 1] &&
+		for (last = l; !i->each && last + 1 < s->config.num_layers && i->layers.has[last + 1] &&
 		    memcmp(z, &s->layers[last + 1], sizeof(*z)) == 0; last++)
 			;
 		snprintf(n, sizeof(n), last > l ? "%d-%d" : "%d", l, last);
