@@ -8,7 +8,7 @@ VERSION = 0.1.0
 CC = cc
 # a/b: the one that there is; Debian 13 has other names than Debian 12
 LIBS = libzmq3-dev libmsgpack-c-dev/libmsgpack-dev libpcre2-dev libcjson-dev nettle-dev
-TOOLS = gcc make git pkg-config perl python3 python3-msgpack python3-numpy python3-zmq mandoc jq pv iproute2
+TOOLS = gcc make git pkg-config perl python3 python3-msgpack python3-numpy python3-zmq mandoc jq pv iproute2 slurm-wlm munge
 PACKAGES = $(LIBS) $(TOOLS)
 
 W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith

@@ -7,10 +7,9 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "bench/bench.h"
+#include "bench/report.h"
 #include "bench/synth.h"
 #include "options.h"
-#include "tool/record.h"
 
 static const char help[] =
 "usage: ds-bench [--shape SHAPE] [-m MODEL] [--weights TYPE] [-l LAYERS]\n"
@@ -22,7 +21,7 @@ static const char help[] =
 "\n"
 "  --shape SHAPE     v3 (one layer of it), v2-lite, or a config.json\n"
 "  -m MODEL          a checkpoint folder instead (or DS_MODEL)\n"
-"  --weights TYPE    f32, bf16, f16 or fp8 (what the shape is published in)\n"
+"  --weights TYPE    f32, bf16, f16, fp8, q8 or q4 (as the shape is published)\n"
 "  -l LAYERS         these layers only: 3, 0-20 or 0-2,5\n"
 "  --stages LIST     of attn,route,expert,head (all)\n"
 "  --decode LIST     rows that decode together, N or N@CONTEXT (1,2,4,8,16)\n"
@@ -268,15 +267,16 @@ open_shape(void)
 static void
 open_checkpoint(uint64_t memory)
 {
+	uint64_t caches;
+
 	if (model_open(&g.model, g.o.model) < 0 ||
 	    layers_parse(&g.bench.stage.layers, g.o.layers, g.model.config.num_layers) < 0)
 		die_failed();
 	g.bench.present = g.model.config.n_routed_experts;
-	for (int i = 0; i < g.model.config.num_layers; i++)
-		g.synth.nlayers += g.bench.stage.layers.has[i];
-	if (cache_bytes(&g.model.config, g.synth.nlayers) > memory)
+	caches = cache_bytes(&g.model.config, bench_layers(&g.bench));
+	if (caches > memory)
 		die(FAIL_SYSTEM, "the caches take %.1f GiB of memory, there are %.1f: let fewer rows --decode at less context",
-		    (double)cache_bytes(&g.model.config, g.synth.nlayers) / 0x1p30, (double)memory / 0x1p30);
+		    (double)caches / 0x1p30, (double)memory / 0x1p30);
 }
 
 static void
@@ -308,65 +308,13 @@ open_all(void)
 	if (g.shape)
 		open_shape();
 	/* what is measured is a part of a model that no cache would hold from step to step */
-	if (g.synth.nlayers < g.model.config.num_layers && g.sweep.p)
+	if (bench_layers(b) < g.model.config.num_layers && g.sweep.p)
 		b->sweep = &g.sweep;
-	if (bench_open(b) < 0)
+	if (bench_open(b) < 0 || bench_touch(b) < 0)
 		end_failed();
-	if (!g.shape && bench_touch(b) < 0)
-		die_failed();
 }
 
 /* --- the report --- */
-
-static void
-print_machine(void)
-{
-	static const char limit[] = "limit threads kernels    gb_s   gflop_s";
-	static const char model[] = "model measured layers  present experts  weights  hidden";
-	const struct config *c = &g.model.config;
-	struct record *r = &g.record;
-
-	record_begin(r, limit);
-	record_int(r, g.o.threads);
-	record_text(r, g.bench.stage.k->name, strlen(g.bench.stage.k->name));
-	record_number(r, g.limit.read * 1e-9, 4);
-	record_number(r, g.limit.fma * 1e-9, 4);
-	record_end(r);
-	record_begin(r, model);
-	record_int(r, g.synth.nlayers);
-	record_int(r, c->num_layers);
-	record_int(r, g.bench.present);
-	record_int(r, c->n_routed_experts);
-	record_text(r, g.shape ? g.synth.type->name : "", g.shape ? strlen(g.synth.type->name) : 0);
-	record_int(r, c->hidden_size);
-	record_end(r);
-}
-
-static void
-print_cost(const struct measured *m, int part)
-{
-	static const char columns[] =
-	    "stage work    rows context part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_peak tokens_s";
-	const struct cost *c = part < PARTS ? &m->part[part] : &m->all;
-	const char *name = part < PARTS ? part_names[part] : "all", *work = m->prefill ? "prefill" : "decode";
-	struct record *r = &g.record;
-
-	record_begin(r, columns);
-	record_text(r, work, strlen(work));
-	record_int(r, m->rows);
-	record_int(r, m->prefill ? 0 : m->context);
-	record_text(r, name, strlen(name));
-	record_int(r, m->steps);
-	record_number(r, m->experts, 4);
-	record_number(r, c->seconds * 1e3, 4);
-	record_number(r, c->bytes * 1e-6, 4);
-	record_number(r, c->bytes / c->seconds * 1e-9, 4);
-	record_number(r, c->bytes / c->seconds / g.limit.read, 2);
-	record_number(r, c->operations / c->seconds * 1e-9, 4);
-	record_number(r, c->operations / c->seconds / g.limit.fma, 2);
-	record_number(r, part < PARTS ? 0.0 / 0.0 : m->rows / c->seconds, 4);
-	record_end(r);
-}
 
 static void
 measure(int prefill, const struct sizes *s)
@@ -379,9 +327,7 @@ measure(int prefill, const struct sizes *s)
 		if (bench_run(&g.bench, prefill, s->v[i].rows, s->v[i].context, m) < 0)
 			end_failed();
 		g.n++;
-		for (int p = 0; p <= PARTS; p++)
-			if (p == PARTS || g.parts & 1u << p)
-				print_cost(m, p);
+		report_measured(&g.record, &g.bench, &g.limit, m);
 		fflush(stdout);
 	}
 }
@@ -396,8 +342,8 @@ draw(void)
 		die(FAIL_SYSTEM, "cannot open '%s':", g.svg);
 	snprintf(title, sizeof(title), "Roofline: %.80s%s%s", g.shape ? g.shape : g.o.model, g.shape ? ", " : "",
 	    g.shape ? g.synth.type->name : "");
-	snprintf(about, sizeof(about), "%d of %d layers, %d threads, %s", g.synth.nlayers, g.model.config.num_layers, g.o.threads,
-	    g.bench.stage.k->name);
+	snprintf(about, sizeof(about), "%d of %d layers, %d threads, %s", bench_layers(&g.bench),
+	    g.model.config.num_layers, g.o.threads, g.bench.stage.k->name);
 	bench_draw(to, &g.limit, g.measured, g.n, title, about);
 	if (fclose(to) != 0)
 		die(FAIL_SYSTEM, "cannot write '%s':", g.svg);
@@ -415,7 +361,7 @@ main(int argc, char **argv)
 	}
 	open_all();
 	g.record = (struct record){.to = stdout, .json = g.json};
-	print_machine();
+	report_machine(&g.record, &g.bench, &g.limit, g.shape ? g.synth.type->name : "");
 	measure(0, &g.decode);
 	measure(1, &g.prefill);
 	if (fflush(stdout) != 0 || ferror(stdout))

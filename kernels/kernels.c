@@ -10,15 +10,22 @@
 static const struct {
 	const char *name;
 	size_t size;
-} dtypes[DTYPES] = {
+} dtypes[DTYPES_ALL] = {
 	[F32] = { "F32", 4 }, [BF16] = { "BF16", 2 }, [F16] = { "F16", 2 }, [F8_E4M3] = { "F8_E4M3", 1 },
 	[I32] = { "I32", 4 }, [I64] = { "I64", 8 }, [U8] = { "U8", 1 },
+	[Q8] = { "Q8", 1 }, [Q4] = { "Q4", 0 },
 };
 
 size_t
 dtype_size(enum dtype t)
 {
 	return dtypes[t].size;
+}
+
+size_t
+dtype_row(enum dtype t, int cols)
+{
+	return t == Q4 ? ((size_t)cols + 31) / 32 * 16 : (size_t)cols * dtypes[t].size;
 }
 
 const char *
@@ -42,6 +49,8 @@ mat_rows(const struct mat *w, int from, int n)
 	struct mat m = *w;
 
 	m.data = mat_at(w, from);
+	if (w->groups)
+		m.groups += (size_t)from * mat_groups(w);
 	m.row0 += from;
 	m.rows = n;
 	return m;
@@ -73,6 +82,7 @@ tables_fill(void)
 {
 	matmul_ref(&tables[0]);
 	vector_ref(&tables[0]);
+	quantize_ref(&tables[0]);
 	tables[0].name = "ref";
 	ntables = 1;
 	if (!have_avx2())
@@ -80,6 +90,7 @@ tables_fill(void)
 	tables[1] = tables[0];
 	matmul_avx2(&tables[1]);
 	vector_avx2(&tables[1]);
+	quantize_avx2(&tables[1]);
 	tables[1].name = "avx2";
 	ntables = 2;
 	if (!have_avx512())
@@ -87,6 +98,7 @@ tables_fill(void)
 	tables[2] = tables[1];
 	matmul_avx512(&tables[2]);
 	vector_avx512(&tables[2]);
+	quantize_avx512(&tables[2]);
 	tables[2].name = "avx512";
 	ntables = 3;
 }

@@ -19,11 +19,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum dtype { F32, BF16, F16, F8_E4M3, I32, I64, U8, DTYPES };
+/* Q8 and Q4 are kinds of matrices only: no tensor of a file or a frame has them as its dtype. */
+enum dtype { F32, BF16, F16, F8_E4M3, I32, I64, U8, DTYPES, Q8 = DTYPES, Q4, DTYPES_ALL };
 
-size_t dtype_size(enum dtype t);                /* bytes of an element */
-const char *dtype_name(enum dtype t);           /* as in safetensors: "BF16" */
-int dtype_parse(const char *name, size_t len);  /* an enum dtype, or -1 */
+size_t dtype_size(enum dtype t);                /* bytes of an element; 0 for Q4, which has two in a byte */
+size_t dtype_row(enum dtype t, int cols);       /* bytes of a matrix's row */
+const char *dtype_name(enum dtype t);           /* as in safetensors: "BF16"; "Q8", "Q4" */
+int dtype_parse(const char *name, size_t len);  /* an enum dtype below DTYPES, or -1 */
 
 /*
  * A weight matrix as the checkpoint stores it, row-major [rows][cols], rows
@@ -32,13 +34,25 @@ int dtype_parse(const char *name, size_t len);  /* an enum dtype, or -1 */
  * scale is for F8_E4M3 only and NULL otherwise (an F8_E4M3 matrix without scales
  * is one with every scale 1).  row0 is where this matrix begins in the one that
  * its scales were made for: a slice of rows keeps its scales.
+ *
+ * In Q8 and Q4 the element (i, j) is code(i, j) * (groups[i * G + j / 16] * factor), G = ceil(cols / 16),
+ * groups being E4M3.  Q8: the code is the signed byte data[i * cols + j].  Q4: a row has 16 bytes
+ * for each 32 columns; the low halves of the bytes are columns 0..15, the high ones 16..31, and the
+ * code is quant_levels[half].  What rows of Q4 hold behind their last column does not count.
  */
 struct mat {
 	const void *data;
 	const float *scale;             /* [ceil((row0+rows)/128)][scale_cols], or NULL */
 	int rows, cols, row0, scale_cols;
-	enum dtype dtype;               /* F32, BF16, F16 or F8_E4M3 */
+	enum dtype dtype;               /* F32, BF16, F16, F8_E4M3, Q8 or Q4 */
+	float factor;                   /* Q8, Q4: a power of two, QUANT_FACTOR_MIN..QUANT_FACTOR_MAX */
+	const unsigned char *groups;    /* Q8, Q4: [rows][ceil(cols/16)], NULL otherwise */
 };
+
+#define QUANT_GROUP 16                  /* columns that share a scale in Q8 and Q4 */
+#define QUANT_FACTOR_MIN 0x1p-100f
+#define QUANT_FACTOR_MAX 0x1p113f
+extern const signed char quant_levels[16];
 
 /* Rows from .. from+n-1 of w. */
 struct mat mat_rows(const struct mat *w, int from, int n);
@@ -59,6 +73,13 @@ struct kernels {
 
 	/* out[i] = row `row` of w as float32, scales applied; out [w->cols]. */
 	void (*row)(float *out, const struct mat *w, int row);
+
+	/* The row w [n] of finite numbers in Q8 or Q4: codes has dtype_row(t, n) bytes, groups
+	 * ceil(n / 16).  Each group gets the scale, of a few near the one that its largest
+	 * magnitude asks for, that leaves the least squared error.  factor is
+	 * quant_factor(the largest |w| of the matrix), which is at most 2^126. */
+	void (*quantize)(unsigned char *codes, unsigned char *groups, const float *w, int n,
+	    float factor, enum dtype t);
 
 	/* RMSNorm (Zhang and Sennrich 2019): out[i] = x[i] / sqrt(mean(x^2) + eps)
 	 * * weight[i]; out may be x. */
@@ -103,6 +124,9 @@ const struct kernels *kernels_choose(void);
 
 /* The table of that name, or NULL where this machine does not run it. */
 const struct kernels *kernels_named(const char *name);
+
+/* The factor of a matrix in Q8 or Q4 whose largest magnitude is most, a finite number. */
+float quant_factor(float most);
 
 /* The project's own double-precision functions, the same bits everywhere:
  * fixed sequences of IEEE operations within 2 ulp.  |x| < 2^30 for sin and

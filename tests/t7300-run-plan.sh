@@ -154,7 +154,7 @@ for name in "ds-embed" "ds-block .*-l 0-1" "ds-block .*-l 2-3" "ds-head" "ds-sam
 	pid=$(victim "$name")
 	kill -9 "$pid" 2>said.kill
 	wait $run
-	report $? "a killed ${name%% *} is not the end" said
+	report $? "a killed $(echo "${name#* }" | sed 's/.*-l/block -l/; s/--//; s/ds-//') is not the end" said
 	same out want "... and changes nothing"
 	case $name in *agent) name="its agent" ;; esac
 	if grep -Eqx "ds-run: (alpha|beta): $(echo "$name" | sed 's/ \.\*-/ -/'): killed by signal 9; started again(, [123] answers? goe?s? on)?" said; then
@@ -185,13 +185,13 @@ report $? "the same one again and again is not the end, as long as there are new
 same out want "... and changes nothing"
 
 # --- a host vanishes ---
-start 150 --timeout 1.5 --plan spare.plan
+start 150 --timeout 2 --plan spare.plan
 agent=$(awk '{ print $4 }' "/proc/$(victim "ds-head")/stat")
 kill -STOP "$agent" $(cat "/proc/$agent/task/$agent/children")
 wait $run
 report $? "a host that is silent is not the end" said
 same out want "... and changes nothing"
-like "$(cat said)" "^ds-run: beta: no sign of life for 1.5 seconds; gamma takes beta's place, [123] answers? goe?s? on$" "... a spare takes its place"
+like "$(cat said)" "^ds-run: beta: no sign of life for 2 seconds; gamma takes beta's place, [123] answers? goe?s? on$" "... a spare takes its place"
 start 150 --plan spare.plan
 kill -9 "$(victim "[^ ]*ds-run --agent")"
 wait $run
@@ -217,7 +217,7 @@ like "$(cat .err)" "^ds-run: beta: its agent: no way; gamma takes beta's place(,
 sed '/ds-head/d; s,{run}/1,{run}/0,' two.plan >bad.plan
 fails_with 1 "^ds-run: beta: ds-sample: sequence 0 still waits for head" "a plan that lacks a stage is an error" ds-run --plan bad.plan hi
 sed "s/@ipc:..{run}.1/@ipc:\/\/{run}\/9/" two.plan >bad.plan
-limited ds-run --timeout 0.2 --plan bad.plan hi >out 2>said
+DS_WAIT=0.8 limited ds-run --plan bad.plan hi >out 2>said
 status=$?
 like "$status $(tail -n 1 said)" '^3 ds-run: .*nobody came for 0.8 seconds.*failed 4 times in a row' "links that nobody connects to are an error"
 fails_with 1 "^ds-run: ds-(de)?tokenize: .*none" "our own programs' errors are final" ds-run -m none --plan two.plan hi
@@ -247,6 +247,41 @@ wait $run
 report $? "what dies there is started again" said
 same out want "... and changes nothing"
 clean_up
+
+# --- at a terminal ---
+cat >term.py <<'EOP'
+import os, pty, select, signal, subprocess, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.environ["TERM"] = "dumb"
+    os.execvp("ds-run", ["ds-run", "-g", "-q", "--plan", "two.plan"])
+def until(text, got=b""):
+    while text not in got:
+        if not select.select([fd], [], [], 30)[0]:
+            sys.exit("nothing more after %r" % got)
+        got += os.read(fd, 65536)
+    return got.decode().replace("\r\n", "\n")
+until(b"> ")
+os.write(fd, b"12+30=?\n")
+print(until(b"> "))
+head = [l for l in subprocess.check_output([sys.executable, "left.py"]).decode().split("\n") if l.startswith("ds-head ")]
+os.kill(int(head[0].split()[1]), signal.SIGKILL)
+print(until(b"\n"))
+os.write(fd, b"12+31=?\n")
+print(until(b"> "))
+os.write(fd, b"\x04")
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+EOP
+py term.py >got 2>said
+is "$(cat got said)" "12+30=?
+42
+> 
+ds-run: beta: ds-head: killed by signal 9; started again
+
+12+31=?
+43
+> 
+0" "questions are answered at a terminal, also after a failure between them"
 
 # --- stopped ---
 sed 's/-n 120//' two.plan >long.plan

@@ -32,10 +32,11 @@ assert one["attn"]["experts"] == c["num_experts_per_tok"], one
 D, W, V, L = c["hidden_size"], c["moe_intermediate_size"], c["vocab_size"], c["num_hidden_layers"]
 H, R, r, q = c["num_attention_heads"], c["kv_lora_rank"], c["qk_rope_head_dim"], c["q_lora_rank"]
 nope, v = c["qk_nope_head_dim"], c["v_head_dim"]
-size = {"f32": 4, "bf16": 2, "f16": 2, "fp8": 1}[model["weights"]]
+size = {"f32": 4, "bf16": 2, "f16": 2, "fp8": 1, "q8": 1, "q4": 1 / 2}[model["weights"]]
 
 def mat(n, k):
-    return n * k * size + (4 * -(-n // 128) * -(-k // 128) if size == 1 else 0)
+    scales = 4 * -(-n // 128) * -(-k // 128) if model["weights"] == "fp8" else n * -(-k // 16) + 4 if size <= 1 else 0
+    return n * k * size + scales
 
 def mlp(width):
     return 2 * mat(width, D) + mat(D, width)
@@ -54,7 +55,7 @@ work = 2 * L * (q * D + H * (nope + r) * q + (R + r) * D + H * (nope + v) * R + 
 assert math.isclose(one["attn"]["gflop_s"], work / one["attn"]["ms"] * 1e-6, rel_tol=1e-6), one["attn"]
 X
 
-for type in f32 bf16 f16 fp8; do
+for type in f32 bf16 f16 fp8 q8 q4; do
 	ok "$type: a small shape is measured" \
 	    sh -c 'ds-bench $1 --weights $2 --decode 1@70,3@66 --prefill 5 --json >$2.json' - "$small" $type
 	ok "$type: bytes, operations, times and rates add up" "$PY" checks.py $type.json "$M/config.json"
@@ -104,11 +105,13 @@ frame.write_frame(sys.stdout.buffer, {"at": "embed", "spans": [[1, 0, 3, 1]]}, {
 frame.write_frame(sys.stdout.buffer, {"op": "end"})
 X
 py rows.py >ids.dsf
-ok "--write makes a checkpoint" ds-bench --shape "$M/config.json" --weights bf16 --write made
-ok "the programs take it" pipe 'ds-embed -m made <ids.dsf | ds-block -m made | ds-head -m made >fused.dsf'
-like "$(ds-dump <fused.dsf)" 'logits F32 \[1, 1024\] .* nan 0' "and what comes out are numbers"
-ok "it is cut" pipe 'ds-embed -m made <ids.dsf | ds-attn -m made -l 0 | ds-route -m made -l 0 |
-    ds-expert -m made -l 0 | ds-block -m made -l 1-3 | ds-head -m made >cut.dsf'
+for type in bf16 q8 q4; do
+	ok "--write makes a checkpoint of $type" ds-bench --shape "$M/config.json" --weights $type --write made-$type
+	ok "the programs take it" pipe 'ds-embed -m $0 <ids.dsf | ds-block -m $0 | ds-head -m $0 >fused.dsf' made-$type
+	like "$(ds-dump <fused.dsf)" 'logits F32 \[1, 1024\] min -[0-9.]+ max [0-9.]+ .* nan 0' "and what comes out are numbers"
+done
+ok "it is cut" pipe 'ds-embed -m $0 <ids.dsf | ds-attn -m $0 -l 0 | ds-route -m $0 -l 0 |
+    ds-expert -m $0 -l 0 | ds-block -m $0 -l 1-3 | ds-head -m $0 >cut.dsf' made-q4
 same fused.dsf cut.dsf "and gives the same bits"
 ok "--sparse makes one of holes" ds-bench --shape "$M/config.json" --weights f32 --write holes --sparse
 is "$(du -k holes/model.safetensors | awk '{ print ($1 < 1000) }') $(stat -c %s holes/model.safetensors | awk '{ print ($1 > 20000000) }')" "1 1" \

@@ -69,20 +69,20 @@ count_bytes(struct bench *b, const char *name, double bytes)
 	else if (begins(name, "mlp.gate.") || begins(name, "post_attention_layernorm."))
 		b->layers[layer].route += bytes;
 	else if (begins(name, "mlp.experts."))
-		b->layers[layer].expert += bytes / c->n_routed_experts;
+		b->layers[layer].expert += bytes / b->present;
 	else if (begins(name, "mlp."))
 		b->layers[layer].shared += bytes;
 }
 
-/* The stage's tensors: those of its layers and the head. */
+/* The tensors that are there and take part: those of the layers, and the head. */
 static int
 wanted(const struct bench *b, const char *name)
 {
 	const struct config *c = &b->stage.model->config;
-	int layer;
+	int layer, expert = -1;
 
-	if (sscanf(name, "model.layers.%d.", &layer) == 1)
-		return layer >= 0 && layer < c->num_layers && b->stage.layers.has[layer];
+	if (sscanf(name, "model.layers.%d.mlp.experts.%d.", &layer, &expert) >= 1)
+		return layer >= 0 && layer < c->num_layers && b->stage.layers.has[layer] && expert < b->present;
 	return (b->parts & 1u << PART_HEAD) && of_head(c, name);
 }
 
@@ -121,6 +121,16 @@ bench_touch(struct bench *b)
 	}
 	(void)seen;
 	return 0;
+}
+
+int
+bench_layers(const struct bench *b)
+{
+	int n = 0;
+
+	for (int i = 0; i < b->stage.model->config.num_layers; i++)
+		n += b->stage.layers.has[i];
+	return n;
 }
 
 uint64_t

@@ -62,13 +62,16 @@ void bench_close(struct bench *b);
  * 0, or -1 and a message. */
 int bench_run(struct bench *b, int prefill, int rows, int context, struct measured *m);
 
+int bench_layers(const struct bench *b);        /* how many it measures: those of b->stage */
+
 /* Bytes that the caches of a sequence take. */
 uint64_t bench_cache_bytes(const struct config *c, int layers, int context);
 
 /* The picture: what was reached, in operations per second over operations per byte, under what the machine can do. */
 void bench_draw(FILE *to, const struct limit *l, const struct measured *m, int n, const char *title, const char *subtitle);
 
-/* Read each weight once, so that what comes from a disk is in memory.  0, or -1 and a message. */
+/* Look at each page of the weights once, so that none has to be read from a disk or mapped while the clock runs.
+ * 0, or -1 and a message. */
 int bench_touch(struct bench *b);
 
 #endif

@@ -144,7 +144,6 @@ matrix_fp8(struct shape_list *l, const char *name, int rows, int cols, int exper
 	return add_f32(l, name, ".weight_scale_inv", (rows + 127) / 128, (cols + 127) / 128, 2 / sqrtf((float)cols), expert);
 }
 
-#ifdef QUANT_GROUP
 /* What goes with a matrix of random codes, the largest of which is some 2^7: scales of groups 1 to 1.875, and their factor. */
 static int
 add_groups(struct shape_list *l, const char *name, int rows, int cols, int expert)
@@ -178,17 +177,14 @@ matrix_q4(struct shape_list *l, const char *name, int rows, int cols, int expert
 	snprintf(t.name, sizeof(t.name), "%s.weight", name);
 	return add(l, &t, t.rows * t.cols) < 0 ? -1 : add_groups(l, name, rows, cols, expert);
 }
-#endif
 
 static const struct weight_type types[] = {
 	{"f32", matrix_f32, "F32"},
 	{"bf16", matrix_bf16, "BF16"},
 	{"f16", matrix_f16, "F16"},
 	{"fp8", matrix_fp8, "BF16"},
-#ifdef QUANT_GROUP
 	{"q8", matrix_q8, "BF16"},
 	{"q4", matrix_q4, "BF16"},
-#endif
 };
 
 #define TYPES (sizeof(types) / sizeof(types[0]))

@@ -237,25 +237,55 @@ read_rope(struct rope_config *r, const cJSON *o)
 }
 
 static int
-read_quantization(struct config *c, const cJSON *o)
+read_fp8(struct config *c, const cJSON *q)
 {
-	static const char *const methods[] = {"fp8", NULL}, *const formats[] = {"e4m3", NULL};
-	const cJSON *q = NULL, *block = NULL, *v;
+	static const char *const formats[] = {"e4m3", NULL};
+	const cJSON *block = NULL, *v;
 	uint64_t n;
-	int i, got = json_object(o, "quantization_config", JSON_OPTIONAL, &q);
+	int i;
 
-	if (got <= 0)
-		return got;
-	if (json_choice(q, "quant_method", JSON_REQUIRED, methods, &i) < 0 ||
-	    json_choice(q, "fmt", JSON_OPTIONAL, formats, &i) < 0 ||
+	if (json_choice(q, "fmt", JSON_OPTIONAL, formats, &i) < 0 ||
 	    json_array(q, "weight_block_size", JSON_REQUIRED, &block) < 0)
-		return fail_in("quantization_config");
+		return -1;
 	cJSON_ArrayForEach(v, block)
 		if (json_whole(v, 128, &n) < 0 || n != 128)
 			block = NULL;
 	if (cJSON_GetArraySize(block) != 2)
-		return fail(FAIL_DATA, "quantization_config: weight_block_size is not [128, 128]");
+		return fail(FAIL_DATA, "weight_block_size is not [128, 128]");
 	c->fp8 = 1;
+	return 0;
+}
+
+/* What ds-quant made. */
+static int
+read_groups(struct config *c, const cJSON *q)
+{
+	static const char *const formats[] = {"q8", "q4", NULL}, *const others[] = {"fp8", NULL};
+	int format = 0, size = 0, other = -1;
+
+	if (json_choice(q, "format", JSON_REQUIRED, formats, &format) < 0 ||
+	    json_int(q, "group_size", JSON_REQUIRED, QUANT_GROUP, QUANT_GROUP, &size) < 0 ||
+	    json_bool(q, "experts_only", JSON_OPTIONAL, &c->quant_experts) < 0 ||
+	    json_bool(q, "head", JSON_OPTIONAL, &c->quant_head) < 0 ||
+	    json_choice(q, "others", JSON_OPTIONAL, others, &other) < 0)
+		return -1;
+	c->quant = format == 0 ? 8 : 4;
+	c->fp8 = other == 0;
+	return 0;
+}
+
+static int
+read_quantization(struct config *c, const cJSON *o)
+{
+	static const char *const methods[] = {"fp8", "dspipe", NULL};
+	const cJSON *q = NULL;
+	int method = 0, got = json_object(o, "quantization_config", JSON_OPTIONAL, &q);
+
+	if (got <= 0)
+		return got;
+	if (json_choice(q, "quant_method", JSON_REQUIRED, methods, &method) < 0 ||
+	    (method == 0 ? read_fp8(c, q) : read_groups(c, q)) < 0)
+		return fail_in("quantization_config");
 	return 0;
 }
 

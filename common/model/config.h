@@ -50,6 +50,8 @@ struct config {
 	int max_position;
 	int tie_word_embeddings;
 	int fp8;                                /* quantization_config: F8_E4M3 in 128x128 blocks */
+	int quant;                              /* of ds-quant: 8 or 4, its Q8 or Q4; 0: none */
+	int quant_experts, quant_head;          /* of experts only; of the output matrix, too */
 	int bos;                                /* -1: none */
 	struct rope_config rope;
 	struct generation generation;

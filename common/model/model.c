@@ -11,11 +11,11 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "model/form.h"
 
 #define INDEX_MAX (256 << 20)
 #define PATH_BYTES 4096
 #define NAME_BYTES 512
-#define BLOCK 128               /* side of the squares that share an FP8 scale */
 
 static const char single[] = "model.safetensors";
 
@@ -259,48 +259,6 @@ model_entry(struct model *m, const char *name)
 }
 
 static int
-wrong(const struct safetensor *t, const char *why)
-{
-	char is[200];
-
-	return fail(FAIL_DATA, "tensor '%s' is %s, %s", t->name, safetensor_describe(t, is, sizeof(is)), why);
-}
-
-/* A tensor of that shape; cols 0: a vector. */
-static const struct safetensor *
-find_shaped(struct model *m, const char *name, size_t rows, size_t cols, const void **data)
-{
-	const struct safetensor *t = model_tensor(m, name, data);
-	char why[100];
-
-	if (!t)
-		return NULL;
-	if (cols > 0 ? t->rank == 2 && t->shape[0] == rows && t->shape[1] == cols : t->rank == 1 && t->shape[0] == rows)
-		return t;
-	snprintf(why, sizeof(why), cols > 0 ? "must be [%zu, %zu]" : "must be [%zu]", rows, cols);
-	wrong(t, why);
-	return NULL;
-}
-
-static int
-find_scales(struct model *m, struct mat *w, const char *weight)
-{
-	char name[NAME_BYTES + 16];
-	size_t rows = ((size_t)w->rows + BLOCK - 1) / BLOCK, cols = ((size_t)w->cols + BLOCK - 1) / BLOCK;
-	const struct safetensor *t;
-	const void *data;
-
-	snprintf(name, sizeof(name), "%s_scale_inv", weight);
-	if (!(t = find_shaped(m, name, rows, cols, &data)))
-		return -1;
-	if (t->dtype != F32)
-		return wrong(t, "must be F32");
-	w->scale = data;
-	w->scale_cols = (int)cols;
-	return 0;
-}
-
-static int
 make_name(char name[NAME_BYTES], const char *fmt, va_list ap, const char *suffix)
 {
 	int n = vsnprintf(name, NAME_BYTES, fmt, ap);
@@ -311,31 +269,55 @@ make_name(char name[NAME_BYTES], const char *fmt, va_list ap, const char *suffix
 	return 0;
 }
 
+/* The groups' scales and their factor, a power of two within its bounds. */
+static int
+take_groups(struct model *m, struct mat *w, const struct form *f)
+{
+	const void *groups, *factor;
+	uint32_t bits;
+
+	if (!model_tensor(m, f->scale->name, &groups) || !model_tensor(m, f->factor->name, &factor))
+		return -1;
+	w->groups = groups;
+	memcpy(&w->factor, factor, sizeof(w->factor));
+	memcpy(&bits, factor, sizeof(bits));
+	if (bits << 9 || !(w->factor >= QUANT_FACTOR_MIN && w->factor <= QUANT_FACTOR_MAX))
+		return fail(FAIL_DATA, "tensor '%s' is %g, must be a power of two from %g to %g", f->factor->name,
+		    (double)w->factor, (double)QUANT_FACTOR_MIN, (double)QUANT_FACTOR_MAX);
+	return 0;
+}
+
 int
 model_mat(struct model *m, struct mat *w, int rows, int cols, const char *fmt, ...)
 {
 	char name[NAME_BYTES];
-	const struct safetensor *t;
-	const void *data;
+	struct form f;
+	const void *data, *scale;
 	va_list ap;
 	int r;
 
 	va_start(ap, fmt);
 	r = make_name(name, fmt, ap, ".weight");
 	va_end(ap);
-	if (r < 0 || !(t = find_shaped(m, name, (size_t)rows, (size_t)cols, &data)))
+	if (r < 0 || form_find(&f, m, name, (size_t)rows, (size_t)cols) < 0 || !model_tensor(m, name, &data))
 		return -1;
-	if (t->dtype != F32 && t->dtype != BF16 && t->dtype != F16 && t->dtype != F8_E4M3)
-		return wrong(t, "must be F32, BF16, F16 or F8_E4M3");
-	*w = (struct mat){.data = data, .rows = rows, .cols = cols, .dtype = (enum dtype)t->dtype};
-	return w->dtype == F8_E4M3 ? find_scales(m, w, name) : 0;
+	*w = (struct mat){.data = data, .rows = rows, .cols = cols, .dtype = f.dtype};
+	if (f.factor)
+		return take_groups(m, w, &f);
+	if (!f.scale)
+		return 0;
+	if (!model_tensor(m, f.scale->name, &scale))
+		return -1;
+	w->scale = scale;
+	w->scale_cols = (int)f.scale->shape[1];
+	return 0;
 }
 
 float *
 model_vec(struct model *m, int n, const char *fmt, ...)
 {
 	char name[NAME_BYTES];
-	const struct safetensor *t;
+	struct form f;
 	struct mat row = {.rows = 1, .cols = n};
 	float *out;
 	va_list ap;
@@ -344,13 +326,9 @@ model_vec(struct model *m, int n, const char *fmt, ...)
 	va_start(ap, fmt);
 	r = make_name(name, fmt, ap, "");
 	va_end(ap);
-	if (r < 0 || !(t = find_shaped(m, name, (size_t)n, 0, &row.data)))
+	if (r < 0 || form_find(&f, m, name, (size_t)n, 0) < 0 || !model_tensor(m, name, &row.data))
 		return NULL;
-	if (t->dtype != F32 && t->dtype != BF16 && t->dtype != F16) {
-		wrong(t, "must be F32, BF16 or F16");
-		return NULL;
-	}
-	row.dtype = (enum dtype)t->dtype;
+	row.dtype = f.dtype;
 	if ((out = mem_raw((size_t)n, sizeof(*out))))
 		kernels_named("ref")->row(out, &row, 0);
 	return out;

@@ -45,7 +45,8 @@ const struct safetensor *model_tensor(struct model *m, const char *name, const v
 const struct safetensor *model_entry(struct model *m, const char *name);
 
 /* A weight matrix [rows][cols], the name made by fmt and without ".weight":
- * "model.layers.3.mlp.gate_proj".  Dtype F32, BF16, F16, or F8_E4M3 with its weight_scale_inv.
+ * "model.layers.3.mlp.gate_proj".  Any form of form.h: F32, BF16, F16, F8_E4M3 with its
+ * weight_scale_inv, Q8 or Q4 with weight_scale and weight_scale_2.
  * The memory is the mapped file: read-only, shared.  0, or -1 and a message that names the tensor. */
 int model_mat(struct model *m, struct mat *w, int rows, int cols, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));

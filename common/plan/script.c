@@ -30,7 +30,7 @@ static const char jobs[] =
 "trap 'exit 143' TERM\n"
 "trap stop USR1\n"
 "\n"
-"# run NAME COMMAND...: in the background; if it fails, all the others end too\n"
+"# run NAME COMMAND...: in the background; if it fails, all the others have to end too\n"
 "run() {\n"
 "\t[ -z \"$stopped\" ] || return\n"
 "\t{\n"
@@ -40,14 +40,15 @@ static const char jobs[] =
 "\t\t\"$@\" <&3 3<&- &\n"
 "\t\tchild=$!\n"
 "\t\t[ -z \"$ended\" ] || kill \"$child\"\n"
-"\t\twait \"$child\"\n"
+"\t\twait \"$child\" 2>/dev/null\n"
 "\t\tstatus=$?\n"
 "\t\tif [ \"$ended\" ]; then\n"
-"\t\t\twait \"$child\"\n"
+"\t\t\twait \"$child\" 2>/dev/null\n"
 "\t\telif [ $status -ne 0 ]; then\n"
 "\t\t\t[ $status -le 128 ] || echo \"$name: killed by signal $((status - 128))\" >&2\n"
 "\t\t\techo $status >>\"$dir/failed\"\n"
-"\t\t\tkill -s USR1 $$\n"
+"\t\t\t# the others find out by themselves, and may know more; those that do not\n"
+"\t\t\t{ sleep 8; [ ! -e \"$dir/failed\" ] || kill -s USR1 $$; } >/dev/null 2>&1 3<&- &\n"
 "\t\tfi\n"
 "\t} &\n"
 "\tjobs=\"$jobs $!\"\n"
@@ -107,7 +108,7 @@ static const char slurm[] =
 "\n"
 "# the plan's hosts are the nodes of the allocation, in turn if there are fewer\n"
 "set -- $(scontrol show hostnames \"$SLURM_JOB_NODELIST\")\n"
-"node() { eval \"echo \\${$(($1 % $# + 1))}\"; }\n";
+"node() { n=$1; shift; eval \"echo \\${$((n % $# + 1))}\"; }\n";
 
 static const char step[] =
 "\n"

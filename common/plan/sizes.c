@@ -10,11 +10,14 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "model/form.h"
 
 #define BLOCK 128       /* side of the squares that share an FP8 scale */
 
 enum kind {
-	LINEAR,         /* F8_E4M3 with scales in a checkpoint that is quantized */
+	LINEAR,         /* with scales, in a checkpoint that is quantized */
+	EXPERT,         /* so is this, perhaps otherwise */
+	HEAD,           /* and this by ds-quant, if it was asked to */
 	PLAIN,          /* never quantized */
 	BIAS            /* F32 whatever the rest is */
 };
@@ -23,6 +26,7 @@ struct walk {
 	struct sizes *s;
 	struct model *m;        /* its headers, or its index; NULL: neither */
 	int shapes;             /* 1: headers are not there to be read */
+	int again;              /* 1: what is counted has been before */
 	uint64_t plain;         /* bytes of a number that is not quantized */
 };
 
@@ -32,45 +36,34 @@ blocks(uint64_t n)
 	return (n + BLOCK - 1) / BLOCK;
 }
 
-/* What the header says, held against what the stages will ask for. */
-static int
-entry_bytes(struct model *m, const char *name, uint64_t rows, uint64_t cols, uint64_t *bytes, int *dtype)
-{
-	const struct safetensor *t = model_entry(m, name);
-	char is[200];
-
-	if (!t)
-		return -1;
-	if (t->rank != (cols ? 2 : 1) || t->shape[0] != rows || (cols && t->shape[1] != cols))
-		return fail(FAIL_DATA, "tensor '%s' is %s, which is not the shape that config.json gives it", name,
-		    safetensor_describe(t, is, sizeof(is)));
-	*bytes += t->end - t->begin;
-	*dtype = t->dtype;
-	return 0;
-}
-
 static int
 read_bytes(struct walk *w, const char *name, uint64_t rows, uint64_t cols, uint64_t *bytes)
 {
-	char scale[160];
-	int dtype = -1;
+	struct form f;
+	struct part_size *t = w->s->types;
 
-	if (entry_bytes(w->m, name, rows, cols, bytes, &dtype) < 0)
+	if (form_find(&f, w->m, name, rows, cols) < 0)
 		return -1;
-	if (dtype != F8_E4M3)
+	*bytes += f.bytes;
+	if (w->again)
 		return 0;
-	snprintf(scale, sizeof(scale), "%s_scale_inv", name);
-	return entry_bytes(w->m, scale, blocks(rows), blocks(cols), bytes, &dtype);
+	t[f.dtype].bytes += f.bytes;
+	t[f.dtype].params += rows * (cols ? cols : 1);
+	return 0;
 }
 
 static int
 compute_bytes(struct walk *w, enum kind kind, const char *name, uint64_t rows, uint64_t cols, uint64_t *bytes)
 {
+	const struct config *c = &w->s->config;
 	uint64_t n = rows * (cols ? cols : 1);
 
 	if (w->m && !model_has(w->m, name))
 		return fail(FAIL_DATA, "the index of '%.300s' has no tensor '%s'", w->m->dir, name);
-	if (kind == LINEAR && w->s->config.fp8)
+	if (kind <= HEAD && c->quant && (kind == EXPERT || (kind == HEAD ? c->quant_head : !c->quant_experts)))
+		*bytes += rows * (dtype_row(c->quant == 8 ? Q8 : Q4, (int)cols) + (cols + QUANT_GROUP - 1) / QUANT_GROUP) +
+		    sizeof(float);
+	else if (kind <= EXPERT && c->fp8)
 		*bytes += n + blocks(rows) * blocks(cols) * sizeof(float);
 	else
 		*bytes += n * (kind == BIAS ? sizeof(float) : w->plain);
@@ -117,13 +110,13 @@ count_attn(struct walk *w, struct layer_size *l, int i)
 }
 
 static int
-count_mlp(struct walk *w, struct part_size *p, int width, const char *name)
+count_mlp(struct walk *w, struct part_size *p, enum kind kind, int width, const char *name)
 {
 	int D = w->s->config.hidden_size;
 
-	return count(w, p, LINEAR, width, D, "%s.gate_proj.weight", name) < 0 ||
-	    count(w, p, LINEAR, width, D, "%s.up_proj.weight", name) < 0 ||
-	    count(w, p, LINEAR, D, width, "%s.down_proj.weight", name) < 0 ? -1 : 0;
+	return count(w, p, kind, width, D, "%s.gate_proj.weight", name) < 0 ||
+	    count(w, p, kind, width, D, "%s.up_proj.weight", name) < 0 ||
+	    count(w, p, kind, D, width, "%s.down_proj.weight", name) < 0 ? -1 : 0;
 }
 
 static int
@@ -139,11 +132,12 @@ count_experts(struct walk *w, struct layer_size *l, int i)
 		return -1;
 	for (int e = 0; e < c->n_routed_experts; e++) {
 		snprintf(name, sizeof(name), "model.layers.%d.mlp.experts.%d", i, e);
-		if (count_mlp(w, &l->routed, c->moe_intermediate_size, name) < 0)
+		if (count_mlp(w, &l->routed, EXPERT, c->moe_intermediate_size, name) < 0)
 			return -1;
 	}
 	snprintf(name, sizeof(name), "model.layers.%d.mlp.shared_experts", i);
-	return c->n_shared_experts > 0 ? count_mlp(w, &l->shared, c->n_shared_experts * c->moe_intermediate_size, name) : 0;
+	return c->n_shared_experts == 0 ? 0 :
+	    count_mlp(w, &l->shared, EXPERT, c->n_shared_experts * c->moe_intermediate_size, name);
 }
 
 static int
@@ -159,7 +153,7 @@ count_layer(struct walk *w, int i)
 	if (l->moe)
 		return count_experts(w, l, i);
 	snprintf(name, sizeof(name), "model.layers.%d.mlp", i);
-	return count_mlp(w, &l->shared, w->s->config.intermediate_size, name);
+	return count_mlp(w, &l->shared, LINEAR, w->s->config.intermediate_size, name);
 }
 
 static void
@@ -177,9 +171,12 @@ count_all(struct walk *w)
 	int V = c->vocab_size, D = c->hidden_size, tied = c->tie_word_embeddings;
 
 	if (count(w, &s->embed, PLAIN, V, D, "model.embed_tokens.weight") < 0 ||
-	    count(w, &s->head, PLAIN, D, 0, "model.norm.weight") < 0 ||
-	    count(w, &s->head, PLAIN, V, D, tied ? "model.embed_tokens.weight" : "lm_head.weight") < 0)
+	    count(w, &s->head, PLAIN, D, 0, "model.norm.weight") < 0)
 		return -1;
+	w->again = tied;
+	if (count(w, &s->head, tied ? PLAIN : HEAD, V, D, tied ? "model.embed_tokens.weight" : "lm_head.weight") < 0)
+		return -1;
+	w->again = 0;
 	add(&s->total, s->head);
 	if (!tied)
 		add(&s->total, s->embed);

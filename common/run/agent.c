@@ -22,6 +22,7 @@
 
 #define FIRST_WORD 60.0 /* seconds that the supervisor has for `hello` */
 #define ANSWERS_MAX (1u << 20)
+#define ORDER_MAX (16u << 20)   /* bytes of a line; those of a plan are shorter */
 
 struct process {
 	int number;                     /* as the supervisor calls it */
@@ -232,7 +233,7 @@ listen_to(struct agent *a)
 		if (r < 0)
 			return -1;
 	}
-	return r;
+	return r == 0 && a->got.n > ORDER_MAX ? fail(FAIL_DATA, "its supervisor does not come to an end") : r;
 }
 
 static void

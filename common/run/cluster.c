@@ -163,19 +163,6 @@ call(struct cluster *c, struct machine *m)
 	return buf_addf(&m->send, "hello %s %g %g\n", DS_VERSION, c->timeout, link_settings.wait);
 }
 
-int
-cluster_start(struct cluster *c)
-{
-	memset(&c->verdict, 0, sizeof(c->verdict));
-	*c->told = 0;
-	c->culprit = -1;
-	c->starting = 1;
-	for (int i = 0; i < c->plan->nhosts; i++)
-		if (c->at[i] >= 0 && c->m[c->at[i]].state == MACHINE_DEAD)
-			c->m[c->at[i]].state = MACHINE_OFF;
-	return 0;
-}
-
 /* --- lines --- */
 
 static int
@@ -219,6 +206,19 @@ start_lines(struct cluster *c)
 		if (c->at[i] >= 0)
 			c->m[c->at[i]].state = MACHINE_RUNS;
 	return 0;
+}
+
+int
+cluster_start(struct cluster *c)
+{
+	memset(&c->verdict, 0, sizeof(c->verdict));
+	*c->told = 0;
+	c->culprit = -1;
+	c->starting = 1;
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->at[i] >= 0 && c->m[c->at[i]].state == MACHINE_DEAD)
+			c->m[c->at[i]].state = MACHINE_OFF;
+	return start_lines(c);
 }
 
 int
@@ -412,8 +412,7 @@ cluster_reap(struct cluster *c, pid_t pid, int wstatus)
 		if (m->shell.pid != pid)
 			continue;
 		child_ended(&m->shell, wstatus, &v);
-		if (m->in >= 0)         /* we have not let it go */
-			dead(c, m, v.blame > BLAME_NONE ? v.text : "its agent ended");
+		dead(c, m, v.blame > BLAME_NONE ? v.text : "its agent ended");
 		return 1;
 	}
 	return 0;

@@ -12,7 +12,7 @@ enum cut {
 };
 
 #define SAMPLING_OPTIONS "TkpSn"       /* letters of ds-sample that take a value */
-#define WORDS_MAX 288                   /* a program with 64 inputs and 64 outputs fits */
+#define WORDS_MAX 511                   /* of a program and its end: a line of a plan has two more */
 
 struct plan_options {                   /* all strings are borrowed, also by the plan */
 	const char *model;

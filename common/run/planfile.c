@@ -10,7 +10,8 @@
 
 #define FILE_MAX (16u << 20)
 #define HOSTS_MAX 1024
-#define LINES_MAX 65536
+#define LINES_MAX 4096
+#define LINE_MAX_BYTES 65536
 
 /* --- hosts --- */
 
@@ -58,36 +59,34 @@ take_host(struct planfile *p, char **w, int n)
 
 /* --- words --- */
 
-struct check {
-	const struct planfile *plan;
-	int run;                        /* {run} may stand there */
-	char wrong[64];                 /* the first name that may not, "": none */
-	const char *why;
-};
-
-static const char *
-check_name(void *arg, const char *name, size_t n)
+/* Does {name} mean something?  run: in a place where {run} does. */
+static int
+check_name(const struct planfile *p, const char *name, size_t n, int run)
 {
-	struct check *c = arg;
-	int host = find_host(c->plan, name, n), run = n == 3 && memcmp(name, "run", 3) == 0;
+	int host = find_host(p, name, n);
 
-	if (*c->wrong || (host >= 0 && !c->plan->hosts[host].spare) || (run && c->run))
-		return NULL;
-	snprintf(c->wrong, sizeof(c->wrong), "%.*s", (int)(n < 60 ? n : 60), name);
-	c->why = run ? "is for the programs of one host" : host >= 0 ? "is a spare, and takes the place of another" :
-	    "is no host of the plan (above this line)";
-	return NULL;
+	if (n == 3 && memcmp(name, "run", 3) == 0)
+		return run ? 0 : fail(FAIL_DATA, "{run} is for the programs of one host");
+	if (host < 0)
+		return fail(FAIL_DATA, "{%.*s} is no host of the lines above", (int)(n < 60 ? n : 60), name);
+	return p->hosts[host].spare ? fail(FAIL_DATA, "{%s} is a spare, and takes the place of another", p->hosts[host].name) : 0;
 }
 
 static int
 check_word(const struct planfile *p, const char *word, int run)
 {
-	struct check c = {.plan = p, .run = run};
-	struct buf b = {0};
-	int r = words_fill(&b, word, check_name, &c);
+	for (const char *s = word; *s; s++) {
+		size_t n = strcspn(s + 1, "{}");
 
-	buf_free(&b);
-	return r < 0 ? -1 : *c.wrong ? fail(FAIL_DATA, "'%s': {%s} %s", word, c.wrong, c.why) : 0;
+		if (*s == '}' || (*s == '{' && s[n + 1] != '}'))
+			return fail(FAIL_DATA, "'%s': a brace alone", word);
+		if (*s == '{') {
+			if (check_name(p, s + 1, n, run) < 0)
+				return fail_in("'%s'", word);
+			s += n + 1;
+		}
+	}
+	return 0;
 }
 
 static int
@@ -121,11 +120,9 @@ take_run(struct planfile *p, char **w, int n)
 	if (n < 3 || !*w[2])
 		return fail(FAIL_DATA, "a process is written: run HOST PROGRAM [ARGUMENT ...]");
 	if ((l.host = find_host(p, w[1], strlen(w[1]))) < 0)
-		return fail(FAIL_DATA, "'%s' is no host of the plan (above this line)", w[1]);
+		return fail(FAIL_DATA, "'%s' is no host of the lines above", w[1]);
 	if (p->hosts[l.host].spare)
 		return fail(FAIL_DATA, "host '%s' is a spare: nothing runs there at first", w[1]);
-	if (l.nwords >= WORDS_MAX)
-		return fail(FAIL_DATA, "more than %d words", WORDS_MAX - 1);
 	if (p->nlines == LINES_MAX)
 		return fail(FAIL_DATA, "more than %d processes", LINES_MAX);
 	for (int i = 2; i < n; i++)
@@ -145,16 +142,18 @@ take_run(struct planfile *p, char **w, int n)
 static int
 take_line(struct planfile *p, char *line, int *version)
 {
-	char *w[WORDS_MAX + 4];
+	char *w[WORDS_MAX + 1];
 	int n;
 
 	line += strspn(line, " \t");
 	if (!*line || *line == '#')
 		return 0;
+	if (strlen(line) > LINE_MAX_BYTES)
+		return fail(FAIL_DATA, "more than %d bytes", LINE_MAX_BYTES);
 	for (const char *s = line; *s; s++)
 		if ((unsigned char)*s < ' ' && *s != '\t')
 			return fail(FAIL_DATA, "a control character, 0x%02x", *s);
-	if ((n = words_split(line, w, WORDS_MAX + 4)) < 0)
+	if ((n = words_split(line, w, WORDS_MAX + 1)) < 0)
 		return -1;
 	if (*version == 0) {
 		if (n != 2 || strcmp(w[0], "plan") != 0)

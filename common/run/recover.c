@@ -300,8 +300,9 @@ wait_for_cause(struct drive *d, double now)
 	return 0;
 }
 
-int
-drive_advance(struct drive *d)
+/* From this state to the next, if it is time. */
+static int
+advance(struct drive *d)
 {
 	enum blame blame = d->cluster.verdict.blame;
 	double now = tally_now();
@@ -342,4 +343,16 @@ drive_advance(struct drive *d)
 		return 0;
 	}
 	return 0;
+}
+
+int
+drive_advance(struct drive *d)
+{
+	int before, r;
+
+	do {
+		before = (int)d->state;
+		r = advance(d);
+	} while (r == 0 && (int)d->state != before);
+	return r;
 }

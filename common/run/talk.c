@@ -7,14 +7,7 @@
 
 #include "base/fail.h"
 #include "base/io.h"
-
-static void
-shut(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
+#include "run/streams.h"
 
 /* On the terminal, never in a file; behind what was written to standard output before. */
 static void
@@ -90,7 +83,7 @@ advance(struct talk *t)
 			return -1;
 	}
 	if (t->state == TALK_NOTHING && t->feed.n == 0)
-		shut(&t->in);
+		streams_shut(&t->in);
 	return 0;
 }
 
@@ -114,8 +107,8 @@ talk_open(struct talk *t, int in, int text, int ask, char **texts, int n)
 void
 talk_close(struct talk *t)
 {
-	shut(&t->in);
-	shut(&t->text);
+	streams_shut(&t->in);
+	streams_shut(&t->text);
 	buf_free(&t->feed);
 	buf_free(&t->out);
 	buf_free(&t->typed);
@@ -129,7 +122,7 @@ feed(struct talk *t)
 	if (n > 0)
 		buf_drop(&t->feed, (size_t)n);
 	else if (errno != EAGAIN && errno != EINTR)
-		shut(&t->in);           /* why it reads no more will be seen when it ends */
+		streams_shut(&t->in);           /* why it reads no more will be seen when it ends */
 }
 
 /* Text on its way out; a NUL ends an answer. */
@@ -142,7 +135,7 @@ take_text(struct talk *t)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n <= 0) {
-		shut(&t->text);
+		streams_shut(&t->text);
 		return 0;
 	}
 	for (ssize_t i = 0; i < n; i++) {

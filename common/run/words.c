@@ -18,8 +18,6 @@ unquote(char **s)
 	int more;
 
 	while (*from && !is_blank(*from)) {
-		if (*from == '"')
-			return fail(FAIL_DATA, "a double quote: write '...'");
 		if (*from == '\'') {
 			if (!(end = strchr(++from, '\'')))
 				return fail(FAIL_DATA, "a quote is not closed");
@@ -59,10 +57,8 @@ words_split(char *line, char **words, int max)
 int
 words_fill(struct buf *to, const char *word, const char *(*value)(void *arg, const char *name, size_t n), void *arg)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-
 	for (const char *s = word; *s; ) {
-		size_t n = *s == '{' ? strspn(s + 1, letters) : 0;
+		size_t n = *s == '{' ? strcspn(s + 1, "{}") : 0;
 		const char *v = n > 0 && s[n + 1] == '}' ? value(arg, s + 1, n) : NULL;
 
 		if (v ? buf_add(to, v, strlen(v)) < 0 : buf_addc(to, *s) < 0)

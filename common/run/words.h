@@ -9,13 +9,13 @@
 /*
  * Split a line in place: words end at blanks; '...' is taken literally, a backslash outside of it
  * makes the next character so, as in sh and as script_quote writes them.  Their number, or -1 and
- * a message (FAIL_DATA): more than max, a quote that is not closed, a double quote.
+ * a message (FAIL_DATA): more than max, a quote that is not closed.
  */
 int words_split(char *line, char **words, int max);
 
 /*
  * Append a word in which {NAME} has been replaced by value(arg, NAME, its length); where that is NULL, it stays as it
- * is, like all braces that have no name of letters, digits and ._- in them.  0, or -1 and a message.
+ * is.  0, or -1 and a message.
  */
 int words_fill(struct buf *to, const char *word, const char *(*value)(void *arg, const char *name, size_t n), void *arg);
 

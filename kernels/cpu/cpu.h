@@ -12,13 +12,16 @@
 
 enum { LANES = 16, BLOCK = 128 };       /* lanes of a sum; side of an FP8 block */
 
-/* Each fills in the functions that it has; matmul_ref and vector_ref together have all. */
+/* Each fills in the functions that it has; the _ref ones together have all. */
 void matmul_ref(struct kernels *k);
 void vector_ref(struct kernels *k);
+void quantize_ref(struct kernels *k);
 void matmul_avx2(struct kernels *k);
 void vector_avx2(struct kernels *k);
+void quantize_avx2(struct kernels *k);
 void matmul_avx512(struct kernels *k);
 void vector_avx512(struct kernels *k);
+void quantize_avx512(struct kernels *k);
 
 /* exp: where it leaves the normal numbers, log2(e), ln 2 in two parts, and the
  * polynomial (e^r - 1 - r) / r^2, lowest power first. */
@@ -134,7 +137,25 @@ mat_scale(const struct mat *w, int row, int col)
 static inline const unsigned char *
 mat_at(const struct mat *w, int row)
 {
-	return (const unsigned char *)w->data + (size_t)row * (size_t)w->cols * dtype_size(w->dtype);
+	return (const unsigned char *)w->data + (size_t)row * dtype_row(w->dtype, w->cols);
+}
+
+/* The groups of a row, in Q8 and Q4. */
+static inline size_t
+mat_groups(const struct mat *w)
+{
+	return ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
+}
+
+/* An element of Q8 or Q4: the product is exact but where it leaves the range of float32. */
+static inline float
+mat_quant(const struct mat *w, int row, int col)
+{
+	const unsigned char *p = mat_at(w, row);
+	float scale = float_of_f8(w->groups[(size_t)row * mat_groups(w) + (size_t)col / QUANT_GROUP]) * w->factor;
+	int half = w->dtype == Q4 ? p[col / 32 * 16 + col % 16] >> (col / 16 % 2 * 4) & 15 : 0;
+
+	return (float)(w->dtype == Q4 ? quant_levels[half] : (signed char)p[col]) * scale;
 }
 
 /* The end, at most `to`, of the rows from r that share a scale. */

@@ -142,6 +142,30 @@ r_load2_f8(const void *p, reg *a, reg *b)
 	*b = _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1));
 }
 
+/* W codes of Q8, and 32 of Q4. */
+static inline reg
+of_i8(__m128i b)
+{
+	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b));
+}
+
+static inline reg r_load_q8(const void *p) { return of_i8(_mm_loadl_epi64(p)); }
+static inline reg r_load_q8_n(const void *p, int n) { return of_i8(some(p, n, 1)); }
+
+static inline void
+r_load32_q4(const void *p, reg to[4])
+{
+	const __m128i levels = _mm_loadu_si128((const void *)quant_levels), low = _mm_set1_epi8(15);
+	__m128i b = _mm_loadu_si128(p);
+	__m128i c = _mm_shuffle_epi8(levels, _mm_and_si128(b, low));
+	__m128i d = _mm_shuffle_epi8(levels, _mm_and_si128(_mm_srli_epi16(b, 4), low));
+
+	to[0] = of_i8(c);
+	to[1] = of_i8(_mm_srli_si128(c, 8));
+	to[2] = of_i8(d);
+	to[3] = of_i8(_mm_srli_si128(d, 8));
+}
+
 /* Bit 7 of some byte of b is set where one of those seen is no number in FP8:
  * in 0x7f and 0xff alone, adding 1 turns it over. */
 static inline bytes b_zero(void) { return _mm256_setzero_si256(); }

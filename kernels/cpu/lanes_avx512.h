@@ -129,6 +129,26 @@ r_load2_f8(const void *p, reg *a, reg *b)
 	*b = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(h, 1));
 }
 
+/* W codes of Q8, and 32 of Q4. */
+static inline reg
+of_i8(__m128i b)
+{
+	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b));
+}
+
+static inline reg r_load_q8(const void *p) { return of_i8(_mm_loadu_si128(p)); }
+static inline reg r_load_q8_n(const void *p, int n) { return of_i8(_mm_maskz_loadu_epi8(first(n), p)); }
+
+static inline void
+r_load32_q4(const void *p, reg to[2])
+{
+	const reg levels = of_i8(_mm_loadu_si128((const void *)quant_levels));  /* stays in a register */
+	__m512i b = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
+
+	to[0] = _mm512_permutexvar_ps(b, levels);       /* of an index only its low 4 bits count */
+	to[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(b, 4), levels);
+}
+
 /* Bit 7 of some byte of b is set where one of those seen is no number in FP8:
  * in 0x7f and 0xff alone, adding 1 turns it over. */
 static inline bytes b_zero(void) { return _mm512_setzero_si512(); }

@@ -134,7 +134,7 @@ lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const u
 		}
 }
 
-/* Mark the sums of the FP8 rows that hold a NaN. */
+/* Mark the sums of the rows whose FP8 holds a NaN. */
 static void __attribute__((noinline, cold))
 nan_rows(reg sum[][REGS], int T, int nb, const unsigned char *const row[ROWS], int n)
 {
@@ -188,6 +188,8 @@ dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const st
 		nan_rows(sum, T, nb, row, w->cols);
 }
 
+#include "cpu/quant_lanes.h"
+
 /* T <= FEW rows of x, known when compiled: so are the rows of w that go side by side. */
 ALWAYS void
 dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, enum dtype t)
@@ -196,8 +198,14 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 	const int nb = FEW_ROWS(T);
 
 	for (int n = n0; n < n1; n += SUMS) {
-		for (int i = 0; i < SUMS; i += nb)
-			dot_rows(sum + i, T, nb, x, ldx, w, n + i < n1 ? n + i : n1 - 1, n1 - 1, t);
+		for (int i = 0; i < SUMS; i += nb) {
+			int r = n + i < n1 ? n + i : n1 - 1;
+
+			if (t == Q8 || t == Q4)
+				quant_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, t);
+			else
+				dot_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, t);
+		}
 		for (int m = 0; m < T; m++)
 			sums_store(out + m * ldo + n, sum + m * SUMS, n1 - n);
 	}
@@ -216,6 +224,8 @@ FEW_OF(few_f32, F32)
 FEW_OF(few_bf16, BF16)
 FEW_OF(few_f16, F16)
 FEW_OF(few_f8, F8_E4M3)
+FEW_OF(few_q8, Q8)
+FEW_OF(few_q4, Q4)
 
 /* Whether 256 x might overflow. */
 static int
@@ -239,7 +249,7 @@ static void
 matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
 	void (*const few[])(float *, ptrdiff_t, const float *, ptrdiff_t, int, const struct mat *, int, int) = {
-		[F32] = few_f32, [BF16] = few_bf16, [F16] = few_f16, [F8_E4M3] = few_f8};
+		[F32] = few_f32, [BF16] = few_bf16, [F16] = few_f16, [F8_E4M3] = few_f8, [Q8] = few_q8, [Q4] = few_q4};
 	struct kernels ref;
 
 	if (T == 1 && w->dtype == F8_E4M3 && huge(x, w->cols)) {

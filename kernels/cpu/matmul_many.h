@@ -56,6 +56,12 @@ rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r
 	case F16:
 		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, F16);
 		break;
+	case Q8:
+		quant_fill(to, pitch, step, w, r, last, rows, c, cols, n, Q8);
+		break;
+	case Q4:
+		quant_fill(to, pitch, step, w, r, last, rows, c, cols, n, Q4);
+		break;
 	default:
 		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, F8_E4M3);
 	}
@@ -155,16 +161,16 @@ block_scaled(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int
 }
 
 /* T rows of x, in groups that differ by one row at most, with a panel; meanwhile the weights of the next,
- * in rows `pitch` bytes apart, come nearer. */
+ * in rows `pitch` bytes apart and `step` bytes each 16 columns, come nearer. */
 static void
 blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, int kc, const float *scale, int first,
-    const unsigned char *next, size_t pitch, int size)
+    const unsigned char *next, size_t pitch, int step)
 {
 	int groups = (T + MR - 1) / MR, g = 0;
 
 	for (int left = T, n; left > 0; left -= n, sum += n * NC, x += n * ldx, g++) {
 		struct ahead ahead = {{next + (size_t)(g * NR / groups) * pitch,
-		    next + (size_t)(((g + 1) * NR - 1) / groups) * pitch}, size * LANES};
+		    next + (size_t)(((g + 1) * NR - 1) / groups) * pitch}, step};
 
 		n = group_of(left, MR);
 		for (int j = 0; j < REGS; j++)
@@ -196,25 +202,26 @@ many_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 	float xs[TC * KC] __attribute__((aligned(64))), panel[NR * KC] __attribute__((aligned(64)));
 	float scale[NR * KC / BLOCK];
 	reg sum[TC * NC][REGS];
-	int f8 = w->dtype == F8_E4M3, size = (int)size_of(w->dtype), step = panel_columns(w->cols);
+	size_t pitch = dtype_row(w->dtype, w->cols), step = dtype_row(w->dtype, 2 * LANES) / 2;
+	int f8 = w->dtype == F8_E4M3, most = panel_columns(w->cols);
 
-	for (int k = 0; k < w->cols; k += step) {
-		int cols = w->cols - k < step ? w->cols - k : step, kc = (cols + LANES - 1) / LANES * LANES;
+	for (int k = 0; k < w->cols; k += most) {
+		int cols = w->cols - k < most ? w->cols - k : most, kc = (cols + LANES - 1) / LANES * LANES;
 
 		if (kc != cols)
 			for (int t = 0; t < T; t++)
 				row_of(xs + t * kc, LANES, (const unsigned char *)(x + t * ldx), k, cols, kc, F32);
 		for (int i = 0; i < NC && n + i < n1; i += NR) {
 			int last = i + NR >= NC || n + i + NR >= n1;
-			const unsigned char *next = (const unsigned char *)w->data + ((size_t)(last ? n : n + i + NR) * (size_t)w->cols +
-			    (size_t)(last ? k + step : k)) * (size_t)size;
+			const unsigned char *next = (const unsigned char *)w->data + (size_t)(last ? n : n + i + NR) * pitch +
+			    (size_t)(last ? k + most : k) / LANES * step;
 
 			rows_fill(panel, LANES, NR * LANES, w, n + i, n1 - 1, NR, k, cols, kc);
 			for (int c = 0; f8 && c < cols; c += BLOCK)
 				for (int m = 0; m < NR; m++)
 					scale[c / BLOCK * NR + m] = mat_scale(w, n + i + m < n1 ? n + i + m : n1 - 1, k + c);
 			blocks(sum + i, T, kc != cols ? xs : x + k, kc != cols ? kc : ldx, panel, kc, f8 ? scale : NULL, k == 0,
-			    next, (size_t)w->cols * (size_t)size, size);
+			    next, pitch, (int)step);
 		}
 	}
 	for (int i = 0; i < NC && n + i < n1; i += SUMS)

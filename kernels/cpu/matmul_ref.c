@@ -3,14 +3,15 @@
  */
 #include "cpu/cpu.h"
 
-/* The element k of a row, converted exactly; its scale is not applied. */
+/* An element converted exactly; the scale of FP8 is not applied. */
 static float
-element(const unsigned char *row, int k, enum dtype t)
+element(const struct mat *w, int r, int k)
 {
+	const unsigned char *row = mat_at(w, r);
 	uint16_t h;
 	float x;
 
-	switch (t) {
+	switch (w->dtype) {
 	case F32:
 		memcpy(&x, row + (size_t)k * 4, 4);
 		return x;
@@ -20,6 +21,9 @@ element(const unsigned char *row, int k, enum dtype t)
 	case F16:
 		memcpy(&h, row + (size_t)k * 2, 2);
 		return float_of_f16(h);
+	case Q8:
+	case Q4:
+		return mat_quant(w, r, k);
 	default:
 		return float_of_f8(row[k]);
 	}
@@ -28,27 +32,26 @@ element(const unsigned char *row, int k, enum dtype t)
 /* lane[i] = the sum of x[k] w[k] over k = from+i, from+i+16, ...; every lane
  * takes equally many terms, those behind `to` being 0 times 0. */
 static void
-lanes_of(float lane[LANES], const float *x, const unsigned char *row, enum dtype t, int from, int to)
+lanes_of(float lane[LANES], const float *x, const struct mat *w, int n, int from, int to)
 {
 	memset(lane, 0, LANES * sizeof(*lane));
 	for (int k = from; k < to; k += LANES)
 		for (int i = 0; i < LANES; i++)
-			lane[i] = i < to - k ? fmaf(element(row, k + i, t), x[k + i], lane[i]) :
+			lane[i] = i < to - k ? fmaf(element(w, n, k + i), x[k + i], lane[i]) :
 			    fmaf(0, 0, lane[i]);
 }
 
 static float
 dot(const float *x, const struct mat *w, int n)
 {
-	const unsigned char *row = mat_at(w, n);
 	float sum[LANES] = {0}, block[LANES];
 
 	if (w->dtype != F8_E4M3) {
-		lanes_of(sum, x, row, w->dtype, 0, w->cols);
+		lanes_of(sum, x, w, n, 0, w->cols);
 		return tree(sum);
 	}
 	for (int k = 0; k < w->cols; k += BLOCK) {
-		lanes_of(block, x, row, w->dtype, k, w->cols - k < BLOCK ? w->cols : k + BLOCK);
+		lanes_of(block, x, w, n, k, w->cols - k < BLOCK ? w->cols : k + BLOCK);
 		for (int i = 0; i < LANES; i++)
 			sum[i] = fmaf(mat_scale(w, n, k), block[i], sum[i]);
 	}
@@ -74,7 +77,7 @@ chain(const float *x, const struct mat *w, int c)
 		end = w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows;
 		block = 0;
 		for (int i = r; i < end; i++)
-			block = fmaf(element(mat_at(w, i), c, w->dtype), x[i], block);
+			block = fmaf(element(w, i, c), x[i], block);
 		sum = w->dtype == F8_E4M3 ? fmaf(mat_scale(w, r, c), block, sum) : block;
 	}
 	return sum;
@@ -92,7 +95,7 @@ static void
 row(float *out, const struct mat *w, int r)
 {
 	for (int i = 0; i < w->cols; i++) {
-		out[i] = element(mat_at(w, r), i, w->dtype);
+		out[i] = element(w, r, i);
 		if (w->dtype == F8_E4M3)
 			out[i] *= mat_scale(w, r, i);
 		out[i] = canonical(out[i]);

@@ -11,6 +11,26 @@ static struct slot s_x, s_a;
  * The plain kernels against the mathematics.
  */
 
+static double
+e4m3(unsigned b)
+{
+	int e = b >> 3 & 15, m = b & 7;
+	double v = (b & 127) == 127 ? NAN : e ? ldexp(8 + m, e - 10) : ldexp(m, -9);
+
+	return b & 0x80 ? -v : v;
+}
+
+static double
+quant_value(const struct mat *w, int r, int c)
+{
+	const unsigned char *p = w->data;
+	double scale = e4m3(w->groups[r * ((w->cols + 15) / 16) + c / 16]) * w->factor;
+	int i = r * ((w->cols + 31) / 32) * 16 + c / 32 * 16 + c % 16;
+
+	return scale * (w->dtype == Q8 ? (p[r * w->cols + c] ^ 128) - 128 :
+	    quant_levels[c % 32 < 16 ? p[i] & 15 : p[i] >> 4]);
+}
+
 /* What an element means, from the format's definition. */
 static double
 value(const struct mat *w, int r, int c)
@@ -20,6 +40,8 @@ value(const struct mat *w, int r, int c)
 	double v;
 	int e, m;
 
+	if (w->dtype == Q8 || w->dtype == Q4)
+		return quant_value(w, r, c);
 	memcpy(&b, (const unsigned char *)w->data + i * dtype_size(w->dtype), dtype_size(w->dtype));
 	switch (w->dtype) {
 	case F32:
@@ -32,11 +54,8 @@ value(const struct mat *w, int r, int c)
 		v = e == 31 ? (m ? NAN : INFINITY) : e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
 		return b & 0x8000 ? -v : v;
 	default:
-		e = b >> 3 & 15;
-		m = b & 7;
-		v = (b & 127) == 127 ? NAN : e ? ldexp(8 + m, e - 10) : ldexp(m, -9);
-		v *= w->scale ? w->scale[(w->row0 + r) / 128 * w->scale_cols + c / 128] : 1;
-		return b & 0x80 ? -v : v;
+		v = e4m3(b);
+		return v * (w->scale ? w->scale[(w->row0 + r) / 128 * w->scale_cols + c / 128] : 1);
 	}
 }
 
@@ -283,9 +302,9 @@ fixed_exact(void)
  */
 
 static int
-slices(void)
+slices(enum dtype t)
 {
-	struct mat w = matrix(400, 70, F8_E4M3, PLAIN, 50), s = mat_rows(&w, 90, 200);
+	struct mat w = matrix(400, 70, t, PLAIN, 50), s = mat_rows(&w, 90, 200);
 	float whole[400], part[400], *x = floats(&s_x, 70, PLAIN), r[2][70];
 
 	ref->matmul(whole, 400, x, 70, 1, &w, 0, 400);
@@ -296,9 +315,87 @@ slices(void)
 	    s.rows == 200 && s.row0 == 140;
 }
 
+/* The squared error of 16 numbers under a scale, each with its nearest code. */
+static double
+group_error(const float *w, double scale, enum dtype t)
+{
+	double sum = 0;
+
+	for (int k = 0; k < 16; k++) {
+		double best = INFINITY;
+
+		for (int c = t == Q8 ? -127 : 0; c <= (t == Q8 ? 127 : 15); c++)
+			best = fmin(best, fabs(w[k] - scale * (t == Q8 ? c : quant_levels[c])));
+		sum += best * best;
+	}
+	return sum;
+}
+
+/* Against all scales that there are. */
+static int
+quantizes(enum dtype t)
+{
+	enum { N = 50 };
+	double sum = 0, least = 0;
+
+	for (int i = 0; i < (t == Q8 ? 20 : 200); i++) {
+		float *w = floats(&s_x, N, PLAIN), most = 0, size = ldexpf(1, below(40) - 20);
+		unsigned char codes[64] = {0}, groups[4];
+		struct mat m = { .data = codes, .groups = groups, .rows = 1, .cols = N, .dtype = t };
+
+		for (int k = 0; k < N; k++) {
+			w[k] *= size * (below(4) ? 0.3f : 1);
+			most = fmaxf(most, fabsf(w[k]));
+		}
+		m.factor = quant_factor(most);
+		ref->quantize(codes, groups, w, N, m.factor, t);
+		for (int g = 0; g < 3; g++) {           /* whole groups */
+			double is = 0, best = INFINITY;
+
+			for (int k = g * 16; k < g * 16 + 16; k++)
+				is += pow(w[k] - quant_value(&m, 0, k), 2);
+			for (unsigned b = 1; b < 256; b++)
+				if ((b & 127) < 127 && (b & 127) && (t == Q4 || b < 127))
+					best = fmin(best, group_error(w + g * 16, e4m3(b) * m.factor, t));
+			sum += is;
+			least += best;
+			if (!(is <= best * 2))
+				return 0;
+		}
+	}
+	printf("# %s: %.4f of the least squared error\n", dtype_name(t), sum / least);
+	return sum < 1.02 * least;
+}
+
+static int
+quantizes_ends(enum dtype t)
+{
+	static const float sizes_of[] = { 0, 0x1p-149f, 0x1p-126f, 0x1p-60f, 1, 0x1p100f, 0x1p126f };
+	float w[40], out[40];
+	unsigned char codes[40], groups[3];
+
+	for (int i = 0; i < COUNT(sizes_of); i++) {
+		struct mat m = { .data = codes, .groups = groups, .rows = 1, .cols = 40, .dtype = t,
+		    .factor = quant_factor(sizes_of[i]) };
+
+		for (int k = 0; k < 40; k++)
+			w[k] = k < 16 ? 0 : k % 3 == 0 ? -sizes_of[i] : sizes_of[i];
+		ref->quantize(codes, groups, w, 40, m.factor, t);
+		ref->row(out, &m, 0);
+		for (int k = 0; k < 40; k++)
+			if (!(fabs((double)out[k] - w[k]) <= 0.1 * sizes_of[i] + 0x1p-101)) {
+				printf("# %s: %a became %a\n", dtype_name(t), w[k], out[k]);
+				return 0;
+			}
+	}
+	return 1;
+}
+
 static int
 names(void)
 {
+	if (dtype_parse("Q8", 2) != -1 || dtype_row(Q8, 33) != 33 || dtype_row(Q4, 33) != 32 || dtype_row(BF16, 3) != 6)
+		return 0;
 	for (int t = 0; t < DTYPES; t++)
 		if (dtype_parse(dtype_name((enum dtype)t), strlen(dtype_name((enum dtype)t))) != t)
 			return 0;
@@ -338,7 +435,9 @@ main(void)
 	ok(rmsnorm_accurate(), "rmsnorm is right");
 	ok(fixed_exact(), "fixed point rounds to even, holds its terms and refuses what is too large");
 	ok(fixed_accurate(), "sin, cos, log and exp in double are within 2 ulp");
-	ok(slices(), "a slice of rows keeps its scales");
+	ok(slices(F8_E4M3) && slices(Q8) && slices(Q4), "a slice of rows keeps its scales");
+	ok(quantizes(Q8) && quantizes(Q4), "quantize finds scales close to the best there are, and the nearest codes");
+	ok(quantizes_ends(Q8) && quantizes_ends(Q4), "quantize takes zeros and the largest and smallest of numbers");
 	ok(names(), "dtypes are named as in safetensors");
 	ok(choices(), "DS_KERNELS caps the choice");
 	printf("1..%d\n", points);

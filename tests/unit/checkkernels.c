@@ -72,6 +72,30 @@ check_row(const struct kernels *k)
 	return 1;
 }
 
+/* Codes and scales lie behind one another. */
+static int
+check_quantize(const struct kernels *k)
+{
+	for (int i = 0; i < COUNT(sizes) * KINDS * 8; i++) {
+		int n = sizes[i % COUNT(sizes)];
+		enum kind kind = (enum kind)(i / COUNT(sizes) % WORST);
+		enum dtype t = below(2) ? Q8 : Q4;
+		size_t codes = dtype_row(t, n), bytes = codes + ((size_t)n + 15) / 16;
+		float *w = floats(&s_x, n, kind), most = 0;
+		unsigned char *a = place(&s_a, bytes), *b = place(&s_b, bytes);
+
+		for (int j = 0; j < n; j++) {
+			w[j] = below(5) ? w[j] : 0;
+			most = fmaxf(most, fabsf(w[j]));
+		}
+		ref->quantize(a, a + codes, w, n, quant_factor(most), t);
+		k->quantize(b, b + codes, w, n, quant_factor(most), t);
+		if (!same_bytes(&s_a, &s_b))
+			return 0;
+	}
+	return 1;
+}
+
 /* The same numbers in both places. */
 static void
 twice(float **a, float **b, int n, enum kind k)
@@ -317,7 +341,8 @@ static const struct {
 	const char *name;
 	int (*check)(const struct kernels *k);
 } checks[] = {
-	{ "matmul", check_matmul }, { "matmul_t", check_matmul_t }, { "row", check_row }, { "rmsnorm", check_rmsnorm },
+	{ "matmul", check_matmul }, { "matmul_t", check_matmul_t }, { "row", check_row },
+	{ "quantize", check_quantize }, { "rmsnorm", check_rmsnorm },
 	{ "rope", check_rope }, { "softmax_block", check_softmax_block }, { "softmax_join", check_softmax_join },
 	{ "scale", check_scale }, { "add", check_add }, { "silu_mul", check_silu_mul }, { "sigmoid", check_sigmoid },
 	{ "softmax", check_softmax }, { "exp", check_exp }, { "fixed_add", check_fixed_add },
@@ -343,16 +368,19 @@ now(void)
 static void
 time_product(const struct kernels *k, enum dtype t, int N, int K, int T, int transposed)
 {
-	size_t n = (size_t)N * (size_t)K, side = (size_t)(N > K ? N : K);
-	unsigned char *data = malloc(n * dtype_size(t));
+	size_t n = (size_t)N * (size_t)K, side = (size_t)(N > K ? N : K), size = (size_t)N * dtype_row(t, K);
+	size_t groups = t == Q8 || t == Q4 ? n / 16 : 0;
+	unsigned char *data = malloc(size), *group = malloc(groups + 1);
 	float *scale = malloc((n / 128 + side * 2 + 2) * 4), *x = malloc(side * (size_t)T * 4), *out = malloc(side * (size_t)T * 4);
 	struct mat w = { .data = data, .scale = t == F8_E4M3 ? scale : NULL, .rows = N, .cols = K, .dtype = t,
-	    .scale_cols = (K + 127) / 128 };
+	    .scale_cols = (K + 127) / 128, .groups = group, .factor = 0x1p-8f };
 	double start, best = 1e9, macs = (double)n * T;
 	int repeat = macs > 1e7 ? 1 : (int)(1e7 / macs) + 1;
 
-	for (size_t i = 0; i < n; i++)
-		weight(data + i * dtype_size(t), t, PLAIN);
+	for (size_t i = 0; i < groups; i++)
+		weight(group + i, F8_E4M3, PLAIN);
+	for (size_t i = 0; i < size; i += dtype_size(t) ? dtype_size(t) : 1)
+		weight(data + i, t == Q8 || t == Q4 ? U8 : t, PLAIN);
 	numbers(scale, n / 128 + side * 2, PLAIN);
 	numbers(x, side * (size_t)T, PLAIN);
 	for (int i = 0; i < (strcmp(k->name, "ref") ? 8 : 1); i++) {
@@ -367,8 +395,9 @@ time_product(const struct kernels *k, enum dtype t, int N, int K, int T, int tra
 	}
 	printf("%-7s %-8s %-8s T %3d  %5d x %-5d %9.2f us %8.2f GB/s %8.1f GFLOP/s\n", k->name,
 	    transposed ? "matmul_t" : "matmul", dtype_name(t), T, N, K, best * 1e6,
-	    (double)n * (double)dtype_size(t) / best * 1e-9, 2 * macs / best * 1e-9);
+	    (double)(size + groups) / best * 1e-9, 2 * macs / best * 1e-9);
 	free(data);
+	free(group);
 	free(scale);
 	free(x);
 	free(out);

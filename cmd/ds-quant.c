@@ -1,0 +1,93 @@
+/* ds-quant: a checkpoint with matrices of another dtype. */
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/fail.h"
+#include "options.h"
+#include "quant/quant.h"
+
+static const char help[] =
+"usage: ds-quant -f FORMAT -m MODEL [-t THREADS] [-v] [--experts] [--head] [--report] [OUT]\n"
+"\n"
+"Makes the folder OUT: the checkpoint MODEL with its linear layers in FORMAT.\n"
+"FORMAT: q8 (8.5 bits a weight), q4 (4.5), fp8 (128x128 blocks), bf16, f16, f32.\n"
+"\n"
+"  -f FORMAT   what the matrices become\n"
+"  --experts   only routed and shared experts; all others stay as they are\n"
+"  --head      the output matrix, too\n"
+"  --report    print what each matrix loses; OUT may then be left out\n"
+"  -m MODEL    checkpoint folder (or DS_MODEL)\n"
+"  -t THREADS  threads that compute (the cores there are)\n"
+"  -v          say at the end what was done\n"
+"  -V, -h      version, this text\n";
+
+enum { EXPERTS = 256, HEAD, REPORT };
+
+static const struct option longs[] = {{"experts", no_argument, NULL, EXPERTS}, {"head", no_argument, NULL, HEAD},
+    {"report", no_argument, NULL, REPORT}, {0}};
+
+static volatile sig_atomic_t stopped;
+
+static void
+stop(int signal_number)
+{
+	stopped = signal_number;
+}
+
+static int
+own_option(int c, const char *arg, void *to)
+{
+	struct quant *q = to;
+	int format;
+
+	if (c == EXPERTS) {
+		q->experts = 1;
+	} else if (c == HEAD) {
+		q->head = 1;
+	} else if (c == REPORT) {
+		q->report = stdout;
+	} else {
+		if ((format = quant_format(arg)) < 0)
+			return fail(FAIL_USAGE, "-f '%s': give q8, q4, fp8, bf16, f16 or f32", arg);
+		q->to = (enum dtype)format;
+	}
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct model model;
+	struct quant q = {.model = &model, .to = DTYPES_ALL, .stop = &stopped};
+	struct options o = {.help = help, .letters = "f:", .longs = longs, .own = own_option, .to = &q, .operands = 1};
+	int at = options_parse(&o, argc, argv);
+
+	if (q.to == DTYPES_ALL)
+		die(FAIL_USAGE, "no format: give -f q8, q4, fp8, bf16, f16 or f32");
+	if (at + 1 < argc)
+		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[at + 1], program);
+	q.out = argv[at];
+	if (!q.out && !q.report)
+		die(FAIL_USAGE, "no folder to make: give OUT, or --report alone");
+	if (!o.model)
+		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	if (!(q.k = kernels_choose()))
+		die(FAIL_USAGE, "DS_KERNELS: give ref, avx2 or avx512");
+	if (model_open(&model, o.model) < 0 || !(q.pool = pool_new(o.threads)))
+		die_failed();
+	signal(SIGINT, stop);
+	signal(SIGTERM, stop);
+	signal(SIGHUP, stop);
+	signal(SIGPIPE, SIG_IGN);       /* a reader of the report that leaves is a failed write: OUT is then removed */
+	signal(SIGXFSZ, SIG_IGN);       /* so is a file that grows too large */
+	if (quant_run(&q) < 0)
+		die_failed();
+	if (fclose(stdout) != 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+	if (o.verbose)
+		warn("%llu matrices; %llu bytes became %llu", (unsigned long long)q.matrices, (unsigned long long)q.before,
+		    (unsigned long long)q.after);
+	pool_free(q.pool);
+	model_close(&model);
+	return 0;
+}

@@ -1,0 +1,238 @@
+#include "quant/convert.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "quant/round.h"
+
+enum {
+	BLOCK = 128,            /* side of the squares that share an FP8 scale */
+	PIECE = 4 << 20         /* bytes of codes at a time, but for what BLOCK rows need */
+};
+
+/* What a row comes to. */
+struct row_sum {
+	float most;             /* of |w| */
+	double square, error, difference;
+};
+
+struct work {
+	const struct mat *w;
+	enum dtype to;
+	const struct kernels *k;
+	size_t pitch;           /* floats of a row's place */
+	float *rows;            /* two places a thread: a row as it was, as it becomes */
+	float *blocks;          /* F8_E4M3: the largest |w| of each block of the piece's rows, then its scale */
+	unsigned char *codes, *groups;
+	struct row_sum *sum;    /* [rows] */
+	float factor;
+	int from;               /* the piece's first row */
+};
+
+static size_t
+blocks(const struct mat *w)
+{
+	return ((size_t)w->cols + BLOCK - 1) / BLOCK;
+}
+
+static size_t
+groups(const struct mat *w)
+{
+	return ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
+}
+
+/* The largest magnitude; not a number where one is. */
+static float
+largest(const float *x, int n)
+{
+	float most = 0;
+	int nan = 0;
+
+	for (int i = 0; i < n; i++) {
+		most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+		nan |= x[i] != x[i];
+	}
+	return nan ? NAN : most;
+}
+
+static void
+row_most(void *arg, size_t from, size_t to, int thread)
+{
+	const struct work *d = arg;
+	float *x = d->rows + 2 * d->pitch * (size_t)thread;
+
+	for (size_t r = from; r < to; r++) {
+		d->k->row(x, d->w, (int)r);
+		d->sum[r].most = largest(x, d->w->cols);
+	}
+}
+
+/* The scales of the blocks of up to 128 rows. */
+static void
+block_most(void *arg, size_t from, size_t to, int thread)
+{
+	const struct work *d = arg;
+	float *x = d->rows + 2 * d->pitch * (size_t)thread;
+
+	for (size_t b = from; b < to; b++) {
+		float *most = d->blocks + b * blocks(d->w);
+		int first = d->from + (int)b * BLOCK, end = d->w->rows - first < BLOCK ? d->w->rows : first + BLOCK;
+
+		memset(most, 0, blocks(d->w) * sizeof(*most));
+		for (int r = first; r < end; r++) {
+			d->k->row(x, d->w, r);
+			for (int c = 0; c < d->w->cols; c += BLOCK)
+				most[c / BLOCK] = fmaxf(most[c / BLOCK],
+				    largest(x + c, d->w->cols - c < BLOCK ? d->w->cols - c : BLOCK));
+		}
+		for (size_t c = 0; c < blocks(d->w); c++)
+			most[c] = most[c] > 0 ? most[c] / ROUND_F8_MAX : 1;
+	}
+}
+
+/* The piece as a matrix: row 0 is row `from`. */
+static struct mat
+piece(const struct work *d, int rows)
+{
+	return (struct mat){.data = d->codes, .groups = d->groups, .factor = d->factor, .rows = rows, .cols = d->w->cols,
+	    .dtype = d->to, .scale = d->to == F8_E4M3 ? d->blocks : NULL, .scale_cols = (int)blocks(d->w)};
+}
+
+static void
+row_code(void *arg, size_t from, size_t to, int thread)
+{
+	struct work *d = arg;
+	float *x = d->rows + 2 * d->pitch * (size_t)thread, *y = x + d->pitch;
+	int n = d->w->cols;
+	struct mat made = piece(d, (int)to);
+
+	for (size_t i = from; i < to; i++) {
+		unsigned char *codes = d->codes + i * dtype_row(d->to, n);
+		struct row_sum *s = &d->sum[(size_t)d->from + i];
+
+		d->k->row(x, d->w, d->from + (int)i);
+		if (d->to == Q8 || d->to == Q4)
+			d->k->quantize(codes, d->groups + i * groups(d->w), x, n, d->factor, d->to);
+		else
+			round_row(codes, x, n, d->to, d->to == F8_E4M3 ? d->blocks + i / BLOCK * blocks(d->w) : NULL);
+		d->k->row(y, &made, (int)i);
+		*s = (struct row_sum){.most = s->most};
+		for (int c = 0; c < n; c++) {
+			double e = fabs((double)x[c] - y[c]);
+
+			s->square += (double)x[c] * x[c];
+			s->error += e * e;
+			s->difference = e > s->difference ? e : s->difference;
+		}
+	}
+}
+
+/* Rows at a time: whole blocks, as many as a piece takes. */
+static int
+piece_rows(const struct mat *w, enum dtype to)
+{
+	size_t n = (size_t)PIECE / dtype_row(to, w->cols) / BLOCK * BLOCK;
+
+	return n < BLOCK ? BLOCK : n > (size_t)w->rows ? w->rows : (int)n;
+}
+
+static int
+work_new(struct work *d, int threads)
+{
+	size_t n = (size_t)piece_rows(d->w, d->to);
+
+	d->pitch = ((size_t)d->w->cols + 15) / 16 * 16;
+	d->rows = mem_raw(2 * d->pitch * (size_t)threads, sizeof(*d->rows));
+	d->blocks = mem_new((n + BLOCK - 1) / BLOCK * blocks(d->w), sizeof(*d->blocks));
+	d->codes = mem_new(n, dtype_row(d->to, d->w->cols));
+	d->groups = mem_new(n, groups(d->w));
+	d->sum = mem_new((size_t)d->w->rows, sizeof(*d->sum));
+	return d->rows && d->blocks && d->codes && d->groups && d->sum ? 0 : -1;
+}
+
+static void
+work_free(struct work *d)
+{
+	free(d->rows);
+	free(d->blocks);
+	free(d->codes);
+	free(d->groups);
+	free(d->sum);
+}
+
+/* The first look at all rows: are they numbers, how large? */
+static int
+measure(struct work *d, struct pool *pool)
+{
+	float most = 0;
+
+	pool_run(pool, (size_t)d->w->rows, 1, d->w->cols, row_most, d);
+	for (int r = 0; r < d->w->rows; r++) {
+		float m = d->sum[r].most;
+
+		if (!(m <= (float)CONVERT_MAX))
+			return fail(FAIL_DATA, "row %d has a weight that is %s", r, m != m ? "not a number" : "too large");
+		if (d->to == F16 && m >= ROUND_F16_END)
+			return fail(FAIL_DATA, "row %d has a weight of %g, too large for F16", r, (double)m);
+		most = m > most ? m : most;
+	}
+	d->factor = quant_factor(most);
+	return 0;
+}
+
+static int
+put_piece(const struct work *d, int n, part_fn *put, void *arg)
+{
+	size_t row = dtype_row(d->to, d->w->cols), scales = 0;
+	const void *scale = d->groups;
+
+	if (d->to == Q8 || d->to == Q4) {
+		scales = groups(d->w);
+	} else if (d->to == F8_E4M3) {
+		scale = d->blocks;
+		scales = blocks(d->w) * sizeof(float);
+	}
+	if (put(arg, PART_DATA, (uint64_t)d->from * row, d->codes, (size_t)n * row) < 0)
+		return -1;
+	if (d->to == F8_E4M3)
+		return put(arg, PART_SCALE, (uint64_t)d->from / BLOCK * scales, scale, ((size_t)n + BLOCK - 1) / BLOCK * scales);
+	return scales == 0 ? 0 : put(arg, PART_SCALE, (uint64_t)d->from * scales, scale, (size_t)n * scales);
+}
+
+static int
+convert_rows(struct work *d, struct pool *pool, part_fn *put, void *arg)
+{
+	int step = piece_rows(d->w, d->to), n;
+
+	if (measure(d, pool) < 0)
+		return -1;
+	for (d->from = 0; d->from < d->w->rows; d->from += n) {
+		n = d->w->rows - d->from < step ? d->w->rows - d->from : step;
+		if (d->to == F8_E4M3)
+			pool_run(pool, ((size_t)n + BLOCK - 1) / BLOCK, 1, (double)BLOCK * d->w->cols, block_most, d);
+		pool_run(pool, (size_t)n, 1, 20.0 * d->w->cols, row_code, d);
+		if (put_piece(d, n, put, arg) < 0)
+			return -1;
+	}
+	return d->to == Q8 || d->to == Q4 ? put(arg, PART_FACTOR, 0, &d->factor, sizeof(d->factor)) : 0;
+}
+
+int
+convert(struct loss *loss, const struct mat *w, enum dtype to, const struct kernels *k,
+    struct pool *pool, part_fn *put, void *arg)
+{
+	struct work d = {.w = w, .to = to, .k = k};
+	int r = work_new(&d, pool_threads(pool)) < 0 ? -1 : convert_rows(&d, pool, put, arg);
+
+	*loss = (struct loss){0};
+	for (int i = 0; r == 0 && i < w->rows; i++) {
+		loss->square += d.sum[i].square;
+		loss->error += d.sum[i].error;
+		loss->most = d.sum[i].difference > loss->most ? d.sum[i].difference : loss->most;
+	}
+	work_free(&d);
+	return r;
+}

@@ -1,0 +1,200 @@
+#include "quant/folder.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "base/json.h"
+
+#define PATH_BYTES 4096
+#define COPY_MAX (256u << 20)   /* bytes of a file that is copied */
+
+static const char index_name[] = "model.safetensors.index.json";
+
+static int
+write_file(const char *dir, const char *name, const void *p, size_t n)
+{
+	char path[PATH_BYTES];
+	int fd, r;
+
+	if (io_path(path, sizeof(path), dir, name) < 0)
+		return -1;
+	if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) < 0)
+		return fail(FAIL_SYSTEM, "cannot create '%s':", path);
+	r = io_write(fd, p, n);
+	if (close(fd) < 0 && r == 0)
+		r = fail(FAIL_SYSTEM, "cannot write:");
+	return r < 0 ? fail_in("'%s'", path) : 0;
+}
+
+static int
+write_json(const char *dir, const char *name, cJSON *o)
+{
+	char *text = cJSON_Print(o);
+	int r = text ? write_file(dir, name, text, strlen(text)) : fail(FAIL_SYSTEM, "no memory for %s", name);
+
+	free(text);
+	return r;
+}
+
+static int
+ends_in(const char *s, const char *end)
+{
+	return strlen(s) >= strlen(end) && strcmp(s + strlen(s) - strlen(end), end) == 0;
+}
+
+static int
+is_weights(const char *name)
+{
+	static const char *const ends[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", NULL};
+
+	for (int i = 0; ends[i]; i++)
+		if (ends_in(name, ends[i]))
+			return 1;
+	return strcmp(name, "config.json") == 0 || ends_in(name, ".index.json");
+}
+
+static int
+copy_one(const struct quant *q, const char *name)
+{
+	char path[PATH_BYTES];
+	struct buf b = {0};
+	struct stat st;
+	int r;
+
+	if (name[0] == '.' || is_weights(name))
+		return 0;
+	if (io_path(path, sizeof(path), q->model->dir, name) < 0)
+		return -1;
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	r = io_file(path, &b, COPY_MAX) < 0 ? -1 : write_file(q->out, name, b.p, b.n);
+	buf_free(&b);
+	return r;
+}
+
+int
+folder_copy(const struct quant *q)
+{
+	DIR *d = opendir(q->model->dir);
+	struct dirent *e;
+	int r = 0;
+
+	if (!d)
+		return fail(FAIL_SYSTEM, "cannot read '%s':", q->model->dir);
+	while (r == 0 && (e = readdir(d)))
+		r = copy_one(q, e->d_name);
+	closedir(d);
+	return r;
+}
+
+int
+folder_index(const struct quant *q, const struct table *files)
+{
+	cJSON *o, *map, *meta;
+	char path[PATH_BYTES];
+	int r;
+
+	if (io_path(path, sizeof(path), q->model->dir, index_name) < 0)
+		return -1;
+	if (access(path, F_OK) < 0)
+		return 0;
+	o = cJSON_CreateObject();
+	meta = cJSON_AddObjectToObject(o, "metadata");
+	cJSON_AddNumberToObject(meta, "total_size", (double)q->after);
+	map = cJSON_AddObjectToObject(o, "weight_map");
+	for (struct table_slot *s = NULL; (s = table_next(files, s)); )
+		cJSON_AddStringToObject(map, s->key, s->value);
+	r = write_json(q->out, index_name, o);
+	cJSON_Delete(o);
+	return r;
+}
+
+static cJSON *
+fp8_config(void)
+{
+	cJSON *c = cJSON_CreateObject(), *block = cJSON_AddArrayToObject(c, "weight_block_size");
+
+	cJSON_AddStringToObject(c, "quant_method", "fp8");
+	cJSON_AddStringToObject(c, "fmt", "e4m3");
+	cJSON_AddStringToObject(c, "activation_scheme", "dynamic");
+	for (int i = 0; i < 2; i++)
+		cJSON_AddItemToArray(block, cJSON_CreateNumber(128));
+	return c;
+}
+
+/* NULL: the key is to go. */
+static cJSON *
+new_config(const struct quant *q)
+{
+	cJSON *c;
+
+	if (q->to == F8_E4M3)
+		return fp8_config();
+	if (q->to != Q8 && q->to != Q4)
+		return NULL;
+	c = cJSON_CreateObject();
+	cJSON_AddStringToObject(c, "quant_method", "dspipe");
+	cJSON_AddStringToObject(c, "format", q->to == Q8 ? "q8" : "q4");
+	cJSON_AddNumberToObject(c, "group_size", QUANT_GROUP);
+	cJSON_AddBoolToObject(c, "experts_only", q->experts);
+	cJSON_AddBoolToObject(c, "head", q->head);
+	if (q->experts && q->model->config.fp8)
+		cJSON_AddStringToObject(c, "others", "fp8");
+	return c;
+}
+
+/* With experts alone the others stay as they were, and so does what is said of them. */
+static void
+edit_config(const struct quant *q, cJSON *o)
+{
+	static const char *const names[] = {[F32] = "float32", [BF16] = "bfloat16", [F16] = "float16"};
+	cJSON *c = new_config(q);
+
+	if (q->to <= F16 && q->experts)
+		return;
+	cJSON_DeleteItemFromObjectCaseSensitive(o, "quantization_config");
+	if (c)
+		cJSON_AddItemToObject(o, "quantization_config", c);
+	for (int i = 0; q->to <= F16 && i < 2; i++) {
+		const char *key = i ? "dtype" : "torch_dtype";
+
+		if (cJSON_HasObjectItem(o, key))
+			cJSON_ReplaceItemInObjectCaseSensitive(o, key, cJSON_CreateString(names[q->to]));
+	}
+}
+
+int
+folder_config(const struct quant *q)
+{
+	char path[PATH_BYTES];
+	cJSON *o;
+	int r;
+
+	if (io_path(path, sizeof(path), q->model->dir, "config.json") < 0 || !(o = json_load(path, 1 << 20)))
+		return -1;
+	edit_config(q, o);
+	r = write_json(q->out, "config.json", o);
+	cJSON_Delete(o);
+	return r;
+}
+
+void
+folder_remove(const char *dir)
+{
+	char path[PATH_BYTES];
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (io_path(path, sizeof(path), dir, e->d_name) == 0)
+			(void)unlink(path);     /* "." and ".." stay */
+	if (d)
+		closedir(d);
+	(void)rmdir(dir);
+}

@@ -1,0 +1,21 @@
+/*
+ * The folder of a new checkpoint, but for its tensors.
+ */
+#ifndef DS_FOLDER_H
+#define DS_FOLDER_H
+
+#include "quant/quant.h"
+
+/* Copy what belongs to a model: all plain files of its folder but weights, the index, config.json and hidden ones. */
+int folder_copy(const struct quant *q);
+
+/* The index, where the model has one: names and files of all tensors, their bytes together. */
+int folder_index(const struct quant *q, const struct table *files);
+
+/* config.json, its quantization_config as the new matrices are. */
+int folder_config(const struct quant *q);
+
+/* Remove the folder and the files in it. */
+void folder_remove(const char *dir);
+
+#endif

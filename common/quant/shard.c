@@ -1,0 +1,142 @@
+#include "quant/shard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#define LINE 64         /* what SIMD likes tensors to begin at */
+
+struct entry *
+shard_add(struct quant_shard *s, const struct safetensor *t, const char *suffix)
+{
+	size_t n = strlen(t->name) + strlen(suffix) + 1;
+	struct entry *e;
+
+	if (mem_grow(&s->list, &s->cap, s->n + 1, sizeof(*s->list)) < 0)
+		return NULL;
+	e = &s->list[s->n];
+	*e = (struct entry){.dtype = t->dtype_text, .rank = t->rank, .bytes = t->end - t->begin, .from = t};
+	memcpy(e->shape, t->shape, sizeof(e->shape));
+	if (!(e->name = mem_raw(n, 1)))
+		return NULL;
+	strcpy(e->name, t->name);
+	strcat(e->name, suffix);
+	s->n++;
+	return e;
+}
+
+/* Entries behind which the next one is as well aligned come first: no padding is allowed between them. */
+static int
+rank_of(const struct entry *e)
+{
+	return e->bytes % LINE == 0 ? 0 : e->bytes % 4 == 0 ? 1 : e->bytes % 2 == 0 ? 2 : 3;
+}
+
+static cJSON *
+numbers(const uint64_t *p, int n)
+{
+	cJSON *a = cJSON_CreateArray();
+
+	for (int i = 0; i < n; i++)
+		cJSON_AddItemToArray(a, cJSON_CreateNumber((double)p[i]));
+	return a;
+}
+
+/* The header's text, filled up with spaces so that the data behind it is aligned; NULL and a message. */
+static char *
+header(struct quant_shard *s, size_t *n)
+{
+	cJSON *o = cJSON_CreateObject(), *meta = cJSON_AddObjectToObject(o, "__metadata__");
+	uint64_t at = 0;
+	char *text, *full = NULL;
+
+	cJSON_AddStringToObject(meta, "format", "pt");
+	for (int rank = 0; rank < 4; rank++)
+		for (struct entry *e = s->list; e < s->list + s->n; e++) {
+			cJSON *t;
+			uint64_t offsets[2] = {at, at + e->bytes};
+
+			if (rank_of(e) != rank)
+				continue;
+			e->at = at;
+			at += e->bytes;
+			t = cJSON_CreateObject();
+			cJSON_AddStringToObject(t, "dtype", e->dtype);
+			cJSON_AddItemToObject(t, "shape", numbers(e->shape, e->rank));
+			cJSON_AddItemToObject(t, "data_offsets", numbers(offsets, 2));
+			cJSON_AddItemToObject(o, e->name, t);
+		}
+	text = cJSON_PrintUnformatted(o);
+	cJSON_Delete(o);
+	if (text) {
+		*n = (strlen(text) + 8 + LINE - 1) / LINE * LINE - 8;
+		if ((full = mem_raw(*n, 1))) {
+			memset(full, ' ', *n);
+			memcpy(full, text, strlen(text));
+		}
+	}
+	if (!full)
+		fail(FAIL_SYSTEM, "no memory for a header");
+	free(text);
+	return full;
+}
+
+int
+shard_write(struct quant_shard *s, uint64_t at, const void *p, size_t n)
+{
+	const char *from = p;
+
+	while (n > 0) {
+		ssize_t done = pwrite(s->fd, from, n, (off_t)at);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return fail(FAIL_SYSTEM, "'%s': cannot write:", s->path);
+		from += done;
+		at += (uint64_t)done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+int
+shard_create(struct quant_shard *s, const char *dir, const char *name)
+{
+	size_t n = 0;
+	uint64_t length;
+	char *text;
+	int r;
+
+	if (io_path(s->path, sizeof(s->path), dir, name) < 0)
+		return -1;
+	if ((s->fd = open(s->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) < 0)
+		return fail(FAIL_SYSTEM, "cannot create '%s':", s->path);
+	if (!(text = header(s, &n)))
+		return -1;
+	for (struct entry *e = s->list; e < s->list + s->n; e++)
+		e->at += 8 + n;
+	length = n;
+	r = shard_write(s, 0, &length, 8) < 0 || shard_write(s, 8, text, n) < 0 ? -1 : 0;
+	free(text);
+	return r;
+}
+
+int
+shard_close(struct quant_shard *s)
+{
+	int r = s->fd >= 0 && close(s->fd) < 0 ? fail(FAIL_SYSTEM, "'%s': cannot write:", s->path) : 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		free(s->list[i].name);
+	free(s->list);
+	*s = (struct quant_shard){.fd = -1};
+	return r;
+}

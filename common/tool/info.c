@@ -1,0 +1,97 @@
+#include "tool/info.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+/* model_type, which config_load has found to be one that it knows. */
+static int
+read_type(struct info *i)
+{
+	char path[4096];
+	const char *type = "";
+	cJSON *o;
+
+	if (io_path(path, sizeof(path), i->dir, "config.json") < 0 || !(o = json_load(path, 1 << 20)))
+		return -1;
+	(void)json_string(o, "model_type", JSON_OPTIONAL, &type);
+	snprintf(i->type, sizeof(i->type), "%s", type);
+	cJSON_Delete(o);
+	return 0;
+}
+
+/* Whether what is shown needs the tensor: all but layers that are not asked for. */
+static int
+is_shown(const struct info *i, const char *name)
+{
+	int layer;
+
+	if (sscanf(name, "model.layers.%d.", &layer) != 1)
+		return 1;
+	return layer < 0 || layer >= i->sizes.config.num_layers ? 0 : i->layers.has[layer];
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Files that are not there, each once. */
+static int
+look_for_files(struct info *i, const struct model *m)
+{
+	const char *last = NULL;
+
+	i->nfiles = m->nshards;
+	if (!(i->missing = mem_new(m->nshards, sizeof(*i->missing))))
+		return -1;
+	for (size_t k = 0; k < m->nshards; k++) {
+		const struct shard *s = &m->shards[k];
+		int needed = 0;
+
+		if (access(s->path, R_OK) == 0)
+			continue;
+		for (struct table_slot *t = NULL; !needed && (t = table_next(&m->files, t)); )
+			needed = t->value == s && is_shown(i, t->key);
+		last = strrchr(s->path, '/');
+		if (needed && !(i->missing[i->nmissing++] = strdup(last ? last + 1 : s->path)))
+			return fail(FAIL_SYSTEM, "no memory for a name");
+	}
+	qsort(i->missing, i->nmissing, sizeof(*i->missing), by_name);
+	return 0;
+}
+
+int
+info_open(struct info *i, const char *dir, const char *layers)
+{
+	struct model m = {0};
+	int r, gone = 0;
+
+	memset(i, 0, sizeof(*i));
+	i->dir = dir;
+	if (model_open(&m, dir) < 0)
+		return -1;
+	memcpy(i->id, m.id, sizeof(i->id));
+	i->sizes.config = m.config;
+	r = layers_parse(&i->layers, layers, m.config.num_layers) < 0 || read_type(i) < 0 || look_for_files(i, &m) < 0 ? -1 : 0;
+	for (size_t k = 0; k < m.nshards; k++)
+		gone |= access(m.shards[k].path, R_OK) < 0;
+	model_close(&m);
+	i->exact = !gone;
+	return r < 0 ? -1 : sizes_open(&i->sizes, dir, gone);
+}
+
+void
+info_close(struct info *i)
+{
+	for (size_t k = 0; k < i->nmissing; k++)
+		free(i->missing[k]);
+	free(i->missing);
+	sizes_close(&i->sizes);
+}

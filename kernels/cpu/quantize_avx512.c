@@ -1,0 +1,2 @@
+#define QUANTIZE quantize_avx512
+#include "cpu/quantize_lanes.h"

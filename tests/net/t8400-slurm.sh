@@ -1,0 +1,135 @@
+#!/bin/sh
+# Slurm runs the batch file that ds-plan writes: slurmctld and a slurmd for each of two nodes are started here, as root.
+for tool in munged slurmctld slurmd sbatch; do
+	command -v $tool >/dev/null || PATH=$PATH:/usr/sbin
+	command -v $tool >/dev/null || { echo "1..0 # SKIP no $tool: Debian has it in slurm-wlm and munge"; exit 0; }
+done
+. "${0%/*}/net.sh"
+
+# The nodes are called node1 and node2, both at the loopback address.  Names and numbers are looked up only where there is another
+# address, and nobody here answers questions about names.
+ip link set lo up && ip addr add $NET.1/32 dev lo
+printf '127.0.0.1 localhost node1 node2\n' >hosts
+: >resolv.conf
+mount --bind hosts /etc/hosts && mount --bind resolv.conf /etc/resolv.conf || skip_all "cannot mount"
+mkdir state spool.node1 spool.node2
+chmod 755 "$S"
+head -c 128 /dev/urandom >munge.key
+chmod 400 munge.key
+cat >slurm.conf <<EOF
+ClusterName=test
+SlurmctldHost=node1(127.0.0.1)
+SlurmctldPort=6817
+NodeName=node1 NodeHostname=node1 NodeAddr=127.0.0.1 Port=6821 CPUs=2 State=UNKNOWN
+NodeName=node2 NodeHostname=node2 NodeAddr=127.0.0.1 Port=6822 CPUs=2 State=UNKNOWN
+PartitionName=all Nodes=node1,node2 Default=YES MaxTime=INFINITE State=UP
+AuthType=auth/munge
+AuthInfo=socket=$S/munge
+CredType=cred/munge
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation=$S/state
+SlurmdSpoolDir=$S/spool.%n
+SlurmctldPidFile=$S/slurmctld.pid
+SlurmdPidFile=$S/slurmd.%n.pid
+SlurmctldLogFile=$S/slurmctld.log
+SlurmdLogFile=$S/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerType=sched/builtin
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0
+ReturnToService=2
+MpiDefault=none
+SwitchType=switch/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+KillWait=2
+SlurmctldTimeout=60
+SlurmdTimeout=60
+EOF
+export SLURM_CONF="$S/slurm.conf"
+logs="$S/slurmctld.log"
+
+munged --foreground --force --key-file="$S/munge.key" --socket="$S/munge" --pid-file="$S/munge.pid" \
+    --seed-file="$S/munge.seed" --log-file="$S/munge.log" >>said 2>&1 &
+awaited test -S munge || skip_all "munged does not start here: $(tail -n 1 said)"
+unshare -u sh -c 'hostname node1; exec slurmctld -D' >>said 2>&1 &
+for n in node1 node2; do
+	unshare -u sh -c 'hostname $1; exec slurmd -D -N $1' - $n >>said 2>&1 &
+done
+idle() {
+	[ "$(timeout 2 sinfo -h -o %D%T)" = 2idle ]
+}
+awaited idle
+report $? "slurmctld and two slurmd run, with a key of their own" $logs || done_testing
+LIMIT=20
+
+printf '12+30=?\nWhat is 37 * 46?\n' >prompts
+tr '\n' '\0' <prompts | xargs -0 ds-run -m "$M" -g >expected
+
+# job NAME: submit NAME.sbatch, and wait until it is over
+job() {
+	id=$(limited sbatch --parsable --output="$S/$1.said" "$S/$1.sbatch" "$S/prompts" "$S/$1.answers") && awaited over
+}
+state() {
+	timeout 10 scontrol -o show job "$id" | sed -n 's/.* JobState=\([A-Z_]*\) .*/\1/p'
+}
+over() {
+	case $(state) in COMPLETED | FAILED | CANCELLED) ;; *) false ;; esac
+}
+pending() {
+	[ "$(state)" = PENDING ]
+}
+
+printf 'alpha 1 1 10\n' >one
+printf 'alpha 1 1 10\nbeta 1 1 10\n' >two
+limited ds-plan -m "$M" -f slurm --sample -g one >one.sbatch
+limited ds-plan -m "$M" -f slurm --sample -g --unsafe --port 5700 two >two.sbatch
+sed 's/^#SBATCH --nodes=2 /#SBATCH --nodes=1 /' two.sbatch >both.sbatch
+job one
+report $? "the batch file of a plan for one host runs" one.said $logs
+same one.answers expected "its answers are those of ds-run"
+job two
+report $? "that of two hosts runs on two nodes" two.said $logs
+same two.answers expected "its answers are those of ds-run, too"
+job both
+report $? "it also runs in an allocation of one node" both.said $logs
+same both.answers expected "with the same answers"
+ok "it leaves no part of an answer behind" test ! -e two.answers.part
+
+# A step is killed in the middle: the first time the prompts come from a FIFO that does not end.
+mkfifo slow
+sed 's,^exec 3<.*,if [ "$try" = 0 ]; then exec 3<>"'"$S"'/slow"; else exec 3<"$dir/prompts"; fi,' both.sbatch >killed.sbatch
+id=$(limited sbatch --parsable --output="$S/killed.said" killed.sbatch "$S/prompts" "$S/killed.answers")
+exec 4<>slow
+tr '\n' '\0' <prompts >&4
+awaited test -s killed.answers.part
+report $? "a job that waits for more prompts gives the first answers" killed.said $logs
+
+# block: the ds-block of the second host
+block() {
+	for p in /proc/[0-9]*; do
+		case $(readlink "$p/exe") in */ds-block) ! tr '\0' ' ' <"$p/cmdline" | grep -q ' -l [0-9-]*3 ' || echo "${p#/proc/}" ;; esac
+	done
+}
+kill -9 $(block)
+awaited grep -q requeued killed.said
+report $? "when a step is killed the job says so" killed.said $logs
+like "$(cat killed.said)" '^ds-block -l [0-9-]*3 on beta \(node node[12]\): killed by signal 9$' "it names the program and its host"
+like "$(cat killed.said)" "^job $id: failed with status [0-9]+, requeued: restart 1 of 3\$" "it says that it is put into the queue again"
+awaited pending && limited scontrol update jobid="$id" starttime=now    # Slurm would have it wait for two minutes
+awaited over
+report $? "the job runs again" killed.said $logs
+same killed.answers expected "and its answers are those of ds-run"
+
+# what is no accident is not tried again
+sed 's/ds-head -m [^ ]*/ds-head -m nowhere/' one.sbatch >wrong.sbatch
+job wrong
+like "$(cat wrong.said)" "^ds-head: .*nowhere" "a job with a wrong line says what is wrong"
+is "$(grep -c requeued wrong.said)" 0 "it is not put into the queue again"
+ok "it gives no answers" test ! -e wrong.answers
+nobody_left >left
+report $? "no program is left" left
+done_testing
