@@ -1,6 +1,7 @@
 /* The experts of its layers, all or a part of them. */
 #include "options.h"
 
+#include "base/fail.h"
 #include "stage/expert.h"
 
 static const char help[] =
@@ -37,8 +38,12 @@ main(int argc, char **argv)
 	filter_model(&f);
 	if (expert_open(&x, &f.stage, set) < 0)
 		filter_fail(&f);
+	x.ahead.counts = f.o.verbose;
 	filter_ready(&f);
 	status = filter_run(&f, expert_frame, &x);
+	if (f.o.verbose && status == 0)
+		warn("%llu batches, %.1f of %.1f MB of the experts they chose were in memory%s", (unsigned long long)x.ahead.batches,
+		    (double)x.ahead.held * 1e-6, (double)x.ahead.bytes * 1e-6, x.ahead.reads ? "; the rest was read ahead" : "");
 	expert_close(&x);
 	return status;
 }

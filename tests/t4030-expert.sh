@@ -35,6 +35,11 @@ for t in 1 2; do
 	done
 done
 
+cat "$M"/model.safetensors >/dev/null
+ds-expert -v -l 1 -i routed -o got 2>err
+like "$(cat err)" 'ds-expert: 2 batches, ([0-9.]+) of \1 MB of the experts they chose were in memory' \
+    "-v says how much of the chosen experts was in memory: all of a small model"
+
 # part NAME SET: its partial sums
 part() {
 	ds-expert -l 1 -e "$2" -i routed -o "$1"

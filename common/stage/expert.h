@@ -6,6 +6,7 @@
 #ifndef DS_EXPERT_H
 #define DS_EXPERT_H
 
+#include "stage/expert_ahead.h"
 #include "stage/expert_set.h"
 #include "stage/mlp.h"
 #include "stage/scratch.h"
@@ -22,6 +23,7 @@ struct expert {
 	int all;                        /* no set was given: do what is not yet done */
 	struct expert_set set;
 	struct expert_layer *layers;    /* [num_layers] */
+	struct expert_ahead ahead;
 	struct scratch normed, rows, all_rows, parts, inner;
 };
 

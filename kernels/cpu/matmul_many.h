@@ -4,7 +4,7 @@
  * in registers.
  */
 enum {
-	KC = 512,               /* columns of a panel, whole blocks of FP8 */
+	KC = 640,               /* columns of a panel at most, whole blocks of FP8 */
 	NC = 48,                /* outputs whose lanes wait between panels */
 	TC = 64                 /* rows of x for which a panel is made */
 };
@@ -186,6 +186,15 @@ blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, in
 	}
 }
 
+/* Panels of like size. */
+static int
+panel_columns(int cols)
+{
+	int panels = cols > KC ? (cols + KC - 1) / KC : 1;
+
+	return ((cols + panels - 1) / panels + BLOCK - 1) / BLOCK * BLOCK;
+}
+
 /* T <= TC rows of x, the outputs n .. n1-1, at most NC. */
 static void
 many_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n, int n1)
@@ -194,10 +203,10 @@ many_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 	float scale[NR * KC / BLOCK];
 	reg sum[TC * NC][REGS];
 	size_t pitch = dtype_row(w->dtype, w->cols), step = dtype_row(w->dtype, 2 * LANES) / 2;
-	int f8 = w->dtype == F8_E4M3;
+	int f8 = w->dtype == F8_E4M3, most = panel_columns(w->cols);
 
-	for (int k = 0; k < w->cols; k += KC) {
-		int cols = w->cols - k < KC ? w->cols - k : KC, kc = (cols + LANES - 1) / LANES * LANES;
+	for (int k = 0; k < w->cols; k += most) {
+		int cols = w->cols - k < most ? w->cols - k : most, kc = (cols + LANES - 1) / LANES * LANES;
 
 		if (kc != cols)
 			for (int t = 0; t < T; t++)
@@ -205,7 +214,7 @@ many_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 		for (int i = 0; i < NC && n + i < n1; i += NR) {
 			int last = i + NR >= NC || n + i + NR >= n1;
 			const unsigned char *next = (const unsigned char *)w->data + (size_t)(last ? n : n + i + NR) * pitch +
-			    (size_t)(last ? k + KC : k) / LANES * step;
+			    (size_t)(last ? k + most : k) / LANES * step;
 
 			rows_fill(panel, LANES, NR * LANES, w, n + i, n1 - 1, NR, k, cols, kc);
 			for (int c = 0; f8 && c < cols; c += BLOCK)

@@ -1,0 +1,68 @@
+#include "stage/expert_ahead.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+void
+expert_ahead_init(struct expert_ahead *a, uint64_t total)
+{
+	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+	*a = (struct expert_ahead){.reads = total > memory / 2};
+}
+
+static uint64_t
+mat_bytes(const struct mat *w)
+{
+	return (uint64_t)w->rows * dtype_row(w->dtype, w->cols);
+}
+
+uint64_t
+mlp_bytes(const struct mlp *m)
+{
+	return mat_bytes(&m->gate) + mat_bytes(&m->up) + mat_bytes(&m->down);
+}
+
+/* How many of the bytes from p on, which lie in whole pages, are in memory. */
+static uint64_t
+held_of(unsigned char *p, size_t bytes, size_t page)
+{
+	unsigned char in[1024];
+	uint64_t held = 0;
+
+	for (size_t n; bytes > 0; p += n, bytes -= n) {
+		n = bytes < sizeof(in) * page ? bytes : sizeof(in) * page;
+		if (mincore(p, n, in) == 0)
+			for (size_t i = 0; i < n / page; i++)
+				held += in[i] & 1 ? page : 0;
+	}
+	return held;
+}
+
+static void
+mat_ahead(struct expert_ahead *a, const struct mat *w)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)w->data / page * page;
+	size_t bytes = ((uintptr_t)w->data + mat_bytes(w) - from + page - 1) / page * page;
+
+	if (a->counts) {
+		a->bytes += bytes;
+		a->held += held_of((unsigned char *)from, bytes, page);
+	}
+	if (a->reads)
+		madvise((void *)from, bytes, MADV_WILLNEED);    /* advice: where it is refused, pages come as they are touched */
+}
+
+void
+expert_ahead(struct expert_ahead *a, const struct mlp_rows *parts, int n)
+{
+	a->batches++;
+	if (!a->reads && !a->counts)
+		return;
+	for (int i = 0; i < n; i++) {
+		mat_ahead(a, &parts[i].m->gate);
+		mat_ahead(a, &parts[i].m->up);
+		mat_ahead(a, &parts[i].m->down);
+	}
+}
