@@ -14,7 +14,7 @@ static const char help[] =
 "usage: ds-plan -m MODEL [-f FORMAT] [--shapes] [--latency] [-B ROWS]\n"
 "               [--context N] [--sequences N] [--batches N] [--net GBIT]\n"
 "               [--gflops N] [--port N] [--sample WORDS]\n"
-"               [--key FILE [--peers FILE] | --unsafe] HOSTS\n"
+"               [--key FILE [--peers FILE] | --unsafe] [-v] HOSTS\n"
 "\n"
 "Splits a model over the hosts of a file; says how fast that will be.\n"
 "\n"
@@ -33,12 +33,13 @@ static const char help[] =
 "  --key FILE       each host's own key, there\n"
 "  --peers FILE     public keys that are allowed, there\n"
 "  --unsafe         no keys\n"
+"  -v               the report on standard error, too\n"
 "  -V, -h           version, this text\n";
 
 enum { SHAPES = 256, LATENCY, CONTEXT, SEQUENCES, BATCHES, NET, GFLOPS, PORT, SAMPLE, KEY, PEERS, UNSAFE };
 
 struct given {
-	int format, shapes;             /* format -1: not given */
+	int format, shapes, verbose;    /* format -1: not given */
 	struct demand demand;           /* context 0: not given */
 	struct line_options lines;
 	struct writing writing;
@@ -189,6 +190,8 @@ plan(struct given *g, const char *given_model, const struct sizes *s, const stru
 	g->writing.hosts = hosts;
 	if (report_write(&text, &r, g->format == FORMAT_REPORT ? "" : "# ") < 0 || buf_addc(&text, 0) < 0)
 		return -1;
+	if (g->verbose)
+		fputs((char *)text.p, stderr);
 	if (g->format == FORMAT_REPORT ? buf_addf(out, "%s", (char *)text.p) < 0 :
 	    g->format == FORMAT_PLAN ? write_plan(out, &g->writing, (char *)text.p) < 0 :
 	    write_script(out, &g->writing, (enum format)g->format, (char *)text.p) < 0)
@@ -224,6 +227,7 @@ main(int argc, char **argv)
 		die(FAIL_USAGE, "give one file of HOSTS: see %s -h", program);
 	if (sizes_open(&sizes, o.model, g.shapes) < 0 || hosts_open(&hosts, argv[i]) < 0)
 		die_failed();
+	g.verbose = o.verbose;
 	check(&g, &sizes.config);
 	if (!(model = realpath(o.model, NULL)))
 		die(FAIL_SYSTEM, "cannot find the model's folder:");

@@ -70,6 +70,11 @@ is "$(ls tmp)" "" "it leaves no file here"
 
 # --- the plan file ---
 
+ds-plan -m "$M" --sample -g --sequences 2 --batches 2 --port "$port" near >near.plan
+limited ds-run -m "$M" --plan near.plan "12+30=?" "What is 37 * 46?" >got 2>err
+report $? "ds-run runs a plan, with two batches in flight" err
+same got expected "its answers are the same"
+
 printf 'a 2 1 10 addr=10.0.0.1\nb 2 1 10 addr=10.0.0.2\nc 2 1 10 addr=10.0.0.3 spare\n' >numbers
 ds-plan -m "$M" --key /k --peers '/p q' numbers | sed "s,$M,M,; /^#/d" >plan
 cat >wanted <<'EOF'
