@@ -133,21 +133,27 @@ clean "nothing is left of all that"
 
 # --- killed: what dies when so much has been said ---
 # start BYTES ARG...: ds-run in the background, $run, that has printed so much
+more="-T 1000 -n 300"    # no answer may end before what is to die has died
 start() {
 	bytes=$1; shift
 	: >out
-	timeout -k 2 "$LIMIT" ds-run -w -T 3 -S 1 -n 200 "$@" "12+30=" "What" "7" >out 2>said &
+	timeout -k 2 "$LIMIT" ds-run -w -S 1 $more "$@" "12+30=" "What" "7" >out 2>said &
 	run=$!
 	wait_for has "$bytes"
 }
 has() {
 	[ "$(wc -c <out)" -ge "$1" ]
 }
-# victim PATTERN: the process with such a command line
+# victim PATTERN: the process with such a command line, quickly
 victim() {
-	left | sed -n "s/^ds-[a-z]* \([0-9]*\) $1.*/\1/p" | head -n 1
+	for f in $(grep -lsz "^DS_TEST_MARK=$S\$" /proc/[0-9]*/environ); do
+		tr '\0' ' ' 2>/dev/null <"${f%environ}cmdline" | grep -Eq "^$1" || continue
+		f=${f%/environ}
+		echo "${f#/proc/}"
+		return
+	done
 }
-limited ds-run -w -T 3 -S 1 -n 200 "12+30=" "What" "7" >want
+limited ds-run -w -S 1 $more "12+30=" "What" "7" >want
 bytes=20 again=0
 for name in "ds-embed" "ds-block .*-l 0-1" "ds-block .*-l 2-3" "ds-head" "ds-sample" "[^ ]*ds-run --agent"; do
 	start $bytes --plan two.plan
@@ -185,6 +191,8 @@ report $? "the same one again and again is not the end, as long as there are new
 same out want "... and changes nothing"
 
 # --- a host vanishes ---
+more="-T 1000 -n 600"
+limited ds-run -w -S 1 $more "12+30=" "What" "7" >want
 start 150 --timeout 2 --plan spare.plan
 agent=$(awk '{ print $4 }' "/proc/$(victim "ds-head")/stat")
 kill -STOP "$agent" $(cat "/proc/$agent/task/$agent/children")
@@ -216,7 +224,7 @@ ok "a host that cannot be reached is replaced" limited ds-run --rsh 'sh -c "echo
 like "$(cat .err)" "^ds-run: beta: its agent: no way; gamma takes beta's place(, 1 answer goes on)?$" "... and named"
 sed '/ds-head/d; s,{run}/1,{run}/0,' two.plan >bad.plan
 fails_with 1 "^ds-run: beta: ds-sample: sequence 0 still waits for head" "a plan that lacks a stage is an error" ds-run --plan bad.plan hi
-sed "s/@ipc:..{run}.1/@ipc:\/\/{run}\/9/" two.plan >bad.plan
+sed "s/@ipc:..{run}.1/@ipc:\/\/{run}\/9/; s/ -i / --timeout 1 -i /" two.plan >bad.plan
 DS_WAIT=0.8 limited ds-run --plan bad.plan hi >out 2>said
 status=$?
 like "$status $(tail -n 1 said)" '^3 ds-run: .*nobody came for 0.8 seconds.*failed 4 times in a row' "links that nobody connects to are an error"

@@ -15,6 +15,7 @@
 
 #define FIRST_CALL 20.0         /* seconds that a host has to be reached at all: keys, passwords */
 #define LINE_MAX_BYTES 65536
+#define REPORTS_MAX 65536
 #define LAST_WORDS 0.5          /* seconds that a shell whose output has ended may take to say why */
 
 static const char *
@@ -65,10 +66,23 @@ cluster_close(struct cluster *c)
 	free(c->at);
 	free(c->address);
 	free(c->script);
+	buf_free(&c->reports);
 	c->m = NULL;
 }
 
 /* --- what went wrong --- */
+
+/* Has a program ended whose own words are part of these? */
+static int
+is_reported(const struct cluster *c, const char *told)
+{
+	const char *s = (const char *)c->reports.p, *end = s + c->reports.n;
+
+	for (; s < end; s += strlen(s) + 1)
+		if (strstr(told, s))
+			return 1;
+	return 0;
+}
 
 /* The first cause counts, and a cause more than what follows from one. */
 static void
@@ -76,8 +90,8 @@ blame(struct cluster *c, const struct machine *m, enum blame b, int status, cons
 {
 	struct verdict *v = &c->verdict;
 
-	if (b != BLAME_UPSTREAM && strstr(c->told, text))
-		*c->told = 0;
+	if (b != BLAME_UPSTREAM && c->reports.n < REPORTS_MAX && buf_add(&c->reports, text, strlen(text) + 1) == 0)
+		*c->told = is_reported(c, c->told) ? 0 : *c->told;
 	if (b <= v->blame)
 		return;
 	v->blame = b;
@@ -89,7 +103,7 @@ blame(struct cluster *c, const struct machine *m, enum blame b, int status, cons
 void
 cluster_told(struct cluster *c, const char *text)
 {
-	if (!*c->told)
+	if (!*c->told && !is_reported(c, text))
 		snprintf(c->told, sizeof(c->told), "%s", text);
 }
 
@@ -213,6 +227,7 @@ cluster_start(struct cluster *c)
 {
 	memset(&c->verdict, 0, sizeof(c->verdict));
 	*c->told = 0;
+	c->reports.n = 0;
 	c->culprit = -1;
 	c->starting = 1;
 	for (int i = 0; i < c->plan->nhosts; i++)

@@ -39,6 +39,7 @@ struct cluster {
 	const char **address;           /* [plan->nhosts] in whose place it is now, for {NAME} */
 	struct verdict verdict;         /* what went wrong since cluster_start */
 	char told[1024];                /* what a program that failed told the others, until it has ended */
+	struct buf reports;             /* what programs that failed said, each with its NUL */
 	int culprit;                    /* the machine where it did, -1: none */
 	int starting;                   /* the lines are to be sent */
 	char *script;                   /* rsh with the words behind it */
