@@ -5,10 +5,9 @@ usage: cut.py MODEL CUT HOSTS WORD...
 CUT: layers   layers, and halves of layers if there are fewer, in a line over the hosts
      side     the experts of each layer side by side, a part of them on each host, and summed by ds-join
      chain    the same parts one after the other
-     apart    attention on all but the last two hosts, all experts on those two, the batches going back and forth
+     ring     attention on one half of the hosts, experts on the other, two batches going round for each layer
 HOSTS: so many; they are 10.77.0.1 and so on.  WORDs are given to each program, keys or --unsafe; %h in them is the host's
-number.  ds-head also writes its
-logits into a file HEAD of the host's own folder {run}.
+number.  ds-head also writes what it sends into a file HEAD of the host's own folder {run}.
 """
 import json
 import sys
@@ -84,24 +83,28 @@ def chain(line, at, hosts, n, dense, experts):
     return at
 
 
-def apart(line, at, hosts, n, dense, experts):
-    attention, after = max(hosts - 2, 1), max(hosts - 2, 1)
-    for i, (a, b) in enumerate(parts(min(attention, n), n)):
-        for l in range(a, b + 1):
-            at = line.link(at, line.add(i + 1, "ds-attn", "-l", str(l)))
-            at = line.link(at, line.add(after + 1 + l % (hosts - after), "ds-route", "-l", str(l)))
-            at = line.link(at, line.add(after + 1 + l % (hosts - after), "ds-expert", "-l", str(l)))
-    return at
+def ring(line, at, hosts, n, dense, experts):
+    there = hosts // 2
+    for i, (a, b) in enumerate(parts(min(hosts - there, n), n)):
+        at = line.link(at, line.add(i + 1, "ds-attn", "-l", f"{a}-{b}"))
+    route = line.link(at, line.add(hosts - there, "ds-route"))
+    if there == 1:
+        return line.link(route, line.add(hosts, "ds-expert"))
+    join = line.add(hosts, "ds-join")
+    for i, e in enumerate(sets(there, experts)):
+        line.link(line.link(route, line.add(hosts - i, "ds-expert", "-e", e)), join)
+    return join
 
 
 def main(model, cut, hosts, *words):
     c = json.load(open(model + "/config.json"))
     hosts = int(hosts)
     line = Line(model, words)
-    door = line.add(1, "ds-embed", "-i", "@tcp://{h1}:5600", "-i", "@tcp://{h1}:5601")
+    round_ = ["--ring"] if cut == "ring" else []
+    door = line.add(1, "ds-embed", *round_, *(["--batches", "2"] if round_ else []), "-i", "@tcp://{h1}:5600", "-i", "@tcp://{h1}:5601")
     at = globals()[cut](line, door, hosts, c["num_hidden_layers"], c["first_k_dense_replace"], c["n_routed_experts"])
     head = line.link(at, line.add(hosts, "ds-head"))
-    sample = line.link(head, line.add(hosts, "ds-sample", "-n", "12"))
+    sample = line.link(head, line.add(hosts, "ds-sample", *round_, "-n", "12"))
     head[1] += ["-o", "{run}/HEAD"]
     sample[1] += ["-o", "tcp://{h1}:5601", "-o", f"@tcp://{{h{hosts}}}:5602"]
     print("plan 1")
@@ -113,6 +116,6 @@ def main(model, cut, hosts, *words):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4 or sys.argv[2] not in ("layers", "side", "chain", "apart"):
+    if len(sys.argv) < 4 or sys.argv[2] not in ("layers", "side", "chain", "ring"):
         sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -8,7 +8,10 @@ for n in 1 2 3 4 5 9; do ds-keygen key.$n >>peers; done
 cut() {
 	case $3 in 3) words="--key $S/key.%h --peers $S/peers" ;; *) words=--unsafe ;; esac
 	py "$T/net/cut.py" "$1" "$2" "$3" $words >plan &&
-	    py "$T/net/start.py" plan "$name.$2.$3" ask "$name.$2.$3/tokens" $words
+	    py "$T/net/start.py" plan "$name.$2.$3" ask "$name.$2.$3/all" $words &&
+	    # (in a ring frames that wait for another stage pass as well)
+	    ds-cut --at sample -i "$name.$2.$3/h$3/HEAD" -o "$name.$2.$3/logits" &&
+	    ds-cut --at embed -i "$name.$2.$3/all" -o "$name.$2.$3/tokens"
 }
 
 tab=$(printf '\t')
@@ -21,11 +24,12 @@ for m in "$M" "$G"/v*; do
 	    pipe 'ds-embed -i ask -i loop | ds-block | ds-head | tee logits | ds-sample -n 12 | tee loop >tokens'
 	rm loop
 	: >list
+	case $name in tiny-r1) cuts="layers side chain ring" ;; *) cuts="layers side ring" ;; esac
 	for n in 2 3 5; do
-		for how in layers side chain apart; do
+		for how in $cuts; do
 			ok "$name: $how over $n hosts" cut "$m" $how $n
 			desc="$name: $how over $n hosts:"
-			printf '%s\tsame\tlogits\t%s\n' "$desc the logits have the same bits" "$name.$how.$n/h$n/HEAD" >>list
+			printf '%s\tsame\tlogits\t%s\n' "$desc the logits have the same bits" "$name.$how.$n/logits" >>list
 			printf '%s\ttexts\t%s\ttokens\n' "$desc the same tokens are sampled" "$name.$how.$n/tokens" >>list
 		done
 	done
