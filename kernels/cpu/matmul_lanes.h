@@ -4,8 +4,13 @@
  * for more, matmul_many.h converts each weight once.  Either way each
  * lane of each sum sees the operations of matmul_ref.c in their order.
  */
+#ifdef __SANITIZE_ADDRESS__     /* with checks in it, each copy for a number of rows would take compilers minutes */
+#define ALWAYS static __attribute__((noinline))
+#define UNROLL
+#else
 #define ALWAYS static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
+#endif
 #define KEEP(r) __asm__("" : "+v"(r))   /* in a register: compilers would load it for each use */
 
 enum {
