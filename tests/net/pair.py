@@ -66,9 +66,9 @@ def main(fault, stream):
     for t in threads:
         t.join(5)
     if lasting:
-        print(*status, *(s.count("\n") for s in said), to in said[0], f"@tcp://{HOST}2:5611" in said[1], took < 8)
+        print(*status, *(s.count("\n") for s in said), to in said[0], f"@tcp://{HOST}2:5611" in said[1], took < 8, flush=True)
     else:
-        print(*status, *said, got == data)
+        print(*status, *said, got == data, flush=True)
     print(f"{took:.1f} s", *said, sep="\n", file=sys.stderr, flush=True)
     os._exit(0)
 
