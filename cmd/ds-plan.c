@@ -9,6 +9,7 @@
 #include "options.h"
 #include "plan/report.h"
 #include "plan/write.h"
+#include "stage/embed.h"
 
 static const char help[] =
 "usage: ds-plan -m MODEL [-f FORMAT] [--shapes] [--latency] [-B ROWS]\n"
@@ -108,7 +109,7 @@ own(int c, const char *arg, void *to)
 	case SEQUENCES:
 		return take_int("--sequences", arg, 1 << 20, &d->sequences);
 	case BATCHES:
-		return take_int("--batches", arg, 1 << 10, &d->batches);
+		return take_int("--batches", arg, EMBED_BATCHES_MAX, &d->batches);
 	case NET:
 		return take_net(d, arg);
 	case GFLOPS:
