@@ -48,7 +48,7 @@ on() {
 
 # awaited COMMAND...: wait until it succeeds, at most 20 s
 awaited() {
-	awaited_left=400
+	awaited_left=1200
 	until "$@" >/dev/null 2>&1; do
 		[ $((awaited_left -= 1)) -gt 0 ] || return 1
 		sleep 0.05

@@ -116,9 +116,14 @@ awaited grep -q requeued killed.said
 report $? "when a step is killed the job says so" killed.said $logs
 like "$(cat killed.said)" '^ds-block -l [0-9-]*3 on beta \(node node[12]\): killed by signal 9$' "it names the program and its host"
 like "$(cat killed.said)" "^job $id: failed with status [0-9]+, requeued: restart 1 of 3\$" "it says that it is put into the queue again"
-# Slurm would have it wait for two minutes, counted from the time when all of it is gone
+# Slurm would have it wait for two minutes, counted from the time when all of it is gone.  Brought forward, but not into the
+# second in which its last credential was revoked: that one is compared by seconds.
 again() {
-	[ -e killed.answers ] || { [ "$(state)" = PENDING ] && timeout 10 scontrol update jobid="$id" starttime=now; false; }
+	[ ! -e killed.answers ] || return 0
+	due=$(timeout 10 scontrol -o show job "$id" | sed -n 's/.* JobState=PENDING .* EligibleTime=\([^ ]*\) .*/\1/p')
+	[ -z "$due" ] || [ $(($(date -d "$due" +%s) - $(date +%s))) -le 5 ] ||
+	    timeout 10 scontrol update jobid="$id" starttime=now+3seconds
+	false
 }
 awaited again || { timeout 10 scontrol -o show job "$id"; tail -n 8 slurmctld.log; } >>killed.said 2>&1
 report $? "the job runs again" killed.said
