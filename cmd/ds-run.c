@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/io.h"
 #include "model/config.h"
@@ -203,7 +204,7 @@ end_by(int sig)
 int
 main(int argc, char **argv)
 {
-	struct choice o = {.run.plan.chat = 1, .run.began = tally_now()};
+	struct choice o = {.run.plan.chat = 1, .run.began = clock_now()};
 	static const struct option longs[] = {
 		{"template", required_argument, NULL, TEMPLATE},
 		{"keep", required_argument, NULL, KEEP},

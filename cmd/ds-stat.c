@@ -2,9 +2,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "options.h"
 #include "tool/health.h"
@@ -76,33 +76,24 @@ report(int now)
 	return fflush(stdout) != 0 || ferror(stdout) ? fail(FAIL_SYSTEM, "cannot write:") : 0;
 }
 
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Read to the end: 0, or -1 and a message. */
 static int
 read_all(struct source *s)
 {
 	struct frame f;
-	double next = seconds() + 1;
+	double next = clock_now() + 1;
 	int r;
 
 	frame_init(&f);
 	for (;;) {
 		struct pollfd p = {.fd = source_fd(s), .events = POLLIN};
 
-		if (g.watch && seconds() >= next) {
+		if (g.watch && clock_now() >= next) {
 			if (report(1) < 0)
 				return -1;
-			next = seconds() + 1;
+			next = clock_now() + 1;
 		}
-		if (g.watch && poll(&p, 1, 1 + (int)(1000 * (next - seconds()))) <= 0)
+		if (g.watch && poll(&p, 1, 1 + (int)(1000 * (next - clock_now()))) <= 0)
 			continue;
 		r = source_next(s, &f, !g.watch);
 		if (r < 0) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
 
@@ -258,13 +259,13 @@ set_experts(struct bench *b, struct frame *f)
 static int
 timed(const struct bench *b, struct measured *m, enum part part, stage_fn *fn, void *arg, struct frame *f)
 {
-	double start = seconds_now();
+	double start = clock_now();
 
 	if (!(b->parts & 1u << part))
 		return 0;
 	if (fn(arg, f, NULL, 0) < 0)
 		return -1;
-	m->part[part].seconds += seconds_now() - start;
+	m->part[part].seconds += clock_now() - start;
 	return 0;
 }
 
@@ -431,7 +432,7 @@ int
 bench_run(struct bench *b, int prefill, int rows, int context, struct measured *m)
 {
 	struct measured *all = mem_raw(STEPS_MAX, sizeof(*all));
-	double start = seconds_now();
+	double start = clock_now();
 	int n = 0, first = 1, r = all ? 0 : -1;
 
 	if (r == 0 && !prefill)
@@ -442,9 +443,9 @@ bench_run(struct bench *b, int prefill, int rows, int context, struct measured *
 			break;
 		n++;
 		if (first && all[0].all.seconds < b->seconds) {
-			start = seconds_now();
+			start = clock_now();
 			n = 0;
-		} else if (first || (n >= 3 && seconds_now() - start >= b->seconds)) {
+		} else if (first || (n >= 3 && clock_now() - start >= b->seconds)) {
 			break;
 		}
 		first = 0;

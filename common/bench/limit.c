@@ -2,23 +2,14 @@
 
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 
 #define SWEEP_MIN ((size_t)64 << 20)
 #define SWEEP_MAX ((size_t)2 << 30)
 #define PIECE 1024              /* bytes that a thread takes at least, times the grain */
-
-double
-seconds_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static const struct peak *
 peak_of(const struct kernels *k)
@@ -79,10 +70,10 @@ static double
 read_once(const struct sweep *s, const struct kernels *k, struct pool *pool, size_t ahead)
 {
 	struct job j = {.peak = peak_of(k), .p = s->p, .ahead = ahead};
-	double start = seconds_now();
+	double start = clock_now();
 
 	pool_run(pool, s->n / PIECE, 1024, PIECE, read_part, &j);
-	return seconds_now() - start;
+	return clock_now() - start;
 }
 
 double
@@ -104,22 +95,22 @@ static double
 compute_once(const struct kernels *k, struct pool *pool, long rounds)
 {
 	struct job j = {.peak = peak_of(k), .rounds = rounds};
-	double start = seconds_now(), all = 0;
+	double start = clock_now(), all = 0;
 
 	pool_run(pool, (size_t)pool_threads(pool) * 16, 1, 1e9, compute_part, &j);
 	for (int i = 0; i < pool_threads(pool); i++)
 		all += j.operations[i];
-	return all / (seconds_now() - start);
+	return all / (clock_now() - start);
 }
 
 void
 limit_measure(struct limit *l, const struct sweep *s, const struct kernels *k, struct pool *pool, double seconds)
 {
 	static const size_t ahead[] = {0, 1024, 4096};
-	double end = seconds_now() + seconds / 2, fma;
+	double end = clock_now() + seconds / 2, fma;
 
 	*l = (struct limit){0};
-	for (int i = 0; i < 3 || seconds_now() < end; i++) {
+	for (int i = 0; i < 3 || clock_now() < end; i++) {
 		double rate = (double)s->n / read_once(s, k, pool, ahead[i % 3]);
 
 		l->read = rate > l->read ? rate : l->read;
@@ -128,5 +119,5 @@ limit_measure(struct limit *l, const struct sweep *s, const struct kernels *k, s
 	do {
 		fma = compute_once(k, pool, 2000);
 		l->fma = fma > l->fma ? fma : l->fma;
-	} while (seconds_now() < end);
+	} while (clock_now() < end);
 }

@@ -34,7 +34,6 @@ double sweep_read(const struct sweep *s, const struct kernels *k, struct pool *p
 /* The best of several tries for each, `seconds` long in all. */
 void limit_measure(struct limit *l, const struct sweep *s, const struct kernels *k, struct pool *pool, double seconds);
 
-double seconds_now(void);               /* of the monotonic clock */
 
 /*
  * What an instruction set supplies: read returns a number that depends on all n bytes (n a multiple of 1024), with the

@@ -15,21 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
 #include "link/libzmq.h"
 
 #define RETRY 0.05
 #define FAILED (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-
-double
-peer_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static int
 broken(const char *what)
@@ -122,7 +114,7 @@ peer_open(struct peer *p, const char *endpoint, enum link_dir dir)
 	p->dir = dir;
 	p->bound = *endpoint == '@';
 	p->fd = -1;
-	p->opened = peer_now();
+	p->opened = clock_now();
 	pthread_mutex_init(&p->lock, NULL);
 	p->poll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -139,7 +131,7 @@ void
 peer_later(struct peer *p, double seconds)
 {
 	struct itimerspec t = {.it_value = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) + 1}};
-	double due = peer_now() + seconds;
+	double due = clock_now() + seconds;
 
 	if (p->due > 0 && p->due <= due)
 		return;
@@ -174,10 +166,10 @@ refused(struct peer *p, int event)
 	if (p->bound || p->up)
 		return;
 	if (p->refused == 0)
-		p->refused = peer_now();
+		p->refused = clock_now();
 	if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 		p->why = "our key is not wanted there";
-	else if (peer_now() - p->refused > link_settings.timeout && auth_tried(p))
+	else if (clock_now() - p->refused > link_settings.timeout && auth_tried(p))
 		p->why = "no handshake: another program listens there, or one with another key";
 }
 
@@ -193,7 +185,7 @@ gone(struct peer *p, int fd)
 			peer_later(p, RETRY);
 	} else if (p->fd < 0 ? p->nfds == 0 : p->fd == fd) {
 		p->lost = 1;
-		p->lost_at = peer_now();
+		p->lost_at = clock_now();
 		peer_later(p, RETRY);
 	}
 }
@@ -316,13 +308,13 @@ peer_overdue(struct peer *p)
 		return 0;
 	if (p->bound)
 		peer_later(p, 0.9);
-	return peer_now() - p->opened > link_settings.wait;
+	return clock_now() - p->opened > link_settings.wait;
 }
 
 void
 peer_wait(struct peer *p, double until)
 {
-	double left = until - peer_now();
+	double left = until - clock_now();
 
 	if (!p->look)
 		p->look = look(p, until == 0 ? -1 : left > 0 ? (int)(left * 1000) + 1 : 0);
@@ -373,7 +365,7 @@ peer_post(struct peer *p, void *data, size_t n, int more, void *own)
 		if (zmq_errno() == EINTR)
 			continue;
 		if (zmq_errno() == EAGAIN && !p->lost && peer_pump(p) == 0 && !p->lost) {
-			peer_wait(p, peer_now() + 0.01);
+			peer_wait(p, clock_now() + 0.01);
 			continue;
 		}
 		zmq_msg_close(&m);
@@ -430,7 +422,7 @@ double
 peer_unheard(struct peer *p)
 {
 	struct tcp_info i = ask_kernel(p);
-	double now = peer_now(), heard = now - i.tcpi_last_ack_recv * 1e-3;
+	double now = clock_now(), heard = now - i.tcpi_last_ack_recv * 1e-3;
 
 	if (i.tcpi_unacked == 0 || now - p->checked > 2)        /* (what was seen long ago tells nothing of now) */
 		p->unheard = now;

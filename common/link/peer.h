@@ -51,7 +51,7 @@ int peer_overdue(struct peer *p);
 /* What the socket is ready for: ZMQ_POLLIN, ZMQ_POLLOUT. */
 int peer_events(const struct peer *p);
 
-/* Sleep until something may have happened, at most until that time (peer_now; 0: as long as it takes). */
+/* Sleep until something may have happened, at most until that time (clock_now; 0: as long as it takes). */
 void peer_wait(struct peer *p, double until);
 
 /* Send n bytes at data as a part of a message; they are left alone until peer_held has gone down,
@@ -76,8 +76,6 @@ double peer_unheard(struct peer *p);
  * no memory of a caller is in use. */
 void peer_shut(struct peer *p, int linger);
 void peer_free(struct peer *p);
-
-double peer_now(void);          /* seconds */
 
 /* --- context.c: what all sockets of the process share --- */
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "link/libzmq.h"
 #include "link/link_mem.h"
@@ -131,7 +132,7 @@ take_message(struct link *l)
 static int
 is_dead(struct peer *p)
 {
-	double limit = link_settings.timeout, now = peer_now(), waited, silence;
+	double limit = link_settings.timeout, now = clock_now(), waited, silence;
 
 	if (p->lost)
 		peer_later(p, GRACE);
@@ -175,7 +176,7 @@ zmq_receive(struct link *l, struct frame *f, int wait)
 			return -1;
 		if (r == 1)
 			break;
-		if (p->lost && peer_now() - p->lost_at > GRACE)
+		if (p->lost && clock_now() - p->lost_at > GRACE)
 			return -2;
 		if (peer_overdue(p))
 			return nobody_came();
@@ -211,7 +212,7 @@ is_cut(struct peer *p)
 static int
 make_way(struct peer *p, size_t held, double limit)
 {
-	double until = limit > 0 ? peer_now() + limit : 0;
+	double until = limit > 0 ? clock_now() + limit : 0;
 
 	for (;;) {
 		if (peer_pump(p) < 0)
@@ -224,7 +225,7 @@ make_way(struct peer *p, size_t held, double limit)
 			return nobody_came();
 		if (is_cut(p))
 			return silent();
-		if (until > 0 && peer_now() >= until)
+		if (until > 0 && clock_now() >= until)
 			return fail(FAIL_SYSTEM, p->up ? "the program behind it takes nothing" : "nobody is there");
 		peer_wait(p, until);
 	}
@@ -342,7 +343,7 @@ is_ready(struct link *l)
 		return 1;       /* the next call says why */
 	if (l->dir == LINK_OUT)
 		return p->lost || (p->up && peer_held(p, QUEUE) <= QUEUE) || is_cut(p);
-	return (peer_events(p) & ZMQ_POLLIN) || is_dead(p) || (p->lost && peer_now() - p->lost_at > GRACE);
+	return (peer_events(p) & ZMQ_POLLIN) || is_dead(p) || (p->lost && clock_now() - p->lost_at > GRACE);
 }
 
 /* libzmq's descriptor tells only what is new, so what is there already has one that is always ready. */
@@ -362,7 +363,7 @@ static int
 deliver(struct link *l)
 {
 	struct peer *p = l->state;
-	double since = peer_now(), limit = link_settings.timeout;
+	double since = clock_now(), limit = link_settings.timeout;
 	uint64_t signs = 0, now;
 
 	for (;;) {
@@ -374,11 +375,11 @@ deliver(struct link *l)
 			return silent();
 		now = peer_signs(p);
 		if (l->ended && (!p->up || now != signs || peer_held(p, 0) > 0 || peer_unread(p)))
-			since = peer_now();
+			since = clock_now();
 		signs = now;
-		if (peer_now() - since >= limit)
+		if (clock_now() - since >= limit)
 			return p->up ? 0 : fail(FAIL_SYSTEM, "nobody is there");
-		peer_wait(p, since + limit < peer_now() + 0.2 ? since + limit : peer_now() + 0.2);
+		peer_wait(p, since + limit < clock_now() + 0.2 ? since + limit : clock_now() + 0.2);
 	}
 }
 

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "run/child.h"
 #include "run/script.h"
@@ -224,7 +225,7 @@ listen_to(struct agent *a)
 		a->over = 1;
 		return 0;
 	}
-	a->heard = tally_now();
+	a->heard = clock_now();
 	if (buf_add(&a->got, got, (size_t)n) < 0)
 		return -1;
 	while ((r = words_line(&a->got, &line)) > 0) {
@@ -265,7 +266,7 @@ open_signals(struct agent *a)
 static int
 wait_for(struct agent *a)
 {
-	double left = a->heard + a->timeout - tally_now();
+	double left = a->heard + a->timeout - clock_now();
 	struct pollfd *p;
 
 	if (mem_grow(&a->polls, &a->polls_cap, (size_t)a->n + 3, sizeof(*a->polls)) < 0)
@@ -309,7 +310,7 @@ step(struct agent *a)
 		return -1;
 	if (a->polls[0].revents && listen_to(a) < 0)
 		return -1;
-	if (tally_now() - a->heard > a->timeout)
+	if (clock_now() - a->heard > a->timeout)
 		a->over = 1;
 	if (a->stopping && a->alive == 0) {
 		a->stopping = 0;
@@ -325,7 +326,7 @@ step(struct agent *a)
 int
 agent_run(const char *dir)
 {
-	struct agent a = {.dir = dir, .timeout = FIRST_WORD, .heard = tally_now()};
+	struct agent a = {.dir = dir, .timeout = FIRST_WORD, .heard = clock_now()};
 	int r;
 
 	prctl(PR_SET_PDEATHSIG, 0);     /* there is more to do than to die: we notice it ourselves */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "link/link.h"
 #include "run/script.h"
@@ -46,7 +47,7 @@ cluster_open(struct cluster *c)
 		c->at[host] = c->m[host].host = host;
 	}
 	c->culprit = -1;
-	c->seen = tally_now();
+	c->seen = clock_now();
 	return 0;
 }
 
@@ -170,7 +171,7 @@ call(struct cluster *c, struct machine *m)
 	(void)fcntl(m->in, F_SETFL, O_NONBLOCK);
 	(void)fcntl(m->out, F_SETFL, O_NONBLOCK);
 	m->state = MACHINE_CALLED;
-	m->heard = m->asked = tally_now();
+	m->heard = m->asked = clock_now();
 	m->quiet = m->known || FIRST_CALL < c->timeout ? 2 * c->timeout : FIRST_CALL;
 	m->cut = 0;
 	m->alive = 0;
@@ -390,11 +391,11 @@ listen_to(struct cluster *c, struct machine *m)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n <= 0) {
-		m->cut = tally_now();
+		m->cut = clock_now();
 		streams_shut(&m->out);
 		return 0;
 	}
-	m->heard = tally_now();
+	m->heard = clock_now();
 	if (buf_add(&m->got, got, (size_t)n) < 0)
 		return -1;
 	while ((r = words_line(&m->got, &line)) > 0) {
@@ -440,7 +441,7 @@ cluster_ask(struct cluster *c)
 {
 	for (int i = 0; i < c->plan->nhosts; i++)
 		if (c->m[i].state >= MACHINE_READY && c->m[i].state != MACHINE_DEAD && c->m[i].in >= 0) {
-			c->m[i].asked = tally_now();
+			c->m[i].asked = clock_now();
 			(void)buf_addf(&c->m[i].send, "alive\n");
 		}
 }
@@ -487,7 +488,7 @@ cluster_wait(struct cluster *c, struct pollfd *p)
 int
 cluster_step(struct cluster *c, const struct pollfd *p)
 {
-	double now = tally_now(), away = now - c->seen;
+	double now = clock_now(), away = now - c->seen;
 
 	for (int i = 0; i < c->plan->nhosts; i++, p += 3) {
 		struct machine *m = &c->m[i];

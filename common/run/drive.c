@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/io.h"
 #include "run/drive_mem.h"
@@ -119,7 +120,7 @@ read_tokens(struct drive *d)
 
 /* --- what programs tell --- */
 
-static int
+static void
 reap(struct drive *d)
 {
 	int wstatus;
@@ -136,10 +137,9 @@ reap(struct drive *d)
 					child_ended(&d->own[i], wstatus, &d->verdict);
 			}
 	}
-	return 0;
 }
 
-static int
+static void
 read_signals(struct drive *d)
 {
 	struct signalfd_siginfo s;
@@ -154,7 +154,6 @@ read_signals(struct drive *d)
 		d->sig = (int)s.ssi_signo;
 		drive_end(d);
 	}
-	return 0;
 }
 
 /* --- the loop --- */
@@ -169,12 +168,12 @@ poll_link(struct link *l, int wanted)
 	return l->opened && wanted ? link_poll(l) : (struct pollfd){.fd = -1};
 }
 
-static int
+static void
 wait_for(struct drive *d)
 {
 	struct pollfd *p = d->polls;
 	int n = POLL_CLUSTER + 3 * d->plan.nhosts, going = d->state == DRIVE_GOES || d->state == DRIVE_DOUBTS;
-	double now = tally_now(), until = now + d->cluster.timeout / 8;
+	double now = clock_now(), until = now + d->cluster.timeout / 8;
 
 	p[POLL_SIGNALS] = (struct pollfd){.fd = d->signals, .events = POLLIN};
 	p[POLL_PROMPTS] = poll_link(&d->prompts, replay_admits(&d->replay) && d->state != DRIVE_ENDS);
@@ -190,7 +189,6 @@ wait_for(struct drive *d)
 	if (poll(p, (nfds_t)n, until > now ? (int)((until - now) * 1000) + 1 : 0) < 0)
 		for (int i = 0; i < n; i++)
 			p[i].revents = 0;
-	return 0;
 }
 
 static int

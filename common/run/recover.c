@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "run/drive_mem.h"
 #include "run/streams.h"
@@ -28,7 +29,7 @@ static void
 enter(struct drive *d, int state, double seconds)
 {
 	d->state = state;
-	d->since = tally_now();
+	d->since = clock_now();
 	d->until = seconds > 0 ? d->since + seconds : 0;
 }
 
@@ -184,7 +185,7 @@ halt(struct drive *d)
 	}
 	if (d->cluster.verdict.status < FAIL_SYSTEM)
 		return give_up(d, &d->cluster.verdict);
-	if (tally_now() - d->since > STEADY)
+	if (clock_now() - d->since > STEADY)
 		d->failures = 0;
 	drive_shut(&d->feed);
 	drive_shut(&d->take);
@@ -305,7 +306,7 @@ static int
 advance(struct drive *d)
 {
 	enum blame blame = d->cluster.verdict.blame;
-	double now = tally_now();
+	double now = clock_now();
 	int due = d->until > 0 && now >= d->until;
 
 	if (d->verdict.blame > BLAME_NONE)

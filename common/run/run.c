@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/io.h"
 #include "run/child.h"
@@ -142,7 +143,7 @@ stop(struct run *r)
 
 	signal_children(r, again ? SIGKILL : SIGTERM);
 	r->state = again ? KILLING : STOPPING;
-	r->until = again ? 0 : tally_now() + GRACE;
+	r->until = again ? 0 : clock_now() + GRACE;
 }
 
 /* What fail() keeps is the cause. */
@@ -178,7 +179,7 @@ reap(struct run *r)
 		stop(r);
 	else if (r->verdict.blame != BLAME_NONE && r->state == GOING) {
 		r->state = DOUBTING;
-		r->until = tally_now() + DOUBT;
+		r->until = clock_now() + DOUBT;
 	}
 }
 
@@ -203,7 +204,7 @@ read_signals(struct run *r)
 static int
 timeout_ms(const struct run *r)
 {
-	double left = r->until - tally_now();
+	double left = r->until - clock_now();
 
 	if (r->until == 0)
 		return -1;
@@ -239,7 +240,7 @@ step(struct run *r)
 			child_listen(&r->children[i], r->state < STOPPING);
 	if (p[0].revents)
 		read_signals(r);
-	if (r->until > 0 && tally_now() >= r->until)
+	if (r->until > 0 && clock_now() >= r->until)
 		stop(r);
 	if (r->state >= STOPPING)
 		return;

@@ -15,7 +15,7 @@ struct run_options {
 	int ntexts;
 	int ask;                        /* 1: lines of the terminal at standard input are questions; 0: it is one text */
 	int count;                      /* fill the tally */
-	double began;                   /* tally_now() when the program was started */
+	double began;                   /* clock_now() when the program was started */
 };
 
 /*

@@ -2,17 +2,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-double
-tally_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
+#include "base/clock.h"
 
 int
 tally_open(struct tally *t, int fd, double asked)
@@ -31,14 +23,14 @@ tally_open(struct tally *t, int fd, double asked)
 void
 tally_ask(struct tally *t)
 {
-	t->asked = tally_now();
+	t->asked = clock_now();
 	t->last = 0;
 }
 
 void
 tally_count(struct tally *t, const struct frame *f)
 {
-	double now = tally_now();
+	double now = clock_now();
 
 	if (f->op != OP_NONE || f->nspans == 0)
 		return;

@@ -17,8 +17,6 @@ struct tally {
 	uint64_t timed;                 /* tokens that came in that time */
 };
 
-double tally_now(void);                 /* seconds on a clock that only goes forward */
-
 /* Count what comes through this descriptor, which is used up.  0, or -1 and a message. */
 int tally_open(struct tally *t, int fd, double asked);
 

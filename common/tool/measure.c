@@ -52,15 +52,6 @@ row_values(const struct row *r, uint64_t from, int n, double *out)
 		out[i] = (double)dump_int(&t, from + (uint64_t)i) * (is_fixed(r) ? 0x1p-40 : 1);
 }
 
-double
-row_value(const struct row *r, uint64_t i)
-{
-	double v;
-
-	row_values(r, i, 1, &v);
-	return v;
-}
-
 /* A float's bits as an integer that counts the values of the type in their order. */
 static int64_t
 ordinal(const struct row *r, uint64_t i)

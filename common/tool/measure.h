@@ -39,7 +39,4 @@ int measure_rows(struct measure *m, const struct row *a, const struct row *b, do
 /* A row that is known to differ, its values being gone. */
 void measure_blind(struct measure *m);
 
-/* Element i of a row as a number; an element of expert.acc in units of h. */
-double row_value(const struct row *r, uint64_t i);
-
 #endif

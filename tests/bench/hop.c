@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/io.h"
 #include "frame/frame.h"
@@ -244,15 +244,6 @@ make_frame(struct side *s, uint32_t rows)
 }
 
 static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static double
 measure(const struct way *w, struct side *s, int count, int back)
 {
 	double start = 0;
@@ -260,7 +251,7 @@ measure(const struct way *w, struct side *s, int count, int back)
 	w->open(s);
 	for (int i = -WARM; i < count; i++) {
 		if (i == 0)
-			start = now();
+			start = clock_now();
 		if (s->child ? !back : back)
 			w->put(s);
 		if (!s->child || back)
@@ -268,7 +259,7 @@ measure(const struct way *w, struct side *s, int count, int back)
 		if (s->child && back)
 			w->put(s);
 	}
-	start = (now() - start) / count / (back ? 2 : 1);
+	start = (clock_now() - start) / count / (back ? 2 : 1);
 	w->close(s);
 	return start;
 }

@@ -1,0 +1,9 @@
+/*
+ * The time that passes.
+ */
+#ifndef DS_CLOCK_H
+#define DS_CLOCK_H
+
+double clock_now(void);         /* seconds, on a clock that only goes forward */
+
+#endif
