@@ -75,6 +75,25 @@ ok() {
 	report $ok_status "$ok_desc" "$S/.out" "$S/.err"
 }
 
+# awaited COMMAND...: poll until it succeeds, at most AWAIT seconds (20)
+awaited() {
+	awaited_left=$((${AWAIT:-20} * 20))
+	until "$@" >/dev/null 2>&1; do
+		[ $((awaited_left -= 1)) -gt 0 ] || return 1
+		sleep 0.05
+	done
+}
+
+# compared NAME: the table of comparisons in the file `list`, as tests/bits.py makes them, a point a line
+compared() {
+	py "$T/bits.py" compare list >compared
+	while IFS=$(printf '\t') read -r status what why; do
+		echo "$why" >why
+		report "$status" "$what" why
+	done <compared
+	is "$(wc -l <compared)" "$(wc -l <list)" "$1: all was compared"
+}
+
 # is ACTUAL EXPECTED DESC: the same text
 is() {
 	printf 'got:      %s\nexpected: %s\n' "$1" "$2" >"$S/.err"

@@ -140,12 +140,7 @@ for DS_MODEL in "$M" "$G"/v*; do
 	kept "another prompt" "$(loop ds-block '-i clash')" clashed
 	kept "prompts under the same id" "$(loop ds-block '-i ask -i clash')" both
 	hold "the same id on two inputs: the same tokens are sampled" texts both answers clashed
-	py "$T/bits.py" compare list >compared
-	while IFS=$tab read -r status what why; do
-		echo "$why" >why
-		report "$status" "$what" why
-	done <compared
-	is "$(wc -l <compared)" "$(wc -l <list)" "$name: all was compared"
+	compared "$name"
 	cd "$S"
 	rm -rf "$name"
 done

@@ -21,16 +21,6 @@ for p in glob.glob("/proc/[0-9]*"):
 EOP
 }
 
-# wait_for COMMAND...: until it succeeds, at most 20 s
-wait_for() {
-	tries=0
-	until "$@" >/dev/null 2>&1; do
-		tries=$((tries + 1))
-		[ $tries -lt 400 ] || return 1
-		sleep 0.05
-	done
-}
-
 # pid_of PATTERN: the child of ds-run with such a command line
 pid_of() {
 	for p in $(cat /proc/"$run"/task/"$run"/children); do
@@ -52,7 +42,7 @@ start() {
 	timeout -k 2 "$LIMIT" ds-run -m "$M" -g "$@" <in >out 2>said &
 	limit=$!
 	exec 3>in
-	wait_for is_run
+	awaited is_run
 	run=$(tr -d ' ' </proc/$limit/task/$limit/children)
 }
 
@@ -70,14 +60,14 @@ ended() {
 # --- a stage dies ---
 for stage in 'ds-attn .*-l 1 ' 'ds-head ' 'ds-tokenize ' 'ds-embed ' 'ds-sample ' 'ds-detokenize '; do
 	start -x stage
-	wait_for count_is 17
+	awaited count_is 17
 	kill -9 "$(pid_of "$stage")"
 	name=${stage%% *}
 	ended 3 "^ds-run: $name( -l 1)?: killed by signal 9$" "a killed $name is named"
 done
 
 start -x stage
-wait_for count_is 17
+awaited count_is 17
 printf 'What is 37 * 46?' >&3
 pid=$(pid_of 'ds-route .*-l 2 ')
 exec 3>&-
@@ -85,7 +75,7 @@ kill -USR1 "$pid"
 ended 3 "^ds-run: ds-route -l 2: killed by signal 10$" "one that crashes in the middle of an answer, too"
 
 start
-wait_for count_is 6
+awaited count_is 6
 kill -STOP "$(pid_of ds-block)"
 kill -9 "$(pid_of ds-head)"
 ended 3 "^ds-run: ds-head: killed by signal 9$" "a child that hangs is not waited for"
@@ -147,23 +137,23 @@ fails_with 3 "^ds-run: .*write: No space" "a script on a full disk is an error" 
 # --- it is told to stop ---
 for sig in TERM HUP; do
 	start -x stage
-	wait_for count_is 17
+	awaited count_is 17
 	kill -$sig $run
 	case $sig in TERM) s=143 ;; HUP) s=129 ;; esac
 	ended $s "" "SIG$sig ends it, quietly"
 done
 start -x layer
-wait_for count_is 9
+awaited count_is 9
 kill -STOP "$(pid_of 'ds-block .*-l 2 ')"
 kill -TERM $run
 ended 143 "" "also when a child is stopped"
 
 start -x stage
-wait_for count_is 17
+awaited count_is 17
 kill -9 $run
 wait $limit 2>/dev/null
 gone() { [ -z "$(left)" ]; }
-ok "SIGKILL of ds-run ends the children, too" wait_for gone
+ok "SIGKILL of ds-run ends the children, too" awaited gone
 exec 3>&-
 
 ok "nohup: a signal that is ignored stays so" sh -c '

@@ -26,23 +26,13 @@ left() {
 	py left.py
 }
 
-# wait_for COMMAND...: until it succeeds, at most 20 s
-wait_for() {
-	tries=0
-	until "$@" >/dev/null 2>&1; do
-		tries=$((tries + 1))
-		[ $tries -lt 400 ] || return 1
-		sleep 0.05
-	done
-}
-
 nobody_left() {
 	[ -z "$(left)" ]
 }
 
 # clean DESC: soon there is no process of ours, and no folder of theirs
 clean() {
-	wait_for nobody_left
+	awaited nobody_left
 	is "$(left; ls -d "$TMPDIR"/ds-run.* 2>/dev/null)" "" "$1"
 }
 
@@ -139,7 +129,7 @@ start() {
 	: >out
 	timeout -k 2 "$LIMIT" ds-run -w -S 1 $more "$@" "12+30=" "What" "7" >out 2>said &
 	run=$!
-	wait_for has "$bytes"
+	awaited has "$bytes"
 }
 has() {
 	[ "$(wc -c <out)" -ge "$1" ]
@@ -184,7 +174,7 @@ same out want "... and change nothing"
 start 150 --plan one.plan
 for i in 1 2 3; do
 	kill -9 "$(victim "ds-head")" 2>said.kill
-	wait_for has $((150 + 100 * i))
+	awaited has $((150 + 100 * i))
 done
 wait $run
 report $? "the same one again and again is not the end, as long as there are new tokens between" said
@@ -298,7 +288,7 @@ stopped() {     # stopped SIGNAL STATUS DESC
 	: >out
 	ds-run -w -T 1000 --timeout 1 --plan long.plan $(seq 20) >out 2>said &
 	run=$!
-	wait_for has 50
+	awaited has 50
 	kill -"$1" $run
 	wait $run 2>/dev/null
 	is "$? $(cat said)" "$2 " "$3"

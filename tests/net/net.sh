@@ -13,7 +13,7 @@ fi
 unset DS_NET
 . "${0%/*}/../lib.sh"
 PYTHONPATH=$T:$T/net
-NET=10.77.0
+NET=10.77.0 AWAIT=60
 
 mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip netns add wire &&
     ip -n wire link add bridge type bridge && ip -n wire link set bridge up || skip_all "cannot make network namespaces"
@@ -44,15 +44,6 @@ listens() {
 on() {
 	on_host=$NET.$1; shift
 	ip netns exec $on_host "$@"
-}
-
-# awaited COMMAND...: wait until it succeeds, at most 20 s
-awaited() {
-	awaited_left=1200
-	until "$@" >/dev/null 2>&1; do
-		[ $((awaited_left -= 1)) -gt 0 ] || return 1
-		sleep 0.05
-	done
 }
 
 # nobody_left: no program of dspipe runs any more, on any host; says which do

@@ -4,18 +4,7 @@
 
 #include "base/fail.h"
 #include "base/json.h"
-
-static int points, failures;
-
-static void
-point(int ok, const char *what)
-{
-	points++;
-	failures += !ok;
-	printf("%sok %d - %s\n", ok ? "" : "not ", points, what);
-	if (!ok)
-		printf("# %s\n", fail_text());
-}
+#include "point.h"
 
 static cJSON *
 parse(const char *text)

@@ -6,18 +6,7 @@
 
 #include "base/fail.h"
 #include "plan/split.h"
-
-static int points, failures;
-
-static void
-point(int ok, const char *what)
-{
-	points++;
-	failures += !ok;
-	printf("%sok %d - %s\n", ok ? "" : "not ", points, what);
-	if (!ok)
-		printf("# %s\n", fail_text());
-}
+#include "point.h"
 
 static int
 same(struct part_size a, struct part_size b)

@@ -6,19 +6,9 @@
 
 #include "base/fail.h"
 #include "run/planfile.h"
+#include "point.h"
 
-static int points, failures;
 static char path[] = "/tmp/ds-checkplanfile.XXXXXX";
-
-static void
-point(int ok, const char *what)
-{
-	points++;
-	failures += !ok;
-	printf("%sok %d - %s\n", ok ? "" : "not ", points, what);
-	if (!ok)
-		printf("# %s\n", fail_text());
-}
 
 static int
 read_text(struct planfile *p, const char *text, size_t n)
