@@ -291,7 +291,7 @@ open_all(void)
 	b->seconds = g.seconds;
 	b->stage.model = &g.model;
 	if (!(b->stage.k = kernels_choose()))
-		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2 or avx512", cap ? cap : "");
+		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2, avx512 or amx", cap ? cap : "");
 	if (!(b->stage.pool = pool_new(g.o.threads)))
 		die_failed();
 	if (g.limit.read == 0)

@@ -73,7 +73,7 @@ main(int argc, char **argv)
 	if (!o.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
 	if (!(q.k = kernels_choose()))
-		die(FAIL_USAGE, "DS_KERNELS: give ref, avx2 or avx512");
+		die(FAIL_USAGE, "DS_KERNELS: give ref, avx2, avx512 or amx");
 	if (model_open(&model, o.model) < 0 || !(q.pool = pool_new(o.threads)))
 		die_failed();
 	signal(SIGINT, stop);

@@ -284,7 +284,7 @@ filter_model(struct filter *f)
 	f->stage.model = &f->model;
 	f->stage.taps = f->o.tapped;
 	if (!(f->stage.k = kernels_choose()))
-		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2 or avx512", cap ? cap : "");
+		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2, avx512 or amx", cap ? cap : "");
 	if (model_open(&f->model, f->o.model) < 0 ||
 	    layers_parse(&f->stage.layers, f->o.layers, f->model.config.num_layers) < 0 ||
 	    !(f->stage.pool = pool_new(f->o.threads)))
