@@ -282,7 +282,6 @@ open_checkpoint(uint64_t memory)
 static void
 open_all(void)
 {
-	const char *cap = getenv("DS_KERNELS");
 	struct bench *b = &g.bench;
 	uint64_t memory = g.memory > 0 ? (uint64_t)g.memory : memory_free() / 10 * 9;
 	size_t sweep = 0;
@@ -290,8 +289,7 @@ open_all(void)
 	b->parts = g.parts;
 	b->seconds = g.seconds;
 	b->stage.model = &g.model;
-	if (!(b->stage.k = kernels_choose()))
-		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2, avx512 or amx", cap ? cap : "");
+	b->stage.k = options_kernels(&g.o);
 	if (!(b->stage.pool = pool_new(g.o.threads)))
 		die_failed();
 	if (g.limit.read == 0)
