@@ -118,7 +118,7 @@ static const struct {
 	{ "ref", have_ref, { matmul_ref, vector_ref, quantize_ref }, matmul_bf16_ref },
 	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2 }, NULL },
 	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512 }, NULL },
-	{ "amx", have_amx, { NULL }, NULL },
+	{ "amx", have_amx, { NULL }, matmul_bf16_amx },
 };
 
 static struct kernels tables[SETS][PRECISIONS]; /* as many sets as the machine runs */

@@ -1,7 +1,7 @@
 /*
  * checkkernels: every kernel of every instruction set that this machine runs,
  * bit for bit against the plain one, which checkarithmetic checks.  Prints
- * TAP; with -b [ref|avx2|avx512] it times the kernels instead.
+ * TAP; with -b [ref|avx2|avx512|amx] it times the kernels instead, with -B those of bf16.
  */
 #include <time.h>
 
@@ -461,17 +461,17 @@ int
 main(int argc, char **argv)
 {
 	static const char *const fast[] = { "avx2", "avx512", "amx" };
-	int bench = argc > 1 && strcmp(argv[1], "-b") == 0;
+	int bf16 = argc > 1 && strcmp(argv[1], "-B") == 0, bench = bf16 || (argc > 1 && strcmp(argv[1], "-b") == 0);
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	ref = kernels_named("ref");
 	if (bench && (argc == 2 || strcmp(argv[2], "ref") == 0))
-		time_all(ref);
+		time_all(bf16 ? kernels_precision(ref, PRECISION_BF16) : ref);
 	for (int i = 0; i < COUNT(fast); i++) {
 		const struct kernels *k = kernels_named(fast[i]);
 
 		if (bench && k && (argc == 2 || strcmp(argv[2], fast[i]) == 0))
-			time_all(k);
+			time_all(bf16 ? kernels_precision(k, PRECISION_BF16) : k);
 		for (int j = 0; !bench && i < 2 && j < COUNT(checks); j++) {    /* amx has the products of bf16 only */
 			if (k)
 				ok(checks[j].check(k), "%s of %s gives the bits of the plain one", checks[j].name, fast[i]);
