@@ -382,6 +382,30 @@ check_stage(const char *who, const struct buf *b, int (*feed)(const unsigned cha
 	free(p);
 }
 
+/* The stages of bf16 refuse these frames, which are of f32; tokens are of neither. */
+static void
+check_precision(void)
+{
+	int (*const feed[])(const unsigned char *p, size_t n, struct buf *to) = {feed_attn, feed_route, feed_expert, feed_head};
+	const struct buf *before[] = {&before_attn, &before_route, &before_expert, &before_head};
+	const struct kernels *f32 = stage.k;
+	struct buf got = {0};
+	struct frame f;
+	int refused = 0, embedded;
+
+	stage.k = kernels_precision(f32, PRECISION_BF16);
+	for (int i = 0; i < 4; i++)
+		refused += feed[i](before[i]->p, before[i]->n, &got) < 0 && strstr(fail_text(), "precision f32, this stage of bf16");
+	point(refused == 4, "bf16", "stages that multiply refuse frames of f32");
+	got.n = 0;
+	embedded = feed_embed(before_embed.p, before_embed.n, &got) >= 0 && parse(&f, got.p, frame_size(got.p)) == 0;
+	point(embedded && f.precision == PRECISION_BF16, "bf16", "tokens become frames of bf16");
+	if (embedded)
+		frame_free(&f);
+	stage.k = f32;
+	buf_free(&got);
+}
+
 int
 main(void)
 {
@@ -409,6 +433,7 @@ main(void)
 	check_stage("head", &before_head, feed_head);
 	check_stage("sample", &before_sample, feed_sample);
 	check_stage("detokenize", &before_embed, feed_detok);
+	check_precision();
 
 	attn_close(&attn);
 	route_close(&route);
