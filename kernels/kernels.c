@@ -1,9 +1,12 @@
 #include "kernels.h"
 
+#include <asm/prctl.h>
 #include <cpuid.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "cpu/cpu.h"
 
@@ -56,6 +59,24 @@ mat_rows(const struct mat *w, int from, int n)
 	return m;
 }
 
+const char *
+precision_name(enum precision p)
+{
+	return p == PRECISION_BF16 ? "bf16" : "f32";
+}
+
+int
+precision_parse(const char *name)
+{
+	return strcmp(name, "f32") == 0 ? PRECISION_F32 : strcmp(name, "bf16") == 0 ? PRECISION_BF16 : -1;
+}
+
+static int
+have_ref(void)
+{
+	return 1;
+}
+
 static int
 have_avx2(void)
 {
@@ -73,34 +94,58 @@ have_avx512(void)
 	    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-static struct kernels tables[3];        /* ref, avx2, avx512: as many as the machine runs */
+enum { XTILEDATA = 18 };        /* the state that Linux gives to a process only when asked */
+
+/* Tiles of BF16, and a system that lets this process have them. */
+static int
+have_amx(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & bit_AMX_BF16) && (d & bit_AMX_TILE) &&
+	    __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bf16") &&
+	    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
+}
+
+enum { SETS = 4, PRECISIONS = 2 };
+
+static const struct {
+	const char *name;
+	int (*have)(void);
+	void (*fill[4])(struct kernels *k);     /* for f32, NULL behind them */
+	void (*fill_bf16)(struct kernels *k);   /* and what bf16 has besides, or NULL */
+} sets[SETS] = {
+	{ "ref", have_ref, { matmul_ref, vector_ref, quantize_ref }, matmul_bf16_ref },
+	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2 }, NULL },
+	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512 }, NULL },
+	{ "amx", have_amx, { NULL }, matmul_bf16_amx },
+};
+
+static struct kernels tables[SETS][PRECISIONS]; /* as many sets as the machine runs */
 static int ntables;
 
-/* Each table begins as the one below it. */
+/* Each table begins as the one below it; what bf16 has of its own are the products. */
 static void
 tables_fill(void)
 {
-	matmul_ref(&tables[0]);
-	vector_ref(&tables[0]);
-	quantize_ref(&tables[0]);
-	tables[0].name = "ref";
-	ntables = 1;
-	if (!have_avx2())
-		return;
-	tables[1] = tables[0];
-	matmul_avx2(&tables[1]);
-	vector_avx2(&tables[1]);
-	quantize_avx2(&tables[1]);
-	tables[1].name = "avx2";
-	ntables = 2;
-	if (!have_avx512())
-		return;
-	tables[2] = tables[1];
-	matmul_avx512(&tables[2]);
-	vector_avx512(&tables[2]);
-	quantize_avx512(&tables[2]);
-	tables[2].name = "avx512";
-	ntables = 3;
+	for (int i = 0; i < SETS && sets[i].have(); i++) {
+		struct kernels *k = &tables[i][PRECISION_F32], *bf16 = &tables[i][PRECISION_BF16];
+
+		if (i > 0)
+			*k = tables[i - 1][PRECISION_F32];
+		k->name = sets[i].name;
+		for (int j = 0; sets[i].fill[j]; j++)
+			sets[i].fill[j](k);
+		*bf16 = *k;
+		bf16->precision = PRECISION_BF16;
+		if (i > 0) {
+			bf16->matmul = tables[i - 1][PRECISION_BF16].matmul;
+			bf16->matmul_t = tables[i - 1][PRECISION_BF16].matmul_t;
+		}
+		if (sets[i].fill_bf16)
+			sets[i].fill_bf16(bf16);
+		ntables = i + 1;
+	}
 }
 
 static void
@@ -111,29 +156,39 @@ tables_ready(void)
 	pthread_once(&once, tables_fill);
 }
 
+/* The number of the set of that name, or -1. */
+static int
+set_named(const char *name)
+{
+	int i = SETS - 1;
+
+	while (i >= 0 && strcmp(sets[i].name, name) != 0)
+		i--;
+	return i;
+}
+
 const struct kernels *
 kernels_named(const char *name)
 {
+	int i = set_named(name);
+
 	tables_ready();
-	for (int i = 0; i < ntables; i++)
-		if (strcmp(tables[i].name, name) == 0)
-			return &tables[i];
-	return NULL;
+	return i >= 0 && i < ntables ? &tables[i][PRECISION_F32] : NULL;
+}
+
+const struct kernels *
+kernels_precision(const struct kernels *k, enum precision p)
+{
+	tables_ready();
+	return &tables[set_named(k->name)][p];
 }
 
 const struct kernels *
 kernels_choose(void)
 {
-	static const char *const names[] = { "ref", "avx2", "avx512" };
 	const char *cap = getenv("DS_KERNELS");
-	int most = 2;
+	int most = cap && *cap ? set_named(cap) : SETS - 1;
 
 	tables_ready();
-	if (cap && *cap) {
-		for (most = 2; most >= 0 && strcmp(names[most], cap) != 0; most--)
-			;
-		if (most < 0)
-			return NULL;
-	}
-	return &tables[most < ntables ? most : ntables - 1];
+	return most < 0 ? NULL : &tables[most < ntables ? most : ntables - 1][PRECISION_F32];
 }

@@ -47,6 +47,8 @@ struct mat {
 	enum dtype dtype;               /* F32, BF16, F16, F8_E4M3, Q8 or Q4 */
 	float factor;                   /* Q8, Q4: a power of two, QUANT_FACTOR_MIN..QUANT_FACTOR_MAX, or 0 */
 	const unsigned char *groups;    /* Q8, Q4: [rows][ceil(cols/16)], NULL otherwise */
+	const void *ahead;              /* what will be read next: a product may call it from memory as it */
+	size_t ahead_bytes;             /* goes on; NULL, 0: nothing known */
 };
 
 #define QUANT_GROUP 16                  /* columns that share a scale in Q8 and Q4 */
@@ -57,8 +59,15 @@ extern const signed char quant_levels[16];
 /* Rows from .. from+n-1 of w. */
 struct mat mat_rows(const struct mat *w, int from, int n);
 
+/* How numbers enter the products: as they are, or both factors as BF16.  The sums are float32. */
+enum precision { PRECISION_F32, PRECISION_BF16 };
+
+const char *precision_name(enum precision p);   /* "f32", "bf16" */
+int precision_parse(const char *name);          /* an enum precision, or -1 */
+
 struct kernels {
-	const char *name;               /* "ref", "avx2", "avx512" */
+	const char *name;               /* "ref", "avx2", "avx512", "amx" */
+	enum precision precision;       /* of matmul and matmul_t; the other functions have but one */
 
 	/* out[t][n] = sum over k of x[t][k] w[n][k], for t < T and n0 <= n < n1:
 	 * out is [T] rows of stride ldo, indexed by the same n; x is [T][w->cols],
@@ -118,12 +127,15 @@ struct kernels {
 
 #define FIXED_TERMS_MAX 31      /* contributions below 2^18 that cannot overflow 2^63 */
 
-/* The fastest table that this machine runs, but none above DS_KERNELS
- * ("ref", "avx2", "avx512"); NULL where DS_KERNELS is something else. */
+/* The fastest table that this machine runs, of PRECISION_F32, but none above DS_KERNELS
+ * ("ref", "avx2", "avx512", "amx"); NULL where DS_KERNELS is something else. */
 const struct kernels *kernels_choose(void);
 
 /* The table of that name, or NULL where this machine does not run it. */
 const struct kernels *kernels_named(const char *name);
+
+/* The table of k's name whose products are of precision p; all else is the same. */
+const struct kernels *kernels_precision(const struct kernels *k, enum precision p);
 
 /* The factor of a matrix in Q8 or Q4 whose largest magnitude is most, a finite number. */
 float quant_factor(float most);

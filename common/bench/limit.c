@@ -14,7 +14,7 @@
 static const struct peak *
 peak_of(const struct kernels *k)
 {
-	return strncmp(k->name, "avx512", 6) == 0 ? &peak_avx512 : strncmp(k->name, "avx2", 4) == 0 ? &peak_avx2 : &peak_ref;
+	return strcmp(k->name, "amx") == 0 || strcmp(k->name, "avx512") == 0 ? &peak_avx512 : strncmp(k->name, "avx2", 4) == 0 ? &peak_avx2 : &peak_ref;
 }
 
 size_t

@@ -50,6 +50,8 @@ make_line(struct maker *m, const struct way *w, const char *layers)
 		return -1;
 	if (buf_addf(b, "export DS_MODEL=") < 0 || script_quote(b, m->v->model->dir) < 0 || buf_addf(b, "; ") < 0)
 		return -1;
+	if (m->v->precision && buf_addf(b, "export DS_PRECISION=%s; ", m->v->precision) < 0)
+		return -1;
 	if (w->before && buf_addf(b, "export %s; ", w->before) < 0)
 		return -1;
 	if (buf_addf(b, "ds-tokenize -a -- ") < 0 || script_quote(b, m->v->text) < 0)
@@ -272,7 +274,7 @@ try_batches(struct maker *m)
 static int
 try_machine(struct maker *m)
 {
-	static const char *const sets[] = {"ref", "avx2", "avx512"};
+	static const char *const sets[] = {"ref", "avx2", "avx512", "amx"};
 	char name[32], cap[32];
 
 	for (int t = 2; t <= m->v->threads; t = t < m->v->threads && t * 2 > m->v->threads ? m->v->threads : t * 2) {
@@ -280,7 +282,7 @@ try_machine(struct maker *m)
 		if (try_cut(m, "threads", name, FUSED, t) < 0)
 			return -1;
 	}
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		struct way w = {.what = "kernels", .name = sets[i], .kind = FUSED, .n = 1, .before = cap};
 
 		snprintf(cap, sizeof(cap), "DS_KERNELS=%s", sets[i]);

@@ -10,10 +10,12 @@
 
 #include "kernels.h"
 
-enum { LANES = 16, BLOCK = 128 };       /* lanes of a sum; side of an FP8 block */
+enum { LANES = 16, BLOCK = 128, BF16_STEP = 32 };    /* lanes of a sum; side of an FP8 block; products in a step of bf16 */
 
-/* Each fills in the functions that it has; the _ref ones together have all. */
+/* Each fills in the functions that it has; the _ref ones together have all.  The products of bf16 replace those of f32. */
 void matmul_ref(struct kernels *k);
+void matmul_bf16_ref(struct kernels *k);
+void matmul_bf16_amx(struct kernels *k);
 void vector_ref(struct kernels *k);
 void quantize_ref(struct kernels *k);
 void matmul_avx2(struct kernels *k);
@@ -74,6 +76,17 @@ float_of_f16(uint16_t h)
 		return float_of_bits(sign | 0x7f800000 | m << 13);
 	x = e ? float_of_bits((e + 112) << 23 | m << 13) : (float)m * 0x1p-24f;
 	return float_of_bits(sign | bits_of_float(x));
+}
+
+/* The nearest BF16, ties to even; what is subnormal is a zero, and a NaN stays one. */
+static inline float
+bf16_of_float(float x)
+{
+	uint32_t b = bits_of_float(x);
+
+	if ((b & 0x7f800000) == 0)
+		return float_of_bits(b & 0x80000000);
+	return x != x ? canonical(x) : float_of_bits((b + 0x7fff + (b >> 16 & 1)) & 0xffff0000);
 }
 
 /* E4M3 "fn": no infinities, exponent bias 7, 0x7f and 0xff are not numbers. */
@@ -156,6 +169,32 @@ mat_quant(const struct mat *w, int row, int col)
 	int half = w->dtype == Q4 ? p[col / 32 * 16 + col % 16] >> (col / 16 % 2 * 4) & 15 : 0;
 
 	return (float)(w->dtype == Q4 ? quant_levels[half] : (signed char)p[col]) * scale;
+}
+
+/* An element converted exactly; the scale of FP8 is not applied. */
+static inline float
+mat_element(const struct mat *w, int r, int k)
+{
+	const unsigned char *row = mat_at(w, r);
+	uint16_t h;
+	float x;
+
+	switch (w->dtype) {
+	case F32:
+		memcpy(&x, row + (size_t)k * 4, 4);
+		return x;
+	case BF16:
+		memcpy(&h, row + (size_t)k * 2, 2);
+		return float_of_bits((uint32_t)h << 16);
+	case F16:
+		memcpy(&h, row + (size_t)k * 2, 2);
+		return float_of_f16(h);
+	case Q8:
+	case Q4:
+		return mat_quant(w, r, k);
+	default:
+		return float_of_f8(row[k]);
+	}
 }
 
 /* The end, at most `to`, of the rows from r that share a scale. */

@@ -3,32 +3,6 @@
  */
 #include "cpu/cpu.h"
 
-/* An element converted exactly; the scale of FP8 is not applied. */
-static float
-element(const struct mat *w, int r, int k)
-{
-	const unsigned char *row = mat_at(w, r);
-	uint16_t h;
-	float x;
-
-	switch (w->dtype) {
-	case F32:
-		memcpy(&x, row + (size_t)k * 4, 4);
-		return x;
-	case BF16:
-		memcpy(&h, row + (size_t)k * 2, 2);
-		return float_of_bits((uint32_t)h << 16);
-	case F16:
-		memcpy(&h, row + (size_t)k * 2, 2);
-		return float_of_f16(h);
-	case Q8:
-	case Q4:
-		return mat_quant(w, r, k);
-	default:
-		return float_of_f8(row[k]);
-	}
-}
-
 /* lane[i] = the sum of x[k] w[k] over k = from+i, from+i+16, ...; every lane
  * takes equally many terms, those behind `to` being 0 times 0. */
 static void
@@ -37,7 +11,7 @@ lanes_of(float lane[LANES], const float *x, const struct mat *w, int n, int from
 	memset(lane, 0, LANES * sizeof(*lane));
 	for (int k = from; k < to; k += LANES)
 		for (int i = 0; i < LANES; i++)
-			lane[i] = i < to - k ? fmaf(element(w, n, k + i), x[k + i], lane[i]) :
+			lane[i] = i < to - k ? fmaf(mat_element(w, n, k + i), x[k + i], lane[i]) :
 			    fmaf(0, 0, lane[i]);
 }
 
@@ -77,7 +51,7 @@ chain(const float *x, const struct mat *w, int c)
 		end = w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows;
 		block = 0;
 		for (int i = r; i < end; i++)
-			block = fmaf(element(w, i, c), x[i], block);
+			block = fmaf(mat_element(w, i, c), x[i], block);
 		sum = w->dtype == F8_E4M3 ? fmaf(mat_scale(w, r, c), block, sum) : block;
 	}
 	return sum;
@@ -95,7 +69,7 @@ static void
 row(float *out, const struct mat *w, int r)
 {
 	for (int i = 0; i < w->cols; i++) {
-		out[i] = element(w, r, i);
+		out[i] = mat_element(w, r, i);
 		if (w->dtype == F8_E4M3)
 			out[i] *= mat_scale(w, r, i);
 		out[i] = canonical(out[i]);

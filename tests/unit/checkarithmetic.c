@@ -110,6 +110,118 @@ within_bound(int transposed)
 	return 1;
 }
 
+/*
+ * The products of bf16.
+ */
+
+/* The nearest number of 8 bits; what is subnormal becomes zero. */
+static double
+bf16(double v)
+{
+	double unit = ldexp(1, v == 0 || isinf(v) ? 0 : ilogb(v) - 7), r = isnan(v) || isinf(v) ? v : nearbyint(v / unit) * unit;
+
+	return fabs(v) < 0x1p-126 ? 0 : fabs(r) > 0x1.fep127 ? copysign(INFINITY, r) : r;
+}
+
+/* A column of 1: what x becomes.  A column of x: what weights of float32 become. */
+static int
+bf16_rounds(const struct kernels *k)
+{
+	for (uint64_t i = 0; i < 1 << 19; i++) {
+		uint32_t near = (uint32_t)(i << 13) | (i & 1 ? 0x8000 : random32() & 0xffff);
+		float x = of_bits(i & 3 ? near : random32()), one = 1, out[4];
+		struct mat of_one = { .data = &one, .rows = 1, .cols = 1, .dtype = F32 }, of_x = of_one;
+		double want = bf16(x);
+
+		of_x.data = &x;
+		k->matmul(out, 1, &x, 1, 1, &of_one, 0, 1);
+		k->matmul(out + 1, 1, &one, 1, 1, &of_x, 0, 1);
+		k->matmul_t(out + 2, 1, &x, 1, 1, &of_one, 0, 1);
+		k->matmul_t(out + 3, 1, &one, 1, 1, &of_x, 0, 1);
+		for (int j = 0; j < 4; j++)
+			if (want != want ? to_bits(out[j]) != 0x7fc00000 : out[j] != want) {
+				printf("# %a became %a\n", x, out[j]);
+				return 0;
+			}
+	}
+	return 1;
+}
+
+/* A product meets 16 roundings in its chain, one where even and odd meet and one for each step. */
+static int
+bf16_within_bound(const struct kernels *k, int transposed)
+{
+	for (int d = 0; d < COUNT(weights); d++)
+		for (int i = 0; i < COUNT(sizes); i++) {
+			int K = sizes[i], N = 20, blocks = K / 128 + 2;
+			struct mat w = transposed ? matrix(K, N, weights[d], PLAIN, 100) : matrix(N, K, weights[d], PLAIN, 100), bare = w;
+			float *x = floats(&s_x, K, PLAIN), out[20];
+			double roundings = 17 + (K + 31) / 32. + (w.dtype == F8_E4M3 ? 2 * blocks : 0), u = 0x1p-24;
+
+			bare.scale = NULL;
+			(transposed ? k->matmul_t : k->matmul)(out, N, x, K, 1, &w, 0, N);
+			for (int n = 0; n < N; n++) {
+				double sum = 0, magnitude = 0;
+
+				for (int j = 0; j < K; j++) {
+					int r = transposed ? j : n, c = transposed ? n : j;
+					double scale = w.scale ? w.scale[(w.row0 + r) / 128 * w.scale_cols + c / 128] : 1;
+					double p = bf16(x[j]) * bf16(value(&bare, r, c)) * scale;
+
+					sum += p;
+					magnitude += fabs(p);
+				}
+				if (!(fabs(out[n] - sum) <= roundings * u / (1 - roundings * u) * magnitude))
+					return 0;
+			}
+		}
+	return 1;
+}
+
+/* x [n] by w [n]. */
+static float
+bf16_dot(const struct kernels *k, const float *x, const float *w, int n)
+{
+	struct mat m = { .data = w, .rows = 1, .cols = n, .dtype = F32 };
+	float out;
+
+	k->matmul(&out, 1, x, n, 1, &m, 0, 1);
+	return out;
+}
+
+/* Sums that are subnormal before they are rounded are zero; evens and odds meet after each 32. */
+static int
+bf16_steps(const struct kernels *k)
+{
+	static const float half = 0x1p-63f;
+	float x[40] = { half, 0, half, 0, half }, w[40] = { half, 0, -0x1p-100f, 0, half };
+
+	if (bf16_dot(k, x, w, 1) != 0x1p-126f || bf16_dot(k, x, w, 3) != 0 || bf16_dot(k, x, w, 5) != 0x1p-126f)
+		return 0;
+	x[1] = half;            /* the odd one: 2^-126 + 1.5 2^-126 - 2^-126 is 1.5 2^-126 in either order, but not by parts */
+	w[1] = half * 1.5f;
+	w[2] = -half;
+	w[4] = 0;
+	if (bf16_dot(k, x, w, 3) != 0x1.8p-126f)
+		return 0;
+	w[1] = -half * 1.5f;
+	w[2] = 0;
+	if (to_bits(bf16_dot(k, x, w, 2)) != 0)         /* -2^-127 is -0; the sum that it is added to, +0 */
+		return 0;
+	memset(x, 0, sizeof(x));
+	x[0] = x[2] = x[32] = 1;
+	w[0] = 1;
+	w[2] = w[32] = 0x1p-24f;                        /* half a unit of 1: ties to even, once in a chain, once between steps */
+	if (bf16_dot(k, x, w, 40) != 1)
+		return 0;
+	x[3] = 1;
+	w[3] = 0x1p-24f;
+	w[2] = 0;
+	x[1] = 1;
+	w[1] = 0x1p-24f;                                /* two halves that meet first */
+	return bf16_dot(k, x, w, 32) == 1 + 0x1p-23f;
+}
+
 static double
 ulps(float x, double exact)
 {
@@ -402,10 +514,23 @@ names(void)
 }
 
 static int
+precisions(void)
+{
+	for (int p = PRECISION_F32; p <= PRECISION_BF16; p++) {
+		const struct kernels *k = kernels_precision(kernels_precision(ref, PRECISION_BF16), (enum precision)p);
+
+		if (precision_parse(precision_name((enum precision)p)) != p || k->precision != (enum precision)p ||
+		    strcmp(k->name, "ref") != 0 || k->row != ref->row || (k->matmul == ref->matmul) != (p == PRECISION_F32))
+			return 0;
+	}
+	return precision_parse("f16") == -1 && precision_parse("") == -1;
+}
+
+static int
 choices(void)
 {
 	const struct kernels *most = kernels_named("ref"), *k;
-	const char *const all[] = { "ref", "avx2", "avx512" };
+	const char *const all[] = { "ref", "avx2", "avx512", "amx" };
 
 	for (int i = 0; i < COUNT(all); i++) {
 		k = kernels_named(all[i]);
@@ -417,16 +542,22 @@ choices(void)
 	setenv("DS_KERNELS", "sse", 1);
 	k = kernels_choose();
 	unsetenv("DS_KERNELS");
-	return k == NULL && kernels_choose() == most && kernels_named("sse") == NULL;
+	return k == NULL && kernels_choose() == most && kernels_named("sse") == NULL && most->precision == PRECISION_F32;
 }
 
 int
 main(void)
 {
+	const struct kernels *bf16_ref;
+
 	ref = kernels_named("ref");
+	bf16_ref = kernels_precision(ref, PRECISION_BF16);
 	ok(conversions(BF16) && conversions(F16) && conversions(F8_E4M3), "every weight of 8 and 16 bits is converted exactly");
 	ok(within_bound(0), "matmul is within its error bound");
 	ok(within_bound(1), "matmul_t is within its error bound");
+	ok(bf16_rounds(bf16_ref), "bf16 rounds both factors to the nearest, and subnormal ones to zero");
+	ok(bf16_within_bound(bf16_ref, 0) && bf16_within_bound(bf16_ref, 1), "the products of bf16 are within their error bound");
+	ok(bf16_steps(bf16_ref), "bf16 adds in steps of 32 and flushes what is subnormal before it is rounded");
 	ok(exp_accurate(), "exp is within 2 ulp, infinite above and 0 below");
 	ok(elements_accurate(), "sigmoid, silu_mul and rope compute what they are named after");
 	ok(softmax_accurate(), "softmax, whole or joined from blocks, is right");
@@ -437,6 +568,7 @@ main(void)
 	ok(quantizes(Q8) && quantizes(Q4), "quantize finds scales close to the best there are, and the nearest codes");
 	ok(quantizes_ends(Q8) && quantizes_ends(Q4), "quantize takes zeros and the largest and smallest of numbers");
 	ok(names(), "dtypes are named as in safetensors");
+	ok(precisions(), "a table has its like in each precision");
 	ok(choices(), "DS_KERNELS caps the choice");
 	printf("1..%d\n", points);
 	return failures != 0;

@@ -1,7 +1,7 @@
 /*
  * checkkernels: every kernel of every instruction set that this machine runs,
  * bit for bit against the plain one, which checkarithmetic checks.  Prints
- * TAP; with -b [ref|avx2|avx512] it times the kernels instead.
+ * TAP; with -b [ref|avx2|avx512|amx] it times the kernels instead, with -B those of bf16.
  */
 #include <time.h>
 
@@ -348,7 +348,7 @@ static const struct {
 	{ "softmax", check_softmax }, { "exp", check_exp }, { "fixed_add", check_fixed_add },
 	{ "fixed_finish", check_fixed_finish },
 };
-_Static_assert(sizeof(struct kernels) == (COUNT(checks) + 1) * sizeof(void (*)(void)),
+_Static_assert(sizeof(struct kernels) == (COUNT(checks) + 2) * sizeof(void (*)(void)),
     "every function of the table has a check");
 
 /*
@@ -441,27 +441,45 @@ time_all(const struct kernels *k)
 	time_vector(k, "softmax", k->softmax);
 }
 
+/* The products of bf16 have a plain form of their own. */
+static void
+check_bf16(const char *name, const struct kernels *k)
+{
+	const struct kernels *f32 = ref;
+
+	ref = kernels_precision(ref, PRECISION_BF16);
+	k = k ? kernels_precision(k, PRECISION_BF16) : NULL;
+	for (int j = 0; j < 2; j++)
+		if (k)
+			ok(checks[j].check(k), "%s of %s in bf16 gives the bits of the plain one", checks[j].name, name);
+		else
+			ok(1, "%s of %s in bf16 # SKIP this machine does not run it", checks[j].name, name);
+	ref = f32;
+}
+
 int
 main(int argc, char **argv)
 {
-	static const char *const fast[] = { "avx2", "avx512" };
-	int bench = argc > 1 && strcmp(argv[1], "-b") == 0;
+	static const char *const fast[] = { "avx2", "avx512", "amx" };
+	int bf16 = argc > 1 && strcmp(argv[1], "-B") == 0, bench = bf16 || (argc > 1 && strcmp(argv[1], "-b") == 0);
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	ref = kernels_named("ref");
 	if (bench && (argc == 2 || strcmp(argv[2], "ref") == 0))
-		time_all(ref);
+		time_all(bf16 ? kernels_precision(ref, PRECISION_BF16) : ref);
 	for (int i = 0; i < COUNT(fast); i++) {
 		const struct kernels *k = kernels_named(fast[i]);
 
 		if (bench && k && (argc == 2 || strcmp(argv[2], fast[i]) == 0))
-			time_all(k);
-		for (int j = 0; !bench && j < COUNT(checks); j++) {
+			time_all(bf16 ? kernels_precision(k, PRECISION_BF16) : k);
+		for (int j = 0; !bench && i < 2 && j < COUNT(checks); j++) {    /* amx has the products of bf16 only */
 			if (k)
 				ok(checks[j].check(k), "%s of %s gives the bits of the plain one", checks[j].name, fast[i]);
 			else
 				ok(1, "%s of %s # SKIP this machine does not run it", checks[j].name, fast[i]);
 		}
+		if (!bench)
+			check_bf16(fast[i], k);
 	}
 	if (bench)
 		return 0;

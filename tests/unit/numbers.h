@@ -69,8 +69,8 @@ to_bits(float x)
 	return b;
 }
 
-/* PLAIN is the one without surprises; the others are meant to hurt. */
-enum kind { PLAIN, WIDE, TINY, HUGE_X, WORST, BITS, KINDS };
+/* PLAIN is the one without surprises; the others are meant to hurt.  Products of two of EDGE are near 2^-126. */
+enum kind { PLAIN, WIDE, TINY, HUGE_X, EDGE, WORST, BITS, KINDS };
 
 static inline float
 number(enum kind k)
@@ -86,6 +86,8 @@ number(enum kind k)
 		return ldexpf(x, below(40) - 150);
 	case HUGE_X:
 		return ldexpf(x, 100 + below(28));
+	case EDGE:
+		return ldexpf(x, -61 - below(below(8) ? 4 : 50));
 	case WORST:
 		return below(40) ? x : worst[below(COUNT(worst))];
 	case BITS:

@@ -1,0 +1,236 @@
+/*
+ * Numbers on their way into tiles: weights of every kind, and x, become BF16.  AVX-512 with VBMI and BF16.
+ */
+#ifndef DS_BF16_AMX_H
+#define DS_BF16_AMX_H
+
+#include "cpu/lanes_avx512.h"
+
+#define ALWAYS static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+enum {
+	PAIR = 32,              /* rows of a panel: two tiles */
+	PANEL = 512             /* and its columns at most: 32 KB, which the nearest cache holds */
+};
+
+/* What the codes of w mean in BF16. */
+struct codes {
+	unsigned char low[128], high[128];      /* F8_E4M3 without its sign: the two bytes */
+	uint16_t level[256][16];                /* Q4: by group and code */
+} __attribute__((aligned(64)));
+
+typedef __m512i words;
+
+/* 32 numbers, a before b. */
+ALWAYS words
+w_of(reg a, reg b)
+{
+	return (words)_mm512_cvtne2ps_pbh(b, a);
+}
+
+ALWAYS __mmask32
+first32(int n)
+{
+	return n >= 32 ? 0xffffffff : n <= 0 ? 0 : (1u << n) - 1;
+}
+
+ALWAYS __mmask64
+first64(int n)
+{
+	return n >= 64 ? ~0ull : n <= 0 ? 0 : (1ull << n) - 1;
+}
+
+static inline void
+codes_fill(struct codes *c, const struct mat *w)
+{
+	if (w->dtype == F8_E4M3)
+		for (int i = 0; i < 128; i++) {
+			uint32_t b = bits_of_float(float_of_f8((uint8_t)i)) >> 16;
+
+			c->low[i] = (unsigned char)b;
+			c->high[i] = (unsigned char)(b >> 8);
+		}
+	if (w->dtype == Q4) {
+		reg levels = of_i8(_mm_loadu_si128((const void *)quant_levels));
+
+		for (int i = 0; i < 256; i++)
+			_mm256_store_si256((__m256i *)c->level[i], (__m256i)_mm512_cvtneps_pbh(
+			    r_mul(levels, r_set(float_of_f8((uint8_t)i) * w->factor))));
+	}
+}
+
+/*
+ * n columns of a row, from p on, each 32 of them `step` behind those before; zeros behind the last.
+ */
+
+ALWAYS void
+row_f32(uint16_t *to, ptrdiff_t step, const void *p, int n)
+{
+	const float *x = p;
+
+	for (int k = 0; k < n; k += 32, to += step)
+		_mm512_store_si512(to, w_of(r_load_n(x + k, n - k), r_load_n(x + k + 16, n - k - 16)));
+}
+
+ALWAYS void
+row_f16(uint16_t *to, ptrdiff_t step, const void *p, int n)
+{
+	const uint16_t *x = p;
+
+	for (int k = 0; k < n; k += 32, to += step)
+		_mm512_store_si512(to, w_of(r_load_f16_n(x + k, n - k), r_load_f16_n(x + k + 16, n - k - 16)));
+}
+
+ALWAYS void
+row_bf16(uint16_t *to, ptrdiff_t step, const void *p, int n)
+{
+	const uint16_t *x = p;
+
+	for (int k = 0; k < n; k += 32, to += step)
+		_mm512_store_si512(to, _mm512_maskz_loadu_epi16(first32(n - k), x + k));
+}
+
+/* 64 bytes are looked up at once, low and high halves apart. */
+ALWAYS void
+row_f8(uint16_t *to, ptrdiff_t step, const void *p, int n, const struct codes *c)
+{
+	const words low0 = _mm512_load_si512(c->low), low1 = _mm512_load_si512(c->low + 64);
+	const words high0 = _mm512_load_si512(c->high), high1 = _mm512_load_si512(c->high + 64);
+	const words sign = _mm512_set1_epi8((char)0x80);
+	const words place = _mm512_set_epi8(31, 95, 30, 94, 29, 93, 28, 92, 27, 91, 26, 90, 25, 89, 24, 88,
+	    23, 87, 22, 86, 21, 85, 20, 84, 19, 83, 18, 82, 17, 81, 16, 80, 15, 79, 14, 78, 13, 77, 12, 76, 11, 75, 10, 74,
+	    9, 73, 8, 72, 7, 71, 6, 70, 5, 69, 4, 68, 3, 67, 2, 66, 1, 65, 0, 64);
+	const words behind = _mm512_add_epi8(place, _mm512_set1_epi8(32));
+
+	for (int k = 0; k < n; k += 64, to += 2 * step) {
+		words b = _mm512_maskz_loadu_epi8(first64(n - k), (const unsigned char *)p + k);
+		words low = _mm512_permutex2var_epi8(low0, b, low1), high = _mm512_permutex2var_epi8(high0, b, high1);
+
+		high = _mm512_ternarylogic_epi64(high, b, sign, 0xf8);           /* high | (b & sign) */
+		_mm512_store_si512(to, _mm512_permutex2var_epi8(high, place, low));
+		if (n - k > 32)
+			_mm512_store_si512(to + step, _mm512_permutex2var_epi8(high, behind, low));
+	}
+}
+
+ALWAYS void
+row_q8(uint16_t *to, ptrdiff_t step, const unsigned char *p, const unsigned char *groups, int n, float factor)
+{
+	float scale[PANEL / QUANT_GROUP];
+	int g = (n + QUANT_GROUP - 1) / QUANT_GROUP;
+
+	for (int i = 0; i < g; i += 16)
+		r_store(scale + i, r_mul(r_load_f8_n(groups + i, g - i), r_set(factor)));
+	for (int k = 0; k < n; k += 32, to += step)
+		_mm512_store_si512(to, _mm512_maskz_mov_epi16(first32(n - k), w_of(     /* 0 by a negative scale is no +0 */
+		    r_mul(r_load_q8_n(p + k, n - k), r_set(scale[k / 16])),
+		    r_mul(r_load_q8_n(p + k + 16, n - k - 16), r_set(scale[k / 16 + (n - k > 16)])))));
+}
+
+/* The 16 numbers of each of two groups are a table of 32. */
+ALWAYS void
+row_q4(uint16_t *to, ptrdiff_t step, const unsigned char *p, const unsigned char *groups, int n, const struct codes *c)
+{
+	const words count = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
+	const words table = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(16), 1);
+	const words mask = _mm512_set1_epi16(15);
+
+	for (int k = 0; k < n; k += 32, to += step) {
+		words b = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)(p + k / 2))));
+		const uint16_t *g0 = c->level[groups[k / 16]], *g1 = c->level[groups[k / 16 + (n - k > 16)]];
+		words t = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_load_si256((const void *)g0)),
+		    _mm256_load_si256((const void *)g1), 1);
+
+		b = _mm512_ternarylogic_epi64(_mm512_srlv_epi16(b, count), mask, table, 0xea);   /* (b & mask) | table */
+		_mm512_store_si512(to, _mm512_maskz_permutexvar_epi16(first32(n - k), b, t));
+	}
+}
+
+/* Rows r .. r+PAIR-1 of w, zeros from `end` on, by n columns from k on, a multiple of BLOCK: [n / 32][PAIR][32]. */
+ALWAYS void
+panel_of(uint16_t *to, const struct mat *w, const struct codes *c, int r, int end, int rows, int k, int n, enum dtype t)
+{
+	enum { STEP = PAIR * 32 };
+
+	for (int i = 0; i < rows; i++, to += 32) {
+		const unsigned char *p = mat_at(w, r + i < end ? r + i : r) + dtype_row(t, k);
+		const unsigned char *g = t == Q8 || t == Q4 ? w->groups + (size_t)(r + i < end ? r + i : r) * mat_groups(w) + k / 16 : NULL;
+
+		if (r + i >= end)
+			for (int j = 0; j < n; j += 32)
+				_mm512_store_si512(to + j / 32 * STEP, _mm512_setzero_si512());
+		else if (t == F32)
+			row_f32(to, STEP, p, n);
+		else if (t == BF16)
+			row_bf16(to, STEP, p, n);
+		else if (t == F16)
+			row_f16(to, STEP, p, n);
+		else if (t == Q8)
+			row_q8(to, STEP, p, g, n, w->factor);
+		else if (t == Q4)
+			row_q4(to, STEP, p, g, n, c);
+		else
+			row_f8(to, STEP, p, n, c);
+	}
+}
+
+static void
+panel(uint16_t *to, const struct mat *w, const struct codes *c, int r, int end, int rows, int k, int n)
+{
+	switch (w->dtype) {
+	case F32:
+		panel_of(to, w, c, r, end, rows, k, n, F32);
+		break;
+	case BF16:
+		panel_of(to, w, c, r, end, rows, k, n, BF16);
+		break;
+	case F16:
+		panel_of(to, w, c, r, end, rows, k, n, F16);
+		break;
+	case Q8:
+		panel_of(to, w, c, r, end, rows, k, n, Q8);
+		break;
+	case Q4:
+		panel_of(to, w, c, r, end, rows, k, n, Q4);
+		break;
+	default:
+		panel_of(to, w, c, r, end, rows, k, n, F8_E4M3);
+	}
+}
+
+/* 16 rows of 16 numbers of 4 bytes become columns. */
+ALWAYS void
+turn(words v[16])
+{
+	words a[16];
+
+	UNROLL
+	for (int i = 0; i < 8; i++) {
+		a[2 * i] = _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+		a[2 * i + 1] = _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+	}
+	UNROLL
+	for (int i = 0; i < 4; i++) {
+		v[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
+		v[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
+		v[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
+		v[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
+	}
+	UNROLL
+	for (int i = 0; i < 4; i++) {                   /* v[i + 4j] has the columns i, i+4, ... of the rows 4j .. 4j+3 */
+		a[i] = _mm512_shuffle_i32x4(v[i], v[i + 4], 0x88);
+		a[i + 4] = _mm512_shuffle_i32x4(v[i], v[i + 4], 0xdd);
+		a[i + 8] = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0x88);
+		a[i + 12] = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0xdd);
+	}
+	UNROLL
+	for (int i = 0; i < 4; i++) {
+		v[i] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0x88);
+		v[i + 8] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0xdd);
+		v[i + 4] = _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0x88);
+		v[i + 12] = _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0xdd);
+	}
+}
+
+#endif
