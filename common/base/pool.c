@@ -29,6 +29,7 @@ struct pool {
 	int n;                  /* threads, the caller's included */
 	pthread_t *threads;     /* [n - 1] */
 	int started;            /* of them */
+	atomic_int *core;       /* [n] where each runs or ran last; -1: it sleeps */
 	struct job job;
 	_Alignas(64) atomic_int left;   /* units that nobody has taken */
 	atomic_int stop;
@@ -104,6 +105,20 @@ comes_soon(struct pool *p, int (*what)(struct pool *p))
 	return 0;
 }
 
+/* Whether no thread before this one has its core.  The system moves threads that share one apart at once when they are
+ * woken, but takes many jobs' time for it while they are awake. */
+static int
+has_core(struct pool *p, int thread)
+{
+	int core = sched_getcpu();
+
+	if (atomic_load(&p->core[thread]) != core)
+		atomic_store(&p->core[thread], core);
+	while (--thread >= 0 && atomic_load(&p->core[thread]) != core)
+		;
+	return thread < 0;
+}
+
 static void *
 work(void *arg)
 {
@@ -113,8 +128,9 @@ work(void *arg)
 	free(arg);
 	while (!atomic_load(&p->stop)) {
 		do_units(p, w.thread);
-		if (comes_soon(p, has_work))
+		if (has_core(p, w.thread) && comes_soon(p, has_work))
 			continue;
+		atomic_store(&p->core[w.thread], -1);
 		pthread_mutex_lock(&p->lock);
 		atomic_fetch_add(&p->asleep, 1);
 		while (!has_work(p))
@@ -130,7 +146,9 @@ pool_new(int n)
 {
 	struct pool *p = mem_new(1, sizeof(*p));
 
-	if (!p || !(p->threads = mem_new((size_t)n, sizeof(*p->threads)))) {
+	if (!p || !(p->threads = mem_new((size_t)n, sizeof(*p->threads))) || !(p->core = mem_new((size_t)n, sizeof(*p->core)))) {
+		if (p)
+			free(p->threads);
 		free(p);
 		return NULL;
 	}
@@ -174,6 +192,7 @@ pool_free(struct pool *p)
 	pthread_cond_destroy(&p->work);
 	pthread_cond_destroy(&p->done);
 	free(p->threads);
+	free(p->core);
 	free(p);
 }
 
@@ -208,6 +227,7 @@ pool_run(struct pool *p, size_t n, size_t grain, double cost,
 		fn(arg, 0, n, 0);
 		return;
 	}
+	(void)has_core(p, 0);
 	p->job = (struct job){fn, arg, n, grain, (int)units};
 	atomic_store(&p->undone, p->job.units);
 	atomic_store(&p->left, p->job.units);
