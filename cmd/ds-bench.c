@@ -15,7 +15,7 @@ static const char help[] =
 "usage: ds-bench [--shape SHAPE] [-m MODEL] [--weights TYPE] [-l LAYERS]\n"
 "           [--stages LIST] [--decode LIST] [--prefill LIST] [--time SECONDS]\n"
 "           [--memory GIB] [--limits LIMITS] [--json] [--svg FILE]\n"
-"           [--write FOLDER [--sparse]] [-t THREADS] [-v]\n"
+"           [--write FOLDER [--sparse]] [--precision P] [-t THREADS] [-v]\n"
 "\n"
 "Measures the stages of a model, with made-up weights of a shape or real ones.\n"
 "\n"
@@ -29,12 +29,12 @@ static const char help[] =
 "  --time SECONDS    for each line of the lists, about (2)\n"
 "  --memory GIB      at most this much (nine tenths of what is free)\n"
 "  --limits LIMITS   GB/s,GFLOP/s of the machine, rather than measure them\n"
-"  --json            JSON, an object a line\n"
+"  --precision P     f32 or bf16, of the products (f32, or DS_PRECISION)\n"
 "  --svg FILE        draw the roofline, too\n"
 "  --write FOLDER    only write the checkpoint\n"
 "  --sparse          of zeros, which are holes in the file\n"
 "  -t THREADS        threads that compute (the cores there are)\n"
-"  -v                say what is going on\n"
+"  -v, --json        say what is going on; JSON, an object a line\n"
 "  -V, -h            version, this text\n";
 
 #define SIZES_MAX 32
@@ -282,7 +282,6 @@ open_checkpoint(uint64_t memory)
 static void
 open_all(void)
 {
-	const char *cap = getenv("DS_KERNELS");
 	struct bench *b = &g.bench;
 	uint64_t memory = g.memory > 0 ? (uint64_t)g.memory : memory_free() / 10 * 9;
 	size_t sweep = 0;
@@ -290,8 +289,7 @@ open_all(void)
 	b->parts = g.parts;
 	b->seconds = g.seconds;
 	b->stage.model = &g.model;
-	if (!(b->stage.k = kernels_choose()))
-		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2, avx512 or amx", cap ? cap : "");
+	b->stage.k = options_kernels(&g.o);
 	if (!(b->stage.pool = pool_new(g.o.threads)))
 		die_failed();
 	if (g.limit.read == 0)
@@ -342,8 +340,8 @@ draw(void)
 		die(FAIL_SYSTEM, "cannot open '%s':", g.svg);
 	snprintf(title, sizeof(title), "Roofline: %.80s%s%s", g.shape ? g.shape : g.o.model, g.shape ? ", " : "",
 	    g.shape ? g.synth.type->name : "");
-	snprintf(about, sizeof(about), "%d of %d layers, %d threads, %s", bench_layers(&g.bench),
-	    g.model.config.num_layers, g.o.threads, g.bench.stage.k->name);
+	snprintf(about, sizeof(about), "%d of %d layers, %d threads, %s, products of %s", bench_layers(&g.bench),
+	    g.model.config.num_layers, g.o.threads, g.bench.stage.k->name, precision_name(g.bench.stage.k->precision));
 	bench_draw(to, &g.limit, g.measured, g.n, title, about);
 	if (fclose(to) != 0)
 		die(FAIL_SYSTEM, "cannot write '%s':", g.svg);
@@ -352,7 +350,7 @@ draw(void)
 int
 main(int argc, char **argv)
 {
-	g.o = (struct options){.help = help, .longs = longs, .own = own};
+	g.o = (struct options){.help = help, .longs = longs, .own = own, .products = 1};
 	options_parse(&g.o, argc, argv);
 	check_options();
 	if (g.write) {

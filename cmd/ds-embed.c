@@ -7,22 +7,24 @@
 
 static const char help[] =
 "usage: ds-embed -m MODEL [-B ROWS] [--batches N] [--ring] [--trace]\n"
-"                [-i PROMPTS ... -i LOOP] [-o TO ...] [-r FD] [-v]\n"
+"                [--precision P] [-i PROMPTS ... -i LOOP] [-o TO ...]\n"
+"                [-r FD] [-v]\n"
 "\n"
 "The door of the pipeline: looks up the embedding of each token, forms batches\n"
 "and cuts long prompts.  With several -i the last one is the loop, which brings\n"
 "the sampled tokens back; with one there is no loop.\n"
 "\n"
-"  -m MODEL    checkpoint folder (or DS_MODEL)\n"
-"  -B ROWS     most rows of a batch, most sequences that share one (512)\n"
-"  --batches N most batches on their way to be sampled at once (1)\n"
-"  --ring      frames come round for each layer, and ds-sample has --ring, too\n"
-"  --trace     ask all stages to write into the frames how long they take\n"
-"  -i FROM     where prompts come from, and last the loop (standard input)\n"
-"  -o TO       where batches go; each of several gets all (standard output)\n"
-"  -r FD       write a newline to descriptor FD when ready\n"
-"  -v          say at the end what was done\n"
-"  -V, -h      version, this text\n";
+"  -m MODEL      checkpoint folder (or DS_MODEL)\n"
+"  -B ROWS       most rows of a batch, most sequences that share one (512)\n"
+"  --batches N   most batches on their way to be sampled at once (1)\n"
+"  --ring        frames come round for each layer, and ds-sample has --ring, too\n"
+"  --trace       ask all stages to write into the frames how long they take\n"
+HELP_PRECISION
+"  -i FROM       where prompts come from, and last the loop (standard input)\n"
+"  -o TO         where batches go; each of several gets all (standard output)\n"
+"  -r FD         write a newline to descriptor FD when ready\n"
+"  -v            say at the end what was done\n"
+"  -V, -h        version, this text\n";
 
 enum { TRACE = 256, BATCHES, RING };
 
@@ -55,7 +57,7 @@ main(int argc, char **argv)
 	struct given g = {.batch = 512, .batches = 1};
 
 	f.o = (struct options){.help = help, .letters = "B:", .longs = longs, .own = own, .to = &g,
-	    .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
+	    .products = 1, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	if (g.ring && f.o.nin < 2)
 		die(FAIL_USAGE, "--ring: a ring has a loop: give it as the last of two -i");

@@ -72,8 +72,7 @@ main(int argc, char **argv)
 		die(FAIL_USAGE, "no folder to make: give OUT, or --report alone");
 	if (!o.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
-	if (!(q.k = kernels_choose()))
-		die(FAIL_USAGE, "DS_KERNELS: give ref, avx2, avx512 or amx");
+	q.k = options_kernels(&o);
 	if (model_open(&model, o.model) < 0 || !(q.pool = pool_new(o.threads)))
 		die_failed();
 	signal(SIGINT, stop);

@@ -9,12 +9,12 @@ static const char help[] =
 "Carries frames from any endpoints to any others, byte for byte: a pipe goes on\n"
 "over tcp://, several streams become one, one goes to several programs.\n"
 "\n"
-"  -i FROM     where frames come from; of several, each frame when it has come,\n"
-"              and one end behind the last of all (standard input)\n"
+"  -i FROM       where frames come from; of several, each frame when it has come,\n"
+"                and one end behind the last of all (standard input)\n"
 HELP_TO
-"  -r FD       write a newline to descriptor FD when ready\n"
-"  -v          say at the end what was done\n"
-"  -V, -h      version, this text\n";
+"  -r FD         write a newline to descriptor FD when ready\n"
+"  -v            say at the end what was done\n"
+"  -V, -h        version, this text\n";
 
 int
 main(int argc, char **argv)

@@ -19,8 +19,8 @@
 
 static const char help[] =
 "usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT | --plan FILE [--rsh\n"
-"              CMD]] [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N] [-q] [-s]\n"
-"              [--keep DIR] [--batches N] [-t THREADS] [-v] [PROMPT ...]\n"
+"              CMD]] [-gqsv] [-T TEMP] [-k K] [-p P] [-S SEED] [--precision P]\n"
+"              [-n N] [--keep DIR] [--batches N] [-t THREADS] [PROMPT ...]\n"
 "\n"
 "Answers each PROMPT; without any the lines of a terminal, or all of its input.\n"
 "\n"
@@ -30,17 +30,17 @@ static const char help[] =
 "  -x CUT            fused: one process for all layers (default), layer, or stage\n"
 "  --plan FILE       the processes of this plan, on its hosts (see ds-plan)\n"
 "  --rsh CMD         how to reach a host (ssh, or DS_RSH)\n"
-"  -g                greedy: always the likeliest token\n"
+"  -g, -q            greedy: always the likeliest token; without the thought\n"
 "  -T TEMP           temperature; 0 is greedy\n"
 "  -k K              among the K likeliest; 0 for all\n"
 "  -p P              among the fewest that together have probability P; 1 for all\n"
 "  -S SEED           of the random numbers (0)\n"
 "  -n N              most new tokens of each answer\n"
-"  -q, -s            without the thought; print a script that does the same, stop\n"
+"  --precision P     f32 or bf16, of all programs (f32, or DS_PRECISION)\n"
 "  --keep DIR        keep each stream between two programs in this folder, too\n"
 "  --batches N       parts that the prompts are answered in at the same time (1)\n"
 "  -t THREADS        threads of each process (the cores there are)\n"
-"  -v                count tokens and time at the end; -vv: each program speaks\n"
+"  -s, -v            print a script, stop; count tokens and time, -vv: all speak\n"
 "  -V, -h            version, this text\n";
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT };
@@ -215,7 +215,7 @@ main(int argc, char **argv)
 		{0}
 	};
 	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
-	    .links = 1};
+	    .products = 1, .links = 1};
 	struct config config;
 	struct tally tally;
 	char text[128];
@@ -233,6 +233,7 @@ main(int argc, char **argv)
 		die_failed();
 	o.run.plan.model = common.model;
 	o.run.plan.layers = o.plan ? 0 : config.num_layers;
+	o.run.plan.precision = common.precision < 0 ? NULL : precision_name((enum precision)common.precision);
 	o.run.plan.verbose = common.verbose > 1;
 	o.run.dir = program_folder();
 	o.run.texts = argv + i;

@@ -11,14 +11,14 @@ static const char help[] =
 "Prints log-likelihood and perplexity of each sequence and of all, from frames\n"
 "of ds-head; ds-tokenize -a asks for the logits that it takes.\n"
 "\n"
-"  -m MODEL    checkpoint folder (or DS_MODEL), for the text of tokens\n"
-"  --tokens    a line for each token, too: the logarithm of its probability, its\n"
-"              rank, and the likeliest tokens at its place\n"
-"  -k K        how many of these (3)\n"
-"  --json      JSON, an object a line\n"
+"  -m MODEL      checkpoint folder (or DS_MODEL), for the text of tokens\n"
+"  --tokens      a line for each token, too: the logarithm of its probability,\n"
+"                its rank, and the likeliest tokens at its place\n"
+"  -k K          how many of these (3)\n"
+"  --json        JSON, an object a line\n"
 HELP_FROM
-"  -v          say at the end how many frames came\n"
-"  -V, -h      version, this text\n";
+"  -v            say at the end how many frames came\n"
+"  -V, -h        version, this text\n";
 
 static struct filter g;
 static struct record record;

@@ -6,22 +6,23 @@
 #include "run/verify.h"
 
 static const char help[] =
-"usage: ds-verify -m MODEL [-t THREADS] [-v] [TEXT]\n"
+"usage: ds-verify -m MODEL [--precision P] [-t THREADS] [-v] [TEXT]\n"
 "\n"
 "Runs TEXT through many pipelines: each cut into processes, chunks, batches,\n"
 "numbers of threads and instruction sets; compares all logits bit by bit, and\n"
 "prints a line for each way.\n"
 "\n"
-"  -m MODEL    checkpoint folder (or DS_MODEL)\n"
-"  -t THREADS  the most threads to try (the cores there are, 2 at least)\n"
-"  -v          show the shell line of each way\n"
-"  -V, -h      version, this text\n";
+HELP_MODEL
+HELP_PRECISION
+"  -t THREADS    the most threads to try (the cores there are, 2 at least)\n"
+"  -v            show the shell line of each way\n"
+"  -V, -h        version, this text\n";
 
 int
 main(int argc, char **argv)
 {
 	static struct model model;
-	struct options o = {.help = help, .operands = 1};
+	struct options o = {.help = help, .operands = 1, .products = 1};
 	struct verify v = {.model = &model, .to = stdout, .text = "A pipeline gives the same bits, however it is cut: 37 * 46 = 1702."};
 	int first = options_parse(&o, argc, argv);
 
@@ -32,6 +33,7 @@ main(int argc, char **argv)
 	if (!o.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
 	v.programs = program_folder();
+	v.precision = o.precision < 0 ? NULL : precision_name((enum precision)o.precision);
 	v.threads = o.threads > 1 ? o.threads : 2;
 	v.verbose = o.verbose;
 	if (model_open(&model, o.model) < 0 || verify_run(&v) < 0)

@@ -122,9 +122,9 @@ take_common(struct options *o, int c, const char *arg)
 }
 
 #define LONGS_MAX 32
-enum { LONG_TAP = 1000, LONG_TIMEOUT, LONG_KEY, LONG_PEERS, LONG_UNSAFE };
+enum { LONG_TAP = 1000, LONG_PRECISION, LONG_TIMEOUT, LONG_KEY, LONG_PEERS, LONG_UNSAFE };
 
-/* The long options: the program's own, --tap, and those of endpoints. */
+/* The long options: the program's own, --tap, --precision, and those of endpoints. */
 static void
 long_options(const struct options *o, struct option *to)
 {
@@ -132,12 +132,14 @@ long_options(const struct options *o, struct option *to)
 	    {"peers", 1, NULL, LONG_PEERS}, {"unsafe", 0, NULL, LONG_UNSAFE}};
 	int n = 0;
 
-	while (o->longs && o->longs[n].name && n < LONGS_MAX - 6) {
+	while (o->longs && o->longs[n].name && n < LONGS_MAX - 7) {
 		to[n] = o->longs[n];
 		n++;
 	}
 	if (o->taps)
 		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
+	if (o->products)
+		to[n++] = (struct option){"precision", required_argument, NULL, LONG_PRECISION};
 	for (int i = 0; i < 4 && o->max_in + o->max_out + o->links > 0; i++)
 		to[n++] = endpoints[i];
 	to[n] = (struct option){0};
@@ -160,6 +162,13 @@ from_env(const char *name)
 	const char *s = getenv(name);
 
 	return s && *s ? s : NULL;
+}
+
+static void
+take_precision(struct options *o, const char *option, const char *arg)
+{
+	if ((o->precision = precision_parse(arg)) < 0)
+		die(FAIL_USAGE, "%s '%s': give f32 or bf16", option, arg);
 }
 
 /* Who starts both ends of a link knows when the other one should have come. */
@@ -211,7 +220,7 @@ options_parse(struct options *o, int argc, char **argv)
 	link_settings.key = from_env("DS_KEY");
 	link_settings.peers = from_env("DS_PEERS");
 	take_wait();
-	o->ready = -1;
+	o->ready = o->precision = -1;
 	o->threads = default_threads();
 	opterr = 0;
 	long_options(o, longs);
@@ -228,18 +237,32 @@ options_parse(struct options *o, int argc, char **argv)
 			answer_version();
 		else if (c == LONG_TAP)
 			take_taps(o, optarg);
-		else if (c > LONG_TAP)
+		else if (c == LONG_PRECISION)
+			take_precision(o, "--precision", optarg);
+		else if (c > LONG_PRECISION)
 			take_link(c, optarg);
 		else if (c < 256 && !strchr(own, c))
 			take_common(o, c, optarg);
 		else if (o->own(c, optarg, o->to) < 0)
 			die_failed();
 	}
+	if (o->precision < 0 && o->products && from_env("DS_PRECISION"))
+		take_precision(o, "DS_PRECISION", from_env("DS_PRECISION"));
 	if (optind < argc && !o->operands)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[optind], program);
 	if (o->nin < o->min_in)
 		die(FAIL_USAGE, "give at least %d -i: see %s -h", o->min_in, program);
 	return optind;
+}
+
+const struct kernels *
+options_kernels(const struct options *o)
+{
+	const struct kernels *k = kernels_choose();
+
+	if (!k)
+		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2, avx512 or amx", getenv("DS_KERNELS"));
+	return kernels_precision(k, o->precision < 0 ? PRECISION_F32 : (enum precision)o->precision);
 }
 
 void
@@ -277,14 +300,11 @@ filter_fail(struct filter *f)
 void
 filter_model(struct filter *f)
 {
-	const char *cap = getenv("DS_KERNELS");
-
 	if (!f->o.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
 	f->stage.model = &f->model;
 	f->stage.taps = f->o.tapped;
-	if (!(f->stage.k = kernels_choose()))
-		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2, avx512 or amx", cap ? cap : "");
+	f->stage.k = options_kernels(&f->o);
 	if (model_open(&f->model, f->o.model) < 0 ||
 	    layers_parse(&f->stage.layers, f->o.layers, f->model.config.num_layers) < 0 ||
 	    !(f->stage.pool = pool_new(f->o.threads)))

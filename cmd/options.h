@@ -17,6 +17,7 @@ struct options {
 	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
 	void *to;
 	int operands;                   /* in: 1 if it takes operands */
+	int products;                   /* in: 1 if it multiplies with weights, or starts those that do: it has --precision */
 	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: it has none */
 	int min_in, max_in, max_out;    /* in: how many -i and -o; 0: it reads or writes no frames */
 	int links;                      /* in: 1 if it has links, although no -i and no -o: it takes their options */
@@ -30,6 +31,7 @@ struct options {
 	int ready;                      /* -r, or -1 */
 	int verbose;                    /* -v */
 	uint64_t tapped;                /* --tap */
+	int precision;                  /* --precision, or DS_PRECISION: an enum precision; -1: neither */
 };
 
 /*
@@ -45,20 +47,24 @@ int options_parse(struct options *o, int argc, char **argv);
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);
 
+/* The kernels of DS_KERNELS and of the precision asked for; exits 2 where there are none. */
+const struct kernels *options_kernels(const struct options *o);
+
 /* The folder that the running program is in, where others are looked for first; NULL: unknown. */
 const char *program_folder(void);
 
 /* Lines of -h for what they share. */
-#define HELP_MODEL  "  -m MODEL    checkpoint folder (or DS_MODEL)\n"
-#define HELP_LAYERS "  -l LAYERS   the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
-#define HELP_TAP    "  --tap NAMES inner tensors to add: NAME,NAME or all; '?' lists them\n"
-#define HELP_FROM   "  -i FROM     where frames come from (standard input)\n"
-#define HELP_TO     "  -o TO       where frames go; each of several gets all (standard output)\n"
-#define HELP_REST   "  -t THREADS  threads that compute (the cores there are)\n" \
-                    "  -d DEVICE   where to compute: cpu\n" \
-                    "  -r FD       write a newline to descriptor FD when ready\n" \
-                    "  -v          say at the end what was done\n" \
-                    "  -V, -h      version, this text\n"
+#define HELP_MODEL  "  -m MODEL      checkpoint folder (or DS_MODEL)\n"
+#define HELP_LAYERS "  -l LAYERS     the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
+#define HELP_TAP    "  --tap NAMES   inner tensors to add: NAME,NAME or all; '?' lists them\n"
+#define HELP_PRECISION "  --precision P f32 or bf16: how numbers enter products (f32, or DS_PRECISION)\n"
+#define HELP_FROM   "  -i FROM       where frames come from (standard input)\n"
+#define HELP_TO     "  -o TO         where frames go; each of several gets all (standard output)\n"
+#define HELP_REST   "  -t THREADS    threads that compute (the cores there are)\n" \
+                    "  -d DEVICE     where to compute: cpu\n" \
+                    "  -r FD         write a newline to descriptor FD when ready\n" \
+                    "  -v            say at the end what was done\n" \
+                    "  -V, -h        version, this text\n"
 
 /* A program that is a stage: links opened in order, then the model; all exit on failure. */
 struct filter {
@@ -69,7 +75,7 @@ struct filter {
 };
 
 void filter_links(struct filter *f);            /* open -i and -o (standard input and output by default) */
-void filter_model(struct filter *f);            /* model, layers, kernels, threads; -m missing: exit 2 */
+void filter_model(struct filter *f);            /* model, layers, kernels of the precision, threads; -m missing: exit 2 */
 void filter_ready(struct filter *f);            /* a newline to -r's descriptor, which is closed */
 
 /* stage_run over its links, flush, close, check: the exit status of main. */

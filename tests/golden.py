@@ -8,6 +8,10 @@ usage: golden.py layers CASE            "LAYER moe" or "LAYER dense" of each lay
                                         than 1e-3 of the tensor's largest, or an index differs
        golden.py ask CASE               its prompt for the loop: greedy, no stop, as many tokens as were recorded
        golden.py answer CASE            the tokens recorded, a line each
+       golden.py fronts CASE P          what waits in front of each stage, from the reference, as frames of precision P:
+                                        files front.attn.N, front.route.N, front.expert.N, front.head
+       golden.py near CASE              what the stages made of those in precision bf16 (attn.N, out.N, head): fails where the
+                                        error is larger than the products of such numbers explain, or too small for them
        golden.py greedy CASE COMMAND    feed what COMMAND (frames in, logits out) finds likeliest back to it
 
 POINT: embed, attn, idx, weight, out, norm or logits."""
@@ -80,6 +84,44 @@ def compare(case, point):
     return bad
 
 
+def fronts(case, precision):
+    """Each stage of each layer gets what the reference has in front of it, so that errors do not add up."""
+    e, c = expected(case), json.load(open(case + "/config.json"))
+    layers = c["num_hidden_layers"]
+
+    def write(name, at, layer, **tensors):
+        with open("front." + name, "wb") as out:
+            header = {"at": at, "layer": layer, "spans": [[SEQ, 0, len(e["ids"]), 3]], "precision": precision}
+            out.write(frame.Frame(header, {"ids": e["ids"].astype("<i4"), **tensors}).bytes())
+            out.write(frame.Frame({"op": "end"}).bytes())
+
+    for n in range(layers):
+        h, attn = e[f"layers.{n - 1}.out"] if n else e["embed"], e[f"layers.{n}.attn"]
+        write(f"attn.{n}", "attn", n, h=h)
+        write(f"route.{n}", "route", n, h=attn)
+        routed = {f"expert.{to}": e[f"layers.{n}.router.{of}"].astype(kind)
+                  for to, of, kind in (("idx", "idx", "<i4"), ("w", "weight", "<f4")) if f"layers.{n}.router.{of}" in e}
+        write(f"expert.{n}", "expert", n, h=attn, **routed)
+    write("head", "head", layers, h=e[f"layers.{layers - 1}.out"])
+
+
+def near(case):
+    """A number in BF16 has 8 significant bits: each factor is off by 2^-9 of itself at most, a product by 2^-8.  The errors
+    within a sum have any sign, and so have the weights: by the root of squares the sum is off by as much as its terms
+    are, and n products one behind another by sqrt(n) 2^-8.  What float32 adds is nothing beside that."""
+    e, bad = expected(case), 0
+    layers = range(json.load(open(case + "/config.json"))["num_hidden_layers"])
+    names = [(f"attn.{n}", "h", f"front.attn.{n}", e[f"layers.{n}.attn"], 7) for n in layers]   # q twice, keys, scores, values twice, out
+    names += [(f"out.{n}", "h", f"front.expert.{n}", e[f"layers.{n}.out"], 3) for n in layers]  # gate and up, down
+    for file, name, front, want, products in names + [("head", "logits", "", e["logits"], 1)]:
+        base = got(front, "h").astype("f8") if front else 0     # what a stage adds, not what was there
+        error = np.linalg.norm(got(file, name) - want.astype("f8")) / np.linalg.norm(want - base)
+        limit = products ** 0.5 * 2**-8
+        print(f"{file}: {error:.2e}, at most {limit:.2e}")
+        bad |= not 2**-13 < error <= limit
+    return bad
+
+
 def prompt(ids, pos, flags):
     return frame.prompt((SEQ, pos, flags, ids)).bytes()
 
@@ -117,6 +159,10 @@ def main(verb, case, *args):
         sys.stdout.buffer.write(f.bytes() + frame.Frame({"op": "end"}).bytes())
     elif verb == "answer":
         print(*expected(case)["greedy"], sep="\n")
+    elif verb == "fronts":
+        fronts(case, *args)
+    elif verb == "near":
+        return near(case)
     elif verb == "compare":
         return compare(case, *args)
     elif verb == "greedy":
@@ -125,6 +171,6 @@ def main(verb, case, *args):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("layers", "prompt", "ask", "answer", "compare", "greedy"):
+    if len(sys.argv) < 3 or sys.argv[1] not in ("layers", "prompt", "ask", "answer", "compare", "fronts", "near", "greedy"):
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

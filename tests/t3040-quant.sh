@@ -56,9 +56,9 @@ for f in q8 q4; do
 	is "$(hashes odd.$f odd.batch)" "$(hashes odd.$f.f32 odd.batch)" "$f, odd shapes: the same"
 	like "$(hashes odd.$f odd.batch)" logits "$f: logits were compared"
 	ok "$f, odd shapes: the same bits however the pipeline is cut" sh -c "
-	    for k in ref avx2 avx512; do
+	    for k in ref avx2 avx512 amx; do
 		export DS_KERNELS=\$k; ds-embed -m odd.$f -B \${#k} <odd.batch | ds-block -m odd.$f | ds-head -m odd.$f | ds-hash >\$k
-	    done; grep -q logits ref && cmp ref avx2 && cmp ref avx512"
+	    done; grep -q logits ref && cmp ref avx2 && cmp ref avx512 && cmp ref amx"
 done
 
 # part of it

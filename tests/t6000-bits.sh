@@ -1,6 +1,8 @@
 #!/bin/sh
 # The promise: however the work is cut, every row of every tensor has the same bits, and every sampled token is the same.
 . "${0%/*}/lib.sh"
+DS_PRECISION=${PRECISION-}              # t6005 sets it
+export DS_PRECISION
 
 # For each model a line with a process for every stage of every layer computes all rows, kept at each of its points in the
 # folder line/.  Then the same rows are computed by every other cut, and compared.
@@ -88,7 +90,8 @@ has() {
 		grep -qw "$flag" /proc/cpuinfo || return 1
 	done
 }
-has avx2 fma f16c && kernels="$kernels avx2" && has avx512f avx512bw avx512dq avx512vl && kernels="$kernels avx512"
+has avx2 fma f16c && kernels="$kernels avx2" && has avx512f avx512bw avx512dq avx512vl && kernels="$kernels avx512" &&
+	has amx_bf16 amx_tile avx512vbmi avx512_bf16 && kernels="$kernels amx"
 
 for DS_MODEL in "$M" "$G"/v*; do
 	export DS_MODEL
@@ -106,7 +109,7 @@ for DS_MODEL in "$M" "$G"/v*; do
 	for rows in 7 64; do
 		points "batches of $rows rows" "$(line batch got "-B $rows" '')"
 	done
-	for k in ref avx2 avx512; do
+	for k in ref avx2 avx512 amx; do
 		case " $kernels " in
 		*" $k "*) points "DS_KERNELS=$k" "export DS_KERNELS=$k; $(line batch got '' '')" ;;
 		*) skip "$name: DS_KERNELS=$k: every tensor at every point has the same bits" "this machine has no $k" ;;

@@ -65,6 +65,10 @@ for k in ref avx2; do
 	is "$(DS_KERNELS=$k ds-bench $small --decode 2@1 --prefill 0 | sed -n 's/^limit  *[0-9]* *\([a-z0-9]*\) .*/\1/p')" $k \
 	    "DS_KERNELS=$k counts"
 done
+ok "a small shape is measured in bf16" sh -c 'ds-bench $1 --precision bf16 --decode 1@70,3@66 --prefill 5 --json >bf16.json &&
+    DS_PRECISION=bf16 ds-bench $1 --decode 1 --prefill 0 --json >env.json' - "$small"
+ok "bytes, operations, times and rates add up" "$PY" checks.py bf16.json "$M/config.json"
+is "$(jq -r 'select(.record == "limit") | .precision' bf16.json env.json | paste -sd' ')" "bf16 bf16" "it is said, also where DS_PRECISION asked for it"
 is "$(ds-bench $small -t 1 --decode 1 --prefill 0 --json | grep -c '"threads": 1,')" 1 "-t is what it computes with"
 is "$(ds-bench $small --stages expert,attn -l 1-2 --decode 4 --prefill 0 --json | jq -r 'select(.record != "limit") |
     if .record == "model" then "\(.measured) of \(.layers)" else .part end' | paste -sd' ')" "2 of 4 attn expert all" \
@@ -94,8 +98,9 @@ fails_with 3 'takes [0-9.]* GiB of memory at least, there are' "where it holds t
     ds-bench $small --weights f32 --memory 0.07 --decode 1
 
 # the picture
-ok "--svg draws" ds-bench $small --decode 1,8 --prefill 16 --svg roof.svg
+ok "--svg draws" ds-bench $small --precision bf16 --decode 1,8 --prefill 16 --svg roof.svg
 ok "the picture is well-formed" py -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' roof.svg
+ok "it names the precision" grep -q ', products of bf16<' roof.svg
 is "$(grep -c '<title>decode .* GB/s, .* GFLOP/s</title>' roof.svg)" 10 "each point holds its numbers"
 
 # made-up checkpoints that stay

@@ -362,6 +362,7 @@ step(struct bench *b, struct measured *m)
 	int r;
 
 	frame_init(&f);
+	f.precision = b->stage.k->precision;
 	r = step_frame(b, &f, m);
 	frame_free(&f);
 	return r;

@@ -11,10 +11,16 @@
 #define SWEEP_MAX ((size_t)2 << 30)
 #define PIECE 1024              /* bytes that a thread takes at least, times the grain */
 
-static const struct peak *
+/* Of amx only the products of bf16 differ from those of avx512. */
+static struct peak
 peak_of(const struct kernels *k)
 {
-	return strcmp(k->name, "amx") == 0 || strcmp(k->name, "avx512") == 0 ? &peak_avx512 : strncmp(k->name, "avx2", 4) == 0 ? &peak_avx2 : &peak_ref;
+	int amx = strcmp(k->name, "amx") == 0;
+	struct peak p = amx || strcmp(k->name, "avx512") == 0 ? peak_avx512 : strcmp(k->name, "avx2") == 0 ? peak_avx2 : peak_ref;
+
+	if (amx && k->precision == PRECISION_BF16)
+		p.multiply_adds = peak_amx;
+	return p;
 }
 
 size_t
@@ -50,7 +56,7 @@ sweep_close(struct sweep *s)
 }
 
 struct job {
-	const struct peak *peak;
+	struct peak peak;
 	const unsigned char *p;
 	size_t ahead;
 	long rounds;
@@ -63,7 +69,7 @@ read_part(void *arg, size_t from, size_t to, int thread)
 {
 	struct job *j = arg;
 
-	j->seen[thread] ^= j->peak->read(j->p + from * PIECE, (to - from) * PIECE, j->ahead);
+	j->seen[thread] ^= j->peak.read(j->p + from * PIECE, (to - from) * PIECE, j->ahead);
 }
 
 static double
@@ -87,7 +93,7 @@ compute_part(void *arg, size_t from, size_t to, int thread)
 {
 	struct job *j = arg;
 
-	j->operations[thread] += j->peak->multiply_adds(j->rounds * (long)(to - from));
+	j->operations[thread] += j->peak.multiply_adds(j->rounds * (long)(to - from));
 }
 
 /* Operations per second of all threads together. */

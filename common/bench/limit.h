@@ -1,6 +1,6 @@
 /*
  * What the machine can do at most, measured: how fast its memory is read, and how many multiply-adds it makes on
- * registers alone, with the threads and the instruction set that the model runs with.
+ * registers alone, with the threads, the instruction set and the precision that the model runs with.
  */
 #ifndef DS_LIMIT_H
 #define DS_LIMIT_H
@@ -13,7 +13,7 @@
 
 struct limit {
 	double read;                    /* bytes per second */
-	double fma;                     /* operations per second, two for a multiply-add of float32 */
+	double fma;                     /* operations per second, two for a multiply-add that is summed in float32 */
 };
 
 struct sweep {                          /* memory that is larger than the caches, to be read from end to end */
@@ -49,5 +49,8 @@ struct peak {
 #define PEAK_CHAINS 12          /* enough for two units with a delay of 5; AVX2 has 16 registers */
 
 extern const struct peak peak_ref, peak_avx2, peak_avx512;
+
+/* multiply_adds in tiles of BF16, each with six of the units' operations in a round. */
+double peak_amx(long rounds);
 
 #endif

@@ -6,13 +6,14 @@
 void
 report_machine(struct record *r, const struct bench *b, const struct limit *l, const char *weights)
 {
-	static const char limit[] = "limit threads kernels    gb_s   gflop_s";
+	static const char limit[] = "limit threads kernels precision    gb_s   gflop_s";
 	static const char model[] = "model measured layers  present experts  weights  hidden";
 	const struct config *c = &b->stage.model->config;
 
 	record_begin(r, limit);
 	record_int(r, pool_threads(b->stage.pool));
 	record_text(r, b->stage.k->name, strlen(b->stage.k->name));
+	record_text(r, precision_name(b->stage.k->precision), strlen(precision_name(b->stage.k->precision)));
 	record_number(r, l->read * 1e-9, 4);
 	record_number(r, l->fma * 1e-9, 4);
 	record_end(r);

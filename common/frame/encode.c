@@ -66,7 +66,7 @@ pack_seqs(msgpack_packer *k, const struct frame *f)
 static void
 pack_batch(msgpack_packer *k, const struct frame *f)
 {
-	msgpack_pack_map(k, 4u + (f->layer >= 0) + (f->model[0] != 0) + (f->nseqs > 0) +
+	msgpack_pack_map(k, 4u + (f->layer >= 0) + (f->model[0] != 0) + (f->precision != PRECISION_F32) + (f->nseqs > 0) +
 	    (f->experts_done != NULL) + (size_t)f->nothers);
 	pack_text(k, "at");
 	pack_text(k, f->at_text);
@@ -79,6 +79,10 @@ pack_batch(msgpack_packer *k, const struct frame *f)
 	if (f->model[0]) {
 		pack_text(k, "model");
 		pack_text(k, f->model);
+	}
+	if (f->precision != PRECISION_F32) {
+		pack_text(k, "precision");
+		pack_text(k, precision_name(f->precision));
 	}
 	if (f->experts_done) {
 		pack_text(k, "experts_done");

@@ -71,6 +71,7 @@ struct frame {
 	const char *at_text;            /* as the header says it */
 	int layer;                      /* -1: the header has none */
 	char model[17];                 /* "": the header has none */
+	enum precision precision;       /* of the products that its rows come from and go into; f32: the header has none */
 	const char *experts_done;       /* NULL: none */
 	struct span *spans;
 	int nspans;

@@ -286,11 +286,24 @@ get_model(struct frame *f, const msgpack_object *o)
 	return 0;
 }
 
-enum key { KEY_OTHER, KEY_AT, KEY_LAYER, KEY_SPANS, KEY_TENSORS, KEY_MODEL, KEY_SEQS, KEY_DONE,
+/* Rows of a precision that nobody here has must not be taken for those of another. */
+static int
+get_precision(struct frame *f, const msgpack_object *o)
+{
+	const char *text = get_text(f, o, "precision");
+	int p = text ? precision_parse(text) : -1;
+
+	if (text && p < 0)
+		return fail(FAIL_DATA, "header: 'precision' is '%s', neither f32 nor bf16", text);
+	f->precision = p < 0 ? PRECISION_F32 : (enum precision)p;
+	return text ? 0 : -1;
+}
+
+enum key { KEY_OTHER, KEY_AT, KEY_LAYER, KEY_SPANS, KEY_TENSORS, KEY_MODEL, KEY_PRECISION, KEY_SEQS, KEY_DONE,
 	KEY_OP, KEY_SEQ, KEY_FROM, KEY_TO, KEY_N, KEY_TEXT, KEY_PAD, KEYS };
 
 /* The keys of a batch end where those of control frames begin. */
-static const char *const keys[KEYS] = {NULL, "at", "layer", "spans", "tensors", "model", "seqs",
+static const char *const keys[KEYS] = {NULL, "at", "layer", "spans", "tensors", "model", "precision", "seqs",
 	"experts_done", "op", "seq", "from", "to", "n", "text", ""};
 
 struct entry {
@@ -319,6 +332,8 @@ take_batch(struct frame *f, enum key k, const struct entry *e, unsigned char *da
 		return get_tensors(f, o, data, payload);
 	case KEY_MODEL:
 		return get_model(f, o);
+	case KEY_PRECISION:
+		return get_precision(f, o);
 	case KEY_SEQS:
 		return get_seqs(f, o, e->value, e->nvalue);
 	case KEY_DONE:

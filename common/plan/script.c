@@ -87,6 +87,7 @@ static const char remote[] =
 "on() {\n"
 "\trun \"$3 on $2\" sh -c 'exec 4<&-; exec \"$@\" <\"$0\"' \"$dir/alive\" $rsh \"$1\" \"\n"
 "\t\tPATH=$path\\$PATH run=/tmp/${dir##*/}.$2\n"
+"\t\texport DS_PRECISION='${DS_PRECISION-}'\n"
 "\t\tumask 077; mkdir -p \\\"\\$run\\\" || exit 3\n"
 "\t\texec 3<&0\n"
 "\t\t$4 </dev/null 3<&- & child=\\$!\n"

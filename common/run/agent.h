@@ -4,8 +4,9 @@
  *
  * The two speak in lines of words (words.h), the supervisor on the agent's standard input:
  *
- *	hello VERSION SECONDS WAIT      answered by: ready VERSION; SECONDS of silence mean that the other is
- *				gone, and for WAIT seconds a link may wait for its other end (DS_WAIT)
+ *	hello VERSION SECONDS WAIT PRECISION    answered by: ready VERSION; SECONDS of silence mean that the other
+ *				is gone, and for WAIT seconds a link may wait for its other end (DS_WAIT);
+ *				PRECISION is that of processes that are not given another (DS_PRECISION)
  *	run N WORD ...          start process N; {run} is a folder of this start's own
  *	stop                    kill all, remove the folder; answered by: stopped
  *	alive                   answered by: alive

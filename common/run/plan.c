@@ -34,6 +34,13 @@ part(struct plan *p, const struct plan_options *o, const char *name)
 	return t;
 }
 
+static void
+precision(struct part *t, const struct plan_options *o)
+{
+	if (o->precision)
+		part_option(t, "--precision", o->precision);
+}
+
 /* One that computes; layer -1: on all layers. */
 static struct part *
 worker(struct plan *p, const struct plan_options *o, const char *name, int layer)
@@ -48,6 +55,7 @@ worker(struct plan *p, const struct plan_options *o, const char *name, int layer
 	}
 	if (o->threads > 0)
 		part_option(t, "-t", p->threads);
+	precision(t, o);
 	return t;
 }
 
@@ -115,6 +123,7 @@ plan_make(struct plan *p, const struct plan_options *o)
 	part_option(t, "-i", o->loop_in);
 	if (o->batches)
 		part_option(t, "--batches", o->batches);
+	precision(t, o);
 	layers(p, o);
 	worker(p, o, "ds-head", -1);
 	sample(p, o);

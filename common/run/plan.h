@@ -22,6 +22,7 @@ struct plan_options {                   /* all strings are borrowed, also by the
 	const char *template;           /* file of a chat template, or NULL: the model's */
 	int quiet;                      /* the answer without the thought */
 	int threads;                    /* of each stage; 0: as many as it chooses */
+	const char *precision;          /* value of --precision of all that multiply, or NULL: of their environment */
 	const char *batches;            /* value of ds-embed's --batches, or NULL */
 	int verbose;                    /* each program says what it did */
 	int greedy;

@@ -13,6 +13,7 @@ struct verify {
 	struct model *model;            /* its config and dir */
 	const char *text;               /* the prompt */
 	const char *programs;           /* folder of the programs, put in front of PATH; NULL: none */
+	const char *precision;          /* of the products; NULL: what the environment says, or f32 */
 	int threads;                    /* the largest number to try */
 	int verbose;                    /* show the shell line of each way */
 	FILE *to;                       /* the table */

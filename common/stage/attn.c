@@ -176,7 +176,7 @@ int
 attn_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct attn *a = arg;
-	int acts = stage_acts(a->s, f, AT_ATTN);
+	int acts = stage_multiplies(a->s, f, AT_ATTN);
 
 	(void)out, (void)nout;
 	if (f->op != OP_NONE)

@@ -26,12 +26,12 @@ int
 block_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct block *b = arg;
-	int acts = stage_acts(b->s, f, AT_ATTN);
+	int acts = stage_multiplies(b->s, f, AT_ATTN);
 	size_t bytes = f->nraw;
 
 	if (acts == 0)
 		return attn_frame(&b->attn, f, out, nout);
-	for (; acts > 0; acts = stage_acts(b->s, f, AT_ATTN), bytes = 0) {
+	for (; acts > 0; acts = stage_multiplies(b->s, f, AT_ATTN), bytes = 0) {
 		struct trace t = trace_begin(f);
 
 		t.bytes = bytes;        /* what came, came to the first layer */

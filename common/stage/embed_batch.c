@@ -230,6 +230,7 @@ static int
 send_batch(struct embed *e, struct batch *b)
 {
 	memcpy(b->f.model, e->stage->model->id, sizeof(b->f.model));
+	b->f.precision = e->stage->k->precision;
 	frame_set_at(&b->f, AT_ATTN, 0);
 	if (frame_set_spans(&b->f, b->spans, b->n) < 0 || look_up(e, b) < 0)
 		return -1;

@@ -258,7 +258,7 @@ int
 expert_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct expert *x = arg;
-	int acts = stage_acts(x->s, f, AT_EXPERT);
+	int acts = stage_multiplies(x->s, f, AT_EXPERT);
 
 	(void)out, (void)nout;
 	if (acts <= 0)

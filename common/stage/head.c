@@ -73,7 +73,7 @@ int
 head_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct head *h = arg;
-	int acts = stage_acts(h->s, f, AT_HEAD), layers = h->s->model->config.num_layers, n, r;
+	int acts = stage_multiplies(h->s, f, AT_HEAD), layers = h->s->model->config.num_layers, n, r;
 	int32_t *row;
 
 	(void)out, (void)nout;

@@ -117,6 +117,8 @@ difference(struct frame *a, struct frame *b, int moved)
 		return "spans";
 	if (strcmp(a->model, b->model) != 0)
 		return "model";
+	if (a->precision != b->precision)
+		return "precision";
 	if (!same_seqs(a, b))
 		return "seqs";
 	if (!same_others(a, b))

@@ -30,6 +30,8 @@ route_open(struct route *r, const struct stage *s)
 
 	memset(r, 0, sizeof(*r));
 	r->s = s;
+	r->gate = *s;
+	r->gate.k = kernels_precision(s->k, PRECISION_F32);
 	r->layers = mem_new((size_t)c->num_layers, sizeof(*r->layers));
 	if (!r->layers)
 		return -1;
@@ -187,7 +189,7 @@ route_batch(struct route *r, struct frame *f)
 	j.scores = x + T * D;
 	j.choice = j.scores + T * E;
 	linear_norm(s, x, (ptrdiff_t)D, h, (ptrdiff_t)D, (int)T, (int)D, g->norm, c->rms_norm_eps);
-	linear(s, j.scores, (ptrdiff_t)E, x, (ptrdiff_t)D, (int)T, &g->weight);
+	linear(&r->gate, j.scores, (ptrdiff_t)E, x, (ptrdiff_t)D, (int)T, &g->weight);
 	pool_run(s->pool, T, 1, 16.0 * (double)E, choose, &j);
 	return s->taps & TAPS_ROUTE ? route_taps(s, f, x, &j) : 0;
 }
@@ -196,7 +198,7 @@ int
 route_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct route *r = arg;
-	int acts = stage_acts(r->s, f, AT_ROUTE);
+	int acts = stage_multiplies(r->s, f, AT_ROUTE);
 
 	(void)out, (void)nout;
 	if (acts <= 0)

@@ -24,6 +24,7 @@ struct gate {
 
 struct route {
 	const struct stage *s;
+	struct stage gate;              /* s, but with the products of f32 */
 	struct gate *layers;            /* [num_layers]; those of the stage that have experts are open */
 	struct scratch rows;
 };

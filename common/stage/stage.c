@@ -124,6 +124,18 @@ stage_acts(const struct stage *s, const struct frame *f, enum at at)
 	return 1;
 }
 
+int
+stage_multiplies(const struct stage *s, const struct frame *f, enum at at)
+{
+	int acts = stage_acts(s, f, at);
+	char where[64];
+
+	if (acts > 0 && f->precision != s->k->precision)
+		return fail(FAIL_DATA, "%s: the frame is of precision %s, this stage of %s: give ds-embed and all stages the same --precision",
+		    frame_where(f, where, sizeof(where)), precision_name(f->precision), precision_name(s->k->precision));
+	return acts;
+}
+
 float *
 stage_hidden(const struct stage *s, struct frame *f)
 {

@@ -26,7 +26,7 @@ int layers_parse(struct layers *l, const char *text, int n);
 /* What every stage of a process shares. */
 struct stage {
 	struct model *model;
-	const struct kernels *k;
+	const struct kernels *k;        /* of the precision that its frames have */
 	struct pool *pool;
 	struct layers layers;
 	uint64_t taps;                  /* TAP_BIT of the inner tensors that its frames get */
@@ -56,6 +56,9 @@ int stage_send(struct link *out, int nout, struct frame *f);    /* to all of the
 /* 1 if f is a batch that waits for this stage on one of its layers (layers NULL: the stage has none);
  * 0 if it is not; -1 and a message if it is, but of another model. */
 int stage_acts(const struct stage *s, const struct frame *f, enum at at);
+
+/* The same for a stage that multiplies with weights: -1 and a message also where f is of another precision than s->k. */
+int stage_multiplies(const struct stage *s, const struct frame *f, enum at at);
 
 /* The residual stream [rows][D]; NULL and a message if it is not as it must be. */
 float *stage_hidden(const struct stage *s, struct frame *f);

@@ -73,6 +73,8 @@ put_metadata(FILE *to, const struct frame *f, unsigned long long number)
 		fprintf(to, ", \"layer\": \"%d\"", f->layer);
 	if (f->model[0])
 		fprintf(to, ", \"model\": \"%s\"", f->model);
+	if (f->precision != PRECISION_F32)
+		fprintf(to, ", \"precision\": \"%s\"", precision_name(f->precision));
 	if (f->experts_done) {
 		fputs(", \"experts_done\": \"", to);
 		dump_string(to, f->experts_done, strlen(f->experts_done));

@@ -95,6 +95,8 @@ text_rest(FILE *to, const struct frame *f)
 {
 	if (f->model[0])
 		fprintf(to, "; model %s", f->model);
+	if (f->precision != PRECISION_F32)
+		fprintf(to, "; precision %s", precision_name(f->precision));
 	if (f->experts_done) {
 		fputs("; experts ", to);
 		dump_string(to, f->experts_done, strlen(f->experts_done));

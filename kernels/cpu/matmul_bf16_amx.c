@@ -349,7 +349,7 @@ static void
 matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
 	struct scratch s;
-	int groups = (T + TMAX - 1) / TMAX, most = ((T + groups - 1) / groups + 31) / 32 * 32;
+	int groups = T > 0 ? (T + TMAX - 1) / TMAX : 1, most = ((T + groups - 1) / groups + 31) / 32 * 32;
 
 	codes_fill(&s.codes, w);
 	for (int t = 0; t < T; t += most) {

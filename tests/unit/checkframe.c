@@ -92,13 +92,14 @@ make_seed(struct frame *f, int kind)
 		fill(frame_add(f, "row", I32, 1, wide));
 	}
 	memcpy(f->model, kind == 0 ? "" : "0123456789abcdef", kind == 0 ? 1 : 17);
+	f->precision = kind == 2 ? PRECISION_BF16 : PRECISION_F32;
 	return kind == 0 ? frame_add_seq(f, &seq) : 0;
 }
 
 static int
 same_batch(struct frame *a, struct frame *b)
 {
-	if (strcmp(a->at_text, b->at_text) != 0 || a->layer != b->layer || strcmp(a->model, b->model) != 0 ||
+	if (strcmp(a->at_text, b->at_text) != 0 || a->layer != b->layer || strcmp(a->model, b->model) != 0 || a->precision != b->precision ||
 	    a->nspans != b->nspans || a->rows != b->rows || a->ntensors != b->ntensors ||
 	    a->nseqs != b->nseqs || a->nothers != b->nothers || !a->experts_done != !b->experts_done ||
 	    (a->experts_done && strcmp(a->experts_done, b->experts_done) != 0) ||

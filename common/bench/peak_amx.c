@@ -1,0 +1,28 @@
+/* Tiles of BF16: each TDPBF16PS is 16 by 16 sums of 32 products. */
+#include "bench/limit.h"
+
+#define SUMS 6                          /* of the eight tiles; the other two are what is multiplied */
+
+double
+peak_amx(long rounds)
+{
+	struct {
+		unsigned char palette, start, zero[14];
+		uint16_t bytes[16];
+		unsigned char rows[16];
+	} c __attribute__((aligned(64))) = {.palette = 1};
+
+	for (int i = 0; i < SUMS + 2; i++) {
+		c.bytes[i] = 64;
+		c.rows[i] = 16;
+	}
+	__asm__ volatile("ldtilecfg %0\n\t"
+	    "tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3\n\t"
+	    "tilezero %%tmm4\n\ttilezero %%tmm5\n\ttilezero %%tmm6\n\ttilezero %%tmm7" : : "m"(c));
+	for (long i = 0; i < rounds; i++)
+		__asm__ volatile("tdpbf16ps %%tmm7, %%tmm6, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm6, %%tmm1\n\t"
+		    "tdpbf16ps %%tmm7, %%tmm6, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm6, %%tmm3\n\t"
+		    "tdpbf16ps %%tmm7, %%tmm6, %%tmm4\n\ttdpbf16ps %%tmm7, %%tmm6, %%tmm5" : :);
+	__asm__ volatile("tilerelease");
+	return 2.0 * SUMS * 16 * 16 * 32 * (double)rounds;
+}

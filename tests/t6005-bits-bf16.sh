@@ -1,0 +1,4 @@
+#!/bin/sh
+# The promise in the other precision: all of t6000 with products of bf16.
+PRECISION=bf16
+. "${0%/*}/t6000-bits.sh"
