@@ -113,11 +113,11 @@ static const struct {
 	const char *name;
 	int (*have)(void);
 	void (*fill[4])(struct kernels *k);     /* for f32, NULL behind them */
-	void (*fill_bf16)(struct kernels *k);   /* and what bf16 has besides, or NULL */
+	void (*fill_bf16)(struct kernels *k);   /* and for bf16 */
 } sets[SETS] = {
 	{ "ref", have_ref, { matmul_ref, vector_ref, quantize_ref }, matmul_bf16_ref },
-	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2 }, NULL },
-	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512 }, NULL },
+	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2 }, matmul_bf16_avx2 },
+	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512 }, matmul_bf16_avx512 },
 	{ "amx", have_amx, { NULL }, matmul_bf16_amx },
 };
 
@@ -142,8 +142,7 @@ tables_fill(void)
 			bf16->matmul = tables[i - 1][PRECISION_BF16].matmul;
 			bf16->matmul_t = tables[i - 1][PRECISION_BF16].matmul_t;
 		}
-		if (sets[i].fill_bf16)
-			sets[i].fill_bf16(bf16);
+		sets[i].fill_bf16(bf16);
 		ntables = i + 1;
 	}
 }

@@ -1,30 +1,43 @@
 #include "base/pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
 
-#define SHARE_COST 1.5e6        /* multiply-adds that are worth waking a thread for: some 100 us of them */
+#define SHARE_COST 1e5          /* multiply-adds that are worth sharing: some 7 us of them */
+#define AWAKE 100e-6            /* seconds that a thread looks for what it waits for before it sleeps */
+#define LOOKS 8                 /* between two looks at the clock */
 
 struct job {
 	void (*fn)(void *arg, size_t from, size_t to, int thread);
 	void *arg;
-	size_t n, step;
+	size_t n, grain;
+	int units;              /* of grain each, the last of what is left */
 };
 
+/*
+ * A job is written down, then offered by storing its units in `left`.  Who takes some of them away has them to do, and
+ * until they are done the job stays as it is: the caller returns when `undone` is 0, which does not wait for threads that
+ * came too late for any.
+ */
 struct pool {
 	int n;                  /* threads, the caller's included */
 	pthread_t *threads;     /* [n - 1] */
-	pthread_mutex_t lock;
-	pthread_cond_t work, done;
+	int started;            /* of them */
+	atomic_int *core;       /* [n] where each runs or ran last; -1: it sleeps */
 	struct job job;
-	atomic_size_t next;     /* the first index that nobody has taken */
-	unsigned round;         /* grows with each job */
-	int busy;               /* threads that still work on it */
-	int stop;
+	_Alignas(64) atomic_int left;   /* units that nobody has taken */
+	atomic_int stop;
+	_Alignas(64) atomic_int undone; /* units that are not done */
+	_Alignas(64) atomic_int asleep; /* workers that wait for `work` */
+	atomic_int waits;       /* the caller waits for `done` */
+	pthread_mutex_t lock;   /* held to begin to wait, and to signal */
+	pthread_cond_t work, done;
 };
 
 struct worker {
@@ -32,14 +45,78 @@ struct worker {
 	int thread;
 };
 
+/* Take units away: fewer each time, so that all threads end at about the same time.  How many, of the *left that there
+ * were; 0: none is left. */
+static int
+take_units(struct pool *p, int *left)
+{
+	int n;
+
+	*left = atomic_load(&p->left);
+	do
+		n = (*left + 2 * p->n - 1) / (2 * p->n);
+	while (n > 0 && !atomic_compare_exchange_weak(&p->left, left, *left - n));
+	return n;
+}
+
 static void
-take_ranges(struct pool *p, int thread)
+do_units(struct pool *p, int thread)
 {
 	const struct job *j = &p->job;
-	size_t from;
+	int left, n;
 
-	while ((from = atomic_fetch_add(&p->next, j->step)) < j->n)
-		j->fn(j->arg, from, from + j->step < j->n ? from + j->step : j->n, thread);
+	while ((n = take_units(p, &left)) > 0) {
+		size_t from = (size_t)(j->units - left) * j->grain, to = from + (size_t)n * j->grain;
+
+		j->fn(j->arg, from, to < j->n ? to : j->n, thread);
+		if (atomic_fetch_sub(&p->undone, n) == n && atomic_load(&p->waits)) {
+			pthread_mutex_lock(&p->lock);
+			pthread_cond_signal(&p->done);
+			pthread_mutex_unlock(&p->lock);
+		}
+	}
+}
+
+static int
+has_work(struct pool *p)
+{
+	return atomic_load(&p->left) > 0 || atomic_load(&p->stop);
+}
+
+static int
+is_done(struct pool *p)
+{
+	return atomic_load(&p->undone) == 0;
+}
+
+/* To wake a thread takes longer than many a job, so look for a while; but let all others on the machine go first. */
+static int
+comes_soon(struct pool *p, int (*what)(struct pool *p))
+{
+	double until = clock_now() + AWAKE;
+
+	do {
+		for (int i = 0; i < LOOKS; i++) {
+			if (what(p))
+				return 1;
+			sched_yield();
+		}
+	} while (clock_now() < until);
+	return 0;
+}
+
+/* Whether no thread before this one has its core.  The system moves threads that share one apart at once when they are
+ * woken, but takes many jobs' time for it while they are awake. */
+static int
+has_core(struct pool *p, int thread)
+{
+	int core = sched_getcpu();
+
+	if (atomic_load(&p->core[thread]) != core)
+		atomic_store(&p->core[thread], core);
+	while (--thread >= 0 && atomic_load(&p->core[thread]) != core)
+		;
+	return thread < 0;
 }
 
 static void *
@@ -47,23 +124,20 @@ work(void *arg)
 {
 	struct worker w = *(struct worker *)arg;
 	struct pool *p = w.pool;
-	unsigned seen = 0;
 
 	free(arg);
-	pthread_mutex_lock(&p->lock);
-	for (;;) {
-		while (p->round == seen && !p->stop)
-			pthread_cond_wait(&p->work, &p->lock);
-		if (p->stop)
-			break;
-		seen = p->round;
-		pthread_mutex_unlock(&p->lock);
-		take_ranges(p, w.thread);
+	while (!atomic_load(&p->stop)) {
+		do_units(p, w.thread);
+		if (has_core(p, w.thread) && comes_soon(p, has_work))
+			continue;
+		atomic_store(&p->core[w.thread], -1);
 		pthread_mutex_lock(&p->lock);
-		if (--p->busy == 0)
-			pthread_cond_signal(&p->done);
+		atomic_fetch_add(&p->asleep, 1);
+		while (!has_work(p))
+			pthread_cond_wait(&p->work, &p->lock);
+		atomic_fetch_sub(&p->asleep, 1);
+		pthread_mutex_unlock(&p->lock);
 	}
-	pthread_mutex_unlock(&p->lock);
 	return NULL;
 }
 
@@ -72,26 +146,37 @@ pool_new(int n)
 {
 	struct pool *p = mem_new(1, sizeof(*p));
 
-	if (!p || !(p->threads = mem_new((size_t)n, sizeof(*p->threads)))) {
+	if (!p || !(p->threads = mem_new((size_t)n, sizeof(*p->threads))) || !(p->core = mem_new((size_t)n, sizeof(*p->core)))) {
+		if (p)
+			free(p->threads);
 		free(p);
 		return NULL;
 	}
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->work, NULL);
 	pthread_cond_init(&p->done, NULL);
-	for (p->n = 1; p->n < n; p->n++) {
+	p->n = n;
+	for (; p->started < n - 1; p->started++) {
 		struct worker *w = mem_new(1, sizeof(*w));
 
 		if (w)
-			*w = (struct worker){p, p->n};
-		if (!w || pthread_create(&p->threads[p->n - 1], NULL, work, w) != 0) {
+			*w = (struct worker){p, p->started + 1};
+		if (!w || pthread_create(&p->threads[p->started], NULL, work, w) != 0) {
 			free(w);
+			fail(FAIL_SYSTEM, "cannot start thread %d of %d: use a smaller -t", p->started + 2, n);
 			pool_free(p);
-			fail(FAIL_SYSTEM, "cannot start thread %d of %d: use a smaller -t", p->n + 1, n);
 			return NULL;
 		}
 	}
 	return p;
+}
+
+static void
+wake(struct pool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	pthread_cond_broadcast(&p->work);
+	pthread_mutex_unlock(&p->lock);
 }
 
 void
@@ -99,16 +184,15 @@ pool_free(struct pool *p)
 {
 	if (!p)
 		return;
-	pthread_mutex_lock(&p->lock);
-	p->stop = 1;
-	pthread_cond_broadcast(&p->work);
-	pthread_mutex_unlock(&p->lock);
-	for (int i = 0; i < p->n - 1; i++)
+	atomic_store(&p->stop, 1);
+	wake(p);
+	for (int i = 0; i < p->started; i++)
 		pthread_join(p->threads[i], NULL);
 	pthread_mutex_destroy(&p->lock);
 	pthread_cond_destroy(&p->work);
 	pthread_cond_destroy(&p->done);
 	free(p->threads);
+	free(p->core);
 	free(p);
 }
 
@@ -118,28 +202,37 @@ pool_threads(const struct pool *p)
 	return p->n;
 }
 
+static void
+wait_done(struct pool *p)
+{
+	if (comes_soon(p, is_done))
+		return;
+	pthread_mutex_lock(&p->lock);
+	atomic_store(&p->waits, 1);
+	while (!is_done(p))
+		pthread_cond_wait(&p->done, &p->lock);
+	atomic_store(&p->waits, 0);
+	pthread_mutex_unlock(&p->lock);
+}
+
 void
 pool_run(struct pool *p, size_t n, size_t grain, double cost,
     void (*fn)(void *arg, size_t from, size_t to, int thread), void *arg)
 {
-	size_t step = (n / ((size_t)p->n * 4) + grain) / grain * grain;
+	size_t units = (n + grain - 1) / grain;
 
 	if (n == 0)
 		return;
-	if (p->n == 1 || (double)n * cost < SHARE_COST || n <= grain) {
+	if (p->n == 1 || (double)n * cost < SHARE_COST || units == 1) {
 		fn(arg, 0, n, 0);
 		return;
 	}
-	pthread_mutex_lock(&p->lock);
-	p->job = (struct job){fn, arg, n, step};
-	atomic_store(&p->next, 0);
-	p->round++;
-	p->busy = p->n - 1;
-	pthread_cond_broadcast(&p->work);
-	pthread_mutex_unlock(&p->lock);
-	take_ranges(p, 0);
-	pthread_mutex_lock(&p->lock);
-	while (p->busy > 0)
-		pthread_cond_wait(&p->done, &p->lock);
-	pthread_mutex_unlock(&p->lock);
+	(void)has_core(p, 0);
+	p->job = (struct job){fn, arg, n, grain, (int)units};
+	atomic_store(&p->undone, p->job.units);
+	atomic_store(&p->left, p->job.units);
+	if (atomic_load(&p->asleep) > 0)
+		wake(p);
+	do_units(p, 0);
+	wait_done(p);
 }

@@ -1,6 +1,7 @@
 /*
  * A pool of threads that sleep while there is nothing to do: dozens of
- * stages may share few cores, so nobody spins for long or at all.
+ * stages may share few cores.  For a tenth of a millisecond behind a job they
+ * look for the next, each time letting whoever else is ready go first.
  */
 #ifndef DS_POOL_H
 #define DS_POOL_H

@@ -17,6 +17,8 @@ mla_math_open(struct mla_math *a, const struct stage *s)
 
 	memset(a, 0, sizeof(*a));
 	a->s = s;
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_cond_init(&a->passed, NULL);
 	a->scale = (float)(1 / sqrt(c->qk_nope_head_dim + c->qk_rope_head_dim) * rope_softmax_factor(c));
 	return rope_open(&a->rope, c);
 }
@@ -24,9 +26,14 @@ mla_math_open(struct mla_math *a, const struct stage *s)
 void
 mla_math_close(struct mla_math *a)
 {
+	if (!a->s)
+		return;
+	pthread_mutex_destroy(&a->lock);
+	pthread_cond_destroy(&a->passed);
 	rope_close(&a->rope);
 	scratch_free(&a->rows);
 	scratch_free(&a->tasks);
+	scratch_free(&a->parts);
 }
 
 int
@@ -159,88 +166,6 @@ head_values(void *arg, size_t from, size_t to, int thread)
 	}
 }
 
-/* Row t, n heads from h: over the pages that hold positions up to the row's own. */
-static void
-attend(const struct work *w, size_t t, int h, int n, float *mine)
-{
-	const struct kernels *k = w->a->s->k;
-	int R = w->c->kv_lora_rank, width = R + w->c->qk_rope_head_dim;
-	float *o = w->latent + ((ptrdiff_t)t * w->c->num_heads + h) * R;
-	const float *query = w->query + ((ptrdiff_t)t * w->c->num_heads + h) * width;
-	float *p = mine, *bo = mine + w->heads * CACHE_PAGE, max[HEADS], sum[HEADS];
-	uint32_t held = w->r->pos[t] + 1;
-
-	memset(o, 0, (size_t)n * (size_t)R * sizeof(*o));
-	for (int i = 0; i < n; i++) {
-		max[i] = -INFINITY;
-		sum[i] = 0;
-	}
-	for (uint32_t at = 0; at < held; at += CACHE_PAGE) {
-		int rows = held - at < CACHE_PAGE ? (int)(held - at) : CACHE_PAGE;
-		struct mat page = {.data = cache_rows(w->r->seq[t], at / CACHE_PAGE), .rows = rows,
-		    .cols = width, .dtype = F32};
-		float bmax[HEADS], bsum[HEADS];
-
-		k->matmul(p, CACHE_PAGE, query, width, n, &page, 0, rows);
-		for (int i = 0; i < n; i++)
-			k->softmax_block(p + i * CACHE_PAGE, rows, w->a->scale, &bmax[i], &bsum[i]);
-		k->matmul_t(bo, R, p, CACHE_PAGE, n, &page, 0, R);
-		for (int i = 0; i < n; i++)
-			k->softmax_join(o + (ptrdiff_t)i * R, &max[i], &sum[i], bo + (ptrdiff_t)i * R,
-			    bmax[i], bsum[i], R);
-	}
-	for (int i = 0; i < n; i++)
-		k->scale(o + (ptrdiff_t)i * R, 1.0f / sum[i], R);
-	if (w->taps->probs)
-		mla_tap_probs(w, t, h, n, mine, max, sum);
-}
-
-/* How many heads go together: all that fit, since each group reads the cache once; fewer where threads would
- * have nothing to do. */
-static int
-heads_together(const struct work *w)
-{
-	int tasks = (pool_threads(w->a->s->pool) + w->r->n - 1) / w->r->n, n = (w->c->num_heads + tasks - 1) / tasks;
-
-	return n < HEADS ? n : HEADS;
-}
-
-static size_t
-groups(const struct work *w)
-{
-	return ((size_t)w->c->num_heads + (size_t)w->heads - 1) / (size_t)w->heads;
-}
-
-static size_t
-task_floats(const struct work *w)
-{
-	return ((size_t)w->heads * (CACHE_PAGE + (size_t)w->c->kv_lora_rank) + 15) / 16 * 16;
-}
-
-static void
-attend_tasks(void *arg, size_t from, size_t to, int thread)
-{
-	const struct work *w = arg;
-	float *mine = (float *)w->a->tasks.p + (size_t)thread * task_floats(w);
-
-	for (size_t i = from; i < to; i++) {
-		int h = (int)(i % groups(w)) * w->heads, left = w->c->num_heads - h;
-
-		attend(w, i / groups(w), h, left < w->heads ? left : w->heads, mine);
-	}
-}
-
-/* What one task costs: multiply-adds over the positions of the average row. */
-static double
-attend_cost(const struct work *w)
-{
-	double held = 0;
-
-	for (int t = 0; t < w->r->n; t++)
-		held += w->r->pos[t] + 1.0;
-	return held / w->r->n * w->heads * (2.0 * w->c->kv_lora_rank + w->c->qk_rope_head_dim);
-}
-
 int
 mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, const struct mla_taps *taps)
 {
@@ -252,9 +177,7 @@ mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, c
 
 	if (T == 0)
 		return 0;
-	w.heads = heads_together(&w);
-	if (work_place(&w) < 0 ||
-	    !scratch_need(&a->tasks, (size_t)pool_threads(s->pool) * task_floats(&w), sizeof(float)))
+	if (work_place(&w) < 0)
 		return -1;
 	linear_norm(s, w.x, D, h, D, T, D, m->norm, c->rms_norm_eps);
 	if (m->q_norm) {
@@ -268,7 +191,8 @@ mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, c
 	pool_run(s->pool, (size_t)T, 1, (double)q, row_enter, &w);
 	mla_tap_rows(&w);
 	pool_run(s->pool, (size_t)H, 1, (double)T * c->qk_nope_head_dim * R, head_absorb, &w);
-	pool_run(s->pool, (size_t)T * groups(&w), 1, attend_cost(&w), attend_tasks, &w);
+	if (mla_attend(&w) < 0)
+		return -1;
 	pool_run(s->pool, (size_t)H, 1, (double)T * c->v_head_dim * R, head_values, &w);
 	linear(s, w.x, D, w.v, v, T, &m->o);
 	if (mla_tap_out(&w) < 0)

@@ -2,7 +2,7 @@
  * Multi-head latent attention (DeepSeek-V2, 2405.04434, section 2.1), computed in the latent
  * space: instead of expanding the cache's latents to keys and values, the query is
  * brought into the space of the latents, and their weighted sum back out of it.  Prefill and decode
- * alike, one row at a time, over the cache's pages in order: the bits of a row
+ * alike, over the cache's pages in order, whoever computes them: the bits of a row
  * depend on nothing but its sequence.
  *
  * H heads, R the latent rank; a row of the cache is the latent [R] and the rotated
@@ -10,6 +10,8 @@
  */
 #ifndef DS_MLA_H
 #define DS_MLA_H
+
+#include <pthread.h>
 
 #include "stage/cache.h"
 #include "stage/rope.h"
@@ -35,7 +37,10 @@ struct mla_math {       /* what all layers share */
 	struct rope rope;
 	float scale;                    /* of the scores, before the softmax */
 	struct scratch rows;            /* a block's intermediate results */
-	struct scratch tasks;           /* each thread's own */
+	struct scratch tasks;           /* attention over the pages, */
+	struct scratch parts;           /* and each thread's own of it */
+	pthread_mutex_t lock;           /* for threads that wait for their turn */
+	pthread_cond_t passed;
 };
 
 /* Rows of a batch that are computed together: their places in the cache are taken. */

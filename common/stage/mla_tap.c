@@ -72,7 +72,7 @@ heads_out(void *arg, size_t from, size_t to, int thread)
 	const struct kernels *k = w->a->s->k;
 	int T = w->r->n, H = w->c->num_heads, v = w->c->v_head_dim;
 	ptrdiff_t D = w->c->hidden_size;
-	float *row = (float *)w->a->tasks.p + (ptrdiff_t)thread * H * v;
+	float *row = (float *)w->a->parts.p + (ptrdiff_t)thread * H * v;
 	struct mat parts = {.data = row, .rows = H, .cols = v, .dtype = F32};
 
 	for (ptrdiff_t d = (ptrdiff_t)from; d < (ptrdiff_t)to; d++) {
@@ -94,7 +94,7 @@ mla_tap_out(const struct work *w)
 		memcpy(w->taps->out, w->x, T * D * sizeof(float));
 	if (!w->taps->heads)
 		return 0;
-	if (!scratch_need(&w->a->tasks, (size_t)pool_threads(s->pool) * Hv, sizeof(float)))
+	if (!scratch_need(&w->a->parts, (size_t)pool_threads(s->pool) * Hv, sizeof(float)))
 		return -1;
 	pool_run(s->pool, D, 1, (double)(T * Hv), heads_out, (void *)(uintptr_t)w);
 	return 0;

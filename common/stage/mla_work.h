@@ -1,12 +1,10 @@
 /*
- * Shared by mla.c and mla_tap.c.
+ * Shared by mla.c, mla_attend.c and mla_tap.c.
  */
 #ifndef DS_MLA_WORK_H
 #define DS_MLA_WORK_H
 
 #include "stage/mla.h"
-
-#define HEADS 64        /* that one task takes at most: they read a page together */
 
 struct work {           /* a block of rows on its way: all [n][...] */
 	struct mla_math *a;
@@ -14,7 +12,6 @@ struct work {           /* a block of rows on its way: all [n][...] */
 	const struct config *c;
 	const struct mla_rows *r;
 	const struct mla_taps *taps;
-	int heads;              /* that one task takes */
 	float *x;               /* [D] normed input; later attention's output */
 	float *qa;              /* [q_lora] */
 	float *q;               /* [H][nope + rope] */
@@ -24,6 +21,9 @@ struct work {           /* a block of rows on its way: all [n][...] */
 	float *latent;          /* [H][R] weighted sums of latents */
 	float *v;               /* [H][v] */
 };
+
+/* latent = the attention of each query over the pages of its sequence.  0, or -1 and a message. */
+int mla_attend(struct work *w);
 
 /* Copy what is known behind the queries, before the cache is read; and when the values are there and
  * x is attention's output.  The latter: 0, or -1 and a message. */

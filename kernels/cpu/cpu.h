@@ -15,6 +15,8 @@ enum { LANES = 16, BLOCK = 128, BF16_STEP = 32 };    /* lanes of a sum; side of 
 /* Each fills in the functions that it has; the _ref ones together have all.  The products of bf16 replace those of f32. */
 void matmul_ref(struct kernels *k);
 void matmul_bf16_ref(struct kernels *k);
+void matmul_bf16_avx2(struct kernels *k);
+void matmul_bf16_avx512(struct kernels *k);
 void matmul_bf16_amx(struct kernels *k);
 void vector_ref(struct kernels *k);
 void quantize_ref(struct kernels *k);

@@ -6,10 +6,10 @@
 
 enum {
 	TILE = 16,                      /* rows of a tile, and float32 in one */
-	XS = 256 << 10,                 /* numbers of x that are kept as BF16, 512 KB: in the second cache, */
+	XS = 128 << 10,                 /* numbers of x that are kept as BF16, 256 KB: in the second cache, */
 	TMAX = 256,                     /* of that many rows at most, */
 	DIRECT = 4,                     /* tiles of x that read BF16 where it lies */
-	SUMS = 256 << 10                /* and sums that wait, of so many outputs as that makes */
+	SUMS = 128 << 10                /* and sums that wait, of so many outputs as that makes */
 };
 
 struct scratch {
@@ -38,6 +38,8 @@ tiles_begin(int rows, int cols)
 }
 
 #define LOAD(tile, p, stride) __asm__ volatile ("tileloadd (%0,%1,1), %%tmm" #tile : : "r" (p), "r" ((ptrdiff_t)(stride)) : "memory")
+/* The same of what need not stay in the nearest cache: there the weights are. */
+#define PASS(tile, p, stride) __asm__ volatile ("tileloaddt1 (%0,%1,1), %%tmm" #tile : : "r" (p), "r" ((ptrdiff_t)(stride)) : "memory")
 #define STORE(tile, p, stride) __asm__ volatile ("tilestored %%tmm" #tile ", (%0,%1,1)" : : "r" (p), "r" ((ptrdiff_t)(stride)) : "memory")
 #define ZERO(tile) __asm__ volatile ("tilezero %%tmm" #tile ::)
 #define ADD(sum, w, x) __asm__ volatile ("tdpbf16ps %%tmm" #x ", %%tmm" #w ", %%tmm" #sum ::)
@@ -69,10 +71,10 @@ steps(const void *w, ptrdiff_t pitch, ptrdiff_t wstep, const uint16_t *x, int wi
 
 	for (int i = 0; i < n; i++, a += wstep, x += nb * width * 32) {
 		LOAD(4, a, pitch);
-		LOAD(6, x, width * 4);
+		PASS(6, x, width * 4);
 		ADD(0, 4, 6);
 		if (nb > 1) {
-			LOAD(7, x + width * 32, width * 4);
+			PASS(7, x + width * 32, width * 4);
 			ADD(1, 4, 7);
 		}
 		if (na > 1) {

@@ -249,6 +249,7 @@ huge(const float *x, int n)
 }
 
 #include "cpu/matmul_many.h"
+#include "cpu/matmul_near.h"
 
 static void
 matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
@@ -262,6 +263,8 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 		ref.matmul(out, ldo, x, ldx, T, w, n0, n1);
 	} else if (T <= FEW) {
 		few[w->dtype](out, ldo, x, ldx, T, w, n0, n1);
+	} else if (w->dtype == F32 && w->cols <= KC) {
+		near(out, ldo, x, ldx, T, w, n0, n1);
 	} else {
 		many(out, ldo, x, ldx, T, w, n0, n1);
 	}

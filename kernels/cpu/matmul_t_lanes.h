@@ -70,6 +70,58 @@ fold(reg sum[][TR], reg chain[][TR], int T, const struct mat *w, int r, int c, i
 		}
 }
 
+/* TW columns of tb rows of x with all rows of w, which is float32: the chains never leave the registers. */
+ALWAYS void
+block_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const float *w, ptrdiff_t ldw, int rows, int tb,
+    struct call *call)
+{
+	for (int at = 0; at < TW; at += CB * W) {
+		struct call ahead = call_begin(call);
+		reg s[TB][CB], b[CB], a;
+
+		UNROLL
+		for (int t = 0; t < tb; t++)
+			UNROLL
+			for (int j = 0; j < CB; j++)
+				s[t][j] = r_zero();
+		for (int r = 0; r < rows; r++) {
+			call_line(&ahead);
+			UNROLL
+			for (int j = 0; j < CB; j++)
+				b[j] = r_load(w + r * ldw + at + j * W);
+			UNROLL
+			for (int t = 0; t < tb; t++) {
+				a = r_set(x[t * ldx + r]);
+				KEEP(a);
+				UNROLL
+				for (int j = 0; j < CB; j++)
+					s[t][j] = r_fma(b[j], a, s[t][j]);
+			}
+		}
+		UNROLL
+		for (int t = 0; t < tb; t++)
+			UNROLL
+			for (int j = 0; j < CB; j++)
+				r_store(out + t * ldo + at + j * W, r_canon(s[t][j]));
+		*call = ahead;
+	}
+}
+
+static void
+blocks_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const float *w, ptrdiff_t ldw, int rows,
+    struct call *call)
+{
+	for (int left = T, n; left > 0; left -= n, out += n * ldo, x += n * ldx) {
+		n = group_of(left, TB);
+		switch (n) {
+#define BLOCK_WHOLE(tb) case (tb): \
+			block_whole(out, ldo, x, ldx, w, ldw, rows, (tb), call); \
+			break
+		EACH_TB(BLOCK_WHOLE);
+		}
+	}
+}
+
 /* T <= TC_T rows of x, up to TW columns from c on. */
 static void
 matmul_t_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c, int c1)
@@ -85,11 +137,6 @@ matmul_t_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, 
 		int end = w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows;
 
 		rows = end - r < RC ? end - r : RC;
-		if (w->dtype == F32 && cols == TW) {
-			rows = end - r;
-			blocks_t(chain, T, x + r, ldx, (const float *)w->data + (size_t)r * (size_t)w->cols + c, w->cols, rows);
-			continue;
-		}
 		rows_fill(tile, TW, LANES, w, r, r + rows - 1, rows, c, cols, TW);
 		blocks_t(chain, T, x + r, ldx, tile, TW, rows);
 		if (w->dtype == F8_E4M3 && r + rows == end)
@@ -104,6 +151,11 @@ matmul_t_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, 
 static void
 matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
 {
+	struct call call = call_of(w);
+
+	if (w->dtype == F32)
+		for (; c1 - c0 >= TW; c0 += TW)
+			blocks_whole(out + c0, ldo, x, ldx, T, (const float *)w->data + c0, w->cols, w->rows, &call);
 	for (int t = 0; t < T; t += TC_T)
 		for (int c = c0; c < c1; c += TW)
 			matmul_t_tiles(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TC_T ? T - t : TC_T, w, c, c1);

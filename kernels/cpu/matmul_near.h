@@ -1,0 +1,113 @@
+/*
+ * Many rows of x past float32 that is in a near cache already, as the pages of attention's cache are: behind
+ * matmul_many.h.  Nothing is copied.  SN rows of w stay in the nearest cache, past which MR rows of x at a time go;
+ * their MR * SN sums go through the tree together.
+ */
+enum { SN = NR == 6 ? 12 : 16 };
+_Static_assert(SN % NR == 0 && MR * SN % SUMS == 0, "blocks fill a strip, its sums whole trees");
+
+/* What the next product will read is called from memory, a line a step of this one's loops. */
+struct call {
+	const char *at, *end;
+	ptrdiff_t step;         /* in this block */
+};
+
+ALWAYS struct call
+call_begin(const struct call *c)
+{
+	return (struct call){c->at, c->end, c->at < c->end ? 64 : 0};
+}
+
+ALWAYS void
+call_line(struct call *c)
+{
+	__builtin_prefetch(c->at, 0, 2);
+	c->at += c->step;
+}
+
+static struct call
+call_of(const struct mat *w)
+{
+	const char *at = w->ahead ? w->ahead : w->data;         /* not NULL: looking that up in the page tables takes long */
+
+	return (struct call){at, at + w->ahead_bytes, 0};
+}
+
+/* sum[m * SN + n] = register j of the lanes of mr rows of x with NR rows of w. */
+ALWAYS void
+near_block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *const row[NR], int cols, int mr, int j, struct call *call)
+{
+	struct call c = call_begin(call);
+	reg s[MR][NR], a[MR], b;
+	int k;
+
+	sums_load(s, NULL, mr, NR, j, 1);
+	for (k = j * W; k <= cols - W; k += LANES) {
+		call_line(&c);
+		UNROLL
+		for (int m = 0; m < mr; m++) {
+			a[m] = r_load(x + m * ldx + k);
+			KEEP(a[m]);
+		}
+		UNROLL
+		for (int n = 0; n < NR; n++) {
+			b = r_load(row[n] + k);
+			KEEP(b);
+			UNROLL
+			for (int m = 0; m < mr; m++)
+				s[m][n] = r_fma(b, a[m], s[m][n]);
+		}
+	}
+	if (k - j * W < cols)           /* terms of zero fill the lanes up */
+		for (int n = 0; n < NR; n++)
+			for (int m = 0; m < mr; m++)
+				s[m][n] = r_fma(r_load_n(row[n] + k, cols - k), r_load_n(x + m * ldx + k, cols - k), s[m][n]);
+	UNROLL
+	for (int m = 0; m < mr; m++)
+		UNROLL
+		for (int n = 0; n < NR; n++)
+			sum[m * SN + n][j] = s[m][n];
+	*call = c;
+}
+
+/* mr rows of x, the outputs n .. n+SN-1 below n1. */
+static void
+near_strip(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int mr, const struct mat *w, int n, int n1, struct call *call)
+{
+	reg sum[MR * SN][REGS], to[REGS];
+	float done[MR * SN + LANES];
+
+	for (int i = 0; i < SN && n + i < n1; i += NR) {
+		const float *row[NR];
+
+		for (int r = 0; r < NR; r++)
+			row[r] = (const float *)w->data + (size_t)(n + i + r < n1 ? n + i + r : n1 - 1) * (size_t)w->cols;
+		for (int j = 0; j < REGS; j++)
+			switch (mr) {
+#define NEAR_OF(mr) case (mr): \
+				near_block(sum + i, x, ldx, row, w->cols, (mr), j, call); \
+				break
+			EACH_MR(NEAR_OF);
+			}
+	}
+	for (int i = 0; i < mr * SN; i += SUMS) {
+		r_tree16(to, sum + i);
+		for (int j = 0; j < REGS; j++)
+			r_store(done + i + j * W, r_canon(to[j]));
+	}
+	for (int m = 0; m < mr; m++)
+		for (int j = 0; j < SN; j += W)
+			r_store_n(out + m * ldo + n + j, r_load(done + m * SN + j), (n1 - n < SN ? n1 - n : SN) - j);
+}
+
+static void
+near(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+{
+	struct call call = call_of(w);
+
+	for (int n = n0; n < n1; n += SN)
+		for (int t = 0, mr; t < T; t += mr) {
+			mr = group_of(T - t, MR);
+			near_strip(out + t * ldo, ldo, x + t * ldx, ldx, mr, w, n, n1, &call);
+		}
+}
