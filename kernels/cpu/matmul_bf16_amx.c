@@ -6,10 +6,10 @@
 
 enum {
 	TILE = 16,                      /* rows of a tile, and float32 in one */
-	XS = 128 << 10,                 /* numbers of x that are kept as BF16, 256 KB: in the second cache, */
+	XS = 256 << 10,                 /* numbers of x that are kept as BF16, 512 KB: in the second cache, */
 	TMAX = 256,                     /* of that many rows at most, */
 	DIRECT = 4,                     /* tiles of x that read BF16 where it lies */
-	SUMS = 128 << 10                /* and sums that wait, of so many outputs as that makes */
+	SUMS = 256 << 10                /* and sums that wait, of so many outputs as that makes */
 };
 
 struct scratch {
@@ -361,8 +361,11 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 	}
 }
 
+#include "cpu/matmul_t_amx.h"
+
 void
 matmul_bf16_amx(struct kernels *k)
 {
 	k->matmul = matmul;
+	k->matmul_t = matmul_t;
 }
