@@ -65,7 +65,7 @@ codes_fill(struct codes *c, const struct mat *w)
  */
 
 ALWAYS void
-row_f32(uint16_t *to, ptrdiff_t step, const void *p, int n)
+row_f32(uint16_t *restrict to, ptrdiff_t step, const void *p, int n)
 {
 	const float *x = p;
 
@@ -74,7 +74,7 @@ row_f32(uint16_t *to, ptrdiff_t step, const void *p, int n)
 }
 
 ALWAYS void
-row_f16(uint16_t *to, ptrdiff_t step, const void *p, int n)
+row_f16(uint16_t *restrict to, ptrdiff_t step, const void *p, int n)
 {
 	const uint16_t *x = p;
 
@@ -83,7 +83,7 @@ row_f16(uint16_t *to, ptrdiff_t step, const void *p, int n)
 }
 
 ALWAYS void
-row_bf16(uint16_t *to, ptrdiff_t step, const void *p, int n)
+row_bf16(uint16_t *restrict to, ptrdiff_t step, const void *p, int n)
 {
 	const uint16_t *x = p;
 
@@ -93,7 +93,7 @@ row_bf16(uint16_t *to, ptrdiff_t step, const void *p, int n)
 
 /* 64 bytes are looked up at once, low and high halves apart. */
 ALWAYS void
-row_f8(uint16_t *to, ptrdiff_t step, const void *p, int n, const struct codes *c)
+row_f8(uint16_t *restrict to, ptrdiff_t step, const void *p, int n, const struct codes *restrict c)
 {
 	const words low0 = _mm512_load_si512(c->low), low1 = _mm512_load_si512(c->low + 64);
 	const words high0 = _mm512_load_si512(c->high), high1 = _mm512_load_si512(c->high + 64);
@@ -115,7 +115,7 @@ row_f8(uint16_t *to, ptrdiff_t step, const void *p, int n, const struct codes *c
 }
 
 ALWAYS void
-row_q8(uint16_t *to, ptrdiff_t step, const unsigned char *p, const unsigned char *groups, int n, float factor)
+row_q8(uint16_t *restrict to, ptrdiff_t step, const unsigned char *p, const unsigned char *groups, int n, float factor)
 {
 	float scale[PANEL / QUANT_GROUP];
 	int g = (n + QUANT_GROUP - 1) / QUANT_GROUP;
@@ -130,7 +130,7 @@ row_q8(uint16_t *to, ptrdiff_t step, const unsigned char *p, const unsigned char
 
 /* The 16 numbers of each of two groups are a table of 32. */
 ALWAYS void
-row_q4(uint16_t *to, ptrdiff_t step, const unsigned char *p, const unsigned char *groups, int n, const struct codes *c)
+row_q4(uint16_t *restrict to, ptrdiff_t step, const unsigned char *p, const unsigned char *groups, int n, const struct codes *restrict c)
 {
 	const words count = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
 	const words table = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(16), 1);
@@ -147,9 +147,9 @@ row_q4(uint16_t *to, ptrdiff_t step, const unsigned char *p, const unsigned char
 	}
 }
 
-/* Rows r .. r+PAIR-1 of w, zeros from `end` on, by n columns from k on, a multiple of BLOCK: [n / 32][PAIR][32]. */
+/* Rows r .. r+PAIR-1 of w, zeros from `end` on, by n columns from k on, a multiple of 32: [n / 32][PAIR][32]. */
 ALWAYS void
-panel_of(uint16_t *to, const struct mat *w, const struct codes *c, int r, int end, int rows, int k, int n, enum dtype t)
+panel_of(uint16_t *restrict to, const struct mat *restrict w, const struct codes *restrict c, int r, int end, int rows, int k, int n, enum dtype t)
 {
 	enum { STEP = PAIR * 32 };
 

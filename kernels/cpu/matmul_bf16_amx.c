@@ -6,17 +6,17 @@
 
 enum {
 	TILE = 16,                      /* rows of a tile, and float32 in one */
-	XS = 128 << 10,                 /* numbers of x that are kept as BF16, 256 KB: in the second cache, */
+	XS = 256 << 10,                 /* numbers of x that are kept as BF16, 512 KB: in the second cache, */
 	TMAX = 256,                     /* of that many rows at most, */
 	DIRECT = 4,                     /* tiles of x that read BF16 where it lies */
-	SUMS = 128 << 10                /* and sums that wait, of so many outputs as that makes */
+	SUMS = 256 << 10                /* and sums that wait, of so many outputs as that makes */
 };
 
 struct scratch {
 	uint16_t x[XS + BLOCK * TMAX + 32];
 	float sum[SUMS];                /* [outputs / PAIR][rows of x / TILE][2][TILE outputs][TILE rows of x] */
 	uint16_t panel[PANEL * PAIR];
-	float block[4][TILE * TILE];
+	float block[8][TILE * TILE];
 	struct codes codes;
 } __attribute__((aligned(64)));
 
@@ -148,7 +148,9 @@ fold(float *sum, const float *block, const float *scale, int na, int nb, int fir
 ALWAYS void
 multiply(float *sum, float *block, const struct piece *w, const uint16_t *x, int width, int na, int nb, struct ahead *ahead)
 {
-	if (!w->scale) {
+	const float *scale = w->scale;
+
+	if (!scale) {
 		if (w->first)
 			sums_zero();
 		else if (w->load)
@@ -158,12 +160,17 @@ multiply(float *sum, float *block, const struct piece *w, const uint16_t *x, int
 			sums_store(sum, na, nb);
 		return;
 	}
-	for (int i = 0; i < w->steps; i += BLOCK / 32) {
-		sums_zero();
-		steps(w->p + i * w->step, w->pitch, w->step, x + i * nb * width * 32, width,
-		    w->steps - i < BLOCK / 32 ? w->steps - i : BLOCK / 32, na, nb, ahead);
-		sums_store(block, na, nb);
-		fold(sum, block, w->scale + i / (BLOCK / 32) * PAIR, na, nb, w->first && i == 0);
+	for (int i = 0; i < w->steps + BLOCK / 32; i += BLOCK / 32, scale += PAIR) {
+		float *now = block + i / 4 % 2 * 4 * TILE * TILE, *before = block + (i / 4 + 1) % 2 * 4 * TILE * TILE;
+
+		if (i < w->steps) {
+			sums_zero();
+			steps(w->p + i * w->step, w->pitch, w->step, x + i * nb * width * 32, width,
+			    w->steps - i < BLOCK / 32 ? w->steps - i : BLOCK / 32, na, nb, ahead);
+			sums_store(now, na, nb);
+		}
+		if (i > 0)                              /* a block late: what tiles have just stored cannot be read at once */
+			fold(sum, before, scale - PAIR, na, nb, w->first && i == BLOCK / 32);
 	}
 }
 
@@ -296,7 +303,7 @@ static void
 outputs(const struct job *j, float *sum, int n)
 {
 	int whole = j->w->dtype == BF16 && j->tiles <= DIRECT && j->n1 - n >= PAIR;
-	int most = whole ? j->cols / 32 * 32 : j->tiles > 2 ? PANEL : BLOCK;
+	int most = whole ? j->cols / 32 * 32 : PANEL;
 	struct ahead ahead = {0};
 
 	if (j->tiles <= 2)
@@ -361,8 +368,11 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 	}
 }
 
+#include "cpu/matmul_t_amx.h"
+
 void
 matmul_bf16_amx(struct kernels *k)
 {
 	k->matmul = matmul;
+	k->matmul_t = matmul_t;
 }

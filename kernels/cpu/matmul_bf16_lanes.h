@@ -10,29 +10,42 @@ enum {
 };
 _Static_assert(BN % BW == 0 && BK % BLOCK == 0, "blocks fit into one another");
 
-/* Each of n numbers to the nearest BF16; returns the bits of the smallest magnitude that is not zero, less 1. */
-static uint32_t
+typedef int32_t ints __attribute__((vector_size(W * 4)));
+typedef uint32_t words __attribute__((vector_size(W * 4)));
+
+/* Each of n numbers, a multiple of W, to the nearest BF16, as bf16_of_float; returns the bits of the smallest magnitude
+ * that is not zero, INT32_MAX where all are. */
+static int
 rounded(float *x, int n)
 {
-	uint32_t least = 0xffffffff;
+	ints least = (ints){0} + INT32_MAX;
+	int all = INT32_MAX;
 
-	for (int i = 0; i < n; i++) {           /* as bf16_of_float, in a form that compilers make vectors of */
-		uint32_t b = bits_of_float(x[i]), r = (b + 0x7fff + (b >> 16 & 1)) & 0xffff0000, m;
+	for (int i = 0; i < n; i += W) {
+		ints b, a, r, m, mask;
 
-		r = (b & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : r;
-		r = (b & 0x7f800000) == 0 ? 0 : r;
-		m = (r & 0x7fffffff) - 1;
-		least = m < least ? m : least;
-		x[i] = float_of_bits(r);
+		memcpy(&b, x + i, sizeof(b));
+		a = b & INT32_MAX;
+		r = (ints)(((words)b + 0x7fff + ((words)b >> 16 & 1)) & 0xffff0000);
+		mask = a > 0x7f800000;
+		r = (r & ~mask) | (0x7fc00000 & mask);
+		r &= ~(a < 0x800000);
+		memcpy(x + i, &r, sizeof(r));
+		m = r & INT32_MAX;
+		m |= (m == 0) & INT32_MAX;
+		mask = m < least;
+		least = (m & mask) | (least & ~mask);
 	}
-	return least;
+	for (int i = 0; i < W; i++)
+		all = least[i] < all ? least[i] : all;
+	return all;
 }
 
 /* A number of exponent e is a multiple of 2^(e-7), and so all sums are multiples of a normal number. */
 static int
-may_flush(uint32_t x, uint32_t w)
+may_flush(int x, int w)
 {
-	return x != 0xffffffff && w != 0xffffffff && (int)(((x + 1) >> 23) + ((w + 1) >> 23)) - 2 * 127 < -126 + 2 * 7;
+	return x != INT32_MAX && w != INT32_MAX && (x >> 23) + (w >> 23) - 2 * 127 < -126 + 2 * 7;
 }
 
 /* sum[i] += the products of W rows of x, turned [n][W], with BW rows of w, over n columns, a multiple of 32. */
@@ -80,7 +93,7 @@ bf16_block(reg *acc, int stride, const float *x, const float *w, int n, const fl
 }
 
 /* T rows of x over `cols` columns, [T / W][n][W], rounded, zeros where there are none. */
-static uint32_t
+static int
 bf16_turn(float *to, const float *x, ptrdiff_t ldx, int T, int cols, int n)
 {
 	memset(to, 0, (size_t)((T + W - 1) / W * n * W) * sizeof(*to));
@@ -102,7 +115,7 @@ bf16_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 
 	for (int k = 0; k < w->cols; k += BK) {
 		int cols = w->cols - k < BK ? w->cols - k : BK, n = (cols + BF16_STEP - 1) / BF16_STEP * BF16_STEP;
-		uint32_t least = bf16_turn(xs, x + k, ldx, T, cols, n);
+		int least = bf16_turn(xs, x + k, ldx, T, cols, n);
 
 		for (int i = 0; n0 + i < n1; i += BW) {
 			rows_fill(tile, BK, LANES, w, n0 + i, n1 - 1, BW, k, cols, n);
