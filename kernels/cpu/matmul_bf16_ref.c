@@ -12,16 +12,17 @@ flushed(float x)
 	return fabsf(x) < LEAST ? copysignf(0, x) : x;
 }
 
-/* a b + c, rounded once; a zero where the exact value is subnormal, even if it would be rounded to a number that is not. */
+/* a b + c, rounded once; zero where that is subnormal if exponents went on below: so 2^-126 is only what is at least
+ * 2^-126 - 2^-151. */
 static float
 step(float a, float b, float c)
 {
 	float r = fmaf(a, b, c);
 
-	if (fabsf(r) == LEAST) {
-		double beyond = fma(a, b, (double)c - r);       /* a b is exact, and so is the difference where it matters */
+	if (fabsf(r) == LEAST) {                                /* a b is exact, and so is the difference where it matters */
+		double beyond = fma(a, b, c - copysign(0x1p-126 - 0x1p-151, r));
 
-		if (beyond != 0 && signbit(beyond) != signbit(r))
+		if (r > 0 ? beyond < 0 : beyond > 0)
 			return copysignf(0, r);
 	}
 	return flushed(r);

@@ -189,14 +189,17 @@ bf16_dot(const struct kernels *k, const float *x, const float *w, int n)
 	return out;
 }
 
-/* Sums that are subnormal before they are rounded are zero; evens and odds meet after each 32. */
+/* Sums that are subnormal, rounded as if exponents went on, are zero; evens and odds meet after each 32. */
 static int
 bf16_steps(const struct kernels *k)
 {
 	static const float half = 0x1p-63f;
-	float x[40] = { half, 0, half, 0, half }, w[40] = { half, 0, -0x1p-100f, 0, half };
+	float x[40] = { half, 0, half, 0, half }, w[40] = { half, 0, -0x1.02p-88f, 0, half };
 
 	if (bf16_dot(k, x, w, 1) != 0x1p-126f || bf16_dot(k, x, w, 3) != 0 || bf16_dot(k, x, w, 5) != 0x1p-126f)
+		return 0;
+	w[2] = -0x1p-88f;       /* half a unit below 2^-126: rounded up to it */
+	if (bf16_dot(k, x, w, 3) != 0x1p-126f)
 		return 0;
 	x[1] = half;            /* the odd one: 2^-126 + 1.5 2^-126 - 2^-126 is 1.5 2^-126 in either order, but not by parts */
 	w[1] = half * 1.5f;
@@ -557,7 +560,7 @@ main(void)
 	ok(within_bound(1), "matmul_t is within its error bound");
 	ok(bf16_rounds(bf16_ref), "bf16 rounds both factors to the nearest, and subnormal ones to zero");
 	ok(bf16_within_bound(bf16_ref, 0) && bf16_within_bound(bf16_ref, 1), "the products of bf16 are within their error bound");
-	ok(bf16_steps(bf16_ref), "bf16 adds in steps of 32 and flushes what is subnormal before it is rounded");
+	ok(bf16_steps(bf16_ref), "bf16 adds in steps of 32 and flushes what is subnormal once it is rounded");
 	ok(exp_accurate(), "exp is within 2 ulp, infinite above and 0 below");
 	ok(elements_accurate(), "sigmoid, silu_mul and rope compute what they are named after");
 	ok(softmax_accurate(), "softmax, whole or joined from blocks, is right");

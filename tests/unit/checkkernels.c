@@ -18,7 +18,7 @@ static int
 product(const struct kernels *k, int transposed)
 {
 	for (int d = 0; d < COUNT(weights); d++)
-		for (int i = 0; i < COUNT(sizes) * KINDS * 6; i++) {
+		for (int i = 0; i < COUNT(sizes) * KINDS * (k->precision == PRECISION_F32 ? 6 : 2); i++) {
 			enum kind kind = (enum kind)(i % KINDS);
 			int K = sizes[i / KINDS % COUNT(sizes)], T = below(3) ? batches[below(COUNT(batches))] : 1;
 			int N = 1 + below(below(4) ? 40 : 150), ldo = N + below(3), n0 = 0, n1 = N;
