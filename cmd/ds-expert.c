@@ -44,7 +44,7 @@ main(int argc, char **argv)
 	status = filter_run(&f, expert_frame, &x);
 	if (f.o.verbose && status == 0)
 		warn("%llu batches, %.1f of %.1f MB of the experts they chose were in memory%s", (unsigned long long)x.ahead.batches,
-		    (double)x.ahead.held * 1e-6, (double)x.ahead.bytes * 1e-6, x.ahead.reads ? "; the rest was read ahead" : "");
+		    (double)x.ahead.held * 1e-6, (double)x.ahead.bytes * 1e-6, x.ahead.read ? "; the rest was read ahead" : "");
 	expert_close(&x);
 	return status;
 }

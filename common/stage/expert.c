@@ -43,21 +43,10 @@ moe_open(struct expert *x, struct expert_layer *l, int layer)
 	return mlp_open(&l->shared, m, c->n_shared_experts * c->moe_intermediate_size, name);
 }
 
-static uint64_t
-layer_bytes(const struct expert *x, const struct expert_layer *l, int moe)
-{
-	uint64_t n = x->set.shared && l->shared.gate.data ? mlp_bytes(&l->shared) : 0;
-
-	for (int e = 0; moe && e < x->s->model->config.n_routed_experts; e++)
-		n += x->set.has[e] ? mlp_bytes(&l->routed[e]) : 0;
-	return n;
-}
-
 int
 expert_open(struct expert *x, const struct stage *s, const char *set)
 {
 	const struct config *c = &s->model->config;
-	uint64_t total = 0;
 
 	memset(x, 0, sizeof(*x));
 	x->s = s;
@@ -77,9 +66,8 @@ expert_open(struct expert *x, const struct stage *s, const char *set)
 		l->norm = model_vec(s->model, c->hidden_size, "model.layers.%d.post_attention_layernorm.weight", i);
 		if (!l->norm || (config_is_moe(c, i) ? moe_open(x, l, i) : dense_open(x, l, i)) < 0)
 			return -1;
-		total += layer_bytes(x, l, config_is_moe(c, i));
 	}
-	expert_ahead_init(&x->ahead, total);
+	expert_ahead_init(&x->ahead);
 	return 0;
 }
 

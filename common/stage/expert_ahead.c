@@ -1,26 +1,29 @@
 #include "stage/expert_ahead.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-void
-expert_ahead_init(struct expert_ahead *a, uint64_t total)
-{
-	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+#define BATCHES 1000    /* that are read ahead behind one that waited for the disk; with all in memory it costs them 1% or so */
 
-	*a = (struct expert_ahead){.reads = total > memory / 2};
+static long
+disk_waits(void)
+{
+	struct rusage r;
+
+	return getrusage(RUSAGE_SELF, &r) == 0 ? r.ru_majflt : 0;
+}
+
+void
+expert_ahead_init(struct expert_ahead *a)
+{
+	*a = (struct expert_ahead){.waits = disk_waits()};
 }
 
 static uint64_t
 mat_bytes(const struct mat *w)
 {
 	return (uint64_t)w->rows * dtype_row(w->dtype, w->cols);
-}
-
-uint64_t
-mlp_bytes(const struct mlp *m)
-{
-	return mat_bytes(&m->gate) + mat_bytes(&m->up) + mat_bytes(&m->down);
 }
 
 /* How many of the bytes from p on, which lie in whole pages, are in memory. */
@@ -50,17 +53,20 @@ mat_ahead(struct expert_ahead *a, const struct mat *w)
 		a->bytes += bytes;
 		a->held += held_of((unsigned char *)from, bytes, page);
 	}
-	if (a->reads)
+	if (a->reads > 0)
 		madvise((void *)from, bytes, MADV_WILLNEED);    /* advice: where it is refused, pages come as they are touched */
 }
 
 void
 expert_ahead(struct expert_ahead *a, const struct mlp_rows *parts, int n)
 {
+	long waits = disk_waits();
+
 	a->batches++;
-	if (!a->reads && !a->counts)
-		return;
-	for (int i = 0; i < n; i++) {
+	a->reads = waits != a->waits ? BATCHES : a->reads > 0 ? a->reads - 1 : 0;
+	a->waits = waits;
+	a->read |= a->reads > 0;
+	for (int i = 0; i < n && (a->reads > 0 || a->counts); i++) {
 		mat_ahead(a, &parts[i].m->gate);
 		mat_ahead(a, &parts[i].m->up);
 		mat_ahead(a, &parts[i].m->down);
