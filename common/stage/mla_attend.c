@@ -261,6 +261,8 @@ mla_attend(struct work *w)
 			a.each = (QUERIES * CACHE_PAGE + (size_t)kept * slot_floats(w, &a.tasks[i]) + 15) / 16 * 16;
 	if (!(a.memory = scratch_need(&math->parts, threads * a.each, sizeof(float))))
 		return -1;
+	if (threads > a.tasks[a.n - 1].parts)
+		threads = a.tasks[a.n - 1].parts;
 	pool_run(math->s->pool, threads, 1, cost(&a) / (double)threads, parts_take, &a);
 	return 0;
 }
