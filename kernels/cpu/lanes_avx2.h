@@ -18,6 +18,7 @@ enum {
 	W = 8,                  /* floats in a register */
 	MR = 3, NR = 4,         /* matmul: many rows of x by rows of w summed in registers, */
 	NS = 4,                 /* of w where blocks have sums of their own */
+	LEVELS = 0,             /* Q4: scales whose levels are made ready: 16 are more than a register */
 	FEW = 6,                /* rows of x for which weights are not written down as float32 */
 	TB = 4,                 /* matmul_t: rows of x in registers, */
 	CB = 2                  /* by registers side by side */
@@ -164,6 +165,14 @@ r_load32_q4(const void *p, reg to[4])
 	to[1] = of_i8(_mm_srli_si128(c, 8));
 	to[2] = of_i8(d);
 	to[3] = of_i8(_mm_srli_si128(d, 8));
+}
+
+/* LEVELS is 0: nobody calls it. */
+static inline void
+r_load32_q4_of(const void *p, const reg *a, const reg *b, reg to[4])
+{
+	(void)a, (void)b;
+	r_load32_q4(p, to);
 }
 
 /* Bit 7 of some byte of b is set where one of those seen is no number in FP8:

@@ -18,6 +18,7 @@ enum {
 	W = 16,                 /* floats in a register */
 	MR = 4, NR = 6,         /* matmul: many rows of x by rows of w summed in registers, */
 	NS = 3,                 /* of w where blocks have sums of their own */
+	LEVELS = 256,           /* Q4: as many scales have their 16 levels in a register each, to choose from */
 	FEW = 8,                /* rows of x for which weights are not written down as float32 */
 	TB = 6,                 /* matmul_t: rows of x in registers, */
 	CB = 4                  /* by registers side by side */
@@ -147,6 +148,16 @@ r_load32_q4(const void *p, reg to[2])
 
 	to[0] = _mm512_permutexvar_ps(b, levels);       /* of an index only its low 4 bits count */
 	to[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(b, 4), levels);
+}
+
+/* The weights of 32 codes of Q4, from the levels of their two groups. */
+static inline void
+r_load32_q4_of(const void *p, const reg *a, const reg *b, reg to[2])
+{
+	__m512i i = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
+
+	to[0] = _mm512_permutexvar_ps(i, *a);
+	to[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(i, 4), *b);
 }
 
 /* Bit 7 of some byte of b is set where one of those seen is no number in FP8:

@@ -78,14 +78,9 @@ weights2(reg *a, reg *b, const unsigned char *row, int k, enum dtype t)
 	}
 }
 
-/* s = the lanes of T rows of x with nb rows of w over the columns from .. to-1.  For FP8 that is 256 times
- * too small, one row of x is made 256 times larger, for more the weights are: the products are the same. */
 ALWAYS void
-lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS],
-    int from, int to, enum dtype t)
+zero(reg s[][ROWS][REGS], int T, int nb)
 {
-	int k;
-
 	UNROLL
 	for (int m = 0; m < T; m++)
 		UNROLL
@@ -93,36 +88,84 @@ lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const u
 			UNROLL
 			for (int j = 0; j < REGS; j++)
 				s[m][i][j] = r_zero();
-	for (k = from; k + 2 * W <= to; k += 2 * W) {
-		reg a[ROWS], b[ROWS];
+}
 
+ALWAYS void
+keep(reg sum[][REGS], reg s[][ROWS][REGS], int T, int nb)
+{
+	UNROLL
+	for (int m = 0; m < T; m++)
 		UNROLL
-		for (int i = 0; i < nb; i++) {
-			weights2(&a[i], &b[i], row[i], k, t);
-			if (t == F8_E4M3 && T > 1) {
-				a[i] = r_mul(a[i], r_set(256));
-				b[i] = r_mul(b[i], r_set(256));
-			}
-		}
-		UNROLL
-		for (int m = 0; m < T; m++) {
-			reg xa = r_load(x + m * ldx + k), xb = r_load(x + m * ldx + k + W);
-
-			if (t == F8_E4M3 && T == 1) {
-				xa = r_mul(xa, r_set(256));
-				xb = r_mul(xb, r_set(256));
-			}
+		for (int i = 0; i < nb; i++)
 			UNROLL
-			for (int i = 0; i < nb; i++) {
-				s[m][i][0] = r_fma(a[i], xa, s[m][i][0]);
-				s[m][i][1 % REGS] = r_fma(b[i], xb, s[m][i][1 % REGS]);
-			}
+			for (int j = 0; j < REGS; j++)
+				sum[m * SUMS + i][j] = s[m][i][j];
+}
+
+/* n bytes from p on come nearer, to the second-level cache: the nearest is full of what is at work. */
+ALWAYS void
+ahead(const unsigned char *p, size_t n)
+{
+	UNROLL
+	for (size_t i = 0; i < n; i += 64)
+		__builtin_prefetch(p + i, 0, 2);
+}
+
+/* s += the lanes of T rows of x with nb rows of w, two registers of each from column k on.  FP8 is 256 times too
+ * small: one row of x is made 256 times larger, for more the weights are: the products are the same. */
+ALWAYS void
+lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int k,
+    enum dtype t)
+{
+	reg a[ROWS], b[ROWS];
+
+	UNROLL
+	for (int i = 0; i < nb; i++) {
+		weights2(&a[i], &b[i], row[i], k, t);
+		if (t == F8_E4M3 && T > 1) {
+			a[i] = r_mul(a[i], r_set(256));
+			b[i] = r_mul(b[i], r_set(256));
 		}
 	}
-	for (; k < to; k += LANES)
+	UNROLL
+	for (int m = 0; m < T; m++) {
+		reg xa = r_load(x + m * ldx + k), xb = r_load(x + m * ldx + k + W);
+
+		if (t == F8_E4M3 && T == 1) {
+			xa = r_mul(xa, r_set(256));
+			xb = r_mul(xb, r_set(256));
+		}
+		UNROLL
+		for (int i = 0; i < nb; i++) {
+			s[m][i][0] = r_fma(a[i], xa, s[m][i][0]);
+			s[m][i][1 % REGS] = r_fma(b[i], xb, s[m][i][1 % REGS]);
+		}
+	}
+}
+
+/* The same over the first `cols` <= BLOCK columns.  Converting FP8 leaves the processor no room to look ahead on its own:
+ * the rows behind these, from `next` on, are asked for evenly, as one stream. */
+ALWAYS void
+lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int cols,
+    const unsigned char *next, enum dtype t)
+{
+	int k = 0;
+
+	if (cols == BLOCK) {
+		UNROLL
+		for (; k < BLOCK; k += 2 * W) {
+			if (t == F8_E4M3)
+				ahead(next + nb * k, (size_t)(nb * 2 * W));
+			lanes2(s, T, nb, x, ldx, row, k, t);
+		}
+		return;
+	}
+	for (; k + 2 * W <= cols; k += 2 * W)
+		lanes2(s, T, nb, x, ldx, row, k, t);
+	for (; k < cols; k += LANES)
 		UNROLL
 		for (int j = 0; j < REGS; j++) {
-			int n = to - k - j * W;
+			int n = cols - k - j * W;
 			reg a[ROWS];
 
 			UNROLL
@@ -137,6 +180,21 @@ lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const u
 					s[m][i][j] = r_fma(a[i], v, s[m][i][j]);
 			}
 		}
+}
+
+/* b_see of all n <= BLOCK bytes. */
+ALWAYS bytes
+see(bytes b, const unsigned char *p, int n)
+{
+	if (n == BLOCK) {
+		UNROLL
+		for (int c = 0; c < BLOCK; c += 64)
+			b = b_see(b, p + c, 64);
+		return b;
+	}
+	for (int c = 0; c < n; c += 64)
+		b = b_see(b, p + c, n - c);
+	return b;
 }
 
 /* Mark the sums of the rows whose FP8 holds a NaN. */
@@ -156,39 +214,46 @@ ALWAYS void
 dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n, int last,
     enum dtype t)
 {
-	const unsigned char *row[ROWS];
-	const float *scale[ROWS];
+	const size_t stride = (size_t)w->cols * size_of(t);
+	const unsigned char *row[ROWS], *at[ROWS], *next;
+	const float *scale[ROWS], one = 1;
 	bytes seen = b_zero();
 	reg s[FEW][ROWS][REGS];
-	float one = 1;
-	int step = t == F8_E4M3 ? BLOCK : w->cols;
 
 	UNROLL
 	for (int i = 0; i < nb; i++) {
 		int r = n + i < last ? n + i : last;
 
-		row[i] = (const unsigned char *)w->data + (size_t)r * (size_t)w->cols * size_of(t);
+		at[i] = row[i] = (const unsigned char *)w->data + (size_t)r * stride;
 		if (t == F8_E4M3)
 			scale[i] = w->scale ? w->scale + ((size_t)w->row0 + (size_t)r) / BLOCK * (size_t)w->scale_cols : &one;
 	}
-	for (int k = 0; k < w->cols; k += step) {
-		int to = w->cols - k < step ? w->cols : k + step;
+	next = n + nb <= last ? row[0] + (size_t)nb * stride : row[0];
+	zero(s, T, nb);
+	for (int k = 0; k < w->cols; k += BLOCK) {
+		int cols = w->cols - k < BLOCK ? w->cols - k : BLOCK;
 
-		lanes(s, T, nb, x, ldx, row, k, to, t);
+		if (t == F8_E4M3)
+			zero(s, T, nb);
+		lanes(s, T, nb, x + k, ldx, at, cols, next, t);
+		next += (size_t)(nb * BLOCK) * size_of(t);
 		UNROLL
 		for (int i = 0; i < nb; i++) {
-			reg f = r_set(t == F8_E4M3 ? scale[i][w->scale ? k / BLOCK : 0] : 1);
+			if (t == F8_E4M3) {
+				reg f = r_set(scale[i][w->scale ? k / BLOCK : 0]);
 
-			for (int c = k; t == F8_E4M3 && c < to; c += 64)
-				seen = b_see(seen, row[i] + c, to - c);
-			UNROLL
-			for (int m = 0; m < T; m++)
+				seen = see(seen, at[i], cols);
 				UNROLL
-				for (int j = 0; j < REGS; j++)
-					sum[m * SUMS + i][j] = t != F8_E4M3 ? s[m][i][j] :
-					    r_fma(f, s[m][i][j], k ? sum[m * SUMS + i][j] : r_zero());
+				for (int m = 0; m < T; m++)
+					UNROLL
+					for (int j = 0; j < REGS; j++)
+						sum[m * SUMS + i][j] = r_fma(f, s[m][i][j], k ? sum[m * SUMS + i][j] : r_zero());
+			}
+			at[i] += BLOCK * size_of(t);
 		}
 	}
+	if (t != F8_E4M3)
+		keep(sum, s, T, nb);
 	if (b_nan(seen))
 		nan_rows(sum, T, nb, row, w->cols);
 }
@@ -199,15 +264,18 @@ dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const st
 ALWAYS void
 dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, enum dtype t)
 {
-	reg sum[FEW * SUMS][REGS];
+	reg sum[FEW * SUMS][REGS], level[t == Q4 && LEVELS ? LEVELS : 1];
 	const int nb = FEW_ROWS(T);
+
+	if (t == Q4)
+		quant_levels_of(level, w->factor);
 
 	for (int n = n0; n < n1; n += SUMS) {
 		for (int i = 0; i < SUMS; i += nb) {
 			int r = n + i < n1 ? n + i : n1 - 1;
 
 			if (t == Q8 || t == Q4)
-				quant_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, t);
+				quant_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, LEVELS && t == Q4 ? level : NULL, t);
 			else
 				dot_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, t);
 		}

@@ -29,39 +29,71 @@ quant_scales(float to[SCALES], const unsigned char *p, int n, float factor)
 	}
 }
 
-/* The 32 weights from column k (a multiple of 32) on. */
+/* The 16 levels of Q4 by each of the 256 scales, as LEVELS says. */
 ALWAYS void
-quant_load32(reg to[2 * REGS], const unsigned char *row, int k, const float scale[2], enum dtype t)
+quant_levels_of(reg *level, float factor)
 {
-	if (t == Q4)
-		r_load32_q4(row + k / 2, to);
-	UNROLL
-	for (int j = 0; j < 2 * REGS; j++)
-		to[j] = r_mul(t == Q4 ? to[j] : r_load_q8(row + k + j * W), r_set(scale[j / REGS]));
+	float scale[256], v[LANES];
+	reg l;
+
+	for (int g = 0; g < LEVELS; g++)
+		scale[g] = float_of_f8((unsigned char)g) * factor;
+	for (int i = 0; i < LANES; i++)
+		v[i] = quant_levels[i];
+	l = r_load(v);
+	for (int g = 0; g < LEVELS; g++)
+		level[g] = r_mul(l, r_set(scale[g]));
 }
 
-/* The same of a row that ends n < 32 columns further: zeros behind them. */
+/* Some rows of Q8 or Q4 beside each other, from a column on that is a multiple of 32. */
+struct quant {
+	const unsigned char *row[ROWS], *group[ROWS];
+	const float *scale[ROWS];
+	const reg *level;               /* Q4: used instead of scale, or NULL */
+};
+
+/* `columns` further. */
 ALWAYS void
-quant_load_n(reg to[2 * REGS], const unsigned char *row, int k, int n, const float scale[2], enum dtype t)
+quant_skip(struct quant *q, int nb, int columns, enum dtype t)
 {
-	if (t == Q4)
+	UNROLL
+	for (int i = 0; i < nb; i++) {
+		q->row[i] += t == Q4 ? columns / 2 : columns;
+		q->group[i] += columns / QUANT_GROUP;
+		q->scale[i] += columns / QUANT_GROUP;
+	}
+}
+
+/* The 32 weights of row i from column k (a multiple of 32) on, or the first n of them and zeros. */
+ALWAYS void
+quant_load32(reg to[2 * REGS], const struct quant *q, int i, int k, int n, enum dtype t)
+{
+	const unsigned char *row = q->row[i], *g = q->group[i] + k / QUANT_GROUP;
+
+	if (t == Q4 && q->level)
+		r_load32_q4_of(row + k / 2, q->level + g[0], q->level + g[n > QUANT_GROUP], to);
+	else if (t == Q4)
 		r_load32_q4(row + k / 2, to);
 	UNROLL
-	for (int j = 0; j < 2 * REGS; j++)
-		to[j] = r_first(r_mul(t == Q4 ? to[j] : r_load_q8_n(row + k + j * W, n - j * W),
-		    r_set(scale[j / REGS])), n - j * W);
+	for (int j = 0; j < 2 * REGS; j++) {
+		if (t == Q8)
+			to[j] = n == 32 ? r_load_q8(row + k + j * W) : r_load_q8_n(row + k + j * W, n - j * W);
+		if (t == Q8 || !q->level)
+			to[j] = r_mul(to[j], r_set(q->scale[i][k / QUANT_GROUP + j / REGS]));
+		if (n < 32)
+			to[j] = r_first(to[j], n - j * W);
+	}
 }
 
 /* s += the columns k .. k+31 of T rows of x with nb rows of w, all there. */
 ALWAYS void
-quant_step(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS],
-    int k, float scale[ROWS][SCALES], enum dtype t)
+quant_step(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct quant *q, int k, enum dtype t)
 {
 	reg v[2 * REGS];
 
 	UNROLL
 	for (int i = 0; i < nb; i++) {
-		quant_load32(v, row[i], k, scale[i] + k % STEP / QUANT_GROUP, t);
+		quant_load32(v, q, i, k, 32, t);
 		UNROLL
 		for (int m = 0; m < T; m++)
 			UNROLL
@@ -72,19 +104,18 @@ quant_step(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, co
 
 /* The same where the row ends n < 32 columns further. */
 ALWAYS void
-quant_end(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS],
-    int k, int n, float scale[ROWS][SCALES], enum dtype t)
+quant_end(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct quant *q, int n, enum dtype t)
 {
 	reg v[2 * REGS];
 
 	UNROLL
 	for (int i = 0; i < nb; i++) {
-		quant_load_n(v, row[i], k, n, scale[i] + k % STEP / QUANT_GROUP, t);
+		quant_load32(v, q, i, 0, n, t);
 		for (int m = 0; m < T; m++)
 			UNROLL
 			for (int j = 0; j < 2 * REGS; j++)
 				if (j / REGS * LANES < n)       /* a step without columns would make a lane's -0 +0 */
-					s[m][i][j % REGS] = r_fma(v[j], r_load_n(x + m * ldx + k + j * W, n - j * W),
+					s[m][i][j % REGS] = r_fma(v[j], r_load_n(x + m * ldx + j * W, n - j * W),
 					    s[m][i][j % REGS]);
 	}
 }
@@ -103,67 +134,77 @@ quant_nan(reg sum[][REGS], int T, int nb, const unsigned char *const group[ROWS]
 		nan_rows(sum, T, nb, group, groups);
 }
 
+/* s += up to STEP columns; meanwhile those of the rows to come, `further` bytes behind these, come nearer. */
+ALWAYS void
+quant_steps(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, struct quant q, int cols,
+    size_t further, enum dtype t)
+{
+	for (; cols >= LINE; cols -= LINE, x += LINE) {
+		UNROLL
+		for (int i = 0; i < nb; i++)
+			UNROLL
+			for (int j = 0; j < LINE; j += t == Q4 ? 128 : 64)
+				__builtin_prefetch(q.row[i] + further + (t == Q4 ? j / 2 : j));
+		UNROLL
+		for (int j = 0; j < LINE; j += 32)
+			quant_step(s, T, nb, x, ldx, &q, j, t);
+		quant_skip(&q, nb, LINE, t);
+	}
+	for (; cols >= 32; cols -= 32, x += 32) {
+		quant_step(s, T, nb, x, ldx, &q, 0, t);
+		quant_skip(&q, nb, 32, t);
+	}
+	if (cols > 0)
+		quant_end(s, T, nb, x, ldx, &q, cols, t);
+}
+
 /* As dot_rows.  Rows are short, so their streams end before the processor has learnt them: those of
  * the rows behind these are asked for early. */
 ALWAYS void
 quant_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n, int last,
-    enum dtype t)
+    const reg *level, enum dtype t)
 {
-	const size_t stride = dtype_row(t, w->cols), groups = mat_groups(w);
-	const unsigned char *row[ROWS], *group[ROWS];
+	const size_t stride = dtype_row(t, w->cols), groups = mat_groups(w), further = n + nb <= last ? (size_t)nb : 0;
+	const unsigned char *group[ROWS];
 	float scale[ROWS][SCALES] __attribute__((aligned(64)));
+	struct quant q;
 	reg s[FEW][ROWS][REGS];
 
+	q.level = level;
 	UNROLL
 	for (int i = 0; i < nb; i++) {
 		size_t r = (size_t)(n + i < last ? n + i : last);
 
-		row[i] = (const unsigned char *)w->data + r * stride;
-		group[i] = w->groups + r * groups;
-		UNROLL
-		for (int m = 0; m < T; m++)
-			UNROLL
-			for (int j = 0; j < REGS; j++)
-				s[m][i][j] = r_zero();
+		q.row[i] = (const unsigned char *)w->data + r * stride;
+		q.group[i] = group[i] = w->groups + r * groups;
+		q.scale[i] = scale[i];
 	}
-	for (int from = 0; from < w->cols; from += STEP) {
-		int left = w->cols - from, to = left < STEP ? w->cols : from + STEP, k = from;
+	zero(s, T, nb);
+	for (int k = 0; k < w->cols; k += STEP) {
+		int cols = w->cols - k < STEP ? w->cols - k : STEP;
 
 		UNROLL
 		for (int i = 0; i < nb; i++) {
-			quant_scales(scale[i], group[i] + from / QUANT_GROUP, (to - from + QUANT_GROUP - 1) / QUANT_GROUP, w->factor);
-			__builtin_prefetch(group[i] + (size_t)nb * groups + from / QUANT_GROUP);
+			if (!level)
+				quant_scales(scale[i], q.group[i], (cols + QUANT_GROUP - 1) / QUANT_GROUP, w->factor);
+			__builtin_prefetch(q.group[i] + further * groups);
+			q.scale[i] = scale[i];
 		}
-		for (; k + LINE <= to; k += LINE) {
-			UNROLL
-			for (int i = 0; i < nb; i++)
-				UNROLL
-				for (int j = 0; j < LINE; j += t == Q4 ? 128 : 64)
-					__builtin_prefetch(row[i] + (size_t)nb * stride + (t == Q4 ? (k + j) / 2 : k + j));
-			for (int j = 0; j < LINE; j += 32)
-				quant_step(s, T, nb, x, ldx, row, k + j, scale, t);
-		}
-		for (; k + 32 <= to; k += 32)
-			quant_step(s, T, nb, x, ldx, row, k, scale, t);
-		if (k < to)
-			quant_end(s, T, nb, x, ldx, row, k, to - k, scale, t);
+		quant_steps(s, T, nb, x + k, ldx, q, cols, further * stride, t);
+		quant_skip(&q, nb, STEP, t);
 	}
-	UNROLL
-	for (int m = 0; m < T; m++)
-		UNROLL
-		for (int i = 0; i < nb; i++)
-			UNROLL
-			for (int j = 0; j < REGS; j++)
-				sum[m * SUMS + i][j] = s[m][i][j];
-	quant_nan(sum, T, nb, group, (int)groups);
+	keep(sum, s, T, nb);
+	if (!level)
+		quant_nan(sum, T, nb, group, (int)groups);
 }
 
 /* As row_of, of row r. */
 ALWAYS void
 quant_row(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols, int n, enum dtype t)
 {
-	const unsigned char *row = mat_at(w, r), *g = w->groups + (size_t)r * mat_groups(w) + c / QUANT_GROUP;
+	const unsigned char *g = w->groups + (size_t)r * mat_groups(w) + c / QUANT_GROUP;
 	float scale[SCALES] __attribute__((aligned(64)));
+	struct quant q = {{mat_at(w, r) + (t == Q4 ? c / 2 : c)}, {g}, {NULL}, NULL};
 	int k = 0, groups = (c % QUANT_GROUP + cols + QUANT_GROUP - 1) / QUANT_GROUP;
 	bytes seen = b_zero();
 	reg v[2 * REGS];
@@ -176,8 +217,10 @@ quant_row(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols
 				int left = groups - k / QUANT_GROUP;
 
 				quant_scales(scale, g + k / QUANT_GROUP, left < SCALES ? left : SCALES, w->factor);
+				q.scale[0] = scale;
 			}
-			quant_load32(v, row, c + k, scale + k % STEP / QUANT_GROUP, t);
+			quant_load32(v, &q, 0, 0, 32, t);
+			quant_skip(&q, 1, 32, t);
 			UNROLL
 			for (int j = 0; j < 2 * REGS; j++)
 				r_store(to + (k / LANES + j / REGS) * step + j % REGS * W, v[j]);
