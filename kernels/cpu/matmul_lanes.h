@@ -143,15 +143,16 @@ lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 	}
 }
 
-/* The same over the first `cols` <= BLOCK columns.  Converting FP8 leaves the processor no room to look ahead on its own:
- * the rows behind these, from `next` on, are asked for evenly, as one stream. */
+/* The same over the first `cols` columns: at most BLOCK, but all of a single row that is not FP8.  Converting FP8 leaves the
+ * processor no room to look ahead on its own, and of a single row it does not look far enough: what lies behind these rows,
+ * from `next` on, is asked for evenly, as one stream. */
 ALWAYS void
 lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int cols,
     const unsigned char *next, enum dtype t)
 {
 	int k = 0;
 
-	if (cols == BLOCK) {
+	if (cols == BLOCK && (nb > 1 || t == F8_E4M3)) {
 		UNROLL
 		for (; k < BLOCK; k += 2 * W) {
 			if (t == F8_E4M3)
@@ -160,8 +161,12 @@ lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const u
 		}
 		return;
 	}
-	for (; k + 2 * W <= cols; k += 2 * W)
+	_Pragma("GCC unroll 1")         /* one row is read in its order: compilers would mix the loads of several steps */
+	for (; k + 2 * W <= cols; k += 2 * W) {
+		if (nb == 1 && t != F8_E4M3)
+			ahead(next + (size_t)k * size_of(t), 2 * W * size_of(t));
 		lanes2(s, T, nb, x, ldx, row, k, t);
+	}
 	for (; k < cols; k += LANES)
 		UNROLL
 		for (int j = 0; j < REGS; j++) {
@@ -230,8 +235,8 @@ dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const st
 	}
 	next = n + nb <= last ? row[0] + (size_t)nb * stride : row[0];
 	zero(s, T, nb);
-	for (int k = 0; k < w->cols; k += BLOCK) {
-		int cols = w->cols - k < BLOCK ? w->cols - k : BLOCK;
+	for (int k = 0, step = nb > 1 || t == F8_E4M3 ? BLOCK : w->cols; k < w->cols; k += step) {
+		int cols = w->cols - k < step ? w->cols - k : step;
 
 		if (t == F8_E4M3)
 			zero(s, T, nb);
@@ -265,7 +270,7 @@ ALWAYS void
 dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, enum dtype t)
 {
 	reg sum[FEW * SUMS][REGS], level[t == Q4 && LEVELS ? LEVELS : 1];
-	const int nb = FEW_ROWS(T);
+	const int nb = T == 1 && (t == F32 || t == BF16 || t == F16) ? 1 : FEW_ROWS(T);
 
 	if (t == Q4)
 		quant_levels_of(level, w->factor);
