@@ -11,12 +11,14 @@
 
 enum {
 	PAIR = 32,              /* rows of a panel: two tiles */
-	PANEL = 512             /* and its columns at most: 32 KB, which the nearest cache holds */
+	PANEL = 512,            /* and its columns at most: 32 KB, which the nearest cache holds */
+	STEP = PAIR * 32        /* from 32 of its columns to the next */
 };
 
 /* What the codes of w mean in BF16. */
 struct codes {
 	unsigned char low[128], high[128];      /* F8_E4M3 without its sign: the two bytes */
+	float scale[256];                       /* Q8: by group */
 	uint16_t level[256][16];                /* Q4: by group and code */
 } __attribute__((aligned(64)));
 
@@ -51,6 +53,9 @@ codes_fill(struct codes *c, const struct mat *w)
 			c->low[i] = (unsigned char)b;
 			c->high[i] = (unsigned char)(b >> 8);
 		}
+	if (w->dtype == Q8)
+		for (int i = 0; i < 256; i++)
+			c->scale[i] = float_of_f8((uint8_t)i) * w->factor;
 	if (w->dtype == Q4) {
 		reg levels = of_i8(_mm_loadu_si128((const void *)quant_levels));
 
@@ -98,34 +103,36 @@ row_f8(uint16_t *restrict to, ptrdiff_t step, const void *p, int n, const struct
 	const words low0 = _mm512_load_si512(c->low), low1 = _mm512_load_si512(c->low + 64);
 	const words high0 = _mm512_load_si512(c->high), high1 = _mm512_load_si512(c->high + 64);
 	const words sign = _mm512_set1_epi8((char)0x80);
-	const words place = _mm512_set_epi8(31, 95, 30, 94, 29, 93, 28, 92, 27, 91, 26, 90, 25, 89, 24, 88,
-	    23, 87, 22, 86, 21, 85, 20, 84, 19, 83, 18, 82, 17, 81, 16, 80, 15, 79, 14, 78, 13, 77, 12, 76, 11, 75, 10, 74,
-	    9, 73, 8, 72, 7, 71, 6, 70, 5, 69, 4, 68, 3, 67, 2, 66, 1, 65, 0, 64);
-	const words behind = _mm512_add_epi8(place, _mm512_set1_epi8(32));
+	const words order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);   /* a lane's first half to the first 32 columns */
 
 	for (int k = 0; k < n; k += 64, to += 2 * step) {
-		words b = _mm512_maskz_loadu_epi8(first64(n - k), (const unsigned char *)p + k);
+		words b = _mm512_permutexvar_epi64(order, _mm512_maskz_loadu_epi8(first64(n - k), (const unsigned char *)p + k));
 		words low = _mm512_permutex2var_epi8(low0, b, low1), high = _mm512_permutex2var_epi8(high0, b, high1);
 
 		high = _mm512_ternarylogic_epi64(high, b, sign, 0xf8);           /* high | (b & sign) */
-		_mm512_store_si512(to, _mm512_permutex2var_epi8(high, place, low));
+		_mm512_store_si512(to, _mm512_unpacklo_epi8(low, high));
 		if (n - k > 32)
-			_mm512_store_si512(to + step, _mm512_permutex2var_epi8(high, behind, low));
+			_mm512_store_si512(to + step, _mm512_unpackhi_epi8(low, high));
 	}
 }
 
-ALWAYS void
-row_q8(uint16_t *restrict to, ptrdiff_t step, const unsigned char *p, const unsigned char *groups, int n, float factor)
+/* An index; gcc 12 would read it by way of a mask register. */
+ALWAYS size_t
+byte(const unsigned char *p)
 {
-	float scale[PANEL / QUANT_GROUP];
-	int g = (n + QUANT_GROUP - 1) / QUANT_GROUP;
+	size_t i = *p;
 
-	for (int i = 0; i < g; i += 16)
-		r_store(scale + i, r_mul(r_load_f8_n(groups + i, g - i), r_set(factor)));
+	__asm__ ("" : "+r" (i));
+	return i;
+}
+
+ALWAYS void
+row_q8(uint16_t *restrict to, ptrdiff_t step, const unsigned char *p, const unsigned char *groups, int n, const struct codes *restrict c)
+{
 	for (int k = 0; k < n; k += 32, to += step)
 		_mm512_store_si512(to, _mm512_maskz_mov_epi16(first32(n - k), w_of(     /* 0 by a negative scale is no +0 */
-		    r_mul(r_load_q8_n(p + k, n - k), r_set(scale[k / 16])),
-		    r_mul(r_load_q8_n(p + k + 16, n - k - 16), r_set(scale[k / 16 + (n - k > 16)])))));
+		    r_mul(r_load_q8_n(p + k, n - k), r_set(c->scale[byte(groups + k / 16)])),
+		    r_mul(r_load_q8_n(p + k + 16, n - k - 16), r_set(c->scale[byte(groups + k / 16 + (n - k > 16))])))));
 }
 
 /* The 16 numbers of each of two groups are a table of 32. */
@@ -138,7 +145,7 @@ row_q4(uint16_t *restrict to, ptrdiff_t step, const unsigned char *p, const unsi
 
 	for (int k = 0; k < n; k += 32, to += step) {
 		words b = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)(p + k / 2))));
-		const uint16_t *g0 = c->level[groups[k / 16]], *g1 = c->level[groups[k / 16 + (n - k > 16)]];
+		const uint16_t *g0 = c->level[byte(groups + k / 16)], *g1 = c->level[byte(groups + k / 16 + (n - k > 16))];
 		words t = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_load_si256((const void *)g0)),
 		    _mm256_load_si256((const void *)g1), 1);
 
@@ -151,8 +158,6 @@ row_q4(uint16_t *restrict to, ptrdiff_t step, const unsigned char *p, const unsi
 ALWAYS void
 panel_of(uint16_t *restrict to, const struct mat *restrict w, const struct codes *restrict c, int r, int end, int rows, int k, int n, enum dtype t)
 {
-	enum { STEP = PAIR * 32 };
-
 	for (int i = 0; i < rows; i++, to += 32) {
 		const unsigned char *p = mat_at(w, r + i < end ? r + i : r) + dtype_row(t, k);
 		const unsigned char *g = t == Q8 || t == Q4 ? w->groups + (size_t)(r + i < end ? r + i : r) * mat_groups(w) + k / 16 : NULL;
@@ -167,7 +172,7 @@ panel_of(uint16_t *restrict to, const struct mat *restrict w, const struct codes
 		else if (t == F16)
 			row_f16(to, STEP, p, n);
 		else if (t == Q8)
-			row_q8(to, STEP, p, g, n, w->factor);
+			row_q8(to, STEP, p, g, n, c);
 		else if (t == Q4)
 			row_q4(to, STEP, p, g, n, c);
 		else

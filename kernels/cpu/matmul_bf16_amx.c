@@ -71,7 +71,10 @@ steps(const void *w, ptrdiff_t pitch, ptrdiff_t wstep, const uint16_t *x, int wi
 
 	for (int i = 0; i < n; i++, a += wstep, x += nb * width * 32) {
 		LOAD(4, a, pitch);
-		PASS(6, x, width * 4);
+		if (nb == 1 && width < TILE)            /* a line of x has several of its tile's rows */
+			LOAD(6, x, width * 4);
+		else
+			PASS(6, x, width * 4);
 		ADD(0, 4, 6);
 		if (nb > 1) {
 			PASS(7, x + width * 32, width * 4);
@@ -247,12 +250,18 @@ struct job {
 	int k, cols;                    /* the columns of x that are there */
 };
 
+/* Rows behind the last have the last one's; at most two blocks meet in PAIR rows. */
 static void
 scales_of(float *to, const struct mat *w, int n, int n1, int k, int cols)
 {
-	for (int c = 0; c < cols; c += BLOCK)
-		for (int i = 0; i < PAIR; i++)
-			*to++ = mat_scale(w, n + i < n1 ? n + i : n, k + c);
+	int last = n1 - n < PAIR ? n1 - 1 : n + PAIR - 1, end = mat_block_end(w, n, n1) - n;
+
+	for (int c = k; c < k + cols; c += BLOCK, to += PAIR) {
+		reg a = r_set(mat_scale(w, n, c)), b = r_set(mat_scale(w, last, c));
+
+		r_store(to, _mm512_mask_mov_ps(b, first(end), a));
+		r_store(to + 16, _mm512_mask_mov_ps(b, first(end - 16), a));
+	}
 }
 
 /* The next outputs' weights of the same columns, while these are worked on: all of them where a row is used once. */
@@ -267,14 +276,17 @@ ahead_of(const struct job *j, int n, int k, int cols)
 	return a;
 }
 
-/* The columns k .. k+cols-1 of the outputs n .. n+PAIR-1 with all rows of x.  Sums of one pair of tiles stay in them. */
+/*
+ * The columns k .. k+cols-1 of the outputs n .. n+PAIR-1 with all rows of x.  Sums of one pair of tiles stay in them, unless
+ * they are still in memory: `load`.
+ */
 static void
-piece(const struct job *j, float *sum, int n, int k, int cols, int direct, struct ahead *ahead)
+piece(const struct job *j, float *sum, int n, int k, int cols, int direct, int load, struct ahead *ahead)
 {
 	int na = j->n1 - n > TILE ? 2 : 1, steps_of_x = (j->cols + 31) / 32, one = j->tiles <= 2;
 	float scale[PANEL / BLOCK * PAIR];
 	struct piece p = { .steps = (cols + 31) / 32, .first = k == 0, .last = !one || k + cols == j->k + j->cols,
-	    .load = !one || k == j->k };
+	    .load = !one || load };
 
 	if (direct) {
 		p.p = mat_at(j->w, n) + dtype_row(BF16, k);
@@ -298,23 +310,116 @@ piece(const struct job *j, float *sum, int n, int k, int cols, int direct, struc
 	}
 }
 
+/*
+ * PAIR outputs with one tile of x, FP8, Q8, Q4: a weight is used so little that its conversion is the work, which goes on
+ * while the tiles are at theirs.  Between the steps of a block of columns eight rows of the next one are converted each time.
+ */
+
+/* Where the next block lies, rows `pitch` and their groups `gpitch` bytes apart. */
+struct source {
+	const unsigned char *p, *g;
+	ptrdiff_t pitch, gpitch;
+};
+
+/* Eight rows of a block, from i on.  Those of the next outputs are called from memory, each when it is a PAIR of rows away. */
+ALWAYS void
+eight(uint16_t *restrict to, const struct source *restrict s, const struct codes *restrict c, int i, enum dtype t)
+{
+	const unsigned char *p = s->p + i * s->pitch, *g = s->g + i * s->gpitch;
+
+	to += i * 32;
+	for (int r = 0; r < 8; r++, p += s->pitch, g += s->gpitch, to += 32) {
+		_mm_prefetch((const char *)p + PAIR * s->pitch, _MM_HINT_T1);
+		if (t != Q4)
+			_mm_prefetch((const char *)p + PAIR * s->pitch + 64, _MM_HINT_T1);
+		if (t != F8_E4M3)
+			_mm_prefetch((const char *)g + PAIR * s->gpitch, _MM_HINT_T1);
+		if (t == F8_E4M3)
+			row_f8(to, STEP, p, BLOCK, c);
+		else if (t == Q8)
+			row_q8(to, STEP, p, g, BLOCK, c);
+		else
+			row_q4(to, STEP, p, g, BLOCK, c);
+	}
+}
+
+ALWAYS void
+blocks_of(const struct job *j, float *sum, int n, int count, struct ahead *ahead, enum dtype t)
+{
+	enum { STEPS = BLOCK / 32, SIZE = STEPS * STEP };
+	const ptrdiff_t size = t == Q4 ? BLOCK / 2 : BLOCK;
+	const struct codes *c = &j->s->codes;
+	float *block = j->s->block[0], scale[2][PAIR];
+	struct source s = { .p = mat_at(j->w, n) + dtype_row(t, j->k), .g = j->w->data, .pitch = (ptrdiff_t)dtype_row(t, j->w->cols) };
+
+	if (t != F8_E4M3) {
+		s.gpitch = (ptrdiff_t)mat_groups(j->w);
+		s.g = j->w->groups + n * s.gpitch + j->k / QUANT_GROUP;
+	}
+	for (int i = 0; i < STEPS; i++)
+		eight(j->s->panel, &s, c, i * 8, t);
+	if (t != F8_E4M3 && j->k == 0)
+		sums_zero();
+	else if (t != F8_E4M3)
+		sums_load(sum, 2, 1);
+	for (int b = 0; b < count; b++) {
+		uint16_t *now = j->s->panel + b % 2 * SIZE, *next = j->s->panel + (b + 1) % 2 * SIZE;
+		const uint16_t *x = j->s->x + (ptrdiff_t)b * STEPS * j->width * 32;
+
+		s.p += size;
+		s.g += BLOCK / QUANT_GROUP;
+		if (t == F8_E4M3)
+			sums_zero();
+		for (int i = 0; i < STEPS; i++) {
+			steps(now + i * STEP, 64, 0, x + i * j->width * 32, j->width, 1, 2, 1, ahead);
+			if (b + 1 < count)
+				eight(next, &s, c, i * 8, t);
+		}
+		if (t == F8_E4M3) {
+			sums_store(block + b % 2 * 4 * TILE * TILE, 2, 1);
+			scales_of(scale[b % 2], j->w, n, j->n1, j->k + b * BLOCK, BLOCK);
+			if (b > 0)
+				fold(sum, block + (b + 1) % 2 * 4 * TILE * TILE, scale[(b + 1) % 2], 2, 1, b == 1 && j->k == 0);
+		}
+	}
+	if (t == F8_E4M3)
+		fold(sum, block + (count + 1) % 2 * 4 * TILE * TILE, scale[(count + 1) % 2], 2, 1, count == 1 && j->k == 0);
+	else
+		sums_store(sum, 2, 1);
+}
+
+static void
+blocks(const struct job *j, float *sum, int n, int count, struct ahead *ahead)
+{
+	if (j->w->dtype == F8_E4M3)
+		blocks_of(j, sum, n, count, ahead, F8_E4M3);
+	else if (j->w->dtype == Q8)
+		blocks_of(j, sum, n, count, ahead, Q8);
+	else
+		blocks_of(j, sum, n, count, ahead, Q4);
+}
+
 /* The columns of x that are there, with the outputs n .. n+PAIR-1. */
 static void
 outputs(const struct job *j, float *sum, int n)
 {
 	int whole = j->w->dtype == BF16 && j->tiles <= DIRECT && j->n1 - n >= PAIR;
 	int most = whole ? j->cols / 32 * 32 : PANEL;
+	int codes = j->w->dtype == F8_E4M3 || j->w->dtype == Q8 || j->w->dtype == Q4;
+	int streamed = codes && j->tiles == 1 && j->n1 - n >= PAIR ? j->cols / BLOCK * BLOCK : 0;
 	struct ahead ahead = {0};
 
-	if (j->tiles <= 2)
+	if (j->tiles <= 2 && !streamed)
 		ahead = ahead_of(j, n, j->k, j->cols);
-	for (int k = 0, cols; k < j->cols; k += cols) {
+	if (streamed)
+		blocks(j, sum, n, streamed / BLOCK, &ahead);
+	for (int k = streamed, cols; k < j->cols; k += cols) {
 		int direct = whole && j->cols - k >= 32;
 
 		cols = j->cols - k < most || most == 0 ? j->cols - k : most;
 		if (j->tiles > 2)
 			ahead = ahead_of(j, n, j->k + k, cols);
-		piece(j, sum, n, j->k + k, cols, direct, &ahead);
+		piece(j, sum, n, j->k + k, cols, direct, k == streamed, &ahead);
 	}
 }
 
