@@ -93,7 +93,15 @@ has() {
 has avx2 fma f16c && kernels="$kernels avx2" && has avx512f avx512bw avx512dq avx512vl && kernels="$kernels avx512" &&
 	has amx_bf16 amx_tile avx512vbmi avx512_bf16 && kernels="$kernels amx"
 
-for DS_MODEL in "$M" "$G"/v*; do
+set -- "$M" "$G"/v*
+if [ "${FORMATS-}" ]; then              # t6006 sets it: what ds-quant makes of odd shapes, with logits in batches of 1 to 33 rows
+	mkdir made
+	for f in $FORMATS; do
+		ds-quant -f "$f" --head -m "$G/v3-fp8-odd" "made/$f" || report 1 "ds-quant -f $f"
+	done
+	set -- "$S"/made/*
+fi
+for DS_MODEL; do
 	export DS_MODEL
 	name=${DS_MODEL##*/}
 	mkdir "$S/$name"
@@ -121,7 +129,9 @@ for DS_MODEL in "$M" "$G"/v*; do
 	sets="s 0-$((quarter - 1)),$half-$last $quarter $((quarter + 1))-$((half - 1))"
 	logits "experts in a chain of four" "$(line batch four '' '' $sets); mv four/head got"
 	logits "experts in four processes side by side" "$(side_by_side $sets)"
-	logits "row by row" "ds-embed -B 1 <batch | ds-block | ds-head >got"
+	for rows in 1 ${FORMATS:+$(seq 2 33)}; do
+		logits "batches of $rows rows" "ds-embed -B $rows <batch | ds-block | ds-head >got"
+	done
 	logits "one ds-block" "ds-embed <batch | ds-block | ds-head >got"
 	logits "a ds-block for each layer" "ds-embed <batch | $(chain ds-block) | ds-head >got"
 	for i in 0 1 2 3 4; do
