@@ -9,30 +9,38 @@ enum {
 };
 _Static_assert(BLOCK % RC == 0 && TR % CB == 0 && TC_T % TB == 0, "tiles fit into blocks");
 
+/* s += a row of w, CB registers of it, by the element of tb rows of x that x points at. */
+ALWAYS void
+row_t(reg s[TB][CB], const float *x, ptrdiff_t ldx, const float *w, int tb)
+{
+	reg b[CB], a;
+
+	UNROLL
+	for (int j = 0; j < CB; j++)
+		b[j] = r_load(w + j * W);
+	UNROLL
+	for (int t = 0; t < tb; t++) {
+		a = r_set(x[t * ldx]);
+		KEEP(a);
+		UNROLL
+		for (int j = 0; j < CB; j++)
+			s[t][j] = r_fma(b[j], a, s[t][j]);
+	}
+}
+
 /* chain[t][at ..] of tb rows of x, the tile's rows further. */
 ALWAYS void
 block_t(reg chain[][TR], int at, const float *x, ptrdiff_t ldx, const float *tile, ptrdiff_t ldt, int rows, int tb)
 {
-	reg s[TB][CB], b[CB], a;
+	reg s[TB][CB];
 
 	UNROLL
 	for (int t = 0; t < tb; t++)
 		UNROLL
 		for (int j = 0; j < CB; j++)
 			s[t][j] = chain[t][at + j];
-	for (int r = 0; r < rows; r++) {
-		UNROLL
-		for (int j = 0; j < CB; j++)
-			b[j] = r_load(tile + r * ldt + (at + j) * W);
-		UNROLL
-		for (int t = 0; t < tb; t++) {
-			a = r_set(x[t * ldx + r]);
-			KEEP(a);
-			UNROLL
-			for (int j = 0; j < CB; j++)
-				s[t][j] = r_fma(b[j], a, s[t][j]);
-		}
-	}
+	for (int r = 0; r < rows; r++)
+		row_t(s, x + r, ldx, tile + r * ldt + at * W, tb);
 	UNROLL
 	for (int t = 0; t < tb; t++)
 		UNROLL
@@ -77,7 +85,7 @@ block_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const floa
 {
 	for (int at = 0; at < TW; at += CB * W) {
 		struct call ahead = call_begin(call);
-		reg s[TB][CB], b[CB], a;
+		reg s[TB][CB];
 
 		UNROLL
 		for (int t = 0; t < tb; t++)
@@ -86,17 +94,7 @@ block_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const floa
 				s[t][j] = r_zero();
 		for (int r = 0; r < rows; r++) {
 			call_line(&ahead);
-			UNROLL
-			for (int j = 0; j < CB; j++)
-				b[j] = r_load(w + r * ldw + at + j * W);
-			UNROLL
-			for (int t = 0; t < tb; t++) {
-				a = r_set(x[t * ldx + r]);
-				KEEP(a);
-				UNROLL
-				for (int j = 0; j < CB; j++)
-					s[t][j] = r_fma(b[j], a, s[t][j]);
-			}
+			row_t(s, x + r, ldx, w + r * ldw + at, tb);
 		}
 		UNROLL
 		for (int t = 0; t < tb; t++)
