@@ -35,6 +35,7 @@ product(const struct kernels *k, int transposed)
 			}
 			(transposed ? ref->matmul_t : ref->matmul)(a, ldo, x, ldx, T, &w, n0, n1);
 			(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, T, &w, n0, n1);
+			(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, 0, &w, n0, n1);  /* no rows, nothing to write */
 			if (!same(&s_a, &s_b)) {
 				printf("# %s T %d K %d N %d..%d of %d, kind %d, row0 %d\n", dtype_name(w.dtype), T, K, n0, n1, N,
 				    kind, w.row0);
