@@ -118,8 +118,12 @@ within_bound(int transposed)
 static double
 bf16(double v)
 {
-	double unit = ldexp(1, v == 0 || isinf(v) ? 0 : ilogb(v) - 7), r = isnan(v) || isinf(v) ? v : nearbyint(v / unit) * unit;
+	double unit, r;
 
+	if (v == 0 || !isfinite(v))
+		return v;
+	unit = ldexp(1, ilogb(v) - 7);
+	r = nearbyint(v / unit) * unit;
 	return fabs(v) < 0x1p-126 ? 0 : fabs(r) > 0x1.fep127 ? copysign(INFINITY, r) : r;
 }
 
