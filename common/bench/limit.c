@@ -42,6 +42,7 @@ sweep_open(struct sweep *s, size_t n)
 		return fail(FAIL_SYSTEM, "no memory for %zu bytes to be read", n);
 	}
 	s->n = n;
+	madvise(s->p, n, MADV_HUGEPAGE);        /* in which most can be read: weights may lie in small ones */
 	memset(s->p, 1, n);
 	return 0;
 }
