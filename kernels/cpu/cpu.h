@@ -199,6 +199,13 @@ mat_element(const struct mat *w, int r, int k)
 	}
 }
 
+/* n, and the zeros behind it that fill its last step of bf16 up. */
+static inline int
+bf16_filled(int n)
+{
+	return (n + BF16_STEP - 1) / BF16_STEP * BF16_STEP;
+}
+
 /* The end, at most `to`, of the rows from r that share a scale. */
 static inline int
 mat_block_end(const struct mat *w, int r, int to)

@@ -114,7 +114,7 @@ bf16_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 	struct kernels ref;
 
 	for (int k = 0; k < w->cols; k += BK) {
-		int cols = w->cols - k < BK ? w->cols - k : BK, n = (cols + BF16_STEP - 1) / BF16_STEP * BF16_STEP;
+		int cols = w->cols - k < BK ? w->cols - k : BK, n = bf16_filled(cols);
 		int least = bf16_turn(xs, x + k, ldx, T, cols, n);
 
 		for (int i = 0; n0 + i < n1; i += BW) {
@@ -194,7 +194,7 @@ bf16_t_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 		int end = w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows, n;
 
 		rows = end - r < RC ? end - r : RC;
-		n = (rows + BF16_STEP - 1) / BF16_STEP * BF16_STEP;
+		n = bf16_filled(rows);
 		rows_fill(tile, TW, LANES, w, r, r + rows - 1, rows, c, cols, TW);
 		memset(tile + rows * TW, 0, (size_t)((n - rows) * TW) * sizeof(*tile));
 		memset(xs, 0, sizeof(xs));

@@ -9,18 +9,12 @@ segment_end(const struct mat *w, int r)
 	return w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows - r < PANEL ? w->rows : r + PANEL;
 }
 
-static int
-filled(int n)
-{
-	return (n + BF16_STEP - 1) / BF16_STEP * BF16_STEP;
-}
-
 /* Rows of x as BF16, each segment filled up to whole steps; a row takes `pitch` numbers. */
 static void
 x_rows(uint16_t *to, int pitch, const float *x, ptrdiff_t ldx, int T, const struct mat *w)
 {
 	for (int t = 0; t < T; t++)
-		for (int r = 0, end, at = t * pitch; r < w->rows; at += filled(end - r), r = end) {
+		for (int r = 0, end, at = t * pitch; r < w->rows; at += bf16_filled(end - r), r = end) {
 			end = segment_end(w, r);
 			row_f32(to + at, BF16_STEP, x + t * ldx + r, end - r);
 		}
@@ -65,14 +59,14 @@ columns(struct scratch *s, float *out, ptrdiff_t ldo, int T, int pitch, const st
 {
 	struct ahead none = {0};
 
-	for (int r = 0, end, at = 0; r < w->rows; at += filled(end - r), r = end) {
+	for (int r = 0, end, at = 0; r < w->rows; at += bf16_filled(end - r), r = end) {
 		end = segment_end(w, r);
 		pairs(s->panel, w, &s->codes, r, end, k);
 		for (int t = 0; t < T; t += PAIR) {
 			int f8 = w->dtype == F8_E4M3, na = T - t > TILE ? 2 : 1;
 			float *sum = s->sum + t * PAIR;
 			struct piece p = { .p = (const void *)(s->x + (ptrdiff_t)t * pitch + at), .pitch = pitch * 2, .step = 64,
-			    .steps = filled(end - r) / BF16_STEP, .first = f8 || r == 0, .load = 1, .last = 1 };
+			    .steps = bf16_filled(end - r) / BF16_STEP, .first = f8 || r == 0, .load = 1, .last = 1 };
 
 			multiply_any(f8 ? s->block[0] : sum, NULL, &p, s->panel, TILE, na, 2, &none);
 			if (f8)
@@ -96,7 +90,7 @@ matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const 
 
 	for (int r = 0, end; r < w->rows; r = end) {
 		end = segment_end(w, r);
-		pitch += filled(end - r);
+		pitch += bf16_filled(end - r);
 	}
 	most = pitch > 0 ? XS / pitch / PAIR * PAIR : 0;
 	most = most < TMAX ? most : TMAX;
