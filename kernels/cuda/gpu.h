@@ -1,0 +1,183 @@
+/*
+ * What the GPU library offers: one table of functions, in libdspipe-cuda.so, which a program
+ * loads when it is asked for a GPU, and not before (common/gpu).  kernels/README.md says which of its
+ * results have the bits of the CPU's, and how far the others are off.
+ *
+ * Every pointer to numbers is to device memory unless the contract says host.  What works on
+ * numbers is put at the end of the device's stream and has not happened yet when the function
+ * returns; `wait` waits for it.  Functions return 0, or -1 and a message (`error`).  None allocates but those that
+ * say so; memory that a kernel needs for itself comes from the caller, who asks with ..._scratch how
+ * many bytes.  Strides are in elements; inputs and outputs do not overlap.  A struct gpu belongs to one thread.
+ *
+ * Matrices (struct mat) are in device memory in all their parts, data and groups aligned to 256 bytes, and
+ * their rows directly behind one another.  `ahead` is not looked at.
+ *
+ * Shapes: T rows, D hidden size, H heads, R latent rank, E experts, K chosen.
+ */
+#ifndef DS_GPU_LIB_H
+#define DS_GPU_LIB_H
+
+#include "kernels.h"
+
+#define GPU_VERSION 1           /* of this table: library and program must be of one */
+#define GPU_PAGE 64             /* positions of a page of the cache: CACHE_PAGE */
+#define GPU_IPC 64              /* bytes of a handle by which another process finds memory */
+#define GPU_SYMBOL "dspipe_gpu" /* const struct gpu_lib *dspipe_gpu(void), the one symbol that the library shows */
+
+struct gpu;                     /* a GPU in use: its streams, its pinned memory */
+struct gpu_graph;               /* work that was recorded, to be done again */
+
+struct gpu_about {
+	char name[128];
+	int major, minor;               /* compute capability */
+	int processors;
+	size_t memory, free;            /* bytes */
+};
+
+/* Rows of a batch as attention sees them.  Page lists of the sequences stand one after another in
+ * `pages`; row t's begins at list[t].  A page is GPU_PAGE rows of gpu_cache_row() bytes. */
+struct gpu_rows {
+	int n;                          /* T */
+	int most;                       /* pages that the longest has; work is laid out for so many */
+	const uint32_t *pos;            /* [T] */
+	const int32_t *list;            /* [T] */
+	void *const *pages;
+};
+
+/* The latent [R] and the rotated key [rope] of one position: F32 in PRECISION_F32, else BF16; in bytes. */
+static inline size_t
+gpu_cache_row(int R, int rope, enum precision p)
+{
+	size_t n = (size_t)(R + rope) * (p == PRECISION_F32 ? 4 : 2);
+
+	return (n + 15) / 16 * 16;
+}
+
+struct gpu_mlp {
+	struct mat gate, up;            /* [width][D] */
+	struct mat down;                /* [D][width] */
+};
+
+/* The pairs of a row and an expert it chose, by expert and then by row: expert e's are start[e] .. start[e+1]-1. */
+struct gpu_chosen {
+	int E, pairs;                   /* pairs: room for so many; start[E] says how many there are */
+	int32_t *start;                 /* [E + 1] */
+	int32_t *row, *slot;            /* [pairs]; slot: where in idx [T][K] the pair stands */
+	float *w;                       /* [pairs] */
+};
+
+/* How rows choose experts: see stage/route.h. */
+struct gpu_router {
+	int E, K, n_group, topk_group;
+	int sigmoid;                    /* scores by sigmoid, else by softmax */
+	int groups;                     /* 0: the K best of all; 1: groups by their best; 2: by the sum of their two best */
+	int norm;                       /* the weights are divided by their sum */
+	float factor;
+};
+
+struct gpu_lib {
+	int version;                    /* GPU_VERSION */
+	const char *kind;               /* "cuda", or what stands in for it: "emulated" */
+
+	/* The message of what failed last on this thread: one line, no full stop. */
+	const char *(*error)(void);
+
+	/* --- the device --- */
+	int (*count)(int *n);                           /* how many there are; -1: no driver, or it does not fit */
+	int (*open)(struct gpu **g, int ordinal);       /* allocates; refuses what is below compute capability 8.0 */
+	void (*close)(struct gpu *g);
+	int (*about)(struct gpu *g, struct gpu_about *a);
+
+	/* --- memory --- */
+	int (*alloc)(struct gpu *g, void **p, size_t bytes);    /* aligned to 256 bytes, not set */
+	void (*free)(struct gpu *g, void *p);
+	int (*pin)(struct gpu *g, void **p, size_t bytes);      /* host memory that the device copies to and from by itself */
+	void (*unpin)(struct gpu *g, void *p);
+	/* On the stream.  The host's side must stay as it is until the copy has happened; it is faster pinned. */
+	int (*upload)(struct gpu *g, void *to, const void *host, size_t bytes);
+	int (*download)(struct gpu *g, void *host, const void *from, size_t bytes);
+	int (*copy)(struct gpu *g, void *to, const void *from, size_t bytes);
+	int (*fill)(struct gpu *g, void *to, int byte, size_t bytes);
+	int (*wait)(struct gpu *g);                             /* for all that was put there */
+
+	/* Points in the stream, 0 .. GPU_MARKS-1: mark puts one, passed waits for it, between gives the
+	 * time from one to another, both passed. */
+	int (*mark)(struct gpu *g, int i);
+	int (*passed)(struct gpu *g, int i);
+	int (*between)(struct gpu *g, int from, int to, double *seconds);
+
+	/* What is put on the stream between record and recorded is kept, not done; replay puts it all there.  Numbers
+	 * are read again when it is replayed; pointers, sizes and strides are those of the recording. */
+	int (*record)(struct gpu *g);
+	int (*recorded)(struct gpu *g, struct gpu_graph **graph);       /* allocates; NULL where the recording failed */
+	int (*replay)(struct gpu *g, struct gpu_graph *graph);
+	void (*graph_free)(struct gpu_graph *graph);
+
+	/* Memory of another process on this host's GPUs: give makes the handle of memory that alloc made (its beginning),
+	 * take opens it there, drop ends that. */
+	int (*ipc_give)(struct gpu *g, void *p, unsigned char handle[GPU_IPC]);
+	int (*ipc_take)(struct gpu *g, const unsigned char handle[GPU_IPC], void **p);
+	void (*ipc_drop)(struct gpu *g, void *p);
+
+	/* --- products --- */
+	/* out[t][n] = sum over k of x[t][k] w[n][k], for all w->rows: out [T] rows of stride ldo, x [T][w->cols] of ldx. */
+	int (*matmul)(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T,
+	    const struct mat *w, enum precision p);
+
+	/* For each head h below H, with the `rows` rows of w from first + h * step on: the product, or transposed, out[t][c] = sum over
+	 * those rows r of x[t][r] w[r][c].  A head's x begins at x + h * x_step, its out at out + h * out_step. */
+	int (*matmul_heads)(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx,
+	    ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows, int H, enum precision p);
+	int (*matmul_t_heads)(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx,
+	    ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows, int H, enum precision p);
+
+	/* acc[row[i]] += down(silu(gate x) * up x) * w[i] in fixed point for all pairs, x being row row[i] of x [T][D]; the mlps are
+	 * an array [E] in device memory, and like (host) is one of them: all are of its shapes and dtypes (scales and factors are their own).
+	 * *bad becomes the least i whose contribution is refused (kernels.h, fixed_add), if it is less than what *bad
+	 * is.  each: NULL, or [..][D]: row slot[i] gets what was added.  acc [T][D]. */
+	int (*mlp)(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like,
+	    const struct gpu_chosen *c, int32_t *bad, float *each, void *scratch, enum precision p);
+	size_t (*mlp_scratch)(int D, int width, int pairs, enum precision p);
+
+	/* --- vectors: the bits of the CPU's functions --- */
+	int (*rmsnorm)(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, int n,
+	    const float *weight, float eps);            /* out may be x */
+	int (*add)(struct gpu *g, float *x, const float *y, size_t n);                  /* x += y */
+	int (*gather)(struct gpu *g, float *out, const float *x, const int32_t *row, int T, int n);     /* out[t] = x[row[t]], both [..][n] */
+	int (*fixed_finish)(struct gpu *g, float *h, const int64_t *acc, size_t n);     /* h += acc / 2^40 */
+
+	/* --- attention in the latent space (stage/mla.h) --- */
+	/* cosine, sine [T][half] of pos [T]: angles pos * freq[i], freq [half] in double, both times factor (stage/rope.h). */
+	int (*angles)(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq, int half, double factor);
+
+	/* kv [T][R + rope]: the latent normed by weight [R], the key rotated, in place, and copied into the rows' places in the
+	 * cache; the last rope of each query q [T][H][nope + rope] rotated in place and copied to that of query [T][H][R + rope]. */
+	int (*enter)(struct gpu *g, float *kv, float *q, float *query, const float *weight, float eps, const float *cosine,
+	    const float *sine, const struct gpu_rows *rows, int H, int nope, int R, int rope, enum precision p);
+
+	/* latent [T][H][R] = attention of query [T][H][R + rope] over positions 0 .. pos of the row's pages; max, sum [T][H]: of
+	 * the scaled scores, and of exp(score - max). */
+	int (*attend)(struct gpu *g, float *latent, float *max, float *sum, const float *query, const struct gpu_rows *rows,
+	    int H, int R, int rope, float scale, void *scratch, enum precision p);
+	size_t (*attend_scratch)(const struct gpu *g, int T, int most, int H, int R, int rope, enum precision p);
+
+	/* probs [T][H][positions]: what attend gave each position, 0 behind the row's own. */
+	int (*probs)(struct gpu *g, float *probs, size_t positions, const float *max, const float *sum, const float *query,
+	    const struct gpu_rows *rows, int H, int R, int rope, float scale, enum precision p);
+
+	/* --- the router --- */
+	/* scores [T][E] of the gate become what the router makes of them; choice [T][E], idx and w [T][K] as route_choose
+	 * writes them; bias [E] or NULL. */
+	int (*route)(struct gpu *g, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
+	    const struct gpu_router *r);
+
+	/* Sort idx, w [T][K] by expert; has [E] or NULL: those that are 0 there are left out. */
+	int (*sort)(struct gpu *g, const struct gpu_chosen *c, const int32_t *idx, const float *w, int T, int K, const unsigned char *has);
+
+	/* c is all T rows for one expert, with weight 1 (the shared experts, a dense layer's MLP): c->E 1, c->pairs T. */
+	int (*everyone)(struct gpu *g, const struct gpu_chosen *c, int T);
+};
+
+#define GPU_MARKS 64
+
+#endif
