@@ -10,38 +10,34 @@
 
 #include "cpu/cpu.h"
 
-static const struct {
-	const char *name;
-	size_t size;
-} dtypes[DTYPES_ALL] = {
-	[F32] = { "F32", 4 }, [BF16] = { "BF16", 2 }, [F16] = { "F16", 2 }, [F8_E4M3] = { "F8_E4M3", 1 },
-	[I32] = { "I32", 4 }, [I64] = { "I64", 8 }, [U8] = { "U8", 1 },
-	[Q8] = { "Q8", 1 }, [Q4] = { "Q4", 0 },
+static const char *const dtypes[DTYPES_ALL] = {
+	[F32] = "F32", [BF16] = "BF16", [F16] = "F16", [F8_E4M3] = "F8_E4M3", [I32] = "I32", [I64] = "I64", [U8] = "U8",
+	[Q8] = "Q8", [Q4] = "Q4",
 };
 
 size_t
 dtype_size(enum dtype t)
 {
-	return dtypes[t].size;
+	return element_bytes(t);
 }
 
 size_t
 dtype_row(enum dtype t, int cols)
 {
-	return t == Q4 ? ((size_t)cols + 31) / 32 * 16 : (size_t)cols * dtypes[t].size;
+	return row_bytes(t, cols);
 }
 
 const char *
 dtype_name(enum dtype t)
 {
-	return dtypes[t].name;
+	return dtypes[t];
 }
 
 int
 dtype_parse(const char *name, size_t len)
 {
 	for (int t = 0; t < DTYPES; t++)
-		if (strlen(dtypes[t].name) == len && memcmp(dtypes[t].name, name, len) == 0)
+		if (strlen(dtypes[t]) == len && memcmp(dtypes[t], name, len) == 0)
 			return t;
 	return -1;
 }
@@ -62,13 +58,19 @@ mat_rows(const struct mat *w, int from, int n)
 const char *
 precision_name(enum precision p)
 {
-	return p == PRECISION_BF16 ? "bf16" : "f32";
+	static const char *const names[PRECISIONS] = {"f32", "bf16", "fp8"};
+
+	return names[p];
 }
 
 int
 precision_parse(const char *name)
 {
-	return strcmp(name, "f32") == 0 ? PRECISION_F32 : strcmp(name, "bf16") == 0 ? PRECISION_BF16 : -1;
+	int p = PRECISIONS - 1;
+
+	while (p >= 0 && strcmp(name, precision_name((enum precision)p)) != 0)
+		p--;
+	return p;
 }
 
 static int
@@ -107,7 +109,7 @@ have_amx(void)
 	    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
 }
 
-enum { SETS = 4, PRECISIONS = 2 };
+enum { SETS = 4 };
 
 static const struct {
 	const char *name;
@@ -129,7 +131,7 @@ static void
 tables_fill(void)
 {
 	for (int i = 0; i < SETS && sets[i].have(); i++) {
-		struct kernels *k = &tables[i][PRECISION_F32], *bf16 = &tables[i][PRECISION_BF16];
+		struct kernels *k = &tables[i][PRECISION_F32], *bf16 = &tables[i][PRECISION_BF16], *fp8 = &tables[i][PRECISION_FP8];
 
 		if (i > 0)
 			*k = tables[i - 1][PRECISION_F32];
@@ -143,6 +145,10 @@ tables_fill(void)
 			bf16->matmul_t = tables[i - 1][PRECISION_BF16].matmul_t;
 		}
 		sets[i].fill_bf16(bf16);
+		*fp8 = *k;
+		fp8->precision = PRECISION_FP8;
+		fp8->matmul = NULL;
+		fp8->matmul_t = NULL;
 		ntables = i + 1;
 	}
 }

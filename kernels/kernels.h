@@ -54,15 +54,20 @@ struct mat {
 #define QUANT_GROUP 16                  /* columns that share a scale in Q8 and Q4 */
 #define QUANT_FACTOR_MIN 0x1p-100f
 #define QUANT_FACTOR_MAX 0x1p113f
-extern const signed char quant_levels[16];
+
+/* The least squared error over groups of 16, scaled as well as can be, of weights of tiny-r1 and of
+ * normal and Student's t distributions: by Lloyd's iteration (README.md). */
+#define QUANT_LEVELS -127, -102, -81, -64, -48, -34, -21, -9, 2, 13, 24, 36, 49, 64, 83, 110
+extern const signed char quant_levels[16];      /* these */
 
 /* Rows from .. from+n-1 of w. */
 struct mat mat_rows(const struct mat *w, int from, int n);
 
-/* How numbers enter the products: as they are, or both factors as BF16.  The sums are float32. */
-enum precision { PRECISION_F32, PRECISION_BF16 };
+/* How numbers enter the products: as they are; both factors as BF16; or, where weights are F8_E4M3, x as that, too, and
+ * else as BF16, which GPUs alone can do.  The sums are float32. */
+enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_FP8, PRECISIONS };
 
-const char *precision_name(enum precision p);   /* "f32", "bf16" */
+const char *precision_name(enum precision p);   /* "f32", "bf16", "fp8" */
 int precision_parse(const char *name);          /* an enum precision, or -1 */
 
 struct kernels {
@@ -134,7 +139,8 @@ const struct kernels *kernels_choose(void);
 /* The table of that name, or NULL where this machine does not run it. */
 const struct kernels *kernels_named(const char *name);
 
-/* The table of k's name whose products are of precision p; all else is the same. */
+/* The table of k's name whose products are of precision p; all else is the same.  That of PRECISION_FP8 has no
+ * products, matmul and matmul_t are NULL. */
 const struct kernels *kernels_precision(const struct kernels *k, enum precision p);
 
 /* The factor of a matrix in Q8 or Q4 whose largest magnitude is most, a finite number. */

@@ -1,6 +1,7 @@
 /*
  * What the kernels of one instruction set share with the others: the scalar
  * form of each element's arithmetic.  README.md of kernels/ is the contract.
+ * This is C and C++ alike, for the GPU's kernels (cuda/) include it too.
  */
 #ifndef DS_CPU_H
 #define DS_CPU_H
@@ -9,6 +10,12 @@
 #include <string.h>
 
 #include "kernels.h"
+
+#ifdef __CUDACC__
+#define EVERYWHERE static __host__ __device__ __forceinline__
+#else
+#define EVERYWHERE static inline
+#endif
 
 enum { LANES = 16, BLOCK = 128, BF16_STEP = 32 };    /* lanes of a sum; side of an FP8 block; products in a step of bf16 */
 
@@ -43,7 +50,7 @@ void quantize_avx512(struct kernels *k);
 #define FIXED_MAX 0x1p18f               /* contributions stay below */
 #define FIXED_ONE 0x1p40
 
-static inline float
+EVERYWHERE float
 float_of_bits(uint32_t bits)
 {
 	float x;
@@ -52,7 +59,7 @@ float_of_bits(uint32_t bits)
 	return x;
 }
 
-static inline uint32_t
+EVERYWHERE uint32_t
 bits_of_float(float x)
 {
 	uint32_t bits;
@@ -62,13 +69,13 @@ bits_of_float(float x)
 }
 
 /* x, every kind of NaN made the one that is written. */
-static inline float
+EVERYWHERE float
 canonical(float x)
 {
 	return x != x ? float_of_bits(0x7fc00000) : x;
 }
 
-static inline float
+EVERYWHERE float
 float_of_f16(uint16_t h)
 {
 	uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3ff;
@@ -81,7 +88,7 @@ float_of_f16(uint16_t h)
 }
 
 /* The nearest BF16, ties to even; what is subnormal is a zero, and a NaN stays one. */
-static inline float
+EVERYWHERE float
 bf16_of_float(float x)
 {
 	uint32_t b = bits_of_float(x);
@@ -92,7 +99,7 @@ bf16_of_float(float x)
 }
 
 /* E4M3 "fn": no infinities, exponent bias 7, 0x7f and 0xff are not numbers. */
-static inline float
+EVERYWHERE float
 float_of_f8(uint8_t b)
 {
 	uint32_t sign = (uint32_t)(b & 0x80) << 24, e = b >> 3 & 15, m = b & 7;
@@ -104,8 +111,30 @@ float_of_f8(uint8_t b)
 	return float_of_bits(sign | bits_of_float(x));
 }
 
+/* The nearest E4M3 of |x| <= 448, ties to even; what is not a finite number becomes a NaN. */
+EVERYWHERE uint8_t
+f8_of_float(float x)
+{
+	uint32_t b = bits_of_float(x), sign = b >> 24 & 0x80, a = b & 0x7fffffff;
+
+	if (a >= 0x7f800000)
+		return (uint8_t)(sign | 0x7f);
+	if (a < 0x3c800000)             /* below 2^-6: a multiple of 2^-9 */
+		return (uint8_t)(sign | (uint32_t)rintf(float_of_bits(a) * 0x1p9f));
+	return (uint8_t)(sign | (((a + 0x7ffff + (a >> 20 & 1)) >> 20) - (120 << 3)));
+}
+
+/* The least power of two, 2^-126 at least, by which a number up to `most` is at most 448 E4M3. */
+EVERYWHERE float
+f8_scale(float most)
+{
+	uint32_t e = (bits_of_float(most) + 0x1fffff) >> 23;    /* one more where it is above 1.75 of its power of two */
+
+	return float_of_bits((e > 9 ? e - 8 : 1) << 23);
+}
+
 /* The end of every sum of products or over a vector: 16 lanes to one. */
-static inline float
+EVERYWHERE float
 tree(const float l[LANES])
 {
 	float s8[8], s4[4];
@@ -118,7 +147,7 @@ tree(const float l[LANES])
 }
 
 /* exp, within 1 ulp: x = n ln 2 + r, a polynomial in r, times 2^n. */
-static inline float
+EVERYWHERE float
 exp_one(float x)
 {
 	float n, r, p;
@@ -139,8 +168,50 @@ exp_one(float x)
 	return float_of_bits(bits_of_float(p) + ((uint32_t)(int)n << 23));      /* p 2^n */
 }
 
+/* silu(gate) up */
+EVERYWHERE float
+silu_mul_one(float gate, float up)
+{
+	return canonical(gate / (1 + exp_one(-gate)) * up);
+}
+
+/* What the contribution c adds to a sum in fixed point; 0 where it is refused. */
+EVERYWHERE int
+fixed_of_float(float c, int64_t *term)
+{
+	if (!(fabsf(c) < FIXED_MAX))
+		return 0;
+	*term = llrint((double)c * FIXED_ONE);
+	return 1;
+}
+
+/* Bytes of an element; Q4 has two in one. */
+EVERYWHERE size_t
+element_bytes(enum dtype t)
+{
+	switch (t) {
+	case F32:
+	case I32:
+		return 4;
+	case BF16:
+	case F16:
+		return 2;
+	case I64:
+		return 8;
+	default:
+		return t != Q4;
+	}
+}
+
+/* Bytes of a row. */
+EVERYWHERE size_t
+row_bytes(enum dtype t, int cols)
+{
+	return t == Q4 ? ((size_t)cols + 31) / 32 * 16 : (size_t)cols * element_bytes(t);
+}
+
 /* The scale of the element (row, col); 1 where the matrix has none. */
-static inline float
+EVERYWHERE float
 mat_scale(const struct mat *w, int row, int col)
 {
 	size_t r = ((size_t)w->row0 + (size_t)row) / BLOCK;
@@ -149,32 +220,33 @@ mat_scale(const struct mat *w, int row, int col)
 }
 
 /* The first element of a row, as bytes. */
-static inline const unsigned char *
+EVERYWHERE const unsigned char *
 mat_at(const struct mat *w, int row)
 {
-	return (const unsigned char *)w->data + (size_t)row * dtype_row(w->dtype, w->cols);
+	return (const unsigned char *)w->data + (size_t)row * row_bytes(w->dtype, w->cols);
 }
 
 /* The groups of a row, in Q8 and Q4. */
-static inline size_t
+EVERYWHERE size_t
 mat_groups(const struct mat *w)
 {
 	return ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
 }
 
 /* An element of Q8 or Q4: the product is exact but where it leaves the range of float32. */
-static inline float
+EVERYWHERE float
 mat_quant(const struct mat *w, int row, int col)
 {
+	static const signed char levels[16] = { QUANT_LEVELS };
 	const unsigned char *p = mat_at(w, row);
 	float scale = float_of_f8(w->groups[(size_t)row * mat_groups(w) + (size_t)col / QUANT_GROUP]) * w->factor;
 	int half = w->dtype == Q4 ? p[col / 32 * 16 + col % 16] >> (col / 16 % 2 * 4) & 15 : 0;
 
-	return (float)(w->dtype == Q4 ? quant_levels[half] : (signed char)p[col]) * scale;
+	return (float)(w->dtype == Q4 ? levels[half] : (signed char)p[col]) * scale;
 }
 
 /* An element converted exactly; the scale of FP8 is not applied. */
-static inline float
+EVERYWHERE float
 mat_element(const struct mat *w, int r, int k)
 {
 	const unsigned char *row = mat_at(w, r);
@@ -200,14 +272,14 @@ mat_element(const struct mat *w, int r, int k)
 }
 
 /* n, and the zeros behind it that fill its last step of bf16 up. */
-static inline int
+EVERYWHERE int
 bf16_filled(int n)
 {
 	return (n + BF16_STEP - 1) / BF16_STEP * BF16_STEP;
 }
 
 /* The end, at most `to`, of the rows from r that share a scale. */
-static inline int
+EVERYWHERE int
 mat_block_end(const struct mat *w, int r, int to)
 {
 	int left = BLOCK - (int)(((size_t)w->row0 + (size_t)r) % BLOCK);

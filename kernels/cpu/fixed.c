@@ -4,75 +4,18 @@
  * instruction set.  The series are Taylor's, long enough that what is cut
  * off is below a twentieth of the last place.
  */
-#include "cpu/cpu.h"
-
-#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
-
-/* c[0] + c[1] x + c[2] x^2 + ... */
-static double
-series(const double *c, int n, double x)
-{
-	double s = c[n - 1];
-
-	for (int i = n - 2; i >= 0; i--)
-		s = fma(s, x, c[i]);
-	return s;
-}
-
-/* sin(a + b) for |a| <= pi/4 and b a correction below its last place. */
-static double
-sin_near(double a, double b)
-{
-	static const double c[] = { -1. / 6, 1. / 120, -1. / 5040, 1. / 362880, -1. / 39916800, 1. / 6227020800,
-	    -1. / 1307674368000, 1. / 355687428096000 };
-	double z = a * a;
-
-	return a + fma(z * a, series(c, COUNT(c), z), b * fma(z, -0.5, 1));
-}
-
-static double
-cos_near(double a, double b)
-{
-	static const double c[] = { 1. / 24, -1. / 720, 1. / 40320, -1. / 3628800, 1. / 479001600, -1. / 87178291200,
-	    1. / 20922789888000, -1. / 6402373705728000 };
-	double z = a * a, half = 0.5 * z, w = 1 - half;
-
-	return w + (((1 - w) - half) + fma(z * z, series(c, COUNT(c), z), -(a * b)));
-}
-
-/* sin(x + quarter pi/2): x less the nearest multiple of pi/2, whose first
- * part cancels exactly and whose others leave a sum a + b. */
-static double
-sin_quarter(double x, int quarter)
-{
-	double n, r, p, low, a, b;
-	long q;
-
-	if (!(fabs(x) < 0x1p30))
-		return NAN;
-	n = rint(x * 0x1.45f306dc9c883p-1);
-	r = fma(-n, 0x1.921fb54442d18p+0, x);
-	p = n * 0x1.1a62633145c07p-54;
-	low = fma(n, 0x1.1a62633145c07p-54, -p) + n * -0x1.f1976b7ed8fbcp-110;
-	a = r - p;
-	b = ((r - a) - p) - low;
-	r = a + b;
-	b = (a - r) + b;
-	q = (long)n + quarter;
-	a = q & 1 ? cos_near(r, b) : sin_near(r, b);
-	return q & 2 ? -a : a;
-}
+#include "cpu/fixed_sin.h"
 
 double
 fixed_sin(double x)
 {
-	return sin_quarter(x, 0);
+	return fixed_sin_quarter(x, 0);
 }
 
 double
 fixed_cos(double x)
 {
-	return sin_quarter(x, 1);
+	return fixed_sin_quarter(x, 1);
 }
 
 /* x = 2^k (1 + f), 1 + f within sqrt(2) of 1; log(1 + f) = 2 artanh(s) with
@@ -107,7 +50,7 @@ fixed_log(double x)
 	s = f / (2 + f);
 	z = s * s;
 	half = 0.5 * f * f;
-	return fma(k, 0x1.62e42fefa2000p-1, f - (half - fma(s, fma(z, series(c, COUNT(c), z), half),
+	return fma(k, 0x1.62e42fefa2000p-1, f - (half - fma(s, fma(z, fixed_series(c, FIXED_COUNT(c), z), half),
 	    k * 0x1.9ef35793c7673p-41)));
 }
 
@@ -127,7 +70,7 @@ fixed_exp(double x)
 		return 0;
 	n = rint(x * 0x1.71547652b82fep+0);
 	r = fma(-n, 0x1.abc9e3b39803fp-56, fma(-n, 0x1.62e42fefa39efp-1, x));
-	p = 1 + fma(r * r, series(c, COUNT(c), r), r);
+	p = 1 + fma(r * r, fixed_series(c, FIXED_COUNT(c), r), r);
 	memcpy(&bits, &p, sizeof(bits));
 	bits += (uint64_t)(int64_t)n << 52;
 	memcpy(&p, &bits, sizeof(p));

@@ -109,7 +109,7 @@ static void
 silu_mul(float *gate, const float *up, int n)
 {
 	for (int i = 0; i < n; i++)
-		gate[i] = canonical(gate[i] / (1 + exp_one(-gate[i])) * up[i]);
+		gate[i] = silu_mul_one(gate[i], up[i]);
 }
 
 static void
@@ -122,16 +122,14 @@ sigmoid(float *x, int n)
 static int
 fixed_add(int64_t *acc, const float *y, float weight, int n)
 {
+	int64_t term;
 	int bad = 0;
 
-	for (int i = 0; i < n; i++) {
-		float c = y[i] * weight;
-
-		if (fabsf(c) < FIXED_MAX)       /* the sum may wrap: acc can come from outside */
-			acc[i] = (int64_t)((uint64_t)acc[i] + (uint64_t)llrint((double)c * FIXED_ONE));
+	for (int i = 0; i < n; i++)
+		if (fixed_of_float(y[i] * weight, &term))       /* the sum may wrap: acc can come from outside */
+			acc[i] = (int64_t)((uint64_t)acc[i] + (uint64_t)term);
 		else
 			bad = -1;
-	}
 	return bad;
 }
 
