@@ -22,9 +22,11 @@
 #define GPU_VERSION 1           /* of this table: library and program must be of one */
 #define GPU_PAGE 64             /* positions of a page of the cache: CACHE_PAGE */
 #define GPU_IPC 64              /* bytes of a handle by which another process finds memory */
+#define GPU_NCCL_ID 128
 #define GPU_SYMBOL "dspipe_gpu" /* const struct gpu_lib *dspipe_gpu(void), the one symbol that the library shows */
 
 struct gpu;                     /* a GPU in use: its streams, its pinned memory */
+struct gpu_peer;                /* a connection to another process's GPU */
 struct gpu_graph;               /* work that was recorded, to be done again */
 
 struct gpu_about {
@@ -119,6 +121,17 @@ struct gpu_lib {
 	int (*ipc_take)(struct gpu *g, const unsigned char handle[GPU_IPC], void **p);
 	void (*ipc_drop)(struct gpu *g, void *p);
 
+	/* Connections to another process's GPU, by NCCL, whose library is loaded when one is begun.  One side makes the id and opens it as rank 0,
+	 * the other as 1; that waits for the other, and so does nccl_wait, until what was sent or received is through.  While they wait they
+	 * ask lost(arg) now and then, and fail where it says 1.  send and receive go onto the stream; the first ones may wait for
+	 * the other side, and ask the lost of nccl_open. */
+	int (*nccl_id)(unsigned char id[GPU_NCCL_ID]);
+	int (*nccl_open)(struct gpu *g, struct gpu_peer **p, const unsigned char id[GPU_NCCL_ID], int rank, int (*lost)(void *arg), void *arg);
+	int (*nccl_send)(struct gpu *g, struct gpu_peer *p, const void *from, size_t bytes);
+	int (*nccl_receive)(struct gpu *g, struct gpu_peer *p, void *to, size_t bytes);
+	int (*nccl_wait)(struct gpu *g, struct gpu_peer *p, int (*lost)(void *arg), void *arg);
+	void (*nccl_close)(struct gpu_peer *p, int abort);      /* abort: at once, whatever is on its way */
+
 	/* --- products --- */
 	/* out[t][n] = sum over k of x[t][k] w[n][k], for all w->rows: out [T] rows of stride ldo, x [T][w->cols] of ldx. */
 	int (*matmul)(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T,
@@ -176,6 +189,11 @@ struct gpu_lib {
 
 	/* c is all T rows for one expert, with weight 1 (the shared experts, a dense layer's MLP): c->E 1, c->pairs T. */
 	int (*everyone)(struct gpu *g, const struct gpu_chosen *c, int T);
+
+	/* --- to compare with --- */
+	/* Operations per second, two for a multiply-add, of cuBLASLt's fastest out [n][n] = x w^T, x and w [n][n] of BF16, or in
+	 * PRECISION_FP8 of E4M3 without scales; n is a multiple of 16.  Allocates, waits, and uses marks 0 and 1. */
+	int (*peak)(struct gpu *g, float *out, const void *x, const void *w, int n, enum precision p, double *operations);
 };
 
 #define GPU_MARKS 64

@@ -1,0 +1,212 @@
+/*
+ * Attention over the paged cache: which kernel, how many parts at a time, and the join of what they leave.
+ */
+#include "attend.cuh"
+
+/* Of all parts that are done side by side, where one fits; few where the GPU is emulated, so that tests come to
+ * several rounds. */
+#ifdef DS_EMULATED
+#define SLOTS_BYTES ((size_t)64 << 10)
+#else
+#define SLOTS_BYTES ((size_t)128 << 20)
+#endif
+
+enum { JOIN = 512, JOIN_LEAST = 64 };          /* threads, each with a column; parts whose factors are known at a time */
+
+static int
+tiles(const struct gpu *g, int R, int rope, enum precision p)
+{
+	return p != PRECISION_F32 && attend_tiles_fit(g, R, rope);
+}
+
+/* Positions of a part: with tensor cores, few enough that a context of 16k keeps a hundred processors busy at
+ * batch 1, and enough that writing what comes of them stays small beside reading them. */
+static int
+part_positions(const struct gpu *g, int H, int R, int rope, enum precision p)
+{
+	return GPU_PAGE * (!tiles(g, R, rope, p) ? 1 : H > 64 ? 8 : 4);
+}
+
+static int
+parts_of(int most, int positions)
+{
+	int pages = positions / GPU_PAGE;
+
+	return most / pages + (most % pages != 0);
+}
+
+/* How many slots of all heads there is memory for: at least one. */
+static size_t
+slots_most(int H, int R)
+{
+	size_t slot = (size_t)H * ((size_t)R + 2) * sizeof(float);
+
+	return slot < SLOTS_BYTES ? SLOTS_BYTES / slot : 1;
+}
+
+static size_t
+scratch_bytes(const struct gpu *g, int T, int most, int H, int R, int rope, enum precision p)
+{
+	size_t all = (size_t)T * (size_t)parts_of(most, part_positions(g, H, R, rope, p)), room = slots_most(H, R);
+
+	return (all < room ? all : room) * (size_t)H * ((size_t)R + 2) * sizeof(float);
+}
+
+struct joined {
+	float *latent, *max, *sum;      /* [rows][H][R], [rows][H] */
+};
+
+/* What the outputs so far and those of a part are multiplied with, and what its sum becomes. */
+struct factors {
+	float bmax[JOIN_LEAST], old[JOIN_LEAST], fresh[JOIN_LEAST], more[JOIN_LEAST];
+};
+
+/* The factors of n parts, whose slots begin at bmax and bsum, H apart; max: of all parts before them. */
+static __device__ void
+factors_make(struct factors *f, const float *bmax, const float *bsum, int n, int H, float max)
+{
+	const int k = (int)threadIdx.x;
+
+	__syncthreads();
+	if (k < n)
+		f->bmax[k] = bmax[(size_t)k * (size_t)H];
+	__syncthreads();
+	if (k < n) {
+		float m = max, before;
+
+		for (int i = 0; i < k; i++)
+			m = f->bmax[i] > m ? f->bmax[i] : m;
+		before = m;
+		m = f->bmax[k] > m ? f->bmax[k] : m;
+		f->old[k] = before == -INFINITY ? 0 : exp_one(before - m);
+		f->fresh[k] = f->bmax[k] == -INFINITY ? 0 : exp_one(f->bmax[k] - m);
+		f->more[k] = f->fresh[k] * bsum[(size_t)k * (size_t)H];
+	}
+	__syncthreads();
+}
+
+/* softmax_join of kernels/cpu/vector_ref.c over a row's parts in turn, and behind the last the division by the
+ * sum.  A block: a head of a row.  The largest score of what is before a part is known without what it does to the
+ * sums, so that all factors are made side by side. */
+static __global__ void __launch_bounds__(JOIN)
+join(struct attend_job a, struct joined to)
+{
+	__shared__ struct factors f;
+	const int t = (int)blockIdx.x / a.H, h = (int)blockIdx.x % a.H, last = (int)(a.pos[t] / (uint32_t)a.positions) + 1;
+	const int n = last - a.first < a.parts ? last - a.first : a.parts;
+	const size_t at = (size_t)t * (size_t)a.H + (size_t)h, slot = (size_t)t * (size_t)a.parts * (size_t)a.H + (size_t)h;
+	const size_t step = (size_t)a.H * (size_t)a.R;
+	const float max0 = a.first ? to.max[at] : -INFINITY, sum0 = a.first ? to.sum[at] : 0;
+	float *latent = to.latent + at * (size_t)a.R, max = max0, sum = sum0;
+
+	for (int c0 = 0; c0 < a.R && n > 0; c0 += (int)blockDim.x) {
+		const int c = c0 + (int)threadIdx.x, own = c < a.R ? c : 0;
+		float o = a.first ? latent[own] : 0;
+
+		max = max0;
+		sum = sum0;
+		for (int k0 = 0; k0 < n; k0 += JOIN_LEAST) {
+			const size_t from = slot + (size_t)k0 * (size_t)a.H;
+			const float *bo = a.o + from * (size_t)a.R + own;
+			const int some = n - k0 < JOIN_LEAST ? n - k0 : JOIN_LEAST;
+
+			factors_make(&f, a.bmax + from, a.bsum + from, some, a.H, max);
+#pragma unroll 16
+			for (int k = 0; k < some; k++) {
+				o = fmaf(f.old[k], o, f.fresh[k] * bo[(size_t)k * step]);
+				sum = fmaf(f.old[k], sum, f.more[k]);
+				max = f.bmax[k] > max ? f.bmax[k] : max;
+			}
+		}
+		sum = canonical(sum);
+		if (c < a.R)
+			latent[c] = canonical(last <= a.first + a.parts ? o * (1 / sum) : o);
+	}
+	__syncthreads();                /* all have read max and sum */
+	if (threadIdx.x == 0 && n > 0) {
+		to.max[at] = max;
+		to.sum[at] = sum;
+	}
+}
+
+static unsigned
+join_threads(int R)
+{
+	int n = (R + 31) / 32 * 32;
+
+	return (unsigned)(n > JOIN ? JOIN : n < JOIN_LEAST ? JOIN_LEAST : n);
+}
+
+/* The rows from t0 on; parts and rows that fit into the slots are put there side by side. */
+static struct attend_job
+job_of(const struct gpu *g, const float *query, const struct gpu_rows *rows, int t0, int H, int R, int rope, float scale,
+    enum precision p)
+{
+	struct attend_job a = {};
+
+	a.query = query + (size_t)t0 * (size_t)H * (size_t)(R + rope);
+	a.pos = rows->pos + t0;
+	a.list = rows->list + t0;
+	a.pages = rows->pages;
+	a.pitch = gpu_cache_row(R, rope, p);
+	a.H = H;
+	a.R = R;
+	a.rope = rope;
+	a.scale = scale;
+	a.positions = part_positions(g, H, R, rope, p);
+	return a;
+}
+
+static int
+attend(struct gpu *g, float *latent, float *max, float *sum, const float *query, const struct gpu_rows *rows, int H, int R,
+    int rope, float scale, void *scratch, enum precision p)
+{
+	int all = parts_of(rows->most, part_positions(g, H, R, rope, p));
+	size_t room = slots_most(H, R), wide = (size_t)all < room ? (size_t)all : room, n = room / (wide ? wide : 1);
+
+	for (int t0 = 0, some; t0 < rows->n && all > 0; t0 += some) {
+		struct attend_job a = job_of(g, query, rows, t0, H, R, rope, scale, p);
+		size_t at = (size_t)t0 * (size_t)H;
+		struct joined to = {latent + at * (size_t)R, max + at, sum + at};
+
+		a.rows = some = (size_t)(rows->n - t0) < n ? rows->n - t0 : (int)n;
+		for (a.first = 0; a.first < all; a.first += a.parts) {
+			size_t slots;
+
+			a.parts = all - a.first < (int)wide ? all - a.first : (int)wide;
+			slots = (size_t)a.rows * (size_t)a.parts * (size_t)H;
+			a.o = (float *)scratch;
+			a.bmax = a.o + slots * (size_t)R;
+			a.bsum = a.bmax + slots;
+			if ((tiles(g, R, rope, p) ? attend_tiles(g, &a) : attend_plain(g, &a, p)) < 0 ||
+			    launch(g, join, dim3((unsigned)a.rows * (unsigned)H), dim3(join_threads(R)), 0, a, to) < 0)
+				return -1;
+		}
+	}
+	return 0;
+}
+
+/* The scores once more, by the sums of f32 also where tensor cores made them: of a probability that
+ * moves as much as the roundings of a sum do. */
+static int
+probs_again(struct gpu *g, float *probs, size_t positions, const float *max, const float *sum, const float *query,
+    const struct gpu_rows *rows, int H, int R, int rope, float scale, enum precision p)
+{
+	struct attend_job a = job_of(g, query, rows, 0, H, R, rope, scale, p);
+	struct probs_job to = {probs, positions, max, sum};
+
+	a.rows = rows->n;
+	a.positions = GPU_PAGE;
+	a.parts = (int)((positions + GPU_PAGE - 1) / GPU_PAGE);
+	return a.rows > 0 && a.parts > 0 ? attend_probs(g, &a, &to, p) : 0;
+}
+
+void
+attend_part(struct gpu_lib *l)
+{
+	l->angles = gpu_angles;
+	l->enter = gpu_enter;
+	l->attend = attend;
+	l->attend_scratch = scratch_bytes;
+	l->probs = probs_again;
+}

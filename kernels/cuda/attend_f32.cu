@@ -1,0 +1,293 @@
+/*
+ * Attention with the sums of f32, on the cores that are not tensor cores: the bits of the CPU's, page by page.
+ * A block has a page and HEADS heads of a row: their scores are lane sums, whose lanes stand in
+ * neighbouring threads; the softmax has a thread for each lane; the sums of latents have one for each
+ * column.  From a cache of BF16 the factors are rounded as bf16 has them: for shapes too wide for attend_bf16.cu.
+ */
+#include "attend.cuh"
+#include "ptx.cuh"
+
+enum {
+	HEADS = 16,
+	THREADS = 256,
+	TILE = 64,                      /* columns of a page in shared memory at a time */
+	PITCH = TILE + 16,              /* of its rows: two neighbours are in different banks */
+	P_PITCH = HEADS + 4,
+	OWN = 8,                        /* a thread has a lane of OWN positions times OWN heads */
+	COLUMNS = 2,                    /* of the output for each thread at a time */
+};
+
+static __device__ float
+wide(float x)
+{
+	return x;
+}
+
+static __device__ float
+wide(uint16_t x)
+{
+	return float_of_bits((uint32_t)x << 16);
+}
+
+/* x as a factor of a product with what a cache of such elements holds. */
+static __device__ float
+factor_with(const float *, float x)
+{
+	return x;
+}
+
+static __device__ float
+factor_with(const uint16_t *, float x)
+{
+	return bf16_of_float(x);
+}
+
+template <typename E> struct space {
+	E page[2][GPU_PAGE * PITCH];
+	float query[2][HEADS * TILE];
+	float p[GPU_PAGE * P_PITCH];            /* [position][head] */
+	float max[HEADS], sum[HEADS];
+};
+
+/* What a block works on: the heads h .. of row t, the n positions that it sees of a page. */
+struct place {
+	int t, h, heads, n;
+	const unsigned char *page;
+};
+
+/* Columns c0 .. of the page and the queries on their way into half `side`; zeros behind the last column. */
+template <typename E> static __device__ void
+tile_load(struct space<E> *s, int side, const struct attend_job *a, const struct place *b, int c0)
+{
+	const int width = a->R + a->rope, each = 16 / (int)sizeof(E), pieces = TILE / each;
+	const float *query = a->query + ((size_t)b->t * (size_t)a->H + (size_t)b->h) * (size_t)width;
+
+	for (int i = (int)threadIdx.x; i < GPU_PAGE * pieces; i += THREADS) {
+		int row = i / pieces, c = c0 + i % pieces * each;
+		int have = row < b->n && c < width ? (width - c) * (int)sizeof(E) : 0;
+		const unsigned char *from = have ? b->page + (size_t)row * a->pitch + (size_t)c * sizeof(E) : b->page;
+
+		copy_async(&s->page[side][row * PITCH + c - c0], from, have < 16 ? have : 16);
+	}
+	copy_commit();
+	for (int i = (int)threadIdx.x; i < HEADS * TILE; i += THREADS) {
+		int h = i / TILE, c = c0 + i % TILE;
+
+		s->query[side][i] = h < b->heads && c < width ?
+		    factor_with((const E *)NULL, query[(size_t)h * (size_t)width + (size_t)c]) : 0;
+	}
+}
+
+/* The tree over the 16 threads that have the lanes of the same 64 sums: at each step a thread gives half of the sums that it
+ * still has to the other side and gets that side's part of its own half.  It ends with four whole sums in acc[0..3],
+ * those from 4 n on, n being `lane` with the highest bit first. */
+static __device__ void
+tree_threads(float acc[OWN * OWN], int lane)
+{
+#pragma unroll
+	for (int half = OWN * OWN / 2, bit = LANES / 2; bit > 0; half /= 2, bit /= 2)
+#pragma unroll
+		for (int i = 0; i < OWN * OWN / 2; i++)
+			if (i < half) {
+				float keep = lane & bit ? acc[i + half] : acc[i], give = lane & bit ? acc[i] : acc[i + half];
+
+				acc[i] = keep + __shfl_xor_sync(0xffffffff, give, bit);
+			}
+}
+
+/* p = the products of the queries and the page's rows. */
+template <typename E> static __device__ void
+scores(struct space<E> *s, const struct attend_job *a, const struct place *b)
+{
+	const int width = (a->R + a->rope + LANES - 1) / LANES * LANES;
+	const int lane = (int)threadIdx.x % LANES, unit = (int)threadIdx.x / LANES, at = unit % OWN, head = unit / OWN * OWN;
+	float acc[OWN * OWN];           /* [head][position], positions being at, at + 8, ... */
+
+#pragma unroll
+	for (int i = 0; i < OWN * OWN; i++)
+		acc[i] = 0;
+	tile_load(s, 0, a, b, 0);
+	for (int c0 = 0, side = 0; c0 < width; c0 += TILE, side ^= 1) {
+		copy_wait<0>();
+		__syncthreads();
+		if (c0 + TILE < width)
+			tile_load(s, side ^ 1, a, b, c0 + TILE);
+		for (int c = lane; c < TILE && c0 + c < width; c += LANES) {
+			float w[OWN];
+
+#pragma unroll
+			for (int j = 0; j < OWN; j++)
+				w[j] = wide(s->page[side][(at + OWN * j) * PITCH + c]);
+#pragma unroll
+			for (int h = 0; h < OWN; h++) {
+				float x = s->query[side][(head + h) * TILE + c];
+
+#pragma unroll
+				for (int j = 0; j < OWN; j++)
+					acc[h * OWN + j] = fmaf(w[j], x, acc[h * OWN + j]);
+			}
+		}
+	}
+	tree_threads(acc, lane);
+#pragma unroll
+	for (int j = 0; j < 4; j++)
+		s->p[(at + OWN * (lane % 2 * 4 + j)) * P_PITCH + head + lane / 2] = canonical(acc[j]);
+	__syncthreads();
+}
+
+static __device__ float
+tree_of_threads(float x)
+{
+	for (int bit = LANES / 2; bit > 0; bit /= 2)
+		x += __shfl_xor_sync(0xffffffff, x, bit);
+	return x;
+}
+
+/* softmax_block of each head: kernels/cpu/vector_ref.c. */
+template <typename E> static __device__ void
+softmax(struct space<E> *s, const struct attend_job *a, const struct place *b)
+{
+	const int head = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
+	float v[GPU_PAGE / LANES], m = -INFINITY, sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < GPU_PAGE / LANES; i++) {
+		v[i] = lane + i * LANES < b->n ? s->p[(lane + i * LANES) * P_PITCH + head] * a->scale : -INFINITY;
+		m = v[i] > m ? v[i] : m;
+	}
+	for (int bit = LANES / 2; bit > 0; bit /= 2) {
+		float other = __shfl_xor_sync(0xffffffff, m, bit);
+
+		m = other > m ? other : m;
+	}
+	m += 0;
+#pragma unroll
+	for (int i = 0; i < GPU_PAGE / LANES; i++)
+		if (lane + i * LANES < b->n) {
+			v[i] = exp_one(v[i] - (m == -INFINITY ? 0 : m));
+			sum += v[i];
+			s->p[(lane + i * LANES) * P_PITCH + head] = v[i];
+		}
+	sum = canonical(tree_of_threads(sum));
+	if (lane == 0) {
+		s->max[head] = m;
+		s->sum[head] = sum;
+	}
+	__syncthreads();
+}
+
+/* o [heads][R] = the chains over the positions of p times latent. */
+template <typename E> static __device__ void
+values(const struct space<E> *s, const struct attend_job *a, const struct place *b, float *o)
+{
+	for (int c = (int)threadIdx.x; c < a->R; c += THREADS * COLUMNS) {
+		float acc[COLUMNS][HEADS] = {};
+
+#pragma unroll 4
+		for (int i = 0; i < b->n; i++) {
+			const E *row = (const E *)(b->page + (size_t)i * a->pitch);
+			float w[COLUMNS];
+
+#pragma unroll
+			for (int k = 0; k < COLUMNS; k++)
+				w[k] = c + k * THREADS < a->R ? wide(row[c + k * THREADS]) : 0;
+#pragma unroll
+			for (int h = 0; h < HEADS; h++) {
+				float p = factor_with((const E *)NULL, s->p[i * P_PITCH + h]);
+
+#pragma unroll
+				for (int k = 0; k < COLUMNS; k++)
+					acc[k][h] = fmaf(w[k], p, acc[k][h]);
+			}
+		}
+#pragma unroll
+		for (int h = 0; h < HEADS; h++)
+#pragma unroll
+			for (int k = 0; k < COLUMNS; k++)
+				if (h < b->heads && c + k * THREADS < a->R)
+					o[(size_t)h * (size_t)a->R + (size_t)(c + k * THREADS)] = canonical(acc[k][h]);
+	}
+}
+
+/* Block x is head group x % groups of row x / groups, y the part. */
+static __device__ struct place
+place_of(const struct attend_job *a)
+{
+	const int groups = (a->H + HEADS - 1) / HEADS;
+	const uint32_t at = (uint32_t)(a->first + (int)blockIdx.y) * GPU_PAGE;
+	struct place b;
+
+	b.t = (int)blockIdx.x / groups;
+	b.h = (int)blockIdx.x % groups * HEADS;
+	b.heads = a->H - b.h < HEADS ? a->H - b.h : HEADS;
+	b.n = attend_seen(a, b.t, at, GPU_PAGE);
+	b.page = b.n > 0 ? (const unsigned char *)a->pages[attend_page(a, b.t, at)] : NULL;
+	return b;
+}
+
+template <typename E> static __global__ void __launch_bounds__(THREADS, 2)
+plain(struct attend_job a)
+{
+	const struct place b = place_of(&a);
+	const size_t slot = ((size_t)b.t * (size_t)a.parts + blockIdx.y) * (size_t)a.H + (size_t)b.h;
+	SHARED(struct space<E>, s);
+
+	if (b.n <= 0)
+		return;
+	scores(s, &a, &b);
+	softmax(s, &a, &b);
+	values(s, &a, &b, a.o + slot * (size_t)a.R);
+	if ((int)threadIdx.x < b.heads) {
+		a.bmax[slot + threadIdx.x] = s->max[threadIdx.x];
+		a.bsum[slot + threadIdx.x] = s->sum[threadIdx.x];
+	}
+}
+
+/* mla_tap_probs of stage/mla_tap.c, a page a block. */
+template <typename E> static __global__ void __launch_bounds__(THREADS, 2)
+probs(struct attend_job a, struct probs_job to)
+{
+	const struct place b = place_of(&a);
+	const size_t at = (size_t)b.t * (size_t)a.H + (size_t)b.h, from = (size_t)blockIdx.y * GPU_PAGE;
+	SHARED(struct space<E>, s);
+
+	if (b.n > 0) {
+		scores(s, &a, &b);
+		softmax(s, &a, &b);
+	}
+	for (int i = (int)threadIdx.x; i < b.heads * GPU_PAGE; i += THREADS) {
+		int h = i / GPU_PAGE, j = i % GPU_PAGE;
+		float x = 0;
+
+		if (from + (size_t)j >= to.positions)
+			continue;
+		if (j < b.n) {
+			float factor = exp_one(s->max[h] - to.max[at + (size_t)h]);
+
+			x = canonical(s->p[j * P_PITCH + h] * (factor / to.sum[at + (size_t)h]));
+		}
+		to.probs[(at + (size_t)h) * to.positions + from + (size_t)j] = x;
+	}
+}
+
+static dim3
+grid_of(const struct attend_job *a)
+{
+	return dim3((unsigned)a->rows * (unsigned)((a->H + HEADS - 1) / HEADS), (unsigned)a->parts);
+}
+
+int
+attend_plain(struct gpu *g, const struct attend_job *a, enum precision p)
+{
+	if (p == PRECISION_F32)
+		return launch(g, plain<float>, grid_of(a), dim3(THREADS), sizeof(struct space<float>), *a);
+	return launch(g, plain<uint16_t>, grid_of(a), dim3(THREADS), sizeof(struct space<uint16_t>), *a);
+}
+
+int
+attend_probs(struct gpu *g, const struct attend_job *a, const struct probs_job *to, enum precision p)
+{
+	if (p == PRECISION_F32)
+		return launch(g, probs<float>, grid_of(a), dim3(THREADS), sizeof(struct space<float>), *a, *to);
+	return launch(g, probs<uint16_t>, grid_of(a), dim3(THREADS), sizeof(struct space<uint16_t>), *a, *to);
+}

@@ -1,0 +1,145 @@
+/*
+ * Products in float32, of CUDA cores: the bits of cpu/matmul_ref.c, since each output is the same 16 lanes, each the
+ * same chain, then the same tree.  What is free is which thread has which lanes of which outputs.
+ *
+ * few_f32.cu does it for few rows of x, when weights must come from memory as fast as they can; many_f32.cu for many,
+ * when each weight that was fetched must serve as many rows as there are registers, and for whatever shapes do not fit
+ * wide loads; chain_f32.cu is the transposed product.  All of them take their work from a struct task.
+ */
+#ifndef DS_F32_CUH
+#define DS_F32_CUH
+
+#include "launch.cuh"
+#include "products.h"
+#include "sink.cuh"
+
+#include "cpu/cpu.h"
+
+enum { ANY = DTYPES_ALL };              /* in place of a dtype: element by element, whatever it is */
+enum { FEW = 4, MANY = 32 };            /* rows of x that a block takes, at most */
+#define ALL_LANES 0xffffffffu           /* threads of a warp that take part in a shuffle */
+
+/*
+ * Either the products of heads (pieces NULL): head h takes `rows` rows of w from first + h * step on, x + h * x_step and
+ * out + h * out_step, all T rows; or, for each piece, products with its expert's matrices: gate and up of rows row[i] of x into
+ * row i of out and of out + out_step; or down of rows i of x into the sink (row NULL).
+ */
+struct task {
+	float *out;
+	ptrdiff_t ldo, out_step;
+	const float *x;
+	ptrdiff_t ldx, x_step;
+	int T, H;
+	struct mat w;                   /* with pieces: one like theirs */
+	int first, step, rows;
+	const struct piece *pieces;
+	int npieces;
+	const struct gpu_mlp *mlps;
+	const int32_t *row;
+	struct sink sink;
+};
+
+/* What one block does: T rows of x, the first being row `at` of all. */
+struct part {
+	struct mat w;
+	int first, rows;                /* of w */
+	int at, T;
+	const float *x;
+	float *out;
+};
+
+/* Blocks are (tiles of outputs, tiles of `most` rows or pieces, heads or matrices).  0: nothing to do. */
+static __device__ __forceinline__ int
+part_of(struct part *p, const struct task *k, int most)
+{
+	if (k->pieces) {
+		const struct piece piece = k->pieces[blockIdx.y];
+
+		p->T = piece.n;
+		if (p->T == 0)
+			return 0;
+		p->at = piece.first;
+		p->w = !k->row ? k->mlps[piece.expert].down : blockIdx.z ? k->mlps[piece.expert].up : k->mlps[piece.expert].gate;
+		p->first = 0;
+		p->rows = p->w.rows;
+		p->x = k->x;
+		p->out = k->out + (ptrdiff_t)blockIdx.z * k->out_step;
+		return 1;
+	}
+	p->at = (int)blockIdx.y * most;
+	p->T = k->T - p->at < most ? k->T - p->at : most;
+	p->w = k->w;
+	p->first = k->first + (int)blockIdx.z * k->step;
+	p->rows = k->rows;
+	p->x = k->x + (ptrdiff_t)blockIdx.z * k->x_step;
+	p->out = k->out + (ptrdiff_t)blockIdx.z * k->out_step;
+	return 1;
+}
+
+/* Row t < T of the part's x. */
+static __device__ __forceinline__ const float *
+part_x(const struct part *p, const struct task *k, int t)
+{
+	return p->x + (ptrdiff_t)(k->row ? k->row[p->at + t] : p->at + t) * k->ldx;
+}
+
+static __device__ __forceinline__ void
+part_put(const struct part *p, const struct task *k, int t, int n, float sum)
+{
+	if (k->sink.acc)
+		sink_add(&k->sink, p->at + t, n, sum);
+	else
+		p->out[(ptrdiff_t)(p->at + t) * k->ldo + n] = canonical(sum);
+}
+
+/* Four E4M3, the first in the lowest byte.  By way of binary16 where the GPU has an instruction for that; else their bits,
+ * moved to where those of a float32 are, are 2^-120 of them. */
+static __device__ __forceinline__ void
+floats_of_f8(float to[4], uint32_t b)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+#pragma unroll
+	for (int i = 0; i < 4; i += 2)
+		asm("{\n\t.reg .b16 two, l, h;\n\t.reg .b32 halves;\n\t"
+		    "cvt.u16.u32 two, %2;\n\t"
+		    "cvt.rn.f16x2.e4m3x2 halves, two;\n\t"
+		    "mov.b32 {l, h}, halves;\n\t"
+		    "cvt.f32.f16 %0, l;\n\tcvt.f32.f16 %1, h;\n\t}" : "=f"(to[i]), "=f"(to[i + 1]) : "r"(b >> 8 * i));
+#else
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		to[i] = float_of_bits((uint32_t)((int32_t)(b << (24 - 8 * i)) >> 4) & 0x87f00000) * 0x1p120f;
+	if (((b & 0x7f7f7f7f) + 0x01010101) & 0x80808080)       /* one is not a number */
+		for (int i = 0; i < 4; i++)
+			to[i] = float_of_f8((uint8_t)(b >> 8 * i));
+#endif
+}
+
+/* The groups of row n. */
+static __device__ __forceinline__ const unsigned char *
+row_groups(const struct mat *w, int n)
+{
+	return w->groups + (size_t)n * mat_groups(w);
+}
+
+/* Do all rows of x, and of all heads, begin at 16 bytes? */
+static __host__ __device__ __forceinline__ int
+task_wide_x(const struct task *k)
+{
+	return (uintptr_t)k->x % 16 == 0 && k->ldx % 4 == 0 && k->x_step % 4 == 0;
+}
+
+/* Sums over columns can load 16 bytes everywhere, and 16 columns at once. */
+static inline int
+task_wide(const struct task *k)
+{
+	return task_wide_x(k) && k->w.cols % LANES == 0 && (uintptr_t)k->w.data % 16 == 0;
+}
+
+/* Put the task on the stream.  Pieces are of 1 or FEW rows for task_few (most), which is for wide ones alone, and of MANY for
+ * task_many; task_chains knows heads only. */
+int task_few(struct gpu *g, const struct task *k, int most);
+int task_many(struct gpu *g, const struct task *k);
+int task_chains(struct gpu *g, const struct task *k);
+
+#endif

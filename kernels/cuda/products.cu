@@ -1,0 +1,62 @@
+/*
+ * The products of the table: those of the precision that is asked for.
+ */
+#include "launch.cuh"
+#include "lt.h"
+#include "parts.h"
+#include "products.h"
+
+static const struct products *
+of(enum precision p)
+{
+	static const struct products *const all[PRECISIONS] = {&products_f32, &products_bf16, &products_fp8};
+
+	return all[p];
+}
+
+static int
+gpu_matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, enum precision p)
+{
+	if (T == 0 || w->rows == 0)
+		return 0;
+	return lt_takes(g, w, p) ? lt_matmul(g, out, ldo, x, ldx, T, w, p) : of(p)->matmul(g, out, ldo, x, ldx, T, w);
+}
+
+static int
+gpu_matmul_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
+    int T, const struct mat *w, int first, int step, int rows, int H, enum precision p)
+{
+	return T == 0 || rows == 0 || H == 0 ? 0 :
+	    of(p)->matmul_heads(g, out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
+}
+
+static int
+gpu_matmul_t_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
+    int T, const struct mat *w, int first, int step, int rows, int H, enum precision p)
+{
+	return T == 0 || w->cols == 0 || H == 0 ? 0 :
+	    of(p)->matmul_t_heads(g, out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
+}
+
+static int
+gpu_mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like,
+    const struct gpu_chosen *c, int32_t *bad, float *each, void *scratch, enum precision p)
+{
+	return c->pairs == 0 ? 0 : of(p)->mlp(g, acc, x, D, mlps, like, c, bad, each, scratch);
+}
+
+static size_t
+gpu_mlp_scratch(int D, int width, int pairs, enum precision p)
+{
+	return of(p)->mlp_scratch(D, width, pairs);
+}
+
+void
+products_part(struct gpu_lib *l)
+{
+	l->matmul = gpu_matmul;
+	l->matmul_heads = gpu_matmul_heads;
+	l->matmul_t_heads = gpu_matmul_t_heads;
+	l->mlp = gpu_mlp;
+	l->mlp_scratch = gpu_mlp_scratch;
+}

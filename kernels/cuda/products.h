@@ -1,0 +1,52 @@
+/*
+ * What the files of the products share.  products.cu fills the table's functions in, each of which calls its like of
+ * the precision that is asked for; what gpu.h says of them holds here, and that no size is 0 (products.cu sees to it).
+ */
+#ifndef DS_PRODUCTS_H
+#define DS_PRODUCTS_H
+
+#include "gpu.h"
+
+/* The products of one precision: those of struct gpu_lib without their last parameter. */
+struct products {
+	int (*matmul)(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w);
+	int (*matmul_heads)(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx,
+	    ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows, int H);
+	int (*matmul_t_heads)(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx,
+	    ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows, int H);
+	int (*mlp)(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like,
+	    const struct gpu_chosen *c, int32_t *bad, float *each, void *scratch);
+	size_t (*mlp_scratch)(int D, int width, int pairs);
+};
+
+extern const struct products products_f32;      /* matmul_f32.cu */
+extern const struct products products_bf16;     /* matmul_bf16.cu */
+extern const struct products products_fp8;      /* matmul_fp8.cu */
+
+/* Pairs first .. first+n-1, all of one expert: what a block of a grouped product does. */
+struct piece {
+	int expert, first, n;
+};
+
+/*
+ * Cut the pairs of each expert into pieces of `rows`, the last of an expert shorter, the experts ascending: pieces
+ * (device memory) has room for pieces_most() of them, and those that are not needed get n = 0.  A grid is laid out for
+ * all that there may be, for how many rows each expert got is known to the device alone.
+ */
+int pieces_most(int E, int pairs, int rows);
+int pieces_make(struct gpu *g, struct piece *pieces, const struct gpu_chosen *c, int rows);
+
+/* gate = silu(gate) up, for all n; n may be 0. */
+int silu_mul(struct gpu *g, float *gate, const float *up, size_t n);
+
+/* Where the products of the down matrices go: into the sum, and copies of what was added into `each` unless it is NULL. */
+struct sink {
+	int64_t *acc;                   /* [..][D] */
+	float *each;                    /* [..][D] or NULL */
+	int32_t *bad;
+	const int32_t *row, *slot;      /* [pairs] */
+	const float *weight;            /* [pairs] */
+	int D;
+};
+
+#endif
