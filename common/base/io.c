@@ -114,3 +114,16 @@ io_path(char *to, size_t size, const char *dir, const char *name)
 
 	return n < 0 || (size_t)n >= size ? fail(FAIL_DATA, "path too long: '%.100s...'", dir) : 0;
 }
+
+const char *
+program_folder(void)
+{
+	static char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n < 0)
+		return NULL;
+	path[n] = 0;
+	*strrchr(path, '/') = 0;
+	return path;
+}

@@ -27,4 +27,7 @@ int io_file(const char *path, struct buf *b, size_t max);
 /* "dir/name" in one buffer; -1 where it is too long. */
 int io_path(char *to, size_t size, const char *dir, const char *name);
 
+/* The folder that the running program is in, where what belongs to it is looked for first; NULL: unknown. */
+const char *program_folder(void);
+
 #endif

@@ -54,6 +54,18 @@ mem_grow(void *array, size_t *cap, size_t need, size_t size)
 	return 0;
 }
 
+const char *
+mem_text(double bytes, char to[32])
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+	int i = 0;
+
+	for (; bytes >= 1000 && i < 5; i++)
+		bytes /= 1024;
+	snprintf(to, 32, i == 0 ? "%.0f %s" : bytes < 10 ? "%.3f %s" : bytes < 100 ? "%.2f %s" : "%.1f %s", bytes, units[i]);
+	return to;
+}
+
 int
 buf_add(struct buf *b, const void *p, size_t n)
 {

@@ -30,6 +30,9 @@ void mem_keep(void);
  * (doubling); 0, or -1 and a message, *array then as it was.  Not aligned. */
 int mem_grow(void *array, size_t *cap, size_t need, size_t size);
 
+/* "12.34 GiB": bytes in a unit in which they have up to three digits before the point; returns to. */
+const char *mem_text(double bytes, char to[32]);
+
 /* A growing string of bytes.  struct buf b = {0}; buf_free() at the end. */
 struct buf {
 	unsigned char *p;

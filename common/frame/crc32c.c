@@ -46,14 +46,14 @@ crc_shift(uint32_t crc)
 	static int made;
 
 	if (!__atomic_load_n(&made, __ATOMIC_ACQUIRE)) {
+		uint32_t one[32] = {0};
+
 		for (int b = 0; b < 4; b++)
 			for (uint32_t i = 0; i < 256; i++) {
 				uint32_t bits = 0;
 
 				for (int k = 0; k < 8; k++)
 					if (i & 1u << k) {
-						static uint32_t one[32];
-
 						if (!one[b * 8 + k])
 							one[b * 8 + k] = crc_zeros(1u << (b * 8 + k), LANE);
 						bits ^= one[b * 8 + k];

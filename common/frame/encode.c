@@ -184,6 +184,9 @@ frame_encode(struct frame *f)
 
 	if (payload > FRAME_PAYLOAD_MAX)
 		return fail(FAIL_DATA, "a frame of %zu bytes is larger than 4 GiB: use smaller batches", payload);
+	for (int i = 0; i < f->ntensors; i++)
+		if (frame_fetch(&f->tensors[i]) < 0)
+			return -1;
 	msgpack_sbuffer_init(&b);
 	msgpack_packer_init(&k, &b, msgpack_sbuffer_write);
 	if (f->op == OP_NONE)

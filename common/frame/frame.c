@@ -114,7 +114,7 @@ frame_tensor(struct frame *f, const char *name)
 }
 
 struct tensor *
-frame_need(struct frame *f, const char *name, enum dtype dtype, uint64_t rows, uint64_t cols)
+frame_find(struct frame *f, const char *name, enum dtype dtype, uint64_t rows, uint64_t cols)
 {
 	struct tensor *t = frame_tensor(f, name);
 	int rank = cols ? 2 : 1;
@@ -134,6 +134,23 @@ frame_need(struct frame *f, const char *name, enum dtype dtype, uint64_t rows, u
 		return NULL;
 	}
 	return t;
+}
+
+int
+frame_fetch(struct tensor *t)
+{
+	if (t->fetch && t->fetch(t) < 0)
+		return fail_in("tensor '%s'", t->name);
+	t->fetch = NULL;
+	return 0;
+}
+
+struct tensor *
+frame_need(struct frame *f, const char *name, enum dtype dtype, uint64_t rows, uint64_t cols)
+{
+	struct tensor *t = frame_find(f, name, dtype, rows, cols);
+
+	return t && frame_fetch(t) == 0 ? t : NULL;
 }
 
 int

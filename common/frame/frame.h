@@ -46,6 +46,10 @@ struct tensor {
 	void *data;                     /* at a multiple of 64 bytes; little-endian */
 	size_t bytes;
 	void *own;                      /* what to free with the tensor, or NULL */
+	/* The newest data lie elsewhere: brings them to data.  0, or -1 and a message.  NULL: they are there. */
+	int (*fetch)(struct tensor *t);
+	void *where;                    /* for fetch */
+	uint64_t version;
 };
 
 struct frame_seq {                      /* an entry of `seqs`: a msgpack map as it came */
@@ -124,10 +128,18 @@ enum at at_parse(const char *text, size_t n);   /* the stage that the n bytes na
 /* Where the frame waits: "attn layer 3", "head", for messages.  buf is returned. */
 const char *frame_where(const struct frame *f, char *buf, size_t size);
 
-struct tensor *frame_tensor(struct frame *f, const char *name);        /* or NULL */
+/* The tensor or NULL, wherever its data lie: in a frame that came over a link that is here. */
+struct tensor *frame_tensor(struct frame *f, const char *name);
 
 /* The tensor, which must be of that dtype and shape [rows][cols...]: cols 0 means rank 1.
- * NULL and a message (FAIL_DATA) where it is missing or another. */
+ * NULL and a message (FAIL_DATA) where it is missing or another.  Its data may lie elsewhere. */
+struct tensor *frame_find(struct frame *f, const char *name, enum dtype dtype,
+    uint64_t rows, uint64_t cols);
+
+/* The data of what frame_tensor gave are here from now on.  0, or -1 and a message. */
+int frame_fetch(struct tensor *t);
+
+/* Both: frame_find, and its data are here. */
 struct tensor *frame_need(struct frame *f, const char *name, enum dtype dtype,
     uint64_t rows, uint64_t cols);
 

@@ -29,19 +29,6 @@ line(struct writer *w, const char *fmt, ...)
 		w->failed = 1;
 }
 
-/* Bytes in a unit in which they have up to four digits before the point. */
-static const char *
-amount(double bytes, char to[32])
-{
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-	int i = 0;
-
-	for (; bytes >= 1000 && i < 5; i++)
-		bytes /= 1024;
-	snprintf(to, 32, i == 0 ? "%.0f %s" : bytes < 10 ? "%.3f %s" : bytes < 100 ? "%.2f %s" : "%.1f %s", bytes, units[i]);
-	return to;
-}
-
 /* A number of parameters. */
 static const char *
 count(double n, char to[32])
@@ -117,7 +104,7 @@ links(const struct report *r, int host, char *to, size_t size)
 			    o->line[o->wire[i].from].host == host && o->line[o->wire[i].to].host == h)
 				bytes += wire_bytes(&o->wire[i], r->many) / r->many->rows;
 		if (bytes > 0 && n < size)
-			snprintf(to + n, size - n, "%s %s to %s", strchr(to, ';') ? "," : ";", amount(bytes, b), host_name(r, h));
+			snprintf(to + n, size - n, "%s %s to %s", strchr(to, ';') ? "," : ";", mem_text(bytes, b), host_name(r, h));
 	}
 }
 
@@ -136,8 +123,8 @@ write_hosts(struct writer *w, const struct report *r)
 
 			if (m > 0 && g->experts[m] == 0 && g->shared != m)
 				continue;
-			line(w, "%-12s %10s %10s %10s %9s  %s", host_name(r, g->host + m), amount((double)held.weights, a),
-			    amount((double)held.caches, b), amount(r->many->hosts->h[g->host + m].memory, c),
+			line(w, "%-12s %10s %10s %10s %9s  %s", host_name(r, g->host + m), mem_text((double)held.weights, a),
+			    mem_text((double)held.caches, b), mem_text(r->many->hosts->h[g->host + m].memory, c),
 			    digits(busy_time(&busy) * 1e3, t), by_name[largest(&busy)]);
 			links(r, g->host + m, programs(r, g, m, what), sizeof(what));
 			line(w, "    %s", what);
