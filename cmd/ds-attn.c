@@ -9,12 +9,12 @@ static const char help[] =
     "\n"
     "Adds attention to the residual stream, with the caches of its layers.\n"
     "\n"
-    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_REST;
+    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .taps = TAPS_ATTN, .products = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
+	static struct filter f = {.o = {.help = help, .taps = TAPS_ATTN, .gpu = 1, .products = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct attn a;
 	int status;
 
@@ -23,8 +23,10 @@ main(int argc, char **argv)
 	filter_model(&f);
 	if (attn_open(&a, &f.stage) < 0)
 		filter_fail(&f);
+	filter_device(&f);
 	filter_ready(&f);
 	status = filter_run(&f, attn_frame, &a);
 	attn_close(&a);
+	device_close(f.stage.gpu);
 	return status;
 }

@@ -13,7 +13,7 @@ static const char help[] =
     "\n"
     HELP_MODEL HELP_LAYERS
     "  -e SET        the experts it does, s the shared ones: 0-7,s (all not yet done)\n"
-    HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_REST;
+    HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 static int
 take(int c, const char *arg, void *to)
@@ -30,7 +30,7 @@ main(int argc, char **argv)
 {
 	static const char *set;
 	static struct filter f = {.o = {.help = help, .letters = "e:", .own = take, .to = &set,
-	    .taps = TAPS_EXPERT, .products = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
+	    .taps = TAPS_EXPERT, .gpu = 1, .products = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct expert x;
 	int status;
 
@@ -39,12 +39,14 @@ main(int argc, char **argv)
 	filter_model(&f);
 	if (expert_open(&x, &f.stage, set) < 0)
 		filter_fail(&f);
+	filter_device(&f);
 	x.ahead.counts = f.o.verbose;
 	filter_ready(&f);
 	status = filter_run(&f, expert_frame, &x);
-	if (f.o.verbose && status == 0)
+	if (f.o.verbose && status == 0 && !f.stage.gpu)
 		warn("%llu batches, %.1f of %.1f MB of the experts they chose were in memory%s", (unsigned long long)x.ahead.batches,
 		    (double)x.ahead.held * 1e-6, (double)x.ahead.bytes * 1e-6, x.ahead.read ? "; the rest was read ahead" : "");
 	expert_close(&x);
+	device_close(f.stage.gpu);
 	return status;
 }

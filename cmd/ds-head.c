@@ -9,12 +9,12 @@ static const char help[] =
     "\n"
     "Turns the rows that want them into logits.\n"
     "\n"
-    HELP_MODEL HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_REST;
+    HELP_MODEL HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .taps = TAPS_HEAD, .products = 1,
+	static struct filter f = {.o = {.help = help, .taps = TAPS_HEAD, .gpu = 1, .products = 1,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct head h;
 	int status;
@@ -24,8 +24,10 @@ main(int argc, char **argv)
 	filter_model(&f);
 	if (head_open(&h, &f.stage) < 0)
 		filter_fail(&f);
+	filter_device(&f);
 	filter_ready(&f);
 	status = filter_run(&f, head_frame, &h);
 	head_close(&h);
+	device_close(f.stage.gpu);
 	return status;
 }

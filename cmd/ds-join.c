@@ -6,14 +6,14 @@
 
 static const char help[] =
     "usage: ds-join -m MODEL -i FROM -i FROM ... [--tap NAMES] [-o TO ...]\n"
-    "               [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "               [-t THREADS] [-r FD] [-v]\n"
     "\n"
     "Sums the experts of processes that ran side by side: one frame of each input\n"
     "in turn.\n"
     "\n"
     HELP_MODEL
     "  -i FROM       where the frames of one process come from; two or more\n"
-    HELP_TAP HELP_TO HELP_REST;
+    HELP_TAP HELP_TO HELP_THREADS HELP_REST;
 
 int
 main(int argc, char **argv)

@@ -9,12 +9,12 @@ static const char help[] =
     "\n"
     "Chooses the experts that each row goes to, in its layers.\n"
     "\n"
-    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_REST;
+    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .taps = TAPS_ROUTE, .products = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
+	static struct filter f = {.o = {.help = help, .taps = TAPS_ROUTE, .gpu = 1, .products = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct route r;
 	int status;
 
@@ -23,8 +23,10 @@ main(int argc, char **argv)
 	filter_model(&f);
 	if (route_open(&r, &f.stage) < 0)
 		filter_fail(&f);
+	filter_device(&f);
 	filter_ready(&f);
 	status = filter_run(&f, route_frame, &r);
 	route_close(&r);
+	device_close(f.stage.gpu);
 	return status;
 }

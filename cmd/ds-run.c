@@ -36,7 +36,7 @@ static const char help[] =
 "  -p P              among the fewest that together have probability P; 1 for all\n"
 "  -S SEED           of the random numbers (0)\n"
 "  -n N              most new tokens of each answer\n"
-"  --precision P     f32 or bf16, of all programs (f32, or DS_PRECISION)\n"
+"  --precision P     f32, bf16 or fp8, of all programs (f32, or DS_PRECISION)\n"
 "  --keep DIR        keep each stream between two programs in this folder, too\n"
 "  --batches N       parts that the prompts are answered in at the same time (1)\n"
 "  -t THREADS        threads of each process (the cores there are)\n"

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/fail.h"
+#include "base/io.h"
 #include "options.h"
 #include "run/verify.h"
 

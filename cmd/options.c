@@ -35,19 +35,6 @@ options_double(const char *option, const char *text, double min, double max, dou
 	return 0;
 }
 
-const char *
-program_folder(void)
-{
-	static char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-	if (n < 0)
-		return NULL;
-	path[n] = 0;
-	*strrchr(path, '/') = 0;
-	return path;
-}
-
 static int
 default_threads(void)
 {
@@ -81,6 +68,14 @@ add_endpoint(const char **to, int *n, int max, int letter, const char *arg)
 	to[(*n)++] = arg;
 }
 
+static void
+take_device(struct options *o, const char *option, const char *arg)
+{
+	if (device_parse(arg, &o->ordinal) < 0)
+		die(FAIL_USAGE, "%s %s", option, fail_text());
+	o->device = 1;
+}
+
 /* One of the options that all programs share. */
 static void
 take_common(struct options *o, int c, const char *arg)
@@ -106,9 +101,9 @@ take_common(struct options *o, int c, const char *arg)
 		o->threads = (int)n;
 		break;
 	case 'd':
-		if (strcmp(arg, "cpu") != 0)
-			die(FAIL_USAGE, "-d '%s': this build computes on the cpu only", arg);
-		o->device = arg;
+		take_device(o, "-d", arg);
+		if (o->ordinal >= 0 && !o->gpu)
+			die(FAIL_USAGE, "-d '%s': this program computes on the CPU only", arg);
 		break;
 	case 'r':
 		if (options_int("-r", arg, 0, 1 << 20, &n) < 0)
@@ -168,7 +163,7 @@ static void
 take_precision(struct options *o, const char *option, const char *arg)
 {
 	if ((o->precision = precision_parse(arg)) < 0)
-		die(FAIL_USAGE, "%s '%s': give f32 or bf16", option, arg);
+		die(FAIL_USAGE, "%s '%s': give f32, bf16 or fp8", option, arg);
 }
 
 /* Who starts both ends of a link knows when the other one should have come. */
@@ -220,7 +215,7 @@ options_parse(struct options *o, int argc, char **argv)
 	link_settings.key = from_env("DS_KEY");
 	link_settings.peers = from_env("DS_PEERS");
 	take_wait();
-	o->ready = o->precision = -1;
+	o->ready = o->precision = o->ordinal = -1;
 	o->threads = default_threads();
 	opterr = 0;
 	long_options(o, longs);
@@ -248,6 +243,8 @@ options_parse(struct options *o, int argc, char **argv)
 	}
 	if (o->precision < 0 && o->products && from_env("DS_PRECISION"))
 		take_precision(o, "DS_PRECISION", from_env("DS_PRECISION"));
+	if (!o->device && o->gpu == 1 && from_env("DS_DEVICE"))
+		take_device(o, "DS_DEVICE", from_env("DS_DEVICE"));
 	if (optind < argc && !o->operands)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[optind], program);
 	if (o->nin < o->min_in)
@@ -307,8 +304,39 @@ filter_model(struct filter *f)
 	f->stage.k = options_kernels(&f->o);
 	if (model_open(&f->model, f->o.model) < 0 ||
 	    layers_parse(&f->stage.layers, f->o.layers, f->model.config.num_layers) < 0 ||
-	    !(f->stage.pool = pool_new(f->o.threads)))
+	    !(f->stage.pool = pool_new(f->o.threads)) ||
+	    (f->o.ordinal >= 0 && !(f->stage.gpu = device_new(f->o.ordinal))))
 		filter_fail(f);
+}
+
+void
+say_budget(const struct device *d)
+{
+	uint64_t used = d->weights + d->expected, left = d->about.free - used;
+	char a[32], b[32];
+
+	warn("%s: %s, compute capability %d.%d, %s of %s free", d->name, d->about.name, d->about.major, d->about.minor,
+	    mem_text((double)d->about.free, a), mem_text((double)d->about.memory, b));
+	warn("%s: weights %s", d->name, mem_text((double)d->weights, a));
+	warn("%s: working memory %s at first", d->name, mem_text((double)d->expected, a));
+	if (d->position > 0)
+		warn("%s: cache %s at most, %s a position: %llu positions", d->name, mem_text((double)left, a),
+		    mem_text((double)d->position, b), (unsigned long long)(left / d->position));
+}
+
+void
+filter_device(struct filter *f)
+{
+	struct device *d = f->stage.gpu;
+
+	if (!d)
+		return;
+	d->pool = f->stage.pool;
+	if (device_start(d) < 0)
+		filter_fail(f);
+	link_settings.gpu = d;
+	if (f->o.verbose)
+		say_budget(d);
 }
 
 void
@@ -344,7 +372,7 @@ filter_close(struct filter *f, int status)
 int
 filter_run(struct filter *f, stage_fn *fn, void *arg)
 {
-	if (stage_run(&f->in[0], f->out, f->o.nout, fn, arg) == 0)
+	if (stage_run(&f->in[0], f->out, f->o.nout, fn, arg, f->stage.gpu) == 0)
 		return filter_close(f, 0);
 	warn("%s", fail_text());
 	return filter_close(f, fail_status());

@@ -17,6 +17,7 @@ struct options {
 	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
 	void *to;
 	int operands;                   /* in: 1 if it takes operands */
+	int gpu;                        /* in: 1 if it can compute on a GPU; 2: if tensors can pass through one, where -d says so */
 	int products;                   /* in: 1 if it multiplies with weights, or starts those that do: it has --precision */
 	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: it has none */
 	int min_in, max_in, max_out;    /* in: how many -i and -o; 0: it reads or writes no frames */
@@ -27,7 +28,8 @@ struct options {
 	const char *in[ENDPOINTS_MAX], *out[ENDPOINTS_MAX];
 	int nin, nout;
 	int threads;                    /* -t; by default the cores that it may use */
-	const char *device;             /* -d */
+	int device;                     /* 1: -d or DS_DEVICE says where to compute: */
+	int ordinal;                    /* which GPU; -1: the CPU */
 	int ready;                      /* -r, or -1 */
 	int verbose;                    /* -v */
 	uint64_t tapped;                /* --tap */
@@ -50,19 +52,16 @@ int options_double(const char *option, const char *text, double min, double max,
 /* The kernels of DS_KERNELS and of the precision asked for; exits 2 where there are none. */
 const struct kernels *options_kernels(const struct options *o);
 
-/* The folder that the running program is in, where others are looked for first; NULL: unknown. */
-const char *program_folder(void);
-
 /* Lines of -h for what they share. */
 #define HELP_MODEL  "  -m MODEL      checkpoint folder (or DS_MODEL)\n"
 #define HELP_LAYERS "  -l LAYERS     the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
 #define HELP_TAP    "  --tap NAMES   inner tensors to add: NAME,NAME or all; '?' lists them\n"
-#define HELP_PRECISION "  --precision P f32 or bf16: how numbers enter products (f32, or DS_PRECISION)\n"
+#define HELP_PRECISION "  --precision P f32, bf16 or fp8: how numbers enter products (DS_PRECISION; f32)\n"
 #define HELP_FROM   "  -i FROM       where frames come from (standard input)\n"
 #define HELP_TO     "  -o TO         where frames go; each of several gets all (standard output)\n"
-#define HELP_REST   "  -t THREADS    threads that compute (the cores there are)\n" \
-                    "  -d DEVICE     where to compute: cpu\n" \
-                    "  -r FD         write a newline to descriptor FD when ready\n" \
+#define HELP_DEVICE "  -d DEVICE     where to compute: cpu, cuda, or cuda:N (cpu, or DS_DEVICE)\n"
+#define HELP_THREADS "  -t THREADS    threads that compute (the cores there are)\n"
+#define HELP_REST   "  -r FD         write a newline to descriptor FD when ready\n" \
                     "  -v            say at the end what was done\n" \
                     "  -V, -h        version, this text\n"
 
@@ -75,7 +74,9 @@ struct filter {
 };
 
 void filter_links(struct filter *f);            /* open -i and -o (standard input and output by default) */
-void filter_model(struct filter *f);            /* model, layers, kernels of the precision, threads; -m missing: exit 2 */
+void filter_model(struct filter *f);            /* model, layers, kernels of the precision, threads, GPU; -m missing: exit 2 */
+void filter_device(struct filter *f);           /* with -d cuda, the stage being open: its weights go to the GPU */
+void say_budget(const struct device *d);        /* what of its memory goes to what: a line for each kind of it */
 void filter_ready(struct filter *f);            /* a newline to -r's descriptor, which is closed */
 
 /* stage_run over its links, flush, close, check: the exit status of main. */

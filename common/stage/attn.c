@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "gpu/tensor.h"
 
 int
 attn_open(struct attn *a, const struct stage *s)
@@ -15,11 +16,13 @@ attn_open(struct attn *a, const struct stage *s)
 	memset(a, 0, sizeof(*a));
 	a->s = s;
 	a->layers = mem_new((size_t)n, sizeof(*a->layers));
-	if (!a->layers || mla_math_open(&a->math, s) < 0)
+	if (!a->layers || stage_has_products(s) < 0 || mla_math_open(&a->math, s) < 0 || (s->gpu && !(a->gpu = attn_gpu_new(s))))
 		return -1;
 	for (int i = 0; i < n; i++)
-		if (s->layers.has[i] && mla_open(&a->layers[i], s->model, i) < 0)
+		if (s->layers.has[i] && mla_open(&a->layers[i], s, i, a->gpu ? attn_gpu_memory(a->gpu) : NULL) < 0)
 			return -1;
+	if (a->gpu)
+		attn_gpu_expect(a);
 	return 0;
 }
 
@@ -27,16 +30,11 @@ void
 attn_close(struct attn *a)
 {
 	for (int i = 0; a->layers && i < a->s->model->config.num_layers; i++)
-		mla_close(&a->layers[i]);
+		mla_close(&a->layers[i], a->s);
 	free(a->layers);
+	attn_gpu_free(a->gpu);
 	mla_math_close(&a->math);
 }
-
-/* Where in a frame's spans the next block of rows begins. */
-struct place {
-	int span;
-	uint32_t row;           /* of that span */
-};
 
 static int
 span_check(const struct attn *a, const struct span *p)
@@ -66,13 +64,12 @@ span_enter(const struct attn *a, struct cache *c, const struct span *p, int *aga
 	return s;
 }
 
-/* Take places in the cache for the next rows of the frame, at most MLA_ROWS. */
-static int
-rows_take(struct attn *a, struct cache *c, const struct frame *f, struct place *at, struct mla_rows *r)
+int
+attn_take(struct attn *a, struct cache *c, const struct frame *f, struct attn_place *at, struct mla_rows *r)
 {
 	r->n = 0;
 	a->block++;
-	for (; r->n < MLA_ROWS && at->span < f->nspans; at->span++, at->row = 0) {
+	for (; r->n < r->most && at->span < f->nspans; at->span++, at->row = 0) {
 		const struct span *p = &f->spans[at->span];
 		int again = 0;
 		struct cache_seq *s = at->row > 0 ? cache_find(c, p->seq) : span_enter(a, c, p, &again);
@@ -80,7 +77,7 @@ rows_take(struct attn *a, struct cache *c, const struct frame *f, struct place *
 		if (!s)
 			return again ? 0 : -1;
 		s->mark = a->block;
-		for (; at->row < p->n && r->n < MLA_ROWS; at->row++, r->n++) {
+		for (; at->row < p->n && r->n < r->most; at->row++, r->n++) {
 			r->seq[r->n] = s;
 			r->pos[r->n] = p->pos + at->row;
 			r->kv[r->n] = cache_append(c, s);
@@ -93,17 +90,25 @@ rows_take(struct attn *a, struct cache *c, const struct frame *f, struct place *
 	return 0;
 }
 
+uint64_t
+attn_positions(const struct frame *f)
+{
+	uint64_t longest = 0;
+
+	for (int i = 0; i < f->nspans; i++)
+		if (f->spans[i].n > 0 && (uint64_t)f->spans[i].pos + f->spans[i].n > longest)
+			longest = (uint64_t)f->spans[i].pos + f->spans[i].n;
+	return longest;
+}
+
 /* Room for the inner tensors that were asked for. */
 static int
 taps_place(const struct attn *a, struct frame *f, struct mla_taps *taps)
 {
 	const struct config *c = &a->s->model->config;
-	uint64_t T = f->rows, D = (uint64_t)c->hidden_size, H = (uint64_t)c->num_heads, longest = 0;
+	uint64_t T = f->rows, D = (uint64_t)c->hidden_size, H = (uint64_t)c->num_heads, longest = attn_positions(f);
 	uint64_t R = (uint64_t)c->kv_lora_rank, rope = (uint64_t)c->qk_rope_head_dim;
 
-	for (int i = 0; i < f->nspans; i++)
-		if (f->spans[i].n > 0 && (uint64_t)f->spans[i].pos + f->spans[i].n > longest)
-			longest = (uint64_t)f->spans[i].pos + f->spans[i].n;
 	taps->positions = longest;
 	const struct { float **to; enum tap tap; int rank; uint64_t shape[3]; } all[] = {
 		{&taps->norm, TAP_ATTN_NORM, 2, {T, D}},
@@ -120,9 +125,8 @@ taps_place(const struct attn *a, struct frame *f, struct mla_taps *taps)
 	return 0;
 }
 
-/* The next block begins n rows further down. */
-static void
-taps_advance(const struct attn *a, struct mla_taps *taps, size_t n)
+void
+attn_taps_advance(const struct attn *a, struct mla_taps *taps, size_t n)
 {
 	const struct config *c = &a->s->model->config;
 	size_t D = (size_t)c->hidden_size, H = (size_t)c->num_heads, rope = (size_t)c->qk_rope_head_dim;
@@ -136,24 +140,43 @@ taps_advance(const struct attn *a, struct mla_taps *taps, size_t n)
 }
 
 static int
-attn_batch(struct attn *a, struct frame *f)
+batch_here(struct attn *a, struct frame *f, struct mla_taps *taps)
 {
-	struct mla_taps taps = {0};
+	const struct cache_seq *seq[MLA_ROWS];
+	uint32_t pos[MLA_ROWS];
+	void *kv[MLA_ROWS];
+	struct mla_rows r = {.most = MLA_ROWS, .seq = seq, .pos = pos, .kv = kv};
 	struct mla *m = &a->layers[f->layer];
+	struct attn_place at = {0};
 	float *h = stage_hidden(a->s, f);
-	struct place at = {0};
-	struct mla_rows r;
 
-	if (!h || taps_place(a, f, &taps) < 0)
+	if (!h || taps_place(a, f, taps) < 0)
 		return -1;
 	f->changed = 1;
 	while (at.span < f->nspans) {
-		if (rows_take(a, &m->cache, f, &at, &r) < 0 || mla_add(&a->math, m, h, &r, &taps) < 0)
+		if (attn_take(a, &m->cache, f, &at, &r) < 0 || mla_add(&a->math, m, h, &r, taps) < 0)
 			return -1;
-		taps_advance(a, &taps, (size_t)r.n);
+		attn_taps_advance(a, taps, (size_t)r.n);
 		h += (ptrdiff_t)r.n * a->s->model->config.hidden_size;
 	}
-	frame_set_at(f, AT_ROUTE, f->layer);
+	return 0;
+}
+
+static int
+batch_gpu(struct attn *a, struct frame *f, struct mla_taps *taps)
+{
+	struct attn_place at = {0};
+	struct gpu_rows r;
+	float *h = stage_hidden_gpu(a->s, f);
+
+	if (!h || taps_place(a, f, taps) < 0)
+		return -1;
+	device_wrote(f, "h");
+	while (at.span < f->nspans) {
+		if (attn_gpu_take(a, f->layer, f, &at, &r) < 0 || attn_gpu_add(a, f->layer, h, &r, taps) < 0)
+			return -1;
+		h += (ptrdiff_t)r.n * a->s->model->config.hidden_size;
+	}
 	return 0;
 }
 
@@ -176,6 +199,7 @@ int
 attn_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct attn *a = arg;
+	struct mla_taps taps = {0};
 	int acts = stage_multiplies(a->s, f, AT_ATTN);
 
 	(void)out, (void)nout;
@@ -183,7 +207,8 @@ attn_frame(void *arg, struct frame *f, struct link *out, int nout)
 		return attn_control(a, f) < 0 ? -1 : 1;
 	if (acts <= 0)
 		return acts < 0 ? -1 : 1;
-	if (attn_batch(a, f) < 0)
+	if ((a->gpu ? batch_gpu(a, f, &taps) : batch_here(a, f, &taps)) < 0)
 		return fail_in("layer %d", f->layer);
+	frame_set_at(f, AT_ROUTE, f->layer);
 	return 1;
 }

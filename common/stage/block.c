@@ -17,6 +17,7 @@ block_open(struct block *b, const struct stage *s)
 void
 block_close(struct block *b)
 {
+	block_gpu_close(b);
 	attn_close(&b->attn);
 	route_close(&b->route);
 	expert_close(&b->expert);
@@ -34,6 +35,11 @@ block_frame(void *arg, struct frame *f, struct link *out, int nout)
 	for (; acts > 0; acts = stage_multiplies(b->s, f, AT_ATTN), bytes = 0) {
 		struct trace t = trace_begin(f);
 
+		if (block_gpu_can(b, f)) {
+			if (block_gpu_layers(b, f) < 0)
+				return -1;
+			continue;
+		}
 		t.bytes = bytes;        /* what came, came to the first layer */
 		if (attn_frame(&b->attn, f, out, nout) < 0 || route_frame(&b->route, f, out, nout) < 0 ||
 		    expert_frame(&b->expert, f, out, nout) < 0 || trace_end(&t, f) < 0)

@@ -6,6 +6,7 @@
 #define DS_BLOCK_H
 
 #include "stage/attn.h"
+#include "stage/block_gpu.h"
 #include "stage/expert.h"
 #include "stage/route.h"
 
@@ -14,6 +15,7 @@ struct block {
 	struct attn attn;
 	struct route route;
 	struct expert expert;
+	struct block_gpu gpu;
 };
 
 /* s, its model and pool outlive it.  0, or -1 and a message. */

@@ -10,13 +10,37 @@
 struct cache_page {
 	struct cache_page *next;        /* among the spare ones */
 	size_t refs;
-	_Alignas(64) float rows[];      /* [CACHE_PAGE][width] */
+	char *rows;                     /* CACHE_PAGE of them */
 };
 
-void
-cache_init(struct cache *c, size_t width)
+static void *
+host_page(void *arg, size_t bytes)
 {
-	*c = (struct cache){.width = width};
+	(void)arg;
+	return mem_raw(1, bytes);
+}
+
+static void
+host_drop(void *arg, void *page)
+{
+	(void)arg;
+	free(page);
+}
+
+static int
+host_copy(void *arg, void *to, const void *from, size_t bytes)
+{
+	(void)arg;
+	memcpy(to, from, bytes);
+	return 0;
+}
+
+void
+cache_init(struct cache *c, size_t row, const struct cache_memory *memory)
+{
+	static const struct cache_memory host = {host_page, host_drop, host_copy, NULL};
+
+	*c = (struct cache){.row = row, .memory = memory ? *memory : host};
 }
 
 static struct cache_page *
@@ -24,12 +48,17 @@ page_new(struct cache *c)
 {
 	struct cache_page *p = c->spare;
 
-	if (p)
+	if (p) {
 		c->spare = p->next;
-	else
-		p = mem_raw(1, sizeof(*p) + CACHE_PAGE * c->width * sizeof(float));
-	if (p)
-		p->refs = 1;
+	} else {
+		if (!(p = mem_raw(1, sizeof(*p))))
+			return NULL;
+		if (!(p->rows = c->memory.page(c->memory.arg, CACHE_PAGE * c->row))) {
+			free(p);
+			return NULL;
+		}
+	}
+	p->refs = 1;
 	return p;
 }
 
@@ -103,13 +132,16 @@ page_own(struct cache *c, struct cache_seq *s)
 	p = page_new(c);
 	if (!p)
 		return -1;
-	memcpy(p->rows, (*last)->rows, s->n % CACHE_PAGE * c->width * sizeof(float));
+	if (c->memory.copy(c->memory.arg, p->rows, (*last)->rows, s->n % CACHE_PAGE * c->row) < 0) {
+		page_drop(c, p);
+		return -1;
+	}
 	page_drop(c, *last);
 	*last = p;
 	return 0;
 }
 
-float *
+void *
 cache_append(struct cache *c, struct cache_seq *s)
 {
 	size_t at = s->n % CACHE_PAGE;
@@ -125,10 +157,10 @@ cache_append(struct cache *c, struct cache_seq *s)
 		return NULL;
 	}
 	s->n++;
-	return s->pages[s->npages - 1]->rows + at * c->width;
+	return s->pages[s->npages - 1]->rows + at * c->row;
 }
 
-const float *
+void *
 cache_rows(const struct cache_seq *s, size_t b)
 {
 	return s->pages[b]->rows;
@@ -187,6 +219,7 @@ cache_free(struct cache *c)
 	table_free(&c->seqs);
 	while ((p = c->spare)) {
 		c->spare = p->next;
+		c->memory.drop(c->memory.arg, p->rows);
 		free(p);
 	}
 }

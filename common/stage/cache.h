@@ -3,7 +3,7 @@
  * positions it holds, 0 up to n-1, in pages of CACHE_PAGE positions.  Page b
  * holds the positions from CACHE_PAGE b on, whatever the history, so a reduction
  * over the pages has one order.  Forked sequences share pages until one of
- * them writes.
+ * them writes.  Where pages lie, and what a row is, the cache does not know.
  */
 #ifndef DS_CACHE_H
 #define DS_CACHE_H
@@ -24,13 +24,23 @@ struct cache_seq {
 	size_t npages, cap;
 };
 
+/* Memory of pages: page gives some, of which copy writes the beginning. */
+struct cache_memory {
+	void *(*page)(void *arg, size_t bytes);         /* aligned to 64 bytes, not set; NULL and a message */
+	void (*drop)(void *arg, void *page);
+	int (*copy)(void *arg, void *to, const void *from, size_t bytes);       /* 0, or -1 and a message */
+	void *arg;
+};
+
 struct cache {
-	size_t width;                   /* floats of a row */
+	size_t row;                     /* bytes */
+	struct cache_memory memory;
 	struct table seqs;              /* id -> struct cache_seq */
 	struct cache_page *spare;       /* released pages, to be used again */
 };
 
-void cache_init(struct cache *c, size_t width);
+/* row: bytes of one; memory NULL: the process's. */
+void cache_init(struct cache *c, size_t row, const struct cache_memory *memory);
 void cache_free(struct cache *c);
 
 struct cache_seq *cache_find(const struct cache *c, uint64_t id);      /* or NULL */
@@ -39,12 +49,12 @@ struct cache_seq *cache_find(const struct cache *c, uint64_t id);      /* or NUL
  * is not known is made where n is 0.  NULL and a message (FAIL_DATA) if it holds fewer. */
 struct cache_seq *cache_at(struct cache *c, uint64_t id, uint32_t n);
 
-/* One position more: its row [width], to be filled; valid until the sequence forgets it.
+/* One position more: its row, to be filled; valid until the sequence forgets it.
  * NULL and a message where there is no memory. */
-float *cache_append(struct cache *c, struct cache_seq *s);
+void *cache_append(struct cache *c, struct cache_seq *s);
 
-/* The rows of page b [CACHE_PAGE][width], of which those below s->n are set. */
-const float *cache_rows(const struct cache_seq *s, size_t b);
+/* The CACHE_PAGE rows of page b, of which those below s->n are set. */
+void *cache_rows(const struct cache_seq *s, size_t b);
 
 void cache_release(struct cache *c, uint64_t id);      /* nothing if it is not known */
 

@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "stage/expert_gpu.h"
 #include "stage/linear.h"
 #include "stage/partial.h"
 
@@ -56,7 +57,7 @@ expert_open(struct expert *x, const struct stage *s, const char *set)
 	else if (expert_set_parse(&x->set, set, c->n_routed_experts, FAIL_USAGE) < 0)
 		return fail_in("-e");
 	x->layers = mem_new((size_t)c->num_layers, sizeof(*x->layers));
-	if (!x->layers)
+	if (!x->layers || stage_has_products(s) < 0)
 		return -1;
 	for (int i = 0; i < c->num_layers; i++) {
 		struct expert_layer *l = &x->layers[i];
@@ -68,16 +69,17 @@ expert_open(struct expert *x, const struct stage *s, const char *set)
 			return -1;
 	}
 	expert_ahead_init(&x->ahead);
-	return 0;
+	return s->gpu ? expert_gpu_want(x) : 0;
 }
 
 void
 expert_close(struct expert *x)
 {
 	for (int i = 0; x->layers && i < x->s->model->config.num_layers; i++) {
-		free(x->layers[i].norm);
+		device_vec_free(x->s->gpu, x->layers[i].norm);
 		free(x->layers[i].routed);
 	}
+	expert_gpu_close(x);
 	free(x->layers);
 	scratch_free(&x->normed);
 	scratch_free(&x->rows);
@@ -86,9 +88,8 @@ expert_close(struct expert *x)
 	scratch_free(&x->inner);
 }
 
-/* Name the expert and the row whose contribution was refused. */
-static int
-refused(const struct frame *f, int moe, int e, int32_t row)
+int
+expert_refused(const struct frame *f, int moe, int e, int32_t row)
 {
 	const struct span *p = f->spans;
 	char who[32] = "MLP";
@@ -200,7 +201,7 @@ contribute(struct expert *x, struct frame *f, const struct partial *p, const str
 	expert_ahead(&x->ahead, parts, n);
 	bad = mlp_add(x->s, parts, n, &x->inner, p->acc, x->normed.p, &row);
 	if (bad >= 0)
-		return refused(f, moe, parts[bad].m == &l->shared ? SHARED : (int)(parts[bad].m - l->routed), parts[bad].row[row]);
+		return expert_refused(f, moe, parts[bad].m == &l->shared ? SHARED : (int)(parts[bad].m - l->routed), parts[bad].row[row]);
 	return bad == -1 ? 0 : -1;
 }
 
@@ -218,26 +219,37 @@ mine_of(const struct expert *x, struct partial *p, struct expert_set *mine)
 	return expert_set_merge(&p->done, mine, E);
 }
 
+/* The norm and all that it contributes, on the processor. */
 static int
-expert_batch(struct expert *x, struct frame *f)
+batch_cpu(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine)
 {
 	const struct stage *s = x->s;
 	const struct config *c = &s->model->config;
 	int T = (int)f->rows, D = c->hidden_size;
 	const float *h = stage_hidden(s, f);
-	struct expert_set mine;
-	struct partial p;
 	float *normed, *tap;
 
-	if (!h || partial_read(&p, s, f) < 0 || mine_of(x, &p, &mine) < 0 || partial_begin(&p, s, f) < 0 ||
-	    !(normed = scratch_need(&x->normed, (size_t)T * (size_t)D, sizeof(*normed))))
+	if (!h || !(normed = scratch_need(&x->normed, (size_t)T * (size_t)D, sizeof(*normed))))
 		return -1;
 	linear_norm(s, normed, D, h, D, T, D, x->layers[f->layer].norm, c->rms_norm_eps);
 	if (tap_add(&tap, s->taps, TAP_EXPERT_IN, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0)
 		return -1;
 	if (tap)
 		memcpy(tap, normed, (size_t)T * (size_t)D * sizeof(*tap));
-	if (contribute(x, f, &p, &mine) < 0)
+	return contribute(x, f, p, mine);
+}
+
+static int
+expert_batch(struct expert *x, struct frame *f)
+{
+	const struct stage *s = x->s;
+	struct expert_set mine;
+	struct partial p;
+
+	if (!frame_find(f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size) || partial_read(&p, s, f) < 0 ||
+	    mine_of(x, &p, &mine) < 0 || partial_begin(&p, s, f) < 0)
+		return -1;
+	if ((s->gpu ? expert_gpu_batch(x, f, &p, &mine) : batch_cpu(x, f, &p, &mine)) < 0)
 		return -1;
 	return partial_write(&p, s, f);
 }

@@ -6,6 +6,7 @@
 #ifndef DS_EXPERT_H
 #define DS_EXPERT_H
 
+#include "gpu/mirror.h"
 #include "stage/expert_ahead.h"
 #include "stage/expert_set.h"
 #include "stage/mlp.h"
@@ -18,6 +19,13 @@ struct expert_layer {
 	struct mlp shared;              /* or the dense MLP; open if the set has s */
 };
 
+struct expert_gpu {             /* what it has in a GPU: stage/expert_gpu.h */
+	struct mirror mlps;             /* all experts, as arrays of struct gpu_mlp */
+	struct mirror has;              /* those that are to be done, if not all */
+	struct device_scratch work;
+	void *bad;                      /* pinned: what of a frame was refused */
+};
+
 struct expert {
 	const struct stage *s;
 	int all;                        /* no set was given: do what is not yet done */
@@ -25,6 +33,7 @@ struct expert {
 	struct expert_layer *layers;    /* [num_layers] */
 	struct expert_ahead ahead;
 	struct scratch normed, rows, all_rows, parts, inner;
+	struct expert_gpu gpu;
 };
 
 /* set NULL: all.  s, its model and pool outlive it.  0, or -1 and a message (a wrong set: FAIL_USAGE). */
@@ -33,5 +42,8 @@ void expert_close(struct expert *x);
 
 /* A stage_fn, arg the struct expert. */
 int expert_frame(void *arg, struct frame *f, struct link *out, int nout);
+
+/* Name the expert (-1: the shared ones, or without moe the MLP) and the row whose contribution was refused: always -1. */
+int expert_refused(const struct frame *f, int moe, int e, int32_t row);
 
 #endif

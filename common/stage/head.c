@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "stage/head_gpu.h"
 #include "stage/linear.h"
 
 int
@@ -14,17 +15,23 @@ head_open(struct head *h, const struct stage *s)
 	memset(h, 0, sizeof(*h));
 	h->s = s;
 	h->norm = model_vec(s->model, c->hidden_size, "model.norm.weight");
-	if (!h->norm)
+	if (!h->norm || stage_has_products(s) < 0)
 		return -1;
-	return model_mat(s->model, &h->weight, c->vocab_size, c->hidden_size,
-	    c->tie_word_embeddings ? "model.embed_tokens" : "lm_head");
+	if (model_mat(s->model, &h->weight, c->vocab_size, c->hidden_size,
+	    c->tie_word_embeddings ? "model.embed_tokens" : "lm_head") < 0)
+		return -1;
+	return s->gpu ? head_gpu_want(h) : 0;
 }
 
 void
 head_close(struct head *h)
 {
-	free(h->norm);
+	device_vec_free(h->s->gpu, h->norm);
 	scratch_free(&h->rows);
+	if (h->s->gpu) {
+		device_drop(h->s->gpu, &h->work);
+		mirror_free(h->s->gpu, &h->wanted);
+	}
 }
 
 /* The wanted rows of x, normed, in memory of the stage. */
@@ -84,7 +91,7 @@ head_frame(void *arg, struct frame *f, struct link *out, int nout)
 	n = frame_wanted(f, &row);
 	if (n < 0)
 		return -1;
-	r = head_rows(h, f, row, (size_t)n);
+	r = h->s->gpu ? head_gpu_rows(h, f, row, (size_t)n) : head_rows(h, f, row, (size_t)n);
 	free(row);
 	return r;
 }

@@ -5,6 +5,7 @@
 #ifndef DS_HEAD_H
 #define DS_HEAD_H
 
+#include "gpu/mirror.h"
 #include "stage/scratch.h"
 #include "stage/stage.h"
 
@@ -13,6 +14,8 @@ struct head {
 	float *norm;                    /* [D] */
 	struct mat weight;              /* [V][D] */
 	struct scratch rows;
+	struct device_scratch work;     /* the same in a GPU: stage/head_gpu.h */
+	struct mirror wanted;           /* which rows */
 };
 
 /* s, its model and pool outlive it.  0, or -1 and a message. */

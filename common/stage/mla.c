@@ -8,8 +8,6 @@
 #include "stage/linear.h"
 #include "stage/mla_work.h"
 
-#define LORA_EPS 1e-6f  /* of the norms on the latents, whatever rms_norm_eps says */
-
 int
 mla_math_open(struct mla_math *a, const struct stage *s)
 {
@@ -36,8 +34,8 @@ mla_math_close(struct mla_math *a)
 	scratch_free(&a->parts);
 }
 
-int
-mla_open(struct mla *m, struct model *model, int layer)
+static int
+weights_open(struct mla *m, struct model *model, int layer)
 {
 	const struct config *c = &model->config;
 	int D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank, lora = c->q_lora_rank;
@@ -45,9 +43,7 @@ mla_open(struct mla *m, struct model *model, int layer)
 	int kv = c->qk_nope_head_dim + c->v_head_dim;
 	char p[48];
 
-	memset(m, 0, sizeof(*m));
 	snprintf(p, sizeof(p), "model.layers.%d", layer);
-	cache_init(&m->cache, (size_t)R + (size_t)rope);
 	if (!(m->norm = model_vec(model, D, "%s.input_layernorm.weight", p)) ||
 	    !(m->kv_norm = model_vec(model, R, "%s.self_attn.kv_a_layernorm.weight", p)) ||
 	    model_mat(model, &m->kv_a, R + rope, D, "%s.self_attn.kv_a_proj_with_mqa", p) < 0 ||
@@ -62,13 +58,42 @@ mla_open(struct mla *m, struct model *model, int layer)
 	return model_mat(model, &m->q, H * qk, lora, "%s.self_attn.q_b_proj", p);
 }
 
-void
-mla_close(struct mla *m)
+/* All of them shall be in the GPU. */
+static int
+weights_want(struct mla *m, const struct config *c, struct device *d)
 {
-	free(m->norm);
-	free(m->q_norm);
-	free(m->kv_norm);
+	struct mat *mats[] = {&m->q, &m->q_a, &m->kv_a, &m->kv_b, &m->o};
+
+	for (size_t i = 0; i < sizeof(mats) / sizeof(mats[0]); i++)
+		if (mats[i]->data && device_want(d, mats[i]) < 0)
+			return -1;
+	if (m->q_norm && device_want_vec(d, &m->q_norm, (size_t)c->q_lora_rank) < 0)
+		return -1;
+	return device_want_vec(d, &m->norm, (size_t)c->hidden_size) < 0 ||
+	    device_want_vec(d, &m->kv_norm, (size_t)c->kv_lora_rank) < 0 ? -1 : 0;
+}
+
+int
+mla_open(struct mla *m, const struct stage *s, int layer, const struct cache_memory *memory)
+{
+	const struct config *c = &s->model->config;
+	int R = c->kv_lora_rank, rope = c->qk_rope_head_dim;
+
+	memset(m, 0, sizeof(*m));
+	cache_init(&m->cache, memory ? gpu_cache_row(R, rope, s->k->precision) : (size_t)(R + rope) * sizeof(float), memory);
+	if (weights_open(m, s->model, layer) < 0)
+		return -1;
+	m->mapped_o = m->o;
+	return s->gpu ? weights_want(m, c, s->gpu) : 0;
+}
+
+void
+mla_close(struct mla *m, const struct stage *s)
+{
 	cache_free(&m->cache);
+	device_vec_free(s->gpu, m->norm);
+	device_vec_free(s->gpu, m->q_norm);
+	device_vec_free(s->gpu, m->kv_norm);
 }
 
 /* One piece of memory for all of a block's results, each at a multiple of 64 bytes. */
@@ -117,12 +142,12 @@ row_enter(void *arg, size_t from, size_t to, int thread)
 	(void)thread;
 	for (size_t t = from; t < to; t++) {
 		float *cosine = w->cosine + t * half, *sine = w->sine + t * half;
-		float *kv = w->kv + t * (R + rope), *q = w->q + t * H * (nope + rope);
+		float *kv = w->kv + t * (R + rope), *q = w->q + t * H * (nope + rope), *kept = w->r->kv[t];
 
 		rope_angles(&w->a->rope, w->r->pos[t], cosine, sine);
-		k->rmsnorm(w->r->kv[t], kv, w->m->kv_norm, (int)R, LORA_EPS);
+		k->rmsnorm(kept, kv, w->m->kv_norm, (int)R, LORA_EPS);
 		k->rope(kv + R, cosine, sine, (int)half);
-		memcpy(w->r->kv[t] + R, kv + R, rope * sizeof(*kv));
+		memcpy(kept + R, kv + R, rope * sizeof(*kv));
 		for (size_t h = 0; h < H; h++) {
 			float *query = w->query + (t * H + h) * (R + rope) + R;
 

@@ -19,6 +19,7 @@
 #include "stage/stage.h"
 
 #define MLA_ROWS 64     /* of a batch at a time */
+#define LORA_EPS 1e-6f  /* of the norms on the latents, whatever rms_norm_eps says */
 
 struct mla {            /* a layer's weights and cache */
 	float *norm;                    /* [D] */
@@ -29,6 +30,7 @@ struct mla {            /* a layer's weights and cache */
 	float *kv_norm;                 /* [R] */
 	struct mat kv_b;                /* [H (nope + v)][R] */
 	struct mat o;                   /* [D][H v] */
+	struct mat mapped_o;            /* the same, where the CPU has it */
 	struct cache cache;
 };
 
@@ -45,10 +47,10 @@ struct mla_math {       /* what all layers share */
 
 /* Rows of a batch that are computed together: their places in the cache are taken. */
 struct mla_rows {
-	int n;
-	const struct cache_seq *seq[MLA_ROWS];
-	uint32_t pos[MLA_ROWS];
-	float *kv[MLA_ROWS];            /* their rows of the cache, to be filled */
+	int n, most;                    /* there is room for so many */
+	const struct cache_seq **seq;
+	uint32_t *pos;
+	void **kv;                      /* their rows of the cache, to be filled */
 };
 
 /* Where copies of inner tensors go, each NULL if nobody asked: of the rows of a block. */
@@ -66,8 +68,9 @@ struct mla_taps {
 int mla_math_open(struct mla_math *a, const struct stage *s);
 void mla_math_close(struct mla_math *a);
 
-int mla_open(struct mla *m, struct model *model, int layer);
-void mla_close(struct mla *m);
+/* s->gpu, if it is set, is told to take the weights.  memory: of the cache, as for cache_init. */
+int mla_open(struct mla *m, const struct stage *s, int layer, const struct cache_memory *memory);
+void mla_close(struct mla *m, const struct stage *s);
 
 /* Add to h [r->n][D] its attention; the rows' places in the cache are filled.  0, or -1
  * and a message. */

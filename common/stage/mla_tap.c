@@ -28,10 +28,14 @@ mla_tap_rows(const struct work *w)
 		memcpy(taps->norm, w->x, n * (size_t)w->c->hidden_size * sizeof(float));
 	if (taps->q)
 		copy_queries(w);
-	for (size_t t = 0; t < n && taps->latent; t++)
-		memcpy(taps->latent + t * R, w->r->kv[t], R * sizeof(float));
-	for (size_t t = 0; t < n && taps->krope; t++)
-		memcpy(taps->krope + t * rope, w->r->kv[t] + R, rope * sizeof(float));
+	for (size_t t = 0; t < n; t++) {
+		const float *kv = w->r->kv[t];
+
+		if (taps->latent)
+			memcpy(taps->latent + t * R, kv, R * sizeof(float));
+		if (taps->krope)
+			memcpy(taps->krope + t * rope, kv + R, rope * sizeof(float));
+	}
 }
 
 /* Once more over the pages, now that the largest score and the sum of all are known. */
@@ -64,38 +68,50 @@ mla_tap_probs(const struct work *w, size_t t, int h, int n, float *mine, const f
 		memset(out + (size_t)i * P + held, 0, (P - held) * sizeof(*out));
 }
 
+struct heads {
+	struct mla_math *a;
+	const struct mat *o;
+	const float *v;
+	int T;
+	float *out;
+};
+
 /* Rows from..to-1 of the output matrix, one by one: each is cut into the heads' parts. */
 static void
 heads_out(void *arg, size_t from, size_t to, int thread)
 {
-	const struct work *w = arg;
-	const struct kernels *k = w->a->s->k;
-	int T = w->r->n, H = w->c->num_heads, v = w->c->v_head_dim;
-	ptrdiff_t D = w->c->hidden_size;
+	const struct heads *w = arg;
+	const struct kernels *mine = w->a->s->k, *k = mine->matmul ? mine : kernels_precision(mine, PRECISION_BF16);
+	const struct config *c = &w->a->s->model->config;
+	int H = c->num_heads, v = c->v_head_dim;
+	ptrdiff_t D = c->hidden_size;
 	float *row = (float *)w->a->parts.p + (ptrdiff_t)thread * H * v;
 	struct mat parts = {.data = row, .rows = H, .cols = v, .dtype = F32};
 
 	for (ptrdiff_t d = (ptrdiff_t)from; d < (ptrdiff_t)to; d++) {
-		k->row(row, &w->m->o, (int)d);
+		k->row(row, w->o, (int)d);
 		for (int h = 0; h < H; h++)     /* (matmul writes at h: that is where head h's d begins) */
-			k->matmul(w->taps->heads + h * D + d - h, H * D, w->v + (ptrdiff_t)h * v, (ptrdiff_t)H * v,
-			    T, &parts, h, h + 1);
+			k->matmul(w->out + h * D + d - h, H * D, w->v + (ptrdiff_t)h * v, (ptrdiff_t)H * v,
+			    w->T, &parts, h, h + 1);
 	}
+}
+
+int
+mla_tap_heads(struct mla_math *a, const struct mat *o, const float *v, int T, float *heads)
+{
+	size_t Hv = (size_t)o->cols;
+	struct heads w = {a, o, v, T, heads};
+
+	if (!scratch_need(&a->parts, (size_t)pool_threads(a->s->pool) * Hv, sizeof(float)))
+		return -1;
+	pool_run(a->s->pool, (size_t)o->rows, 1, (double)T * (double)Hv, heads_out, &w);
+	return 0;
 }
 
 int
 mla_tap_out(const struct work *w)
 {
-	const struct stage *s = w->a->s;
-	size_t T = (size_t)w->r->n, D = (size_t)w->c->hidden_size;
-	size_t Hv = (size_t)w->c->num_heads * (size_t)w->c->v_head_dim;
-
 	if (w->taps->out)
-		memcpy(w->taps->out, w->x, T * D * sizeof(float));
-	if (!w->taps->heads)
-		return 0;
-	if (!scratch_need(&w->a->parts, (size_t)pool_threads(s->pool) * Hv, sizeof(float)))
-		return -1;
-	pool_run(s->pool, D, 1, (double)(T * Hv), heads_out, (void *)(uintptr_t)w);
-	return 0;
+		memcpy(w->taps->out, w->x, (size_t)w->r->n * (size_t)w->c->hidden_size * sizeof(float));
+	return w->taps->heads ? mla_tap_heads(w->a, &w->m->o, w->v, w->r->n, w->taps->heads) : 0;
 }

@@ -30,6 +30,9 @@ int mla_attend(struct work *w);
 void mla_tap_rows(const struct work *w);
 int mla_tap_out(const struct work *w);
 
+/* heads [T][H][D]: the values v [T][H v] through each head's columns of o.  0, or -1 and a message. */
+int mla_tap_heads(struct mla_math *a, const struct mat *o, const float *v, int T, float *heads);
+
 /* The probabilities of row t, n heads from h; mine: memory of n * CACHE_PAGE; max, sum [n]: of all pages. */
 void mla_tap_probs(const struct work *w, size_t t, int h, int n, float *mine, const float *max, const float *sum);
 

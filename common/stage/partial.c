@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "gpu/tensor.h"
 
 #define TERM_MAX ((int64_t)1 << 58)     /* a contribution is below 2^18, with 40 bits behind the point */
 
@@ -37,16 +38,29 @@ static int
 chosen_read(struct partial *p, const struct config *c, struct frame *f)
 {
 	uint64_t K = (uint64_t)c->num_experts_per_tok;
-	struct tensor *idx = frame_need(f, "expert.idx", I32, f->rows, K);
-	struct tensor *w = idx ? frame_need(f, "expert.w", F32, f->rows, K) : NULL;
+	const struct tensor *idx = frame_find(f, "expert.idx", I32, f->rows, K);
+	const struct tensor *w = idx ? frame_find(f, "expert.w", F32, f->rows, K) : NULL;
 
 	if (!w)
 		return -1;
+	if (idx->fetch && w->fetch)
+		return 0;
 	p->idx = idx->data;
 	p->w = w->data;
 	for (uint32_t t = 0; t < f->rows; t++)
 		if (row_check(p->idx + t * K, (int)K, c->n_routed_experts, t) < 0)
 			return -1;
+	return 0;
+}
+
+/* The sum so far goes where it is to grow. */
+static int
+sum_upload(struct partial *p, const struct stage *s, struct frame *f)
+{
+	p->acc = device_tensor(s->gpu, f, "expert.acc", I64, f->rows, (uint64_t)s->model->config.hidden_size);
+	if (!p->acc)
+		return -1;
+	device_wrote(f, "expert.acc");
 	return 0;
 }
 
@@ -78,7 +92,20 @@ partial_read(struct partial *p, const struct stage *s, struct frame *f)
 	for (uint32_t t = 0; t < f->rows; t++)
 		if (sum_check(p, c, t) < 0)
 			return -1;
-	return 0;
+	return s->gpu ? sum_upload(p, s, f) : 0;
+}
+
+static int
+begin_gpu(struct partial *p, const struct stage *s, struct frame *f, const uint64_t *shape)
+{
+	struct device *d = s->gpu;
+	size_t bytes = shape[0] * shape[1] * sizeof(*p->acc);
+
+	p->acc = device_add(d, f, "expert.acc", I64, 2, shape);
+	if (!p->acc)
+		return -1;
+	p->begun = 1;
+	return bytes > 0 && d->lib->fill(d->gpu, p->acc, 0, bytes) < 0 ? device_fail(d, "expert.acc") : 0;
 }
 
 int
@@ -89,6 +116,8 @@ partial_begin(struct partial *p, const struct stage *s, struct frame *f)
 
 	if (p->begun)
 		return 0;
+	if (s->gpu)
+		return begin_gpu(p, s, f, shape);
 	acc = frame_add(f, "expert.acc", I64, 2, shape);
 	if (!acc)
 		return -1;
@@ -119,28 +148,73 @@ partial_tap_each(const struct stage *s, struct frame *f, float **each)
 	return 0;
 }
 
-/* Add the sum to h; expert.* is used up, but for taps, whose names have a layer. */
-static int
-finish(const struct partial *p, const struct stage *s, struct frame *f, float *h)
+void
+partial_leave(const struct config *c, struct frame *f)
 {
-	const struct config *c = &s->model->config;
-	ptrdiff_t D = c->hidden_size;
 	int next = f->layer + 1;
-	float *tap;
 
-	if (tap_add(&tap, s->taps, TAP_EXPERT_OUT, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0)
-		return -1;
-	if (tap)
-		memset(tap, 0, f->rows * (size_t)D * sizeof(*tap));
-	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++) {
-		s->k->fixed_finish(h + t * D, p->acc + t * D, (int)D);
-		if (tap)
-			s->k->fixed_finish(tap + t * D, p->acc + t * D, (int)D);
-	}
 	for (int i = f->ntensors; i-- > 0; )
 		if (strncmp(f->tensors[i].name, "expert.", 7) == 0 && !strchr(f->tensors[i].name, '@'))
 			frame_drop(f, f->tensors[i].name);
 	frame_set_at(f, next < c->num_layers ? AT_ATTN : AT_HEAD, next);
+}
+
+/* The tap expert.out: what the sum is, acc [T][D] of the host. */
+static int
+tap_out(const struct stage *s, struct frame *f, const int64_t *acc)
+{
+	ptrdiff_t D = s->model->config.hidden_size;
+	float *tap;
+
+	if (tap_add(&tap, s->taps, TAP_EXPERT_OUT, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0)
+		return -1;
+	if (!tap)
+		return 0;
+	memset(tap, 0, f->rows * (size_t)D * sizeof(*tap));
+	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++)
+		s->k->fixed_finish(tap + t * D, acc + t * D, (int)D);
+	return 0;
+}
+
+static int
+finish_cpu(const struct partial *p, const struct stage *s, struct frame *f)
+{
+	ptrdiff_t D = s->model->config.hidden_size;
+	float *h = stage_hidden(s, f);
+
+	if (!h || tap_out(s, f, p->acc) < 0)
+		return -1;
+	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++)
+		s->k->fixed_finish(h + t * D, p->acc + t * D, (int)D);
+	return 0;
+}
+
+static int
+finish_gpu(const struct partial *p, const struct stage *s, struct frame *f)
+{
+	struct device *d = s->gpu;
+	uint64_t D = (uint64_t)s->model->config.hidden_size;
+	float *h = stage_hidden_gpu(s, f);
+	const struct tensor *acc;
+
+	if (!h)
+		return -1;
+	device_wrote(f, "h");
+	if (f->rows > 0 && d->lib->fixed_finish(d->gpu, h, p->acc, f->rows * D) < 0)
+		return device_fail(d, "the sum of the experts");
+	if (!(s->taps & TAP_BIT(TAP_EXPERT_OUT)))
+		return 0;
+	acc = frame_need(f, "expert.acc", I64, f->rows, D);
+	return acc ? tap_out(s, f, acc->data) : -1;
+}
+
+/* Add the sum to h; expert.* is used up, but for taps, whose names have a layer. */
+static int
+finish(const struct partial *p, const struct stage *s, struct frame *f)
+{
+	if ((s->gpu ? finish_gpu(p, s, f) : finish_cpu(p, s, f)) < 0)
+		return -1;
+	partial_leave(&s->model->config, f);
 	return 0;
 }
 
@@ -148,15 +222,12 @@ int
 partial_write(struct partial *p, const struct stage *s, struct frame *f)
 {
 	const struct config *c = &s->model->config;
-	float *h = stage_hidden(s, f);
 	struct buf b = {0};
 	int r;
 
-	if (!h)
-		return -1;
 	f->changed = 1;
 	if (!config_is_moe(c, f->layer) ? p->done.shared : expert_set_is_all(&p->done, c->n_routed_experts)) {
-		if (finish(p, s, f, h) < 0)
+		if (finish(p, s, f) < 0)
 			return -1;
 		return f->experts_done ? frame_set_done(f, NULL) : 0;
 	}

@@ -11,14 +11,15 @@
 struct partial {
 	struct expert_set done;         /* empty: none yet */
 	int begun;                      /* there is a sum already */
-	const int32_t *idx;             /* [T][K] chosen experts; NULL on a dense layer */
-	const float *w;                 /* [T][K] */
-	int64_t *acc;                   /* [T][D], or NULL if not begun */
+	const int32_t *idx;             /* [T][K] chosen experts; NULL on a dense layer, or if a GPU of the process has them */
+	const float *w;                 /* [T][K], the same */
+	int64_t *acc;                   /* [T][D], or NULL if not begun; where the stage has a GPU it is there */
 };
 
 /*
  * Read and check a frame at `expert`: the choice ascending and in range, the sum within what the
- * experts that are done can have contributed.  0, or -1 and a message (FAIL_DATA).
+ * experts that are done can have contributed.  What this process has made in its GPU stays there, not
+ * looked at.  0, or -1 and a message (FAIL_DATA).
  */
 int partial_read(struct partial *p, const struct stage *s, struct frame *f);
 
@@ -37,5 +38,8 @@ int partial_tap_each(const struct stage *s, struct frame *f, float **each);
  * 0, or -1 and a message.
  */
 int partial_write(struct partial *p, const struct stage *s, struct frame *f);
+
+/* f's layer is done, its sum added to h: expert.* goes, and the frame moves on to the next layer or the head. */
+void partial_leave(const struct config *c, struct frame *f);
 
 #endif

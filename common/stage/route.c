@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "stage/linear.h"
+#include "stage/route_gpu.h"
 
 static int
 gate_open(struct gate *g, struct model *m, int layer)
@@ -38,18 +39,20 @@ route_open(struct route *r, const struct stage *s)
 	for (int i = 0; i < c->num_layers; i++)
 		if (s->layers.has[i] && config_is_moe(c, i) && gate_open(&r->layers[i], s->model, i) < 0)
 			return -1;
-	return 0;
+	return s->gpu ? route_gpu_want(r) : 0;
 }
 
 void
 route_close(struct route *r)
 {
 	for (int i = 0; r->layers && i < r->s->model->config.num_layers; i++) {
-		free(r->layers[i].norm);
-		free(r->layers[i].bias);
+		device_vec_free(r->s->gpu, r->layers[i].norm);
+		device_vec_free(r->s->gpu, r->layers[i].bias);
 	}
 	free(r->layers);
 	scratch_free(&r->rows);
+	if (r->s->gpu)
+		device_drop(r->s->gpu, &r->work);
 }
 
 /* Of n scores the best not in taken; of equal ones the first; not a number is better than all. */
@@ -205,7 +208,7 @@ route_frame(void *arg, struct frame *f, struct link *out, int nout)
 		return acts < 0 ? -1 : 1;
 	if (f->experts_done || frame_tensor(f, "expert.acc"))
 		return fail(FAIL_DATA, "layer %d: experts are done before the router chose them", f->layer);
-	if (config_is_moe(&r->s->model->config, f->layer) && route_batch(r, f) < 0)
+	if (config_is_moe(&r->s->model->config, f->layer) && (r->s->gpu ? route_gpu_batch(r, f) : route_batch(r, f)) < 0)
 		return fail_in("layer %d", f->layer);
 	frame_set_at(f, AT_EXPERT, f->layer);
 	return 1;

@@ -13,6 +13,7 @@
 #ifndef DS_ROUTE_H
 #define DS_ROUTE_H
 
+#include "gpu/device.h"
 #include "stage/scratch.h"
 #include "stage/stage.h"
 
@@ -27,6 +28,7 @@ struct route {
 	struct stage gate;              /* s, but with the products of f32 */
 	struct gate *layers;            /* [num_layers]; those of the stage that have experts are open */
 	struct scratch rows;
+	struct device_scratch work;     /* the same in a GPU: stage/route_gpu.h */
 };
 
 /* s, its model and pool outlive it.  0, or -1 and a message. */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "gpu/tensor.h"
+#include "stage/behind.h"
 #include "stage/trace.h"
 
 /* A number below n at *s, which is moved behind it; -1 where there is none. */
@@ -78,34 +80,61 @@ stage_upstream(const struct frame *f)
 	return fail(FAIL_SYSTEM, "upstream: %s", f->text);
 }
 
-int
-stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg)
+/* What a GPU still works on is done when it is here. */
+static int
+fetch_all(struct frame *f)
 {
-	struct frame f;
+	for (int i = 0; i < f->ntensors; i++)
+		if (frame_fetch(&f->tensors[i]) < 0)
+			return -1;
+	return 0;
+}
+
+/* What became of a stream: 0 it has ended, -1 and a message. */
+enum { ENDED, UPSTREAM = 1, REFUSED = -1, UNWRITTEN = -2 };
+
+/* Until the end, or what else is the last of it: f is that frame. */
+static int
+run(struct behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
+{
 	struct trace t;
 	int r;
 
-	frame_init(&f);
-	while ((r = link_receive(in, &f)) > 0) {
-		if (f.op == OP_ERROR) {
-			(void)stage_send(out, nout, &f);
-			r = stage_upstream(&f);
-			frame_free(&f);
-			return r;
-		}
-		t = trace_begin(&f);
-		r = fn(arg, &f, out, nout);
-		if (r > 0 && trace_end(&t, &f) < 0)
+	while ((r = behind_receive(b, in, f)) > 0) {
+		if (f->op == OP_ERROR)
+			return UPSTREAM;
+		t = trace_begin(f);
+		r = fn(arg, f, b->out, b->nout);
+		if (r > 0 && (((t.start || behind_takes(b, f)) && fetch_all(f) < 0) || trace_end(&t, f) < 0))
 			r = -1;
 		if (r < 0)
-			break;
-		if ((r > 0 || f.op == OP_END) && stage_send(out, nout, &f) < 0) {
-			frame_free(&f);
-			return -1;
-		}
+			return REFUSED;
+		if ((r > 0 || f->op == OP_END) && behind_send(b, f) < 0)
+			return UNWRITTEN;
+	}
+	return r < 0 ? REFUSED : ENDED;
+}
+
+int
+stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg, struct device *gpu)
+{
+	struct behind b;
+	struct frame f;
+	int r;
+
+	frame_init(&f);
+	behind_init(&b, out, nout, gpu);
+	r = run(&b, in, &f, fn, arg);
+	if (behind_end(&b) < 0)
+		r = UNWRITTEN;
+	if (r == UPSTREAM) {
+		(void)stage_send(out, nout, &f);
+		r = stage_upstream(&f);
+	} else if (r == REFUSED) {
+		r = stage_fail(out, nout, program);
 	}
 	frame_free(&f);
-	return r < 0 ? stage_fail(out, nout, program) : 0;
+	return r < 0 ? -1 : 0;
 }
 
 int
@@ -136,10 +165,23 @@ stage_multiplies(const struct stage *s, const struct frame *f, enum at at)
 	return acts;
 }
 
+int
+stage_has_products(const struct stage *s)
+{
+	return s->gpu || s->k->matmul ? 0 : fail(FAIL_USAGE, "--precision %s is for GPUs alone: give -d cuda, or another precision",
+	    precision_name(s->k->precision));
+}
+
 float *
 stage_hidden(const struct stage *s, struct frame *f)
 {
 	struct tensor *t = frame_need(f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size);
 
 	return t ? t->data : NULL;
+}
+
+float *
+stage_hidden_gpu(const struct stage *s, struct frame *f)
+{
+	return device_tensor(s->gpu, f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size);
 }

@@ -11,6 +11,7 @@
 
 #include "base/pool.h"
 #include "frame/frame.h"
+#include "gpu/device.h"
 #include "link/link.h"
 #include "model/model.h"
 #include "stage/tap.h"
@@ -29,12 +30,14 @@ struct stage {
 	const struct kernels *k;        /* of the precision that its frames have */
 	struct pool *pool;
 	struct layers layers;
+	struct device *gpu;             /* where it computes; NULL: on the CPU */
 	uint64_t taps;                  /* TAP_BIT of the inner tensors that its frames get */
 };
 
 /*
  * A function over a batch: 1 send the frame on, 0 it is swallowed, -1 and a
- * message.  It may send frames of its own first with link_send on out.
+ * message.  It may send frames of its own first with link_send on out, but where the process has a GPU: there a
+ * frame before may still be on its way.
  */
 typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
 
@@ -43,8 +46,12 @@ typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
  * return 0.  An error frame is passed on and fails with status 3.  When fn fails, an error frame
  * with the message is sent on, if that is still possible, and -1 returned.  What fn changed of a frame that has a
  * `trace` gets an entry there, if fn has not made its own.
+ *
+ * gpu: where fn computes, NULL on the CPU.  What it leaves there is fetched, and large frames are then written by a thread while
+ * the next is read and computed (stage/behind.h): the same frames in the same order, and a failure is as if
+ * they had been written at once, but that the next frame may have been computed already.
  */
-int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg);
+int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg, struct device *gpu);
 
 /* For programs with a loop of their own.  stage_fail sends an error frame with the message kept, "who: " in
  * front, if that is still possible (it ignores SIGPIPE from then on); stage_upstream turns an error frame that came into a message.  Both return -1. */
@@ -60,7 +67,11 @@ int stage_acts(const struct stage *s, const struct frame *f, enum at at);
 /* The same for a stage that multiplies with weights: -1 and a message also where f is of another precision than s->k. */
 int stage_multiplies(const struct stage *s, const struct frame *f, enum at at);
 
-/* The residual stream [rows][D]; NULL and a message if it is not as it must be. */
+/* Products are there in the stage's precision: 0; -1 and a message (FAIL_USAGE) where GPUs alone have them and it is on the CPU. */
+int stage_has_products(const struct stage *s);
+
+/* The residual stream [rows][D], here or in s->gpu; NULL and a message if it is not as it must be. */
 float *stage_hidden(const struct stage *s, struct frame *f);
+float *stage_hidden_gpu(const struct stage *s, struct frame *f);
 
 #endif

@@ -44,7 +44,7 @@ same(const struct cache *c, const struct plain *all)
 		if (!s != !p->known || (s && s->n != p->n))
 			return 0;
 		for (uint32_t i = 0; s && i < s->n; i++) {
-			const float *row = cache_rows(s, i / CACHE_PAGE) + i % CACHE_PAGE * WIDTH;
+			const float *row = (const float *)cache_rows(s, i / CACHE_PAGE) + i % CACHE_PAGE * WIDTH;
 
 			for (int k = 0; k < WIDTH; k++)
 				if (row[k] != p->rows[i] + (float)k)
@@ -134,16 +134,86 @@ messages(struct cache *c)
 	ok(!cache_find(c, UINT64_MAX), "letting go of what is not known does nothing");
 }
 
+/* Memory of somebody else's: it counts, and can run out. */
+struct store {
+	size_t pages, most, copied;
+};
+
+static void *
+store_page(void *arg, size_t bytes)
+{
+	struct store *s = arg;
+
+	if (s->pages == s->most) {
+		fail(FAIL_SYSTEM, "the store is full");
+		return NULL;
+	}
+	s->pages++;
+	return malloc(bytes);
+}
+
+static void
+store_drop(void *arg, void *page)
+{
+	struct store *s = arg;
+
+	s->pages--;
+	free(page);
+}
+
+static int
+store_copy(void *arg, void *to, const void *from, size_t bytes)
+{
+	struct store *s = arg;
+
+	if (s->copied == SIZE_MAX)
+		return fail(FAIL_SYSTEM, "the store does not copy");
+	s->copied += bytes;
+	memcpy(to, from, bytes);
+	return 0;
+}
+
+static void
+elsewhere(void)
+{
+	static struct plain all[SEQS];
+	struct store store = {.most = 1000};
+	struct cache_memory memory = {store_page, store_drop, store_copy, &store};
+	struct cache_seq *s;
+	struct cache c;
+	size_t copied;
+
+	cache_init(&c, WIDTH * sizeof(float), &memory);
+	ok(random_steps(&c, all, 1000) && store.copied > 0, "the same where pages lie elsewhere");
+	s = cache_at(&c, 50, 0);
+	for (int i = 0; i < 3; i++)
+		cache_append(&c, s);
+	copied = store.copied;
+	ok(cache_fork(&c, 50, 51, 3) == 0 && cache_append(&c, s) && store.copied == copied + 3 * WIDTH * sizeof(float),
+	    "a shared page is copied as far as it is set, when it is written");
+	store.copied = SIZE_MAX;
+	ok(cache_fork(&c, 50, 52, 4) == 0 && !cache_append(&c, s) && s->n == 4 && strstr(fail_text(), "does not copy"),
+	    "a copy that fails is an error, and the sequence as it was");
+	store.copied = 0;
+	store.most = store.pages;
+	while (cache_append(&c, s))
+		;
+	ok(strstr(fail_text(), "full") && cache_find(&c, 50)->n == s->n, "so is memory that has run out");
+	cache_free(&c);
+	ok(store.pages == 0, "all pages are given back");
+}
+
 int
 main(void)
 {
 	static struct plain all[SEQS];
 	struct cache c;
 
-	cache_init(&c, WIDTH);
+	cache_init(&c, WIDTH * sizeof(float), NULL);
 	ok(random_steps(&c, all, 4000), "what a cache holds is what was put in, after any forks, drafts taken back and releases");
 	messages(&c);
 	cache_free(&c);
+	elsewhere();
 	printf("1..%d\n", tests);
 	return failed > 0;
 }
