@@ -4,7 +4,7 @@
 #include "stage/relay.h"
 
 static const char help[] =
-"usage: ds-relay [-i FROM ...] [-o TO ...] [-r FD] [-v]\n"
+"usage: ds-relay [-i FROM ...] [-o TO ...] [-d DEVICE] [-r FD] [-v]\n"
 "\n"
 "Carries frames from any endpoints to any others, byte for byte: a pipe goes on\n"
 "over tcp://, several streams become one, one goes to several programs.\n"
@@ -12,6 +12,7 @@ static const char help[] =
 "  -i FROM       where frames come from; of several, each frame when it has come,\n"
 "                and one end behind the last of all (standard input)\n"
 HELP_TO
+"  -d DEVICE     cuda or cuda:N: where tensors of nccl: and cuda: arrive (cpu)\n"
 "  -r FD         write a newline to descriptor FD when ready\n"
 "  -v            say at the end what was done\n"
 "  -V, -h        version, this text\n";
@@ -19,10 +20,13 @@ HELP_TO
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX}};
+	static struct filter f = {.o = {.help = help, .gpu = 2, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX}};
 
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
+	if (f.o.ordinal >= 0 && !(f.stage.gpu = device_new(f.o.ordinal)))
+		filter_fail(&f);
+	filter_device(&f);
 	filter_ready(&f);
 	if (relay_run(f.in, f.o.nin, f.out, f.o.nout) == 0)
 		return filter_close(&f, 0);

@@ -1,13 +1,17 @@
 /* libzmq's context: made for the first socket, ended behind the last. */
+#include <pthread.h>
+
 #include "base/fail.h"
 #include "link/libzmq.h"
 #include "link/peer.h"
 
+/* Two threads may have links at work (stage/behind.h), and each makes and closes sockets. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *context;
 static int users;
 
-void *
-context_socket(int type)
+static void *
+new_socket(int type)
 {
 	void *s;
 
@@ -27,14 +31,27 @@ context_socket(int type)
 	return s;
 }
 
+void *
+context_socket(int type)
+{
+	void *s;
+
+	pthread_mutex_lock(&lock);
+	s = new_socket(type);
+	pthread_mutex_unlock(&lock);
+	return s;
+}
+
 void
 context_done(void)
 {
-	if (--users > 0)
-		return;
-	(void)zmq_ctx_shutdown(context);
-	auth_stop();
-	while (zmq_ctx_term(context) < 0 && zmq_errno() == EINTR)
-		;
-	context = NULL;
+	pthread_mutex_lock(&lock);
+	if (--users == 0) {
+		(void)zmq_ctx_shutdown(context);
+		auth_stop();
+		while (zmq_ctx_term(context) < 0 && zmq_errno() == EINTR)
+			;
+		context = NULL;
+	}
+	pthread_mutex_unlock(&lock);
 }

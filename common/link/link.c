@@ -13,8 +13,12 @@ transport_of(const char *endpoint)
 		endpoint++;
 	if (strncmp(endpoint, "tcp://", 6) == 0 || strncmp(endpoint, "ipc://", 6) == 0)
 		return &link_zmq;
-	if (strstr(endpoint, "://") || strncmp(endpoint, "nccl:", 5) == 0) {
-		fail(FAIL_USAGE, "endpoint '%s': this build knows -, files, FIFOs, tcp:// and ipc://", endpoint);
+	if (strncmp(endpoint, "nccl:", 5) == 0)
+		return &link_nccl;
+	if (strncmp(endpoint, "cuda:", 5) == 0)
+		return &link_ipc;
+	if (strstr(endpoint, "://")) {
+		fail(FAIL_USAGE, "endpoint '%s': there are -, files, FIFOs, tcp://, ipc://, nccl: and cuda:", endpoint);
 		return NULL;
 	}
 	return &link_fd;
@@ -79,6 +83,12 @@ struct pollfd
 link_poll(struct link *l)
 {
 	return l->transport->ready(l);
+}
+
+int
+link_takes_device(const struct link *l)
+{
+	return l->transport == &link_nccl || l->transport == &link_ipc;
 }
 
 int

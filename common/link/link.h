@@ -6,9 +6,10 @@
  *	/dev/fd/N       a descriptor that the parent left open
  *	@tcp://ADDRESS:PORT, @ipc://PATH        wait there for one program (ZeroMQ)
  *	tcp://HOST:PORT, ipc://PATH             connect to one, which may come later; also with >
+ *	nccl:ADDRESS, cuda:ADDRESS              the same, ADDRESS being one of these; tensors go from GPU to GPU
  *
  * A transport supplies five functions (struct transport); fd.c is the one for
- * everything that has a descriptor, zmq.c the one for ZeroMQ.
+ * everything that has a descriptor, zmq.c the one for ZeroMQ, gpu.c those between GPUs.
  */
 #ifndef DS_LINK_H
 #define DS_LINK_H
@@ -19,6 +20,7 @@
 
 enum link_dir { LINK_IN, LINK_OUT };
 
+struct device;
 struct link;
 
 struct transport {
@@ -72,6 +74,9 @@ int link_try_receive(struct link *l, struct frame *f);
 int link_queue(struct link *l, struct frame *f);
 int link_flush(struct link *l);
 
+/* 1 if it takes tensors where they lie in the GPU (nccl:, cuda:): its frames are sent by the thread that computes there. */
+int link_takes_device(const struct link *l);
+
 /* Send what is queued, close and check: a full disk is noticed here at the
  * latest.  0, or -1 and a message. */
 int link_close(struct link *l);
@@ -85,6 +90,7 @@ struct link_settings {
 	double wait;            /* seconds that a peer has to come; 0: any time */
 	const char *key, *peers;        /* files, or NULL */
 	int unsafe;             /* 1: other hosts may connect without keys */
+	struct device *gpu;     /* where the program computes; NULL: on the CPU, or it has not been started yet */
 };
 extern struct link_settings link_settings;
 

@@ -16,6 +16,9 @@ size_t link_room(struct link *l);
 int link_took(struct link *l, size_t n);
 int link_parse(struct link *l, struct frame *f);
 
-extern const struct transport link_fd, link_zmq;
+extern const struct transport link_fd, link_zmq, link_nccl, link_ipc;
+
+/* 1 if the other end of a link by ZeroMQ has gone. */
+int zmq_lost(const struct link *l);
 
 #endif

@@ -4,6 +4,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <linux/tcp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,7 @@ watch_socket(struct peer *p, void *s, enum source what)
 static int
 start_monitor(struct peer *p)
 {
-	static unsigned count;
+	static atomic_uint count;
 	char name[64];
 
 	snprintf(name, sizeof(name), "inproc://monitor-%u", count++);

@@ -77,6 +77,14 @@ zmq_transport_open(struct link *l)
 	return 0;
 }
 
+int
+zmq_lost(const struct link *l)
+{
+	struct peer *p = l->state;
+
+	return peer_pump(p) < 0 || p->lost || !p->sock;
+}
+
 /* --- receiving --- */
 
 /* A message's part, behind what has come of the frame. */
