@@ -14,11 +14,10 @@
 static const char help[] =
 "usage: ds-bench [--shape SHAPE] [-m MODEL] [--weights TYPE] [-l LAYERS]\n"
 "           [--stages LIST] [--decode LIST] [--prefill LIST] [--time SECONDS]\n"
-"           [--memory GIB] [--limits LIMITS] [--json] [--svg FILE]\n"
+"           [--memory GIB] [--limits LIMITS] [--json] [--svg FILE] [-d DEVICE]\n"
 "           [--write FOLDER [--sparse]] [--precision P] [-t THREADS] [-v]\n"
 "\n"
 "Measures the stages of a model, with made-up weights of a shape or real ones.\n"
-"\n"
 "  --shape SHAPE     v3 (one layer of it), v2-lite, or a config.json\n"
 "  -m MODEL          a checkpoint folder instead (or DS_MODEL)\n"
 "  --weights TYPE    f32, bf16, f16, fp8, q8 or q4 (as the shape is published)\n"
@@ -29,10 +28,11 @@ static const char help[] =
 "  --time SECONDS    for each line of the lists, about (2)\n"
 "  --memory GIB      at most this much (nine tenths of what is free)\n"
 "  --limits LIMITS   GB/s,GFLOP/s of the machine, rather than measure them\n"
-"  --precision P     f32 or bf16, of the products (f32, or DS_PRECISION)\n"
+"  --precision P     f32, bf16 or fp8, of the products (f32, or DS_PRECISION)\n"
 "  --svg FILE        draw the roofline, too\n"
 "  --write FOLDER    only write the checkpoint\n"
 "  --sparse          of zeros, which are holes in the file\n"
+"  -d DEVICE         where to compute: cpu, cuda, or cuda:N (cpu, or DS_DEVICE)\n"
 "  -t THREADS        threads that compute (the cores there are)\n"
 "  -v, --json        say what is going on; JSON, an object a line\n"
 "  -V, -h            version, this text\n";
@@ -68,6 +68,7 @@ static struct {
 	struct model model;
 	struct bench bench;
 	struct sweep sweep;
+	struct bench_gpu gpu;
 	struct record record;
 	struct measured measured[2 * SIZES_MAX];
 	int n;
@@ -228,7 +229,7 @@ cache_bytes(const struct config *c, int layers)
 		for (int i = 0; i < g.decode.n; i++)
 			if (g.decode.v[i].rows > seq && g.decode.v[i].context > most)
 				most = g.decode.v[i].context;
-		bytes += most < 0 ? 0 : bench_cache_bytes(c, layers, most);
+		bytes += most < 0 ? 0 : bench_cache_bytes(&g.bench.stage, c, layers, most);
 	}
 	return bytes;
 }
@@ -243,7 +244,7 @@ plan_shape(uint64_t memory)
 	if (synth_open(s, g.shape, g.type, g.o.layers, NULL) < 0 ||
 	    synth_tensors(s, (g.parts & 1u << PART_HEAD) != 0, 0) < 0)
 		end_failed();
-	others = cache_bytes(&s->config, s->nlayers) + BATCH_BYTES;
+	others = (g.bench.stage.gpu ? 0 : cache_bytes(&s->config, s->nlayers)) + BATCH_BYTES;
 	if (synth_fit(s, memory > others ? memory - others : 0) < 0)
 		end_failed();
 	if (s->present < s->config.n_routed_experts)
@@ -274,9 +275,32 @@ open_checkpoint(uint64_t memory)
 		die_failed();
 	g.bench.present = g.model.config.n_routed_experts;
 	caches = cache_bytes(&g.model.config, bench_layers(&g.bench));
-	if (caches > memory)
+	if (!g.bench.stage.gpu && caches > memory)
 		die(FAIL_SYSTEM, "the caches take %.1f GiB of memory, there are %.1f: let fewer rows --decode at less context",
 		    (double)caches / 0x1p30, (double)memory / 0x1p30);
+}
+
+/* What the stages want goes to the GPU, whose limits are then to be known. */
+static void
+open_gpu(void)
+{
+	struct bench *b = &g.bench;
+	struct device *d = b->stage.gpu;
+	int measured = g.limit.read == 0;
+
+	d->pool = b->stage.pool;
+	d->expected += cache_bytes(&g.model.config, bench_layers(b));
+	if (device_start(d) < 0)
+		end_failed();
+	if (g.o.verbose)
+		say_budget(d);
+	bench_gpu_open(&g.gpu, d);
+	if (measured && bench_gpu_limit(&g.gpu, b->stage.k->precision, &g.limit) < 0)
+		end_failed();
+	if (!bench_gpu_real(d))
+		warn("this GPU is emulated: its figures say nothing about any card");
+	b->gpu = &g.gpu;
+	b->gpu_sweep = measured && bench_layers(b) < g.model.config.num_layers;
 }
 
 static void
@@ -290,9 +314,9 @@ open_all(void)
 	b->seconds = g.seconds;
 	b->stage.model = &g.model;
 	b->stage.k = options_kernels(&g.o);
-	if (!(b->stage.pool = pool_new(g.o.threads)))
+	if (!(b->stage.pool = pool_new(g.o.threads)) || (g.o.ordinal >= 0 && !(b->stage.gpu = device_new(g.o.ordinal))))
 		die_failed();
-	if (g.limit.read == 0)
+	if (g.limit.read == 0 && !b->stage.gpu)
 		memory -= sweep = sweep_size(memory / 4);
 	if (g.shape)
 		plan_shape(memory);
@@ -308,8 +332,10 @@ open_all(void)
 	/* what is measured is a part of a model that no cache would hold from step to step */
 	if (bench_layers(b) < g.model.config.num_layers && g.sweep.p)
 		b->sweep = &g.sweep;
-	if (bench_open(b) < 0 || bench_touch(b) < 0)
+	if (bench_open(b) < 0 || (!b->stage.gpu && bench_touch(b) < 0))
 		end_failed();
+	if (b->stage.gpu)
+		open_gpu();
 }
 
 /* --- the report --- */
@@ -334,14 +360,19 @@ static void
 draw(void)
 {
 	FILE *to = fopen(g.svg, "we");
-	char title[128], about[256];
+	const struct device *d = g.bench.stage.gpu;
+	char title[128], about[256], on[192];
 
 	if (!to)
 		die(FAIL_SYSTEM, "cannot open '%s':", g.svg);
 	snprintf(title, sizeof(title), "Roofline: %.80s%s%s", g.shape ? g.shape : g.o.model, g.shape ? ", " : "",
 	    g.shape ? g.synth.type->name : "");
-	snprintf(about, sizeof(about), "%d of %d layers, %d threads, %s, products of %s", bench_layers(&g.bench),
-	    g.model.config.num_layers, g.o.threads, g.bench.stage.k->name, precision_name(g.bench.stage.k->precision));
+	if (d)
+		snprintf(on, sizeof(on), "%s (%s)", d->about.name, d->lib->kind);
+	else
+		snprintf(on, sizeof(on), "%d threads, %s", g.o.threads, g.bench.stage.k->name);
+	snprintf(about, sizeof(about), "%d of %d layers, %s, products of %s", bench_layers(&g.bench),
+	    g.model.config.num_layers, on, precision_name(g.bench.stage.k->precision));
 	bench_draw(to, &g.limit, g.measured, g.n, title, about);
 	if (fclose(to) != 0)
 		die(FAIL_SYSTEM, "cannot write '%s':", g.svg);
@@ -350,7 +381,7 @@ draw(void)
 int
 main(int argc, char **argv)
 {
-	g.o = (struct options){.help = help, .longs = longs, .own = own, .products = 1};
+	g.o = (struct options){.help = help, .longs = longs, .own = own, .products = 1, .gpu = 1};
 	options_parse(&g.o, argc, argv);
 	check_options();
 	if (g.write) {
@@ -367,6 +398,8 @@ main(int argc, char **argv)
 	if (g.svg)
 		draw();
 	bench_close(&g.bench);
+	bench_gpu_close(&g.gpu);
+	device_close(g.bench.stage.gpu);
 	model_close(&g.model);
 	synth_close(&g.synth);
 	sweep_close(&g.sweep);

@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "gpu/tensor.h"
 
 #define STEPS_MAX 1000
 #define PROMPT_SEQ (UINT64_C(1) << 40)
-#define F32_BYTES sizeof(float)
 
 const char *const part_names[PARTS + 1] = {"attn", "route", "expert", "head", NULL};
 
@@ -134,13 +134,21 @@ bench_layers(const struct bench *b)
 	return n;
 }
 
+/* Bytes of a position in a layer's cache. */
+static size_t
+position_bytes(const struct stage *s, const struct config *c)
+{
+	int R = c->kv_lora_rank, rope = c->qk_rope_head_dim;
+
+	return s->gpu ? gpu_cache_row(R, rope, s->k->precision) : (size_t)(R + rope) * sizeof(float);
+}
+
 uint64_t
-bench_cache_bytes(const struct config *c, int layers, int context)
+bench_cache_bytes(const struct stage *s, const struct config *c, int layers, int context)
 {
 	uint64_t positions = ((uint64_t)context + CACHE_PAGE) / CACHE_PAGE * CACHE_PAGE;
-	uint64_t width = (uint64_t)(c->kv_lora_rank + c->qk_rope_head_dim);
 
-	return positions * width * F32_BYTES * (uint64_t)layers;
+	return positions * position_bytes(s, c) * (uint64_t)layers;
 }
 
 /* --- what there is to compute --- */
@@ -186,7 +194,7 @@ latent_bytes(const struct bench *b, const struct frame *f)
 
 	for (int i = 0; i < f->nspans; i++)
 		n += (double)f->spans[i].pos + f->spans[i].n;
-	return n * (b->stage.model->config.kv_lora_rank + b->stage.model->config.qk_rope_head_dim) * F32_BYTES;
+	return n * (double)position_bytes(&b->stage, &b->stage.model->config);
 }
 
 static int
@@ -237,6 +245,18 @@ draw_experts(struct bench *b, int32_t *idx, size_t rows)
 	b->used = used;
 }
 
+/* What the host has written is on its way to the GPU before the clock runs; the host's must stay until it is there. */
+static int
+send(const struct bench *b, struct frame *f, const char *name, enum dtype dtype, uint64_t cols)
+{
+	if (!b->gpu)
+		return 0;
+	if (!device_tensor(b->stage.gpu, f, name, dtype, f->rows, cols))
+		return -1;
+	device_wrote(f, name);
+	return 0;
+}
+
 /* Put experts of our own drawing in the place of the router's. */
 static int
 set_experts(struct bench *b, struct frame *f)
@@ -252,7 +272,10 @@ set_experts(struct bench *b, struct frame *f)
 		return -1;
 	for (uint64_t i = 0; i < shape[0] * shape[1]; i++)
 		((float *)t->data)[i] = 1.0f / (float)shape[1];
-	return 0;
+	if (!(b->parts & 1u << PART_EXPERT))
+		return 0;
+	/* (the experts' stage waits before it ends) */
+	return send(b, f, "expert.idx", I32, shape[1]) < 0 ? -1 : send(b, f, "expert.w", F32, shape[1]);
 }
 
 /* Call a stage, if it is measured. */
@@ -263,8 +286,12 @@ timed(const struct bench *b, struct measured *m, enum part part, stage_fn *fn, v
 
 	if (!(b->parts & 1u << part))
 		return 0;
+	if (b->gpu && bench_gpu_enter(b->gpu) < 0)
+		return -1;
 	if (fn(arg, f, NULL, 0) < 0)
 		return -1;
+	if (b->gpu)
+		return bench_gpu_leave(b->gpu, &m->part[part].seconds);
 	m->part[part].seconds += clock_now() - start;
 	return 0;
 }
@@ -288,15 +315,15 @@ step_layer(struct bench *b, struct measured *m, struct frame *f, int layer)
 	b->used = 0;
 	frame_set_at(f, AT_ATTN, layer);
 	account(b, m, PART_ATTN, l->attn + latent_bytes(b, f), attn_operations(b, f));
-	if (timed(b, m, PART_ATTN, attn_frame, &b->attn, f) < 0)
+	if (timed(b, m, PART_ATTN, attn_frame, &b->block.attn, f) < 0)
 		return -1;
 	frame_set_at(f, AT_ROUTE, layer);
 	account(b, m, PART_ROUTE, moe ? l->route : 0, moe ? 2.0 * f->rows * c->hidden_size * c->n_routed_experts : 0);
-	if (timed(b, m, PART_ROUTE, route_frame, &b->route, f) < 0 || (moe && set_experts(b, f) < 0))
+	if (timed(b, m, PART_ROUTE, route_frame, &b->block.route, f) < 0 || (moe && set_experts(b, f) < 0))
 		return -1;
 	frame_set_at(f, AT_EXPERT, layer);
 	account(b, m, PART_EXPERT, l->shared + b->used * l->expert, expert_operations(c, layer, f->rows));
-	if (timed(b, m, PART_EXPERT, expert_frame, &b->expert, f) < 0)
+	if (timed(b, m, PART_EXPERT, expert_frame, &b->block.expert, f) < 0)
 		return -1;
 	frame_drop(f, "expert.idx");
 	frame_drop(f, "expert.w");
@@ -324,19 +351,73 @@ make_frame(struct bench *b, struct frame *f, const struct measured *m)
 	if (r < 0 || !(h = frame_add(f, "h", F32, 2, (uint64_t[]){(uint64_t)m->rows, (uint64_t)D})))
 		return -1;
 	draw_floats(b, h->data, (size_t)m->rows * (size_t)D);
-	return 0;
+	/* (stages may drop it without waiting) */
+	return send(b, f, "h", F32, (uint64_t)D) < 0 || (b->gpu && device_wait(b->stage.gpu) < 0) ? -1 : 0;
+}
+
+/* --- whole layers, on a GPU --- */
+
+static int
+has_block(const struct bench *b)
+{
+	const unsigned whole = 1u << PART_ATTN | 1u << PART_ROUTE | 1u << PART_EXPERT;
+
+	return b->gpu && (b->parts & whole) == whole && b->present >= b->stage.model->config.n_routed_experts;
+}
+
+/* What a layer takes.  One row's experts are K, whichever they are. */
+static void
+account_block(const struct bench *b, struct measured *m, const struct frame *f, int layer)
+{
+	const struct config *c = &b->stage.model->config;
+	const struct bench_layer *l = &b->layers[layer];
+	double K = c->num_experts_per_tok, D = c->hidden_size;
+
+	m->all.bytes += l->attn + latent_bytes(b, f) + l->shared;
+	m->all.operations += attn_operations(b, f) + expert_operations(c, layer, f->rows);
+	if (config_is_moe(c, layer)) {
+		m->all.bytes += l->route + (f->rows == 1 ? K * l->expert : NAN);
+		m->all.operations += 2.0 * f->rows * D * c->n_routed_experts;
+	}
+}
+
+/* Layers that follow one another go in one call. */
+static int
+step_block(struct bench *b, struct measured *m, struct frame *f)
+{
+	const unsigned char *has = b->stage.layers.has;
+
+	for (int i = 0; i < b->stage.model->config.num_layers; i++) {
+		if (!has[i])
+			continue;
+		account_block(b, m, f, i);
+		if (i > 0 && has[i - 1])
+			continue;
+		frame_set_at(f, AT_ATTN, i);
+		if (bench_gpu_enter(b->gpu) < 0 || block_frame(&b->block, f, NULL, 0) < 0 ||
+		    bench_gpu_leave(b->gpu, &m->all.seconds) < 0)
+			return -1;
+	}
+	return bench_gpu_times(b->gpu);
+}
+
+/* --- a step of either kind --- */
+
+/* What caches held before is gone. */
+static int
+sweep(const struct bench *b)
+{
+	if (b->sweep)
+		(void)sweep_read(b->sweep, b->stage.k, b->stage.pool);
+	return b->gpu_sweep ? bench_gpu_sweep(b->gpu) : 0;
 }
 
 static int
-step_frame(struct bench *b, struct frame *f, struct measured *m)
+step_stages(struct bench *b, struct frame *f, struct measured *m)
 {
 	const struct config *c = &b->stage.model->config;
 	double wants = m->prefill ? 1 : m->rows, moe = 0;
 
-	if (make_frame(b, f, m) < 0)
-		return -1;
-	if (b->sweep)
-		(void)sweep_read(b->sweep, b->stage.k, b->stage.pool);
 	for (int i = 0; i < c->num_layers; i++) {
 		if (b->stage.layers.has[i] && step_layer(b, m, f, i) < 0)
 			return -1;
@@ -345,7 +426,7 @@ step_frame(struct bench *b, struct frame *f, struct measured *m)
 	m->experts = moe > 0 ? m->experts / moe : 0;
 	frame_set_at(f, AT_HEAD, c->num_layers);
 	account(b, m, PART_HEAD, b->head_bytes, 2 * wants * c->hidden_size * c->vocab_size);
-	if (timed(b, m, PART_HEAD, head_frame, &b->head, f) < 0)
+	if (timed(b, m, PART_HEAD, head_frame, &b->head, f) < 0 || (b->gpu && bench_gpu_times(b->gpu) < 0))
 		return -1;
 	for (int i = 0; i < PARTS; i++) {
 		m->all.seconds += m->part[i].seconds;
@@ -356,14 +437,14 @@ step_frame(struct bench *b, struct frame *f, struct measured *m)
 }
 
 static int
-step(struct bench *b, struct measured *m)
+step(struct bench *b, int block, struct measured *m)
 {
 	struct frame f;
 	int r;
 
 	frame_init(&f);
 	f.precision = b->stage.k->precision;
-	r = step_frame(b, &f, m);
+	r = make_frame(b, &f, m) < 0 || sweep(b) < 0 ? -1 : block ? step_block(b, m, &f) : step_stages(b, &f, m);
 	frame_free(&f);
 	return r;
 }
@@ -374,6 +455,22 @@ by_time(const void *a, const void *b)
 	const struct measured *x = a, *y = b;
 
 	return (x->all.seconds > y->all.seconds) - (x->all.seconds < y->all.seconds);
+}
+
+/* In the GPU all pages hold the same. */
+static int
+fill_pages(struct bench *b, const struct cache *c, const struct cache_seq *s)
+{
+	struct device *d = b->stage.gpu;
+	size_t bytes = CACHE_PAGE * c->row;
+
+	if (!b->gpu->page.p && (!device_need(d, &b->gpu->page, bytes) ||
+	    bench_gpu_random(d, b->gpu->page.p, bytes, b->stage.k->precision == PRECISION_F32 ? F32 : BF16) < 0))
+		return -1;
+	for (size_t i = 0; i < s->npages; i++)
+		if (c->memory.copy(c->memory.arg, cache_rows(s, i), b->gpu->page.p, bytes) < 0)
+			return -1;
+	return 0;
 }
 
 /* Let a sequence hold that many positions, of random latents. */
@@ -389,9 +486,10 @@ fill_cache(struct bench *b, struct cache *c, uint64_t seq, uint32_t context)
 
 		if (!row)
 			return -1;
-		draw_floats(b, row, c->width);
+		if (!b->gpu)
+			draw_floats(b, row, c->row / sizeof(*row));
 	}
-	return 0;
+	return b->gpu ? fill_pages(b, c, s) : 0;
 }
 
 static int
@@ -405,7 +503,8 @@ fill_caches(struct bench *b, int n, int context)
 		return fail(FAIL_USAGE, "--decode at position %d: the model ends at %d", context, c->max_position - 1);
 	for (int i = 0; i < n; i++)
 		for (int l = 0; l < c->num_layers; l++)
-			if (b->stage.layers.has[l] && fill_cache(b, &b->attn.layers[l].cache, (uint64_t)i, (uint32_t)context) < 0)
+			if (b->stage.layers.has[l] &&
+			    fill_cache(b, &b->block.attn.layers[l].cache, (uint64_t)i, (uint32_t)context) < 0)
 				return -1;
 	return 0;
 }
@@ -420,7 +519,7 @@ forget(struct bench *b)
 	frame_init(&f);
 	f.op = OP_FREE;
 	f.free_seq = PROMPT_SEQ;
-	r = b->parts & 1u << PART_ATTN ? attn_frame(&b->attn, &f, NULL, 0) : 0;
+	r = b->parts & 1u << PART_ATTN ? attn_frame(&b->block.attn, &f, NULL, 0) : 0;
 	frame_free(&f);
 	return r;
 }
@@ -429,18 +528,16 @@ forget(struct bench *b)
  * Steps until the time is spent, three at least.  The first, which finds memory to be made and pages to be mapped, does
  * not count; but one that alone takes more than the time is all there is.
  */
-int
-bench_run(struct bench *b, int prefill, int rows, int context, struct measured *m)
+static int
+run(struct bench *b, int block, const struct measured *what, struct measured *m)
 {
 	struct measured *all = mem_raw(STEPS_MAX, sizeof(*all));
 	double start = clock_now();
 	int n = 0, first = 1, r = all ? 0 : -1;
 
-	if (r == 0 && !prefill)
-		r = fill_caches(b, rows, context);
 	while (r == 0 && n < STEPS_MAX) {
-		all[n] = (struct measured){.prefill = prefill, .rows = rows, .context = context};
-		if ((r = step(b, &all[n])) < 0)
+		all[n] = *what;
+		if ((r = step(b, block, &all[n])) < 0)
 			break;
 		n++;
 		if (first && all[0].all.seconds < b->seconds) {
@@ -457,7 +554,21 @@ bench_run(struct bench *b, int prefill, int rows, int context, struct measured *
 		m->steps = n;
 	}
 	free(all);
-	return r < 0 || !prefill ? r : forget(b);
+	return r;
+}
+
+int
+bench_run(struct bench *b, int prefill, int rows, int context, struct measured *m)
+{
+	const struct measured what = {.prefill = prefill, .rows = rows, .context = context};
+	struct measured whole = {0};
+
+	if ((!prefill && fill_caches(b, rows, context) < 0) || run(b, 0, &what, m) < 0 ||
+	    (has_block(b) && run(b, 1, &what, &whole) < 0))
+		return -1;
+	m->block = whole.all;
+	m->block_steps = whole.steps;
+	return prefill ? forget(b) : 0;
 }
 
 int
@@ -467,6 +578,7 @@ bench_open(struct bench *b)
 	size_t E = (size_t)(c->n_routed_experts > 0 ? c->n_routed_experts : 1);
 	const struct stage *s = &b->stage;
 
+	b->block.s = s;
 	b->layers = mem_new((size_t)c->num_layers, sizeof(*b->layers));
 	b->place = mem_new(E, sizeof(*b->place));
 	b->order = mem_new(E, sizeof(*b->order));
@@ -474,9 +586,9 @@ bench_open(struct bench *b)
 	for (int i = 0; b->order && i < b->present; i++)
 		b->order[i] = i;
 	if (!b->layers || !b->place || !b->order || !b->taken || count_weights(b) < 0 ||
-	    (b->parts & 1u << PART_ATTN && attn_open(&b->attn, s) < 0) ||
-	    (b->parts & 1u << PART_ROUTE && route_open(&b->route, s) < 0) ||
-	    (b->parts & 1u << PART_EXPERT && expert_open(&b->expert, s, NULL) < 0) ||
+	    (b->parts & 1u << PART_ATTN && attn_open(&b->block.attn, s) < 0) ||
+	    (b->parts & 1u << PART_ROUTE && route_open(&b->block.route, s) < 0) ||
+	    (b->parts & 1u << PART_EXPERT && expert_open(&b->block.expert, s, NULL) < 0) ||
 	    (b->parts & 1u << PART_HEAD && head_open(&b->head, s) < 0))
 		return -1;
 	return 0;
@@ -485,12 +597,14 @@ bench_open(struct bench *b)
 void
 bench_close(struct bench *b)
 {
-	if (b->attn.layers)
-		attn_close(&b->attn);
-	if (b->route.layers)
-		route_close(&b->route);
-	if (b->expert.layers)
-		expert_close(&b->expert);
+	if (b->block.s)
+		block_gpu_close(&b->block);
+	if (b->block.attn.layers)
+		attn_close(&b->block.attn);
+	if (b->block.route.layers)
+		route_close(&b->block.route);
+	if (b->block.expert.layers)
+		expert_close(&b->block.expert);
 	if (b->head.s)
 		head_close(&b->head);
 	free(b->layers);

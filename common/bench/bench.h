@@ -7,11 +7,10 @@
 
 #include <stdio.h>
 
+#include "bench/bench_gpu.h"
 #include "bench/limit.h"
-#include "stage/attn.h"
-#include "stage/expert.h"
+#include "stage/block.h"
 #include "stage/head.h"
-#include "stage/route.h"
 
 enum part { PART_ATTN, PART_ROUTE, PART_EXPERT, PART_HEAD, PARTS };
 
@@ -27,6 +26,8 @@ struct measured {
 	int steps;                      /* measured; what stands here is the median step, so that parts add up */
 	double experts;                 /* routed ones that were read, of a layer that has them, on average */
 	struct cost part[PARTS], all;
+	struct cost block;              /* on a GPU: whole layers as ds-block computes them, with the router's own choice; */
+	int block_steps;                /* bytes NAN where they depend on that.  0: not measured */
 };
 
 struct bench_layer {
@@ -40,10 +41,10 @@ struct bench {
 	int present;                    /* experts of a layer that may be chosen: those below this number */
 	double seconds;                 /* to be spent on each batch size, about */
 	const struct sweep *sweep;      /* read before each step, so that no weight is in a cache; or NULL */
+	struct bench_gpu *gpu;          /* where stage.gpu computes: whose marks tell the time, once it has begun */
+	int gpu_sweep;                  /* what sweep is, on the GPU */
 
-	struct attn attn;
-	struct route route;
-	struct expert expert;
+	struct block block;             /* attention, router and experts */
 	struct head head;
 	struct bench_layer *layers;     /* [num_layers] */
 	double head_bytes;
@@ -54,7 +55,8 @@ struct bench {
 	unsigned char *taken;           /* [E] */
 };
 
-/* The stages that b->parts names; b's first part is set, the rest zero.  0, or -1 and a message. */
+/* The stages that b->parts names; b's first part is set, the rest zero.  stage.gpu is for the caller to start then.  0, or -1
+ * and a message. */
 int bench_open(struct bench *b);
 void bench_close(struct bench *b);
 
@@ -64,8 +66,8 @@ int bench_run(struct bench *b, int prefill, int rows, int context, struct measur
 
 int bench_layers(const struct bench *b);        /* how many it measures: those of b->stage */
 
-/* Bytes that the caches of a sequence take. */
-uint64_t bench_cache_bytes(const struct config *c, int layers, int context);
+/* Bytes that the caches of a sequence take where the stage computes. */
+uint64_t bench_cache_bytes(const struct stage *s, const struct config *c, int layers, int context);
 
 /* The picture: what was reached, in operations per second over operations per byte, under what the machine can do. */
 void bench_draw(FILE *to, const struct limit *l, const struct measured *m, int n, const char *title, const char *subtitle);

@@ -3,16 +3,35 @@
 #include <math.h>
 #include <string.h>
 
+static void
+report_gpu(struct record *r, const struct bench_gpu *g)
+{
+	static const char gpu[] = "gpu     kind name                       processors memory_gb product";
+	const struct gpu_about *a = &g->d->about;
+
+	record_begin(r, gpu);
+	record_text(r, g->d->lib->kind, strlen(g->d->lib->kind));
+	record_text(r, a->name, strlen(a->name));
+	record_int(r, a->processors);
+	record_number(r, (double)a->memory * 1e-9, 4);
+	record_text(r, g->product, strlen(g->product));
+	record_end(r);
+}
+
 void
 report_machine(struct record *r, const struct bench *b, const struct limit *l, const char *weights)
 {
-	static const char limit[] = "limit threads kernels precision    gb_s   gflop_s";
+	static const char limit[] = "limit threads  kernels precision    gb_s   gflop_s";
 	static const char model[] = "model measured layers  present experts  weights  hidden";
 	const struct config *c = &b->stage.model->config;
 
+	const char *kernels = b->gpu ? b->stage.gpu->lib->kind : b->stage.k->name;
+
+	if (b->gpu)
+		report_gpu(r, b->gpu);
 	record_begin(r, limit);
 	record_int(r, pool_threads(b->stage.pool));
-	record_text(r, b->stage.k->name, strlen(b->stage.k->name));
+	record_text(r, kernels, strlen(kernels));
 	record_text(r, precision_name(b->stage.k->precision), strlen(precision_name(b->stage.k->precision)));
 	record_number(r, l->read * 1e-9, 4);
 	record_number(r, l->fma * 1e-9, 4);
@@ -28,19 +47,21 @@ report_machine(struct record *r, const struct bench *b, const struct limit *l, c
 }
 
 static void
-report_part(struct record *r, const struct limit *l, const struct measured *m, const char *name, const struct cost *c, double rate)
+report_part(struct record *r, const struct bench *b, const struct limit *l, const struct measured *m, const char *name,
+    const struct cost *c, int steps, double experts, double rate)
 {
 	static const char columns[] =
-	    "stage work    rows context part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_peak tokens_s";
-	const char *work = m->prefill ? "prefill" : "decode";
+	    "stage work    rows context part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_peak tokens_s"
+	    "   device";
+	const char *work = m->prefill ? "prefill" : "decode", *device = b->gpu ? b->stage.gpu->lib->kind : "cpu";
 
 	record_begin(r, columns);
 	record_text(r, work, strlen(work));
 	record_int(r, m->rows);
 	record_int(r, m->context);
 	record_text(r, name, strlen(name));
-	record_int(r, m->steps);
-	record_number(r, m->experts, 4);
+	record_int(r, steps);
+	record_number(r, experts, 4);
 	record_number(r, c->seconds * 1e3, 4);
 	record_number(r, c->bytes * 1e-6, 4);
 	record_number(r, c->bytes / c->seconds * 1e-9, 4);
@@ -48,6 +69,7 @@ report_part(struct record *r, const struct limit *l, const struct measured *m, c
 	record_number(r, c->operations / c->seconds * 1e-9, 4);
 	record_number(r, c->operations / c->seconds / l->fma, 2);
 	record_number(r, rate, 4);
+	record_text(r, device, strlen(device));
 	record_end(r);
 }
 
@@ -56,6 +78,8 @@ report_measured(struct record *r, const struct bench *b, const struct limit *l, 
 {
 	for (int p = 0; p < PARTS; p++)
 		if (b->parts & 1u << p)
-			report_part(r, l, m, part_names[p], &m->part[p], NAN);
-	report_part(r, l, m, "all", &m->all, m->rows / m->all.seconds);
+			report_part(r, b, l, m, part_names[p], &m->part[p], m->steps, m->experts, NAN);
+	report_part(r, b, l, m, "all", &m->all, m->steps, m->experts, m->rows / m->all.seconds);
+	if (m->block_steps > 0)
+		report_part(r, b, l, m, "block", &m->block, m->block_steps, NAN, m->rows / m->block.seconds);
 }
