@@ -117,7 +117,7 @@ main(int argc, char **argv)
 	g.d.thinks = template.thinks;
 	g.d.separator = g.nul ? 0 : '\n';
 	filter_ready(&g.f);
-	r = stage_run(&g.f.in[0], NULL, 0, take, NULL);
+	r = stage_run(&g.f.in[0], NULL, 0, take, NULL, NULL);
 	if (r < 0)
 		warn("%s", fail_text());
 	r = r < 0 ? fail_status() : 0;

@@ -67,7 +67,7 @@ main(int argc, char **argv)
 	score.t = t;
 	record.to = stdout;
 	filter_ready(&g);
-	if (stage_run(&g.in[0], NULL, 0, take, NULL) < 0)
+	if (stage_run(&g.in[0], NULL, 0, take, NULL, NULL) < 0)
 		die_failed();
 	score_end(&score);
 	if (score.total.scored == 0)
