@@ -12,15 +12,25 @@ else
 	    while read -r f; do cp -R "$R/$f" clone; done
 	ok "the project can be copied" test -e clone/Makefile
 fi
-make -s -C clone -j2 install PREFIX=/opt/ds DESTDIR="$S/root" >made 2>&1
+make -s -C clone -j2 CUDA=0 install PREFIX=/opt/ds DESTDIR="$S/root" >made 2>&1
 report $? "a fresh clone builds and installs" made || done_testing
 is "$(cat made)" "" "without a warning or any other word"
-is "$(make -C clone all 2>&1 | grep -v '^make')" "" "a second make has nothing to do"
-ok "nor has make -q" make -s -C clone -q all
+is "$(make -C clone CUDA=0 all 2>&1 | grep -v '^make')" "" "a second make has nothing to do"
+ok "nor has make -q" make -s -C clone CUDA=0 -q all
 if [ -e clone/.git ]; then
 	is "$(git -C clone status --porcelain)" "" "what was built is ignored by git"
 fi
-ok "a change of a header is noticed" sh -c 'touch clone/common/frame/frame.h && ! make -s -C clone -q all'
+# the library for GPUs takes minutes to build: what stands in for nvcc makes empty files
+cat >nvcc <<'EOT'
+#!/bin/sh
+while [ "$1" != -o ]; do shift; done
+: >"$2"
+EOT
+chmod +x nvcc
+like "$(make -C clone NVCC= CUDA=1 all 2>&1)" "CUDA=1, and there is no nvcc in PATH" "CUDA=1 asks for an nvcc"
+ok "where there is an nvcc, the library for GPUs is built and installed" \
+	make -s -C clone -j2 NVCC="$S/nvcc" install PREFIX=/opt/ds DESTDIR="$S/root"
+ok "a change of a header is noticed" sh -c 'touch clone/common/frame/frame.h && ! make -s -C clone CUDA=0 -q all'
 ok "make clean takes all of it away" sh -c 'make -s -C clone clean && test ! -e clone/bin && test ! -e clone/build'
 rm -rf clone    # nothing that was installed needs it
 LIMIT=60
@@ -29,11 +39,12 @@ to=$S/root/opt/ds
 (cd "$to" && find . -type f | sort) >installed
 {
 	for p in $programs; do echo "./bin/$p"; done
+	echo ./lib/dspipe/libdspipe-cuda.so
 	for page in "$R"/man/*.[1-9]; do echo "./share/man/man${page##*.}/${page##*/}"; done
 } | sort >expected
 diff expected installed >difference
 report $? "every program and page is installed, and nothing else" difference
-is "$(cd "$to" && find bin -type f ! -perm -755; find share -type f ! -perm -644)" "" "everybody may use them"
+is "$(cd "$to" && find bin lib -type f ! -perm -755; find share -type f ! -perm -644)" "" "everybody may use them"
 
 PATH=$to/bin:$(printf '%s' "$PATH" | tr : '\n' | grep -v "^$R/" | paste -sd: -)
 for p in $programs; do

@@ -45,6 +45,14 @@ is "$(block)" "" "no program is left"
 is "$(ls tmp)" "" "no file is left"
 exec 4>&-
 
+# --- hosts with a GPU ---
+
+sed 's/$/ gpu/' small >gpus
+ds-plan -m "$M" --unsafe --context 64 gpus | sed -n 's/^run [ab] //p' >lines
+is "$(sed -n 's/ .*-d cuda:0.*//p' lines | sort -u | tr '\n' ' ')" "ds-attn ds-block ds-expert ds-head ds-route " \
+    "where hosts have a GPU, programs with weights get -d cuda:0, others do not"
+ok "and they take it" sh -e -c 'grep cuda lines | while read -r line; do $line -h; done'
+
 # --- by ssh: a stand-in runs the line here, as a login shell would ---
 
 cat >rsh <<'EOF'

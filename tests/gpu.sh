@@ -1,0 +1,26 @@
+# Sourced behind lib.sh by tests of the stages on a GPU: an emulated one, unless GPU_LIB names a library for another (tests/gpu-card).
+# all: the models to be tested; with sanitizers, which are slow, those that have most in them.
+# gpu: emulated or cuda; gpus: how many there are
+case $PATH in
+"$R"/build-asan/bin:*)
+	DS_CUDA=$R/build-asan/tests/libdspipe-cuda.so
+	all="v3 v3-fp8-odd" ;;
+*)
+	DS_CUDA=$R/build/tests/libdspipe-cuda.so
+	all="tiny-r1 v2 v2-lite v3 v3-plain v3-fp8-odd" ;;
+esac
+gpu=emulated gpus=1
+if [ "${GPU_LIB-}" ]; then
+	DS_CUDA=$GPU_LIB gpu=cuda gpus=$(find /dev -maxdepth 1 -name 'nvidia[0-9]*' | wc -l)
+fi
+export DS_CUDA
+
+# model NAME: its folder
+model() {
+	case $1 in tiny-r1) echo "$M" ;; *) echo "$G/$1" ;; esac
+}
+
+# emulated DESC: may the point be tested that asks for what only an emulated GPU can be told to be?  Skipped if not.
+emulated() {
+	[ $gpu = emulated ] || { skip "$1" "the GPU is not an emulated one"; return 1; }
+}
