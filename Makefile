@@ -64,7 +64,8 @@ $(B)/bench/%: $(B)/tests/bench/%.o $(B)/lib.a
 
 # The library for GPUs.  Its code for cards between sm_80 and those named is made by their driver, from PTX.
 NVCC := $(shell command -v nvcc)
-CUDA = $(if $(NVCC),$(if $(SAN),0,1),0)
+NVCC_OLD = $(shell $(NVCC) --version 2>/dev/null | sed -n 's/.*release \([0-9]*\)\.\([0-9]*\).*/\1 \2/p' | awk '$$1 * 100 + $$2 < 1209')
+CUDA := $(if $(NVCC),$(if $(SAN)$(NVCC_OLD),0,1),0)
 ifeq ($(CUDA),1)
 ifeq ($(NVCC),)
 $(error CUDA=1, and there is no nvcc in PATH)

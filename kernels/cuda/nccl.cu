@@ -1,7 +1,8 @@
 /*
  * Connections of two GPUs by NCCL.  Its library is loaded when the first is begun, so that who has none needs none; what it does
- * is asked for without blocking, since the other side may have died.
+ * is asked for without blocking, since the other side may have died.  Without NCCL's header the library is built without them.
  */
+#if __has_include(<nccl.h>)
 #include <nccl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +154,51 @@ nccl_wait(struct gpu *g, struct gpu_peer *p, int (*lost)(void *), void *arg)
 		return -1;
 	return nccl.state(p->comm, &r) == ncclSuccess && r == ncclSuccess ? 0 : gpu_fail("on the way: %s", nccl.text(r));
 }
+
+#else
+#include "launch.cuh"
+
+static int
+without(void)
+{
+	return gpu_fail("this library was built without NCCL: make wants its nccl.h");
+}
+
+static int
+nccl_id(unsigned char *)
+{
+	return without();
+}
+
+static int
+nccl_open(struct gpu *, struct gpu_peer **, const unsigned char *, int, int (*)(void *), void *)
+{
+	return without();
+}
+
+static int
+nccl_send(struct gpu *, struct gpu_peer *, const void *, size_t)
+{
+	return without();
+}
+
+static int
+nccl_receive(struct gpu *, struct gpu_peer *, void *, size_t)
+{
+	return without();
+}
+
+static int
+nccl_wait(struct gpu *, struct gpu_peer *, int (*)(void *), void *)
+{
+	return without();
+}
+
+static void
+nccl_close(struct gpu_peer *, int)
+{
+}
+#endif
 
 void
 nccl_part(struct gpu_lib *l)
