@@ -3,14 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-static uint32_t
-bits_of(float x)
-{
-	uint32_t b;
-
-	memcpy(&b, &x, sizeof(b));
-	return b;
-}
+#include "cpu/cpu.h"
 
 /* The upper bits of a positive float: `drop` of them are rounded away. */
 static uint32_t
@@ -22,25 +15,22 @@ cut(uint32_t bits, int drop)
 static unsigned
 to_bf16(float x)
 {
-	return cut(bits_of(x), 16);
+	return cut(bits_of_float(x), 16);
 }
 
 static unsigned
 to_f16(float x)
 {
-	uint32_t sign = bits_of(x) >> 16 & 0x8000;
+	uint32_t sign = bits_of_float(x) >> 16 & 0x8000;
 	float a = fabsf(x);
 
-	return sign | (a < 0x1p-14f ? (unsigned)rintf(a * 0x1p24f) : cut(bits_of(a), 13) - (112 << 10));
+	return sign | (a < 0x1p-14f ? (unsigned)rintf(a * 0x1p24f) : cut(bits_of_float(a), 13) - (112 << 10));
 }
 
-static unsigned
+static uint8_t
 to_f8(float x)
 {
-	uint32_t sign = bits_of(x) >> 24 & 0x80;
-	float a = fminf(fabsf(x), ROUND_F8_MAX);
-
-	return sign | (a < 0x1p-6f ? (unsigned)rintf(a * 0x1p9f) : cut(bits_of(a), 20) - (120 << 3));
+	return f8_of_float(copysignf(fminf(fabsf(x), ROUND_F8_MAX), x));
 }
 
 void
@@ -49,7 +39,7 @@ round_row(unsigned char *out, const float *x, int n, enum dtype to, const float 
 	if (to == F32)
 		memcpy(out, x, (size_t)n * sizeof(*x));
 	for (int i = 0; to == F8_E4M3 && i < n; i++)
-		out[i] = (unsigned char)to_f8(x[i] / scale[i / 128]);
+		out[i] = to_f8(x[i] / scale[i / 128]);
 	for (int i = 0; (to == BF16 || to == F16) && i < n; i++) {
 		uint16_t h = (uint16_t)(to == BF16 ? to_bf16(x[i]) : to_f16(x[i]));
 

@@ -27,7 +27,4 @@ struct fp8_rows fp8_place(void *memory, int n, int cols);
 int fp8_round(struct gpu *g, const struct fp8_rows *to, const float *x, ptrdiff_t ldx, int cols, int n, const int32_t *row,
     const int32_t *count);
 
-/* x [T] rows as fp8_round left them. */
-int matmul_fp8_rows(struct gpu *g, float *out, ptrdiff_t ldo, const struct fp8_rows *x, int T, const struct mat *w);
-
 #endif

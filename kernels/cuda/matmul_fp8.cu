@@ -211,8 +211,9 @@ capable(struct gpu *g)
 	return gpu_fail("fp8 needs compute capability 8.9, this GPU has %d.%d", gpu_capability(g) / 10, gpu_capability(g) % 10);
 }
 
-int
-matmul_fp8_rows(struct gpu *g, float *out, ptrdiff_t ldo, const struct fp8_rows *x, int T, const struct mat *w)
+/* x [T] rows as fp8_round left them. */
+static int
+matmul_rows(struct gpu *g, float *out, ptrdiff_t ldo, const struct fp8_rows *x, int T, const struct mat *w)
 {
 	int n = tile_rows(g, T, 1), r;
 
@@ -235,7 +236,7 @@ matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, 
 	rows = fp8_place(memory, T, w->cols);
 	if (fp8_round(g, &rows, x, ldx, w->cols, T, NULL, NULL) < 0)
 		return -1;
-	return matmul_fp8_rows(g, out, ldo, &rows, T, w);
+	return matmul_rows(g, out, ldo, &rows, T, w);
 }
 
 /* Between the heads' own spaces and that of the latents: FP8 would cost attention its accuracy, for little. */
@@ -325,7 +326,7 @@ tile_of(const struct gpu *g, int pairs, int E)
 }
 
 static struct scratch
-scratch_of(void *memory, int D, int width, int pairs, int most)
+scratch_of(void *memory, int D, int width, int pairs)
 {
 	unsigned char *base = (unsigned char *)memory;
 	struct scratch s;
@@ -334,7 +335,7 @@ scratch_of(void *memory, int D, int width, int pairs, int most)
 	take(base, &used, fp8_bytes(pairs, D), &s.x);
 	take(base, &used, fp8_bytes(pairs, width), &s.codes);
 	take(base, &used, (size_t)pairs * width * sizeof(float), &s.inner);
-	s.bytes = take(base, &used, (size_t)most * sizeof(struct piece), &s.pieces);
+	s.bytes = take(base, &used, (size_t)pairs * sizeof(struct piece), &s.pieces);
 	return s;
 }
 
@@ -348,7 +349,7 @@ is_fp8(const struct gpu_mlp *m)
 static size_t
 mlp_scratch(int D, int width, int pairs)
 {
-	size_t bytes = scratch_of(NULL, D, width, pairs, pairs).bytes, bf16 = products_bf16.mlp_scratch(D, width, pairs);
+	size_t bytes = scratch_of(NULL, D, width, pairs).bytes, bf16 = products_bf16.mlp_scratch(D, width, pairs);
 
 	return bytes > bf16 ? bytes : bf16;
 }
@@ -359,7 +360,7 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
 {
 	int width = like->gate.rows, n = tile_of(g, c->pairs, c->E), r, wg = gpu_capability(g) == 90;
 	int most = pieces_most(c->E, c->pairs, n);
-	struct scratch s = scratch_of(memory, D, width, c->pairs, c->pairs);
+	struct scratch s = scratch_of(memory, D, width, c->pairs);
 	struct fp8_rows in = fp8_place(s.x, c->pairs, D), inner = fp8_place(s.codes, c->pairs, width);
 	struct sink to = {acc, each, bad, c->row, c->slot, c->w, D};
 
