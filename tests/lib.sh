@@ -131,6 +131,18 @@ fails_with() {
 	fi
 }
 
+# edit FROM TO PYTHON: the first frame f changed by a line of Python
+edit() {
+	py -c "
+import sys, frame, numpy
+fs = list(frame.read_frames(open('$1', 'rb')))
+f = fs[0]
+t = {k: v.copy() for k, v in f.tensors.items()}
+$3
+f.tensors = t
+open('$2', 'wb').write(f.bytes() + b''.join(x.raw for x in fs[1:]))"
+}
+
 # skip DESC REASON: a point that cannot be tested here
 skip() {
 	tests=$((tests + 1))

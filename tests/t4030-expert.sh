@@ -99,17 +99,6 @@ refuses ds-join 1 '.*differ in at and layer' "inputs at different places" -i rou
 refuses ds-join 1 '.*differ in op' "inputs with different frames" -i routed -i control
 refuses ds-join 2 'give at least 2 -i.*' "one input" -i routed
 
-# edit FROM TO PYTHON: the first frame f changed by a line of Python
-edit() {
-	py -c "
-import sys, frame, numpy
-fs = list(frame.read_frames(open('$1', 'rb')))
-f = fs[0]
-t = {k: v.copy() for k, v in f.tensors.items()}
-$3
-f.tensors = t
-open('$2', 'wb').write(f.bytes() + b''.join(x.raw for x in fs[1:]))"
-}
 frame end >e
 refuses ds-join 3 'e: ended before the others' "an input that ends early is a failure" -i routed -i e
 edit routed bad 't["h"][3, 5] += 1'
