@@ -7,8 +7,8 @@
 
 static const char help[] =
 "usage: ds-embed -m MODEL [-B ROWS] [--batches N] [--ring] [--trace]\n"
-"                [--precision P] [-i PROMPTS ... -i LOOP] [-o TO ...]\n"
-"                [-r FD] [-v]\n"
+"                [--precision P] [--manifest FILE] [-i PROMPTS ... -i LOOP]\n"
+"                [-o TO ...] [-r FD] [-v]\n"
 "\n"
 "The door of the pipeline: looks up the embedding of each token, forms batches\n"
 "and cuts long prompts.  With several -i the last one is the loop, which brings\n"
@@ -19,7 +19,7 @@ static const char help[] =
 "  --batches N   most batches on their way to be sampled at once (1)\n"
 "  --ring        frames come round for each layer, and ds-sample has --ring, too\n"
 "  --trace       ask all stages to write into the frames how long they take\n"
-HELP_PRECISION
+HELP_PRECISION HELP_MANIFEST
 "  -i FROM       where prompts come from, and last the loop (standard input)\n"
 "  -o TO         where batches go; each of several gets all (standard output)\n"
 "  -r FD         write a newline to descriptor FD when ready\n"
@@ -57,7 +57,7 @@ main(int argc, char **argv)
 	struct given g = {.batch = 512, .batches = 1};
 
 	f.o = (struct options){.help = help, .letters = "B:", .longs = longs, .own = own, .to = &g,
-	    .products = 1, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
+	    .products = 1, .weights = 1, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	if (g.ring && f.o.nin < 2)
 		die(FAIL_USAGE, "--ring: a ring has a loop: give it as the last of two -i");

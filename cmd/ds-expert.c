@@ -6,14 +6,14 @@
 
 static const char help[] =
     "usage: ds-expert -m MODEL [-l LAYERS] [-e SET] [--tap NAMES]\n"
-    "                 [--precision P] [-i FROM] [-o TO ...] [-t THREADS]\n"
-    "                 [-d DEVICE] [-r FD] [-v]\n"
+    "                 [--precision P] [--manifest FILE] [-i FROM] [-o TO ...]\n"
+    "                 [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
     "\n"
     "Adds what its experts contribute to the residual stream, in its layers.\n"
     "\n"
     HELP_MODEL HELP_LAYERS
     "  -e SET        the experts it does, s the shared ones: 0-7,s (all not yet done)\n"
-    HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
+    HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 static int
 take(int c, const char *arg, void *to)
@@ -30,7 +30,7 @@ main(int argc, char **argv)
 {
 	static const char *set;
 	static struct filter f = {.o = {.help = help, .letters = "e:", .own = take, .to = &set,
-	    .taps = TAPS_EXPERT, .gpu = 1, .products = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
+	    .taps = TAPS_EXPERT, .gpu = 1, .products = 1, .weights = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct expert x;
 	int status;
 

@@ -4,17 +4,17 @@
 #include "stage/head.h"
 
 static const char help[] =
-    "usage: ds-head -m MODEL [--tap NAMES] [--precision P] [-i FROM] [-o TO ...]\n"
-    "               [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "usage: ds-head -m MODEL [--tap NAMES] [--precision P] [--manifest FILE]\n"
+    "               [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
     "\n"
     "Turns the rows that want them into logits.\n"
     "\n"
-    HELP_MODEL HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
+    HELP_MODEL HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .taps = TAPS_HEAD, .gpu = 1, .products = 1,
+	static struct filter f = {.o = {.help = help, .taps = TAPS_HEAD, .gpu = 1, .products = 1, .weights = 1,
 	    .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct head h;
 	int status;

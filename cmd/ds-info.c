@@ -1,47 +1,123 @@
 /* ds-info: what a checkpoint is. */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/fail.h"
+#include "base/io.h"
 #include "options.h"
 #include "tool/info.h"
 
 static const char help[] =
 "usage: ds-info -m MODEL [-l LAYERS] [-v] [--json]\n"
+"               [--manifest [--full] | --check FILE] [-t THREADS]\n"
 "\n"
 "Describes a checkpoint: shapes, parameters, how its weights are stored, the\n"
 "bytes of each layer, and files that are missing.\n"
 "\n"
-"  -m MODEL    checkpoint folder (or DS_MODEL)\n"
-"  -l LAYERS   the layers to show and to miss files of: 3, 0-20 or 0-2,5 (all)\n"
-"  -v          each layer on a line of its own\n"
-"  --json      the same as JSON\n"
-"  -V, -h      version, this text\n";
+"  -m MODEL      checkpoint folder (or DS_MODEL)\n"
+"  -l LAYERS     the layers to show and to miss files of: 3, 0-20 or 0-2,5 (all)\n"
+"  -v            each layer on a line of its own\n"
+"  --json        the same as JSON\n"
+"  --manifest    instead: a fingerprint of each tensor, from samples\n"
+"  --full        of all bytes\n"
+"  --check FILE  instead: the tensors that differ from those of this manifest\n"
+"  -t THREADS    threads that read (the cores there are)\n"
+"  -V, -h        version, this text\n";
 
-static const struct option longs[] = {{"json", no_argument, NULL, 256}, {0}};
+enum { JSON = 256, MANIFEST, FULL, CHECK };
+
+static const struct option longs[] = {{"json", no_argument, NULL, JSON}, {"manifest", no_argument, NULL, MANIFEST},
+    {"full", no_argument, NULL, FULL}, {"check", required_argument, NULL, CHECK}, {0}};
+
+struct given {
+	int json, manifest, full;
+	const char *check;
+};
 
 static int
 own_option(int c, const char *arg, void *to)
 {
-	(void)c;
-	(void)arg;
-	*(int *)to = 1;
+	struct given *g = to;
+
+	if (c == CHECK)
+		g->check = arg;
+	else
+		*(c == JSON ? &g->json : c == MANIFEST ? &g->manifest : &g->full) = 1;
 	return 0;
+}
+
+static void
+check_options(const struct given *g, const struct options *o)
+{
+	if (!o->model)
+		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	if (g->full && !g->manifest)
+		die(FAIL_USAGE, "--full is for --manifest; --check reads what the manifest's samples cover");
+	if (g->json + g->manifest + (g->check != NULL) > 1)
+		die(FAIL_USAGE, "--json, --manifest and --check do not go together: give one");
+}
+
+static struct pool *
+threads(const struct options *o)
+{
+	struct pool *p = pool_new(o->threads);
+
+	if (!p)
+		die_failed();
+	return p;
+}
+
+static void
+write_manifest(const struct options *o, int full)
+{
+	struct pool *pool = threads(o);
+	struct buf text = {0};
+
+	if (info_manifest(&text, o->model, o->layers, full, pool) < 0)
+		die_failed();
+	if (io_write(1, text.p, text.n) < 0 || close(1) < 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+	buf_free(&text);
+	pool_free(pool);
+}
+
+static int
+check_manifest(const struct options *o, const char *path)
+{
+	struct pool *pool = threads(o);
+	long n = 0, bad = info_check(stdout, o->model, o->layers, path, pool, &n);
+
+	if (bad < 0)
+		die_failed();
+	if (fclose(stdout) != 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+	pool_free(pool);
+	if (bad > 0)
+		warn("'%s': %ld of %ld tensors are not those of '%s'", o->model, bad, n, path);
+	else if (o->verbose)
+		warn("'%s': %ld tensors are those of '%s'", o->model, n, path);
+	return bad > 0;
 }
 
 int
 main(int argc, char **argv)
 {
 	static struct info info;
-	int json = 0;
-	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &json};
+	struct given g = {0};
+	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &g};
 
 	options_parse(&o, argc, argv);
-	if (!o.model)
-		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	check_options(&g, &o);
+	if (g.check)
+		return check_manifest(&o, g.check);
+	if (g.manifest) {
+		write_manifest(&o, g.full);
+		return 0;
+	}
 	if (info_open(&info, o.model, o.layers) < 0)
 		die_failed();
 	info.each = o.verbose;
-	if ((json ? info_json : info_text)(stdout, &info) < 0)
+	if ((g.json ? info_json : info_text)(stdout, &info) < 0)
 		die_failed();
 	if (fclose(stdout) != 0)
 		die(FAIL_SYSTEM, "standard output: cannot write:");

@@ -5,16 +5,17 @@
 
 static const char help[] =
     "usage: ds-route -m MODEL [-l LAYERS] [--tap NAMES] [--precision P]\n"
-    "                [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "                [--manifest FILE] [-i FROM] [-o TO ...] [-t THREADS]\n"
+    "                [-d DEVICE] [-r FD] [-v]\n"
     "\n"
     "Chooses the experts that each row goes to, in its layers.\n"
     "\n"
-    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
+    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .taps = TAPS_ROUTE, .gpu = 1, .products = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
+	static struct filter f = {.o = {.help = help, .taps = TAPS_ROUTE, .gpu = 1, .products = 1, .weights = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
 	struct route r;
 	int status;
 

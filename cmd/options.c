@@ -11,6 +11,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "model/manifest.h"
 
 int
 options_int(const char *option, const char *text, long min, long max, long *out)
@@ -117,9 +118,9 @@ take_common(struct options *o, int c, const char *arg)
 }
 
 #define LONGS_MAX 32
-enum { LONG_TAP = 1000, LONG_PRECISION, LONG_TIMEOUT, LONG_KEY, LONG_PEERS, LONG_UNSAFE };
+enum { LONG_TAP = 1000, LONG_PRECISION, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY, LONG_PEERS, LONG_UNSAFE };
 
-/* The long options: the program's own, --tap, --precision, and those of endpoints. */
+/* The long options: the program's own, --tap, --precision, --manifest, and those of endpoints. */
 static void
 long_options(const struct options *o, struct option *to)
 {
@@ -127,7 +128,7 @@ long_options(const struct options *o, struct option *to)
 	    {"peers", 1, NULL, LONG_PEERS}, {"unsafe", 0, NULL, LONG_UNSAFE}};
 	int n = 0;
 
-	while (o->longs && o->longs[n].name && n < LONGS_MAX - 7) {
+	while (o->longs && o->longs[n].name && n < LONGS_MAX - 8) {
 		to[n] = o->longs[n];
 		n++;
 	}
@@ -135,6 +136,8 @@ long_options(const struct options *o, struct option *to)
 		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
 	if (o->products)
 		to[n++] = (struct option){"precision", required_argument, NULL, LONG_PRECISION};
+	if (o->weights)
+		to[n++] = (struct option){"manifest", required_argument, NULL, LONG_MANIFEST};
 	for (int i = 0; i < 4 && o->max_in + o->max_out + o->links > 0; i++)
 		to[n++] = endpoints[i];
 	to[n] = (struct option){0};
@@ -234,7 +237,9 @@ options_parse(struct options *o, int argc, char **argv)
 			take_taps(o, optarg);
 		else if (c == LONG_PRECISION)
 			take_precision(o, "--precision", optarg);
-		else if (c > LONG_PRECISION)
+		else if (c == LONG_MANIFEST)
+			o->manifest = optarg;
+		else if (c > LONG_MANIFEST)
 			take_link(c, optarg);
 		else if (c < 256 && !strchr(own, c))
 			take_common(o, c, optarg);
@@ -324,11 +329,36 @@ say_budget(const struct device *d)
 		    mem_text((double)d->position, b), (unsigned long long)(left / d->position));
 }
 
+/* The tensors that the stage has mapped are those of the manifest, which is read once. */
+static void
+check_weights(struct filter *f)
+{
+	struct manifest m;
+	long n = 0, bad;
+
+	if (!f->o.manifest)
+		return;
+	bad = manifest_open(&m, f->o.manifest);
+	if (bad == 0)
+		bad = manifest_compare(&m, &f->model, manifest_mapped, NULL, f->stage.pool, NULL, &n);
+	if (bad > 1)
+		fail_keep(fail_status(), "%s (and %ld of %ld more)", fail_text(), bad - 1, n);
+	if (bad != 0) {
+		fail_in("'%s'", f->model.dir);
+		filter_fail(f);
+	}
+	if (f->o.verbose)
+		warn("%ld tensors are those of the manifest", n);
+	manifest_close(&m);
+	f->o.manifest = NULL;
+}
+
 void
 filter_device(struct filter *f)
 {
 	struct device *d = f->stage.gpu;
 
+	check_weights(f);
 	if (!d)
 		return;
 	d->pool = f->stage.pool;
@@ -342,6 +372,7 @@ filter_device(struct filter *f)
 void
 filter_ready(struct filter *f)
 {
+	check_weights(f);
 	if (f->o.ready < 0)
 		return;
 	if (write(f->o.ready, "\n", 1) != 1)

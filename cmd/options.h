@@ -19,12 +19,14 @@ struct options {
 	int operands;                   /* in: 1 if it takes operands */
 	int gpu;                        /* in: 1 if it can compute on a GPU; 2: if tensors can pass through one, where -d says so */
 	int products;                   /* in: 1 if it multiplies with weights, or starts those that do: it has --precision */
+	int weights;                    /* in: 1 if it maps weights: it has --manifest */
 	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: it has none */
 	int min_in, max_in, max_out;    /* in: how many -i and -o; 0: it reads or writes no frames */
 	int links;                      /* in: 1 if it has links, although no -i and no -o: it takes their options */
 
 	const char *model;              /* -m, or DS_MODEL; NULL: neither */
 	const char *layers;             /* -l, or NULL */
+	const char *manifest;           /* --manifest, or NULL */
 	const char *in[ENDPOINTS_MAX], *out[ENDPOINTS_MAX];
 	int nin, nout;
 	int threads;                    /* -t; by default the cores that it may use */
@@ -57,6 +59,7 @@ const struct kernels *options_kernels(const struct options *o);
 #define HELP_LAYERS "  -l LAYERS     the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
 #define HELP_TAP    "  --tap NAMES   inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_PRECISION "  --precision P f32, bf16 or fp8: how numbers enter products (DS_PRECISION; f32)\n"
+#define HELP_MANIFEST "  --manifest F  check the weights against this file of ds-info --manifest\n"
 #define HELP_FROM   "  -i FROM       where frames come from (standard input)\n"
 #define HELP_TO     "  -o TO         where frames go; each of several gets all (standard output)\n"
 #define HELP_DEVICE "  -d DEVICE     where to compute: cpu, cuda, or cuda:N (cpu, or DS_DEVICE)\n"
@@ -75,9 +78,9 @@ struct filter {
 
 void filter_links(struct filter *f);            /* open -i and -o (standard input and output by default) */
 void filter_model(struct filter *f);            /* model, layers, kernels of the precision, threads, GPU; -m missing: exit 2 */
-void filter_device(struct filter *f);           /* with -d cuda, the stage being open: its weights go to the GPU */
+void filter_device(struct filter *f);           /* the stage being open: its weights are checked, and with -d cuda go to the GPU */
 void say_budget(const struct device *d);        /* what of its memory goes to what: a line for each kind of it */
-void filter_ready(struct filter *f);            /* a newline to -r's descriptor, which is closed */
+void filter_ready(struct filter *f);            /* weights checked, if not yet; a newline to -r's descriptor, which is closed */
 
 /* stage_run over its links, flush, close, check: the exit status of main. */
 int filter_run(struct filter *f, stage_fn *fn, void *arg);

@@ -30,8 +30,8 @@ shard_init(struct shard *s, const char *dir, const char *file)
 	return s->path ? 0 : fail(FAIL_SYSTEM, "no memory for a path");
 }
 
-static int
-shard_open(struct shard *s)
+int
+model_shard(struct shard *s)
 {
 	return s->file.map ? 0 : safetensors_open(&s->file, s->path);
 }
@@ -146,7 +146,7 @@ read_single(struct model *m)
 	if (!(m->shards = mem_new(1, sizeof(*m->shards))))
 		return -1;
 	m->nshards = 1;
-	if (shard_init(m->shards, m->dir, single) < 0 || shard_open(m->shards) < 0)
+	if (shard_init(m->shards, m->dir, single) < 0 || model_shard(m->shards) < 0)
 		return -1;
 	f = &m->shards->file;
 	if (table_reserve(&m->files, f->n) < 0)
@@ -222,16 +222,16 @@ model_has(const struct model *m, const char *name)
 }
 
 /* Where a tensor is: its shard, open. */
-static const struct safetensor *
+static struct safetensor *
 find(struct model *m, const char *name, struct shard **s)
 {
-	const struct safetensor *t;
+	struct safetensor *t;
 
 	if (!(*s = table_get(&m->files, name, strlen(name)))) {
 		fail(FAIL_DATA, "'%.400s' has no tensor '%s'", m->dir, name);
 		return NULL;
 	}
-	if (shard_open(*s) < 0)
+	if (model_shard(*s) < 0)
 		return NULL;
 	if (!(t = safetensors_find(&(*s)->file, name)))
 		fail(FAIL_DATA, "'%.400s' has no tensor '%s', which the index says is there", (*s)->path, name);
@@ -242,10 +242,11 @@ const struct safetensor *
 model_tensor(struct model *m, const char *name, const void **data)
 {
 	struct shard *s;
-	const struct safetensor *t = find(m, name, &s);
+	struct safetensor *t = find(m, name, &s);
 
 	if (!t)
 		return NULL;
+	t->mapped = 1;
 	*data = safetensors_data(&s->file, t);
 	return *data ? t : NULL;
 }

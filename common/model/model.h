@@ -35,6 +35,9 @@ void model_close(struct model *m);      /* unmaps: matrices must not be used any
  * config.json or no weights. */
 int model_id(const char *dir, char id[17]);
 
+/* Open the file of a shard, if it is not open: 0, or -1 and a message. */
+int model_shard(struct shard *s);
+
 int model_has(const struct model *m, const char *name);
 
 /* A tensor as it is stored, its bytes in *data (safetensors_data).  All names are the keys of

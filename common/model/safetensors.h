@@ -20,6 +20,7 @@ struct safetensor {
 	int rank;
 	uint64_t shape[TENSOR_RANK_MAX];
 	uint64_t begin, end;            /* bytes of the file */
+	int mapped;                     /* a caller has asked for its bytes (model_tensor) */
 };
 
 struct safetensors {

@@ -25,15 +25,15 @@ read_type(struct info *i)
 	return 0;
 }
 
-/* Whether what is shown needs the tensor: all but layers that are not asked for. */
+/* Does the tensor belong to one of the layers, or to none? */
 static int
-is_shown(const struct info *i, const char *name)
+is_shown(const struct layers *l, int n, const char *name)
 {
 	int layer;
 
 	if (sscanf(name, "model.layers.%d.", &layer) != 1)
 		return 1;
-	return layer < 0 || layer >= i->sizes.config.num_layers ? 0 : i->layers.has[layer];
+	return layer < 0 || layer >= n ? 0 : l->has[layer];
 }
 
 static int
@@ -58,7 +58,7 @@ look_for_files(struct info *i, const struct model *m)
 		if (access(s->path, R_OK) == 0)
 			continue;
 		for (struct table_slot *t = NULL; !needed && (t = table_next(&m->files, t)); )
-			needed = t->value == s && is_shown(i, t->key);
+			needed = t->value == s && is_shown(&i->layers, m->config.num_layers, t->key);
 		last = strrchr(s->path, '/');
 		if (needed && !(i->missing[i->nmissing++] = strdup(last ? last + 1 : s->path)))
 			return fail(FAIL_SYSTEM, "no memory for a name");
@@ -94,4 +94,67 @@ info_close(struct info *i)
 		free(i->missing[k]);
 	free(i->missing);
 	sizes_close(&i->sizes);
+}
+
+/* --- manifests --- */
+
+struct shown {
+	struct layers layers;
+	int n;                          /* of the model */
+	int all;                        /* layers beyond those, too, such as the ones for drafting */
+	FILE *to;
+};
+
+static int
+wants_shown(void *arg, const struct safetensor *t)
+{
+	const struct shown *s = arg;
+
+	return s->all || is_shown(&s->layers, s->n, t->name);
+}
+
+static int
+open_shown(struct shown *s, struct model *m, const char *dir, const char *layers)
+{
+	if (model_open(m, dir) < 0)
+		return -1;
+	s->n = m->config.num_layers;
+	s->all = !layers;
+	return layers_parse(&s->layers, layers, s->n);
+}
+
+int
+info_manifest(struct buf *to, const char *dir, const char *layers, int full, struct pool *pool)
+{
+	struct manifest_sample sample = {full ? 0 : MANIFEST_PIECES, MANIFEST_PIECE};
+	struct shown s = {0};
+	struct model m = {0};
+	int r = open_shown(&s, &m, dir, layers);
+
+	if (r == 0)
+		r = manifest_write(to, &m, sample, wants_shown, &s, 0, pool);
+	model_close(&m);
+	return r;
+}
+
+static void
+print_name(void *arg, const char *name)
+{
+	const struct shown *s = arg;
+
+	fprintf(s->to, "%s\n", name);
+}
+
+long
+info_check(FILE *to, const char *dir, const char *layers, const char *manifest, struct pool *pool, long *n)
+{
+	struct manifest f = {0};
+	struct shown s = {.to = to};
+	struct model m = {0};
+	long bad = manifest_open(&f, manifest) < 0 || open_shown(&s, &m, dir, layers) < 0 ? -1 :
+	    manifest_compare(&f, &m, wants_shown, &s, pool, print_name, n);
+
+	manifest_close(&f);
+	model_close(&m);
+	return bad;
 }

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "model/manifest.h"
 #include "plan/sizes.h"
 #include "stage/stage.h"
 
@@ -28,5 +29,12 @@ void info_close(struct info *i);
 /* Print it: 0, or -1 and a message. */
 int info_text(FILE *to, const struct info *i);
 int info_json(FILE *to, const struct info *i);
+
+/* Append the manifest of a checkpoint: of the layers and of what belongs to none.  full: fingerprints of all bytes.
+ * 0, or -1 and a message. */
+int info_manifest(struct buf *to, const char *dir, const char *layers, int full, struct pool *pool);
+
+/* Print the names of the tensors that differ from a manifest: how many, of *n, or -1 and a message. */
+long info_check(FILE *to, const char *dir, const char *layers, const char *manifest, struct pool *pool, long *n);
 
 #endif
