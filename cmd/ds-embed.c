@@ -17,7 +17,7 @@ static const char help[] =
 "  -m MODEL      checkpoint folder (or DS_MODEL)\n"
 "  -B ROWS       most rows of a batch, most sequences that share one (512)\n"
 "  --batches N   most batches on their way to be sampled at once (1)\n"
-"  --ring        frames come round for each layer, and ds-sample has --ring, too\n"
+"  --ring        frames come round for each layer: also for ds-head and ds-sample\n"
 "  --trace       ask all stages to write into the frames how long they take\n"
 HELP_PRECISION HELP_MANIFEST
 "  -i FROM       where prompts come from, and last the loop (standard input)\n"

@@ -44,7 +44,7 @@ refuses "ds-block refuses damaged rows" attn.frames $some ds-block -m "$M" -t 1
 refuses "ds-head refuses damaged rows" head.frames $some ds-head -m "$M" -t 1
 refuses "ds-sample refuses damaged logits" sample.frames $some ds-sample -m "$M" -g
 refuses "ds-detokenize refuses damaged tokens" prompt.frames $some ds-detokenize -m "$R/examples/tiny-r1"
-for stage in attn route expert block head; do
-	refuses "ds-$stage passes nothing damaged on" prompt.frames $some ds-$stage -m "$M" -t 1
+for stage in attn route expert block "head --ring"; do
+	refuses "ds-${stage% *} passes nothing damaged on" prompt.frames $some ds-$stage -m "$M" -t 1
 done
 done_testing

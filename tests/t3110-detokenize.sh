@@ -183,7 +183,7 @@ h = {"spans": [[7, 0, 1, 1]]}
 h.update((k, json.loads(v)) for k, v in (a.split("=") for a in sys.argv[1:]))
 frame.write_frame(sys.stdout.buffer, h, {"ids": np.array([5], "<i4")})
 EOP
-	fails_with 1 "^ds-detokenize: sequence 7 still waits for $waits_where$" "rows that wait for $waits_where" ds-detokenize -m "$M" -i in
+	fails_with 1 "^ds-detokenize: sequence 7 still waits for $waits_where: is a stage missing" "rows that wait for $waits_where" ds-detokenize -m "$M" -i in
 }
 waits "attn layer 1" at='"attn"' layer=1
 waits "head" at='"head"' layer=4

@@ -26,8 +26,36 @@ for k in ref avx2; do
 	DS_KERNELS=$k ds-head -t 2 -i in -o got
 	same out got "two threads, $k kernels at most"
 done
-ds-head -i embedded -o got
-same embedded got "frames that wait for others come out as they went in"
+ds-head --ring -i embedded -o got
+same embedded got "in a ring, frames that wait for others come out as they went in"
+ds-head -i out -o got
+same out got "and frames that are past the head do so everywhere"
+# waits WHERE HEADER...: rows that can't reach the head any more (header as JSON)
+waits() {
+	waits_where=$1
+	py - "$2" >bad <<'EOP'
+import frame, json, numpy as np, sys
+frame.write_frame(sys.stdout.buffer, {"spans": [[7, 0, 1, 1]], **json.loads(sys.argv[1])}, {"ids": np.array([5], "<i4"), "h": np.zeros((1, 256), "<f4")})
+frame.write_frame(sys.stdout.buffer, {"op": "end"})
+EOP
+	fails_with 1 "^ds-head: sequence 7 still waits for $waits_where: is a stage missing.*give ds-head --ring" "rows that wait for $1 are refused" ds-head -i bad -o got
+	like "$(ds-dump -i got 2>&1)" "ds-head: sequence 7 still waits for $waits_where" "... and programs downstream are told"
+	ds-head --ring -i bad -o got
+	same bad got "... but not in a ring"
+}
+waits embed '{"at": "embed"}'
+waits "attn layer 1" '{"at": "attn", "layer": 1}'
+waits "attn layer 4" '{"at": "attn", "layer": 4}'
+waits "route layer 3" '{"at": "route", "layer": 3}'
+waits "expert layer 3" '{"at": "expert", "layer": 3}'
+waits "expert layer 2 .only experts 0-7 are done." '{"at": "expert", "layer": 2, "experts_done": "0-7"}'
+py "$T/rows.py" at=nowhere 7:0+1/1 end >bad
+for p in head sample "sample --ring" score detokenize; do
+	fails_with 1 "^ds-${p%% *}: sequence 7 waits for 'nowhere': no program has this stage$" "ds-$p refuses a stage that no program has" ds-$p -i bad
+done
+py "$T/rows.py" at=attn layer=0 end >none
+ok "a frame without rows waits for nothing" ds-head -i none -o got
+same none got "... and passes"
 like "$(ds-head --tap '?' </dev/null)" '^head.norm ' "--tap '?' lists the taps"
 fails_with 2 "^ds-head: --tap 'x' is not known" "a tap that there is not is refused" ds-head --tap head.norm,x -i in -o /dev/null
 py "$T/rows.py" at=head layer=3 7:0+1/1 end >bad

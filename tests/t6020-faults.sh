@@ -63,12 +63,25 @@ done
 wrong() {       # REGEX DESC PIPELINE: its last program refuses what nobody acted on; everybody ends
 	fails_with 1 "$1" "$2" pipe "$3"
 }
-wrong "^ds-sample: sequence 7 still waits for attn layer 0" "a line without layers" 'ds-embed <embed.in | ds-head | ds-sample >out'
-wrong "^ds-sample: .*attn layer 1" "layers in the wrong order" 'ds-block -l 1 <attn.in | ds-block -l 0 | ds-block -l 2,3 | ds-head | ds-sample >out'
-wrong "^ds-sample: .*attn layer 2" "a layer that is missing" 'ds-block -l 0,1,3 <attn.in | ds-head | ds-sample >out'
-wrong "^ds-sample: .*route layer 1" "a router that is missing" 'ds-block -l 0 <attn.in | ds-attn -l 1 | ds-expert -l 1 | ds-block -l 2-3 | ds-head | ds-sample >out'
-wrong "^ds-sample: .*expert layer 1" "experts that are missing" 'ds-block -l 0 <attn.in | ds-attn -l 1 | ds-route -l 1 | ds-expert -e 0-14,s | ds-block -l 2-3 | ds-head | ds-sample >out'
+# line REGEX DESC STAGES: ds-head at its end refuses what it leaves
+line() {
+	wrong "^ds-head: sequence 7 $1" "$2" "$3 | ds-head >out"
+	like "$(ds-dump -i out 2>&1)" "ds-head: sequence 7 $1" "... and what follows is told"
+}
+line "still waits for attn layer 0" "a line without layers" 'ds-embed <embed.in'
+line "still waits for embed" "a line without embedding" 'ds-block <embed.in'
+line "still waits for attn layer 1" "layers in the wrong order" 'ds-block -l 1 <attn.in | ds-block -l 0 | ds-block -l 2,3'
+line "still waits for attn layer 2" "the second half first" 'ds-block -l 2-3 <attn.in | ds-block -l 0-1'
+line "still waits for attn layer 2" "a layer that is missing" 'ds-block -l 0,1,3 <attn.in'
+line "still waits for attn layer 3" "the last layer is missing" 'ds-block -l 0-2 <attn.in'
+line "still waits for route layer 1" "a router that is missing" 'ds-block -l 0 <attn.in | ds-attn -l 1 | ds-expert -l 1 | ds-block -l 2-3'
+line "still waits for expert layer 1 .only experts 0-14,s are done" "experts that are missing" \
+    'ds-block -l 0 <attn.in | ds-attn -l 1 | ds-route -l 1 | ds-expert -e 0-14,s | ds-block -l 2-3'
+line "still waits for expert layer 1 .only experts 0-14 are done" "shared experts that are missing" \
+    'ds-block -l 0 <attn.in | ds-attn -l 1 | ds-route -l 1 | ds-expert -e 0-14 | ds-block -l 2-3'
 wrong "^ds-sample: .*head" "a head that is missing" 'ds-block <attn.in | ds-sample >out'
+pipe 'ds-block <attn.in | ds-head >once; ds-block -l 0-2 <attn.in | ds-block | ds-block | ds-head | ds-head >out'
+same once out "a stage that is there twice acts once"
 wrong "^ds-detokenize: .*still waits for attn layer 0" "text of rows that wait for a stage" 'ds-detokenize -m "$M" <attn.in'
 { frame prompt 7 0 3 5 6 7; frame prompt 7 3 1 8; frame end; } | ds-embed -B 3 >both
 py - <<'EOP'

@@ -106,7 +106,7 @@ for f in $formats; do
 done
 # straight|ring: what the loop computes, the stages in a line or apart
 straight='ds-embed -i batch -i loop | ds-block | ds-head | tee want.head | ds-sample -g -n 6 | tee loop >want.tokens'
-ring='ds-embed --ring --batches 2 -i batch -i loop | ds-attn | ds-route >there & ds-expert <there | ds-head | tee got.head |
+ring='ds-embed --ring --batches 2 -i batch -i loop | ds-attn | ds-route >there & ds-expert <there | ds-head --ring | tee got.head |
     ds-sample -g -n 6 --ring | tee loop | ds-cut --at embed >got.tokens; wait $!'
 mkfifo there
 for DS_MODEL in "$M" "$G/v3-fp8-odd"; do

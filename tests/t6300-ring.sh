@@ -12,7 +12,7 @@ port() {
 straight() {
 	pipe 'ds-embed -i "$0" -i loop | ds-block | ds-head | tee "$1.head" | ds-sample -g -n 12 | tee loop >"$1.tokens"' "$1" "$2"
 }
-experts='ds-head | tee got.head | ds-sample -g -n 12 --ring | tee loop | ds-cut --at embed >got.tokens'
+experts='ds-head --ring | tee got.head | ds-sample -g -n 12 --ring | tee loop | ds-cut --at embed >got.tokens'
 # ring PROMPTS OPTIONS-OF-EMBED: the same, the two sides in two pipelines joined by FIFOs
 ring() {
 	pipe 'ds-embed --ring '"$2"' -i "$0" -i loop | ds-attn | ds-route | tee way >there &
@@ -76,7 +76,7 @@ export DS_MODEL=$M
 tcp() {
 	a=tcp://127.0.0.1:$(port) b=tcp://127.0.0.1:$(port)
 	ds-tokenize -c "12+30=?" "What is 17 * 3?" | ds-embed --ring --batches 2 -i - -i "@$b" | ds-attn | ds-route -o "$a" &
-	ds-expert -i "@$a" | ds-head | ds-sample --ring -g -o - -o "$b" | ds-cut --at embed | ds-detokenize -c
+	ds-expert -i "@$a" | ds-head --ring | ds-sample --ring -g -o - -o "$b" | ds-cut --at embed | ds-detokenize -c
 	wait $!
 }
 ds-run -g "12+30=?" "What is 17 * 3?" >want
@@ -84,15 +84,22 @@ ok "the two sides meet over tcp" tcp
 same .out want "and say what one process says"
 
 mkfifo loop there
-fails_with 1 "ds-sample: sequence 0 still waits for attn layer 1" "without --ring frames that are to go round are refused" \
-    pipe 'ds-tokenize "a" | ds-embed -i - -i loop 2>/dev/null | ds-attn 2>/dev/null | ds-route >there 2>/dev/null &
-    ds-expert <there 2>/dev/null | ds-head 2>/dev/null | ds-sample -o loop; s=$?; wait; exit $s'
+# without HEAD-OPTION SAMPLE-OPTION PROGRAM NUMBER: a ring where one --ring is missing;
+# the program, which has that number in its line, refuses the rows
+without() {
+	fails_with 1 "^ds-$3: sequence 0 still waits for attn layer 1.*in a ring give ds-$3 --ring" "without ds-$3 --ring frames that are to go round are refused" \
+	    pipe 'ds-tokenize "a" | ds-embed --ring -i - -i loop 2>/dev/null | ds-attn 2>/dev/null | ds-route >there 2>/dev/null &
+	    ds-expert <there 2>/dev/null | ds-head $0 2>said.head | ds-sample $1 -o loop 2>said.sample; s=${PIPESTATUS[$3]}
+	    wait; cat said.$2 >&2; exit $s' "$1" "$2" "$3" "$4"
+}
+without "" --ring head 1
+without --ring "" sample 2
 fails_with 2 "a ring has a loop" "a ring without a loop is none" ds-embed --ring
 
 # statuses PROMPTS EXPERT: of all that stand in a ring of large frames in which something fails
 cat >statuses.sh <<'EOP'
 ds-embed --ring --batches 8 -i "$1" -i loop | ds-attn | ds-route >there &
-eval "$2" <there | ds-head | ds-sample --ring >loop
+eval "$2" <there | ds-head --ring | ds-sample --ring >loop
 echo ${PIPESTATUS[*]}
 wait
 EOP

@@ -104,6 +104,22 @@ frame_where(const struct frame *f, char *buf, size_t size)
 	return buf;
 }
 
+int
+frame_stray(const struct frame *f, const char *hint)
+{
+	unsigned long long seq = f->nspans > 0 ? f->spans[0].seq : 0;
+	const char *done = f->at == AT_EXPERT ? f->experts_done : NULL;
+	char where[64];
+
+	if (f->at == AT_OTHER)
+		return fail(FAIL_DATA, "sequence %llu waits for '%s': no program has this stage",
+		    seq, f->at_text);
+	return fail(FAIL_DATA, "sequence %llu still waits for %s%s%s%s: "
+	    "is a stage missing, or are they in the wrong order?%s",
+	    seq, frame_where(f, where, sizeof(where)),
+	    done ? " (only experts " : "", done ? done : "", done ? " are done)" : "", hint);
+}
+
 struct tensor *
 frame_tensor(struct frame *f, const char *name)
 {

@@ -128,6 +128,10 @@ enum at at_parse(const char *text, size_t n);   /* the stage that the n bytes na
 /* Where the frame waits: "attn layer 3", "head", for messages.  buf is returned. */
 const char *frame_where(const struct frame *f, char *buf, size_t size);
 
+/* The rows of a batch wait for a program that does not follow, or that does not exist: -1 and a
+ * message (FAIL_DATA).  hint: the end of the message, or "". */
+int frame_stray(const struct frame *f, const char *hint);
+
 /* The tensor or NULL, wherever its data lie: in a frame that came over a link that is here. */
 struct tensor *frame_tensor(struct frame *f, const char *name);
 

@@ -339,7 +339,7 @@ pass_on(struct embed *e, int input, struct frame *f)
 	char where[64];
 
 	if (e->finished)
-		return fail(FAIL_DATA, "%s: rows come behind the end that still wait for %s: in a ring give --ring to ds-embed and ds-sample",
+		return fail(FAIL_DATA, "%s: rows come behind the end that still wait for %s: in a ring give --ring to ds-embed, ds-head and ds-sample",
 		    e->in[input].name, frame_where(f, where, sizeof(where)));
 	return push_whole(input == e->loop ? &e->passing : &e->prompts, f);
 }

@@ -76,6 +76,15 @@ head_rows(struct head *h, struct frame *f, const int32_t *row, size_t n)
 	return 1;
 }
 
+/* A frame that is not for the head: rows for an earlier stage can reach it in a ring only. */
+static int
+pass_on(const struct head *h, const struct frame *f)
+{
+	if (f->op != OP_NONE || f->nspans == 0 || f->at == AT_SAMPLE || h->ring)
+		return 1;
+	return frame_stray(f, " (in a ring give ds-head --ring)");
+}
+
 int
 head_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
@@ -85,7 +94,7 @@ head_frame(void *arg, struct frame *f, struct link *out, int nout)
 
 	(void)out, (void)nout;
 	if (acts <= 0)
-		return acts < 0 ? -1 : 1;
+		return acts < 0 ? -1 : pass_on(h, f);
 	if (f->layer >= 0 && f->layer != layers) /* any layer's stream may be made to wait for the head */
 		return fail(FAIL_DATA, "head: layer is %d, must be the number of layers, %d", f->layer, layers);
 	n = frame_wanted(f, &row);

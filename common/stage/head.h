@@ -1,6 +1,6 @@
 /*
  * The head: frames at `head` exchange h for the logits of the rows that want them and wait for
- * `sample`.
+ * `sample`.  Outside of a ring no stage but ds-sample follows: rows for any other are refused.
  */
 #ifndef DS_HEAD_H
 #define DS_HEAD_H
@@ -11,6 +11,7 @@
 
 struct head {
 	const struct stage *s;
+	int ring;                       /* frames for other stages go on: they come round */
 	float *norm;                    /* [D] */
 	struct mat weight;              /* [V][D] */
 	struct scratch rows;

@@ -326,7 +326,6 @@ sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 	struct sample *s = sample;
 	struct tokens t = {0};
 	struct trace trace = trace_begin(f);
-	char where[64];
 	int r = stage_acts(s->stage, f, AT_SAMPLE);
 
 	if (f->op == OP_FREE)
@@ -335,11 +334,11 @@ sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 		return 0;               /* the end of its way */
 	if (f->op != OP_NONE || r < 0)
 		return r < 0 ? -1 : 1;
-	if (r == 0 && s->ring)
+	if (r == 0 && s->ring && f->at != AT_OTHER)
 		return 1;
 	if (r == 0)
-		return f->nspans == 0 ? 0 : fail(FAIL_DATA, "sequence %llu still waits for %s: is a stage missing, or are they in the wrong order?",
-		    LLU(f->spans[0].seq), frame_where(f, where, sizeof(where)));
+		return f->nspans == 0 ? 0 :
+		    frame_stray(f, s->ring ? "" : " (in a ring give ds-sample --ring)");
 	t.spans = mem_raw((size_t)f->nspans, sizeof(*t.spans));
 	t.ids = mem_raw((size_t)f->nspans, sizeof(*t.ids));
 	t.freed = mem_raw((size_t)f->nspans, sizeof(*t.freed));

@@ -156,11 +156,9 @@ take_rows(struct detok *d, struct frame *f)
 {
 	struct tensor *t;
 	const int32_t *id;
-	char where[64];
 
 	if (f->at != AT_EMBED)
-		return fail(FAIL_DATA, "sequence %llu still waits for %s",
-		    (unsigned long long)(f->nspans > 0 ? f->spans[0].seq : 0), frame_where(f, where, sizeof(where)));
+		return frame_stray(f, "");
 	t = frame_need(f, "ids", I32, f->rows, 0);
 	if (!t)
 		return -1;

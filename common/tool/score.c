@@ -321,7 +321,6 @@ int
 score_frame(struct score *s, struct frame *f)
 {
 	struct score_seq *q;
-	char where[64];
 
 	if (f->op == OP_FREE && (q = table_get(&s->live, &f->free_seq, sizeof(f->free_seq)))) {
 		print_seq(s, q);
@@ -332,8 +331,7 @@ score_frame(struct score *s, struct frame *f)
 	if (f->op != OP_NONE || f->nspans == 0)
 		return 0;
 	if (f->at != AT_SAMPLE)
-		return fail(FAIL_DATA, "sequence %llu still waits for %s: is a stage missing, or are they in the wrong order?",
-		    LLU(f->spans[0].seq), frame_where(f, where, sizeof(where)));
+		return frame_stray(f, "");
 	return take_rows(s, f);
 }
 

@@ -103,7 +103,7 @@ def main(model, cut, hosts, *words):
     round_ = ["--ring"] if cut == "ring" else []
     door = line.add(1, "ds-embed", *round_, *(["--batches", "2"] if round_ else []), "-i", "@tcp://{h1}:5600", "-i", "@tcp://{h1}:5601")
     at = globals()[cut](line, door, hosts, c["num_hidden_layers"], c["first_k_dense_replace"], c["n_routed_experts"])
-    head = line.link(at, line.add(hosts, "ds-head"))
+    head = line.link(at, line.add(hosts, "ds-head", *round_))
     sample = line.link(head, line.add(hosts, "ds-sample", *round_, "-n", "12"))
     head[1] += ["-o", "{run}/HEAD"]
     sample[1] += ["-o", "tcp://{h1}:5601", "-o", f"@tcp://{{h{hosts}}}:5602"]
