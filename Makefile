@@ -1,21 +1,24 @@
-# make            the programs, in bin/
+# make            the programs, in bin/; make V=1 prints each command
 # make demo       tiny-r1 answers through a pipeline
-# make test       everything, with sanitizers too; installs what is missing
+# make test       everything, with sanitizers too; both install what is missing first
 # make test-gpu   what can be shown on an NVIDIA GPU alone
-# make install    PREFIX=/usr/local DESTDIR=
+# make install    PREFIX=/usr/local DESTDIR=; STRIP= keeps debug information
 # make SAN=1      the same programs with ASan and UBSan, in build-asan/bin
 # make CUDA=0     without the library for GPUs, which is built where there is an nvcc (of CUDA 12.9 or later)
-PREFIX = /usr/local
+# CC, CXX, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX and STRIP may come from the environment; WERROR=-Werror makes warnings errors.
 VERSION = 0.1.0
-CC = cc
-CXX = g++
-# a/b: the one that there is; Debian 13 has other names than Debian 12
-LIBS = libzmq3-dev libmsgpack-c-dev/libmsgpack-dev libpcre2-dev libcjson-dev nettle-dev
-TOOLS = gcc g++ make git pkg-config perl python3 python3-msgpack python3-numpy python3-zmq mandoc jq pv iproute2 slurm-wlm munge
-PACKAGES = $(LIBS) $(TOOLS)
+PREFIX ?= /usr/local
+CFLAGS ?= -O2 -g
+LDFLAGS ?=
+STRIP ?= strip
+WERROR =
 
-W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
-CFLAGS = -O2 -g
+ifndef V
+ifeq (,$(findstring s,$(firstword -$(MAKEFLAGS))))
+SAY = @echo "  $@";
+endif
+endif
+W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 ifdef SAN
 B = build-asan
 BIN = build-asan/bin
@@ -30,7 +33,7 @@ EMULATED_O =
 endif
 ISA =
 PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) libpcre2-8 libcjson nettle
-ALL_CFLAGS = $(W) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
+ALL_CFLAGS = $(W) $(CPPFLAGS) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
 	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC) libzmq)
 ALL_LIBS = -Wl,--as-needed $$(pkg-config --libs $(PC)) -lpthread -lm -ldl
 
@@ -39,7 +42,7 @@ PROGRAMS = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/ds-*.c))
 CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 
 all: $(PROGRAMS)
-checks: $(CHECKS) $(B)/tests/libdspipe-cuda.so $(B)/tests/checkemulate
+checks: $(CHECKS) $(B)/tests/limit $(B)/tests/libdspipe-cuda.so $(B)/tests/checkemulate
 
 $(B)/%_avx2.o: ISA = -O3 -mtune=haswell -mavx2 -mfma -mf16c
 $(B)/%_avx512.o: ISA = -O3 -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
@@ -47,22 +50,26 @@ $(B)/%_amx.o: ISA = -O3 -mtune=sapphirerapids -mamx-tile -mamx-bf16 -mavx512f -m
 	-mavx2 -mfma -mf16c
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
+	$(SAY)$(CC) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
 $(B)/lib.a: $(LIB)
 	@rm -f $@
-	ar rcs $@ $(LIB)
+	@$(AR) rcs $@ $(LIB)
 $(BIN)/%: $(B)/cmd/%.o $(B)/lib.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
+	$(SAY)$(CC) $(CFLAGS) $(S) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
 $(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
+	$(SAY)$(CC) $(CFLAGS) $(S) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
+$(B)/tests/limit: tests/limit.c Makefile
+	@mkdir -p $(@D)
+	$(SAY)$(CC) $(W) $(CFLAGS) $(LDFLAGS) -o $@ $<
 # what tests/bench/net measures with
 $(B)/bench/%: $(B)/tests/bench/%.o $(B)/lib.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(S) -o $@ $^ $(ALL_LIBS)
+	$(SAY)$(CC) $(CFLAGS) $(S) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
 
 # The library for GPUs.  Its code for cards between sm_80 and those named is made by their driver, from PTX.
+comma = ,
 NVCC := $(shell command -v nvcc)
 NVCC_OLD = $(shell $(NVCC) --version 2>/dev/null | sed -n 's/.*release \([0-9]*\)\.\([0-9]*\).*/\1 \2/p' | awk '$$1 * 100 + $$2 < 1209')
 CUDA := $(if $(NVCC),$(if $(SAN)$(NVCC_OLD),0,1),0)
@@ -73,30 +80,30 @@ endif
 all: bin/libdspipe-cuda.so
 endif
 CUDA_CARDS = -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90a,code=sm_90a -gencode arch=compute_100,code=sm_100
-CUDA_W = -Wall,-Wextra,-Werror
+CUDA_W = -Wall,-Wextra$(if $(WERROR),$(comma)-Werror)
 CUDA_FLAGS = -std=c++17 -O3 -Ikernels -Ikernels/cuda --fmad=false -prec-div=true -prec-sqrt=true -ftz=false \
-	-Xcompiler $(CUDA_W),-fPIC,-fvisibility=hidden -Werror all-warnings --threads 2 $(CUDA_CARDS)
+	-Xcompiler $(CUDA_W),-fPIC,-fvisibility=hidden $(if $(WERROR),-Werror all-warnings) --threads 2 $(CUDA_CARDS)
 build/cuda/matmul_fp8.o: CUDA_CARDS += -gencode arch=compute_89,code=[sm_89,compute_89]
 build/cuda/%.o: kernels/cuda/%.cu Makefile
 	@mkdir -p $(@D)
-	$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+	$(SAY)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 bin/libdspipe-cuda.so: $(patsubst kernels/cuda/%.cu,build/cuda/%.o,$(wildcard kernels/cuda/*.cu))
 	@mkdir -p $(@D)
-	$(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -Xlinker -z,defs -o $@ $^ -lcublasLt
+	$(SAY)$(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -Xlinker -z,defs -o $@ $^ -lcublasLt
 
 # The same sources with a GPU emulated on the CPU, for tests.
-EMULATED_FLAGS = -std=c++17 -Wall -Wextra -Werror -Wno-unknown-pragmas $(CFLAGS) $(S) $(EMULATED_O) -ffp-contract=off -fno-math-errno \
+EMULATED_FLAGS = -std=c++17 -Wall -Wextra $(WERROR) -Wno-unknown-pragmas $(CPPFLAGS) $(CFLAGS) $(S) $(EMULATED_O) -ffp-contract=off -fno-math-errno \
 	-fno-strict-aliasing -fPIC -fvisibility=hidden -Itests/cuda -Ikernels -Ikernels/cuda
 EMULATED = $(patsubst %,$(B)/emulated/%.o,$(wildcard kernels/cuda/*.cu tests/cuda/*.cc))
 $(B)/tests/checkemulate: $(B)/emulated/tests/cuda/checkemulate.cu.o $(EMULATED)
 	@mkdir -p $(@D)
-	$(CXX) $(S) -o $@ $^ -lpthread
+	$(SAY)$(CXX) $(S) $(LDFLAGS) -o $@ $^ -lpthread
 $(B)/emulated/%.o: % Makefile
 	@mkdir -p $(@D)
-	$(CXX) $(EMULATED_FLAGS) -MMD -MP -c -o $@ -x c++ $<
+	$(SAY)$(CXX) $(EMULATED_FLAGS) -MMD -MP -c -o $@ -x c++ $<
 $(B)/tests/libdspipe-cuda.so: $(EMULATED)
 	@mkdir -p $(@D)
-	$(CXX) -shared $(S) -Wl,-z,defs -o $@ $^ -lpthread
+	$(SAY)$(CXX) -shared $(S) $(LDFLAGS) -Wl,-z,defs -o $@ $^ -lpthread
 
 # cppcheck and clang-tidy read them as they are for tests; neither is installed by this Makefile.  What is left out: names and parameters
 # that CUDA wants, macros that take types, offsets of int within a block's memory, structs of two sources that have one name (functions
@@ -115,40 +122,41 @@ lint-cuda:
 		--checks='$(TIDY)' {} -- -x c++ -std=c++17 \
 		-Itests/cuda -Ikernels -Ikernels/cuda -Xclang -analyzer-config -Xclang max-nodes=2000,max-inlinable-size=4
 
-# what Debian packages are missing, installed; silent where there are none
 deps:
-	@missing=; for p in $(PACKAGES); do \
-		dpkg-query -W -f '$${Status}\n' $$(echo $$p | tr / ' ') 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
-	test -n "$$missing" || exit 0; echo "installing$$missing"; \
-	root=; test "$$(id -u)" = 0 || root=sudo; $$root apt-get update -qq || exit; \
-	names=; for p in $$missing; do \
-		for q in $$(echo $$p | tr / ' '); do apt-cache show $$q >/dev/null 2>&1 && break; done; names="$$names $$q"; done; \
-	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$names >/dev/null
+	@tests/deps build
+test-deps:
+	@tests/deps test
 
+# (the library for GPUs takes minutes to build, and the demo computes on the CPU)
 demo: deps
-	@$(MAKE) -s all
+	@$(MAKE) -q CUDA=0 all 2>/dev/null || echo "building the programs in bin/: about a minute on two cores"
+	@$(MAKE) -j$$(nproc) --no-print-directory CUDA=0 all
 	@tests/demo
 
-test: deps
-	@$(MAKE) -s -j2 CUDA=0 all checks
-	@$(MAKE) -s -j2 SAN=1 all checks
+test: test-deps
+	@echo "building the programs twice, plain and with sanitizers"
+	@$(MAKE) -s -j2 CUDA=0 WERROR=-Werror all checks
+	@$(MAKE) -s -j2 SAN=1 WERROR=-Werror all checks
 	@tests/run
 
 # (first of all: is there a card?)
 test-gpu:
 	@tests/gpu-card --card
-	@$(MAKE) -s -j$$(nproc) all $(filter $(B)/tests/checkgpu_%,$(CHECKS))
+	@$(MAKE) -s -j$$(nproc) all $(B)/tests/limit $(filter $(B)/tests/checkgpu_%,$(CHECKS))
 	@tests/gpu-card
 
+EXAMPLES = $(wildcard examples/tiny-r1/*.* examples/tiny-r1/LICENSE examples/cookbook/* examples/*.* tests/golden/v3/*)
+SHARE = $(DESTDIR)$(PREFIX)/share
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
-	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man7
+	install $(if $(STRIP),-s --strip-program='$(STRIP)') $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	[ $(CUDA) != 1 ] || install -D -t $(DESTDIR)$(PREFIX)/lib/dspipe bin/libdspipe-cuda.so
-	for s in 1 5 7; do for m in man/*.$$s; do [ ! -e $$m ] || install -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$$s; done; done
+	for s in 1 5 7; do install -m 644 man/*.$$s $(SHARE)/man/man$$s; done
+	for f in $(EXAMPLES); do m=644; [ ! -x $$f ] || m=755; install -D -m $$m $$f $(SHARE)/dspipe/$$f; done
 
 clean:
 	rm -rf bin build build-asan
 
-.PHONY: all checks lint-cuda deps demo test test-gpu install clean
+.PHONY: all checks lint-cuda deps test-deps demo test test-gpu install clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -41,10 +41,12 @@ to=$S/root/opt/ds
 	for p in $programs; do echo "./bin/$p"; done
 	echo ./lib/dspipe/libdspipe-cuda.so
 	for page in "$R"/man/*.[1-9]; do echo "./share/man/man${page##*.}/${page##*/}"; done
+	(cd "$R" && find examples tests/golden/v3 -type f ! -path '*/train/*' | sed 's,^,./share/dspipe/,')
 } | sort >expected
 diff expected installed >difference
-report $? "every program and page is installed, and nothing else" difference
-is "$(cd "$to" && find bin lib -type f ! -perm -755; find share -type f ! -perm -644)" "" "everybody may use them"
+report $? "programs, pages, tiny-r1, and the cookbook with what it reads are installed, and nothing else" difference
+is "$(cd "$to" && find bin lib -type f ! -perm -755; find share -type f ! -perm -644)" "" "every user may use them"
+is "$(du -sk "$to" | awk '$1 > 60000')" "" "all of it is less than 60 MB"
 
 PATH=$to/bin:$(printf '%s' "$PATH" | tr : '\n' | grep -v "^$R/" | paste -sd: -)
 for p in $programs; do
@@ -62,20 +64,49 @@ if command -v man >man.where; then
 	like "$(MANPATH=$to/share/man MANPAGER=cat man dspipe 2>/dev/null)" "pipeline of programs" "man finds the pages"
 fi
 
-# make deps: with an apt-get that only writes down what it is asked for
+for recipe in experts.sh lens.sh; do
+	ok "the installed cookbook runs: $recipe" sh -c 'PATH=$1/bin:$PATH "$1/share/dspipe/examples/cookbook/$2" | grep -q layer' - "$to" $recipe
+done
+
+# tests/deps, with an apt-get that only writes down what it is asked for
 mkdir fake
-printf '#!/bin/sh\necho "$@" >>%s/asked\n' "$S" >fake/apt-get
-printf '#!/bin/sh\ntest "$2" = ds-new-name\n' >fake/apt-cache
-printf '#!/bin/sh\nexec "$@"\n' >fake/sudo
+cat >fake/apt-get <<EOT
+#!/bin/sh
+case "\$*" in
+*--assume-no*) echo "Need to get 12.3 MB of archives." ;;
+*) echo "\$@" >>$S/asked; [ ! -e $S/no-network ] ;;
+esac
+EOT
+printf '#!/bin/sh\ntest "$2" != ds-old-name\n' >fake/apt-cache
+printf '#!/bin/sh\nshift $(($# - 1)); [ "$1" = ds-there ] && echo "install ok installed"\n' >fake/dpkg-query
+printf '#!/bin/sh\n[ ! -e %s/no-sudo ] || exit 1\n[ "$1" != -n ] || shift\n"$@"\n' "$S" >fake/sudo
+printf '#!/bin/sh\n[ "$1" != -u ] || echo 1000\n' >fake/id
+printf '#!/bin/sh\n[ ! -e %s/no-libraries ]\n' "$S" >fake/pkg-config
+for tool in tee chmod rm systemctl; do printf '#!/bin/sh\n' >fake/$tool; done
 chmod +x fake/*
-if command -v dpkg-query >dpkg.where; then
-	is "$(PATH=$S/fake:$PATH make -s -C "$R" deps 2>&1)" "" "make deps is silent where nothing is missing"
-	ok "and installs nothing" test ! -e asked
-	is "$(PATH=$S/fake:$PATH make -s -C "$R" deps TOOLS="ds-no-such ds-old-name/ds-new-name/ds-newer" 2>&1)" \
-	    "installing ds-no-such ds-old-name/ds-new-name/ds-newer" \
-	    "make deps says what it installs"
-	like "$(cat asked)" "^install .* ds-no-such ds-new-name$" "and asks for what is missing, by the name that there is"
-else
-	skip "make deps" "no Debian here"
-fi
+deps() {
+	PATH=$S/fake:$PATH sh "$T/deps" "$@" </dev/null
+}
+is "$(DS_PACKAGES=ds-there deps build 2>&1)" "" "make deps is silent where nothing is missing"
+ok "and installs nothing" test ! -e asked
+said=$(DS_PACKAGES="ds-there ds-none ds-old-name/ds-new-name/ds-newer" deps build 2>&1)
+like "$said" "^deps: installing ds-none ds-new-name \(.*, 12.3 MB to download\)$" "it says what it installs, and how much that is"
+like "$(cat asked)" "^install .* ds-none ds-new-name$" "and asks for what is missing, by the name that there is"
+/bin/rm asked
+: >no-sudo
+: >no-libraries
+deps_fails() {
+	! DS_PACKAGES="ds-none ds-old-name/ds-new-name" deps "$1" >said 2>&1
+}
+ok "without the right to install it fails if the build lacks something" deps_fails build
+is "$(tail -n 1 said)" "  apt-get install ds-none ds-new-name" "with a line that apt takes"
+/bin/rm no-libraries
+is "$(DS_PACKAGES=ds-none deps build 2>&1)" "" "and goes on in silence if the build finds all that it needs"
+like "$(DS_PACKAGES=ds-none deps test 2>&1)" "some tests are skipped without: ds-none$" "the tests name what they lack"
+ok "nothing was installed meanwhile" test ! -e asked
+/bin/rm no-sudo
+: >no-network
+: >no-libraries
+ok "a failing apt-get is an error" deps_fails build
+like "$(cat said)" "apt-get update failed" "which says what failed"
 done_testing

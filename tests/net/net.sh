@@ -7,16 +7,22 @@ if [ "${DS_NET-}" != inside ]; then
 	for tool in ip unshare; do
 		command -v $tool >/dev/null || { echo "1..0 # SKIP no $tool"; exit 0; }
 	done
-	unshare -mnp --fork --mount-proc ip link set lo up 2>/dev/null || { echo "1..0 # SKIP needs root, to make network namespaces"; exit 0; }
+	why=$(unshare -mnp --fork --mount-proc ip link set lo up 2>&1) || {
+		[ "$(id -u)" = 0 ] || why="only root can make namespaces"
+		echo "1..0 # SKIP no network namespaces here: $(printf '%s' "$why" | tr '\n' ' ')"
+		exit 0
+	}
 	DS_NET=inside exec unshare -mnp --fork --kill-child --mount-proc sh "$0" "$@"
 fi
 unset DS_NET
 . "${0%/*}/../lib.sh"
 PYTHONPATH=$T:$T/net
-NET=10.77.0 AWAIT=60
+NET=10.77.0
 
-mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip netns add wire &&
-    ip -n wire link add bridge type bridge && ip -n wire link set bridge up || skip_all "cannot make network namespaces"
+{
+	mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip netns add wire &&
+	    ip -n wire link add bridge type bridge && ip -n wire link set bridge up
+} 2>why || skip_all "no network of namespaces here: $(tr '\n' ' ' <why)"
 
 # host N...: hosts $NET.N, joined by cables to one switch; their ends of it are called cable in the host, N in the switch
 host() {
