@@ -18,9 +18,7 @@
 #include "stage/embed.h"
 
 static const char help[] =
-"usage: ds-run -m MODEL [-c [--template FILE] | -w] [-x CUT | --plan FILE [--rsh\n"
-"              CMD]] [-gqsv] [-T TEMP] [-k K] [-p P] [-S SEED] [--precision P]\n"
-"              [-n N] [--keep DIR] [--batches N] [-t THREADS] [PROMPT ...]\n"
+"usage: ds-run -m MODEL [OPTION ...] [PROMPT ...]\n"
 "\n"
 "Answers each PROMPT; without any the lines of a terminal, or all of its input.\n"
 "\n"
@@ -40,6 +38,7 @@ static const char help[] =
 "  --keep DIR        keep each stream between two programs in this folder, too\n"
 "  --batches N       parts that the prompts are answered in at the same time (1)\n"
 "  -t THREADS        threads of each process (the cores there are)\n"
+"  -d DEVICE         where stages compute: cpu, cuda, cuda:N (cpu, or DS_DEVICE)\n"
 "  -s, -v            print a script, stop; count tokens and time, -vv: all speak\n"
 "  -V, -h            version, this text\n";
 
@@ -215,10 +214,10 @@ main(int argc, char **argv)
 		{0}
 	};
 	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
-	    .products = 1, .links = 1};
+	    .gpu = 2, .products = 1, .links = 1};
 	struct config config;
 	struct tally tally;
-	char text[128];
+	char text[128], device[16];
 	int i = options_parse(&common, argc, argv), sig = 0;
 
 	if (o.agent)
@@ -234,6 +233,11 @@ main(int argc, char **argv)
 	o.run.plan.model = common.model;
 	o.run.plan.layers = o.plan ? 0 : config.num_layers;
 	o.run.plan.precision = common.precision < 0 ? NULL : precision_name((enum precision)common.precision);
+	if (common.device) {
+		snprintf(device, sizeof(device), common.ordinal < 0 ? "cpu" : "cuda:%d", common.ordinal);
+		o.run.plan.device = device;
+		o.cut = "-d";
+	}
 	o.run.plan.verbose = common.verbose > 1;
 	o.run.dir = program_folder();
 	o.run.texts = argv + i;

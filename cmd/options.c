@@ -124,14 +124,17 @@ enum { LONG_TAP = 1000, LONG_PRECISION, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY, L
 static void
 long_options(const struct options *o, struct option *to)
 {
+	static const struct option all[] = {{"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'}};
 	static const struct option endpoints[] = {{"timeout", 1, NULL, LONG_TIMEOUT}, {"key", 1, NULL, LONG_KEY},
 	    {"peers", 1, NULL, LONG_PEERS}, {"unsafe", 0, NULL, LONG_UNSAFE}};
 	int n = 0;
 
-	while (o->longs && o->longs[n].name && n < LONGS_MAX - 8) {
+	while (o->longs && o->longs[n].name && n < LONGS_MAX - 10) {
 		to[n] = o->longs[n];
 		n++;
 	}
+	for (int i = 0; i < 2; i++)
+		to[n++] = all[i];
 	if (o->taps)
 		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
 	if (o->products)

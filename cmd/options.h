@@ -17,7 +17,7 @@ struct options {
 	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
 	void *to;
 	int operands;                   /* in: 1 if it takes operands */
-	int gpu;                        /* in: 1 if it can compute on a GPU; 2: if tensors can pass through one, where -d says so */
+	int gpu;                        /* in: 1 if it can compute on a GPU; 2: if it only takes -d (DS_DEVICE is for others) */
 	int products;                   /* in: 1 if it multiplies with weights, or starts those that do: it has --precision */
 	int weights;                    /* in: 1 if it maps weights: it has --manifest */
 	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: it has none */

@@ -55,6 +55,8 @@ worker(struct plan *p, const struct plan_options *o, const char *name, int layer
 	}
 	if (o->threads > 0)
 		part_option(t, "-t", p->threads);
+	if (o->device)
+		part_option(t, "-d", o->device);
 	precision(t, o);
 	return t;
 }

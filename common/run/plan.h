@@ -23,6 +23,7 @@ struct plan_options {                   /* all strings are borrowed, also by the
 	int quiet;                      /* the answer without the thought */
 	int threads;                    /* of each stage; 0: as many as it chooses */
 	const char *precision;          /* value of --precision of all that multiply, or NULL: of their environment */
+	const char *device;             /* value of -d of all that can compute on a GPU, or NULL: of their environment */
 	const char *batches;            /* value of ds-embed's --batches, or NULL */
 	int verbose;                    /* each program says what it did */
 	int greedy;
