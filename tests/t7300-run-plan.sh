@@ -246,6 +246,69 @@ report $? "what dies there is started again" said
 same out want "... and changes nothing"
 clean_up
 
+# --- other weights, other programs ---
+# swap TO NAME...: a checkpoint like tiny-r1 but for the bytes of these tensors (all, if none is named)
+swap() {
+	mkdir "$1"
+	for f in "$M"/*; do ln -s "$f" "$1"; done
+	rm "$1/model.safetensors"
+	py - "$@" <<'EOP'
+import sys
+from badmodels import read, write
+import os
+h, data = read(os.environ["M"] + "/model.safetensors")
+data = bytearray(data)
+for name in sys.argv[2:] or [k for k in h if k != "__metadata__"]:
+    b, e = h[name]["data_offsets"]
+    for i in range(b, e, 2):
+        data[i] ^= 1
+write(sys.argv[1] + "/model.safetensors", h, bytes(data))
+EOP
+}
+swap other
+swap one model.layers.3.mlp.experts.9.down_proj.weight
+swap two model.layers.0.mlp.up_proj.weight model.embed_tokens.weight
+# on HOST FOLDER PLAN: the lines of that host with the weights of a folder
+on() {
+	sed "/^run $1/s,-m $M,-m $S/$2," "$3"
+}
+on beta other two.plan >bad.plan
+fails_with 1 "^ds-run: beta: ds-(block -l 2-3|head): '$S/other': tensor '[a-z0-9_.]*' differs from the manifest: other weights" \
+    "a host with other weights is refused, with the tensor" ds-run -g --plan bad.plan "12+30="
+on beta one two.plan >bad.plan
+fails_with 1 "^ds-run: beta: ds-block -l 2-3: '$S/one': tensor 'model.layers.3.mlp.experts.9.down_proj.weight' differs from the manifest: other weights$" \
+    "one tensor is enough" ds-run -g --plan bad.plan "12+30="
+on alpha one two.plan >good.plan
+ok "where it is mapped" limited ds-run -g --plan good.plan "12+30="
+on gamma one three.plan >bad.plan
+fails_with 1 "^ds-run: gamma: ds-block -l 2-3: '$S/one': tensor " "another host is the one that is named" ds-run -g --plan bad.plan "12+30="
+on alpha two two.plan >bad.plan
+fails_with 1 "^ds-run: alpha: ds-(block -l 0-1|embed): '$S/two': tensor 'model.(layers.0|embed).*' differs" "the driver's host may be the one" \
+    ds-run -g --plan bad.plan "12+30="
+fails_with 1 "^ds-run: (alpha|beta): ds-[a-z]*( -l [0-3-]*)?: '$M': tensor '" "... or its own model another" ds-run -m other -g --plan two.plan "12+30="
+on beta one shell.plan >bad.plan
+fails_with 1 "^ds-run: beta: ds-block -l 2-3: '$S/one': tensor 'model.layers.3.mlp.experts.9" \
+    "through a remote shell" ds-run -g --rsh "./rsh me" --plan bad.plan "12+30="
+ds-info --manifest >weights
+sed "/^run beta/s,-l 2-3,& --manifest $S/weights," bad.plan >own.plan
+fails_with 1 "ds-block -l 2-3: '$S/one': tensor 'model.layers.3.mlp.experts.9" "a line may have a manifest of its own" \
+    ds-run -g --rsh "./rsh me" --plan own.plan "12+30="
+mkdir bare
+for f in config.json generation_config.json tokenizer.json tokenizer_config.json; do [ ! -e "$M/$f" ] || ln -s "$M/$f" bare; done
+ds-run -m bare -g -n 120 --plan two.plan "What is 37 * 46?" >got 2>said
+same got want.shell "a driver without weights drives"
+like "$(cat said)" "^ds-run: the hosts' weights are not compared: 'bare' has no model.safetensors" "... and says that nothing is compared"
+clean "nothing is left of them"
+
+mkdir old
+printf '#!/bin/sh\n[ "$1" != -V ] || { echo "ds-head (dspipe) 0.0.9"; exit; }\nexec "%s" "$@"\n' "$(command -v ds-head)" >old/ds-head
+chmod +x old/ds-head
+sed "s,beta ds-head,beta $S/old/ds-head," two.plan >bad.plan
+fails_with 2 "^ds-run: beta: ds-head: it has version 0.0.9 of dspipe, ds-run there has [0-9.]*$" "a program of another version is named" \
+    ds-run -g --plan bad.plan "12+30="
+sed -i 's/ (dspipe) 0.0.9/ of mine/' old/ds-head
+ok "one that is not of dspipe is not asked twice" limited ds-run -g --plan bad.plan "12+30="
+
 # --- at a terminal ---
 cat >term.py <<'EOP'
 import os, pty, select, signal, subprocess, sys

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/io.h"
 
@@ -16,7 +17,8 @@
 #define PIECES_MAX 1024
 #define PIECE_BYTES_MAX 65536
 #define READ_COST 1e6           /* of a tensor, for the pool: a few reads */
-#define SHORTER (-1)            /* in place of an errno: the file ended */
+#define SHORTER (-1)            /* in place of an errno: the file ended, ... */
+#define LATE (-2)               /* ... or the time is over */
 
 static const char first_line[] = "dspipe-manifest 1", whole[] = "whole";
 
@@ -25,7 +27,7 @@ struct job {
 	const struct safetensor *t;
 	const struct shard *shard;
 	int fd;
-	int error;                      /* errno, or SHORTER */
+	int error;                      /* errno, SHORTER or LATE */
 	unsigned char hash[HASH_BYTES];
 };
 
@@ -35,6 +37,7 @@ struct jobs {
 	int *fds;                       /* [nfds] files that are open */
 	size_t nfds;
 	struct manifest_sample sample;
+	double until;                   /* 0: for ever */
 };
 
 /* --- reading --- */
@@ -86,17 +89,25 @@ hash_part(void *arg, size_t from, size_t to, int thread)
 
 	(void)thread;
 	for (size_t i = from; i < to; i++)
-		hash_tensor(&jobs->v[i], &jobs->sample);
+		if (jobs->until > 0 && clock_now() > jobs->until)
+			jobs->v[i].error = LATE;
+		else
+			hash_tensor(&jobs->v[i], &jobs->sample);
 }
 
 static int
 hash_all(struct jobs *jobs, struct pool *pool)
 {
+	if (jobs->sample.seconds > 0)
+		jobs->until = clock_now() + jobs->sample.seconds;
 	pool_run(pool, jobs->n, 1, READ_COST, hash_part, jobs);
 	for (size_t i = 0; i < jobs->n; i++) {
 		const struct job *j = &jobs->v[i];
 
 		errno = j->error;
+		if (j->error == LATE)
+			return fail(FAIL_SYSTEM, "'%s': samples of the weights are not read within %g seconds", j->shard->path,
+			    jobs->sample.seconds);
 		if (j->error == SHORTER)
 			return fail(FAIL_DATA, "'%s': it ends within tensor '%s'", j->shard->path, j->t->name);
 		if (j->error)
@@ -148,16 +159,16 @@ is_wanted(const struct model *m, const struct shard *s, manifest_wants *wants, v
 	return 0;
 }
 
-/* opens: files that nobody has opened count, too; lack: but for those that are not there. */
+/* opens: files that are not open yet count, too. */
 static int
-add_tensors(struct jobs *jobs, struct model *m, manifest_wants *wants, void *arg, int opens, int lack)
+add_tensors(struct jobs *jobs, struct model *m, manifest_wants *wants, void *arg, int opens)
 {
 	if (!(jobs->fds = mem_new(m->nshards, sizeof(*jobs->fds))))
 		return -1;
 	for (size_t i = 0; i < m->nshards; i++) {
 		struct shard *s = &m->shards[i];
 
-		if (!s->file.map && (!opens || (lack && access(s->path, F_OK) < 0) || !is_wanted(m, s, wants, arg)))
+		if (!s->file.map && (!opens || !is_wanted(m, s, wants, arg)))
 			continue;
 		if (model_shard(s) < 0 || add_shard(jobs, m, s, wants, arg) < 0)
 			return -1;
@@ -210,10 +221,10 @@ add_line(struct buf *to, const struct job *j)
 
 int
 manifest_write(struct buf *to, struct model *m, struct manifest_sample sample, manifest_wants *wants, void *arg,
-    int lack, struct pool *pool)
+    struct pool *pool)
 {
 	struct jobs jobs = {.sample = sample};
-	int r = add_tensors(&jobs, m, wants, arg, 1, lack) < 0 || hash_all(&jobs, pool) < 0 ? -1 : 0;
+	int r = add_tensors(&jobs, m, wants, arg, 1) < 0 || hash_all(&jobs, pool) < 0 ? -1 : 0;
 
 	if (r == 0 && jobs.n > 0)
 		qsort(jobs.v, jobs.n, sizeof(*jobs.v), by_name);
@@ -381,7 +392,7 @@ manifest_compare(const struct manifest *f, struct model *m, manifest_wants *want
 
 	if (strcmp(f->model, m->id) != 0)
 		return fail(FAIL_DATA, "the manifest is of model %s, '%s' is %s", f->model, m->dir, m->id);
-	if (add_tensors(&jobs, m, wants, arg, wants != manifest_mapped, 0) == 0 && all_known(f, &jobs) == 0 &&
+	if (add_tensors(&jobs, m, wants, arg, wants != manifest_mapped) == 0 && all_known(f, &jobs) == 0 &&
 	    hash_all(&jobs, pool) == 0) {
 		if (each && jobs.n > 0)
 			qsort(jobs.v, jobs.n, sizeof(*jobs.v), by_name);

@@ -16,6 +16,7 @@
 struct manifest_sample {
 	int pieces;                     /* 0: all of the tensor */
 	int bytes;                      /* of a piece */
+	double seconds;                 /* reading them for longer is a failure; 0: it may take any time */
 };
 
 struct manifest {
@@ -29,11 +30,11 @@ struct manifest {
 typedef int manifest_wants(void *arg, const struct safetensor *t);
 
 /*
- * Append the manifest of the tensors that `wants` wants (NULL: all), sorted by name, to `to`.  Shards that are missing
- * are an error, unless `lack` is set: then their tensors are left out.  0, or -1 and a message.
+ * Append the manifest of the tensors that `wants` wants (NULL: all), sorted by name, to `to`.  0, or -1 and a
+ * message.
  */
 int manifest_write(struct buf *to, struct model *m, struct manifest_sample sample, manifest_wants *wants, void *arg,
-    int lack, struct pool *pool);
+    struct pool *pool);
 
 /* Read a file.  0, or -1 and a message; manifest_close frees, a zeroed *f too. */
 int manifest_open(struct manifest *f, const char *path);

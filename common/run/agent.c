@@ -15,12 +15,14 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/table.h"
 #include "run/child.h"
 #include "run/script.h"
 #include "run/streams.h"
 #include "run/tally.h"
 #include "run/words.h"
 
+#define VERSION_WAIT 5.0        /* seconds that a program has to say its version */
 #define FIRST_WORD 60.0 /* seconds that the supervisor has for `hello` */
 #define ANSWERS_MAX (1u << 20)
 #define ORDER_MAX (16u << 20)   /* bytes of a line; those of a plan are shorter */
@@ -42,6 +44,8 @@ struct agent {
 	struct pollfd *polls;
 	size_t polls_cap;
 	char folder[4096];              /* {run}; "": not made yet */
+	struct table versions;          /* programs that are of our own version, each its name's memory */
+	FILE *file;                     /* in it, that lines are added to; NULL: none */
 	int stopping;                   /* killed, and `stopped` is due */
 	int over;                       /* the supervisor is gone */
 	int signals, null;
@@ -64,7 +68,7 @@ make_folder(struct agent *a)
 	return fail(FAIL_SYSTEM, "cannot make a folder in '%s':", tmp && *tmp ? tmp : "/tmp");
 }
 
-/* There are sockets in it, nothing else. */
+/* There are sockets in it, and files of `file`. */
 static void
 remove_folder(struct agent *a)
 {
@@ -80,6 +84,40 @@ remove_folder(struct agent *a)
 	*a->folder = 0;
 }
 
+static int
+make_file(struct agent *a, const char *name)
+{
+	char path[sizeof(a->folder) + 64];
+
+	if (make_folder(a) < 0)
+		return -1;
+	if (a->file || strchr(name, '/') || snprintf(path, sizeof(path), "%s/%s", a->folder, name) >= (int)sizeof(path))
+		return fail(FAIL_DATA, "its supervisor says 'file %.60s'", name);
+	a->file = fopen(path, "wxe");
+	return a->file ? 0 : fail(FAIL_SYSTEM, "cannot make '%s':", path);
+}
+
+static int
+add_lines(struct agent *a, char **w, int n)
+{
+	if (!a->file)
+		return fail(FAIL_DATA, "its supervisor says 'lines' of no file");
+	for (int i = 0; i < n; i++)
+		if (fprintf(a->file, "%s\n", w[i]) < 0)
+			return fail(FAIL_SYSTEM, "cannot write to a file in '%s':", a->folder);
+	return 0;
+}
+
+/* What was written is there for the processes. */
+static int
+end_file(struct agent *a)
+{
+	int r = a->file ? fclose(a->file) : 0;
+
+	a->file = NULL;
+	return r == 0 ? 0 : fail(FAIL_SYSTEM, "cannot write to a file in '%s':", a->folder);
+}
+
 /* --- processes --- */
 
 static void
@@ -92,6 +130,7 @@ forget(struct agent *a)
 		free(a->p[i]);
 	}
 	a->n = 0;
+	(void)end_file(a);
 	remove_folder(a);
 }
 
@@ -126,10 +165,73 @@ add_word(struct agent *a, struct process *p, const char *word)
 }
 
 static int
+report(struct agent *a, int number, const struct verdict *v)
+{
+	/* it has no label here, the supervisor knows it */
+	if (buf_addf(&a->answers, "ended %d %d %d ", number, (int)v->blame, v->status) < 0)
+		return -1;
+	if (script_quote(&a->answers, v->text + (strncmp(v->text, ": ", 2) == 0 ? 2 : 0)) < 0)
+		return -1;
+	return buf_addc(&a->answers, '\n');
+}
+
+/* What a program answers to -V within a few seconds, as text. */
+static void
+ask_version(const struct agent *a, const char *called, char said[256])
+{
+	struct part p = {.words = {called, "-V"}, .nwords = 2, .label = "ds"};
+	struct child c = {.part = &p, .err = -1};
+	struct start s = {.in = a->null, .keep = {-1, -1}, .dir = a->dir, .mask = &a->mask};
+	double until = clock_now() + VERSION_WAIT, left;
+	int fd[2] = {-1, -1};
+	ssize_t n = 0, got = 1;
+
+	if (streams_pipe(fd, 1) < 0)
+		return;
+	s.out = fd[1];
+	if (child_start(&c, &s) == 0) {
+		streams_shut(&fd[1]);
+		while (got > 0 && n < 255 && (left = until - clock_now()) > 0) {
+			struct pollfd f = {.fd = fd[0], .events = POLLIN};
+
+			if (poll(&f, 1, (int)(left * 1000) + 1) > 0 && (got = read(fd[0], said + n, 255 - (size_t)n)) > 0)
+				n += got;
+		}
+		(void)kill(c.pid, SIGKILL);
+		(void)waitpid(c.pid, NULL, 0);
+	}
+	child_forget(&c);
+	streams_shut(&fd[0]);
+	streams_shut(&fd[1]);
+	said[n] = 0;
+}
+
+/* A program of dspipe is of our own version: 0; 1 and the report of its failure; -1 and a message.  Others are not asked. */
+static int
+check_version(struct agent *a, int number, const char *called)
+{
+	const char *slash = strrchr(called, '/'), *name = slash ? slash + 1 : called;
+	char said[256] = "", version[64];
+	struct verdict v = {.blame = BLAME_OWN, .status = FAIL_USAGE};
+
+	if (strncmp(name, "ds-", 3) != 0 || table_get(&a->versions, called, strlen(called)))
+		return 0;
+	ask_version(a, called, said);
+	if (sscanf(said, "%*s (dspipe) %63s", version) == 1 && strcmp(version, DS_VERSION) != 0) {
+		snprintf(v.text, sizeof(v.text), "it has version %s of dspipe, ds-run there has %s", version, DS_VERSION);
+		return report(a, number, &v) < 0 ? -1 : 1;
+	}
+	if (!(called = strdup(called)))
+		return fail(FAIL_SYSTEM, "no memory for a name");
+	return table_put(&a->versions, called, strlen(called), (void *)(uintptr_t)called);
+}
+
+static int
 start(struct agent *a, int number, char **w, int n)
 {
 	struct start s = {.in = a->null, .out = a->null, .keep = {-1, -1}, .dir = a->dir, .mask = &a->mask};
 	struct process *p;
+	int r;
 
 	if (n < 1 || n >= WORDS_MAX)
 		return fail(FAIL_DATA, "its supervisor says what it does not understand");
@@ -139,6 +241,8 @@ start(struct agent *a, int number, char **w, int n)
 	p->number = number;
 	p->child.part = &p->part;
 	p->child.err = -1;
+	if ((r = check_version(a, number, w[0])) != 0)
+		return r < 0 ? -1 : 0;
 	for (int i = 0; i < n; i++)
 		if (add_word(a, p, w[i]) < 0)
 			return -1;
@@ -146,17 +250,6 @@ start(struct agent *a, int number, char **w, int n)
 		return -1;
 	a->alive++;
 	return 0;
-}
-
-static int
-report(struct agent *a, int number, const struct verdict *v)
-{
-	/* it has no label here, the supervisor knows it */
-	if (buf_addf(&a->answers, "ended %d %d %d ", number, (int)v->blame, v->status) < 0)
-		return -1;
-	if (script_quote(&a->answers, v->text + (strncmp(v->text, ": ", 2) == 0 ? 2 : 0)) < 0)
-		return -1;
-	return buf_addc(&a->answers, '\n');
 }
 
 static int
@@ -204,8 +297,12 @@ obey(struct agent *a, char *line)
 		return greet(a, w, n);
 	if (strcmp(w[0], "alive") == 0)
 		return buf_addf(&a->answers, "alive\n");
+	if (strcmp(w[0], "file") == 0 && n == 2 && !a->stopping)
+		return make_file(a, w[1]);
+	if (strcmp(w[0], "lines") == 0 && !a->stopping)
+		return add_lines(a, w + 1, n - 1);
 	if (strcmp(w[0], "run") == 0 && n > 2 && !a->stopping)
-		return start(a, atoi(w[1]), w + 2, n - 2);
+		return end_file(a) < 0 ? -1 : start(a, atoi(w[1]), w + 2, n - 2);
 	if (strcmp(w[0], "stop") != 0)
 		return fail(FAIL_DATA, "its supervisor says '%s'", w[0]);
 	a->stopping = 1;
@@ -343,6 +440,9 @@ agent_run(const char *dir)
 		if (a.p[i]->child.pid > 0)
 			(void)waitpid(a.p[i]->child.pid, NULL, 0);
 	forget(&a);
+	for (struct table_slot *s = NULL; (s = table_next(&a.versions, s)); )
+		free(s->value);
+	table_free(&a.versions);
 	free(a.p);
 	free(a.polls);
 	buf_free(&a.got);

@@ -7,7 +7,9 @@
  *	hello VERSION SECONDS WAIT PRECISION    answered by: ready VERSION; SECONDS of silence mean that the other
  *				is gone, and for WAIT seconds a link may wait for its other end (DS_WAIT);
  *				PRECISION is that of processes that are not given another (DS_PRECISION)
- *	run N WORD ...          start process N; {run} is a folder of this start's own
+ *	file NAME               make a file of that name in {run}
+	lines TEXT ...          add lines to it
+	run N WORD ...          start process N; {run} is a folder of this start's own
  *	stop                    kill all, remove the folder; answered by: stopped
  *	alive                   answered by: alive
  *

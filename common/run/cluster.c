@@ -125,19 +125,13 @@ dead(struct cluster *c, struct machine *m, const char *why)
 
 /* --- calling --- */
 
-static int
-is_here(const char *address)
-{
-	return strcmp(address, "localhost") == 0 || strncmp(address, "127.", 4) == 0;
-}
-
 /* Literal IPv6 addresses stand in brackets where a port may follow, but not here. */
 static void
 make_command(struct cluster *c, struct machine *m)
 {
 	const char *address = c->plan->hosts[m - c->m].address;
 	const char *direct[] = {"ds-run", "--agent"}, *shell[] = {"sh", "-c", c->script, c->rsh, m->target, "ds-run", "--agent"};
-	int here = is_here(address), bare = *address == '[' && address[strlen(address) - 1] == ']';
+	int here = address_is_here(address), bare = *address == '[' && address[strlen(address) - 1] == ']';
 
 	snprintf(m->target, sizeof(m->target), "%.*s", (int)(strlen(address) - 2 * (size_t)bare), address + bare);
 	m->part.nwords = here ? 2 : 7;
@@ -192,6 +186,8 @@ send_line(struct cluster *c, int number)
 		b.n = 0;
 		r = planfile_fill(&b, c->plan, l->words[i], c->address) < 0 || buf_addc(&b, 0) < 0 ||
 		    buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
+		if (r == 0 && i == 0 && weights_concern(c->weights, l, c->address[l->host]))
+			r = buf_addf(&m->send, " --manifest {run}/" WEIGHTS_FILE);
 	}
 	buf_free(&b);
 	m->alive++;
@@ -214,6 +210,9 @@ start_lines(struct cluster *c)
 	if (missing)
 		return 0;
 	c->starting = 0;
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->at[i] >= 0 && weights_send(&c->m[c->at[i]].send, c->weights, c->plan, i, c->address[i]) < 0)
+			return -1;
 	for (int i = 0; i < c->plan->nlines; i++)
 		if (send_line(c, i) < 0)
 			return -1;

@@ -10,7 +10,7 @@
 #include <poll.h>
 
 #include "run/child.h"
-#include "run/planfile.h"
+#include "run/weights.h"
 
 struct machine {
 	struct child shell;             /* what reaches the agent: a remote shell, or the agent itself */
@@ -30,6 +30,7 @@ struct machine {
 
 struct cluster {
 	const struct planfile *plan;
+	const struct weights *weights;  /* what those of the hosts have to be */
 	const char *rsh;                /* a command of sh */
 	const char *dir;                /* where programs are looked for first, for agents that are started directly */
 	double timeout;
@@ -47,7 +48,7 @@ struct cluster {
 	double seen;                    /* when cluster_step was called last */
 };
 
-/* plan, rsh, dir, timeout, precision and mask are set.  0, or -1 and a message. */
+/* plan, weights, rsh, dir, timeout, precision and mask are set.  0, or -1 and a message. */
 int cluster_open(struct cluster *c);
 void cluster_close(struct cluster *c);  /* the agents have gone, or are killed */
 

@@ -15,6 +15,7 @@ struct drive {
 	struct plan programs;
 	struct child own[2];            /* ds-tokenize and ds-detokenize */
 	struct planfile plan;
+	struct weights weights;
 	struct cluster cluster;
 	struct replay replay;
 	struct link prompts, feed, take, text;  /* from ds-tokenize, to the line, from it, to ds-detokenize */

@@ -100,6 +100,7 @@ drive_open(struct drive *d)
 	d->talk.in = d->talk.text = -1;
 	d->replay.o = &d->options;
 	c->plan = &d->plan;
+	c->weights = &d->weights;
 	c->rsh = d->o->rsh;
 	c->dir = o->dir;
 	c->timeout = link_settings.timeout;
@@ -120,7 +121,9 @@ int
 drive_start(struct drive *d)
 {
 	enter(d, DRIVE_STARTS, 0);
-	return start_programs(d) < 0 ? -1 : cluster_start(&d->cluster);
+	if (start_programs(d) < 0 || weights_open(&d->weights, &d->plan, d->o->run.plan.model) < 0)
+		return -1;
+	return cluster_start(&d->cluster);
 }
 
 static int
@@ -270,6 +273,7 @@ drive_close(struct drive *d)
 	cluster_close(&d->cluster);
 	replay_close(&d->replay);
 	planfile_free(&d->plan);
+	weights_close(&d->weights);
 	plan_free(&d->programs);
 	talk_close(&d->talk);
 	streams_shut(&d->signals);

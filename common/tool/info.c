@@ -126,13 +126,13 @@ open_shown(struct shown *s, struct model *m, const char *dir, const char *layers
 int
 info_manifest(struct buf *to, const char *dir, const char *layers, int full, struct pool *pool)
 {
-	struct manifest_sample sample = {full ? 0 : MANIFEST_PIECES, MANIFEST_PIECE};
+	struct manifest_sample sample = {.pieces = full ? 0 : MANIFEST_PIECES, .bytes = MANIFEST_PIECE};
 	struct shown s = {0};
 	struct model m = {0};
 	int r = open_shown(&s, &m, dir, layers);
 
 	if (r == 0)
-		r = manifest_write(to, &m, sample, wants_shown, &s, 0, pool);
+		r = manifest_write(to, &m, sample, wants_shown, &s, pool);
 	model_close(&m);
 	return r;
 }
