@@ -82,8 +82,8 @@ cut_frame(void *arg, struct frame *f, struct link *out, int nout)
 
 	(void)out, (void)nout;
 	c->in++;
-	if (f->op == OP_FREE)
-		r = ranges_has(&c->select.seqs, f->free_seq);
+	if (frame_frees(f))
+		r = ranges_has(&c->select.seqs, f->seq);
 	else if (f->op == OP_FORK)
 		r = ranges_has(&c->select.seqs, f->from) && ranges_has(&c->select.seqs, f->to);
 	else if (f->op == OP_NONE)

@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "options.h"
+#include "stage/failed.h"
 #include "token/detok.h"
 #include "token/template.h"
 
@@ -84,8 +85,10 @@ take(void *arg, struct frame *f, struct link *out, int nout)
 {
 	int r = detok_frame(&g.d, f, &g.out);
 
-	(void)arg, (void)out, (void)nout;
+	(void)arg;
 	print();
+	if (f->op == OP_FAILED)
+		failed_report(f, out, nout);
 	return r;
 }
 
@@ -126,7 +129,7 @@ main(int argc, char **argv)
 	print();
 	if (close(1) < 0)
 		die(FAIL_SYSTEM, "standard output: cannot write:");
-	if (o->verbose)
+	if (o->verbose && r == 0)
 		warn("%llu frames in", (unsigned long long)g.f.in[0].frames);
 	detok_close(&g.d);
 	buf_free(&g.out);

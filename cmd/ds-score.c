@@ -3,6 +3,7 @@
 
 #include "base/fail.h"
 #include "options.h"
+#include "stage/failed.h"
 #include "tool/score.h"
 
 static const char help[] =
@@ -49,7 +50,9 @@ flush(void)
 static int
 take(void *arg, struct frame *f, struct link *out, int nout)
 {
-	(void)arg, (void)out, (void)nout;
+	(void)arg;
+	if (f->op == OP_FAILED)
+		failed_report(f, out, nout);
 	return score_frame(&score, f) < 0 ? -1 : flush();
 }
 
@@ -70,7 +73,7 @@ main(int argc, char **argv)
 	if (stage_run(&g.in[0], NULL, 0, take, NULL, NULL) < 0)
 		die_failed();
 	score_end(&score);
-	if (score.total.scored == 0)
+	if (score.total.scored == 0 && score.failed == 0)
 		warn("nothing to score: no token came behind a row with logits: ask for those of all rows with ds-tokenize -a");
 	if (flush() < 0 || fclose(stdout) != 0)
 		die(FAIL_SYSTEM, "cannot write:");

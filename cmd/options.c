@@ -12,6 +12,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "model/manifest.h"
+#include "stage/failed.h"
 
 int
 options_int(const char *option, const char *text, long min, long max, long *out)
@@ -400,7 +401,7 @@ filter_close(struct filter *f, int status)
 			status = fail_status();
 		}
 	pool_free(f->stage.pool);
-	return status;
+	return status == 0 ? failed_status() : status;
 }
 
 int

@@ -86,7 +86,8 @@ void filter_ready(struct filter *f);            /* weights checked, if not yet; 
 int filter_run(struct filter *f, stage_fn *fn, void *arg);
 
 /* The parts of filter_run, for programs with a loop of their own.  filter_fail tells those behind what fail() kept and
- * exits with it; filter_close closes and checks, and returns the status, or a worse one. */
+ * exits with it; filter_close closes and checks, and returns the status, or a worse one: FAIL_DATA where a sequence was
+ * reported to have failed. */
 _Noreturn void filter_fail(struct filter *f);
 int filter_close(struct filter *f, int status);
 

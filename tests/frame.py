@@ -3,7 +3,7 @@
 As a module: read_frames(file) yields Frames, write_frame(file, header, tensors) writes one.
 As a program (frames on standard input or output):
   frame.py prompt SEQ POS FLAGS ID... [/ SEQ POS FLAGS ID...]...   one frame of these spans
-  frame.py end | free SEQ | fork FROM TO N | error TEXT            a control frame
+  frame.py end | free SEQ | fork FROM TO N | error TEXT [SEQ]      a control frame
   frame.py set KEY JSON    put a header key into each frame of rows (null takes it out)
   frame.py take N          pass on the first N frames (-N: all but the last N)
   frame.py show            one line a frame: its header
@@ -157,6 +157,7 @@ def _check_header(h):
                        "fork": {"from": 2**64 - 1, "to": 2**64 - 1, "n": 2**31 - 1}}.get(op, {}).items():
             need(_is_int(h.get(k), top), f"op {op}: {k}")
         need(op != "error" or isinstance(h.get("text"), str) and "\0" not in h["text"], "op error: text")
+        need(op != "error" or "seq" not in h or _is_int(h["seq"], 2**64 - 1), "op error: seq")
         return
     for k in ("at", "experts_done"):
         need(isinstance(h.get(k, ""), str) and "\0" not in h.get(k, ""), k)
@@ -268,8 +269,10 @@ def main(argv):
                 spans[-1].append(int(a))
         out.write(prompt(*((s[0], s[1], s[2], s[3:]) for s in spans)).bytes())
     elif verb in ("end", "free", "fork", "error"):
-        keys = {"end": (), "free": ("seq",), "fork": ("from", "to", "n"), "error": ("text",)}[verb]
-        values = args if verb == "error" else map(int, args)
+        keys = {"end": (), "free": ("seq",), "fork": ("from", "to", "n"), "error": ("text", "seq")}[verb]
+        values = [args[0], *map(int, args[1:])] if verb == "error" else list(map(int, args))
+        if verb == "error":
+            keys = keys[:len(values)]
         out.write(Frame({"op": verb, **dict(zip(keys, values, strict=True))}).bytes())
     elif verb == "set":
         for f in read_frames(source):

@@ -105,14 +105,16 @@ wait
 EOP
 py - <<'EOP'
 import frame
-for name, last in ("long", 5), ("wrong", 5000):
+for name, model in ("long", {}), ("wrong", {"model": "0" * 16}):
     with open(name, "wb") as out:
         for i in range(12):
             out.write(frame.prompt((i, 0, 1, [5 + k % 900 for k in range(400)])).bytes())
-        out.write(frame.prompt((99, 0, 1, [last])).bytes() + frame.Frame({"op": "end"}).bytes())
+        f = frame.prompt((99, 0, 1, [5]))
+        f.header.update(model)
+        out.write(f.bytes() + frame.Frame({"op": "end"}).bytes())
 EOP
 timeout 30 bash statuses.sh wrong ds-expert 2>said >ended
-is "$?, $(grep -c '^ds-embed: token id 5000' said)" "0, 1" "a prompt that is wrong ends a ring that is full of frames"
+is "$?, $(grep -c '^ds-embed: .*of model 0000000000000000' said)" "0, 1" "a prompt that is wrong ends a ring that is full of frames"
 timeout 30 bash statuses.sh long "head -c 3000000 | ds-expert" 2>said >ended
 is "$?, $(grep -c '^ds-expert: standard input: frame [0-9]* ends after' said)" "0, 1" "and so does a way to the experts that breaks"
 done_testing

@@ -518,7 +518,7 @@ forget(struct bench *b)
 
 	frame_init(&f);
 	f.op = OP_FREE;
-	f.free_seq = PROMPT_SEQ;
+	f.seq = PROMPT_SEQ;
 	r = b->parts & 1u << PART_ATTN ? attn_frame(&b->block.attn, &f, NULL, 0) : 0;
 	frame_free(&f);
 	return r;

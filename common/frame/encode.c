@@ -99,16 +99,14 @@ pack_batch(msgpack_packer *k, const struct frame *f)
 static void
 pack_control(msgpack_packer *k, const struct frame *f)
 {
-	static const char *const names[] = {[OP_END] = "end", [OP_FREE] = "free",
-	    [OP_FORK] = "fork", [OP_ERROR] = "error"};
-	static const int keys[] = {[OP_END] = 0, [OP_FREE] = 1, [OP_FORK] = 3, [OP_ERROR] = 1};
+	static const int keys[] = {[OP_END] = 0, [OP_FREE] = 1, [OP_FORK] = 3, [OP_ERROR] = 1, [OP_FAILED] = 2};
 
 	msgpack_pack_map(k, 2u + (size_t)keys[f->op]);
 	pack_text(k, "op");
-	pack_text(k, names[f->op]);
-	if (f->op == OP_FREE) {
+	pack_text(k, op_name(f->op));
+	if (frame_frees(f)) {
 		pack_text(k, "seq");
-		msgpack_pack_uint64(k, f->free_seq);
+		msgpack_pack_uint64(k, f->seq);
 	} else if (f->op == OP_FORK) {
 		pack_text(k, "from");
 		msgpack_pack_uint64(k, f->from);
@@ -116,7 +114,8 @@ pack_control(msgpack_packer *k, const struct frame *f)
 		msgpack_pack_uint64(k, f->to);
 		pack_text(k, "n");
 		msgpack_pack_uint32(k, f->fork_n);
-	} else if (f->op == OP_ERROR) {
+	}
+	if (f->op == OP_ERROR || f->op == OP_FAILED) {
 		pack_text(k, "text");
 		pack_text(k, f->text);
 	}

@@ -85,6 +85,21 @@ at_name(enum at at)
 	return at_names[at];
 }
 
+const char *
+op_name(enum op op)
+{
+	static const char *const names[OP_OTHER + 1] = {[OP_END] = "end", [OP_FREE] = "free", [OP_FORK] = "fork",
+	    [OP_ERROR] = "error", [OP_FAILED] = "error"};
+
+	return names[op];
+}
+
+int
+frame_frees(const struct frame *f)
+{
+	return f->op == OP_FREE || f->op == OP_FAILED;
+}
+
 enum at
 at_parse(const char *text, size_t n)
 {
@@ -234,12 +249,22 @@ frame_set_text(struct frame *f, const char *text)
 	struct buf b = {0};
 	int r = -1;
 
-	/* a message quotes bytes that need not be UTF-8, and readers elsewhere may insist on it */
 	f->op = OP_ERROR;
+	/* a message quotes bytes that need not be UTF-8, and readers elsewhere may insist on it */
 	if (utf8_clean(&b, text, strlen(text)) == 0 && buf_addc(&b, 0) == 0)
 		r = set_text(f, &f->text, (const char *)b.p);
 	buf_free(&b);
 	return r;
+}
+
+int
+frame_set_failed(struct frame *f, uint64_t seq, const char *text)
+{
+	if (frame_set_text(f, text) < 0)
+		return -1;
+	f->op = OP_FAILED;
+	f->seq = seq;
+	return 0;
 }
 
 int

@@ -25,7 +25,8 @@
 #define FRAME_POS_MAX 0x7fffffffu       /* positions, and rows of a frame */
 
 enum at { AT_NONE, AT_EMBED, AT_ATTN, AT_ROUTE, AT_EXPERT, AT_HEAD, AT_SAMPLE, AT_OTHER };
-enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_ERROR, OP_OTHER };
+/* OP_ERROR: a stage has failed, and with it the stream.  OP_FAILED, an `error` with `seq`: that sequence alone. */
+enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_ERROR, OP_FAILED, OP_OTHER };
 
 enum {                                  /* flags of a span */
 	SPAN_SAMPLE = 1,                /* sample after its last row */
@@ -67,10 +68,10 @@ struct frame_chunk;
 
 struct frame {
 	enum op op;                     /* OP_NONE: a batch of rows */
-	uint64_t free_seq;              /* OP_FREE */
+	uint64_t seq;                   /* OP_FREE, OP_FAILED */
 	uint64_t from, to;              /* OP_FORK */
 	uint32_t fork_n;
-	const char *text;               /* OP_ERROR */
+	const char *text;               /* OP_ERROR, OP_FAILED */
 	enum at at;                     /* AT_OTHER: a stage that this version does not know */
 	const char *at_text;            /* as the header says it */
 	int layer;                      /* -1: the header has none */
@@ -123,7 +124,11 @@ int frame_check_prefix(const unsigned char *p);
 
 /* --- reading --- */
 const char *at_name(enum at at);        /* "attn"; "" for AT_NONE and AT_OTHER */
+const char *op_name(enum op op);        /* "free"; NULL for OP_NONE and OP_OTHER */
 enum at at_parse(const char *text, size_t n);   /* the stage that the n bytes name; AT_OTHER: none that is known */
+
+/* 1 if nothing of the sequence f->seq follows: what is kept of it can be freed. */
+int frame_frees(const struct frame *f);
 
 /* Where the frame waits: "attn layer 3", "head", for messages.  buf is returned. */
 const char *frame_where(const struct frame *f, char *buf, size_t size);
@@ -156,6 +161,7 @@ void frame_set_at(struct frame *f, enum at at, int layer);      /* layer -1: non
 int frame_set_spans(struct frame *f, const struct span *spans, int n);
 int frame_set_done(struct frame *f, const char *text);          /* experts_done; NULL drops it */
 int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR; what is no UTF-8 becomes U+FFFD */
+int frame_set_failed(struct frame *f, uint64_t seq, const char *text);  /* OP_FAILED, likewise */
 int frame_add_seq(struct frame *f, const struct frame_seq *s);  /* copies the params */
 int frame_add_others(struct frame *f, const struct frame *from);        /* copies its unknown keys */
 

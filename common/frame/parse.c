@@ -353,7 +353,7 @@ take_control(struct frame *f, enum key k, const msgpack_object *o)
 
 	switch (k) {
 	case KEY_SEQ:
-		return get_uint(o, UINT64_MAX, "'seq'", &f->free_seq);
+		return get_uint(o, UINT64_MAX, "'seq'", &f->seq);
 	case KEY_FROM:
 		return get_uint(o, UINT64_MAX, "'from'", &f->from);
 	case KEY_TO:
@@ -370,15 +370,26 @@ take_control(struct frame *f, enum key k, const msgpack_object *o)
 	}
 }
 
+static int
+has_key(const msgpack_object *map, const char *key)
+{
+	for (uint32_t i = 0; i < map->via.map.size; i++)
+		if (is_text(&map->via.map.ptr[i].key, key))
+			return 1;
+	return 0;
+}
+
 static enum op
 op_of(const msgpack_object *map)
 {
 	for (uint32_t i = 0; i < map->via.map.size; i++)
 		if (is_text(&map->via.map.ptr[i].key, "op")) {
 			const msgpack_object *o = &map->via.map.ptr[i].val;
+			enum op op = OP_END;
 
-			return is_text(o, "end") ? OP_END : is_text(o, "free") ? OP_FREE :
-			    is_text(o, "fork") ? OP_FORK : is_text(o, "error") ? OP_ERROR : OP_OTHER;
+			while (op < OP_OTHER && !is_text(o, op_name(op)))
+				op++;
+			return op == OP_ERROR && has_key(map, "seq") ? OP_FAILED : op;
 		}
 	return OP_NONE;
 }
@@ -397,7 +408,7 @@ static const unsigned need[] = {
 	[OP_NONE] = 1u << KEY_AT | 1u << KEY_SPANS | 1u << KEY_TENSORS,
 	[OP_FREE] = 1u << KEY_SEQ,
 	[OP_FORK] = 1u << KEY_FROM | 1u << KEY_TO | 1u << KEY_N,
-	[OP_ERROR] = 1u << KEY_TEXT, [OP_OTHER] = 0};
+	[OP_ERROR] = 1u << KEY_TEXT, [OP_FAILED] = 1u << KEY_SEQ | 1u << KEY_TEXT, [OP_OTHER] = 0};
 
 static int
 check_complete(const struct frame *f, unsigned seen)

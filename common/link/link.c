@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/fail.h"
 #include "link/link_mem.h"
@@ -89,6 +90,14 @@ int
 link_takes_device(const struct link *l)
 {
 	return l->transport == &link_nccl || l->transport == &link_ipc;
+}
+
+int
+link_is_stored(const struct link *l)
+{
+	struct stat st;
+
+	return l->transport == &link_fd && fstat(l->fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISCHR(st.st_mode));
 }
 
 int

@@ -77,6 +77,9 @@ int link_flush(struct link *l);
 /* 1 if it takes tensors where they lie in the GPU (nccl:, cuda:): its frames are sent by the thread that computes there. */
 int link_takes_device(const struct link *l);
 
+/* 1 if what is sent is stored, or goes to a device such as /dev/null: no other program reads it as it comes. */
+int link_is_stored(const struct link *l);
+
 /* Send what is queued, close and check: a full disk is noticed here at the
  * latest.  0, or -1 and a message. */
 int link_close(struct link *l);

@@ -181,8 +181,8 @@ replay_take(struct replay *r, struct frame *f)
 	struct tensor *ids;
 	const int32_t *id;
 
-	if (f->op == OP_FREE && find(r, f->free_seq))
-		forget(r, find(r, f->free_seq));
+	if (frame_frees(f) && find(r, f->seq))
+		forget(r, find(r, f->seq));
 	if (f->op != OP_NONE)
 		return 0;
 	if (f->at != AT_EMBED)

@@ -177,7 +177,7 @@ collect(struct maker *m, const struct way *w, struct logits *g)
 	frame_init(&f);
 	r = link_open(&in, name, LINK_IN);
 	while (r == 0 && (r = link_receive(&in, &f)) > 0)
-		r = f.op == OP_ERROR ? fail(FAIL_SYSTEM, "upstream: %s", f.text) :
+		r = f.op == OP_ERROR || f.op == OP_FAILED ? fail(FAIL_SYSTEM, "upstream: %s", f.text) :
 		    f.op == OP_NONE ? take_rows(g, &f, m->v->model->config.vocab_size) : 0;
 	frame_free(&f);
 	(void)link_close(&in);

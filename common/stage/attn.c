@@ -180,15 +180,15 @@ batch_gpu(struct attn *a, struct frame *f, struct mla_taps *taps)
 	return 0;
 }
 
-/* free and fork reach the caches of all layers. */
+/* free, fork and the error of a sequence reach the caches of all layers. */
 static int
 attn_control(struct attn *a, const struct frame *f)
 {
 	for (int i = 0; i < a->s->model->config.num_layers; i++) {
 		if (!a->s->layers.has[i])
 			continue;
-		if (f->op == OP_FREE)
-			cache_release(&a->layers[i].cache, f->free_seq);
+		if (frame_frees(f))
+			cache_release(&a->layers[i].cache, f->seq);
 		else if (f->op == OP_FORK && cache_fork(&a->layers[i].cache, f->from, f->to, f->fork_n) < 0)
 			return fail_in("layer %d", i);
 	}

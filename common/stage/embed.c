@@ -11,8 +11,9 @@
 #include "base/fail.h"
 #include "stage/embed_mem.h"
 
-#define SEQ "sequence %llu"
-#define LLU(n) ((unsigned long long)(n))
+/* What waits of prompts: more is taken in when there is less. */
+#define PIECES_MAX 4096
+#define BYTES_MAX (16u << 20)
 
 int
 embed_open(struct embed *e, struct stage *s, struct link *in, int nin,
@@ -35,78 +36,64 @@ embed_open(struct embed *e, struct stage *s, struct link *in, int nin,
 void
 embed_close(struct embed *e)
 {
+	struct embed_queue *queues[] = {&e->passing, &e->loops, &e->prompts};
 	struct table_slot *s = NULL;
 
-	while ((s = table_next(&e->seqs, s)))
-		free(s->value);
+	while ((s = table_next(&e->names, s))) {
+		struct embed_seq *q = s->value;
+
+		free(q->text);
+		free(q);
+	}
 	table_free(&e->seqs);
 	table_free(&e->names);
 	for (int i = 0; i < 3; i++) {
-		struct embed_queue *q = i == 0 ? &e->passing : i == 1 ? &e->loops : &e->prompts;
-
-		for (; q->first < q->n; q->first++)
-			embed_release(q->p[q->first].source);
-		free(q->p);
+		while (queues[i]->first < queues[i]->n)
+			embed_drop(queues[i]);
+		free(queues[i]->p);
 	}
-}
-
-/* --- sequences --- */
-
-static struct embed_seq *
-seq_find(const struct embed *e, uint64_t seq)
-{
-	return table_get(&e->seqs, &seq, sizeof(seq));
-}
-
-static struct embed_seq *
-seq_named(const struct embed *e, int input, uint64_t seq)
-{
-	struct embed_name name = {seq, (uint64_t)input};
-
-	return table_get(&e->names, &name, sizeof(name));
-}
-
-/* A sequence that an input begins: under the id that it has there, or, where one
- * of another input lives under it, an id of its own. */
-static struct embed_seq *
-seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos)
-{
-	struct embed_seq *s = mem_new(1, sizeof(*s));
-
-	if (!s)
-		return NULL;
-	s->name = (struct embed_name){seq, (uint64_t)input};
-	s->pos = s->through = pos;
-	s->seq = seq;
-	for (; seq_find(e, s->seq); s->seq = (UINT64_C(1) << 63) + e->fresh++)
-		;
-	if (table_put(&e->seqs, &s->seq, sizeof(s->seq), s) < 0 ||
-	    table_put(&e->names, &s->name, sizeof(s->name), s) < 0)
-		return NULL;
-	return s;
-}
-
-static void
-seq_returned(struct embed *e, struct embed_seq *s)
-{
-	e->away[s->batch] -= (size_t)s->under_way;
-	s->under_way = s->asked = 0;
-}
-
-static void
-seq_forget(struct embed *e, struct embed_seq *s)
-{
-	seq_returned(e, s);
-	e->sampling -= (size_t)s->sampled;
-	table_del(&e->seqs, &s->seq, sizeof(s->seq));
-	table_del(&e->names, &s->name, sizeof(s->name));
-	free(s);
 }
 
 /* --- frames into queues --- */
 
+static int
+by_name(const void *a, const void *b)
+{
+	const struct embed_params *x = a, *y = b;
+
+	return x->name != y->name ? (x->name > y->name) - (x->name < y->name) : x->i - y->i;
+}
+
+/* Its `seqs`, to be found by number; of several entries of a sequence the first counts. */
+static int
+sort_params(struct embed_source *s)
+{
+	int n = s->f.nseqs;
+
+	if (n == 0)
+		return 0;
+	s->params = mem_raw((size_t)n, sizeof(*s->params));
+	s->taken = mem_new((size_t)n, 1);
+	if (!s->params || !s->taken)
+		return -1;
+	for (int i = 0; i < n; i++)
+		s->params[i] = (struct embed_params){s->f.seqs[i].seq, i};
+	qsort(s->params, (size_t)n, sizeof(*s->params), by_name);
+	for (int i = 1; i < n; i++)
+		s->taken[s->params[i].i] = s->params[i].name == s->params[i - 1].name;
+	return 0;
+}
+
+static uint32_t
+header_bytes(const struct frame *f)
+{
+	const unsigned char *p = f->raw + 6;
+
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 static struct embed_source *
-source_new(struct frame *f)
+source_new(struct embed *e, int input, struct frame *f)
 {
 	struct embed_source *s = mem_new(1, sizeof(*s));
 
@@ -115,135 +102,161 @@ source_new(struct frame *f)
 	frame_init(&s->f);
 	frame_move(&s->f, f);
 	s->refs = 1;
-	return s;
+	s->bytes = s->f.nraw;
+	s->header = header_bytes(&s->f);
+	if (input != e->loop) {
+		s->held = &e->held;
+		e->held += sizeof(*s) + s->f.nraw;
+	}
+	if (sort_params(s) == 0)
+		return s;
+	embed_release(s);
+	return NULL;
+}
+
+static struct embed_queue *
+queue_of(struct embed *e, int input)
+{
+	return input == e->loop ? &e->loops : &e->prompts;
 }
 
 /* Pass the frame on in its turn. */
 static int
-push_whole(struct embed_queue *q, struct frame *f)
+push_whole(struct embed *e, int input, struct embed_queue *q, struct frame *f)
 {
-	struct embed_source *s = source_new(f);
-	int r = s ? embed_push(q, (struct embed_piece){.source = s, .whole = 1}) : -1;
+	struct embed_source *s = source_new(e, input, f);
+	int r = s ? embed_push(q, (struct embed_piece){.source = s, .kind = PIECE_FRAME}) : -1;
 
 	if (s)
 		embed_release(s);
 	return r;
 }
 
-/* Every cache lets go of the sequence, which is no longer alive: behind all that its owner wants to be done with it. */
+/* --- rows --- */
+
+/* The sequence that a prompt's span belongs to: 1; 0 the span is dropped, since its sequence has failed; -1 and a message. */
 static int
-push_free(struct embed *e, struct embed_seq *s)
-{
-	struct frame f;
-	int r;
-
-	frame_init(&f);
-	f.op = OP_FREE;
-	f.free_seq = s->seq;
-	seq_forget(e, s);
-	r = push_whole(&e->prompts, &f);
-	frame_free(&f);
-	return r;
-}
-
-/* Free it now, or when what is under way has come back. */
-static int
-let_go(struct embed *e, struct embed_seq *s)
-{
-	s->cancelled = e->loop >= 0 && (s->asked || (e->ring && s->through != s->pos));
-	return s->cancelled ? 0 : push_free(e, s);
-}
-
-/* The sequence that a prompt's span belongs to. */
-static struct embed_seq *
-prompt_seq(struct embed *e, int input, const struct span *p)
+prompt_seq(struct embed *e, int input, const struct span *p, struct embed_seq **to)
 {
 	struct embed_seq *s = seq_named(e, input, p->seq);
+	int begins = !s || (s->dead && p->pos == 0);
 
-	if (!s && p->pos != 0) {
-		fail(FAIL_DATA, SEQ " begins at position %u: nothing holds the positions before it", LLU(p->seq), p->pos);
-		return NULL;
-	}
-	if (!s)
-		return seq_new(e, input, p->seq, 0);
-	if (p->pos != s->pos || s->cancelled) {
-		fail(FAIL_DATA, SEQ ": position %u arrives, it stands at %u", LLU(p->seq), p->pos, s->pos);
-		return NULL;
-	}
-	return s;
+	if (!begins && s->failed)
+		return 0;
+	if (begins && s)
+		seq_drop(e, s);
+	if (begins && !(s = seq_new(e, input, p->seq, 0)))
+		return -1;
+	*to = s;
+	if (p->pos == s->pos && !s->cancelled)
+		return 1;
+	if (begins)
+		fail(FAIL_DATA, "it begins at position %u: nothing holds the positions before it", p->pos);
+	else
+		fail(FAIL_DATA, "position %u arrives, it stands at %u", p->pos, s->pos);
+	return seq_refuse(e, s);
 }
 
-static struct embed_seq *
-loop_seq(struct embed *e, const struct span *p)
+/* The same for one that the loop brings. */
+static int
+loop_seq(struct embed *e, const struct span *p, struct embed_seq **to)
 {
 	struct embed_seq *s = seq_find(e, p->seq);
 
 	if (!s)
-		fail(FAIL_DATA, "the loop brings " SEQ ", which is not alive", LLU(p->seq));
-	else if (p->pos > s->pos) {
-		fail(FAIL_DATA, SEQ ": position %u arrives round the loop, it stands at %u", LLU(p->seq), p->pos, s->pos);
-		s = NULL;
-	}
-	return s;
+		return fail(FAIL_DATA, "the loop brings " SEQ ", which is not alive", LLU(p->seq));
+	if (p->pos > s->pos)
+		return fail(FAIL_DATA, SEQ ": position %u arrives round the loop, it stands at %u", LLU(p->seq), p->pos, s->pos);
+	*to = s;
+	return 1;
 }
 
-/* The seqs of a frame carry the names that its input gave. */
-static void
-rename_seqs(struct frame *f, uint64_t from, uint64_t to)
+/* The entry of `seqs` that goes with the span, which is the sequence's first in this frame; -1: there is none. */
+static int
+take_params(struct embed_source *src, uint64_t name)
 {
-	for (int i = 0; i < f->nseqs; i++)
-		if (f->seqs[i].seq == from)
-			f->seqs[i].seq = to;
+	int low = 0, high = src->f.nseqs;
+
+	while (low < high) {
+		int mid = (low + high) / 2;
+
+		if (src->params[mid].name < name)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == src->f.nseqs || src->params[low].name != name || src->taken[src->params[low].i])
+		return -1;
+	src->taken[src->params[low].i] = 1;
+	return src->params[low].i;
+}
+
+/* Rows that no stage could act on are the fault of their sequence alone: 0, or -1 and a message. */
+static int
+check_rows(const struct embed *e, const struct embed_source *src, const struct span *p, uint32_t row)
+{
+	const struct tensor *ids = frame_tensor((struct frame *)(uintptr_t)&src->f, "ids");
+	const int32_t *id = (const int32_t *)ids->data + row;
+	int max = e->stage->model->config.max_position;
+
+	for (uint32_t i = 0; i < p->n; i++)
+		if (id[i] < 0 || id[i] >= e->table.rows)
+			return fail(FAIL_DATA, "token id %d at position %u is not in the vocabulary of %d", id[i], p->pos + i,
+			    e->table.rows);
+	if (src->header > FRAME_HEADER_MAX - HEADER_ROOM)
+		return fail(FAIL_DATA, "the header of its frame has %zu bytes: stages have no room to add to it", src->header);
+	if (p->n > 0 && p->pos + p->n - !!(p->flags & SPAN_LAST) > (uint32_t)max)
+		return fail(FAIL_DATA, "%u tokens are more than max_position_embeddings %d", p->pos + p->n, max);
+	if (p->n == 0 && p->pos == 0 && p->flags & SPAN_SAMPLE)
+		return fail(FAIL_DATA, "it has no tokens: nothing follows from nothing");
+	return 0;
+}
+
+/* A span that the loop brought: 1 it goes on as rows, 0 that was all, or -1. */
+static int
+came_back(struct embed *e, struct embed_seq *s, const struct span *p)
+{
+	int answer = p->n == 0 && p->flags == 0;        /* the rows before it are through, no more */
+
+	s->through = p->pos;
+	if (!answer)
+		seq_returned(e, s);
+	if (!answer && !s->cancelled)
+		return 1;
+	return s->cancelled ? seq_let_go(e, s) : 0;
 }
 
 static int
 take_span(struct embed *e, int input, struct embed_source *src, struct span *p, uint32_t row)
 {
-	struct embed_queue *q = input == e->loop ? &e->loops : &e->prompts;
-	struct embed_seq *s = input == e->loop ? loop_seq(e, p) : prompt_seq(e, input, p);
-	int max = e->stage->model->config.max_position, last = p->flags & SPAN_LAST;
+	int loop = input == e->loop, params = take_params(src, p->seq), last = p->flags & SPAN_LAST;
+	struct embed_seq *s = NULL;
+	int r = loop ? loop_seq(e, p, &s) : prompt_seq(e, input, p, &s);
 
-	if (!s)
-		return -1;
-	if (input == e->loop) {
-		int answer = p->n == 0 && p->flags == 0;        /* the rows before it are through, no more */
-
-		s->through = p->pos;
-		if (!answer)
-			seq_returned(e, s);
-		if (answer || s->cancelled)
-			return s->cancelled ? let_go(e, s) : 0;
-	} else if (p->seq != s->seq) {
-		rename_seqs(&src->f, p->seq, s->seq);
-		p->seq = s->seq;
-	}
+	if (r > 0 && loop)
+		r = came_back(e, s, p);
+	if (r <= 0)
+		return r;
+	if (check_rows(e, src, p, row) < 0)
+		return seq_refuse(e, s);
+	p->seq = s->seq;
+	if (params >= 0)
+		src->f.seqs[params].seq = s->seq;
 	if (last && p->n > 0)           /* the last token is text: nothing follows from it */
 		p->n--;
 	if (last)
 		p->flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST);
 	s->pos = p->pos + p->n;
-	if (p->n > 0 && s->pos > (uint32_t)max)
-		return fail(FAIL_DATA, SEQ ": position %u is beyond max_position_embeddings %d", LLU(p->seq), s->pos - 1, max);
 	if (p->flags & SPAN_SAMPLE && p->n > 0) {
 		e->sampling += !s->sampled;
 		s->sampled = s->asked = 1;
 	}
-	if ((p->n > 0 || !last) && embed_push(q, (struct embed_piece){src, *p, row, 0}) < 0)
+	if ((p->n > 0 || !last) &&
+	    embed_push(queue_of(e, input), (struct embed_piece){.source = src, .span = *p, .row = row, .params = params}) < 0)
 		return -1;
-	if (!last || input == e->loop)  /* of what came round the loop, ds-sample says when it is free */
+	if (!last || loop)              /* of what came round the loop, ds-sample says when it is free */
 		return 0;
-	return let_go(e, s);
-}
-
-static int
-check_ids(const struct embed *e, const struct tensor *t)
-{
-	const int32_t *id = t->data;
-
-	for (uint64_t i = 0; i < t->shape[0]; i++)
-		if (id[i] < 0 || id[i] >= e->table.rows)
-			return fail(FAIL_DATA, "token id %d at row %llu is not in the vocabulary of %d", id[i], LLU(i), e->table.rows);
-	return 0;
+	return seq_let_go(e, s);
 }
 
 /* A frame that does more than bring ids has things that belong to its rows alone. */
@@ -256,16 +269,14 @@ has_own(struct frame *f)
 static int
 take_rows(struct embed *e, int input, struct frame *f)
 {
-	struct tensor *ids = frame_need(f, "ids", I32, f->rows, 0);
 	struct embed_source *src;
 	uint32_t row = 0;
 	int r = 0;
 
-	if (!ids || check_ids(e, ids) < 0)
+	if (!frame_need(f, "ids", I32, f->rows, 0))
 		return -1;
-	if (!(src = source_new(f)))
+	if (!(src = source_new(e, input, f)))
 		return -1;
-	src->bytes = src->f.nraw;
 	if (input == e->loop) {         /* a step is over: the next one begins anew, with whatever it is batched */
 		src->trace = frame_other(&src->f, "trace") != NULL;
 		frame_drop_other(&src->f, "trace");
@@ -281,53 +292,86 @@ take_rows(struct embed *e, int input, struct frame *f)
 	return r;
 }
 
+/* --- control frames --- */
+
+static struct embed_seq *
+seq_of(const struct embed *e, int input, uint64_t seq)
+{
+	return input == e->loop ? seq_find(e, seq) : seq_named(e, input, seq);
+}
+
 /* A sequence shares the first positions of another: both are of this input. */
 static int
 take_fork(struct embed *e, int input, struct frame *f)
 {
-	struct embed_seq *from = input == e->loop ? seq_find(e, f->from) : seq_named(e, input, f->from), *to;
+	struct embed_seq *from = seq_of(e, input, f->from), *to = seq_of(e, input, f->to);
+	int alive = from && !from->failed, clash = to && !to->dead;
 
-	if (!from)
-		return fail(FAIL_DATA, "fork from " SEQ ", which is not alive", LLU(f->from));
-	if (f->fork_n > from->pos)
-		return fail(FAIL_DATA, "fork of %u positions from " SEQ ", which stands at %u", f->fork_n, LLU(f->from), from->pos);
-	if (input == e->loop ? seq_find(e, f->to) != NULL : seq_named(e, input, f->to) != NULL)
-		return fail(FAIL_DATA, "fork to " SEQ ", which is alive", LLU(f->to));
-	if (!(to = seq_new(e, input, f->to, f->fork_n)))
+	if (to && to->dead) {
+		seq_drop(e, to);
+		to = NULL;
+	}
+	if (!to && !(to = seq_new(e, input, f->to, alive ? f->fork_n : 0)))
 		return -1;
+	if (!alive)
+		fail(FAIL_DATA, "fork from " SEQ ", which is not alive", LLU(f->from));
+	else if (f->fork_n > from->pos)
+		fail(FAIL_DATA, "fork of %u positions from " SEQ ", which stands at %u", f->fork_n, LLU(f->from), from->pos);
+	else if (clash)
+		fail(FAIL_DATA, "fork to it from " SEQ ", but it is alive", LLU(f->from));
+	if (!alive || f->fork_n > from->pos || clash)
+		return seq_refuse(e, to);
 	f->from = from->seq;
 	f->to = to->seq;
 	f->changed = 1;
-	return push_whole(input == e->loop ? &e->loops : &e->prompts, f);
+	return push_whole(e, input, queue_of(e, input), f);
 }
 
 static int
 take_free(struct embed *e, int input, struct frame *f)
 {
-	struct embed_seq *s = input == e->loop ? seq_find(e, f->free_seq) : seq_named(e, input, f->free_seq);
+	struct embed_seq *s = seq_of(e, input, f->seq);
 
 	if (!s)
-		return push_whole(input == e->loop ? &e->loops : &e->prompts, f);
-	return input == e->loop ? push_free(e, s) : let_go(e, s);
+		return push_whole(e, input, queue_of(e, input), f);
+	if (s->dead) {                  /* the caches know already */
+		seq_drop(e, s);
+		return 0;
+	}
+	return input == e->loop ? seq_free(e, s) : seq_let_go(e, s);
+}
+
+/* A sequence has failed before it came here; or in the line, which sends this round the loop: what we sent ourselves
+ * is done with, and of what ds-sample refused the caches have not heard. */
+static int
+take_failed(struct embed *e, int input, struct frame *f)
+{
+	struct embed_seq *s = seq_of(e, input, f->seq);
+
+	if (input != e->loop)
+		return !s && !(s = seq_new(e, input, f->seq, 0)) ? -1 : seq_fail(e, s, f->text);
+	if (!s)
+		return 0;
+	seq_returned(e, s);
+	free(s->text);
+	s->text = NULL;
+	s->failed = 0;
+	return seq_fail(e, s, NULL);
 }
 
 /* The input has ended: those of its sequences that nobody samples are done. */
 static int
 take_end(struct embed *e, int input)
 {
-	struct table_slot *t = NULL;
+	struct embed_seq *next;
 
 	e->ended[input] = 1;
 	if (input == e->loop)
 		return e->finished ? 0 : fail(FAIL_SYSTEM, "%s: the loop ended while there was work", e->in[input].name);
-	while ((t = table_next(&e->names, t))) {
-		struct embed_seq *s = t->value;
-
-		if (s->name.input == (uint64_t)input && !s->sampled && !s->cancelled) {
-			if (let_go(e, s) < 0)
-				return -1;
-			t = NULL;       /* the table may have changed */
-		}
+	for (struct embed_seq *s = e->first; s; s = next) {
+		next = s->after;
+		if (s->name.input == (uint64_t)input && !s->sampled && !s->cancelled && seq_let_go(e, s) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -341,7 +385,7 @@ pass_on(struct embed *e, int input, struct frame *f)
 	if (e->finished)
 		return fail(FAIL_DATA, "%s: rows come behind the end that still wait for %s: in a ring give --ring to ds-embed, ds-head and ds-sample",
 		    e->in[input].name, frame_where(f, where, sizeof(where)));
-	return push_whole(input == e->loop ? &e->passing : &e->prompts, f);
+	return push_whole(e, input, input == e->loop ? &e->passing : &e->prompts, f);
 }
 
 static int
@@ -359,6 +403,8 @@ take_frame(struct embed *e, int input, struct frame *f)
 		return take_end(e, input);
 	case OP_FREE:
 		return take_free(e, input, f);
+	case OP_FAILED:
+		return take_failed(e, input, f);
 	case OP_FORK:
 		return take_fork(e, input, f);
 	case OP_ERROR:
@@ -366,7 +412,7 @@ take_frame(struct embed *e, int input, struct frame *f)
 			(void)stage_send(e->out, e->nout, f);
 		return stage_upstream(f);
 	default:
-		return push_whole(input == e->loop ? &e->loops : &e->prompts, f);
+		return push_whole(e, input, queue_of(e, input), f);
 	}
 }
 
@@ -395,7 +441,8 @@ receive(struct embed *e, int input)
 static int
 admits(const struct embed *e)
 {
-	return e->prompts.rows < e->batch && (e->loop < 0 || e->sampling < (size_t)e->batch * (size_t)e->batches);
+	return e->prompts.rows < e->batch && e->prompts.n - e->prompts.first < PIECES_MAX && e->held < BYTES_MAX &&
+	    (e->loop < 0 || e->sampling < (size_t)e->batch * (size_t)e->batches);
 }
 
 static int

@@ -6,6 +6,11 @@
  * meanwhile what arrives is collected.  The living sequences are spread over them evenly: with one batch
  * all step together.
  *
+ * What concerns one sequence alone (a prompt that is too long, an id that the vocabulary does not have) ends that sequence: an
+ * `error` frame with its number goes down the line in place of its `free`.  What its input still brings of it is dropped.
+ *
+ * Prompts are bounded, whatever frames they come in; the loop is always read.
+ *
  * A frame that the loop brings and that is not for us goes on before anything else.  In a ring, where frames come
  * round for each layer, every span is answered (see sample.h), and only then is it known that its rows have been through all
  * layers: until then the sequence is neither freed nor forked, and there is no `end`.
@@ -21,13 +26,17 @@
 struct embed_seq;
 struct embed_source;
 
-/* Rows that wait to be embedded, a stretch of one source frame's span; or, with rows
- * NULL spans, a frame to be passed on in its turn. */
+enum embed_kind { PIECE_ROWS, PIECE_FRAME, PIECE_FREE, PIECE_FAILED };
+
+/* What waits to be sent: rows to be embedded, a stretch of one source frame's span; a frame that is passed on in its
+ * turn; or the end of a sequence, whose frame is made when it goes. */
 struct embed_piece {
-	struct embed_source *source;
-	struct span span;
+	struct embed_source *source;    /* of PIECE_ROWS and PIECE_FRAME */
+	struct span span;               /* of PIECE_ROWS; otherwise all but seq is 0 */
 	uint32_t row;                   /* in the source frame */
-	int whole;                      /* 1: not rows, the source frame itself */
+	int params;                     /* entry of the source's `seqs` that goes with it, or -1 */
+	enum embed_kind kind;
+	char *text;                     /* of PIECE_FAILED, which owns it */
 };
 
 struct embed_queue {
@@ -46,11 +55,14 @@ struct embed {
 	int loop;                       /* index of the loop, or -1 */
 	uint32_t batch;                 /* most rows of a batch */
 	struct table seqs;              /* sequence id -> struct embed_seq: those alive */
-	struct table names;             /* (input, its id) -> struct embed_seq */
+	struct embed_seq *first, *last; /* of these, in the order in which they began */
+	struct table names;             /* (input, its id) -> struct embed_seq: the same, and those that have failed */
 	size_t sampling;                /* alive sequences that have asked for a sampled row */
 	int batches;                    /* most that are under way at once (1) */
 	size_t away[EMBED_BATCHES_MAX]; /* of each, sequences whose token has not come back; 0: there is none */
 	struct embed_queue passing, loops, prompts;     /* the first: frames on their way round */
+	uint64_t held;                  /* bytes of the frames that prompts wait in */
+	uint64_t serial;                /* of the batch that is being made */
 	uint64_t fresh;                 /* where to look for an unused id */
 	unsigned char ended[64];        /* inputs that have ended */
 	int ring;                       /* frames come round for each layer */

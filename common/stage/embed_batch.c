@@ -6,14 +6,21 @@
 
 #include "base/fail.h"
 #include "stage/embed_mem.h"
+#include "stage/failed.h"
 #include "stage/trace.h"
+
+#define WRITE (64 << 10)        /* bytes of small frames that are written at once */
 
 void
 embed_release(struct embed_source *s)
 {
 	if (--s->refs > 0)
 		return;
+	if (s->held)
+		*s->held -= sizeof(*s) + s->f.nraw;
 	frame_free(&s->f);
+	free(s->params);
+	free(s->taken);
 	free(s);
 }
 
@@ -27,10 +34,24 @@ embed_push(struct embed_queue *q, struct embed_piece p)
 	}
 	if (mem_grow(&q->p, &q->cap, q->n + 1, sizeof(q->p[0])) < 0)
 		return -1;
-	p.source->refs++;
+	if (p.source)
+		p.source->refs++;
 	q->rows += p.span.n;
 	q->p[q->n++] = p;
 	return 0;
+}
+
+void
+embed_drop(struct embed_queue *q)
+{
+	struct embed_piece *p = &q->p[q->first];
+
+	q->rows -= p->span.n;
+	if (p->source)
+		embed_release(p->source);
+	free(p->text);
+	if (++q->first == q->n)
+		q->first = q->n = 0;
 }
 
 /* Forget the first n rows of the queue's first piece, and the piece with its last row. */
@@ -43,11 +64,9 @@ pop(struct embed_queue *q, uint32_t n)
 	p->span.n -= n;
 	p->span.pos += n;
 	p->row += n;
-	if (p->span.n > 0)
-		return;
-	embed_release(p->source);
-	if (++q->first == q->n)
-		q->first = q->n = 0;
+	p->params = -1;                 /* they went with these */
+	if (p->span.n == 0)
+		embed_drop(q);
 }
 
 static int
@@ -64,6 +83,7 @@ struct batch {
 	struct embed_piece pieces[FRAME_SPANS_MAX];
 	struct span spans[FRAME_SPANS_MAX];
 	int n;
+	size_t header;                  /* bytes that it will have at most */
 	uint32_t rows;
 	int number;                     /* of those that are under way */
 	size_t sampled, share;          /* spans that are to be sampled, and how many there may be */
@@ -80,18 +100,30 @@ free_number(const struct embed *e)
 	return -1;
 }
 
-/* `seqs` goes with the first piece of the frame that brought it. */
-static int
-add_seqs(struct batch *b, struct embed_source *s)
+/* Bytes that the piece adds to the header at most: its span, and what of `seqs` goes with it. */
+static size_t
+piece_header(const struct batch *b, const struct embed_piece *p)
 {
-	for (int i = 0; i < s->f.nseqs && !s->told; i++) {
-		int there = 0;
+	const struct embed_source *s = p->source;
+	size_t n = 32 + (p->params >= 0 ? 16 + s->f.seqs[p->params].n : 0);
 
-		for (int k = 0; k < b->f.nseqs; k++)
-			there |= b->f.seqs[k].seq == s->f.seqs[i].seq;
-		if (!there && frame_add_seq(&b->f, &s->f.seqs[i]) < 0)
+	for (int i = 0; i < s->f.nseqs && !s->told; i++)
+		n += s->taken[i] ? 0 : 16 + s->f.seqs[i].n;
+	return s->own && b->n == 0 ? n + s->header : n;
+}
+
+/* Parameters go with the first rows of their sequence that the frame brought; those of sequences of which it
+ * brought none, with its first piece. */
+static int
+add_seqs(struct batch *b, const struct embed_piece *p)
+{
+	struct embed_source *s = p->source;
+
+	if (p->params >= 0 && frame_add_seq(&b->f, &s->f.seqs[p->params]) < 0)
+		return -1;
+	for (int i = 0; i < s->f.nseqs && !s->told; i++)
+		if (!s->taken[i] && frame_add_seq(&b->f, &s->f.seqs[i]) < 0)
 			return -1;
-	}
 	s->told = 1;
 	return 0;
 }
@@ -105,13 +137,26 @@ share(const struct embed *e)
 	return n == 1 || e->loop < 0 ? SIZE_MAX : e->sampling > n ? (e->sampling + n - 1) / n : 1;
 }
 
-/* Is the sequence's token still to come, so that these rows of it cannot go yet? */
+/* May the piece, which is the queue's next, join the batch?  room: rows that are left in it. */
 static int
-is_away(const struct embed *e, uint64_t seq)
+may_join(struct embed *e, struct batch *b, const struct embed_piece *p, uint32_t room)
 {
-	const struct embed_seq *s = table_get(&e->seqs, &seq, sizeof(seq));
+	struct embed_seq *s = seq_find(e, p->span.seq);
 
-	return s && s->under_way;
+	if (p->kind != PIECE_ROWS)
+		return 0;
+	if (b->n > 0 && (p->source->own || b->pieces[0].source->own) && p->source != b->pieces[0].source)
+		return 0;
+	if (b->n > 0 && b->header + piece_header(b, p) > FRAME_HEADER_MAX / 2)
+		return 0;
+	if (p->span.n > 0 && (room == 0 || (s && s->under_way)))        /* its token is still to come */
+		return 0;
+	if (p->params < 0 || !s)
+		return 1;
+	if (s->told == e->serial)       /* a frame has a sequence's parameters once */
+		return 0;
+	s->told = e->serial;
+	return 1;
 }
 
 /* Move what fits from the queue to the batch.  1: nothing more may join it. */
@@ -122,10 +167,7 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 		struct embed_piece p = q->p[q->first];
 		uint32_t room = e->batch - b->rows;
 
-		if (p.whole || (b->n > 0 && (p.source->own || b->pieces[0].source->own) &&
-		    p.source != b->pieces[0].source))
-			return 1;
-		if (p.span.n > 0 && (room == 0 || is_away(e, p.span.seq)))
+		if (!may_join(e, b, &p, room))
 			return 1;
 		if (p.span.n > room) {
 			p.span.n = room;
@@ -133,7 +175,8 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 		}
 		if (p.span.flags & SPAN_SAMPLE && p.span.n > 0 && ++b->sampled > b->share)
 			return 1;
-		if (add_seqs(b, p.source) < 0)
+		b->header += piece_header(b, &p);
+		if (add_seqs(b, &p) < 0)
 			return -1;
 		p.source->refs++;       /* the batch's */
 		b->pieces[b->n] = p;
@@ -257,24 +300,59 @@ may_pass(const struct embed *e, const struct frame *f)
 	return !s || s->through >= f->fork_n;
 }
 
-/* Frames that are passed on wait for nobody: 1 one was, 0 there is none, or -1. */
+/* The frame of a piece that is not rows. */
+static int
+send_piece(struct embed *e, struct embed_piece *p)
+{
+	struct frame f;
+	int r = 0;
+
+	if (p->kind == PIECE_FRAME)
+		return queue_all(e, &p->source->f);
+	frame_init(&f);
+	f.op = OP_FREE;
+	f.seq = p->span.seq;
+	if (p->kind == PIECE_FAILED)
+		r = frame_set_failed(&f, p->span.seq, p->text);
+	if (r == 0)
+		r = queue_all(e, &f);
+	if (r == 0 && f.op == OP_FAILED)
+		failed_report(&f, e->out, e->nout);
+	frame_free(&f);
+	return r;
+}
+
+static int
+is_queued(const struct embed *e, size_t bytes)
+{
+	for (int i = 0; i < e->nout; i++)
+		if (e->out[i].queue.n >= bytes)
+			return 1;
+	return 0;
+}
+
+/* Frames that are passed on wait for no batch, and are written together where there are many: 1 some were, 0 there is
+ * none, or -1. */
 static int
 pass_first(struct embed *e)
 {
 	struct embed_queue *queues[] = {&e->passing, &e->loops, &e->prompts};
+	int passed = 0, r = 0;
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 3 && r == 0; i++) {
 		struct embed_queue *q = queues[i];
-		struct embed_piece *p = q->first < q->n ? &q->p[q->first] : NULL;
-		int r;
 
-		if (!p || !p->whole || !may_pass(e, &p->source->f))
-			continue;
-		r = queue_all(e, &p->source->f);
-		pop(q, 0);
-		return r < 0 ? -1 : 1;
+		while (r == 0 && q->first < q->n && !is_queued(e, WRITE)) {
+			struct embed_piece *p = &q->p[q->first];
+
+			if (p->kind == PIECE_ROWS || (p->kind == PIECE_FRAME && !may_pass(e, &p->source->f)))
+				break;
+			r = send_piece(e, p);
+			embed_drop(q);
+			passed = 1;
+		}
 	}
-	return 0;
+	return r < 0 ? -1 : passed;
 }
 
 int
@@ -294,6 +372,8 @@ embed_batch(struct embed *e)
 	frame_init(&b->f);
 	b->n = 0;
 	b->rows = 0;
+	b->header = 1024;               /* more than `at`, `layer`, `model`, `precision`, `ids` and `h` take */
+	e->serial++;
 	b->number = number;
 	b->sampled = 0;
 	b->share = share(e);

@@ -21,6 +21,11 @@ struct embed_seq {
 	int under_way;                  /* its token has not come back */
 	int batch;                      /* the one that it is under way in */
 	int cancelled;                  /* to be freed when all of it has come back: what does is dropped */
+	struct embed_seq *before, *after;       /* of those alive */
+	int failed;                     /* it has failed: what its input still brings of it is dropped */
+	char *text;                     /* why, to be sent in place of `free`; NULL: the end of the line knows */
+	int dead;                       /* it failed and is no longer alive: only its name is known */
+	uint64_t told;                  /* serial of the last batch that had its parameters */
 };
 
 /* A frame that arrived, alive while pieces of it wait. */
@@ -30,11 +35,58 @@ struct embed_source {
 	int own;                        /* it has keys or tensors of its own: a batch by itself */
 	int trace;                      /* it came round the loop with a trace */
 	uint64_t bytes;                 /* as it came, 0 once a batch has counted them */
-	int told;                       /* its `seqs` have been sent */
+	size_t header;                  /* bytes of its header */
+	struct embed_params *params;    /* [f.nseqs] ascending by name */
+	char *taken;                    /* [f.nseqs] the entry goes with rows of its sequence, or nowhere */
+	int told;                       /* the entries that no span takes have been sent */
+	uint64_t *held;                 /* counts its bytes, or NULL */
 };
+
+/* An entry of a frame's `seqs`, f.seqs[i], by the number that its sequence has there. */
+struct embed_params {
+	uint64_t name;
+	int i;
+};
+
+/* What stages may add to a header on its way: entries of `trace`, tensors. */
+#define HEADER_ROOM (64 << 10)
+
+
+/* --- sequences (embed_seq.c) --- */
+
+#define SEQ "sequence %llu"
+#define LLU(n) ((unsigned long long)(n))
+
+struct embed_seq *seq_find(const struct embed *e, uint64_t seq);
+struct embed_seq *seq_named(const struct embed *e, int input, uint64_t seq);    /* also one that has failed */
+
+/* A sequence that an input begins: under the id that it has there, or, where one
+ * of another input lives under it, an id of its own.  NULL and a message. */
+struct embed_seq *seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos);
+
+/* Its token has come back, or never will. */
+void seq_returned(struct embed *e, struct embed_seq *s);
+
+/* It is over: every cache lets go of it, now or when what is under way has come back.  0, or -1 and a message. */
+int seq_let_go(struct embed *e, struct embed_seq *s);
+
+/* The same, now. */
+int seq_free(struct embed *e, struct embed_seq *s);
+
+/* It has failed as the text says, and is let go; NULL: as the end of the line has heard.  0, or -1 and a message. */
+int seq_fail(struct embed *e, struct embed_seq *s, const char *text);
+
+/* The same, the text being what fail() keeps, with the program's name. */
+int seq_refuse(struct embed *e, struct embed_seq *s);
+
+/* Forget even its name. */
+void seq_drop(struct embed *e, struct embed_seq *s);
+
+/* --- queues (embed_batch.c) --- */
 
 void embed_release(struct embed_source *s);
 int embed_push(struct embed_queue *q, struct embed_piece p);
+void embed_drop(struct embed_queue *q);         /* forget its first piece, whole */
 
 /* Take pieces off the queues and queue one frame on every output: 1, or 0 where nothing may go now, or -1. */
 int embed_batch(struct embed *e);

@@ -15,6 +15,8 @@ struct sample_seq {
 	uint64_t seq;
 	struct sampling p;
 	uint32_t n;                     /* new tokens so far */
+	int failed;                     /* nothing more is sampled of it */
+	char *why;                      /* what has to be sent of that, or NULL */
 };
 
 struct sampling
@@ -27,6 +29,14 @@ sampling_defaults(const struct config *c)
 	for (int i = 0; i < g->neos; i++)
 		p.stop[p.nstop++] = g->eos[i];
 	return p;
+}
+
+static void
+seq_free(struct sample_seq *q)
+{
+	if (q)
+		free(q->why);
+	free(q);
 }
 
 int
@@ -48,7 +58,7 @@ sample_close(struct sample *s)
 	struct table_slot *t = NULL;
 
 	while ((t = table_next(&s->seqs, t)))
-		free(t->value);
+		seq_free(t->value);
 	table_free(&s->seqs);
 	free(s->choices);
 	free(s->weights);
@@ -174,7 +184,16 @@ find(struct sample *s, uint64_t seq)
 static void
 forget(struct sample *s, uint64_t seq)
 {
-	free(table_del(&s->seqs, &seq, sizeof(seq)));
+	seq_free(table_del(&s->seqs, &seq, sizeof(seq)));
+}
+
+/* The sequence has failed, as fail() keeps; the others go on.  0, or -1 and a message. */
+static int
+refuse(struct sample_seq *q)
+{
+	fail_in("%s", program);
+	q->failed = 1;
+	return (q->why = strdup(fail_text())) ? 0 : fail(FAIL_SYSTEM, "no memory for a message");
 }
 
 static int
@@ -185,15 +204,15 @@ read_seqs(struct sample *s, const struct frame *f)
 
 		if (!q)
 			return -1;
-		if (sampling_read(&q->p, f->seqs[i].params, f->seqs[i].n) < 0)
-			return fail_in("sequence %llu", LLU(q->seq));
+		if (!q->failed && sampling_read(&q->p, f->seqs[i].params, f->seqs[i].n) < 0 && refuse(q) < 0)
+			return -1;
 	}
 	return 0;
 }
 
 /* --- frames --- */
 
-/* The new token of a span, into *to and *id.  1, or 0 if the sequence ended without it, or -1. */
+/* The new token of a span, into *to and *id.  1, or 0 if the sequence ended without it, or -1 and why it fails. */
 static int
 next_token(struct sample *s, struct sample_seq *q, const struct span *at, const float *logits, struct span *to, int32_t *id)
 {
@@ -203,7 +222,7 @@ next_token(struct sample *s, struct sample_seq *q, const struct span *at, const 
 
 	for (int i = 0; i < c->vocab_size; i++)
 		if (isnan(logits[i]))
-			return fail(FAIL_DATA, "sequence %llu: position %u: the logit of token %d is not a number", LLU(q->seq), pos - 1, i);
+			return fail(FAIL_DATA, "position %u: the logit of token %d is not a number", pos - 1, i);
 	if (q->p.max_new <= q->p.had)
 		return 0;
 	*id = sample_choose(s->stage->k, &q->p, logits, c->vocab_size,
@@ -243,45 +262,6 @@ struct tokens {
 	int n, nids, nfreed;
 };
 
-static int
-sample_spans(struct sample *s, struct frame *f, struct tokens *t)
-{
-	uint64_t V = (uint64_t)s->stage->model->config.vocab_size;
-	struct tensor *rows = frame_tensor(f, "row"), *logits;
-	int32_t row = 0;
-
-	if (!rows || rows->rank != 1 || rows->dtype != I32)
-		return fail(FAIL_DATA, "the frame has no tensor 'row' of rank 1 and dtype I32");
-	if (!(logits = frame_need(f, "logits", F32, rows->shape[0], V)))
-		return -1;
-	for (int i = 0; i < f->nspans; i++) {
-		struct span *p = &f->spans[i];
-		struct sample_seq *q;
-		int64_t at;
-		int r;
-
-		row += (int32_t)p->n;
-		if (s->ring && p->n > 0 && !(p->flags & SPAN_SAMPLE))
-			t->spans[t->n++] = (struct span){p->seq, p->pos + p->n, 0, 0};
-		if (!(p->flags & SPAN_SAMPLE) || p->n == 0)
-			continue;
-		if ((at = find_logits(rows, row - 1)) < 0)
-			return fail(FAIL_DATA, "sequence %llu: position %u: the frame holds no logits of it", LLU(p->seq), p->pos + p->n - 1);
-		if (!(q = find(s, p->seq)))
-			return -1;
-		r = next_token(s, q, p, (float *)logits->data + (uint64_t)at * V, &t->spans[t->n], &t->ids[t->nids]);
-		if (r < 0)
-			return -1;
-		if (r == 0 || t->spans[t->n].flags & SPAN_LAST) {
-			t->freed[t->nfreed++] = p->seq;
-			forget(s, p->seq);
-		}
-		t->n += r;
-		t->nids += r;
-	}
-	return 0;
-}
-
 /* The way of the logits, and of the tokens that were made of them. */
 static int
 carry_trace(struct frame *to, const struct frame *from, const struct trace *trace)
@@ -313,10 +293,170 @@ send_tokens(const struct frame *f, const struct tokens *t, const struct trace *t
 	for (int i = 0; i < t->nfreed && r == 0; i++) {
 		frame_free(&g);
 		g.op = OP_FREE;
-		g.free_seq = t->freed[i];
+		g.seq = t->freed[i];
 		r = stage_send(out, nout, &g);
 	}
 	frame_free(&g);
+	return r;
+}
+
+/* The sequence's error, unless it has been sent. */
+static int
+send_why(struct sample_seq *q, struct link *out, int nout)
+{
+	struct frame f;
+	int r = 0;
+
+	if (!q->why)
+		return 0;
+	frame_init(&f);
+	if ((r = frame_set_failed(&f, q->seq, q->why)) == 0)
+		r = stage_send(out, nout, &f);
+	frame_free(&f);
+	free(q->why);
+	q->why = NULL;
+	return r;
+}
+
+/* What becomes of the rows of one frame. */
+struct pass {
+	struct sample *s;
+	struct frame *f;
+	struct tokens t;
+	struct trace trace;
+	struct link *out;
+	int nout;
+};
+
+static int
+send_pass(struct pass *p)
+{
+	int r = send_tokens(p->f, &p->t, &p->trace, p->out, p->nout);
+
+	p->t.n = p->t.nids = p->t.nfreed = 0;
+	return r;
+}
+
+/* A span that asks for a token, whose logits these are. */
+static int
+sample_span(struct pass *p, const struct span *at, const float *logits)
+{
+	struct tokens *t = &p->t;
+	struct span *to = &t->spans[t->n];
+	struct sample_seq *q = find(p->s, at->seq);
+	int r;
+
+	if (!q)
+		return -1;
+	r = q->failed ? -1 : next_token(p->s, q, at, logits, to, &t->ids[t->nids]);
+	if (r < 0 && !q->failed && refuse(q) < 0)
+		return -1;
+	if (r < 0) {
+		if (p->s->ring)         /* its rows are through, also those that ask for no token */
+			t->spans[t->n++] = (struct span){at->seq, at->pos + at->n, 0, 0};
+		/* sequences appear in the order of the spans, also to those who read what comes */
+		return q->why && (send_pass(p) < 0 || send_why(q, p->out, p->nout) < 0) ? -1 : 0;
+	}
+	if (r == 0 || to->flags & SPAN_LAST) {
+		t->freed[t->nfreed++] = at->seq;
+		forget(p->s, at->seq);
+	}
+	t->n += r;
+	t->nids += r;
+	return 0;
+}
+
+static int
+sample_spans(struct pass *p)
+{
+	struct frame *f = p->f;
+	uint64_t V = (uint64_t)p->s->stage->model->config.vocab_size;
+	struct tensor *rows = frame_tensor(f, "row"), *logits;
+	int32_t row = 0;
+
+	if (!rows || rows->rank != 1 || rows->dtype != I32)
+		return fail(FAIL_DATA, "the frame has no tensor 'row' of rank 1 and dtype I32");
+	if (!(logits = frame_need(f, "logits", F32, rows->shape[0], V)))
+		return -1;
+	for (int i = 0; i < f->nspans; i++) {
+		struct span *at = &f->spans[i];
+		int64_t k;
+
+		row += (int32_t)at->n;
+		if (p->s->ring && at->n > 0 && !(at->flags & SPAN_SAMPLE))
+			p->t.spans[p->t.n++] = (struct span){at->seq, at->pos + at->n, 0, 0};
+		if (!(at->flags & SPAN_SAMPLE) || at->n == 0)
+			continue;
+		if ((k = find_logits(rows, row - 1)) < 0)
+			return fail(FAIL_DATA, "sequence %llu: position %u: the frame holds no logits of it", LLU(at->seq), at->pos + at->n - 1);
+		if (sample_span(p, at, (float *)logits->data + (uint64_t)k * V) < 0)
+			return -1;
+	}
+	return send_pass(p);
+}
+
+/* Of sequences with wrong parameters that ask for no token yet. */
+static int
+send_refused(struct pass *p)
+{
+	for (int i = 0; i < p->f->nseqs; i++) {
+		struct sample_seq *q = table_get(&p->s->seqs, &p->f->seqs[i].seq, sizeof(uint64_t));
+
+		if (q && send_why(q, p->out, p->nout) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+by_seq(const void *a, const void *b)
+{
+	const struct sample_seq *x = *(struct sample_seq *const *)a, *y = *(struct sample_seq *const *)b;
+
+	return (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+/* The stream is over: sequences that have got their first token and no other lack the loop. */
+static int
+refuse_rest(struct sample *s, struct link *out, int nout)
+{
+	struct sample_seq **all = mem_raw(s->seqs.n, sizeof(*all));
+	struct table_slot *t = NULL;
+	size_t n = 0;
+	int r = all ? 0 : -1;
+
+	while (all && (t = table_next(&s->seqs, t))) {
+		struct sample_seq *q = t->value;
+
+		if (!q->failed && q->n == 1)
+			all[n++] = q;
+	}
+	if (n > 0)
+		qsort(all, n, sizeof(*all), by_seq);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		fail(FAIL_DATA, "it ends after one token, which nothing brought back to ds-embed: is the loop missing?");
+		r = refuse(all[i]) < 0 ? -1 : send_why(all[i], out, nout);
+	}
+	free(all);
+	return r;
+}
+
+static int
+sample_rows(struct sample *s, struct frame *f, const struct trace *trace, struct link *out, int nout)
+{
+	struct pass p = {.s = s, .f = f, .trace = *trace, .out = out, .nout = nout};
+	struct tokens *t = &p.t;
+	int r;
+
+	t->spans = mem_raw((size_t)f->nspans, sizeof(*t->spans));
+	t->ids = mem_raw((size_t)f->nspans, sizeof(*t->ids));
+	t->freed = mem_raw((size_t)f->nspans, sizeof(*t->freed));
+	r = t->spans && t->ids && t->freed ? read_seqs(s, f) : -1;
+	if (r == 0 && (r = sample_spans(&p)) == 0)
+		r = send_refused(&p);
+	free(t->spans);
+	free(t->ids);
+	free(t->freed);
 	return r;
 }
 
@@ -324,31 +464,20 @@ int
 sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 {
 	struct sample *s = sample;
-	struct tokens t = {0};
 	struct trace trace = trace_begin(f);
 	int r = stage_acts(s->stage, f, AT_SAMPLE);
 
-	if (f->op == OP_FREE)
-		forget(s, f->free_seq);
+	if (frame_frees(f))
+		forget(s, f->seq);
 	if (f->op == OP_FREE || f->op == OP_FORK)
 		return 0;               /* the end of its way */
+	if (f->op == OP_END && refuse_rest(s, out, nout) < 0)
+		return -1;
 	if (f->op != OP_NONE || r < 0)
 		return r < 0 ? -1 : 1;
 	if (r == 0 && s->ring && f->at != AT_OTHER)
 		return 1;
 	if (r == 0)
-		return f->nspans == 0 ? 0 :
-		    frame_stray(f, s->ring ? "" : " (in a ring give ds-sample --ring)");
-	t.spans = mem_raw((size_t)f->nspans, sizeof(*t.spans));
-	t.ids = mem_raw((size_t)f->nspans, sizeof(*t.ids));
-	t.freed = mem_raw((size_t)f->nspans, sizeof(*t.freed));
-	r = t.spans && t.ids && t.freed ? read_seqs(s, f) : -1;
-	if (r == 0)
-		r = sample_spans(s, f, &t);
-	if (r == 0)
-		r = send_tokens(f, &t, &trace, out, nout);
-	free(t.spans);
-	free(t.ids);
-	free(t.freed);
-	return r;
+		return f->nspans == 0 ? 0 : frame_stray(f, s->ring ? "" : " (in a ring give ds-sample --ring)");
+	return sample_rows(s, f, &trace, out, nout);
 }

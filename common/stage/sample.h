@@ -40,7 +40,11 @@ struct sampling sampling_defaults(const struct config *c);
 int sample_open(struct sample *s, struct stage *stage, const struct sampling *base);
 void sample_close(struct sample *s);
 
-/* A stage_fn: sends the new tokens, and `free` for the sequences that ended. */
+/*
+ * A stage_fn: sends the new tokens, `free` for the sequences that ended, and an `error` for each that failed alone: its
+ * parameters are wrong, a logit is not a number, or the stream ends although its only token was not the last, since
+ * nothing brought that back to ds-embed.
+ */
 int sample_frame(void *sample, struct frame *f, struct link *out, int nout);
 
 /*

@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "gpu/tensor.h"
 #include "stage/behind.h"
+#include "stage/failed.h"
 #include "stage/trace.h"
 
 /* A number below n at *s, which is moved behind it; -1 where there is none. */
@@ -54,6 +55,8 @@ stage_send(struct link *out, int nout, struct frame *f)
 	for (int i = 0; i < nout; i++)
 		if (link_send(&out[i], f) < 0)
 			return -1;
+	if (f->op == OP_FAILED)
+		failed_report(f, out, nout);
 	return 0;
 }
 

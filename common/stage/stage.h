@@ -58,7 +58,7 @@ int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *a
 int stage_fail(struct link *out, int nout, const char *who);
 int stage_upstream(const struct frame *f);
 
-int stage_send(struct link *out, int nout, struct frame *f);    /* to all of them */
+int stage_send(struct link *out, int nout, struct frame *f);    /* to all of them; a failed sequence is reported where this is the end */
 
 /* 1 if f is a batch that waits for this stage on one of its layers (layers NULL: the stage has none);
  * 0 if it is not; -1 and a message if it is, but of another model. */

@@ -222,8 +222,8 @@ detok_frame(struct detok *d, struct frame *f, struct buf *out)
 
 	if (f->op == OP_NONE)
 		r = take_rows(d, f);
-	else if (f->op == OP_FREE)
-		r = take_free(d, f->free_seq);
+	else if (frame_frees(f))
+		r = take_free(d, f->seq);
 	return print(d, out) < 0 ? -1 : r;
 }
 

@@ -30,7 +30,8 @@ struct detok {
 /* The options above are set by the caller before the first frame. */
 void detok_open(struct detok *d, const struct tokenizer *t);
 
-/* Append to `out` what can be printed now that this frame has come: rows at `embed` with their ids, or a control frame.
+/* Append to `out` what can be printed now that this frame has come.  A sequence that failed ends where it is:
+ * rows at `embed` with their ids, or a control frame.
  * 0, or -1 and a message: rows that wait for another stage, ids that the vocabulary does not have. */
 int detok_frame(struct detok *d, struct frame *f, struct buf *out);
 

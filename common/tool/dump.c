@@ -102,10 +102,9 @@ add_name(struct buf *b, const char *s)
 static int
 add_frame(struct buf *b, const struct frame *f, unsigned long long number, const struct tensor *t)
 {
-	static const char *const ops[] = {[OP_END] = "end", [OP_FREE] = "free", [OP_FORK] = "fork",
-	    [OP_ERROR] = "error", [OP_OTHER] = "control"};
+	const char *op = op_name(f->op), *name = f->op == OP_NONE ? f->at_text : op ? op : "control";
 
-	if (buf_addf(b, "%06llu-", number) < 0 || add_name(b, f->op == OP_NONE ? f->at_text : ops[f->op]) < 0 ||
+	if (buf_addf(b, "%06llu-", number) < 0 || add_name(b, name) < 0 ||
 	    (f->op == OP_NONE && f->layer >= 0 && f->at != AT_HEAD && buf_addf(b, "-l%d", f->layer) < 0))
 		return -1;
 	return t && (buf_addc(b, '-') < 0 || add_name(b, t->name) < 0) ? -1 : 0;

@@ -121,11 +121,15 @@ text_control(FILE *to, const struct frame *f)
 		fputs("end", to);
 		break;
 	case OP_FREE:
-		fprintf(to, "free %llu", (unsigned long long)f->free_seq);
+		fprintf(to, "free %llu", (unsigned long long)f->seq);
 		break;
 	case OP_FORK:
 		fprintf(to, "fork the first %u positions of %llu to %llu", f->fork_n,
 		    (unsigned long long)f->from, (unsigned long long)f->to);
+		break;
+	case OP_FAILED:
+		fprintf(to, "error of sequence %llu: ", (unsigned long long)f->seq);
+		dump_string(to, f->text, strlen(f->text));
 		break;
 	case OP_ERROR:
 		fputs("error: ", to);

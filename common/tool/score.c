@@ -322,10 +322,12 @@ score_frame(struct score *s, struct frame *f)
 {
 	struct score_seq *q;
 
-	if (f->op == OP_FREE && (q = table_get(&s->live, &f->free_seq, sizeof(f->free_seq)))) {
-		print_seq(s, q);
+	if (frame_frees(f) && (q = table_get(&s->live, &f->seq, sizeof(f->seq)))) {
+		if (f->op == OP_FREE)
+			print_seq(s, q);
 		seq_drop(s, q);
 	}
+	s->failed += f->op == OP_FAILED;
 	if (f->op == OP_FORK)
 		return fork_seq(s, f);
 	if (f->op != OP_NONE || f->nspans == 0)

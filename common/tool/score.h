@@ -27,10 +27,12 @@ struct score {
 	struct table live;              /* sequence id -> struct score_seq */
 	struct score_seq *first, *last; /* in order of appearance */
 	struct score_sum total;         /* of those that are printed */
+	uint64_t failed;                /* sequences that have failed */
 };
 
 /*
- * Take the rows of a batch that waits for sample, or a control frame; a sequence that is freed gets its record.  Of each
+ * Take the rows of a batch that waits for sample, or a control frame; a sequence that is freed gets its record, one that
+ * failed gets none.  Of each
  * live sequence the last row of logits is kept, [V] floats, and 16 bytes a token.
  * 0, or -1 and a message: rows that wait for another stage, logits that are no logits, an id that they do not have.
  */

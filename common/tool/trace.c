@@ -121,7 +121,7 @@ trace_read(struct trace *t, const char *name)
 		if (s.next != stream)
 			forget_lives(t);
 		stream = s.next;
-		r = f.op == OP_FREE ? end_life(t, f.free_seq) : rows_walk(&t->groups, &f, take_row, t, &t->odd);
+		r = frame_frees(&f) ? end_life(t, f.seq) : rows_walk(&t->groups, &f, take_row, t, &t->odd);
 		frame_free(&f);
 		if (r < 0) {
 			fail_in("%s: frame %llu", s.in.name, (unsigned long long)s.in.frames);

@@ -13,7 +13,7 @@
 #include "frame/frame.h"
 #include "tool/dump.h"
 
-#define SEEDS 8
+#define SEEDS 9
 
 static int points, failures;
 
@@ -68,10 +68,11 @@ make_seed(struct frame *f, int kind)
 	frame_init(f);
 	f->changed = 1;
 	if (kind >= 4) {                /* control frames */
-		f->op = kind == 4 ? OP_END : kind == 5 ? OP_FREE : kind == 6 ? OP_FORK : OP_ERROR;
-		f->free_seq = 1ull << 63;
+		f->op = kind == 4 ? OP_END : kind == 5 ? OP_FREE : kind == 6 ? OP_FORK : kind == 7 ? OP_ERROR : OP_FAILED;
+		f->seq = 1ull << 63;
 		f->from = 3, f->to = 1000, f->fork_n = 77;
-		return kind == 7 ? frame_set_text(f, "a stage fails: why \"it\" did\xff") : 0;
+		return kind == 7 ? frame_set_text(f, "a stage fails: why \"it\" did\xff") :
+		    kind == 8 ? frame_set_failed(f, UINT64_MAX, "too long\xff") : 0;
 	}
 	if (frame_set_spans(f, spans, 3) < 0)
 		return -1;
@@ -134,9 +135,11 @@ same_frame(struct frame *a, struct frame *b)
 	case OP_NONE:
 		return same_batch(a, b);
 	case OP_FREE:
-		return a->free_seq == b->free_seq;
+		return a->seq == b->seq;
 	case OP_FORK:
 		return a->from == b->from && a->to == b->to && a->fork_n == b->fork_n;
+	case OP_FAILED:
+		return a->seq == b->seq && strcmp(a->text, b->text) == 0;
 	case OP_ERROR:
 		return strcmp(a->text, b->text) == 0;
 	default:
@@ -164,7 +167,7 @@ static void
 check_round_trips(void)
 {
 	static const char *const names[SEEDS] = {"a prompt", "rows for attention", "rows for experts",
-	    "a frame without wanted logits", "end", "free", "fork", "error"};
+	    "a frame without wanted logits", "end", "free", "fork", "error", "the error of a sequence"};
 	char text[128];
 
 	struct frame e;

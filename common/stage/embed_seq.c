@@ -1,0 +1,122 @@
+/*
+ * The sequences of ds-embed: from their first prompt until they are freed.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "stage/embed_mem.h"
+
+struct embed_seq *
+seq_find(const struct embed *e, uint64_t seq)
+{
+	return table_get(&e->seqs, &seq, sizeof(seq));
+}
+
+struct embed_seq *
+seq_named(const struct embed *e, int input, uint64_t seq)
+{
+	struct embed_name name = {seq, (uint64_t)input};
+
+	return table_get(&e->names, &name, sizeof(name));
+}
+
+struct embed_seq *
+seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos)
+{
+	struct embed_seq *s = mem_new(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->name = (struct embed_name){seq, (uint64_t)input};
+	s->pos = s->through = pos;
+	s->seq = seq;
+	for (; seq_find(e, s->seq); s->seq = (UINT64_C(1) << 63) + e->fresh++)
+		;
+	if (table_put(&e->names, &s->name, sizeof(s->name), s) < 0) {
+		free(s);
+		return NULL;
+	}
+	s->dead = 1;
+	if (table_put(&e->seqs, &s->seq, sizeof(s->seq), s) < 0)
+		return NULL;
+	s->dead = 0;
+	s->before = e->last;
+	*(e->last ? &e->last->after : &e->first) = s;
+	e->last = s;
+	return s;
+}
+
+void
+seq_returned(struct embed *e, struct embed_seq *s)
+{
+	e->away[s->batch] -= (size_t)s->under_way;
+	s->under_way = s->asked = 0;
+}
+
+/* It is no longer alive. */
+static void
+bury(struct embed *e, struct embed_seq *s)
+{
+	if (s->dead)
+		return;
+	seq_returned(e, s);
+	e->sampling -= (size_t)s->sampled;
+	(void)table_del(&e->seqs, &s->seq, sizeof(s->seq));
+	*(s->before ? &s->before->after : &e->first) = s->after;
+	*(s->after ? &s->after->before : &e->last) = s->before;
+	s->dead = 1;
+}
+
+void
+seq_drop(struct embed *e, struct embed_seq *s)
+{
+	bury(e, s);
+	(void)table_del(&e->names, &s->name, sizeof(s->name));
+	free(s->text);
+	free(s);
+}
+
+/* The frame goes after all that the sequence's owner wants to be done with it. */
+int
+seq_free(struct embed *e, struct embed_seq *s)
+{
+	struct embed_piece p = {.span.seq = s->seq, .kind = s->text ? PIECE_FAILED : PIECE_FREE, .text = s->text};
+
+	if (embed_push(&e->prompts, p) < 0)
+		return -1;
+	s->text = NULL;
+	if (s->failed)
+		bury(e, s);
+	else
+		seq_drop(e, s);
+	return 0;
+}
+
+int
+seq_let_go(struct embed *e, struct embed_seq *s)
+{
+	s->cancelled = e->loop >= 0 && (s->asked || (e->ring && s->through != s->pos));
+	return s->cancelled ? 0 : seq_free(e, s);
+}
+
+int
+seq_fail(struct embed *e, struct embed_seq *s, const char *text)
+{
+	if (s->failed)
+		return 0;
+	s->failed = 1;
+	if (text && !(s->text = strdup(text)))
+		return fail(FAIL_SYSTEM, "no memory for a message");
+	return seq_let_go(e, s);
+}
+
+int
+seq_refuse(struct embed *e, struct embed_seq *s)
+{
+	char text[1024];
+
+	fail_in("%s", program);
+	memcpy(text, fail_text(), strlen(fail_text()) + 1);
+	return seq_fail(e, s, text);
+}
