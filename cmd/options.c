@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "model/manifest.h"
 #include "stage/failed.h"
@@ -210,6 +211,7 @@ options_parse(struct options *o, int argc, char **argv)
 
 	program = slash ? slash + 1 : argv[0];
 	mem_keep();
+	file_guard();
 	signal(SIGPIPE, SIG_DFL);       /* a reader that went away ends us quietly, whatever our parent ignored */
 	for (const char *s = "mliotdr"; *s; s++) {
 		size_t n = strlen(letters);

@@ -122,16 +122,33 @@ def configs(c):
     c.config("eos-text", put(eos_token_id="</s>"), "eos_token_id is no id", "an eos that is text")
     c.config("eos-many", put(eos_token_id=list(range(17))), "eos_token_id has more than 16", "too many eos ids")
     c.config("bos", put(bos_token_id=320), "bos_token_id is 320, must be between 0 and 319", "a bos id that is not in the vocabulary")
-    c.text("nan", lambda b: b.replace(b"1e-06", b"NaN"), "byte [0-9]+: not valid JSON", "NaN in the configuration")
+    c.text("nan", lambda b: b.replace(b"1e-06", b"NaN"), "byte [0-9]+: NaN, which is no number in JSON", "NaN in the configuration")
+    c.text("infinity", lambda b: b.replace(b"1e-06", b"-Infinity"), "byte [0-9]+: -Infinity, which is no number in JSON", "-Infinity in the configuration")
+    c.text("nearly-nan", lambda b: b.replace(b"1e-06", b"nan"), "byte [0-9]+: not valid JSON", "nan in the configuration")
     c.text("infinite", lambda b: b.replace(b"1e-06", b"1e999"), "rms_norm_eps is inf, must be between", "a number that is infinite")
     c.text("deep", lambda b: b'{"a":' * 100000, "byte [0-9]+: not valid JSON", "nesting without end")
     c.text("twice", lambda b: b.replace(b"{", b'{"hidden_size": 64,', 1), "hidden_size is there twice", "a key that is there twice")
     c.text("trailing", lambda b: b + b"}", "byte [0-9]+: not valid JSON", "something behind the configuration")
-    c.text("empty", lambda b: b"", "byte 0: not valid JSON", "an empty configuration")
+    c.text("empty", lambda b: b"", "empty, which is not JSON", "an empty configuration")
     c.text("list", lambda b: b"[]", "not an object", "a configuration that is a list")
     c.text("latin", lambda b: b.replace(b"silu", b"sil\xfc"), "byte [0-9]+ is not UTF-8", "a configuration that is not UTF-8")
     c.text("long", lambda b: b + b" " * (2 << 20), "more than 1048576 bytes", "a configuration without end")
     c.text("generation", lambda b: b'{"top_p": 1.5}', "top_p is 1.5, must be between 0 and 1", "sampling options out of range", file="generation_config.json")
+    c.text("generation-k", lambda b: b'{"top_k": -2}', "top_k is -2, must be between -1", "a top_k below -1", file="generation_config.json")
+    c.text("generation-k-half", lambda b: b'{"top_k": 0.5}', "top_k is 0.5, must be an integer", "a top_k that is a fraction", file="generation_config.json")
+    alone = "rope_scaling: %s is %s, but %s is missing or 0: implementations differ"
+    c.config("mscale", lambda c: c["rope_scaling"].pop("mscale_all_dim"), alone % ("mscale", 1, "mscale_all_dim"), "mscale alone")
+    c.config("mscale-all", lambda c: c["rope_scaling"].pop("mscale"), alone % ("mscale_all_dim", 1, "mscale"), "mscale_all_dim alone")
+    c.config("mscale-zero", within("rope_scaling", mscale=0.707, mscale_all_dim=0), alone % ("mscale", 0.707, "mscale_all_dim"), "mscale with an mscale_all_dim of 0")
+    # what a copy or a download left in place of a file, whichever file it is
+    for file in ("config.json", "generation_config.json", "model.safetensors.index.json"):
+        base = "v3-plain" if "index" in file else "v3"
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1735\n"
+        c.text("lfs-" + file, lambda b: pointer, "a Git LFS pointer, not the file itself", f"a Git LFS pointer for {file}", file=file, base=base)
+        c.text("zeros-" + file, lambda b: b"{   " + bytes(5000), "zeros from byte 4 to the end, byte 5004, as after an unfinished", f"zeros at the end of {file}", file=file, base=base)
+        c.text("all-zeros-" + file, lambda b: bytes(5000), "zeros from byte 0 to the end", f"nothing but zeros for {file}", file=file, base=base)
+        c.text("infinite-" + file, lambda b: b'{"a": [0, Infinity]}', "byte 10: Infinity, which is no number", f"Infinity in {file}", file=file, base=base)
+    c.text("zero-within", lambda b: b[:-2] + b"\0}", "byte [0-9]+ is NUL", "a NUL within the configuration")
 
 def one_file(c):
     norm, up = "model.norm.weight", "model.layers.1.mlp.experts.0.up_proj.weight"
@@ -143,9 +160,16 @@ def one_file(c):
     c.raw("truncated", lambda b: b[:-1000], "its header claims 1100072 bytes, the file has 1099072", "a truncated file")
     c.raw("truncated-header", lambda b: b[:5000], "its first bytes claim a header of 43112 bytes, the file has 5000", "a file that ends in its header")
     c.raw("truncated-all", lambda b: b[:7], "7 bytes are too few", "a file of seven bytes")
+    c.raw("lfs", lambda b: b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1100072\n",
+        "a Git LFS pointer, not the file itself", "a Git LFS pointer for the weights")
+    c.raw("zeros", lambda b: bytes(len(b)), "begins with zeros, as after an unfinished download", "nothing but zeros for the weights")
+    c.raw("zeros-header", lambda b: b[:20000] + bytes(len(b) - 20000), "header: zeros from byte 19992 to the end, byte 43112, as after", "a file that is zeros from its header on")
+    for at in (500021, 700001, 1000000):
+        c.raw(f"zeros-{at}", lambda b: b[:at] + bytes(len(b) - at), "zeros from byte [0-9]*, within tensor '[^']*', to byte 1100072, as after", f"a file that is zeros from byte {at} on")
     c.raw("header-long", lambda b: b"\xff" * 8 + b[8:], "claim a header of 18446744073709551615 bytes", "a header length of 2^64 - 1")
     c.raw("header-short", lambda b: struct.pack("<Q", 100) + b[8:], "header: byte [0-9]+: not valid JSON", "a header that is cut short")
-    c.raw("header-none", lambda b: struct.pack("<Q", 0), "header: byte 0: not valid JSON", "a header of no bytes")
+    c.raw("header-none", lambda b: struct.pack("<Q", 0), "begins with zeros, as after an unfinished download", "eight bytes of zeros")
+    c.raw("header-none-more", lambda b: struct.pack("<Q", 0) + b"{}" * 40, "header: empty, which is not JSON", "a header of no bytes")
     c.raw("not-tensors", lambda b: b"PK\x03\x04" * 1000, "claim a header of", "a file in another format")
     c.header("header-list", lambda h: b"[]", "header: not an object", "a header that is a list")
     c.header("header-twice", lambda h: text(h, '"model.norm.weight"', '"lm_head.weight"'), "header: 'lm_head.weight' is there twice", "a tensor that is there twice")
@@ -173,7 +197,7 @@ def one_file(c):
 def many_files(c):
     second = "model-00002-of-00002.safetensors"
     norm = "model.norm.weight"
-    c.index("index-missing", put(**{norm: "model-00003-of-00002.safetensors"}), "model-00003-of-00002.safetensors': cannot open: No such file", "an index that names a missing file")
+    c.index("index-missing", put(**{norm: "model-00003-of-00002.safetensors"}), "cannot open '.*model-00003-of-00002.safetensors': No such file", "an index that names a missing file")
     c.index("index-wrong", put(**{norm: second}), f"{second}' has no tensor '{norm}', which the index says is there", "an index that names the wrong file")
     c.index("index-drop", drop(norm), f"has no tensor '{norm}'", "an index that lacks a tensor")
     for i, name in enumerate(("../../etc/passwd", "/etc/passwd", "..", ".hidden", "", "sub/model.safetensors")):
@@ -227,6 +251,31 @@ def sound(c):
     one("odd", "v3", lambda h, d: None, True, "a header of odd length: the same tensors, aligned", pad=1)
     one("extra", "v3", extra, False, "tensors of an unknown dtype and of no elements, which nobody asks for")
     one("half", "v3", half, True, "F16 and F32 instead of BF16")
+    def zeros(from_):                                           # from_(end of the header's last entry): where zeros begin
+        def change(h, data):
+            last = max((v for k, v in h.items() if "data_offsets" in v), key=lambda v: v["data_offsets"][1])
+            at = from_(last)
+            return data[:at] + bytes(len(data) - at)
+        return change
+    def wide(h, data):                                          # a last tensor of 200 rows, the last 150 zeros
+        h["wide"] = {"dtype": "F32", "shape": [200, 250], "data_offsets": [len(data), len(data) + 200000]}
+        return data + b"\x01" * 50000 + bytes(150000)
+    one("zeros-all", "v3", lambda h, d: bytes(len(d)), True, "weights that are all zeros")
+    one("zeros-rows", "v3", wide, False, "a last tensor whose last rows are zeros")
+    one("zeros-tensor", "v3", lambda h, d: h.update(z={"dtype": "F8_E4M3", "shape": [1000, 100], "data_offsets": [len(d), len(d) + 100000]}) or d + bytes(100000), False, "a last tensor of zeros")
+    one("zeros-few", "v3", zeros(lambda last: last["data_offsets"][1] - 100), True, "a hundred zeros at the end")
+    d, _ = c.folder("stale", "v3")
+    os.symlink(os.path.join(c.golden, "v3-plain", "model.safetensors.index.json"), os.path.join(d, "model.safetensors.index.json"))
+    c.line("good", "stale", "v3", "model.safetensors beside the index of an earlier save")
+    d, _ = c.folder("stale-shards", "v3")
+    for f in os.listdir(os.path.join(c.golden, "v3-plain")):
+        if f not in os.listdir(d) and "safetensors" in f:
+            os.symlink(os.path.join(c.golden, "v3-plain", f), os.path.join(d, f))
+    c.line("good", "stale-shards", "v3", "model.safetensors beside an index and its files")
+    for k in (-1, 0, 1 << 30):
+        d, _ = c.folder(f"top-k{k}", "v3", ["generation_config.json"])
+        json.dump({"top_k": k}, open(os.path.join(d, "generation_config.json"), "w"))
+        c.line("good", f"top-k{k}", "v3", f"a top_k of {k}")
     d, _ = c.folder("link", "v3-plain")
     c.line("good", "link", "v3-plain", "files that are links")
 
@@ -236,7 +285,7 @@ def sums(b):
 
 def listing(d):
     for f in sorted(os.listdir(d)):
-        if not (f.startswith("model") and f.endswith(".safetensors")):
+        if not (f.startswith("model") and f.endswith(".safetensors")) or f != "model.safetensors" and os.path.exists(d + "/model.safetensors"):
             continue
         h, data = read(os.path.join(d, f))
         for k, v in h.items():

@@ -44,6 +44,35 @@ is "$(ds-info -m part -l 0 --json | jq -c .missing)" '[]' "a layer that lies in 
 is "$(ds-info -m part -l 0,2 --json 2>/dev/null | jq -c .missing)" '["model-00002-of-00002.safetensors"]' "one that lies in this does"
 fails_with 1 "cannot open" "no folder" ds-info -m nowhere
 
+# an index beside a whole file
+cp -r "$G/v3" stale
+cp "$G/v3-plain/model.safetensors.index.json" stale
+is "$(ds-info -m stale --json | jq -c '[.not_read, .files, .exact]')" '[["model.safetensors.index.json"],1,true]' \
+    "model.safetensors is read, an index beside it is not"
+like "$(ds-info -m stale)" '^not read +model.safetensors.index.json' "and that is said"
+is "$(ds-info -m "$G/v3" --json | jq .not_read)" null "there is nothing to say without one"
+
+# many files: time grows with their number, not with its square
+mkdir many
+cp "$M/config.json" many
+shards() { # shards N: processor seconds that an index of N files takes
+	py - "$1" "$M" <<'EOP'
+import json, resource, subprocess, sys
+from badmodels import read
+n, m = int(sys.argv[1]), sys.argv[2]
+h, _ = read(m + "/model.safetensors")
+w = {k: "s%d.safetensors" % i for i, k in enumerate(h) if k != "__metadata__"}
+w.update({"x%d" % i: "s%d.safetensors" % i for i in range(n)})
+json.dump({"weight_map": w}, open("many/model.safetensors.index.json", "w"))
+r = subprocess.run(["ds-info", "-m", "many", "--json"], stdout=open("many.json", "w"), stderr=subprocess.DEVNULL)
+u = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(r.returncode, u.ru_utime)
+EOP
+}
+set -- $(shards 100000)
+is "$1 $(jq '.missing | length' many.json)" "1 100000" "100000 files that are missing are all named"
+ok "and that takes seconds ($2 s)" py -c "assert $2 < 10"
+
 # --- manifests ---
 unset DS_MODEL
 

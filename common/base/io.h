@@ -20,8 +20,8 @@ int io_writev(int fd, struct iovec *iov, int n);
 /* Read a descriptor to its end, at most max bytes. */
 int io_slurp(int fd, struct buf *b, size_t max);
 
-/* Read a whole regular file, a NUL behind it (not counted in b->n); missing
- * gives FAIL_DATA: a model that lacks a file is a broken model. */
+/* Read a whole file that a user names, a NUL after it (not counted in b->n); it may be a FIFO.  A missing one
+ * gives FAIL_DATA.  file_read() is for the files of a model folder. */
 int io_file(const char *path, struct buf *b, size_t max);
 
 /* "dir/name" in one buffer; -1 where it is too long. */

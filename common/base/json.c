@@ -4,9 +4,15 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "base/io.h"
+#include "base/file.h"
 #include "base/table.h"
 #include "base/utf8.h"
+
+static int
+is_zero(const unsigned char *s, size_t n)
+{
+	return n == 0 || (s[0] == 0 && memcmp(s, s + 1, n - 1) == 0);
+}
 
 static int
 text_check(const unsigned char *s, size_t n)
@@ -23,6 +29,8 @@ text_check(const unsigned char *s, size_t n)
 				continue;
 			}
 		}
+		if (!s[i] && is_zero(s + i, n - i))
+			return fail(FAIL_DATA, "zeros from byte %zu to the end, byte %zu, as after an unfinished download", i, n);
 		if (!s[i] || utf8_next(s + i, n - i, &step) != UTF8_CHAR)
 			return fail(FAIL_DATA, s[i] ? "byte %zu is not UTF-8" : "byte %zu is NUL", i);
 		i += step;
@@ -40,6 +48,21 @@ text_check(const unsigned char *s, size_t n)
 	return 0;
 }
 
+/* What stands where the text stops being JSON. */
+static void
+refuse_text(const char *text, size_t n, size_t at)
+{
+	/* not JSON, but what Python's json module writes and reads: json_load() finds a NUL after the text */
+	static const char *const numbers[] = {"NaN", "Infinity", "-Infinity"};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		if (at < n && strncmp(text + at, numbers[i], strlen(numbers[i])) == 0) {
+			fail(FAIL_DATA, "byte %zu: %s, which is no number in JSON", at, numbers[i]);
+			return;
+		}
+	fail(FAIL_DATA, n == 0 ? "empty, which is not JSON" : "byte %zu: not valid JSON", at);
+}
+
 cJSON *
 json_parse(const char *text, size_t n)
 {
@@ -50,7 +73,7 @@ json_parse(const char *text, size_t n)
 		return NULL;
 	o = cJSON_ParseWithLengthOpts(text, n + 1, &end, 1);
 	if (!o)
-		fail(FAIL_DATA, "byte %zu: not valid JSON", (size_t)(end - text));
+		refuse_text(text, n, (size_t)(end - text));
 	return o;
 }
 
@@ -60,7 +83,7 @@ json_load(const char *path, size_t max)
 	struct buf b = {0};
 	cJSON *o = NULL;
 
-	if (io_file(path, &b, max) == 0) {
+	if (file_read(path, &b, max) == 0) {
 		o = json_parse((const char *)b.p, b.n);
 		if (!o)
 			fail_in("'%s'", path);

@@ -2,9 +2,9 @@
 
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "kernels.h"
@@ -174,6 +174,26 @@ read_gate(struct config *c, const cJSON *o, enum family family)
 	return check_groups(c);
 }
 
+/*
+ * Of the two scales one alone means one thing in DeepSeek's own code, where the other has its default (1 and 0), and
+ * another in transformers, which then takes neither: which of the two a model was trained with is not to be known.
+ * transformers takes a 0 like a missing one.
+ */
+static int
+check_mscale(const cJSON *o)
+{
+	static const char *const keys[] = {"mscale", "mscale_all_dim"};
+	double x[2] = {0, 0};
+
+	for (int i = 0; i < 2; i++)
+		if (json_number(o, keys[i], JSON_OPTIONAL, 0, 100, &x[i]) < 0)
+			return -1;
+	if ((x[0] > 0) == (x[1] > 0))
+		return 0;
+	return fail(FAIL_DATA, "%s is %g, but %s is missing or 0: implementations differ on what that means",
+	    keys[x[1] > 0], x[x[1] > 0], keys[x[0] > 0]);
+}
+
 static int
 read_yarn(struct rope_config *r, const cJSON *o)
 {
@@ -200,7 +220,7 @@ read_yarn(struct rope_config *r, const cJSON *o)
 	    json_number(o, "mscale_all_dim", JSON_OPTIONAL, 0, 100, &r->mscale_all_dim) < 0 ||
 	    json_int(o, "original_max_position_embeddings", JSON_REQUIRED, 1, 1 << 30, &r->original_max_position) < 0)
 		return -1;
-	return 0;
+	return check_mscale(o);
 }
 
 /* rope_scaling, or what newer checkpoints call rope_parameters. */
@@ -336,13 +356,27 @@ read_config(struct config *c, const cJSON *o)
 	return read_eos(&c->generation, o, c->vocab_size);
 }
 
+/* top_k: 0 is off, and so is -1 (as in vLLM) and any number that no vocabulary has. */
+static int
+read_top_k(struct generation *g, const cJSON *o)
+{
+	double k = g->top_k;
+
+	if (json_number(o, "top_k", JSON_OPTIONAL, -1, 0x1p53, &k) < 0)
+		return -1;
+	if (k != (double)(int64_t)k)
+		return fail(FAIL_DATA, "top_k is %.17g, must be an integer", k);
+	g->top_k = k < 0 || k > VOCAB_MAX ? 0 : (int)k;
+	return 0;
+}
+
 static int
 read_generation(struct generation *g, const cJSON *o, int vocab)
 {
 	if (json_bool(o, "do_sample", JSON_OPTIONAL, &g->do_sample) < 0 ||
 	    read_float(o, "temperature", JSON_OPTIONAL, 0, 1000, &g->temperature) < 0 ||
 	    read_float(o, "top_p", JSON_OPTIONAL, 0, 1, &g->top_p) < 0 ||
-	    json_int(o, "top_k", JSON_OPTIONAL, 0, VOCAB_MAX, &g->top_k) < 0)
+	    read_top_k(g, o) < 0)
 		return -1;
 	return read_eos(g, o, vocab);
 }
@@ -364,7 +398,7 @@ config_load(struct config *c, const char *dir)
 		return fail_in("'%s'", path);
 	if (io_path(path, sizeof(path), dir, "generation_config.json") < 0)
 		return -1;
-	if (access(path, F_OK) < 0)
+	if (!file_there(path))
 		return 0;
 	if (!(o = json_load(path, CONFIG_BYTES_MAX)))
 		return -1;

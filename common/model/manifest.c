@@ -168,7 +168,7 @@ add_tensors(struct jobs *jobs, struct model *m, manifest_wants *wants, void *arg
 	for (size_t i = 0; i < m->nshards; i++) {
 		struct shard *s = &m->shards[i];
 
-		if (!s->file.map && (!opens || !is_wanted(m, s, wants, arg)))
+		if (!s->file.map.p && (!opens || !is_wanted(m, s, wants, arg)))
 			continue;
 		if (model_shard(s) < 0 || add_shard(jobs, m, s, wants, arg) < 0)
 			return -1;

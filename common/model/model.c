@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -33,7 +33,7 @@ shard_init(struct shard *s, const char *dir, const char *file)
 int
 model_shard(struct shard *s)
 {
-	return s->file.map ? 0 : safetensors_open(&s->file, s->path);
+	return s->file.map.p ? 0 : safetensors_open(&s->file, s->path);
 }
 
 /* Every name is in m->files: the id. */
@@ -47,7 +47,7 @@ hash_model(struct model *m)
 
 	for (s = NULL; (s = table_next(&m->files, s)); )
 		sum += hash_bytes(s->key, s->len, 0);
-	if (io_path(path, sizeof(path), m->dir, "config.json") < 0 || io_file(path, &b, INDEX_MAX) < 0) {
+	if (io_path(path, sizeof(path), m->dir, "config.json") < 0 || file_read(path, &b, INDEX_MAX) < 0) {
 		buf_free(&b);
 		return -1;
 	}
@@ -130,6 +130,7 @@ read_index(struct model *m, const char *path)
 
 	if (!o)
 		return -1;
+	m->indexed = 1;
 	r = json_object(o, "weight_map", JSON_REQUIRED, &map) < 0 ? -1 : read_map(m, map, &seen);
 	table_free(&seen);
 	cJSON_Delete(o);
@@ -162,13 +163,14 @@ read_names(struct model *m)
 {
 	char index[PATH_BYTES], one[PATH_BYTES];
 
-	if (io_path(index, sizeof(index), m->dir, "model.safetensors.index.json") < 0 ||
+	if (io_path(index, sizeof(index), m->dir, MODEL_INDEX) < 0 ||
 	    io_path(one, sizeof(one), m->dir, single) < 0)
 		return -1;
-	if (access(index, F_OK) == 0)
-		return read_index(m, index);
-	if (access(one, F_OK) == 0)
+	/* as transformers does it: an index beside a whole file is what an earlier save in shards left there */
+	if (file_there(one))
 		return read_single(m);
+	if (file_there(index))
+		return read_index(m, index);
 	return fail(FAIL_DATA, "'%s' has no %s and no %s.index.json", m->dir, single, single);
 }
 

@@ -11,9 +11,11 @@
 #include "model/config.h"
 #include "model/safetensors.h"
 
+#define MODEL_INDEX "model.safetensors.index.json"
+
 struct shard {
 	char *path;
-	struct safetensors file;        /* file.map is NULL until a tensor is asked for */
+	struct safetensors file;        /* file.map.p is NULL until a tensor is asked for */
 };
 
 struct model {
@@ -23,6 +25,7 @@ struct model {
 	struct table files;             /* tensor name -> struct shard, from the index, or all in one file */
 	struct shard *shards;
 	size_t nshards;
+	int indexed;                    /* model.safetensors.index.json says which file a tensor is in */
 	char *names;                    /* memory of the names */
 };
 

@@ -1,12 +1,8 @@
 #include "model/safetensors.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/fail.h"
 #include "base/json.h"
@@ -14,6 +10,9 @@
 #include "kernels.h"
 
 #define HEADER_MAX 100000000            /* what the format's own library allows */
+#define HOLE 65536                      /* zeros at the end that are looked into */
+#define PROBE 256                       /* zeros that stand for more of them */
+#define EDGE 16                         /* zeros at the end of a row that are no more than numbers */
 #define WHOLE_MAX ((uint64_t)1 << 53)   /* the largest integer that JSON numbers keep exactly */
 
 struct safetensors_copy {
@@ -21,32 +20,6 @@ struct safetensors_copy {
 	const struct safetensor *of;
 	void *data;
 };
-
-static int
-map_file(struct safetensors *s, const char *path)
-{
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	void *p;
-
-	if (fd < 0)
-		return fail(FAIL_DATA, "cannot open:");
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return fail(FAIL_DATA, "not a regular file");
-	}
-	if (st.st_size < 8) {
-		close(fd);
-		return fail(FAIL_DATA, "%lld bytes are too few for a safetensors file", (long long)st.st_size);
-	}
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
-	if (p == MAP_FAILED)
-		return fail(FAIL_SYSTEM, "cannot map %lld bytes:", (long long)st.st_size);
-	s->map = p;
-	s->size = (size_t)st.st_size;
-	return 0;
-}
 
 /* The size that dtype and shape ask for; -1 where it has no number. */
 static int
@@ -125,8 +98,8 @@ check_places(struct safetensors *s)
 	for (size_t i = 0; i < s->n; i++)
 		if (s->tensors[i].end > end)
 			end = s->tensors[i].end;
-	if (end > s->size)
-		return fail(FAIL_DATA, "its header claims %llu bytes, the file has %zu", (unsigned long long)end, s->size);
+	if (end > s->map.n)
+		return fail(FAIL_DATA, "its header claims %llu bytes, the file has %zu", (unsigned long long)end, s->map.n);
 	if (s->n > 0)
 		qsort(s->tensors, s->n, sizeof(*s->tensors), by_place);
 	for (struct safetensor *t = s->tensors; t < s->tensors + s->n; t++) {
@@ -137,6 +110,58 @@ check_places(struct safetensors *s)
 		last = t;
 	}
 	return 0;
+}
+
+static int
+bytes_zero(const unsigned char *p, size_t n)
+{
+	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+/* The first byte of t from which on all is zeros, where its first is none and its last EDGE bytes are. */
+static uint64_t
+zeros_from(const unsigned char *p, const struct safetensor *t)
+{
+	uint64_t low = t->begin, high = t->end - EDGE;
+
+	while (high - low > 1) {
+		uint64_t mid = low + (high - low) / 2, n = t->end - mid < PROBE ? t->end - mid : PROBE;
+
+		*(bytes_zero(p + mid, (size_t)n) ? &high : &low) = mid;
+	}
+	return high;
+}
+
+/*
+ * A download that reserved the room for the whole file and did not finish leaves zeros at its end.  Tensors may be
+ * zeros as a whole, and so may the last rows of one (padding): the fault are zeros that begin within a row.
+ */
+static int
+check_end(const struct safetensors *s)
+{
+	const unsigned char *p = s->map.p;
+	const struct safetensor *t = s->tensors + s->n;
+	uint64_t end = 0, row, at;
+
+	while (t-- > s->tensors) {
+		uint64_t n = t->end - t->begin;
+
+		if (n == 0)
+			continue;
+		if (end == 0 && (t->end - s->tensors->begin < HOLE || !bytes_zero(p + t->end - HOLE, HOLE)))
+			return 0;
+		end = end ? end : t->end;
+		if (!bytes_zero(p + t->begin, n < PROBE ? (size_t)n : PROBE))
+			break;
+	}
+	if (t < s->tensors || t->end - t->begin <= EDGE || !bytes_zero(p + t->end - EDGE, EDGE))
+		return 0;
+	at = zeros_from(p, t);
+	row = t->rank > 1 ? (t->end - t->begin) / t->shape[0] : t->end - t->begin;
+	if ((at - t->begin) % row == 0 || row - (at - t->begin) % row <= EDGE)
+		return 0;
+	return fail(FAIL_DATA, "zeros from byte %llu, within tensor '%.200s', to byte %llu, as after an unfinished download",
+	    (unsigned long long)at, t->name, (unsigned long long)end);
 }
 
 static int
@@ -158,7 +183,7 @@ read_tensors(struct safetensors *s, const cJSON *header, uint64_t data)
 		if (read_tensor(t, o, data) < 0)
 			return fail_in("tensor '%.200s'", t->name);
 	}
-	if (check_places(s) < 0 || table_reserve(&s->names, s->n) < 0)
+	if (check_places(s) < 0 || check_end(s) < 0 || table_reserve(&s->names, s->n) < 0)
 		return -1;
 	for (size_t i = 0; i < s->n; i++)
 		if (table_put(&s->names, s->tensors[i].name, strlen(s->tensors[i].name), &s->tensors[i]) < 0)
@@ -173,16 +198,20 @@ read_header(struct safetensors *s)
 	cJSON *header;
 	int r = -1;
 
-	memcpy(&n, s->map, sizeof(n));
-	if (n > s->size - 8)
+	if (s->map.n < sizeof(n))
+		return fail(FAIL_DATA, "%zu bytes are too few for a safetensors file", s->map.n);
+	memcpy(&n, s->map.p, sizeof(n));
+	if (n == 0 && bytes_zero(s->map.p, s->map.n < HOLE ? s->map.n : HOLE))
+		return fail(FAIL_DATA, "begins with zeros, as after an unfinished download");
+	if (n > s->map.n - 8)
 		return fail(FAIL_DATA, "its first bytes claim a header of %llu bytes, the file has %zu",
-		    (unsigned long long)n, s->size);
+		    (unsigned long long)n, s->map.n);
 	if (n > HEADER_MAX)
 		return fail(FAIL_DATA, "its first bytes claim a header of %llu bytes, more than %d", (unsigned long long)n, HEADER_MAX);
 	/* first the text of the header; then its names, which are shorter, as they stand there in quotes */
 	if (!(s->text = mem_raw((size_t)n + 1, 1)))
 		return -1;
-	memcpy(s->text, s->map + 8, (size_t)n);
+	memcpy(s->text, s->map.p + 8, (size_t)n);
 	s->text[n] = 0;
 	if (!(header = json_parse(s->text, (size_t)n)))
 		return fail_in("header");
@@ -199,7 +228,9 @@ read_header(struct safetensors *s)
 int
 safetensors_open(struct safetensors *s, const char *path)
 {
-	if (map_file(s, path) == 0 && read_header(s) == 0)
+	if (file_map(&s->map, path) < 0)
+		return -1;
+	if (read_header(s) == 0)
 		return 0;
 	fail_in("'%s'", path);
 	safetensors_close(s);
@@ -216,8 +247,7 @@ safetensors_close(struct safetensors *s)
 		free(c->data);
 		free(c);
 	}
-	if (s->map)
-		munmap((void *)(uintptr_t)s->map, s->size);
+	file_unmap(&s->map);
 	table_free(&s->names);
 	free(s->tensors);
 	free(s->text);
@@ -233,7 +263,7 @@ safetensors_find(const struct safetensors *s, const char *name)
 const void *
 safetensors_data(struct safetensors *s, const struct safetensor *t)
 {
-	const unsigned char *p = s->map + t->begin;
+	const unsigned char *p = s->map.p + t->begin;
 	struct safetensors_copy *c;
 
 	if (t->dtype < 0 || (uintptr_t)p % dtype_size((enum dtype)t->dtype) == 0)

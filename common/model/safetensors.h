@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/file.h"
 #include "base/table.h"
 
 #define TENSOR_RANK_MAX 8
@@ -24,8 +25,7 @@ struct safetensor {
 };
 
 struct safetensors {
-	const unsigned char *map;       /* NULL: not open */
-	size_t size;
+	struct file_map map;            /* .p is NULL: not open */
 	struct safetensor *tensors;         /* in the order of their data */
 	size_t n;
 	struct table names;             /* -> struct safetensor */

@@ -254,7 +254,7 @@ sizes_open(struct sizes *s, const char *dir, int shapes)
 	int r;
 
 	memset(s, 0, sizeof(*s));
-	if (io_path(index, sizeof(index), dir, "model.safetensors.index.json") < 0)
+	if (io_path(index, sizeof(index), dir, MODEL_INDEX) < 0)
 		return -1;
 	if (shapes && access(index, F_OK) < 0) {
 		r = config_load(&s->config, dir);

@@ -8,13 +8,13 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/io.h"
 #include "base/json.h"
 
 #define PATH_BYTES 4096
 #define COPY_MAX (256u << 20)   /* bytes of a file that is copied */
 
-static const char index_name[] = "model.safetensors.index.json";
 
 static int
 write_file(const char *dir, const char *name, const void *p, size_t n)
@@ -73,7 +73,7 @@ copy_one(const struct quant *q, const char *name)
 		return -1;
 	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
 		return 0;
-	r = io_file(path, &b, COPY_MAX) < 0 ? -1 : write_file(q->out, name, b.p, b.n);
+	r = file_read(path, &b, COPY_MAX) < 0 ? -1 : write_file(q->out, name, b.p, b.n);
 	buf_free(&b);
 	return r;
 }
@@ -97,12 +97,9 @@ int
 folder_index(const struct quant *q, const struct table *files)
 {
 	cJSON *o, *map, *meta;
-	char path[PATH_BYTES];
 	int r;
 
-	if (io_path(path, sizeof(path), q->model->dir, index_name) < 0)
-		return -1;
-	if (access(path, F_OK) < 0)
+	if (!q->model->indexed)
 		return 0;
 	o = cJSON_CreateObject();
 	meta = cJSON_AddObjectToObject(o, "metadata");
@@ -110,7 +107,7 @@ folder_index(const struct quant *q, const struct table *files)
 	map = cJSON_AddObjectToObject(o, "weight_map");
 	for (struct table_slot *s = NULL; (s = table_next(files, s)); )
 		cJSON_AddStringToObject(map, s->key, s->value);
-	r = write_json(q->out, index_name, o);
+	r = write_json(q->out, MODEL_INDEX, o);
 	cJSON_Delete(o);
 	return r;
 }

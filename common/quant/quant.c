@@ -247,7 +247,7 @@ fill_shard(struct quant *q, const struct shard *from, struct loss *all)
 		const struct safetensor *t = &from->file.tensors[i];
 
 		if (e->from == t) {
-			if (q->out && copy_bytes(q, e, from->file.map) < 0)
+			if (q->out && copy_bytes(q, e, from->file.map.p) < 0)
 				return -1;
 			e++;
 		} else if (!e->from && is_listed(q, t, from) && is_chosen(q, t)) {
@@ -278,7 +278,7 @@ make_shard(struct quant *q, struct shard *from, struct table *files, struct loss
 {
 	struct quant_shard s = {.fd = -1};
 	const char *name = strrchr(from->path, '/') + 1;
-	int r = from->file.map ? 0 : safetensors_open(&from->file, from->path);
+	int r = from->file.map.p ? 0 : safetensors_open(&from->file, from->path);
 
 	q->shard = &s;
 	if (r < 0 || plan_shard(q, from) < 0 || (q->out && shard_create(&s, q->out, name) < 0) ||

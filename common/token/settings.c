@@ -1,9 +1,9 @@
 #include "token/settings.h"
 
 #include <limits.h>
-#include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/io.h"
 
 #define SETTINGS_MAX (64u << 20)
@@ -15,7 +15,7 @@ settings_load(const char *dir, cJSON **o)
 
 	if (io_path(path, sizeof(path), dir, "tokenizer_config.json") < 0)
 		return -1;
-	if (access(path, F_OK) < 0)
+	if (!file_there(path))
 		return 0;
 	*o = json_load(path, SETTINGS_MAX);
 	return *o ? 1 : -1;

@@ -3,9 +3,9 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/io.h"
 #include "token/settings.h"
 
@@ -250,7 +250,7 @@ open_checkpoint(struct template *t, const char *dir)
 	if (r < 0)
 		fail_in("'%s/tokenizer_config.json'", dir);
 	else if (io_path(path, sizeof(path), dir, "chat_template.jinja") < 0 ||
-	    (access(path, F_OK) == 0 && io_file(path, &file, TEMPLATE_MAX) < 0))
+	    (file_there(path) && file_read(path, &file, TEMPLATE_MAX) < 0))
 		r = -1;
 	else if (file.p)
 		text = (const char *)file.p;

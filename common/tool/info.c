@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -42,28 +43,43 @@ by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Files that are not there, each once. */
+/* Files that are not there, each once; *gone: there is one, if only of a layer that is not shown. */
 static int
-look_for_files(struct info *i, const struct model *m)
+look_for_files(struct info *i, const struct model *m, int *gone)
 {
-	const char *last = NULL;
+	unsigned char *needed = mem_new(m->nshards, 1);
+	int r = 0;
 
 	i->nfiles = m->nshards;
-	if (!(i->missing = mem_new(m->nshards, sizeof(*i->missing))))
+	i->missing = mem_new(m->nshards, sizeof(*i->missing));
+	if (!needed || !i->missing) {
+		free(needed);
 		return -1;
-	for (size_t k = 0; k < m->nshards; k++) {
-		const struct shard *s = &m->shards[k];
-		int needed = 0;
-
-		if (access(s->path, R_OK) == 0)
-			continue;
-		for (struct table_slot *t = NULL; !needed && (t = table_next(&m->files, t)); )
-			needed = t->value == s && is_shown(&i->layers, m->config.num_layers, t->key);
-		last = strrchr(s->path, '/');
-		if (needed && !(i->missing[i->nmissing++] = strdup(last ? last + 1 : s->path)))
-			return fail(FAIL_SYSTEM, "no memory for a name");
 	}
+	for (struct table_slot *t = NULL; (t = table_next(&m->files, t)); )
+		needed[(const struct shard *)t->value - m->shards] |= (unsigned char)is_shown(&i->layers, m->config.num_layers, t->key);
+	for (size_t k = 0; r == 0 && k < m->nshards; k++) {
+		const char *path = m->shards[k].path, *last = strrchr(path, '/');
+
+		if (access(path, R_OK) == 0)
+			continue;
+		*gone = 1;
+		if (needed[k] && !(i->missing[i->nmissing++] = strdup(last ? last + 1 : path)))
+			r = fail(FAIL_SYSTEM, "no memory for a name");
+	}
+	free(needed);
 	qsort(i->missing, i->nmissing, sizeof(*i->missing), by_name);
+	return r;
+}
+
+static int
+look_for_index(struct info *i, const struct model *m)
+{
+	char path[4096];
+
+	if (io_path(path, sizeof(path), m->dir, MODEL_INDEX) < 0)
+		return -1;
+	i->stale = !m->indexed && file_there(path);
 	return 0;
 }
 
@@ -79,9 +95,7 @@ info_open(struct info *i, const char *dir, const char *layers)
 		return -1;
 	memcpy(i->id, m.id, sizeof(i->id));
 	i->sizes.config = m.config;
-	r = layers_parse(&i->layers, layers, m.config.num_layers) < 0 || read_type(i) < 0 || look_for_files(i, &m) < 0 ? -1 : 0;
-	for (size_t k = 0; k < m.nshards; k++)
-		gone |= access(m.shards[k].path, R_OK) < 0;
+	r = look_for_index(i, &m) < 0 || layers_parse(&i->layers, layers, m.config.num_layers) < 0 || read_type(i) < 0 || look_for_files(i, &m, &gone) < 0 ? -1 : 0;
 	model_close(&m);
 	i->exact = !gone;
 	return r < 0 ? -1 : sizes_open(&i->sizes, dir, gone);

@@ -20,6 +20,7 @@ struct info {
 	int exact;                      /* 1: bytes are those of the files; 0: as config.json would have them */
 	char **missing;                 /* files that the index names and the shown layers need, but that are not there */
 	size_t nmissing, nfiles;
+	int stale;                      /* 1: there is an index, which is not read: model.safetensors is whole */
 };
 
 /* Look at dir; layers as in -l, NULL: all.  0, or -1 and a message; info_close in any case. */

@@ -5,6 +5,7 @@
 
 #include "base/fail.h"
 #include "base/json.h"
+#include "model/model.h"
 
 static const char *const methods[] = {[TOPK_GREEDY] = "greedy", [TOPK_GROUP_MAX] = "group_limited_greedy",
     [TOPK_NOAUX_TC] = "noaux_tc"};
@@ -128,6 +129,8 @@ info_text(FILE *to, const struct info *i)
 	print_layers(to, i);
 	for (size_t k = 0; k < i->nmissing; k++)
 		fprintf(to, "%smissing       %s\n", k ? "" : "\n", i->missing[k]);
+	if (i->stale)
+		fprintf(to, "\nnot read      %s: model.safetensors has all tensors\n", MODEL_INDEX);
 	return checked(to);
 }
 
@@ -198,6 +201,11 @@ info_json(FILE *to, const struct info *i)
 	add_size(o, "head", i->sizes.head);
 	add_layers(cJSON_AddArrayToObject(o, "layers"), i);
 	cJSON_AddItemToObject(o, "missing", cJSON_CreateStringArray((const char *const *)i->missing, (int)i->nmissing));
+	if (i->stale) {
+		const char *const stale[] = {MODEL_INDEX};
+
+		cJSON_AddItemToObject(o, "not_read", cJSON_CreateStringArray(stale, 1));
+	}
 	text = cJSON_Print(o);
 	cJSON_Delete(o);
 	if (!text)

@@ -1,12 +1,8 @@
 #include "tool/named.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/fail.h"
 #include "tool/dump_json.h"
@@ -110,38 +106,18 @@ open_safetensors(struct named *n, struct groups *g, const struct names *map)
 }
 
 static int
-map_npy(struct named *n)
-{
-	struct stat st;
-	int fd = open(n->path, O_RDONLY | O_CLOEXEC);
-	void *p = MAP_FAILED;
-
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		if (fd >= 0)
-			close(fd);
-		return fail(FAIL_SYSTEM, "cannot open:");
-	}
-	if (S_ISREG(st.st_mode) && st.st_size > 0)
-		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	close(fd);
-	if (p == MAP_FAILED)
-		return fail(FAIL_DATA, "not a regular file with something in it");
-	n->map = p;
-	n->mapped = (size_t)st.st_size;
-	return 0;
-}
-
-static int
 open_npy(struct named *n, struct groups *g, const struct names *map)
 {
 	const char *slash = strrchr(n->path, '/'), *base = slash ? slash + 1 : n->path;
 	struct npy a;
 
-	if (map_npy(n) < 0 || npy_parse(&a, n->map, n->mapped) < 0)
+	if (file_map(&n->map, n->path) < 0)
+		return -1;
+	if (npy_parse(&a, n->map.p, n->map.n) < 0)
 		return fail_in("'%s'", n->path);
 	if (!(n->own_name = strndup(base, strlen(base) - 4)) || !(n->npy = mem_raw(a.bytes, 1)) || room(n, 1) < 0)
 		return fail(FAIL_SYSTEM, "no memory for '%s'", n->path);
-	memcpy(n->npy, n->map + a.data, a.bytes);       /* which the format does not align for every type */
+	memcpy(n->npy, n->map.p + a.data, a.bytes);       /* which the format does not align for every type */
 	return add(n, g, map, n->own_name, "", (int)a.dtype, a.rank, a.shape, n->npy);
 }
 
@@ -228,8 +204,7 @@ named_close(struct named *n)
 	free(n->own_name);
 	free(n->npy);
 	buf_free(&n->sorted);
-	if (n->map)
-		munmap(n->map, n->mapped);
+	file_unmap(&n->map);
 	safetensors_close(&n->st);
 	memset(n, 0, sizeof(*n));
 }

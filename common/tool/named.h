@@ -25,8 +25,7 @@ struct named_tensor {
 struct named {
 	const char *path;
 	struct safetensors st;
-	unsigned char *map;     /* of an npy file */
-	size_t mapped;
+	struct file_map map;    /* of an npy file */
 	void *npy;              /* its elements */
 	char *own_name;         /* of its tensor */
 	struct named_tensor *tensors;   /* [n] */

@@ -232,7 +232,7 @@ check_golden(const struct facts *f)
 		return;
 	check_config(&m.config, &f->c, f->dir);
 	for (size_t i = 0; m.nshards > 1 && i < m.nshards; i++)
-		point(m.shards[i].file.map == NULL, "no file is mapped before a tensor is asked for", f->dir);
+		point(m.shards[i].file.map.p == NULL, "no file is mapped before a tensor is asked for", f->dir);
 	D = m.config.hidden_size;
 	point(take_all(&m) == 0, "has every tensor of the forward pass", f->dir);
 	point(model_mat(&m, &w, f->c.moe_intermediate_size, D, "model.layers.1.mlp.experts.%d.up_proj", 0) == 0 &&
