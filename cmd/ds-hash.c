@@ -42,7 +42,7 @@ main(int argc, char **argv)
 	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &check, .operands = 1};
 	int at = options_parse(&o, argc, argv);
 	struct trace t = {0};
-	long bad = 0, total = 0;
+	long bad = 0, total = 0, more = 0;
 
 	if (at == argc && trace_read(&t, "-") < 0)
 		die_of_trouble();
@@ -50,7 +50,7 @@ main(int argc, char **argv)
 		if (trace_read(&t, argv[at]) < 0)
 			die_of_trouble();
 	if (check)
-		bad = trace_check(stdout, &t, check, &total);
+		bad = trace_check(stdout, &t, check, &total, &more);
 	else
 		bad = trace_print(stdout, &t, &total);
 	if (bad < 0)
@@ -65,6 +65,8 @@ main(int argc, char **argv)
 		warn("%ld lines are as '%s' says", total, check);
 	else if (o.verbose)
 		warn("%ld lines", total);
+	if (more > 0)
+		warn("'%s' asks for no row, or not for all, of %ld tensor%s of the run", check, more, more > 1 ? "s" : "");
 	trace_free(&t);
 	return bad > 0;
 }

@@ -53,7 +53,11 @@ is "$(ds-hash again | cut -d' ' -f2-6)" "$(printf 'expert 2 %s h\n' '5 0-1' '5:2
 is "$(ds-hash again plain | cut -d' ' -f2-6)" "$(printf 'expert 2 %s h\n' '5 0-4' '5:2 0-1' '6 0-0')" "in each stream by itself"
 fails_with 0 "" "a trace without rows is empty" sh -c 'ds-hash "$1" && test -z "$(ds-hash "$1")"' - "$(frame end >end; echo end)"
 
-ok "a check asks for no more than its lines" ds-hash --check plain.txt later
+fails_with 0 "'plain.txt' asks for no row, or not for all, of 1 tensor of the run" "a check asks for no more than its lines, and says so" \
+    ds-hash --check plain.txt later
+head -1 plain.txt >one.txt
+fails_with 0 "of 2 tensors of the run" "so it does of several" ds-hash --check one.txt plain again
+fails_with 0 "" "of none it says nothing" ds-hash --check plain.txt plain
 is "$(ds-hash --check plain.txt other 2>said; echo $?)" "$(printf 'expert 2 5 0-4 h: FAILED\nexpert 2 6 0-0 h: MISSING\n1')" \
     "lines that fail are named"
 is "$(cat said)" "ds-hash: 2 of 2 lines are not as 'plain.txt' says" "and counted"

@@ -93,6 +93,7 @@ static int
 check_line(FILE *out, const struct table *index, char *line)
 {
 	struct buf key = {0};
+	struct trace_line *l;
 	uint64_t from, to;
 	char *v[FIELDS + 1];
 	const char *say;
@@ -101,7 +102,10 @@ check_line(FILE *out, const struct table *index, char *line)
 		return fail(FAIL_DATA, "not a line of ds-hash");
 	if (buf_addf(&key, "%s %s %s %s", v[1], v[2], v[3], v[5]) < 0)
 		return -1;
-	say = verdict(table_get(index, key.p, key.n), v, from, to);
+	l = table_get(index, key.p, key.n);
+	say = verdict(l, v, from, to);
+	if (l)
+		l->asked += to - from + 1;
 	buf_free(&key);
 	if (say)
 		fprintf(out, "%s %s %s %s %s: %s\n", v[1], v[2], v[3], v[4], v[5], say);
@@ -130,19 +134,32 @@ check_lines(FILE *out, const struct table *index, char *text, long *total)
 	return *total > 0 ? bad : fail(FAIL_DATA, "no line to check");
 }
 
+/* Has the run rows of it that no line asked for? */
+static int
+has_more(const struct trace_line *l)
+{
+	uint64_t rows = 0;
+
+	for (size_t i = 0; i < l->pages.n * TRACE_PAGE; i++)
+		rows += l->sorted[i / TRACE_PAGE]->rows[i % TRACE_PAGE].came > 0;
+	return rows > l->asked;
+}
+
 long
-trace_check(FILE *out, struct trace *t, const char *path, long *total)
+trace_check(FILE *out, struct trace *t, const char *path, long *total, long *more)
 {
 	struct table index = {0};
 	struct buf b = {0};
 	long bad = -1;
 
-	*total = 0;
+	*total = *more = 0;
 	if (io_file(path, &b, FILE_MAX) == 0 && index_lines(&index, t) == 0) {
 		bad = memchr(b.p, 0, b.n) ? fail(FAIL_DATA, "not a text") :
 		    check_lines(out, &index, (char *)b.p, total);
 		if (bad < 0)
 			fail_in("'%s'", path);
+		for (size_t i = 0; i < t->n; i++)
+			*more += has_more(t->lines[i]);
 	}
 	index_free(&index);
 	buf_free(&b);

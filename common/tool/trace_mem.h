@@ -35,6 +35,7 @@ struct trace_line {
 	struct trace_page *last;
 	struct trace_page **sorted;     /* [pages.n] once trace_sort has run */
 	uint64_t clock;
+	uint64_t asked;         /* rows that lines of a file to check ask for */
 };
 
 /* Sort a line's pages and drop the rows that were taken back. 0, or -1 and a message. */
