@@ -11,15 +11,16 @@
 #include "tool/diff.h"
 
 static const char help[] =
-	"usage: ds-diff [-qv] [--tol TOL] [--common] [--json] [--map FILE] [--seq N]\n"
-	"               [--hold MIB] A B\n"
+	"usage: ds-diff [-qv] [--tol TOL] [--common] [--partial] [--json] [--map FILE]\n"
+	"               [--seq N] [--hold MIB] A B\n"
 	"\n"
 	"Says where two runs differ first, and by how much.\n"
 	"A and B: streams of frames (a file, a FIFO, -), folders of streams (*.dsf);\n"
 	"one of them may be a file NAME.safetensors or NAME.npy.\n"
 	"\n"
 	"  --tol TOL   errors up to TOL of a row's largest value are none (none are)\n"
-	"  --common    a tensor of a stage that only one side has is no difference\n"
+	"  --common    a tensor of a stage that only one side has is not compared\n"
+	"  --partial   exit 0, not 4, where a part was compared and is the same\n"
 	"  --json      print the report as a JSON object\n"
 	"  --map FILE  what the tensors of a safetensors or npy file are: lines\n"
 	"              THEIR_NAME STAGE LAYER TENSOR\n"
@@ -29,11 +30,12 @@ static const char help[] =
 	"  -v          say at the end how many frames and bytes came\n"
 	"  -V, -h      version, this text\n";
 
-enum { TOL = 256, COMMON, JSON, MAP, SEQ, HOLD };
+enum { TOL = 256, COMMON, PARTIAL, JSON, MAP, SEQ, HOLD };
 
 static const struct option longs[] = {
 	{"tol", required_argument, NULL, TOL},
 	{"common", no_argument, NULL, COMMON},
+	{"partial", no_argument, NULL, PARTIAL},
 	{"json", no_argument, NULL, JSON},
 	{"map", required_argument, NULL, MAP},
 	{"seq", required_argument, NULL, SEQ},
@@ -42,7 +44,9 @@ static const struct option longs[] = {
 };
 
 static struct diff d = {.tol = -1, .hold = (size_t)256 << 20};
-static int json, quiet;
+static int json, partial, quiet;
+
+enum { IN_PART = 4 };           /* exit status: what was compared is the same, the rest was not compared */
 
 static int
 take_seq(const char *arg)
@@ -68,6 +72,9 @@ own_option(int c, const char *arg, void *to)
 		return options_double("--tol", arg, 0, 1e30, &d.tol);
 	case COMMON:
 		d.common = 1;
+		return 0;
+	case PARTIAL:
+		partial = 1;
 		return 0;
 	case JSON:
 		json = 1;
@@ -119,5 +126,7 @@ main(int argc, char **argv)
 		warn("%llu and %llu frames, %llu and %llu bytes", (unsigned long long)d.src[0].frames,
 		    (unsigned long long)d.src[1].frames, (unsigned long long)d.src[0].bytes, (unsigned long long)d.src[1].bytes);
 	diff_close(&d);
+	if (answer == DIFF_PART)
+		return partial ? 0 : IN_PART;
 	return answer == DIFF_DIFFERS ? 1 : answer == DIFF_CUT ? FAIL_SYSTEM : 0;
 }

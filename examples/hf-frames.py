@@ -9,6 +9,7 @@ Each sequence goes through the model once, alone, in DTYPE (float32).  FRAMES ca
 	hf-frames.py plain <ours/001-embed.dsf >theirs.dsf
 	ds-diff --tol 1e-3 --common ours theirs.dsf
 
+Its first line says how many tensors were compared; exit status 4 says that the rest is not in both, 1 that they differ.
 Where the two differ first is the step that one of them does otherwise.  (The last token that a run generates is in
 015-sample.dsf alone, because nobody computes with it: with -n 1 and more, compare without that file.)
 
@@ -165,6 +166,7 @@ def hook(model, seen):
         def keep(module, args, out):
             integers = [t for t in out if not t.is_floating_point()] if isinstance(out, tuple) else []
             if not integers:
+                print(f"hf-frames.py: layer {layer}: its gate returns no experts: they are left out", file=sys.stderr)
                 return
             idx = integers[0]
             weight = [t for t in out if t.is_floating_point() and t.shape == idx.shape][-1]

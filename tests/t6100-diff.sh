@@ -71,15 +71,23 @@ make d 'h[0, 0] = 0; spans[1][2] = 1; h, w, idx, ids = h[:4], w[:4], idx[:4], id
 is "$(ds-diff --json a d | first stage seq pos index)" "attn 9 0 0" "others come before them"
 make e 'h = np.zeros((5, 0), "<f4")'
 fails_with 1 '' "a tensor that one side lacks is a difference" ds-diff a e
-ok "not with --common" ds-diff --common a e
+fails_with 4 '' "with --common it is not compared" ds-diff --common a e
+is "$(ds-diff --common a e | head -1)" "equal in what was compared, 3 of 4 tensors: 15 rows" "which the first line counts"
+is "$(ds-diff --common a e | grep -c '^not compared: A: attn layer 3: h: 5 rows$')" 1 "and the last name"
+is "$(ds-diff --common --json a e | jq -c '[.same, .compared, .tensors, .not_compared]')" '[null,3,4,["attn 3 h"]]' "so does --json"
+fails_with 4 '' "-q does not make it equal" ds-diff -q --common a e
+ok "--partial does" ds-diff -q --common --partial a e
+fails_with 1 '' "but a difference stays one" ds-diff -q --partial a b
+fails_with 1 '' "and so does a tensor that one side lacks" ds-diff -q --partial a e
 py -c 'import frame, sys; frame.write_frame(sys.stdout.buffer, {"op": "end"})' >end
-ok "two streams without rows are the same" ds-diff end end
-fails_with 3 "have no row in common" "unless they should have something in common" ds-diff --common a end
+fails_with 3 "nothing to compare: 'end' and 'end' have no row" "two streams without rows were not compared" ds-diff end end
+fails_with 3 "nothing to compare" "not even in part" ds-diff -q --partial end end
+fails_with 3 "have no row in common" "nor were two that have nothing in common" ds-diff --common --partial a end
 
 head -c 300 a >cut
 frame take -1 <a >unended
 fails_with 3 "compared as far as it goes: unended: ended without an end frame" "a stream without an end is compared as far as it goes" ds-diff a unended
-like "$(ds-diff a unended 2>/dev/null)" '^no difference in 20 rows, as far as both go$' "and that is said"
+like "$(ds-diff a unended 2>/dev/null)" '^no difference in 20 rows, as far as both go: 4 tensors$' "and that is said"
 fails_with 3 "compared as far as it goes: cut: frame 1 ends after 300 of" "so is one that ends inside a frame" ds-diff cut a
 fails_with 1 "compared as far as it goes: unended" "what differs up to there is a difference" ds-diff b unended
 fails_with 3 "compared as far as it goes: .*upstream: ds-x: gone" "an error frame ends a stream, too" \
@@ -100,7 +108,7 @@ fails_with 3 "cannot write" "a full disk is noticed" sh -c 'ds-diff a a >/dev/fu
 
 py "$T/golden.py" prompt "$m" >prompt
 ok "one writer of both sides does not lock itself up" pipe 'mkfifo x y; ds-diff x y & ds-embed -m '"$m"' -B 3 -o x -o y <prompt; wait $!'
-ok "nor does one whose side comes late" pipe 'ds-diff --common x y & ds-embed -m '"$m"' -B 3 -o x -o - <prompt | ds-block -m '"$m"' >y; wait $!'
+ok "nor does one whose side comes late" pipe 'ds-diff --common --partial x y & ds-embed -m '"$m"' -B 3 -o x -o - <prompt | ds-block -m '"$m"' >y; wait $!'
 mkdir run
 line="tee run/000-embed.dsf <prompt | ds-embed -m $m | tee run/001.dsf"
 for l in 0 1 2 3; do
@@ -109,11 +117,14 @@ for l in 0 1 2 3; do
 done
 ok "a golden run is kept" pipe "$line | ds-head -m $m --tap head.norm >run/900.dsf"
 want=$m/expected.safetensors
-ok "it is what the reference computed, within the case's tolerance" ds-diff --tol 1e-3 run "$want"
+ok "it is what the reference computed, within the case's tolerance" ds-diff --partial --tol 1e-3 run "$want"
+fails_with 4 '' "in part: tokens of another kind are in that file" ds-diff -q --tol 1e-3 run "$want"
+is "$(ds-diff --tol 1e-3 run "$want" | head -1)" "equal in what was compared, 18 of 19 tensors: 1260 rows" "as the first line says"
 is "$(ds-diff --tol 1e-3 run "$want" | awk 'NF == 13 && $4 == 70' | wc -l)" 18 "at each of its points"
 fails_with 1 '' "and not to the bit" ds-diff "$want" run
-like "$(ds-diff run "$want")" '^not compared: B: greedy$' "tensors that the name map lacks are told"
-ok "some points can be compared alone" ds-diff --tol 1e-3 run/12.dsf "$want"
+like "$(ds-diff run "$want")" '^not compared: B: greedy: no name map has it' "tensors that the name map lacks are told"
+ok "some points can be compared alone" ds-diff --partial --tol 1e-3 run/12.dsf "$want"
+fails_with 4 '' "which is a part of the file" ds-diff -q --tol 1e-3 run/12.dsf "$want"
 fails_with 3 "nothing to compare" "a stream without any is trouble" ds-diff end "$want"
 
 cat >convert.py <<'E2'
@@ -133,12 +144,13 @@ h = json.dumps(header).encode()
 open("hf.safetensors", "wb").write(len(h).to_bytes(8, "little") + h + data)
 np.save("logits.npy", t["logits"][:50])
 np.save("theirs.npy", t["layers.1.out"])
-np.save("f8.npy", t["logits"].astype("f8"))
+np.save("c8.npy", t["logits"].astype("c8"))
+import os; os.mkdir("f8"); np.save("f8/logits.npy", t["logits"].astype("f8"))
 np.save("ordered.npy", np.asfortranarray(t["logits"]))
 E2
 py convert.py "$m"
 ds-diff --tol 1e-3 run hf.safetensors >said
-is "$? $(awk 'NF == 13 && $4 == 70 { print $1 $2 }' said | tr '\n' ' ')" "0 embed- route2 route2 expert2 head- " \
+is "$? $(awk 'NF == 13 && $4 == 70 { print $1 $2 }' said | tr '\n' ' ')" "4 embed- route2 route2 expert2 head- " \
     "hooks of transformers are known, and a router's experts may come in any order"
 echo 'somewhere/{l} expert 1 h # layers count otherwise there' >map
 is "$(ds-diff --tol 1e-3 --map map run hf.safetensors | awk 'NF == 13 && $1 == "expert" { print $2, $4 }' | tr '\n' ' ')" "1 70 2 70 " \
@@ -152,7 +164,8 @@ echo 'theirs expert 1 h' >map
 ok "or by the map" ds-diff --tol 1e-3 --map map run theirs.npy
 ok "a sequence can be chosen" ds-diff --tol 1e-3 --seq 18446744073709551611 run logits.npy
 fails_with 3 "nothing to compare" "another is not there" ds-diff --seq 1 run logits.npy
-fails_with 3 "its type is '<f8'" "types that frames lack are refused" ds-diff run f8.npy
+ok "F64 is compared as what it is" ds-diff --tol 1e-3 run f8/logits.npy
+fails_with 3 "its type is '<c8'" "other types that frames lack are refused" ds-diff run c8.npy
 fails_with 3 "not in C order" "and Fortran's order" ds-diff run ordered.npy
 head -c 1000 logits.npy >short.npy
 fails_with 3 "its shape asks for 64000 bytes, 872 are there" "and a file that was cut" ds-diff run short.npy

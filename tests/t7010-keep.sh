@@ -41,14 +41,14 @@ same again plain "and the last one is the text"
 for x in fused layer; do
 	ds-run -g -x $x -t 1 --keep $x "$a" "$b" >out
 	same out plain "a run with -x $x is kept"
-	ok "and has the same bits where both have something" ds-diff --common stage $x
+	ok "and has the same bits where both have something" ds-diff --common --partial stage $x
 done
 is "$(ls fused | tr '\n' ' ')" "000-tokenize.dsf 001-embed.dsf 002-block.dsf 003-head.dsf 004-sample.dsf " "its files are those of its programs"
 fails_with 1 "" "without --common a step that one run lacks is a difference" ds-diff -q stage fused
 # the first question by itself
 mkdir one && for f in stage/*.dsf; do ds-cut --seq 0 <"$f" >"one/${f##*/}"; done
 printf %s "$a" | ds-run -g --keep piped >out
-ok "a prompt from standard input is kept, too" ds-diff --common piped one
+ok "a prompt from standard input is kept, too" ds-diff --common --partial piped one
 ds-run -g -x layer --keep kept -s "$a" "$b" >script
 ok "the script of --keep keeps the run where it was told to" sh -c 'cd / && sh "$S/script" >"$S/out"'
 same out plain "and prints the same"

@@ -282,6 +282,26 @@ safetensors_data(struct safetensors *s, const struct safetensor *t)
 	return c->data;
 }
 
+int
+safetensors_metadata(const struct safetensors *s, cJSON **out)
+{
+	uint64_t n;
+	char *text;
+	cJSON *header = NULL;
+
+	*out = NULL;
+	memcpy(&n, s->map.p, sizeof(n));          /* (it has been checked) */
+	if (!(text = mem_raw((size_t)n + 1, 1)))
+		return -1;
+	memcpy(text, s->map.p + 8, (size_t)n);
+	text[n] = 0;
+	if ((header = json_parse(text, (size_t)n)))
+		*out = cJSON_DetachItemFromObjectCaseSensitive(header, "__metadata__");
+	cJSON_Delete(header);
+	free(text);
+	return header ? 0 : -1;
+}
+
 const char *
 safetensor_describe(const struct safetensor *t, char *to, size_t size)
 {

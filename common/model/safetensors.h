@@ -14,6 +14,8 @@
 
 #define TENSOR_RANK_MAX 8
 
+struct cJSON;
+
 struct safetensor {
 	const char *name;
 	char dtype_text[16];            /* as in the header */
@@ -46,6 +48,9 @@ struct safetensor *safetensors_find(const struct safetensors *s, const char *nam
  * a header of odd length left unaligned: it is copied once, and the copy lives as long as s.
  * NULL and a message where there is no memory for that. */
 const void *safetensors_data(struct safetensors *s, const struct safetensor *t);
+
+/* The header's __metadata__: *out is NULL where it has none, else for the caller to delete.  0, or -1 and a message. */
+int safetensors_metadata(const struct safetensors *s, struct cJSON **out);
 
 /* "BF16 [3, 4]" into to, cut where it does not fit; returns to. */
 const char *safetensor_describe(const struct safetensor *t, char *to, size_t size);

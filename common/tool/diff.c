@@ -120,11 +120,13 @@ leave(void *arg, int side, const struct row *r)
 	struct diff *d = arg;
 	struct measure *m = measure_of(d, r->group);
 
-	if (m && m->rows == 0 && d->common)
-		return 0;
-	if (!m || mem_grow(&d->only, &d->only_cap, d->nonly + 1, sizeof(*d->only)) < 0)
+	if (!m)
 		return -1;
 	m->only[side]++;
+	if (m->rows == 0 && d->common)
+		return 0;
+	if (mem_grow(&d->only, &d->only_cap, d->nonly + 1, sizeof(*d->only)) < 0)
+		return -1;
 	d->missed += !d->src[!side].cut;
 	d->only[d->nonly++] = (struct only){r->group, r->seq, r->pos, r->pos, side};
 	return 0;
@@ -136,25 +138,43 @@ static int
 look_up(void *arg, const struct row *ours)
 {
 	struct diff *d = arg;
+	struct measure *m = measure_of(d, ours->group);
 	struct row theirs;
 	int r;
 
+	if (!m)
+		return -1;
 	if (!d->seq_known)
 		d->seq = ours->seq;
 	d->seq_known = 1;
-	if (ours->seq != d->seq || !named_has(&d->named, ours->group))
-		return 0;
-	r = named_row(&d->named, ours, &theirs);
-	if (r == 0) {
-		struct measure *m = measure_of(d, ours->group);
-
-		if (m)
-			m->only[!d->named_side]++;
-		return m ? 0 : -1;
-	}
+	if ((r = named_has(&d->named, ours->group)) < 0)
+		return -1;
+	if (r > 0)
+		r = d->named.frame.spans_known || ours->seq == d->seq ?
+		    named_row(&d->named, ours, &theirs) : 0;
 	if (r < 0 || r == 2)            /* 2: a copy, as tokens leave one at every point */
 		return r < 0 ? -1 : 0;
+	if (r == 0) {
+		m->only[!d->named_side]++;
+		return 0;
+	}
 	return d->named_side == 0 ? met(d, &theirs, ours, 0) : met(d, ours, &theirs, 0);
+}
+
+/* The rows of the file that nothing was laid against. */
+static int
+count_left(struct diff *d)
+{
+	for (size_t i = 0; i < d->named.n; i++) {
+		const struct named_tensor *t = &d->named.tensors[i];
+		struct measure *m = t->group ? measure_of(d, t->group) : NULL;
+
+		if (t->group && !m)
+			return -1;
+		if (m && t->fitted)
+			m->only[d->named_side] += t->rows - t->met;
+	}
+	return 0;
 }
 
 static int
@@ -164,25 +184,18 @@ run_named(struct diff *d)
 	struct frame f;
 	int r;
 
+	if (d->seq_known && named_set_seq(&d->named, d->seq) < 0)
+		return -1;
 	frame_init(&f);
 	while ((r = source_next(s, &f, 1)) > 0) {
 		r = rows_walk(&d->groups, &f, look_up, d, &d->odd);
 		frame_free(&f);
 		if (r < 0)
-			return fail_in("%s: frame %llu", s->name, (unsigned long long)s->frames);
+			return fail_status() == FAIL_USAGE ? -1 : fail_in("%s: frame %llu", s->name, (unsigned long long)s->frames);
 	}
 	frame_free(&f);
-	if (r == -1)
+	if (r == -1 || count_left(d) < 0 || (!s->cut && named_check(&d->named, s->name) < 0))
 		return -1;
-	for (size_t i = 0; i < d->named.n; i++) {
-		const struct named_tensor *t = &d->named.tensors[i];
-		struct measure *m = measure_of(d, t->group);
-
-		if (!m)
-			return -1;
-		for (uint64_t k = 0; k < t->rows; k++)
-			m->only[d->named_side] += !t->seen[k];
-	}
 	return d->rows > 0 ? 0 : fail(FAIL_DATA, "nothing to compare: no row of '%s' is in a tensor of '%s' that the "
 	    "name map knows (see --map)", s->name, d->named.path);
 }
@@ -249,6 +262,39 @@ open_sides(struct diff *d)
 }
 
 int
+diff_is_whole(const struct measure *m, const struct group *g)
+{
+	return m->rows > 0 && m->only[0] + m->only[1] + g->odd == 0;
+}
+
+/* How much there was to compare, and how much of it was. */
+static void
+count_tensors(struct diff *d)
+{
+	int file = d->named_side;
+
+	for (size_t i = 0; i < d->groups.n; i++) {
+		const struct group *g = d->groups.all[i];
+		const struct measure *m = &d->measures[g->id];
+		struct named_tensor *t = file < 0 ? NULL : table_get(&d->named.groups, &g, sizeof(g));
+
+		d->nan += m->nan;
+		if (file < 0) {
+			d->tensors += m->rows + m->only[0] + m->only[1] + g->odd > 0;
+			d->whole += (uint64_t)diff_is_whole(m, g);
+			d->apart += g->odd > 0 || (d->common && m->rows == 0 && m->only[0] + m->only[1] > 0);
+		} else {
+			d->more += !t && m->only[!file] > 0;
+			d->longer += t && m->only[!file] > 0;
+		}
+	}
+	for (size_t i = 0; i < d->named.n; i++)
+		d->whole += (uint64_t)named_is_whole(&d->named.tensors[i]);
+	d->tensors += d->named.n;
+	d->apart += file < 0 ? 0 : d->tensors - d->whole;
+}
+
+int
 diff_run(struct diff *d)
 {
 	if (open_sides(d) < 0 || (d->named_side < 0 ? run_streams(d) : run_named(d)) < 0)
@@ -258,11 +304,14 @@ diff_run(struct diff *d)
 	if (d->groups.n > 0 && !measure_of(d, d->groups.all[d->groups.n - 1]))
 		return -1;
 	sum_up_only(d);
-	if (d->common && d->rows == 0)
-		return fail(FAIL_DATA, "nothing to compare: '%s' and '%s' have no row in common", d->names[0], d->names[1]);
+	count_tensors(d);
 	if (d->differ > 0 || d->missed > 0)
 		return DIFF_DIFFERS;
-	return d->src[0].cut || d->src[1].cut ? DIFF_CUT : DIFF_SAME;
+	if (d->src[0].cut || d->src[1].cut)
+		return DIFF_CUT;
+	if (d->rows == 0)
+		return fail(FAIL_DATA, "nothing to compare: '%s' and '%s' have no row in common", d->names[0], d->names[1]);
+	return d->whole < d->tensors ? DIFF_PART : DIFF_SAME;
 }
 
 void

@@ -31,7 +31,7 @@ struct diff {
 	const char *map;        /* --map, or NULL */
 	double tol;             /* as in measure_rows */
 	size_t hold;            /* as in pair_init */
-	int common;             /* a tensor of a stage that one side alone has is none of our business */
+	int common;             /* a tensor of a stage that one side alone has is no difference */
 	uint64_t seq;           /* --seq: of a file of named tensors */
 	int seq_known;
 	/* out */
@@ -46,16 +46,29 @@ struct diff {
 	size_t nonly, only_cap;
 	uint64_t rows, differ;          /* compared; of these further apart than tol */
 	uint64_t blind;                 /* of these, not measured */
+	uint64_t tensors, whole;        /* that could be compared, and of these each row was */
+	uint64_t apart;                 /* that were not, or not all of it, where that is no difference */
+	uint64_t more;                  /* tensors of the run that a file of named tensors does not have */
+	uint64_t longer;                /* that it has, but not all rows of */
+	uint64_t nan;                   /* rows that are the same, and not a number somewhere */
 	uint64_t odd;                   /* tensors without a row for each position */
 	uint64_t missed;                /* rows of `only` that the other side, not cut short, should have */
 	struct pair pair;
 };
 
-enum { DIFF_SAME, DIFF_DIFFERS, DIFF_CUT };     /* DIFF_CUT: the same as far as a run that was cut short goes */
+/*
+ * DIFF_SAME: all was compared and is the same; where one side is a file of named tensors, all that the file has.
+ * DIFF_PART: what was compared is, the rest was not.
+ * DIFF_CUT: the same as far as a run that was cut short goes.
+ */
+enum { DIFF_SAME, DIFF_DIFFERS, DIFF_CUT, DIFF_PART };
 
 /* Open both sides and compare them to their ends: how it came out, or -1 and a message. */
 int diff_run(struct diff *d);
 void diff_close(struct diff *d);
+
+/* Was each row that either side has of it compared? */
+int diff_is_whole(const struct measure *m, const struct group *g);
 
 /* Print what was found: lines for people and awk, or one JSON object.  ds-diff(1) describes them. */
 void diff_report(FILE *to, const struct diff *d, int answer);

@@ -45,10 +45,25 @@ print_where(FILE *to, const struct group *g)
 }
 
 static void
+print_extents(FILE *to, const enum dtype *types, const struct extent *e)
+{
+	for (int i = 0; i < 2; i++) {
+		fputs(i ? ", " : ": ", to);
+		row_print_type(to, types[i], &e[i]);
+		fprintf(to, " in %c", 'A' + i);
+	}
+}
+
+/* "1 tensor", "2 tensors" */
+static void
+print_count(FILE *to, uint64_t n, const char *what)
+{
+	fprintf(to, "%" PRIu64 " %s%s", n, what, n == 1 ? "" : "s");
+}
+
+static void
 print_first(FILE *to, const struct first *f)
 {
-	if (!f->group)
-		return;
 	fputs("first difference: ", to);
 	print_where(to, f->group);
 	fputs(": ", to);
@@ -57,13 +72,58 @@ print_first(FILE *to, const struct first *f)
 		fprintf(to, "[%" PRIu64 "]", f->at.index);
 	fprintf(to, " of sequence %" PRIu64 " position %" PRIu32, f->seq, f->pos);
 	if (f->only >= 0)
-		fprintf(to, ": only %c has the row\n", 'A' + f->only);
+		fprintf(to, ": only %c has the row", 'A' + f->only);
 	else if (f->blind)
-		fputs(": somewhere in the row (a larger --hold tells where)\n", to);
+		fputs(": somewhere in the row (a larger --hold tells where)", to);
 	else if (f->at.shape)
-		fputs(": A and B have rows of another kind or length\n", to);
+		print_extents(to, f->at.types, f->at.extents);
 	else
-		fprintf(to, ": %.9g in A, %.9g in B\n", f->at.a, f->at.b);
+		fprintf(to, ": %.9g in A, %.9g in B", f->at.a, f->at.b);
+}
+
+/* The first line: the verdict, how much it rests on, and what was not compared.  (No line but the table's has 13 words:
+ * scripts tell these apart by that.) */
+static void
+print_verdict(FILE *to, const struct diff *d, int answer)
+{
+	int run = 'A' + !d->named_side;
+
+	if (answer == DIFF_DIFFERS) {
+		print_first(to, &d->first);
+	} else {
+		fputs(answer == DIFF_PART ? "equal in what was compared, " : "no difference in ", to);
+		if (answer != DIFF_PART) {
+			print_count(to, d->rows, "row");
+			fputs(answer == DIFF_CUT ? ", as far as both go: " : ": ", to);
+		}
+		if (d->whole < d->tensors)
+			fprintf(to, "%" PRIu64 " of ", d->whole);
+		print_count(to, d->tensors, "tensor");
+		if (d->named_side >= 0 && answer != DIFF_PART)
+			fprintf(to, " of %c", 'A' + d->named_side);
+		if (answer == DIFF_PART) {
+			fputs(": ", to);
+			print_count(to, d->rows, "row");
+		}
+	}
+	if (answer != DIFF_DIFFERS && d->nan > 0) {
+		fputs("; not a number on both sides in ", to);
+		print_count(to, d->nan, "row");
+	}
+	if (answer == DIFF_DIFFERS && d->apart > 0) {
+		fprintf(to, "; not compared: %" PRIu64 " of ", d->apart);
+		print_count(to, d->tensors, "tensor");
+	}
+	if (d->more > 0) {
+		fprintf(to, "; %c has ", run);
+		print_count(to, d->more, "tensor");
+		fputs(" more", to);
+	}
+	if (d->longer > 0) {
+		fprintf(to, "; %c has more rows of ", run);
+		print_count(to, d->longer, "tensor");
+	}
+	putc('\n', to);
 }
 
 static void
@@ -113,15 +173,83 @@ print_only(FILE *to, const struct diff *d)
 		fprintf(to, "only: %zu ranges more\n", d->nonly - ONLY_LINES);
 }
 
+/* Tensors whose rows have the same elements in other dimensions. */
+static void
+print_reshaped(FILE *to, const struct diff *d)
+{
+	for (size_t i = 0; i < d->groups.n; i++) {
+		const struct group *g = d->groups.all[i];
+		const struct measure *m = &d->measures[g->id];
+
+		if (!m->reshaped)
+			continue;
+		fputs("the same in another shape: ", to);
+		print_where(to, g);
+		fputs(": ", to);
+		group_print_tensor(to, g);
+		print_extents(to, m->types, m->extents);
+		putc('\n', to);
+	}
+}
+
+/* Why a tensor of the file was not compared, or not all of it. */
+static void
+print_why(FILE *to, const struct named_tensor *t)
+{
+	char where[128];
+
+	if (t->why)
+		fprintf(to, ": %s", t->why);
+	else if (!t->group)
+		fputs(": no name map has it, nor the run a tensor of this name", to);
+	else if (!t->fitted)
+		fprintf(to, ": the run has none of %s", group_where(t->group, where, sizeof(where)));
+	else
+		fprintf(to, ": %" PRIu64 " of its %" PRIu64 " rows", t->rows - t->met, t->rows);
+}
+
+/* What was not compared, and is no difference. */
+static void
+print_apart(FILE *to, const struct diff *d)
+{
+	for (size_t i = 0; i < d->named.n; i++) {
+		const struct named_tensor *t = &d->named.tensors[i];
+
+		if (named_is_whole(t))
+			continue;
+		fprintf(to, "not compared: %c: ", 'A' + d->named_side);
+		dump_string(to, t->name, strlen(t->name));
+		print_why(to, t);
+		putc('\n', to);
+	}
+	for (size_t i = 0; d->common && d->named_side < 0 && i < d->groups.n; i++) {
+		const struct group *g = d->groups.all[i];
+		const struct measure *m = &d->measures[g->id];
+
+		if (m->rows > 0 || m->only[0] + m->only[1] == 0)
+			continue;
+		fprintf(to, "not compared: %c: ", m->only[0] > 0 ? 'A' : 'B');
+		print_where(to, g);
+		fputs(": ", to);
+		group_print_tensor(to, g);
+		fprintf(to, ": %" PRIu64 " rows\n", m->only[0] + m->only[1]);
+	}
+	for (size_t i = 0; d->named_side < 0 && i < d->groups.n; i++)
+		if (d->groups.all[i]->odd > 0) {
+			fputs("not compared: ", to);
+			print_where(to, d->groups.all[i]);
+			fputs(": ", to);
+			group_print_tensor(to, d->groups.all[i]);
+			fputs(": no row for each position\n", to);
+		}
+}
+
 void
 diff_report(FILE *to, const struct diff *d, int answer)
 {
 	struct group **v = sorted(d);
 
-	print_first(to, &d->first);
-	if (answer == DIFF_SAME || !d->first.group)
-		fprintf(to, "no difference in %" PRIu64 " rows%s\n", d->rows,
-		    answer == DIFF_CUT ? ", as far as both go" : "");
+	print_verdict(to, d, answer);
 	fprintf(to, "%-24s %6s %6s %6s %10s %10s %10s %12s %7s %6s %6s\n", "stage layer tensor", "rows", "equal", "differ",
 	    "max_abs", "max_rel", "ulps", "cosine", "choices", "only_a", "only_b");
 	for (size_t i = 0; v && i < d->groups.n; i++)
@@ -129,16 +257,11 @@ diff_report(FILE *to, const struct diff *d, int answer)
 			print_line(to, v[i], &d->measures[v[i]->id]);
 	free(v);
 	print_only(to, d);
-	for (size_t i = 0; i < d->named.nunknown; i++) {
-		fprintf(to, "not compared: %c: ", 'A' + d->named_side);
-		dump_string(to, d->named.unknown[i], strlen(d->named.unknown[i]));
-		putc('\n', to);
-	}
+	print_reshaped(to, d);
+	print_apart(to, d);
 	if (d->blind > 0)
 		fprintf(to, "not measured: %" PRIu64 " rows, known to differ by their digests (a larger --hold measures them)\n",
 		    d->blind);
-	if (d->odd > 0)
-		fprintf(to, "not compared: %" PRIu64 " tensors that have no row for each position\n", d->odd);
 }
 
 /* --- JSON --- */
@@ -181,6 +304,15 @@ json_group(FILE *to, const struct group *g)
 }
 
 static void
+json_extent(FILE *to, const char *key, const struct extent *e)
+{
+	fprintf(to, ", \"%s\": [", key);
+	for (int i = 0; i < e->rank; i++)
+		fprintf(to, "%s%" PRIu64, i ? ", " : "", e->shape[i]);
+	putc(']', to);
+}
+
+static void
 json_first(FILE *to, const struct first *f)
 {
 	fputs("\"first\": ", to);
@@ -197,7 +329,10 @@ json_first(FILE *to, const struct first *f)
 		fprintf(to, ", \"index\": %" PRIu64, f->at.index);
 	if (f->only >= 0)
 		fprintf(to, ", \"only\": \"%c\"", 'a' + f->only);
-	else if (!f->blind && !f->at.shape) {
+	else if (f->at.shape) {
+		json_extent(to, "shape_a", &f->at.extents[0]);
+		json_extent(to, "shape_b", &f->at.extents[1]);
+	} else if (!f->blind) {
 		json_float(to, "a", f->at.a);
 		json_float(to, "b", f->at.b);
 	}
@@ -220,6 +355,34 @@ json_line(FILE *to, const struct group *g, const struct measure *m)
 	if (strcmp(g->tensor, "expert.idx") == 0)
 		fprintf(to, ", \"choices\": %" PRIu64, m->choices);
 	fprintf(to, ", \"only_a\": %" PRIu64 ", \"only_b\": %" PRIu64 "}", m->only[0], m->only[1]);
+}
+
+/* The names of what was not compared: the file's, or the run's with stage and layer. */
+static void
+json_apart(FILE *to, const struct diff *d)
+{
+	const char *comma = "";
+
+	for (size_t i = 0; i < d->named.n; i++)
+		if (!named_is_whole(&d->named.tensors[i])) {
+			fprintf(to, "%s\"", comma);
+			dump_string(to, d->named.tensors[i].name, strlen(d->named.tensors[i].name));
+			putc('"', to);
+			comma = ", ";
+		}
+	for (size_t i = 0; d->named_side < 0 && i < d->groups.n; i++) {
+		const struct group *g = d->groups.all[i];
+		const struct measure *m = &d->measures[g->id];
+
+		if (g->odd == 0 && (!d->common || m->rows > 0 || m->only[0] + m->only[1] == 0))
+			continue;
+		fprintf(to, "%s\"", comma);
+		group_print_stage(to, g);
+		putc(' ', to);
+		group_print_tensor(to, g);
+		putc('"', to);
+		comma = ", ";
+	}
 }
 
 void
@@ -256,10 +419,7 @@ diff_report_json(FILE *to, const struct diff *d, int answer)
 	fputs(", ", to);
 	json_text(to, "b", d->src[1].cut);
 	fputs("}, \"not_compared\": [", to);
-	for (size_t i = 0; i < d->named.nunknown; i++) {
-		fprintf(to, "%s\"", i ? ", " : "");
-		dump_string(to, d->named.unknown[i], strlen(d->named.unknown[i]));
-		putc('"', to);
-	}
-	fprintf(to, "], \"odd_tensors\": %" PRIu64 "}\n", d->odd);
+	json_apart(to, d);
+	fprintf(to, "], \"odd_tensors\": %" PRIu64 ", \"tensors\": %" PRIu64 ", \"compared\": %" PRIu64
+	    ", \"more_tensors\": %" PRIu64 ", \"nan_rows\": %" PRIu64 "}\n", d->odd, d->tensors, d->whole, d->more, d->nan);
 }

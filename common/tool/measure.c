@@ -25,7 +25,7 @@ is_float(const struct row *r)
 {
 	struct tensor t = row_tensor(r);
 
-	return dump_is_float(&t);
+	return r->dtype == ROW_F64 || dump_is_float(&t);
 }
 
 /* Integers that stand for fractions: sums of experts. */
@@ -42,6 +42,10 @@ row_values(const struct row *r, uint64_t from, int n, double *out)
 	struct tensor t = row_tensor(r);
 	float v[CHUNK];
 
+	if (r->dtype == ROW_F64) {
+		memcpy(out, (const double *)r->data + from, (size_t)n * sizeof(*out));
+		return;
+	}
 	if (is_float(r)) {
 		dump_floats(&t, from, n, v);
 		for (int i = 0; i < n; i++)
@@ -56,7 +60,7 @@ row_values(const struct row *r, uint64_t from, int n, double *out)
 static int64_t
 ordinal(const struct row *r, uint64_t i)
 {
-	size_t size = dtype_size(r->dtype);
+	size_t size = row_size(r->dtype);
 	uint32_t bits = 0, sign = 1u << (8 * size - 1);
 
 	memcpy(&bits, (const char *)r->data + i * size, size);
@@ -105,7 +109,7 @@ measure_pair(struct measure *m, const struct row *a, const struct row *b, uint64
 static int
 same_bits(const struct row *a, const struct row *b, uint64_t i)
 {
-	size_t n = dtype_size(a->dtype);
+	size_t n = row_size(a->dtype);
 
 	return a->dtype == b->dtype && memcmp((const char *)a->data + i * n, (const char *)b->data + i * n, n) == 0;
 }
@@ -164,7 +168,7 @@ find_difference(const struct row *a, const struct row *b, double tol, double lar
 			uint64_t at = i + (uint64_t)j;
 
 			if (!same_bits(a, b, at) && !same_value(a, b, at, x[j], y[j], tol, largest)) {
-				*d = (struct difference){at, 0, x[j], y[j]};
+				*d = (struct difference){.index = at, .a = x[j], .b = y[j]};
 				return 1;
 			}
 		}
@@ -186,6 +190,50 @@ count_choices(struct measure *m, const struct row *a, const struct row *b)
 	}
 }
 
+/* Is one of its elements not a number? */
+static int
+has_nan(const struct row *r)
+{
+	double x[CHUNK];
+	int found = 0;
+
+	if (!is_float(r))
+		return 0;
+	if (r->dtype == F32) {
+		const uint32_t *v = r->data;
+
+		for (uint64_t i = 0; i < r->count; i++)
+			found |= (v[i] & 0x7fffffffu) > 0x7f800000u;
+		return found;
+	}
+	for (uint64_t i = 0; i < r->count; i += CHUNK) {
+		int n = (int)(r->count - i < CHUNK ? r->count - i : CHUNK);
+
+		row_values(r, i, n, x);
+		for (int j = 0; j < n; j++)
+			found |= isnan(x[j]);
+	}
+	return found;
+}
+
+/* Have rows of one length other dimensions?  Those of a padded tensor depend on its batch. */
+static void
+compare_extents(struct measure *m, const struct row *a, const struct row *b)
+{
+	const struct extent *x = &a->extent, *y = &b->extent;
+	int n = x->rank - x->lead;
+
+	if (m->reshaped || a->ragged || b->ragged)
+		return;
+	m->reshaped = n != y->rank - y->lead;
+	for (int i = 1; i < n && !m->reshaped; i++)
+		m->reshaped = x->shape[x->lead + i] != y->shape[y->lead + i];
+	m->types[0] = a->dtype;
+	m->types[1] = b->dtype;
+	m->extents[0] = *x;
+	m->extents[1] = *y;
+}
+
 static double
 cosine(const struct sums *s)
 {
@@ -205,14 +253,18 @@ measure_rows(struct measure *m, const struct row *a, const struct row *b, double
 	if (a->dtype == b->dtype && a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0) {
 		m->floats |= floats;
 		m->equal++;
+		m->nan += (uint64_t)has_nan(a);
+		compare_extents(m, a, b);
 		return 0;
 	}
 	if (a->count != b->count || is_float(a) != is_float(b)) {
-		*d = (struct difference){a->count < b->count ? a->count : b->count, 1, NAN, NAN};
+		*d = (struct difference){.index = a->count < b->count ? a->count : b->count, .shape = 1,
+		    .types = {a->dtype, b->dtype}, .extents = {a->extent, b->extent}, .a = NAN, .b = NAN};
 		d->index = is_float(a) == is_float(b) ? d->index : 0;
 		m->differ++;
 		return 1;
 	}
+	compare_extents(m, a, b);
 	sum_rows(m, a, b, &s);
 	if (floats) {
 		m->floats = 1;
@@ -225,6 +277,7 @@ measure_rows(struct measure *m, const struct row *a, const struct row *b, double
 		m->equal += !find_difference(a, b, -1, 0, d);
 	differs = find_difference(a, b, tol, s.largest, d);
 	m->differ += (uint64_t)differs;
+	m->nan += (uint64_t)(!differs && has_nan(a));
 	return differs;
 }
 

@@ -1,25 +1,37 @@
 /*
  * A file of named tensors that another implementation wrote, in the place of a stream: safetensors, or
- * one array as npy, whose name is the file's.  Row i of a tensor is position i of one sequence.
+ * one array as npy, whose name is the file's.
  *
  * A name map says which tensor is which.  A line of it: THEIR_NAME STAGE LAYER TENSOR, fields
  * divided by blanks; {l} in the first stands for a layer and may be used in the others; LAYER is - where the
  * stage has none; # begins a comment.  The first line that fits a name counts, and those built in come last.
+ *
+ * A file that ds-dump wrote says where its frame waited, so that its names are known; as safetensors also whose
+ * rows they are.  In other files row i is position i of one sequence.  A name that nothing knows stands for
+ * the run's only tensor of that name.
  */
 #ifndef DS_NAMED_H
 #define DS_NAMED_H
 
 #include "model/safetensors.h"
+#include "tool/named_frame.h"
+#include "tool/names.h"
 #include "tool/rows.h"
 
 struct named_tensor {
 	const char *name;       /* theirs */
-	struct group *group;
-	enum dtype dtype;
-	uint64_t rows, count;   /* elements of a row */
+	struct group *group;    /* NULL: not (yet) known */
+	int late;               /* the group is that of the first tensor of this name that the run had */
+	int line;               /* of the user's map that named it, from 1; 0: none did */
+	const char *why;        /* why no row of it is compared, NULL: they are, as the run has them */
+	enum dtype dtype;       /* or ROW_F64 */
+	struct extent extent;   /* lead is set once a row of ours has been seen: fitted */
+	int fitted;
+	uint64_t rows, count;   /* elements of a row; once fitted */
 	const unsigned char *data;
 	struct named_tensor *by;        /* of a router's: the experts to sort by, or NULL */
 	uint64_t *seen;         /* [rows] digest of our row that was laid against it last, 0: none was */
+	uint64_t met;           /* rows that were */
 };
 
 struct named {
@@ -28,12 +40,15 @@ struct named {
 	struct file_map map;    /* of an npy file */
 	void *npy;              /* its elements */
 	char *own_name;         /* of its tensor */
-	struct named_tensor *tensors;   /* [n] */
+	struct names names;
+	struct named_frame frame;
+	const int32_t *which;   /* [nwhich] its tensor `row`: which rows of the frame have logits */
+	uint64_t nwhich;
+	struct named_tensor *tensors;   /* [n]; `row` is none of them */
 	size_t n;
-	const char **unknown;   /* [nunknown] names that the map does not have */
-	size_t nunknown;
 	struct table groups;    /* struct group * -> struct named_tensor */
-	struct buf sorted;      /* a router's row in order */
+	struct table late;      /* names without a group -> struct named_tensor */
+	struct buf sorted;      /* a row in order, or without its padding */
 };
 
 /* Does the name end as such a file's? */
@@ -42,13 +57,22 @@ int named_is(const char *path);
 /* Read the file; map_path: the name map's file, or NULL.  0, or -1 and a message. */
 int named_open(struct named *n, struct groups *g, const char *path, const char *map_path);
 
-/* The row of that group and position: 1, valid until the next call; 2 our row had these bits the last time, too;
- * 0 there is none; -1 and a message.
+/* The file is about that sequence, whatever it says itself.  0, or -1 and a message. */
+int named_set_seq(struct named *n, uint64_t seq);
+
+/* Its tensor of the group: 1, 0 it has none, -1 and a message.  Each group that the run has is asked for once or more. */
+int named_has(struct named *n, struct group *g);
+
+/* The row that ours, of a group that named_has, is laid against: 1, valid until the next call; 2 our row had
+ * these bits the last time, too; 0 there is none; -1 and a message.
  * A router's experts come in ascending order, as in our frames, and their weights with them. */
 int named_row(struct named *n, const struct row *ours, struct row *theirs);
 
-/* Has it a tensor of the group? */
-int named_has(const struct named *n, const struct group *g);
+/* All rows of the run `name` have come: 0, or -1 and a message that names a line of the map of which it has nothing. */
+int named_check(const struct named *n, const char *name);
+
+/* Has each row of the tensor been compared? */
+int named_is_whole(const struct named_tensor *t);
 
 void named_close(struct named *n);      /* a zeroed *n is fine */
 

@@ -118,38 +118,64 @@ fill(char *to, struct field f, int layer)
 	to[n] = '\0';
 }
 
-/* Look through the lines of a text. */
+/* The group that the fields of a line say, {l} being a layer. */
+static struct group *
+group_said(const struct field *v, int layer, struct groups *g)
+{
+	char field[3][FIELD_MAX + 32];
+
+	for (int i = 0; i < 3; i++)
+		fill(field[i], v[i + 1], layer);
+	return group_named(g, field[0], strcmp(field[1], "-") == 0 ? -1 : atoi(field[1]), field[2], NULL);
+}
+
+/* Look through the lines of a text.  A user's are numbered, and each that fits is marked; only the first counts. */
 static int
-find_in(const char *text, struct groups *g, const char *name, size_t n, struct group **out)
+find_in(const char *text, struct names *own, struct groups *g, const char *name, size_t n, struct group **out, int *line)
 {
 	struct field v[FIELDS + 1];
+	int found = 0, l;
 
-	while (*text) {
-		char field[3][FIELD_MAX + 32];
-		int l;
-
+	for (int number = 1; *text; number++) {
 		if (line_cut(&text, v) < FIELDS || !fits(v[0], name, n, &l))
 			continue;
-		for (int i = 0; i < 3; i++)
-			fill(field[i], v[i + 1], l);
-		l = strcmp(field[1], "-") == 0 ? -1 : atoi(field[1]);
-		*out = group_named(g, field[0], l, field[2], NULL);
-		return *out ? 1 : -1;
+		if (own)
+			own->fits[number] = 1;
+		if (found)
+			continue;
+		if (!(*out = group_said(v, l, g)))
+			return -1;
+		*line = own ? number : 0;
+		if (!own)
+			return 1;
+		found = 1;
 	}
-	return 0;
+	return found;
 }
 
 int
-names_find(const struct names *n, struct groups *g, const char *name, struct group **out)
+names_find(struct names *n, struct groups *g, const char *name, struct group **out, int *line)
 {
 	size_t len = strlen(name);
-	int r = n->own.p ? find_in((const char *)n->own.p, g, name, len, out) : 0;
+	int r = n->own.p ? find_in((const char *)n->own.p, n, g, name, len, out, line) : 0;
 
 	if (r == 0)
-		r = find_in(built_in, g, name, len, out);
+		r = find_in(built_in, NULL, g, name, len, out, line);
 	if (r == 0 && len > 7 && strcmp(name + len - 7, ".output") == 0)
-		r = find_in(built_in, g, name, len - 7, out);
+		r = find_in(built_in, NULL, g, name, len - 7, out, line);
 	return r;
+}
+
+int
+names_check(const struct names *n, const char *file)
+{
+	struct field v[FIELDS + 1];
+	const char *p = (const char *)n->own.p;
+
+	for (int line = 1; line <= n->lines; line++)
+		if (line_cut(&p, v) > 0 && !n->fits[line])
+			return fail(FAIL_USAGE, "'%s' line %d: '%s' has no tensor '%.*s'", n->path, line, file, (int)v[0].n, v[0].p);
+	return 0;
 }
 
 /* 0, or -1 and a message where a line is no entry. */
@@ -186,18 +212,21 @@ names_open(struct names *n, const char *path)
 		return -1;
 	if (memchr(n->own.p, 0, n->own.n))
 		return fail(FAIL_USAGE, "'%s' is no text", path);
-	p = (const char *)n->own.p;
-	for (int line = 1; *p; line++) {
+	n->path = path;
+	for (p = (const char *)n->own.p; *p; ) {
 		int fields = line_cut(&p, v);
 
+		n->lines++;
 		if (fields > 0 && check_line(v, fields) < 0)
-			return fail_in("'%s' line %d", path, line);
+			return fail_in("'%s' line %d", path, n->lines);
 	}
-	return 0;
+	return (n->fits = mem_new((size_t)n->lines + 1, 1)) ? 0 : -1;
 }
 
 void
 names_close(struct names *n)
 {
 	buf_free(&n->own);
+	free(n->fits);
+	memset(n, 0, sizeof(*n));
 }

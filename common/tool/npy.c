@@ -6,8 +6,10 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "tool/rows.h"
 
 #define HEADER_MAX 65536
+#define MAGIC "\x93NUMPY"
 
 /* What stands behind 'key': in a header that is a Python dictionary, or NULL. */
 static const char *
@@ -30,14 +32,14 @@ parse_dtype(struct npy *a, const char *p)
 	static const struct {
 		const char *descr;
 		enum dtype dtype;
-	} known[] = {{"'<f4'", F32}, {"'<f2'", F16}, {"'<i4'", I32}, {"'<i8'", I64}, {"'|u1'", U8}};
+	} known[] = {{"'<f8'", ROW_F64}, {"'<f4'", F32}, {"'<f2'", F16}, {"'<i4'", I32}, {"'<i8'", I64}, {"'|u1'", U8}};
 
 	for (size_t i = 0; p && i < sizeof(known) / sizeof(known[0]); i++)
 		if (strncmp(p, known[i].descr, 5) == 0) {
 			a->dtype = known[i].dtype;
 			return 0;
 		}
-	return fail(FAIL_DATA, "its type is %.*s: '<f4', '<f2', '<i4', '<i8' and '|u1' are read",
+	return fail(FAIL_DATA, "its type is %.*s: '<f8', '<f4', '<f2', '<i4', '<i8' and '|u1' are read",
 	    p ? (int)strcspn(p, ",}\n") : 7, p ? p : "missing");
 }
 
@@ -64,13 +66,16 @@ parse_shape(struct npy *a, const char *p)
 }
 
 static int
-check_size(struct npy *a, size_t n)
+check_size(struct npy *a, const unsigned char *p, size_t n)
 {
-	size_t bytes = dtype_size(a->dtype);
+	size_t bytes = row_size(a->dtype);
 
 	for (int i = 0; i < a->rank; i++)
 		if (size_mul(bytes, a->shape[i], &bytes) < 0)
 			return fail(FAIL_DATA, "its shape has more elements than can be counted");
+	if (n - a->data >= sizeof(MAGIC) && bytes <= n - a->data - sizeof(MAGIC) &&
+	    memcmp(p + a->data + bytes, MAGIC, sizeof(MAGIC) - 1) == 0)
+		return fail(FAIL_DATA, "it holds more than one array: give a file for each (ds-dump --dir)");
 	if (bytes != n - a->data)
 		return fail(FAIL_DATA, "its shape asks for %zu bytes, %zu are there", bytes, n - a->data);
 	a->bytes = bytes;
@@ -78,7 +83,7 @@ check_size(struct npy *a, size_t n)
 }
 
 static int
-parse_header(struct npy *a, const char *header, size_t n)
+parse_header(struct npy *a, const char *header, const unsigned char *p, size_t n)
 {
 	const char *order = value_of(header, "'fortran_order'");
 
@@ -86,7 +91,7 @@ parse_header(struct npy *a, const char *header, size_t n)
 		return -1;
 	if (!order || strncmp(order, "False", 5) != 0)
 		return fail(FAIL_DATA, "its array is not in C order");
-	return parse_shape(a, value_of(header, "'shape'")) < 0 ? -1 : check_size(a, n);
+	return parse_shape(a, value_of(header, "'shape'")) < 0 ? -1 : check_size(a, p, n);
 }
 
 int
@@ -96,7 +101,7 @@ npy_parse(struct npy *a, const unsigned char *p, size_t n)
 	char *header;
 	int r;
 
-	if (n < 12 || memcmp(p, "\x93NUMPY", 6) != 0 || p[6] < 1 || p[6] > 3)
+	if (n < 12 || memcmp(p, MAGIC, sizeof(MAGIC) - 1) != 0 || p[6] < 1 || p[6] > 3)
 		return fail(FAIL_DATA, "not an npy file of version 1 to 3");
 	prefix = p[6] == 1 ? 10 : 12;
 	len = p[8] | (size_t)p[9] << 8 | (p[6] == 1 ? 0 : (size_t)p[10] << 16 | (size_t)p[11] << 24);
@@ -107,7 +112,7 @@ npy_parse(struct npy *a, const unsigned char *p, size_t n)
 		return -1;
 	memcpy(header, p + prefix, len);
 	header[len] = '\0';
-	r = parse_header(a, header, n);
+	r = parse_header(a, header, p, n);
 	free(header);
 	return r;
 }

@@ -12,7 +12,7 @@
 #define NPY_RANK_MAX 8
 
 struct npy {
-	enum dtype dtype;
+	enum dtype dtype;               /* or ROW_F64 */
 	int rank;
 	uint64_t shape[NPY_RANK_MAX];
 	size_t data, bytes;             /* where in the file the elements are, in C order, and how many bytes */

@@ -1,5 +1,6 @@
 #include "tool/rows.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,8 +82,8 @@ group_named(struct groups *g, const char *stage, int layer, const char *tensor, 
 	if (mem_grow(&g->all, &g->cap, g->n + 1, sizeof(*g->all)) < 0 || !(o = mem_new(1, sizeof(*o))))
 		goto fail;
 	o->key = (char *)b.p;
-	*o = (struct group){(uint32_t)g->n, o->key, layer, o->key + nstage + 1, NULL, order_of(stage, layer),
-	    inner_of(tensor), o->key};
+	*o = (struct group){.id = (uint32_t)g->n, .stage = o->key, .layer = layer, .tensor = o->key + nstage + 1,
+	    .order = order_of(stage, layer), .inner = inner_of(tensor), .key = o->key};
 	if (done)
 		o->done = o->tensor + ntensor + 1;
 	if (table_put(&g->names, b.p, b.n, o) < 0) {
@@ -198,6 +199,37 @@ group_print_tensor(FILE *to, const struct group *g)
 	}
 }
 
+const char *
+group_where(const struct group *g, char *to, size_t size)
+{
+	if (g->layer < 0)
+		snprintf(to, size, "%.100s", g->stage);
+	else
+		snprintf(to, size, "%.100s layer %d", g->stage, g->layer);
+	return to;
+}
+
+size_t
+row_size(enum dtype t)
+{
+	return t == ROW_F64 ? 8 : dtype_size(t);
+}
+
+const char *
+row_type(enum dtype t)
+{
+	return t == ROW_F64 ? "F64" : dtype_name(t);
+}
+
+void
+row_print_type(FILE *to, enum dtype t, const struct extent *e)
+{
+	fprintf(to, "%s [", row_type(t));
+	for (int i = 0; i < e->rank; i++)
+		fprintf(to, "%s%" PRIu64, i ? ", " : "", e->shape[i]);
+	putc(']', to);
+}
+
 uint64_t
 row_digest(const struct row *r)
 {
@@ -251,15 +283,11 @@ wanted_rows(struct frame *f, const struct tensor **out)
 	return 0;
 }
 
-/*
- * A row [H][P] of attn.probs: P is the longest context of the batch, so what lies behind the
- * row's own position, all zero, is the batch's business.  0, or -1 and a message.
- */
-static int
-trim(struct groups *g, const struct tensor *t, struct row *r)
+int
+row_trim(struct buf *to, uint64_t H, uint64_t P, struct row *r)
 {
-	uint64_t H = t->shape[1], P = t->shape[2], n = P;
-	size_t size = dtype_size(t->dtype);
+	uint64_t n = P;
+	size_t size = row_size(r->dtype);
 	const char *p = r->data;
 
 	while (n > (uint64_t)r->pos + 1) {
@@ -272,11 +300,13 @@ trim(struct groups *g, const struct tensor *t, struct row *r)
 found:
 	r->count = H * n;
 	r->bytes = r->count * size;
-	if (mem_grow(&g->trimmed.p, &g->trimmed.cap, r->bytes, 1) < 0)
+	r->ragged = 1;
+	r->extent = (struct extent){.rank = 2, .shape = {H, n}};
+	if (mem_grow(&to->p, &to->cap, r->bytes, 1) < 0)
 		return -1;
 	for (uint64_t h = 0; h < H; h++)
-		memcpy(g->trimmed.p + h * n * size, p + h * P * size, n * size);
-	r->data = g->trimmed.p;
+		memcpy(to->p + h * n * size, p + h * P * size, n * size);
+	r->data = to->p;
 	return 0;
 }
 
@@ -291,21 +321,24 @@ walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const str
 
 	if (wanted && (strcmp(t->name, "logits") == 0 || strncmp(t->name, "head.", 5) == 0))
 		which = wanted->data;
+	if (!(r.group = group_of(g, f, t)))
+		return -1;
 	if (t->rank == 0 || n != (which ? wanted->shape[0] : f->rows)) {
 		++*odd;
+		r.group->odd++;
 		return 0;
 	}
 	if (t->bytes == 0)
 		return 0;
-	if (!(r.group = group_of(g, f, t)))
-		return -1;
+	r.extent.rank = t->rank;
+	memcpy(r.extent.shape, t->shape, (size_t)t->rank * sizeof(t->shape[0]));
 	r.ragged = t->rank == 3 && strncmp(t->name, "attn.probs@", 11) == 0;
 	for (uint64_t i = 0; i < n; i++) {
 		r.bytes = t->bytes / n;
 		r.count = r.bytes / dtype_size(t->dtype);
 		r.data = (const char *)t->data + i * r.bytes;
 		place_row(&p, which ? (uint64_t)which[i] : i, &r);
-		if ((r.ragged && trim(g, t, &r) < 0) || fn(arg, &r) < 0)
+		if ((r.ragged && row_trim(&g->trimmed, t->shape[1], t->shape[2], &r) < 0) || fn(arg, &r) < 0)
 			return -1;
 	}
 	return 0;

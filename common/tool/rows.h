@@ -19,6 +19,7 @@ struct group {
 	const char *done;       /* of expert.acc: the experts it holds; NULL for other tensors */
 	int order;              /* of stage and layer in the pipeline */
 	int inner;              /* of the tensor within them */
+	uint64_t odd;           /* tensors of it that have no row for each position */
 	char *key;              /* owns the text */
 };
 
@@ -27,6 +28,14 @@ struct groups {
 	struct group **all;     /* [n], by id */
 	size_t n, cap;
 	struct buf trimmed;     /* a row of attn.probs */
+};
+
+#define ROW_RANK_MAX 8
+#define ROW_F64 DTYPES_ALL      /* as a row's dtype, of files of named tensors: no frame has it */
+
+struct extent {                 /* of the tensor that a row is of, as it came; of a ragged row its own */
+	int rank, lead;         /* lead: axes of 1 in front of the one that counts rows */
+	uint64_t shape[ROW_RANK_MAX];
 };
 
 struct row {
@@ -38,6 +47,7 @@ struct row {
 	int ragged;             /* rows of the tensor have different counts: attn.probs, [H][pos + 1] */
 	const void *data;
 	size_t bytes;
+	struct extent extent;
 };
 
 /*
@@ -62,6 +72,21 @@ int group_cmp(const struct group *a, const struct group *b);
 void group_print_stage(FILE *to, const struct group *g);
 void group_print_tensor(FILE *to, const struct group *g);
 
+/* "attn layer 3", or "embed", for messages; to is returned. */
+const char *group_where(const struct group *g, char *to, size_t size);
+
+size_t row_size(enum dtype t);          /* bytes of an element; ROW_F64 included */
+const char *row_type(enum dtype t);     /* "F32" */
+
+/* Print "F32 [7, 256]". */
+void row_print_type(FILE *to, enum dtype t, const struct extent *e);
+
+/*
+ * A row [H][P] of attn.probs, P being the longest context of its batch: drop the zeros after the row's own
+ * position.  Its data are then in `to`, and its extent is its own.  0, or -1 and a message.
+ */
+int row_trim(struct buf *to, uint64_t H, uint64_t P, struct row *r);
+
 /* 64 bits that stand for a row's; never 0. */
 uint64_t row_digest(const struct row *r);
 
@@ -69,7 +94,7 @@ uint64_t row_digest(const struct row *r);
  * Hand each row of a batch to fn, tensor by tensor.  Rows of attn.probs@L lose the zeros that pad them to the
  * longest context of their batch.  `row` is not among them: it says which rows
  * the tensors of the head have.  Tensors that have no row for each position are left out, each
- * counted in *odd.  0, or -1 and a message: fn's own -1, or `row` is wrong.
+ * counted in *odd and in its group.  0, or -1 and a message: fn's own -1, or `row` is wrong.
  */
 int rows_walk(struct groups *g, struct frame *f, int (*fn)(void *arg, const struct row *r), void *arg,
     uint64_t *odd);

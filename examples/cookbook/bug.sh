@@ -14,5 +14,10 @@ ds-run -x stage -g -n 1 --keep "$d/good-run" "$text" >/dev/null
 ds-run -x stage -g -n 1 --keep "$d/bad-run" -m "$d/bad" "$text" >/dev/null
 
 # nobody tells ds-diff where to look
-ds-diff --json "$d/good-run" "$d/bad-run" >"$d/report" && echo "no difference: this prompt does not use that number" ||
-	jq -r '.first | "found: ds-\(.stage)\(if .layer then " -l \(.layer)" else "" end), at position \(.pos)"' "$d/report"
+status=0
+ds-diff --json "$d/good-run" "$d/bad-run" >"$d/report" || status=$?
+case $status in
+0) echo "no difference: this prompt does not use that number" ;;
+1) jq -r '.first | "found: ds-\(.stage)\(if .layer then " -l \(.layer)" else "" end), at position \(.pos)"' "$d/report" ;;
+*) exit "$status" ;;
+esac

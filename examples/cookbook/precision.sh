@@ -13,10 +13,16 @@ trap 'rm -r "$d"' EXIT
 ds-run -x stage -n 0 --keep "$d/fp8-run" "$text"
 ds-run -x stage -n 0 --keep "$d/bf16-run" -m "$d/bf16" "$text"
 
-# the first different bit, and how the difference grows: exit status 1 says that there is one
-echo "bits: $(ds-diff "$d/fp8-run" "$d/bf16-run" | head -n 1)"
-ds-diff "$d/fp8-run" "$d/bf16-run" |
-	awk 'NF == 13 && $3 == "h" { printf "%-6s %s: off by %s at most, the least cosine is %s\n", $1, $2, $7, $10 }'
+# compare [OPTION...]: into the file `said`. Exit status 1 says that there is a difference; any other than 0 is trouble
+compare() {
+	ds-diff "$@" "$d/fp8-run" "$d/bf16-run" >"$d/said" || [ $? -eq 1 ]
+}
+
+# the first different bit, and how the difference grows
+compare
+echo "bits: $(head -n 1 "$d/said")"
+awk 'NF == 13 && $3 == "h" { printf "%-6s %s: off by %s at most, the least cosine is %s\n", $1, $2, $7, $10 }' "$d/said"
 
 # the first that is off by more than a thousandth of the largest number in its row
-echo "a thousandth: $(ds-diff --tol 1e-3 "$d/fp8-run" "$d/bf16-run" | head -n 1)"
+compare --tol 1e-3
+echo "a thousandth: $(head -n 1 "$d/said")"
