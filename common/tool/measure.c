@@ -43,7 +43,7 @@ row_values(const struct row *r, uint64_t from, int n, double *out)
 	float v[CHUNK];
 
 	if (r->dtype == ROW_F64) {
-		memcpy(out, (const double *)r->data + from, (size_t)n * sizeof(*out));
+		memcpy(out, (const char *)r->data + from * sizeof(*out), (size_t)n * sizeof(*out));
 		return;
 	}
 	if (is_float(r)) {
