@@ -13,8 +13,8 @@
 
 static const char help[] =
 "usage: ds-plan -m MODEL [-f FORMAT] [--shapes] [--latency] [-B ROWS]\n"
-"               [--context N] [--sequences N] [--batches N] [--net GBIT]\n"
-"               [--gflops N] [--port N] [--sample WORDS]\n"
+"               [--context N] [--sequences N] [--batches N] [--tokens N]\n"
+"               [--net GBIT] [--gflops N] [--port N] [--sample WORDS]\n"
 "               [--key FILE [--peers FILE] | --unsafe] [-v] HOSTS\n"
 "\n"
 "Splits a model over the hosts of a file; says how fast that will be.\n"
@@ -24,20 +24,20 @@ static const char help[] =
 "  --shapes         from config.json and the index, without weights: a report\n"
 "  --latency        the least time for one sequence, not the fastest slowest host\n"
 "  -B ROWS          most rows of a batch (512)\n"
-"  --context N      positions that a sequence may reach (4096, or fewer)\n"
+"  --context N      positions a sequence may reach, and after a comma has on average\n"
 "  --sequences N    how many at a time (1)\n"
 "  --batches N      in flight, which sequences are spread over (1)\n"
-"  --net GBIT       of the network, and behind a comma ms of a hop (10,0.1)\n"
-"  --gflops N       what a core does (30)\n"
+"  --tokens N       of a sequence, to which the time of starting counts (100)\n"
+"  --net GBIT       of the network, and after a comma ms of a hop (10,0.1)\n"
+"  --gflops N       of a core, with one row and after a comma with many (30,60)\n"
 "  --port N         the first of those between hosts (5600)\n"
 "  --sample WORDS   options for ds-sample, such as '-g -n 512'\n"
 "  --key FILE       each host's own key, there\n"
 "  --peers FILE     public keys that are allowed, there\n"
-"  --unsafe         no keys\n"
-"  -v               the report on standard error, too\n"
+"  --unsafe, -v     no keys; the report on standard error, too\n"
 "  -V, -h           version, this text\n";
 
-enum { SHAPES = 256, LATENCY, CONTEXT, SEQUENCES, BATCHES, NET, GFLOPS, PORT, SAMPLE, KEY, PEERS, UNSAFE };
+enum { SHAPES = 256, LATENCY, CONTEXT, SEQUENCES, BATCHES, TOKENS, NET, GFLOPS, PORT, SAMPLE, KEY, PEERS, UNSAFE };
 
 struct given {
 	int format, shapes, verbose;    /* format -1: not given */
@@ -59,22 +59,56 @@ take_format(struct given *g, const char *arg)
 	return fail(FAIL_USAGE, "-f '%s': give plan, sh, ssh, slurm or report", arg);
 }
 
+/* X or X,Y: *y is left alone where there is none.  Each in units of its own, and from its least to its most. */
+static int
+take_pair(const char *option, const char *arg, const double range[4], double *x, double *y)
+{
+	const char *comma = strchr(arg, ',');
+	char first[32];
+
+	snprintf(first, sizeof(first), "%.*s", comma ? (int)(comma - arg) : (int)strlen(arg), arg);
+	if (options_double(option, first, range[0], range[1], x) < 0)
+		return -1;
+	return comma ? options_double(option, comma + 1, range[2], range[3], y) : 0;
+}
+
 static int
 take_net(struct demand *d, const char *arg)
 {
-	char gbit[32];
-	const char *comma = strchr(arg, ',');
-	double x, ms;
+	double gbit, ms = d->hop * 1e3;
 
-	snprintf(gbit, sizeof(gbit), "%.*s", comma ? (int)(comma - arg) : (int)strlen(arg), arg);
-	if (options_double("--net", gbit, 1e-3, 1e5, &x) < 0)
+	if (take_pair("--net", arg, (double[]){1e-3, 1e5, 0, 1e4}, &gbit, &ms) < 0)
 		return -1;
-	d->net = x * 1e9 / 8;
-	if (comma && options_double("--net", comma + 1, 0, 1e4, &ms) < 0)
-		return -1;
-	if (comma)
-		d->hop = ms / 1e3;
+	d->net = gbit * 1e9 / 8;
+	d->hop = ms / 1e3;
 	return 0;
+}
+
+static int
+take_context(struct demand *d, const char *arg)
+{
+	double most, at = 0;
+
+	if (take_pair("--context", arg, (double[]){1, 1 << 30, 1, 1 << 30}, &most, &at) < 0)
+		return -1;
+	d->context = (int)most;
+	d->at = (int)at;
+	if (d->context != most || d->at != at)
+		return fail(FAIL_USAGE, "--context '%s': give whole numbers", arg);
+	return d->at <= d->context ? 0 : fail(FAIL_USAGE, "--context '%s': more on average than at most", arg);
+}
+
+/* With many rows a core does twice as much, unless it is said. */
+static int
+take_gflops(struct demand *d, const char *arg)
+{
+	double one, many = 0;
+
+	if (take_pair("--gflops", arg, (double[]){1e-3, 1e6, 1e-3, 1e6}, &one, &many) < 0)
+		return -1;
+	d->flops = one * 1e9;
+	d->many_flops = (many > 0 ? many : 2 * one) * 1e9;
+	return d->many_flops >= d->flops ? 0 : fail(FAIL_USAGE, "--gflops '%s': less with many rows than with one", arg);
 }
 
 static int
@@ -93,7 +127,6 @@ own(int c, const char *arg, void *to)
 {
 	struct given *g = to;
 	struct demand *d = &g->demand;
-	double x;
 
 	switch (c) {
 	case 'f':
@@ -105,18 +138,17 @@ own(int c, const char *arg, void *to)
 	case 'B':
 		return take_int("-B", arg, 1 << 20, &d->rows);
 	case CONTEXT:
-		return take_int("--context", arg, 1 << 30, &d->context);
+		return take_context(d, arg);
 	case SEQUENCES:
 		return take_int("--sequences", arg, 1 << 20, &d->sequences);
 	case BATCHES:
 		return take_int("--batches", arg, EMBED_BATCHES_MAX, &d->batches);
+	case TOKENS:
+		return options_double("--tokens", arg, 1, 1e12, &d->tokens);
 	case NET:
 		return take_net(d, arg);
 	case GFLOPS:
-		if (options_double("--gflops", arg, 1e-3, 1e6, &x) < 0)
-			return -1;
-		d->flops = x * 1e9;
-		return 0;
+		return take_gflops(d, arg);
 	case PORT:
 		return take_int("--port", arg, 65535, &g->lines.port);
 	case SAMPLE:
@@ -146,6 +178,8 @@ check(struct given *g, const struct config *c)
 		d->context = c->max_position < 4096 ? c->max_position : 4096;
 	if (d->context > c->max_position)
 		die(FAIL_USAGE, "--context %d: the model knows %d positions", d->context, c->max_position);
+	if (d->at == 0)
+		d->at = (d->context + 1) / 2;
 	if (d->batches > d->sequences)
 		die(FAIL_USAGE, "--batches %d: more than the sequences, --sequences %d", d->batches, d->sequences);
 	if (g->writing.unsafe && (g->writing.key || g->writing.peers))
@@ -181,9 +215,9 @@ plan(struct given *g, const char *given_model, const struct sizes *s, const stru
 
 	g->lines.threads = g->format != FORMAT_SH;
 	g->lines.together = g->format == FORMAT_SH || (g->format == FORMAT_SLURM && hosts->n == 1);
-	if (cost_open(&many, s, hosts, d, rows, rows, d->context) < 0 ||
-	    cost_open(&one, s, hosts, d, 1, 1, d->context) < 0 ||
-	    cost_open(&prompt, s, hosts, d, d->rows, 0, d->context / 2.0) < 0 ||
+	if (cost_open(&many, s, hosts, d, rows, rows, d->at) < 0 ||
+	    cost_open(&one, s, hosts, d, 1, 1, d->at) < 0 ||
+	    cost_open(&prompt, s, hosts, d, d->rows, 0, d->at / 2.0) < 0 ||
 	    split_make(&split, &many, &one) < 0 || lines_make(&lines, &split, &many, &g->lines) < 0)
 		return -1;
 	check_keys(g, &lines, hosts);
@@ -210,10 +244,11 @@ int
 main(int argc, char **argv)
 {
 	struct given g = {.format = -1, .lines = {.sample = "", .port = 5600},
-	    .demand = {.sequences = 1, .batches = 1, .rows = 512, .net = 10e9 / 8, .hop = 1e-4, .flops = 30e9}};
+	    .demand = {.sequences = 1, .batches = 1, .rows = 512, .net = 10e9 / 8, .hop = 1e-4, .flops = 30e9,
+	    .many_flops = 60e9, .tokens = 100}};
 	static const struct option longs[] = {{"shapes", 0, NULL, SHAPES}, {"latency", 0, NULL, LATENCY},
 	    {"context", 1, NULL, CONTEXT}, {"sequences", 1, NULL, SEQUENCES}, {"batches", 1, NULL, BATCHES},
-	    {"net", 1, NULL, NET}, {"gflops", 1, NULL, GFLOPS}, {"port", 1, NULL, PORT}, {"sample", 1, NULL, SAMPLE},
+	    {"tokens", 1, NULL, TOKENS}, {"net", 1, NULL, NET}, {"gflops", 1, NULL, GFLOPS}, {"port", 1, NULL, PORT}, {"sample", 1, NULL, SAMPLE},
 	    {"key", 1, NULL, KEY}, {"peers", 1, NULL, PEERS}, {"unsafe", 0, NULL, UNSAFE}, {0}};
 	struct options o = {.help = help, .letters = "f:B:", .longs = longs, .own = own, .to = &g, .operands = 1};
 	int i = options_parse(&o, argc, argv);

@@ -84,7 +84,7 @@ report $? "ds-run runs a plan, with two batches in flight" err
 same got expected "its answers are the same"
 
 printf 'a 2 1 10 addr=10.0.0.1\nb 2 1 10 addr=10.0.0.2\nc 2 1 10 addr=10.0.0.3 spare\n' >numbers
-ds-plan -m "$M" --key /k --peers '/p q' numbers | sed "s,$M,M,; /^#/d" >plan
+ds-plan -m "$M" --context 2048,2048 --key /k --peers '/p q' numbers | sed "s,$M,M,; /^#/d" >plan
 cat >wanted <<'EOF'
 plan 1
 host a 10.0.0.1
@@ -110,6 +110,45 @@ py "$T/plan.py" page >said 2>&1
 report $? "the page's plans of 671 billion parameters are what ds-plan prints, and what the tensors' shapes add up to" said
 grep '^#' said
 
+# --- predictions ---
+
+# value WORDS OPTIONS...: tokens/s of one sequence and of 16, and of a prompt, on two hosts whose lines end in these words
+value() {
+	printf "a 2 1 10$1\nb 2 1 10$1\n" >rates
+	shift
+	ds-plan -m "$M" -f report --sequences 16 "$@" rates | sed -n 's/^\(decode\|prefill\).*: \([0-9.]*\) tokens.*/\2/p' | tr '\n' ' '
+}
+# than A OP B DESC: the three numbers of A against those of B
+than() {
+	is "$(echo "$1 $3" | awk "{ print (\$1 $2 \$4) (\$2 $2 \$5) (\$3 $2 \$6) }")" 111 "$4"
+}
+is "$(value "")" "$(value " row=60 rows=120" --gflops 1)" "a line without rates has those of --gflops, times its cores"
+is "$(value "" --gflops 30,60)" "$(value "" --gflops 30)" "with many rows a core does twice as much"
+is "$(value " row=4")" "$(value " rows=8 row=4")" "what a line leaves out is in proportion to what it has"
+than "$(value " row=4 rows=8")" '<' "$(value " row=6 rows=8")" "a faster row is faster"
+than "$(value " row=4 rows=8")" '<=' "$(value " row=4 rows=32")" "faster rows are no slower"
+for rows in 8 32; do
+	echo "a 2 1 10 row=4 rows=$rows attend=4" >rates
+	ds-plan -m "$M" -f report rates | grep '^decode'
+done | uniq >one.rate
+is "$(wc -l <one.rate)" 1 "and do not matter to one sequence"
+than "$(value " row=4 attend=0.5")" '<' "$(value " row=4 attend=5")" "attention has a rate of its own"
+than "$(value " row=4" --context 2048,2000)" '<' "$(value " row=4" --context 2048,100)" "the average context is what is reckoned with"
+is "$(value " row=4" --context 2048,100)" "$(value " row=4" --context 1024,100)" "the longest is not"
+is "$(value " row=4" --context 1024)" "$(value " row=4" --context 1024,512)" "it is half of the longest where it is not said"
+fails_with 2 "^ds-plan: --context '100,200': more on average than at most" "more on average than at most is refused" ds-plan -m "$M" --context 100,200 two
+fails_with 2 "^ds-plan: --context '100,x'|^ds-plan: --context 'x'" "a context that is no number is refused" ds-plan -m "$M" --context 100,x two
+fails_with 2 "^ds-plan: --gflops '30,20': less with many rows" "a core that is slower with many rows is refused" ds-plan -m "$M" --gflops 30,20 two
+
+# experts are not shared for a gain that starting takes away
+ds-bench --shape "$M/config.json" --write wide --sparse
+programs() {
+	printf 'a 1 1 10 row=0.2\nb 1 1 10 row=0.2\nc 1 1 10 row=0.2\n' >thirds
+	ds-plan -m wide --unsafe --context 64 "$@" thirds | grep -c '^run'
+}
+ok "an answer that is short starts few programs" [ "$(programs --tokens 1)" -le 7 ]
+ok "one that never ends may start more" [ "$(programs --tokens 1e9)" -gt 7 ]
+
 # --- what is refused ---
 
 fails_with 2 "^ds-plan: programs meet over the network: give --key FILE .*--unsafe" "hosts without keys are refused" ds-plan -m "$M" two
@@ -134,6 +173,10 @@ wrong "b;c 2 1 10" "'b;c' cannot be a host's name"
 wrong "b 2 1 10 addr=" "'addr=' has no address"
 wrong "b 2 1 10 addr=x\$y" "'addr=x\\\$y' has no address"
 wrong "b 2 1 10 gpu gpu" "gpu is there twice"
+wrong "b 2 1 10 row=1 row=2" "row is there twice"
+wrong "b 2 1 10 rows=fast" "rows: 'fast' is no rate in GFLOP/s"
+wrong "b 2 1 10 attend=0" "attend: '0' is no rate in GFLOP/s"
+wrong "b 2 1 10 a b c d e f g" "more than 10 words|'a' is not known"
 wrong "b 2 1 10 gpu spare addr=c d e" "more than 8 words|'d' is not known"
 printf 'a 2 1 10 spare\n' >hosts
 fails_with 2 "^ds-plan: 'hosts': all hosts are spare" "refused: nothing but spare hosts" ds-plan -m "$M" hosts

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 
 #define PROGRAM 50e-6           /* seconds that a frame costs a program: reading, waking, writing */
+#define START 5e-3              /* seconds of a core that a program takes to start, ... */
+#define START_NAME 4e-6         /* ... and for each name in the checkpoint's index */
 #define GPU_FLOPS 50e12         /* of a GPU, whatever the cores beside it */
 #define HEADER 256              /* bytes of a frame besides its tensors, about */
 
@@ -24,34 +26,65 @@ at(const struct cost *c, enum item item, int host, int layer)
 	return &c->sum[((size_t)item * (size_t)c->hosts->n + (size_t)host) * L + (size_t)layer];
 }
 
-static void
-work(const struct cost *c, const struct host *h, struct item_time *t, double bytes, double flops)
+static double
+row_rate(const struct cost *c, const struct host *h)
 {
-	double read = bytes / h->bandwidth, count = flops / (h->gpu ? GPU_FLOPS : h->cores * c->d->flops);
+	return h->gpu ? GPU_FLOPS : h->row > 0 ? h->row : h->cores * c->d->flops;
+}
 
+/* What is not given is in the same proportion to the rate of one row as by default, and never less. */
+static double
+rows_rate(const struct cost *c, const struct host *h)
+{
+	double row = row_rate(c, h);
+
+	return h->gpu ? GPU_FLOPS : fmax(row, h->rows > 0 ? h->rows : row * c->d->many_flops / c->d->flops);
+}
+
+static void
+add_longer(struct item_time *t, double read, double count)
+{
 	*(read >= count ? &t->memory : &t->compute) += fmax(read, count);
+}
+
+/* Products with `passes` matrices of so many bytes and numbers each, with `rows` rows in all. */
+static void
+work(const struct cost *c, const struct host *h, struct item_time *t, double bytes, double params, double passes, double rows)
+{
+	double many = rows_rate(c, h), first = 1 / row_rate(c, h) - 1 / many;
+
+	add_longer(t, passes * bytes / h->bandwidth, 2 * params * (passes * first + rows / many));
+}
+
+/* n positions of caches, in all. */
+static void
+attend(const struct cost *c, const struct host *h, struct item_time *t, double n)
+{
+	const struct config *m = &c->s->config;
+	double R = m->kv_lora_rank, rope = m->qk_rope_head_dim;
+	double rate = !h->gpu && h->attend > 0 ? h->attend : rows_rate(c, h);
+
+	add_longer(t, n * (R + rope) * 4 / h->bandwidth, 2 * n * m->num_heads * (2 * R + rope) / rate);
 }
 
 static void
 lead(const struct cost *c, const struct host *h, struct item_time *t, const struct layer_size *l)
 {
-	const struct config *m = &c->s->config;
-	double R = m->kv_lora_rank, rope = m->qk_rope_head_dim, H = m->num_heads, n = c->rows * c->context;
-
-	work(c, h, t, (double)l->attn.bytes + n * (R + rope) * 4, 2 * c->rows * (double)l->attn.params + 2 * n * H * (2 * R + rope));
-	work(c, h, t, (double)l->route.bytes, 2 * c->rows * (double)l->route.params);
+	work(c, h, t, (double)l->attn.bytes, (double)l->attn.params, 1, c->rows);
+	attend(c, h, t, c->rows * c->context);
+	work(c, h, t, (double)l->route.bytes, (double)l->route.params, 1, c->rows);
 	if (!l->moe)
-		work(c, h, t, (double)l->shared.bytes, 2 * c->rows * (double)l->shared.params);
+		work(c, h, t, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);
 }
 
 /* With rows that choose K of E experts as if at random, an expert is read with probability 1 - (1 - K/E)^rows. */
 static void
 experts(const struct cost *c, const struct host *h, struct item_time *shared, struct item_time *routed, const struct layer_size *l)
 {
-	double part = (double)c->s->config.num_experts_per_tok / c->s->config.n_routed_experts;
+	double E = c->s->config.n_routed_experts, K = c->s->config.num_experts_per_tok;
 
-	work(c, h, shared, (double)l->shared.bytes, 2 * c->rows * (double)l->shared.params);
-	work(c, h, routed, (1 - pow(1 - part, c->rows)) * (double)l->routed.bytes, 2 * c->rows * part * (double)l->routed.params);
+	work(c, h, shared, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);
+	work(c, h, routed, (double)l->routed.bytes / E, (double)l->routed.params / E, E * (1 - pow(1 - K / E, c->rows)), c->rows * K);
 }
 
 int
@@ -105,7 +138,7 @@ add_ends(const struct cost *c, struct busy *b, const struct group *g, const stru
 	if (g->to == c->s->config.num_layers) {
 		b->programs += 2 * PROGRAM;
 		if (c->wanted > 0)
-			work(c, h, &t, (double)c->s->head.bytes, 2 * c->wanted * (double)c->s->head.params);
+			work(c, h, &t, (double)c->s->head.bytes, (double)c->s->head.params, 1, c->wanted);
 	}
 	b->memory += t.memory;
 	b->compute += t.compute;
@@ -117,18 +150,27 @@ is_alone(const struct cost *c, const struct group *g)
 	return g->n == 1 && g->from == 0 && g->to == c->s->config.num_layers;
 }
 
+/* They start side by side, as far as there are cores. */
+static double
+start_time(const struct cost *c, const struct host *h, int programs)
+{
+	return (START + START_NAME * (double)c->s->names) * fmax(1, (double)programs / h->cores);
+}
+
 struct busy
 cost_member(const struct cost *c, const struct group *g, int member)
 {
 	int host = g->host + member, moe = c->s->sum[g->to].moe - c->s->sum[g->from].moe;
+	int programs = 0;
 	struct busy b = {0};
 
 	if (member == 0) {
 		add(c, &b, g, LEAD, host, 1);
 		add_ends(c, &b, g, &c->hosts->h[host]);
 		/* one for all layers, or for dense ones; attention, router and join of each other one */
-		b.programs += g->n == 1 || moe < g->to - g->from ? PROGRAM : 0;
-		b.programs += g->n == 1 ? 0 : moe * 3 * PROGRAM;
+		programs = (g->n == 1 || moe < g->to - g->from) + (g->n == 1 ? 0 : moe * 3);
+		b.programs += programs * PROGRAM;
+		programs += (g->from == 0) + 2 * (g->to == c->s->config.num_layers);
 		if (!is_alone(c, g))
 			b.network = c->frame / c->d->net;
 	}
@@ -136,6 +178,8 @@ cost_member(const struct cost *c, const struct group *g, int member)
 		add(c, &b, g, SHARED, host, 1);
 	if (g->n == 1)
 		add(c, &b, g, ROUTED, host, 1);
+	programs += g->n == 1 ? 0 : moe;
+	b.start = start_time(c, &c->hosts->h[host], programs);
 	if (g->n == 1)
 		return b;
 	add(c, &b, g, ROUTED, host, (double)g->experts[member] / c->s->config.n_routed_experts);
@@ -148,6 +192,12 @@ double
 busy_time(const struct busy *b)
 {
 	return b->memory + b->compute + b->programs;
+}
+
+double
+busy_choice(const struct cost *c, const struct busy *b)
+{
+	return fmax(busy_time(b), b->network) + b->start / (c->d->tokens * c->d->batches);
 }
 
 double

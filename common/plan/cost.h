@@ -1,7 +1,10 @@
 /*
- * What work costs on which host.  An item of work (attention of a layer, its router, its shared
- * experts, one routed expert) takes as long as its weights and latents take to be read, or
- * its multiply-adds to be done, whichever is longer; items of a host follow one another.
+ * What work costs on which host.  An item of work (the matrices of a layer's attention, its cache, its router, its
+ * shared experts, its routed experts) takes as long as its weights or latents take to be read, or its multiply-adds
+ * to be done, whichever is longer; items of a host follow one another.
+ *
+ * A product of a matrix of P numbers with T rows takes 2 P (1/row - 1/rows) + 2 P T / rows seconds: with one row as much as the
+ * host's rate for one row says, and for each further one as much as that for many rows says.
  */
 #ifndef DS_COST_H
 #define DS_COST_H
@@ -12,11 +15,13 @@
 #define GROUP_MAX 16                    /* hosts that share the experts of a layer */
 
 struct demand {                         /* what the plan is for */
-	int context;                    /* positions that a sequence may reach */
+	int context;                    /* positions that a sequence may reach: caches have room for them */
+	int at;                         /* positions that it has on average while it decodes */
 	int sequences, batches;         /* at a time; sequences are spread over the batches in flight */
 	int rows;                       /* of a batch of a prompt */
 	double net, hop;                /* of the network: bytes/s, seconds that a frame takes besides */
-	double flops;                   /* of a core, a second */
+	double flops, many_flops;       /* of a core, a second, where a host has no rates of its own: with one row, and with many */
+	double tokens;                  /* of each sequence, over which the time of starting is spread */
 	int latency;                    /* 1: the least time for a token of one sequence; 0: the fastest slowest stage */
 };
 
@@ -37,6 +42,7 @@ struct busy {
 	double memory, compute;         /* seconds */
 	double programs;                /* what a frame costs them, whatever is in it */
 	double network;                 /* apart from the rest: it goes on at the same time */
+	double start;                   /* until its programs are ready, weights being in memory: once, not for each batch */
 };
 
 struct item_time;
@@ -60,9 +66,12 @@ void cost_close(struct cost *c);
 
 /* The part of one of the group's hosts.  A group with layer 0 has the embedding, that with the last one the head. */
 struct busy cost_member(const struct cost *c, const struct group *g, int member);
-double busy_time(const struct busy *b);         /* all but the network */
+double busy_time(const struct busy *b);         /* all but network and start */
 
-/* Seconds from a batch's arrival at the group to its arrival at the next. */
+/* What a choice goes by: the longer of both times, and this batch's share of the start. */
+double busy_choice(const struct cost *c, const struct busy *b);
+
+/* Seconds from a batch's arrival at the group to its arrival at the next, without start. */
 double cost_latency(const struct cost *c, const struct group *g);
 
 /* Bytes that a host of the group holds. */

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #define FILE_MAX (1 << 20)
+#define WORDS 10                /* of a line */
 #define GIB (1024.0 * 1024 * 1024)
 
 int
@@ -60,16 +61,41 @@ take_name(const struct hosts *s, struct host *h, const char *name)
 	return 0;
 }
 
-/* A word behind the numbers. */
+/* KEY=GFLOP/s of one of the rates: 1, or 0 where the word is none; -1 and a message. */
+static int
+take_rate(struct host *h, const char *word)
+{
+	const struct { const char *key; double *to; } rates[] = {{"row=", &h->row}, {"rows=", &h->rows}, {"attend=", &h->attend}};
+
+	for (int i = 0; i < 3; i++) {
+		size_t n = strlen(rates[i].key);
+
+		if (strncmp(word, rates[i].key, n) != 0)
+			continue;
+		if (*rates[i].to > 0)
+			return fail(FAIL_USAGE, "%.*s is there twice", (int)n - 1, word);
+		if (read_number("rate in GFLOP/s", word + n, 1e-3, 1e9, rates[i].to) < 0)
+			return fail_in("%.*s", (int)n - 1, word);
+		*rates[i].to *= 1e9;
+		return 1;
+	}
+	return 0;
+}
+
+/* A word after the numbers. */
 static int
 take_extra(struct host *h, const char *word)
 {
+	int rate = take_rate(h, word);
+
+	if (rate != 0)
+		return rate < 0 ? -1 : 0;
 	if (strcmp(word, "gpu") == 0)
 		return h->gpu++ ? fail(FAIL_USAGE, "gpu is there twice") : 0;
 	if (strcmp(word, "spare") == 0)
 		return h->spare++ ? fail(FAIL_USAGE, "spare is there twice") : 0;
 	if (strncmp(word, "addr=", 5) != 0)
-		return fail(FAIL_USAGE, "'%.60s' is not known here: gpu, addr=ADDRESS or spare", word);
+		return fail(FAIL_USAGE, "'%.60s' is not known here: gpu, addr=ADDRESS, spare, or row=, rows=, attend= and GFLOP/s", word);
 	if (!is_name(word + 5) || strlen(word + 5) >= sizeof(h->address) || strcmp(word + 5, "spare") == 0)
 		return fail(FAIL_USAGE, "'%.60s' has no address: a host's name or a number like 10.0.0.1", word);
 	snprintf(h->address, sizeof(h->address), "%s", word + 5);
@@ -80,12 +106,12 @@ static int
 read_host(struct hosts *s, char *line)
 {
 	struct host *h = &s->h[s->n];
-	char *word[8], *save, *w = strtok_r(line, " \t\r", &save);
+	char *word[WORDS], *save, *w = strtok_r(line, " \t\r", &save);
 	double cores, gib, rate;
 	int n = 0;
 
 	for (; w; w = strtok_r(NULL, " \t\r", &save)) {
-		if (n == 8)
+		if (n == WORDS)
 			return fail(FAIL_USAGE, "more than %d words", n);
 		word[n++] = w;
 	}

@@ -1,6 +1,6 @@
 /*
  * The hosts that a model may be spread over, from a file: a line each,
- *	NAME CORES MEMORY-GiB BANDWIDTH-GB/s [gpu] [addr=ADDRESS] [spare]
+ *	NAME CORES MEMORY-GiB BANDWIDTH-GB/s [gpu] [addr=ADDRESS] [spare] [row=GFLOP/s] [rows=GFLOP/s] [attend=GFLOP/s]
  */
 #ifndef DS_HOSTS_H
 #define DS_HOSTS_H
@@ -15,6 +15,8 @@ struct host {
 	int cores;
 	double memory;                  /* bytes */
 	double bandwidth;               /* bytes/s that its memory is read with */
+	double row, rows;               /* multiply-adds and such, a second, of all cores: products of weights with one row, and with many */
+	double attend;                  /* ... and of attention over the cache; each 0: not given */
 	int gpu;                        /* memory and bandwidth are those of a GPU, which computes */
 	int spare;                      /* has no part in the plan until a host fails */
 };

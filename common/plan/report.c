@@ -182,6 +182,18 @@ round_trip(const struct report *r, const struct cost *c, enum by *by)
 	return t;
 }
 
+/* Until all programs are ready. */
+static double
+start_of(const struct report *r)
+{
+	double most = 0;
+
+	for (int i = 0; i < r->split->n; i++)
+		for (int m = 0; m < r->split->group[i].n; m++)
+			most = fmax(most, cost_member(r->many, &r->split->group[i], m).start);
+	return most;
+}
+
 static void
 write_rates(struct writer *w, const struct report *r)
 {
@@ -206,6 +218,24 @@ write_rates(struct writer *w, const struct report *r)
 		    digits(r->many->rows / stage, t), by_name[by], host);
 	stage = slowest(r, r->prompt, &host, &by);
 	line(w, "prefill: %s tokens/s, bounded by the %s of %s", digits(r->prompt->rows / stage, t), by_name[by], host);
+	line(w, "start: %s s, the weights being in memory", digits(start_of(r), t));
+}
+
+/* What is taken for hosts that have no rates of their own. */
+static const char *
+core_rates(const struct report *r, char *to, size_t size)
+{
+	const struct hosts *hosts = r->many->hosts;
+	const struct demand *d = r->many->d;
+	int own = 0;
+
+	for (int i = 0; i < hosts->n; i++)
+		own += hosts->h[i].row > 0;
+	if (own == hosts->n)
+		snprintf(to, size, "as the hosts file says");
+	else
+		snprintf(to, size, "%g to %g GFLOP/s", d->flops / 1e9, d->many_flops / 1e9);
+	return to;
 }
 
 int
@@ -214,14 +244,15 @@ report_write(struct buf *to, const struct report *r, const char *prefix)
 	struct writer w = {.to = to, .prefix = prefix};
 	const struct sizes *s = r->many->s;
 	const struct demand *d = r->many->d;
-	char a[32], b[32];
+	char a[32], b[32], text[128];
 
 	line(&w, "%s: %d layers", r->model, s->config.num_layers);
 	line(&w, "%s parameters, %s for a token, %llu bytes", count((double)s->total.params, a), count((double)s->active, b),
 	    (unsigned long long)s->total.bytes);
-	line(&w, "sequences: %d, up to %d positions; batches in flight: %d, of a prompt up to %d rows", d->sequences, d->context,
-	    d->batches, d->rows);
-	line(&w, "network: %g Gbit/s, %g ms a hop; a core: %g GFLOP/s; links: bytes a token", d->net * 8 / 1e9, d->hop * 1e3, d->flops / 1e9);
+	line(&w, "sequences: %d, up to %d positions, %d on average; batches in flight: %d, of a prompt up to %d rows", d->sequences,
+	    d->context, d->at, d->batches, d->rows);
+	line(&w, "network: %g Gbit/s, %g ms a hop; a core: %s; links: bytes a token", d->net * 8 / 1e9, d->hop * 1e3,
+	    core_rates(r, text, sizeof(text)));
 	line(&w, "%s", "");
 	write_hosts(&w, r);
 	write_rates(&w, r);

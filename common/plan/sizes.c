@@ -83,6 +83,7 @@ count(struct walk *w, struct part_size *p, enum kind kind, int rows, int cols, c
 	vsnprintf(name, sizeof(name), fmt, ap);
 	va_end(ap);
 	p->params += r * (c ? c : 1);
+	w->s->names += 1 + (kind <= EXPERT && (w->s->config.fp8 || w->s->config.quant));
 	return w->shapes ? compute_bytes(w, kind, name, r, c, &p->bytes) : read_bytes(w, name, r, c, &p->bytes);
 }
 

@@ -34,6 +34,7 @@ struct sizes {
 	struct part_size embed, head;   /* tied: the head is the table once more */
 	struct part_size total;         /* a tied table counts once */
 	struct part_size types[DTYPES_ALL];     /* the same by how it is stored; not with `shapes` */
+	uint64_t names;                 /* of tensors, scales included */
 	uint64_t active;                /* parameters that a token meets: K experts a layer, one row of the table */
 };
 

@@ -5,7 +5,7 @@
  * layers is one of fewer hosts and layers and a last group: best(k, l) is the least, over all
  * groups of hosts j .. k-1 and layers i .. l-1, of what joins best(j, i) and the group.  That holds for both
  * things that are asked for: the largest time that a host or its network is busy with a batch (joined by
- * max), and the time of a token (joined by +).  It is solved for the first; then for the second, with only those
+ * max), and the time of a token (joined by +).  Both have a share of the time that programs take to start.  It is solved for the first; then for the second, with only those
  * groups that are not busy for longer: of the splits whose slowest stage is as fast as can be, it is that one in
  * which a sequence waits least.  Either may leave hosts out.
  *
@@ -67,7 +67,7 @@ member_time(const struct search *x, const struct group *g, int member)
 {
 	struct busy b = cost_member(x->many, g, member);
 
-	return fmax(busy_time(&b), b.network);
+	return busy_choice(x->many, &b);
 }
 
 /* A member of a group before experts are dealt out. */
@@ -136,8 +136,8 @@ share_with(const struct search *x, struct group *g, int shared)
 		g->experts[i] = x->E;
 		all = cost_member(x->many, g, i);
 		g->experts[i] = 0;
-		m[i].time = busy_time(&none);
-		m[i].unit = (busy_time(&all) - m[i].time) / x->E;
+		m[i].time = busy_time(&none) + busy_choice(x->many, &none) - fmax(busy_time(&none), none.network);
+		m[i].unit = (busy_time(&all) - busy_time(&none)) / x->E;
 		m[i].most = (int)fmin(x->E, room / ((double)routed / x->E));
 	}
 	return deal(g, m, x->E);
@@ -211,6 +211,17 @@ at_least(const struct search *x, const struct group *g)
 	return fmax(1 / rate, busy_time(&lead));
 }
 
+/* Of the start of the slowest of its hosts, a token's. */
+static double
+start_share(const struct search *x, const struct group *g)
+{
+	double most = 0;
+
+	for (int i = 0; i < g->n; i++)
+		most = fmax(most, cost_member(x->one, g, i).start);
+	return most / x->one->d->tokens;
+}
+
 /* Try a last group: 0 where it and all with more layers are out of the question. */
 static int
 try_group(const struct search *x, struct group g, double before)
@@ -225,7 +236,7 @@ try_group(const struct search *x, struct group g, double before)
 	most = g.n > 1 ? share(x, &g) : slowest(x, &g);
 	if (most == NEVER || most > x->limit)
 		return 0;
-	value = x->sum ? before + cost_latency(x->one, &g) : fmax(before, most);
+	value = x->sum ? before + cost_latency(x->one, &g) + start_share(x, &g) : fmax(before, most);
 	if (value < to->value)
 		*to = (struct state){value, g};
 	return 1;
