@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/io.h"
+#include "bench/host.h"
 #include "bench/report.h"
 #include "bench/synth.h"
 #include "options.h"
@@ -15,7 +17,8 @@ static const char help[] =
 "usage: ds-bench [--shape SHAPE] [-m MODEL] [--weights TYPE] [-l LAYERS]\n"
 "           [--stages LIST] [--decode LIST] [--prefill LIST] [--time SECONDS]\n"
 "           [--memory GIB] [--limits LIMITS] [--json] [--svg FILE] [-d DEVICE]\n"
-"           [--write FOLDER [--sparse]] [--precision P] [-t THREADS] [-v]\n"
+"           [--host | --write FOLDER [--sparse]] [--precision P] [-t THREADS]\n"
+"           [-v]\n"
 "\n"
 "Measures the stages of a model, with made-up weights of a shape or real ones.\n"
 "  --shape SHAPE     v3 (one layer of it), v2-lite, or a config.json\n"
@@ -31,10 +34,10 @@ static const char help[] =
 "  --precision P     f32, bf16 or fp8, of the products (f32, or DS_PRECISION)\n"
 "  --svg FILE        draw the roofline, too\n"
 "  --write FOLDER    only write the checkpoint\n"
-"  --sparse          of zeros, which are holes in the file\n"
+"  --sparse, -v      of zeros, which are holes in the file; say what is going on\n"
 "  -d DEVICE         where to compute: cpu, cuda, or cuda:N (cpu, or DS_DEVICE)\n"
 "  -t THREADS        threads that compute (the cores there are)\n"
-"  -v, --json        say what is going on; JSON, an object a line\n"
+"  --host, --json    only this machine's line for ds-plan; JSON, an object a line\n"
 "  -V, -h            version, this text\n";
 
 #define SIZES_MAX 32
@@ -42,12 +45,12 @@ static const char help[] =
 #define CONTEXT_MAX (1 << 24)
 #define BATCH_BYTES (UINT64_C(64) << 20)        /* memory that is left to the batches themselves */
 
-enum { SHAPE = 256, WEIGHTS, STAGES, DECODE, PREFILL, TIME, MEMORY, LIMITS, JSON, SVG, WRITE, SPARSE };
+enum { SHAPE = 256, WEIGHTS, STAGES, DECODE, PREFILL, TIME, MEMORY, LIMITS, JSON, SVG, WRITE, SPARSE, HOST };
 
 static const struct option longs[] = {{"shape", 1, NULL, SHAPE}, {"weights", 1, NULL, WEIGHTS}, {"stages", 1, NULL, STAGES},
     {"decode", 1, NULL, DECODE}, {"prefill", 1, NULL, PREFILL}, {"time", 1, NULL, TIME},
     {"memory", 1, NULL, MEMORY}, {"limits", 1, NULL, LIMITS}, {"json", 0, NULL, JSON}, {"svg", 1, NULL, SVG},
-    {"write", 1, NULL, WRITE}, {"sparse", 0, NULL, SPARSE}, {0}};
+    {"write", 1, NULL, WRITE}, {"sparse", 0, NULL, SPARSE}, {"host", 0, NULL, HOST}, {0}};
 
 struct sizes {
 	struct { int rows, context; } v[SIZES_MAX];
@@ -61,7 +64,7 @@ static struct {
 	unsigned parts;
 	struct sizes decode, prefill;
 	double seconds, memory;         /* memory: bytes, 0: what is free */
-	int json, sparse;
+	int json, sparse, host;
 	struct limit limit;             /* 0: to be measured */
 
 	struct synth synth;
@@ -173,7 +176,8 @@ own(int c, const char *arg, void *to)
 		return take_limits(arg);
 	case JSON:
 	case SPARSE:
-		*(c == JSON ? &g.json : &g.sparse) = 1;
+	case HOST:
+		*(c == JSON ? &g.json : c == HOST ? &g.host : &g.sparse) = 1;
 		return 0;
 	}
 	*(c == SHAPE ? &g.shape : c == SVG ? &g.svg : &g.write) = arg;
@@ -189,6 +193,8 @@ check_options(void)
 		die(FAIL_USAGE, "nothing to measure: give --shape SHAPE or -m MODEL");
 	if (g.sparse && !g.write)
 		die(FAIL_USAGE, "--sparse is for --write: zeros that take no memory are not read at its speed");
+	if (g.host && (g.json || g.svg || g.write || g.parts != (1u << PARTS) - 1 || g.o.ordinal >= 0))
+		die(FAIL_USAGE, "--host measures all stages on the CPU, for one line: without --json, --svg, --write, --stages and -d cuda");
 	if (g.decode.n + g.prefill.n == 0)
 		die(FAIL_USAGE, "--decode 0 --prefill 0: nothing is left to be measured");
 }
@@ -378,6 +384,32 @@ draw(void)
 		die(FAIL_SYSTEM, "cannot write '%s':", g.svg);
 }
 
+static void
+print_host(void)
+{
+	struct host_rates r;
+	struct buf line = {0};
+
+	if (host_measure(&g.bench, &r) < 0 || host_line(&line, &g.bench, &g.limit, &r, g.shape ? g.shape : g.o.model) < 0)
+		end_failed();
+	if (io_write(1, line.p, line.n) < 0)
+		die(FAIL_SYSTEM, "cannot write:");
+	buf_free(&line);
+}
+
+static void
+print_all(void)
+{
+	g.record = (struct record){.to = stdout, .json = g.json};
+	report_machine(&g.record, &g.bench, &g.limit, g.shape ? g.synth.type->name : "");
+	measure(0, &g.decode);
+	measure(1, &g.prefill);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		die(FAIL_SYSTEM, "cannot write:");
+	if (g.svg)
+		draw();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -388,15 +420,15 @@ main(int argc, char **argv)
 		write_checkpoint();
 		return 0;
 	}
+	if (g.host) {           /* one sequence's cache */
+		g.decode = (struct sizes){{{1, 1024}}, 1};
+		g.bench.fastest = 1;
+	}
 	open_all();
-	g.record = (struct record){.to = stdout, .json = g.json};
-	report_machine(&g.record, &g.bench, &g.limit, g.shape ? g.synth.type->name : "");
-	measure(0, &g.decode);
-	measure(1, &g.prefill);
-	if (fflush(stdout) != 0 || ferror(stdout))
-		die(FAIL_SYSTEM, "cannot write:");
-	if (g.svg)
-		draw();
+	if (g.host)
+		print_host();
+	else
+		print_all();
 	bench_close(&g.bench);
 	bench_gpu_close(&g.gpu);
 	device_close(g.bench.stage.gpu);

@@ -47,6 +47,20 @@ ok "and measures with those that it holds" jq -e 'select(.record == "stage") | .
 fails_with 3 'takes [0-9.]* GiB of memory at least, there are' "where it holds too few, it says what to do" \
     ds-bench $small --weights f32 --memory 0.07 --decode 1
 
+# a host for ds-plan
+ok "--host prints a line" sh -c 'ds-bench -m "$1" -t 1 --limits 20,200 --time 0 --host >host' - "$M"
+like "$(cat host)" '^[A-Za-z0-9_-]+ 1 [0-9.]+ 20 row=[0-9.]+ rows=[0-9.]+ attend=[0-9.]+  # 1 threads, [a-z0-9]+, f32, tiny-r1$' \
+    "with cores, memory, bandwidth and rates"
+is "$(wc -l <host)" 1 "and nothing else"
+is "$(awk '{ for (i = 5; i <= 7; i++) { sub(/.*=/, "", $i); if (!($i + 0 > 0.001 && $i + 0 < 1e5)) print "odd: " $i }
+    if ($6 + 0 < $5 + 0) print "less with many rows: " $0 }' host)" "" "the rates may be those of a machine, and many rows are no slower each"
+ok "ds-plan takes it" ds-plan -m "$M" -f report host
+like "$(cat .out)" 'a core: as the hosts file says;' "and goes by its rates"
+ok "a made-up shape, too" sh -c 'ds-bench $1 --host -l 1-2 | grep "# .*config.json$"' - "$small"
+ok "bf16 is said" sh -c 'ds-bench $1 --host --precision bf16 | grep ", bf16, "' - "$small"
+fails_with 2 "^ds-bench: --host measures all stages on the CPU" "--host measures all stages" ds-bench $small --host --stages attn
+fails_with 2 "^ds-bench: --host measures all stages on the CPU" "--host is no report" ds-bench $small --host --json
+
 # the picture
 ok "--svg draws" ds-bench $small --precision bf16 --decode 1,8 --prefill 16 --svg roof.svg
 ok "the picture is well-formed" py -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' roof.svg

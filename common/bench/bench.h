@@ -40,6 +40,8 @@ struct bench {
 	unsigned parts;                 /* 1 << PART_... */
 	int present;                    /* experts of a layer that may be chosen: those below this number */
 	double seconds;                 /* to be spent on each batch size, about */
+	int fastest;                    /* 1: the fastest step counts, not the median: what else runs here is left out; where one thread */
+	                                /* computes, steps take the processor's time, not the clock's */
 	const struct sweep *sweep;      /* read before each step, so that no weight is in a cache; or NULL */
 	struct bench_gpu *gpu;          /* where stage.gpu computes: whose marks tell the time, once it has begun */
 	int gpu_sweep;                  /* what sweep is, on the GPU */

@@ -291,3 +291,12 @@ memory_free(void)
 	max = max > used ? max - used : 0;
 	return machine == 0 || max < machine ? max : machine;
 }
+
+uint64_t
+memory_all(void)
+{
+	uint64_t kib = number_in("/proc/meminfo", "MemTotal:"), max = number_in("/sys/fs/cgroup/memory.max", "");
+	uint64_t machine = kib == UINT64_MAX ? 0 : kib * 1024;
+
+	return machine == 0 || max < machine ? max : machine;
+}

@@ -46,4 +46,7 @@ void synth_close(struct synth *s);      /* a zeroed *s is fine; a model of it mu
 /* Bytes of memory that a process may take now: what the machine and its control group leave; 0 unknown. */
 uint64_t memory_free(void);
 
+/* All that it may ever take: the machine's, or its control group's. */
+uint64_t memory_all(void);
+
 #endif
