@@ -218,7 +218,7 @@ main(int argc, char **argv)
 	struct config config;
 	struct tally tally;
 	char text[128], device[16];
-	int i = options_parse(&common, argc, argv), sig = 0;
+	int i = options_parse(&common, argc, argv), sig = 0, status;
 
 	if (o.agent)
 		return agent_run(program_folder());
@@ -248,11 +248,12 @@ main(int argc, char **argv)
 		die_failed();
 	o.run.ask = o.run.ntexts == 0 && isatty(0);
 	o.run.count = common.verbose > 0;
-	if ((o.plan ? run_plan(&o, &tally, &sig) : run_pipeline(&o.run, &tally, &sig)) < 0)
+	status = o.plan ? run_plan(&o, &tally, &sig) : run_pipeline(&o.run, &tally, &sig);
+	if (status < 0)
 		die_failed();
 	if (sig)
 		end_by(sig);
 	if (o.run.count)
 		warn("%s", tally_text(&tally, text, sizeof(text)));
-	return 0;
+	return status ? FAIL_DATA : 0;
 }

@@ -63,11 +63,11 @@ is "$?, $(cat said), $(grep -c ^sequence out)" "1, ds-score: sequence 1 failed: 
 long=$(yes '1+1=?' | head -3000 | tr '\n' ' ')
 for x in fused "stage --batches 2"; do
 	ds-run -g -q -x $x "$a" "$long" "$b" >out 2>said
-	reported $? three '^ds-run: ds-detokenize: sequence 1 failed: ds-embed: [0-9]+ tokens are more than max_position_embeddings 2048$' \
+	reported $? three '^ds-detokenize: sequence 1 failed: ds-embed: [0-9]+ tokens are more than max_position_embeddings 2048$' \
 	    "-x $x: a prompt that is too long costs its own answer"
 done
 ds-run -g -q "$long" >out 2>said
-reported $? /dev/stdin '^ds-run: ds-detokenize: sequence 0 failed' "also where it is the only one" <<'EOP'
+reported $? /dev/stdin '^ds-detokenize: sequence 0 failed' "also where it is the only one" <<'EOP'
 
 EOP
 ds-run -g -q -s "$a" "$long" "$b" >script

@@ -80,6 +80,17 @@ show(const struct child *c, size_t n)
 	buf_free(&b);
 }
 
+/* The n bytes, a line with its newline, report that a sequence failed, as stage/failed.h does. */
+static int
+is_report(const struct child *c, const unsigned char *line, size_t n)
+{
+	size_t name = strlen(c->part->words[0]);
+	const char *end = memmem(line, n, " failed: ", 9);
+
+	return end && n > name + 2 && memcmp(line, c->part->words[0], name) == 0 && memcmp(line + name, ": ", 2) == 0 &&
+	    line[n - 1] == '\n' && memmem(line, (size_t)(end - (const char *)line), " sequence", 9);
+}
+
 /* Pass on all of what it said but the last line, which may be why it fails. */
 static void
 pass_lines(struct child *c, int pass)
@@ -87,6 +98,10 @@ pass_lines(struct child *c, int pass)
 	unsigned char *last = c->said.n > 1 ? memrchr(c->said.p, '\n', c->said.n - 1) : NULL;
 	size_t n = last ? (size_t)(last - c->said.p) + 1 : 0;
 
+	if (is_report(c, c->said.p + n, c->said.n - n)) {
+		n = c->said.n;
+		c->failed = 1;
+	}
 	if (n == 0 && c->said.n > LINE_MAX_BYTES)
 		n = c->said.n;
 	if (pass && n > 0)
@@ -165,6 +180,8 @@ judge(struct child *c, int wstatus)
 
 		v.blame = sig == SIGPIPE || sig == SIGINT || sig == SIGQUIT ? BLAME_GONE : BLAME_OWN;
 		snprintf(v.text, sizeof(v.text), "%s: killed by signal %d", c->part->label, sig);
+	} else if (WEXITSTATUS(wstatus) == FAIL_DATA && c->failed) {
+		v.failed = 1;
 	} else if (WEXITSTATUS(wstatus) != 0) {
 		int status = WEXITSTATUS(wstatus);
 		const char *words = last_words(c);
@@ -187,9 +204,11 @@ child_ended(struct child *c, int wstatus, struct verdict *v)
 	c->pid = 0;
 	child_listen(c, 1);
 	now = judge(c, wstatus);
+	now.failed |= v->failed;
 	if (now.blame > v->blame)
 		*v = now;
-	if (wstatus == 0 && c->said.n > 0)
+	v->failed = now.failed;
+	if ((wstatus == 0 || now.blame == BLAME_NONE) && c->said.n > 0)
 		show(c, c->said.n);
 	child_forget(c);
 }

@@ -17,6 +17,7 @@ struct child {
 	int err;                        /* its standard error, to be read; -1: closed */
 	struct buf said;                /* what it said and nobody has seen: its last line, or part of one */
 	int last;                       /* it writes to our standard output */
+	int failed;                     /* it reported a sequence that failed, and was passed on at once */
 	const char *from;               /* put before each of its lines that is passed on: the host; NULL: none */
 };
 
@@ -34,7 +35,8 @@ struct start {
  */
 int child_start(struct child *c, const struct start *s);
 
-/* Take in what it says; all but the last line is passed on to standard error, if `pass`. */
+/* Take in what it says; all but the last line is passed on to standard error, if `pass`, and that as well if it reports a
+ * sequence that failed: that is no reason to end. */
 void child_listen(struct child *c, int pass);
 
 /* What went wrong.  A later failure replaces an earlier one only if it explains more. */
@@ -49,6 +51,7 @@ enum blame {
 struct verdict {
 	enum blame blame;
 	int status;                     /* to exit with: FAIL_... */
+	int failed;                     /* 1: sequences failed, which was reported; no more than that makes the status FAIL_DATA */
 	int signal;                     /* it ended by this, as we should; 0: none */
 	char text[1024];                /* "ds-attn -l 3: killed by signal 9" */
 };

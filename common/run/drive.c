@@ -15,6 +15,18 @@
 
 /* --- frames --- */
 
+static int
+say(struct drive *d, struct frame *f)
+{
+	if (!d->text.opened)
+		return 0;
+	if (link_queue(&d->text, f) < 0)
+		return -1;
+	if (link_flush(&d->text) < 0)
+		drive_shut(&d->text);   /* why it reads no more will be seen when it ends */
+	return 0;
+}
+
 /* Prompts, while there is room to keep them. */
 static int
 read_prompts(struct drive *d)
@@ -26,6 +38,8 @@ read_prompts(struct drive *d)
 	r = link_try_receive(&d->prompts, &f);
 	if (r == 1 && f.op == OP_NONE)
 		kept = replay_add(&d->replay, &f);
+	else if (r == 1 && f.op == OP_FAILED)   /* a prompt that ds-tokenize refuses: the line has no part in it */
+		kept = say(d, &f);
 	else if (r == 1 && f.op == OP_END)
 		d->prompts_ended = 1;
 	frame_free(&f);
@@ -56,18 +70,6 @@ feed(struct drive *d)
 			return drive_cut(d);
 	}
 	return r < 0 ? -1 : 0;
-}
-
-static int
-say(struct drive *d, struct frame *f)
-{
-	if (!d->text.opened)
-		return 0;
-	if (link_queue(&d->text, f) < 0)
-		return -1;
-	if (link_flush(&d->text) < 0)
-		drive_shut(&d->text);   /* why it reads no more will be seen when it ends */
-	return 0;
 }
 
 int
@@ -273,6 +275,8 @@ drive_plan(const struct drive_options *o, struct tally *tally, int *sig)
 			(void)io_write(1, "\033[m", 3);         /* the terminal is not left dim */
 		if (*sig == 0 && d.verdict.blame > BLAME_NONE)
 			r = fail(d.verdict.status, "%s", d.verdict.text);
+		else if (*sig == 0)
+			r = d.verdict.failed;
 	}
 	drive_close(&d);
 	return r;

@@ -62,7 +62,8 @@ add_ids(struct replay *r, struct replay_seq *s, const int32_t *ids, size_t n)
 {
 	if (mem_grow(&s->ids, &s->cap, s->n + n, sizeof(*ids)) < 0)
 		return -1;
-	memcpy(s->ids + s->n, ids, n * sizeof(*ids));
+	if (n > 0)
+		memcpy(s->ids + s->n, ids, n * sizeof(*ids));
 	s->n += n;
 	r->ids += n;
 	return 0;
@@ -76,8 +77,6 @@ replay_add(struct replay *r, struct frame *f)
 
 	if (!ids || f->nspans != 1 || f->spans[0].pos != 0 || table_get(&r->seqs, &f->spans[0].seq, sizeof(uint64_t)))
 		return fail(FAIL_DATA, "ds-tokenize sends what is no prompt");
-	if (f->rows == 0)               /* nothing follows from nothing */
-		return 0;
 	if (!(s = mem_new(1, sizeof(*s))))
 		return -1;
 	s->seq = f->spans[0].seq;
@@ -162,7 +161,8 @@ replay_next(struct replay *r, struct frame *f)
 	memcpy(f->model, r->model, sizeof(f->model));
 	if (frame_set_spans(f, &span, 1) < 0 || !(ids = frame_add(f, "ids", I32, 1, (uint64_t[]){s->n})) || add_params(r, s, f) < 0)
 		return -1;
-	memcpy(ids->data, s->ids, ids->bytes);
+	if (s->n > 0)
+		memcpy(ids->data, s->ids, ids->bytes);
 	r->next = s->after;
 	return 1;
 }

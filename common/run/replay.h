@@ -32,7 +32,7 @@ int replay_add(struct replay *r, struct frame *f);
 /* The next sequence that has to be sent, as a prompt: 1 and *f, which was empty; 0: there is none; -1 and a message. */
 int replay_next(struct replay *r, struct frame *f);
 
-/* Take new tokens, or the `free` behind a sequence, as ds-sample sends them: 0, or -1 and a message where they
+/* Take new tokens, the `free` after a sequence or its error, as ds-sample sends them: 0, or -1 and a message where they
  * do not follow what came. */
 int replay_take(struct replay *r, struct frame *f);
 

@@ -268,7 +268,7 @@ result(const struct run *r, int *sig)
 {
 	*sig = r->sig ? r->sig : r->verdict.signal;
 	if (*sig == 0 && r->verdict.blame == BLAME_NONE)
-		return 0;
+		return r->verdict.failed;
 	if (r->options.dim && *sig != SIGPIPE)
 		(void)io_write(1, "\033[m", 3);
 	return *sig ? 0 : fail(r->verdict.status, "%s", r->verdict.text);

@@ -20,7 +20,7 @@ struct run_options {
 
 /*
  * Run it to its end: text goes to standard output, what the programs say (but for failures) to
- * standard error.  0, or -1 and a message with the status of the stage that failed; *sig, where it is not 0, is
+ * standard error.  0; 1 where sequences failed, which has been reported; or -1 and a message with the status of the stage that failed; *sig, where it is not 0, is
  * the signal that ended it all, after which the caller ends by it too, without a message.
  * No child is left in any case.  Takes over SIGINT, SIGTERM, SIGHUP, SIGCHLD and SIGPIPE; one thread only.
  */
