@@ -1,8 +1,10 @@
 /* ds-run: the whole pipeline from one command: started, fed, watched, cleaned up. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -23,6 +25,7 @@ static const char help[] =
 "Answers each PROMPT; without any the lines of a terminal, or all of its input.\n"
 "\n"
 "  -m MODEL          checkpoint folder (or DS_MODEL)\n"
+"  -0, --lines FILE  each prompt in FILE (-: standard input) ends in NUL, newline\n"
 "  -c, -w            a PROMPT is a question (the default), or text to go on with\n"
 "  --template FILE   this chat template instead of the model's\n"
 "  -x CUT            fused: one process for all layers (default), layer, or stage\n"
@@ -42,12 +45,13 @@ static const char help[] =
 "  -s, -v            print a script, stop; count tokens and time, -vv: all speak\n"
 "  -V, -h            version, this text\n";
 
-enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT };
+enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT, LINES };
 
 struct choice {
 	struct run_options run;
 	int script, agent;
 	const char *plan, *rsh;         /* NULL: not given */
+	const char *prompts;            /* a file of them, or NULL */
 	const char *cut;                /* an option that a plan leaves no room for, or NULL */
 };
 
@@ -87,6 +91,13 @@ own(int c, const char *arg, void *to)
 	long n;
 
 	switch (c) {
+	case '0':
+	case LINES:
+		if (o->prompts)
+			return fail(FAIL_USAGE, "-0 and --lines: give one file of prompts");
+		o->prompts = arg;
+		*(c == '0' ? &p->texts : &p->lines) = 1;
+		return 0;
 	case 'c':
 	case 'w':
 		p->chat = c == 'c';
@@ -145,13 +156,13 @@ whole_path(const char *path)
 	if (!path || *path == '/')
 		return path;
 	if (!(here = getcwd(NULL, 0)) || asprintf(&whole, "%s/%s", here, path) < 0)
-		die(FAIL_SYSTEM, "cannot tell where the folder of --keep is:");
+		die(FAIL_SYSTEM, "cannot tell where '%s' is:", path);
 	free(here);
 	return whole;
 }
 
 static _Noreturn void
-write_script(struct run_options *o)
+write_script(struct run_options *o, const char *prompts)
 {
 	struct plan plan;
 	struct buf text = {0};
@@ -164,7 +175,7 @@ write_script(struct run_options *o)
 	o->plan.keep = whole_path(o->plan.keep);
 	o->plan.loop_in = "loop";
 	if (plan_make(&plan, &o->plan) < 0 ||
-	    script_write(&text, &plan, &o->plan, o->dir, o->texts, o->ntexts) < 0)
+	    script_write(&text, &plan, &o->plan, o->dir, prompts, o->texts, o->ntexts) < 0)
 		die_failed();
 	signal(SIGPIPE, SIG_DFL);
 	if (io_write(1, text.p, text.n) < 0 || close(1) < 0)
@@ -200,6 +211,27 @@ end_by(int sig)
 	_exit(FAIL_SYSTEM);
 }
 
+/* A descriptor of the file of prompts, or -1: there is none. */
+static int
+open_prompts(const struct choice *o)
+{
+	struct stat st;
+	int fd;
+
+	if (!o->prompts)
+		return -1;
+	if (o->run.ntexts > 0)
+		die(FAIL_USAGE, "'%s' has the prompts: give no PROMPT with it", o->prompts);
+	if (strcmp(o->prompts, "-") == 0)
+		return 0;
+	fd = open(o->prompts, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		die(FAIL_SYSTEM, "cannot open '%s':", o->prompts);
+	if (S_ISDIR(st.st_mode))
+		die(FAIL_SYSTEM, "'%s' is a folder: give a file of prompts", o->prompts);
+	return fd;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -211,9 +243,10 @@ main(int argc, char **argv)
 		{"plan", required_argument, NULL, PLAN},
 		{"rsh", required_argument, NULL, RSH},
 		{"agent", no_argument, NULL, AGENT},
+		{"lines", required_argument, NULL, LINES},
 		{0}
 	};
-	struct options common = {.help = help, .letters = "cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
+	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
 	    .gpu = 2, .products = 1, .links = 1};
 	struct config config;
 	struct tally tally;
@@ -242,11 +275,12 @@ main(int argc, char **argv)
 	o.run.dir = program_folder();
 	o.run.texts = argv + i;
 	o.run.ntexts = argc - i;
+	o.run.prompts = open_prompts(&o);
 	if (o.script && !o.plan)
-		write_script(&o.run);
+		write_script(&o.run, o.run.prompts > 0 ? whole_path(o.prompts) : NULL);
 	if (o.run.plan.keep && !o.plan && keep_open(o.run.plan.keep) < 0)
 		die_failed();
-	o.run.ask = o.run.ntexts == 0 && isatty(0);
+	o.run.ask = o.run.ntexts == 0 && o.run.prompts < 0 && isatty(0);
 	o.run.count = common.verbose > 0;
 	status = o.plan ? run_plan(&o, &tally, &sig) : run_pipeline(&o.run, &tally, &sig);
 	if (status < 0)

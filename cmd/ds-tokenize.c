@@ -13,8 +13,8 @@
 #define TEXT_MAX (1u << 30)
 
 static const char help[] =
-"usage: ds-tokenize -m MODEL [-a] [-b] [-c [--template FILE]] [-0] [--seq N]\n"
-"                   [-o TO ...] [-r FD] [-v] [TEXT ...]\n"
+"usage: ds-tokenize -m MODEL [-a] [-b] [-c [--template FILE]] [-0 | --lines]\n"
+"                   [--seq N] [-o TO ...] [-r FD] [-v] [TEXT ...]\n"
 "\n"
 "Turns each TEXT, or standard input if there is none, into the ids of its\n"
 "tokens: a frame each, which is the beginning of a sequence of its own.\n"
@@ -25,6 +25,7 @@ static const char help[] =
 "  -c                the text is a user's turn in the model's chat template\n"
 "  --template FILE   this chat template, in which {} stands for the text\n"
 "  -0                standard input is many texts, each ended by a NUL\n"
+"  --lines           the same, each a line\n"
 "  --seq N           number of the first sequence (0)\n"
 "  -o TO             where frames go; each of several gets all (standard output)\n"
 "  -r FD             write a newline to descriptor FD when ready\n"
@@ -33,7 +34,7 @@ static const char help[] =
 
 static struct {
 	struct filter f;
-	int all, bare, chat, many;
+	int all, bare, chat, many, lines;
 	const char *template_file;
 	uint64_t seq, sent, tokens;
 	struct tokenizer *t;
@@ -44,7 +45,7 @@ static struct {
 	struct buf text;                /* the text within its template */
 } g;
 
-enum { SEQ = 256, TEMPLATE };
+enum { SEQ = 256, TEMPLATE, LINES };
 
 static int
 own(int c, const char *arg, void *to)
@@ -60,6 +61,8 @@ own(int c, const char *arg, void *to)
 		g.chat = 1;
 	else if (c == '0')
 		g.many = 1;
+	else if (c == LINES)
+		g.many = g.lines = 1;
 	else if (c == TEMPLATE)
 		g.template_file = arg;
 	else {
@@ -139,12 +142,19 @@ send_all(void)
 	return r;
 }
 
-/* Texts ended by NULs, each sent as soon as its NUL has come. */
+/* One of many texts.  A line may end as Windows ends it: the CR is no part of its text. */
+static int
+send_one(const char *text, size_t n, int whole)
+{
+	return send_text(text, n - (g.lines && whole && n > 0 && text[n - 1] == '\r'));
+}
+
+/* Texts ended by NULs or newlines, each sent as soon as its end has come. */
 static int
 send_many(void)
 {
 	struct buf b = {0};
-	unsigned char *nul;
+	unsigned char *end;
 	int r = 0;
 
 	while (r == 0) {
@@ -163,16 +173,16 @@ send_many(void)
 		if (n <= 0)
 			break;
 		b.n += (size_t)n;
-		for (; r == 0 && (nul = memchr(b.p + seen, 0, b.n - seen)); start = seen) {
-			r = send_text((char *)b.p + start, (size_t)(nul - b.p) - start);
-			seen = (size_t)(nul - b.p) + 1;
+		for (; r == 0 && (end = memchr(b.p + seen, g.lines ? '\n' : 0, b.n - seen)); start = seen) {
+			r = send_one((char *)b.p + start, (size_t)(end - b.p) - start, 1);
+			seen = (size_t)(end - b.p) + 1;
 		}
 		buf_drop(&b, start);
 		if (r == 0 && b.n > TEXT_MAX)
 			r = fail(FAIL_DATA, "standard input: a text has more than %u bytes", TEXT_MAX);
 	}
-	if (r == 0 && b.n > 0)          /* the last NUL may be missing */
-		r = send_text((char *)b.p, b.n);
+	if (r == 0 && b.n > 0)          /* the last end may be missing */
+		r = send_one((char *)b.p, b.n, 0);
 	buf_free(&b);
 	return r;
 }
@@ -194,7 +204,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"seq", required_argument, NULL, SEQ}, {"template", required_argument, NULL, TEMPLATE}, {0}
+		{"seq", required_argument, NULL, SEQ}, {"template", required_argument, NULL, TEMPLATE},
+		{"lines", no_argument, NULL, LINES}, {0}
 	};
 	struct options *o = &g.f.o;
 	int i, r = 0;
@@ -205,7 +216,7 @@ main(int argc, char **argv)
 	if (!o->model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
 	if (g.many && i < argc)
-		die(FAIL_USAGE, "-0 reads standard input: give no TEXT with it");
+		die(FAIL_USAGE, "%s reads standard input: give no TEXT with it", g.lines ? "--lines" : "-0");
 	if (g.template_file && !g.chat)
 		die(FAIL_USAGE, "--template is for a chat: give -c with it");
 	filter_links(&g.f);

@@ -91,6 +91,49 @@ q = [json.loads(l) for l in open(sys.argv[1])][:25]
 out = subprocess.run([\"ds-run\", \"-m\", sys.argv[2], \"-g\", \"-q\"] + 4 * [x[\"prompt\"] for x in q], stdout=subprocess.PIPE, check=True).stdout.decode().split(\"\n\")
 sys.exit(out != 4 * [x[\"reply\"].split(\"</think>\")[1].strip() for x in q] + [\"\"])" "$M/eval.jsonl" "$M"'
 
+# --- prompts from a file ---
+ds-run -m "$M" -g -q "$a" "" "$b" >three.expected
+printf '%s\n\n%s\n' "$a" "$b" >lines
+printf '%s\r\n\r\n%s' "$a" "$b" >windows
+printf '%s\0\0%s\0' "$a" "$b" >nuls
+run -q --lines lines >out
+same out three.expected "--lines: each line is a prompt, an empty one too"
+run -q --lines windows >out
+same out three.expected "lines may end in CR and newline, the last in nothing"
+run -q --lines - <lines >out
+same out three.expected "- is standard input"
+run -q -0 nuls >out
+same out three.expected "-0: each prompt ends in a NUL"
+head -c -1 nuls | run -q -x layer -0 - >out
+same out three.expected "the last NUL may be missing"
+printf 'a\rb\r\n\r\r\n\r' >odd
+printf 'a\rb\0\r\0\r' >same-odd
+ds-tokenize -m "$M" --lines <odd >odd.dsf
+ds-tokenize -m "$M" -0 <same-odd >want.dsf
+same odd.dsf want.dsf "a CR that ends no line stays, as does all but one before a newline"
+printf 'two\nlines\0' | run -n 1 -0 - >out
+ds-run -m "$M" -g -n 1 "two
+lines" >want
+same out want "with -0 a prompt has several lines"
+is "$(run --lines /dev/null; run -0 /dev/null; echo $?)" 0 "an empty file has no prompts and no answers"
+mkfifo asks
+{ timeout "$LIMIT" ds-run -m "$M" -g -q --lines asks >out; } &
+exec 4>asks
+printf '%s\n' "$a" >&4
+ok "a line is answered before the next has come" awaited test -s out
+exec 4>&-
+wait
+run -q -s --lines lines >script
+ok "the script finds the file from elsewhere" sh -c 'cd / && sh "$S/script" >"$S/out"'
+same out three.expected "and prints the same"
+run -q -s -0 - >script
+sh script <nuls >out
+same out three.expected "or reads its standard input"
+fails_with 3 "^ds-run: cannot open 'nowhere'" "no such file" ds-run -m "$M" --lines nowhere
+fails_with 3 "^ds-run: '/' is a folder" "a folder" ds-run -m "$M" -0 /
+fails_with 2 "^ds-run: 'lines' has the prompts" "a file and an operand" ds-run -m "$M" --lines lines hello
+fails_with 2 "^ds-run: -0 and --lines" "two files" ds-run -m "$M" --lines lines -0 nuls
+
 for bad in "-x other" "-T hot" "-T -1" "-k 1.5" "-p 2" "-n many" "-S -1" "-t 0" "-z" "-w --template template" "-i -"; do
 	fails_with 2 "^ds-run: .*$(echo "$bad" | cut -c 2-2)" "'$bad' is a usage error" ds-run -m "$M" $bad hello
 done

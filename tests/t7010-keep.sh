@@ -64,4 +64,24 @@ is "$(cat notes/readme)" text "and stay"
 fails_with 3 "^ds-run: cannot make the folder 'no/such/folder': No such file" "a folder is made where there is one to hold it" ds-run --keep no/such/folder "$a"
 fails_with 3 "^ds-run: cannot open the folder 'plain': Not a directory" "a file is no folder" ds-run --keep plain "$a"
 fails_with 3 "^ds-run: .*cannot open '/proc/sys/0" "one that cannot be written to ends the run" ds-run --keep /proc/sys "$a"
+
+# --- two runs at the same time want the same new folder ---
+# race COMMAND: of two, one is done and one refused, and the streams are of one run
+race() {
+	rm -rf both
+	sh -c "$1" >one.out 2>one.err & p=$!
+	sh -c "$1" >other.out 2>other.err
+	s=$?
+	wait $p
+	echo "$(printf '%s\n' $? $s | sort | tr '\n' ' ')$(cat one.err other.err | grep -c "\.dsf' of another run is there")"
+	for f in both/*.dsf; do frame check <"$f" >/dev/null 2>&1 || echo "damaged: $f"; done
+}
+for i in 1 2 3; do
+	is "$(race 'ds-run -g -n 40 --keep both "What is 37 * 46?"')" "0 2 1" "two runs at a time: one is refused ($i)"
+done
+rm -rf both
+ds-run -g -n 40 --keep both -s "What is 37 * 46?" >script
+for i in 1 2 3; do
+	is "$(race 'sh script')" "0 2 1" "two scripts at a time: one is refused ($i)"
+done
 done_testing

@@ -119,6 +119,16 @@ while [ $i -lt $n ]; do echo "$i + $i ="; i=$((i + 1)); done | tr '\n' '\0' >man
 xargs -0 ds-run -w -T 1 -n 2 <many >want
 xargs -0 ds-run -w -T 1 -n 2 --plan two.plan <many >got
 same got want "more prompts than are kept at a time are answered in order"
+long=$(yes '1+1=?' | head -3000 | tr '\n' ' ')
+limited ds-run -g -q "What is 37 * 46?" "$long" "12+30=" >want 2>/dev/null
+limited ds-run -g -q --plan three.plan "What is 37 * 46?" "$long" "12+30=" >got 2>said
+is "$?, $(wc -l <said)" "1, 1" "a prompt that is too long makes the status 1, in one line"
+like "$(cat said)" "^ds-detokenize: sequence 1 failed: ds-embed: [0-9]+ tokens are more than max_position_embeddings 2048$" "... which says which"
+same got want "... and costs its own answer alone"
+printf 'What is 37 * 46?\n%s\n12+30=\n' "$long" >lines
+limited ds-run -g -q --plan three.plan --lines lines >got 2>said
+is "$?, $(wc -l <said)" "1, 1" "so it does among the lines of a file"
+same got want "... which are answered as operands are"
 clean "nothing is left of all that"
 
 # --- killed: what dies when so much has been said ---
@@ -160,6 +170,15 @@ for name in "ds-embed" "ds-block .*-l 0-1" "ds-block .*-l 2-3" "ds-head" "ds-sam
 	fi
 	bytes=$((bytes + 60))
 done
+timeout -k 2 "$LIMIT" ds-run -w -S 1 $more "12+30=" "$long" "7" >others 2>/dev/null
+: >out
+timeout -k 2 "$LIMIT" ds-run -w -S 1 $more --plan two.plan "12+30=" "$long" "7" >out 2>said &
+run=$!
+awaited has 150
+kill -9 "$(victim "ds-head")" 2>said.kill
+wait $run
+is "$?, $(grep -c "sequence 1 failed" said)" "1, 1" "a sequence that failed is not begun again with the others"
+same out others "... which go on where they were"
 ok "most of them were killed in time" [ $again -ge 3 ]
 clean_up() {    # agents that were killed leave their folders
 	rm -rf "$TMPDIR"/ds-run.*

@@ -2,10 +2,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
@@ -71,6 +73,33 @@ keep_plan(struct plan *p, const char *dir)
 		if (!has_output(t))
 			part_option(t, "-o", "-");
 		part_option(t, "-o", t->keep);
+	}
+	return 0;
+}
+
+static int
+create(const char *path, const char *dir)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+
+	if (fd < 0 && errno == EEXIST)
+		return fail(FAIL_USAGE, "--keep '%s': '%s' of another run is there: give a new folder", dir, strrchr(path, '/') + 1);
+	if (fd < 0)
+		return fail(FAIL_SYSTEM, "cannot open '%s':", path);
+	close(fd);
+	return 0;
+}
+
+int
+keep_create(const struct plan *p, const char *dir)
+{
+	for (int i = 0; i < p->n; i++) {
+		if (!p->parts[i].keep || create(p->parts[i].keep, dir) == 0)
+			continue;
+		while (i-- > 0)
+			if (p->parts[i].keep)
+				(void)unlink(p->parts[i].keep);
+		return -1;
 	}
 	return 0;
 }

@@ -13,4 +13,8 @@ int keep_open(const char *dir);
 /* Give each program of a plan but the last, which prints text, an -o of its own in that folder: 0, or -1 and a message. */
 int keep_plan(struct plan *p, const char *dir);
 
+/* Make the files that a plan keeps, empty: each must be new, so that of two runs at the same time one is refused.  0, or
+ * -1 and a message. */
+int keep_create(const struct plan *p, const char *dir);
+
 #endif

@@ -118,8 +118,8 @@ plan_make(struct plan *p, const struct plan_options *o)
 		return -1;
 	t = part(p, o, "ds-tokenize");
 	chat(t, o);
-	if (o->texts)
-		word(t, "-0");
+	if (o->texts || o->lines)
+		word(t, o->texts ? "-0" : "--lines");
 	t = part(p, o, "ds-embed");
 	part_option(t, "-i", "-");
 	part_option(t, "-i", o->loop_in);

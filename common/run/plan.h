@@ -32,6 +32,7 @@ struct plan_options {                   /* all strings are borrowed, also by the
 	const char *loop_out;           /* where ds-sample sends it; NULL: a tee behind it does */
 	const char *tally;              /* where ds-sample sends a copy, or NULL */
 	int texts;                      /* standard input is NUL-terminated texts, not one text */
+	int lines;                      /* or it is lines, each a text */
 	int asks;                       /* answers end in NUL, not newline */
 	const char *keep;               /* folder where every stream is kept as well, or NULL */
 	int dim;                        /* the thought is dimmed, although text goes to a pipe */

@@ -51,7 +51,7 @@ make_programs(struct drive *d, int asked)
 	d->options = d->o->run.plan;
 	d->options.layers = 1;
 	d->options.loop_in = "-";
-	d->options.texts = asked || d->o->run.ntexts > 0;
+	d->options.texts |= asked || d->o->run.ntexts > 0;
 	d->options.asks = asked;
 	d->options.dim = asked && d->dim;
 	return plan_make(&d->programs, &d->options);
@@ -70,7 +70,7 @@ start_programs(struct drive *d)
 	s[1] = s[0];
 	if (streams_pipe(given, o->ntexts > 0 || o->ask) == 0 && streams_pipe(prompts, 1) == 0 && streams_pipe(ids, 1) == 0 &&
 	    streams_pipe(text, o->ask) == 0) {
-		s[0].in = given[0] >= 0 ? given[0] : 0;
+		s[0].in = given[0] >= 0 ? given[0] : o->prompts >= 0 ? o->prompts : 0;
 		s[0].out = prompts[1];
 		s[1].in = ids[0];
 		s[1].out = text[1] >= 0 ? text[1] : 1;
@@ -108,7 +108,7 @@ drive_open(struct drive *d)
 	c->mask = &d->mask;
 	if (link_settings.wait == 0)    /* all programs are started at once: who has not come by then cannot */
 		link_settings.wait = WAIT * c->timeout;
-	if (planfile_read(&d->plan, d->o->plan) < 0 || streams_check(o->ntexts > 0) < 0)
+	if (planfile_read(&d->plan, d->o->plan) < 0 || streams_check(o->ntexts > 0 || o->prompts > 0) < 0)
 		return -1;
 	d->dim = o->ask && isatty(1);
 	if ((d->signals = streams_signals(&d->mask)) < 0 || make_programs(d, o->ask) < 0 || cluster_open(c) < 0)

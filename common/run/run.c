@@ -14,6 +14,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "run/child.h"
+#include "run/keep.h"
 #include "run/streams.h"
 #include "run/talk.h"
 
@@ -60,10 +61,10 @@ make_plan(struct run *r, struct pipes *p)
 	r->options.loop_in = r->loop_in;
 	r->options.loop_out = r->loop_out;
 	r->options.tally = o->count ? r->copy : NULL;
-	r->options.texts = o->ntexts > 0 || o->ask;
+	r->options.texts |= o->ntexts > 0 || o->ask;
 	r->options.asks = o->ask;
 	r->options.dim = o->ask && isatty(1);
-	if (plan_make(&r->plan, &r->options) < 0)
+	if (plan_make(&r->plan, &r->options) < 0 || (o->plan.keep && keep_create(&r->plan, o->plan.keep) < 0))
 		return -1;
 	r->children = mem_new((size_t)r->plan.n, sizeof(*r->children));
 	r->polls = mem_new((size_t)r->plan.n + TALK_POLL + 2, sizeof(*r->polls));
@@ -83,7 +84,8 @@ start_child(struct run *r, int i, const struct start *s)
 static int
 start_children(struct run *r, struct pipes *p)
 {
-	int n = r->plan.n, in = p->feed[0] >= 0 ? p->feed[0] : 0, next[2], result = 0;
+	const struct run_options *o = r->o;
+	int n = r->plan.n, in = p->feed[0] >= 0 ? p->feed[0] : o->prompts >= 0 ? o->prompts : 0, next[2], result = 0;
 
 	for (int i = 0; i < n; i++)
 		r->children[i].err = -1;
@@ -295,7 +297,7 @@ run_pipeline(const struct run_options *o, struct tally *tally, int *sig)
 	int status;
 
 	memset(tally, 0, sizeof(*tally));
-	if (streams_check(o->ntexts > 0) < 0 || (r.signals = streams_signals(&r.mask)) < 0)
+	if (streams_check(o->ntexts > 0 || o->prompts > 0) < 0 || (r.signals = streams_signals(&r.mask)) < 0)
 		return -1;
 	if (make_plan(&r, &p) < 0)
 		return -1;

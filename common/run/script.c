@@ -19,6 +19,17 @@ static const char keep[] =
 "mkdir -p -- \"$keep\" || exit 3\n"
 "for f in \"$keep\"/*.dsf; do\n"
 "\t[ ! -e \"$f\" ] || { echo \"'$f' of another run is there: set keep to a new folder\" >&2; exit 2; }\n"
+"done\n"
+"for f in";
+
+/* As keep_create does it. */
+static const char create[] =
+"; do\n"
+"\tf=$keep/$f\n"
+"\t(set -C; : >\"$f\") 2>/dev/null && continue\n"
+"\t[ -e \"$f\" ] || { echo \"cannot make '$f'\" >&2; exit 3; }\n"
+"\techo \"'$f' of another run is there: set keep to a new folder\" >&2\n"
+"\texit 2\n"
 "done\n";
 
 /* The status of the stage that failed by itself is 1 or 2; those that follow it end with 3 and more. */
@@ -80,17 +91,31 @@ assign(struct buf *b, const char *name, const char *value, const char *after)
 	return buf_addf(b, "%s\n", after);
 }
 
+/* The folder of a kept run, and in it its files. */
+static int
+keep_files(struct buf *to, const struct plan *p, const struct plan_options *o)
+{
+	if (assign(to, "keep", o->keep, "") < 0 || buf_addf(to, "%s", keep) < 0)
+		return -1;
+	for (int i = 0; i < p->n; i++)
+		if (p->parts[i].keep && buf_addf(to, " %s", strrchr(p->parts[i].keep, '/') + 1) < 0)
+			return -1;
+	return buf_addf(to, "%s", create);
+}
+
 int
 script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
-    const char *dir, char **texts, int ntexts)
+    const char *dir, const char *prompts, char **texts, int ntexts)
 {
 	if (buf_addf(to, "#!/bin/sh\n") < 0 || (dir && assign(to, "PATH", dir, ":$PATH") < 0) ||
 	    assign(to, "model", o->model, "") < 0 ||
-	    (o->keep && (assign(to, "keep", o->keep, "") < 0 || buf_addf(to, "%s", keep) < 0)) ||
+	    (o->keep && keep_files(to, p, o) < 0) ||
 	    buf_addf(to, "%s", start) < 0)
 		return -1;
 	for (int i = 0; i < p->n; i++) {
 		if (command(to, &p->parts[i], o) < 0 || (i == 0 && operands(to, texts, ntexts) < 0))
+			return -1;
+		if (i == 0 && prompts && (buf_addf(to, " <") < 0 || script_quote(to, prompts) < 0))
 			return -1;
 		if (i == p->n - 2 && buf_addf(to, " |\nrun tee \"$dir/loop\"") < 0)
 			return -1;

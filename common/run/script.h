@@ -9,11 +9,12 @@
 
 /*
  * Append the script of a plan that has no loop_out: its programs are looked for in dir (NULL: in
- * PATH alone) first, the texts are operands of ds-tokenize; without any it reads standard input.
+ * PATH alone) first, the texts are operands of ds-tokenize; without any it reads the file of prompts, or, if that is NULL,
+ * standard input.
  * 0, or -1 and a message.
  */
 int script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
-    const char *dir, char **texts, int ntexts);
+    const char *dir, const char *prompts, char **texts, int ntexts);
 
 /* Append a word so that sh takes it literally.  0, or -1 and a message. */
 int script_quote(struct buf *b, const char *s);
