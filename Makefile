@@ -150,6 +150,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man7
 	install $(if $(STRIP),-s --strip-program='$(STRIP)') $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -D -t $(DESTDIR)$(PREFIX)/lib/dspipe common/token/template.py
 	[ $(CUDA) != 1 ] || install -D -t $(DESTDIR)$(PREFIX)/lib/dspipe bin/libdspipe-cuda.so
 	for s in 1 5 7; do install -m 644 man/*.$$s $(SHARE)/man/man$$s; done
 	for f in $(EXAMPLES); do m=644; [ ! -x $$f ] || m=755; install -D -m $$m $$f $(SHARE)/dspipe/$$f; done

@@ -11,8 +11,8 @@
 #include "token/template.h"
 
 static const char help[] =
-"usage: ds-detokenize -m MODEL [-c [--template FILE]] [-q] [-0] [--dim]\n"
-"           [--special] [-i FROM] [-r FD] [-v]\n"
+"usage: ds-detokenize -m MODEL [-c [--template FILE] [--thinking HOW]] [-q]\n"
+"           [-0] [--dim] [--special] [-i FROM] [-r FD] [-v]\n"
 "\n"
 "Prints the text of the ids that arrive.  Sequences are printed whole, in the\n"
 "order in which they begin, the foremost as it comes.\n"
@@ -21,6 +21,7 @@ static const char help[] =
 "  -c                the texts answer a chat: they begin within a thought, if the\n"
 "                    chat template opens one\n"
 "  --template FILE   this template instead of the model's\n"
+"  --thinking HOW    on, off: its variables thinking and enable_thinking\n"
 "  -q                only the answer, without the thought\n"
 "  -0                a NUL behind each sequence instead of a newline\n"
 "  --dim             dim the thought as on a terminal: for a reader that passes\n"
@@ -34,13 +35,14 @@ static const char help[] =
 static struct {
 	struct filter f;
 	int chat, quiet, nul, special, dim;
+	int thinking;                   /* 1, 0; -1: not given */
 	const char *template_file;
 	struct tokenizer *t;
 	struct detok d;
 	struct buf out;
-} g;
+} g = {.thinking = -1};
 
-enum { SPECIAL = 256, TEMPLATE, DIM };
+enum { SPECIAL = 256, TEMPLATE, THINKING, DIM };
 
 static int
 own(int c, const char *arg, void *to)
@@ -56,6 +58,8 @@ own(int c, const char *arg, void *to)
 		g.special = 1;
 	else if (c == DIM)
 		g.dim = 1;
+	else if (c == THINKING)
+		return options_switch("--thinking", arg, &g.thinking);
 	else
 		g.template_file = arg;
 	return 0;
@@ -97,27 +101,30 @@ main(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{"special", no_argument, NULL, SPECIAL}, {"template", required_argument, NULL, TEMPLATE},
+		{"thinking", required_argument, NULL, THINKING},
 		{"dim", no_argument, NULL, DIM}, {0}
 	};
 	struct options *o = &g.f.o;
 	struct template template = {0};
-	int r;
+	int r, thinks = 0;
 
 	*o = (struct options){.help = help, .letters = "cq0", .longs = longs, .own = own, .max_in = 1};
 	options_parse(o, argc, argv);
 	if (!o->model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
-	if (g.template_file && !g.chat)
-		die(FAIL_USAGE, "--template is for a chat: give -c with it");
+	if ((g.template_file || g.thinking >= 0) && !g.chat)
+		die(FAIL_USAGE, "%s is for a chat: give -c with it", g.template_file ? "--template" : "--thinking");
 	filter_links(&g.f);
 	g.t = tokenizer_open(o->model);
-	if (!g.t || (g.chat && template_open(&template, o->model, g.template_file) < 0))
+	if (!g.t || (g.chat && (template_open(&template, o->model, g.template_file, g.thinking) < 0 ||
+	    (thinks = template_thinks(&template)) < 0)))
 		die_failed();
+	template_close(&template);
 	detok_open(&g.d, g.t);
 	g.d.special = g.special;
 	g.d.quiet = g.quiet;
 	g.d.dim = can_dim();
-	g.d.thinks = template.thinks;
+	g.d.thinks = thinks;
 	g.d.separator = g.nul ? 0 : '\n';
 	filter_ready(&g.f);
 	r = stage_run(&g.f.in[0], NULL, 0, take, NULL, NULL);
@@ -133,6 +140,5 @@ main(int argc, char **argv)
 		warn("%llu frames in", (unsigned long long)g.f.in[0].frames);
 	detok_close(&g.d);
 	buf_free(&g.out);
-	template_close(&template);
 	return filter_close(&g.f, r);
 }

@@ -1,11 +1,14 @@
 /* ds-tokenize: texts in, frames with their ids out, each a sequence of its own. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/fail.h"
 #include "base/io.h"
+#include "base/json.h"
+#include "base/utf8.h"
 #include "options.h"
 #include "token/template.h"
 #include "token/token.h"
@@ -13,8 +16,9 @@
 #define TEXT_MAX (1u << 30)
 
 static const char help[] =
-"usage: ds-tokenize -m MODEL [-a] [-b] [-c [--template FILE]] [-0 | --lines]\n"
-"                   [--seq N] [-o TO ...] [-r FD] [-v] [TEXT ...]\n"
+"usage: ds-tokenize -m MODEL [-a] [-b] [-c [--template FILE] [--thinking HOW]]\n"
+"                   [--messages | -0 | --lines] [--seq N] [-o TO ...] [-r FD]\n"
+"                   [-v] [TEXT ...]\n"
 "\n"
 "Turns each TEXT, or standard input if there is none, into the ids of its\n"
 "tokens: a frame each, which is the beginning of a sequence of its own.\n"
@@ -23,7 +27,9 @@ static const char help[] =
 "  -a                ask for the logits of all positions, not only of the last\n"
 "  -b                without the token that marks the beginning\n"
 "  -c                the text is a user's turn in the model's chat template\n"
-"  --template FILE   this chat template, in which {} stands for the text\n"
+"  --template FILE   this template: FILE.jinja, or text with {} in place of TEXT\n"
+"  --thinking HOW    on, off: its variables thinking and enable_thinking\n"
+"  --messages        each TEXT is a file of conversations in JSON (implies -c)\n"
 "  -0                standard input is many texts, each ended by a NUL\n"
 "  --lines           the same, each a line\n"
 "  --seq N           number of the first sequence (0)\n"
@@ -34,7 +40,8 @@ static const char help[] =
 
 static struct {
 	struct filter f;
-	int all, bare, chat, many, lines;
+	int all, bare, chat, many, lines, messages;
+	int thinking;                   /* 1, 0; -1: not given */
 	const char *template_file;
 	uint64_t seq, sent, tokens;
 	struct tokenizer *t;
@@ -43,9 +50,9 @@ static struct {
 	int32_t *ids;                   /* of the text at hand */
 	size_t nids, cap;
 	struct buf text;                /* the text within its template */
-} g;
+} g = {.thinking = -1};
 
-enum { SEQ = 256, TEMPLATE, LINES };
+enum { SEQ = 256, TEMPLATE, THINKING, MESSAGES, LINES };
 
 static int
 own(int c, const char *arg, void *to)
@@ -65,6 +72,10 @@ own(int c, const char *arg, void *to)
 		g.many = g.lines = 1;
 	else if (c == TEMPLATE)
 		g.template_file = arg;
+	else if (c == THINKING)
+		return options_switch("--thinking", arg, &g.thinking);
+	else if (c == MESSAGES)
+		g.messages = g.chat = 1;
 	else {
 		errno = 0;
 		g.seq = strtoull(arg, &end, 10);
@@ -74,21 +85,39 @@ own(int c, const char *arg, void *to)
 	return 0;
 }
 
+/* The prompt of a chat into g.text: of n bytes that a user said, or of a conversation. */
+static int
+fill_template(const char *text, size_t n)
+{
+	struct buf clean = {0};
+	int r;
+
+	g.text.n = 0;
+	if (g.messages)
+		return template_conversation(&g.template, &g.text, text, n);
+	r = utf8_clean(&clean, text, n);
+	if (r == 0)
+		r = template_user(&g.template, &g.text, (const char *)clean.p, clean.n);
+	buf_free(&clean);
+	return r;
+}
+
 /* Its ids into g.ids. */
 static int
 encode(const char *text, size_t n)
 {
-	size_t skip = g.bare ? g.template.nbos : 0;
 	int64_t bos = tokenizer_bos(g.t);
 
 	g.nids = 0;
 	if (g.chat) {
-		g.text.n = 0;
-		if (buf_add(&g.text, g.template.before + skip, strlen(g.template.before) - skip) < 0 ||
-		    buf_add(&g.text, text, n) < 0 || buf_add(&g.text, g.template.after, strlen(g.template.after)) < 0)
+		size_t skip = g.bare && g.template.bos ? strlen(g.template.bos) : 0;
+
+		if (fill_template(text, n) < 0)
 			return -1;
-		text = (const char *)g.text.p;
-		n = g.text.n;
+		if (skip > g.text.n || (skip > 0 && memcmp(g.text.p, g.template.bos, skip) != 0))
+			skip = 0;
+		text = (const char *)g.text.p + skip;
+		n = g.text.n - skip;
 	} else if (!g.bare && bos >= 0) {
 		if (mem_grow(&g.ids, &g.cap, 1, sizeof(*g.ids)) < 0)
 			return -1;
@@ -187,6 +216,78 @@ send_many(void)
 	return r;
 }
 
+/* The conversation that the first n bytes are; what follows it is kept aside meanwhile. */
+static int
+send_conversation(struct buf *b, size_t n)
+{
+	unsigned char next = b->p[n];
+	int r;
+
+	b->p[n] = 0;
+	r = send_text((char *)b->p, n);
+	b->p[n] = next;
+	buf_drop(b, n);
+	return r;
+}
+
+/* Conversations, each sent as soon as it has come. */
+static int
+send_conversations(int fd)
+{
+	struct json_scan scan = {0};
+	struct buf b = {0};
+	ssize_t n = 1;
+	int r = 0;
+
+	while (r == 0 && n != 0) {
+		ptrdiff_t len = 0;
+
+		if (mem_grow(&b.p, &b.cap, b.n + 65537, 1) < 0) {
+			r = -1;
+			break;
+		}
+		n = read(fd, b.p + b.n, b.cap - b.n - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			r = fail(FAIL_SYSTEM, "cannot read:");
+		b.n += n > 0 ? (size_t)n : 0;
+		while (r == 0 && (len = json_scan(&scan, (char *)b.p, b.n)) > 0) {
+			r = send_conversation(&b, (size_t)len);
+			scan = (struct json_scan){0};
+		}
+		if (len < 0)
+			r = -1;
+		else if (r == 0 && b.n > TEXT_MAX)
+			r = fail(FAIL_DATA, "a conversation has more than %u bytes", TEXT_MAX);
+	}
+	if (r == 0 && scan.depth > 0)
+		r = fail(FAIL_DATA, "it ends in the middle of a conversation");
+	buf_free(&b);
+	return r;
+}
+
+static int
+send_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return fail(FAIL_SYSTEM, "cannot open '%s':", path);
+	r = send_conversations(fd);
+	close(fd);
+	return r < 0 ? fail_in("'%s'", path) : 0;
+}
+
+/* Standard input, as the options say. */
+static int
+send_input(void)
+{
+	if (g.messages)
+		return send_conversations(0) < 0 ? fail_in("standard input") : 0;
+	return g.many ? send_many() : send_all();
+}
+
 static int
 send_end(void)
 {
@@ -205,6 +306,7 @@ main(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{"seq", required_argument, NULL, SEQ}, {"template", required_argument, NULL, TEMPLATE},
+		{"thinking", required_argument, NULL, THINKING}, {"messages", no_argument, NULL, MESSAGES},
 		{"lines", no_argument, NULL, LINES}, {0}
 	};
 	struct options *o = &g.f.o;
@@ -217,22 +319,25 @@ main(int argc, char **argv)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
 	if (g.many && i < argc)
 		die(FAIL_USAGE, "%s reads standard input: give no TEXT with it", g.lines ? "--lines" : "-0");
-	if (g.template_file && !g.chat)
-		die(FAIL_USAGE, "--template is for a chat: give -c with it");
+	if ((g.template_file || g.thinking >= 0) && !g.chat)
+		die(FAIL_USAGE, "%s is for a chat: give -c with it", g.template_file ? "--template" : "--thinking");
+	if (g.many && g.messages)
+		die(FAIL_USAGE, "%s does not go with --messages: conversations follow one another as they are", g.lines ? "--lines" : "-0");
 	filter_links(&g.f);
 	g.t = tokenizer_open(o->model);
-	if (!g.t || (g.chat && template_open(&g.template, o->model, g.template_file) < 0))
+	if (!g.t || (g.chat && template_open(&g.template, o->model, g.template_file, g.thinking) < 0))
 		filter_fail(&g.f);
 	if (model_id(o->model, g.model) < 0)
 		g.model[0] = 0;         /* a folder of a tokenizer alone will do */
 	filter_ready(&g.f);
 	if (g.many || i == argc)
-		r = g.many ? send_many() : send_all();
+		r = send_input();
 	for (; r == 0 && i < argc; i++)
-		r = send_text(argv[i], strlen(argv[i]));
+		r = g.messages ? send_file(argv[i]) : send_text(argv[i], strlen(argv[i]));
 	if (r < 0 || send_end() < 0)
 		filter_fail(&g.f);
 	if (o->verbose)
 		warn("%llu sequences, %llu tokens", (unsigned long long)g.sent, (unsigned long long)g.tokens);
+	template_close(&g.template);
 	return filter_close(&g.f, 0);   /* the tokenizer is not freed: for a large vocabulary that takes its time */
 }

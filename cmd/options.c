@@ -38,6 +38,13 @@ options_double(const char *option, const char *text, double min, double max, dou
 	return 0;
 }
 
+int
+options_switch(const char *option, const char *text, int *out)
+{
+	*out = strcmp(text, "on") == 0;
+	return *out || strcmp(text, "off") == 0 ? 0 : fail(FAIL_USAGE, "%s '%s': give on or off", option, text);
+}
+
 static int
 default_threads(void)
 {

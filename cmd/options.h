@@ -50,6 +50,7 @@ int options_parse(struct options *o, int argc, char **argv);
 /* Parse a number in min..max; a wrong one is fail(FAIL_USAGE) with the option's name. */
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);
+int options_switch(const char *option, const char *text, int *out);     /* on: 1, off: 0 */
 
 /* The kernels of DS_KERNELS and of the precision asked for; exits 2 where there are none. */
 const struct kernels *options_kernels(const struct options *o);

@@ -41,6 +41,7 @@ to=$S/root/opt/ds
 {
 	for p in $programs; do echo "./bin/$p"; done
 	echo ./lib/dspipe/libdspipe-cuda.so
+	echo ./lib/dspipe/template.py
 	for page in "$R"/man/*.[1-9]; do echo "./share/man/man${page##*.}/${page##*/}"; done
 	(cd "$R" && find examples tests/golden/v3 -type f ! -path '*/train/*' | sed 's,^,./share/dspipe/,')
 } | sort >expected
@@ -57,6 +58,8 @@ is "$(cat wrong)" "" "every installed program starts"
 ok "an installed pipeline answers" pipe 'mkfifo loop; ds-tokenize -m $M -c "What is 12 + 30?" | ds-embed -m $M -i - -i loop |
     ds-block -m $M | ds-head -m $M | ds-sample -m $M -g | tee loop | ds-detokenize -m $M >answer'
 like "$(tail -1 answer)" '^42$' "and it is right"
+echo '[{{ messages[0].content }}]' >own.jinja
+is "$(ds-tokenize -m "$M" -c --template own.jinja Hi | ds-detokenize -m "$M")" "[Hi]" "a chat template in Jinja is rendered by what was installed"
 for cut in fused stage; do
 	is "$("$to/bin/ds-run" -m "$M" -q -g -x $cut "What is 12 + 30?" 2>&1)" 42 "so does ds-run -x $cut from there"
 done

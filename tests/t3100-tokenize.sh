@@ -151,64 +151,6 @@ is "$(chat "$M" -c -b --template brackets Hi)" "[Hi]
 |" "which -b takes the beginning from, too"
 mkdir own
 cp "$M/tokenizer.json" own
-cat >templates.py <<'EOP'
-import json, sys
-first = "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
-v3 = first + ("{% set ns = namespace(is_tool=false, system_prompt='') %}{%- for message in messages %}"
-    "{%- if message['role'] == 'system' %}{% set ns.system_prompt = message['content'] %}{%- endif %}{%- endfor %}"
-    "{{bos_token}}{{ns.system_prompt}}{%- for message in messages %}{%- if message['role'] == 'user' %}"
-    "{%- set ns.is_tool = false -%}{{'<｜User｜>' + message['content']}}{%- endif %}{%- endfor -%}"
-    "{% if add_generation_prompt and not ns.is_tool %}{{'<｜Assistant｜>'}}{% endif %}")
-r1 = v3.replace("{{'<｜Assistant｜>'}}", "{{'<｜Assistant｜><think>\\n'}}")
-v31 = v3.replace("and not ns.is_tool %}{{'<｜Assistant｜>'}}", "and ns.is_last_user and not ns.is_tool %}{{'<｜Assistant｜>'}}"
-    "{%- if not thinking %}{{'</think>'}}{%- else %}{{'<think>'}}{%- endif %}")
-v2 = first + ("{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
-    "{{ 'User: ' + message['content'] + '\\n\\n' }}{% elif message['role'] == 'assistant' %}"
-    "{{ 'Assistant: ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}")
-wide = r1.replace("{%", "\n  {%").lstrip().replace("'", '"').replace("{{", "{{- ").replace("}}", " -}}")
-templates = {
-    "v3": v3, "r1": r1, "v31": v31, "v2": v2, "wide": wide,
-    "list": [{"name": "tool_use", "template": "x"}, {"name": "default", "template": r1}],
-    "other": "{% for m in messages %}{{ m.content }}{% endfor %}",
-    "prompted": v3.replace("{{ns.system_prompt}}", "{{ns.system_prompt or 'Be kind.'}}"),
-    "texted": v3.replace("{{bos_token}}", "{{bos_token}}Be kind."),
-    "twice": v3.replace("{{bos_token}}", "{{bos_token}}{{bos_token}}"),
-    "blank": v3.replace("'<｜User｜>'", "'<｜User｜> '"),
-    "behind": v3.replace("message['content']}}{%- endif %}", "message['content']}} {% endif %}"),
-    "longer": r1 + "x",
-    "later": r1.replace("<think>\\n", "<think>\\nHm"),
-    "unclosed": "{{ '",
-    "number": 5,
-}
-json.dump({"bos_token": {"content": "<｜begin▁of▁sentence｜>"}, "chat_template": templates[sys.argv[1]]},
-    open("own/tokenizer_config.json", "w"))
-EOP
-template() { py templates.py "$1"; }
-template v3
-is "$(chat own -c Hi)" "$B<｜User｜>Hi<｜Assistant｜>|" "V3's template is known"
-for t in r1 wide list; do
-	template $t
-	is "$(chat own -c Hi)" "$B<｜User｜>Hi<｜Assistant｜><think>
-|" "R1's template is known ($t)"
-done
-template v31
-is "$(chat own -c Hi)" "$B<｜User｜>Hi<｜Assistant｜></think>|" "V3.1's template is known"
-template v2
-is "$(chat own -c Hi)" "${B}User: Hi
-
-Assistant:|" "V2's template is known"
-for t in other prompted texted twice blank behind longer later unclosed; do
-	template $t
-	fails_with 1 "template FILE" "another template is refused ($t)" ds-tokenize -m own -c -o out Hi
-done
-template number
-fails_with 1 "chat_template is 5" "a template that is no text is refused" ds-tokenize -m own -c -o out Hi
-template other
-echo "{% for m in messages %}x{% endfor %}" >own/chat_template.jinja
-fails_with 1 "template FILE" "chat_template.jinja is read" ds-tokenize -m own -c -o out Hi
-template number
-rm own/chat_template.jinja own/tokenizer_config.json
 fails_with 1 "no chat template.*--template FILE" "no template at all is an error of -c" ds-tokenize -m own -c -o out Hi
 is "$(ds-tokenize -m own a | rows | sed -n 1p)" "embed [[0, 0, 1, 1]] [67]" "without tokenizer_config.json nothing is added"
 is "$(chat own -c --template brackets Hi)" "$B[Hi]

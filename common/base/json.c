@@ -265,3 +265,39 @@ json_unique(const cJSON *o)
 	table_free(&t);
 	return r;
 }
+
+int
+json_quote(struct buf *to, const char *text, size_t n)
+{
+	int r = buf_addc(to, '"');
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		r = c < 0x20 || c == '"' || c == '\\' ? buf_addf(to, "\\u%04x", c) : buf_addc(to, c);
+	}
+	return r < 0 ? -1 : buf_addc(to, '"');
+}
+
+ptrdiff_t
+json_scan(struct json_scan *s, const char *p, size_t n)
+{
+	for (; s->at < n; s->at++) {
+		char c = p[s->at];
+
+		if (s->quoted) {
+			s->quoted = c != '"' || s->escaped;
+			s->escaped = c == '\\' && !s->escaped;
+		} else if (c == '"' && s->depth > 0) {
+			s->quoted = 1;
+		} else if (c == '[' || c == '{') {
+			s->depth++;
+		} else if ((c == ']' || c == '}') && s->depth > 0) {
+			if (--s->depth == 0)
+				return (ptrdiff_t)++s->at;
+		} else if (s->depth == 0 && !strchr(" \t\r\n", c)) {
+			return fail(FAIL_DATA, "'%.*s' where an array or an object must begin", n - s->at < 20 ? (int)(n - s->at) : 20, p + s->at);
+		}
+	}
+	return 0;
+}

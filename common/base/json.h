@@ -18,6 +18,8 @@
 
 #include <cJSON.h>
 
+#include "base/mem.h"
+
 /* The value in a file of at most max bytes; NULL and a message that names the
  * file, and the byte where the text is wrong. */
 cJSON *json_load(const char *path, size_t max);
@@ -47,5 +49,18 @@ int json_whole(const cJSON *v, uint64_t max, uint64_t *out);
 
 /* 0, or -1 and a message where an object has a key twice; for any size of object. */
 int json_unique(const cJSON *o);
+
+/* Append n bytes, which are UTF-8, as a string.  0, or -1 and a message. */
+int json_quote(struct buf *to, const char *text, size_t n);
+
+/* Values one after another, as they come: how far the first one of them has been looked at. */
+struct json_scan {
+	size_t at;
+	int depth, quoted, escaped;
+};
+
+/* The n bytes that have come so far begin with blanks and a value, an array or an object: the length of both; 0: more must
+ * come; -1 and a message.  *s is all 0 for a new value; the bytes seen are not read again. */
+ptrdiff_t json_scan(struct json_scan *s, const char *p, size_t n);
 
 #endif

@@ -22,14 +22,20 @@ settings_load(const char *dir, cJSON **o)
 }
 
 int
-settings_bos(const cJSON *o, const char **bos)
+settings_token(const cJSON *o, const char *name, const char **token)
 {
 	const cJSON *v = NULL;
 
-	*bos = NULL;
-	if (json_get(o, "bos_token", JSON_OPTIONAL, &v) < 0)
+	*token = NULL;
+	if (json_get(o, name, JSON_OPTIONAL, &v) < 0)
 		return -1;
 	if (cJSON_IsObject(v))
-		return json_string(v, "content", JSON_REQUIRED, bos) < 0 ? fail_in("bos_token") : 0;
-	return json_string(o, "bos_token", JSON_OPTIONAL, bos) < 0 ? -1 : 0;
+		return json_string(v, "content", JSON_REQUIRED, token) < 0 ? fail_in("%s", name) : 0;
+	return json_string(o, name, JSON_OPTIONAL, token) < 0 ? -1 : 0;
+}
+
+int
+settings_bos(const cJSON *o, const char **bos)
+{
+	return settings_token(o, "bos_token", bos);
 }

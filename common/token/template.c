@@ -1,6 +1,7 @@
 #include "token/template.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,216 +9,46 @@
 #include "base/file.h"
 #include "base/io.h"
 #include "token/settings.h"
+#include "token/template_internal.h"
 
 #define TEMPLATE_MAX (1u << 20)
 
-/*
- * What a family's template must have: `user`, an expression that puts a user turn into the text and writes
- * before_user and after_user around it, and at its very end one of `ends`, which opens the assistant's turn.
- */
-struct end {
-	const char *jinja;              /* what follows the last "add_generation_prompt", as squeeze() spells it */
-	const char *text;
-};
-
-struct family {
-	const char *user;               /* as squeeze() spells it */
-	const char *before, *after;
-	const struct end *ends;
-};
-
-#define TURN "<｜Assistant｜>"
-#define OPEN "%}{{'" TURN
-
-/* V2.5, V3 and R1; then V3.1, which thinks only when told to. */
-static const struct end turn_ends[] = {
-	{OPEN "'}}{%endif%}", TURN},
-	{OPEN "<think>\\n'}}{%endif%}", TURN "<think>\n"},
-	{OPEN "<think>'}}{%endif%}", TURN "<think>"},
-	{"andns.is_last_userandnotns.is_tool" OPEN "'}}{%ifnotthinking%}{{'</think>'}}{%else%}{{'<think>'}}{%endif%}{%endif%}",
-	    TURN "</think>"},
-	{NULL, NULL}
-};
-
-static const struct end plain_ends[] = {
-	{"%}{{'Assistant:'}}{%endif%}", "Assistant:"},
-	{NULL, NULL}
-};
-
-static const struct family families[] = {
-	{"{{'<｜User｜>'+message['content']}}", "<｜User｜>", "", turn_ends},
-	{"{{'User: '+message['content']+'\\n\\n'}}", "User: ", "\n\n", plain_ends},
-};
-
-static int
-is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-/* The tag {{ {% or {# at s, of the template that starts at `first`, begins: drop the blanks before it that Jinja drops
- * (a dash: all; lstrip_blocks: the indentation of a tag that writes nothing). */
 static char *
-drop_blanks(char *to, const char *start, const char *s, const char *first)
+copy(const char *s, size_t n)
 {
-	const char *line = s;
+	char *p = mem_raw(n + 1, 1);
 
-	while (line > first && (line[-1] == ' ' || line[-1] == '\t'))
-		line--;
-	if (s[2] == '-')
-		while (to > start && is_blank(to[-1]))
-			to--;
-	else if (s[1] != '{' && (line == first || line[-1] == '\n'))
-		while (to > start && (to[-1] == ' ' || to[-1] == '\t'))
-			to--;
-	return to;
-}
-
-/* What follows the tag whose last two characters are at s, without the blanks that Jinja drops there
- * (a dash: all; trim_blocks: a newline behind a tag that writes nothing). */
-static const char *
-skip_blanks(const char *s)
-{
-	const char *next = s + 2;
-
-	if (s[-1] == '-')
-		while (is_blank(*next))
-			next++;
-	else if (*s != '}' && *next == '\n')
-		next++;
-	return next;
-}
-
-/*
- * The template in one spelling: without what Jinja, as the transformers library sets it up, drops; no blanks inside of its
- * tags (but in literals), no dashes at their ends, literals in single quotes, a newline in one as \n.
- */
-static char *
-squeeze(const char *s)
-{
-	const char *first = s;
-	char *start = mem_new(2 * strlen(s) + 1, 1), *to = start;
-	char quote = 0;
-	int inside = 0;
-
-	while (start && *s) {
-		if (quote && *s == '\n') {
-			*to++ = '\\';
-			*to++ = 'n';
-			s++;
-		} else if (quote && *s == '\\' && s[1]) {
-			*to++ = *s++;
-			*to++ = *s++;
-		} else if (inside && (quote ? *s == quote : *s == '\'' || *s == '"')) {
-			quote = quote ? 0 : *s;
-			*to++ = '\'';
-			s++;
-		} else if (!inside && *s == '{' && s[1] && strchr("{%#", s[1])) {
-			inside = 1;
-			to = drop_blanks(to, start, s, first);
-			*to++ = *s++;
-			*to++ = *s++;
-			s += *s == '-';
-		} else if (inside && !quote && strchr("}%#", *s) && s[1] == '}') {
-			inside = 0;
-			*to++ = s[0];
-			*to++ = s[1];
-			s = skip_blanks(s);
-		} else {
-			if (!inside || quote || !(is_blank(*s) || (*s == '-' && s[1] && strchr("}%#", s[1]))))
-				*to++ = *s;
-			s++;
-		}
+	if (p) {
+		memcpy(p, s, n);
+		p[n] = 0;
 	}
-	if (start && to > start && to[-1] == '\n')      /* Jinja drops the last one */
-		to[-1] = 0;
-	else if (start)
+	return p;
+}
+
+/* The text as Jinja reads it: each line ends in \n, whatever it ended in, and the last one in nothing. */
+static char *
+jinja_text(const char *s, size_t n)
+{
+	char *text = copy(s, n), *to = text;
+
+	for (const char *p = s; text && p < s + n; p++) {
+		*to++ = *p == '\r' ? '\n' : *p;
+		if (*p == '\r' && p[1] == '\n')
+			p++;
+	}
+	if (text) {
 		*to = 0;
-	return start;
-}
-
-/*
- * 1 if a user turn that comes first is what the family says and nothing else: before it the template may write only the
- * beginning-of-sequence token, once, and the system prompt, which is empty unless there is a message for it.
- */
-static int
-user_turn(const char *s, const struct family *f)
-{
-	static const char bos[] = "{{bos_token}}", system_prompt[] = "{{ns.system_prompt}}";
-	const char *user = strstr(s, f->user), *behind = user ? user + strlen(f->user) : "";
-	int nbos = 0;
-
-	if (strncmp(behind, "{%endif%}", 9) != 0 && strncmp(behind, "{%elif", 6) != 0)
-		return 0;
-	for (const char *end; s < user; s = end + 2) {
-		end = strchr(s, '}');
-		if (s[0] != '{' || !end)
-			return 0;               /* text outside of a tag */
-		if (s[1] == '%' && end[-1] == '%')
-			end--;
-		else if (strncmp(s, bos, sizeof(bos) - 1) == 0)
-			nbos++;
-		else if (strncmp(s, system_prompt, sizeof(system_prompt) - 1) != 0)
-			return 0;
+		if (to > text && to[-1] == '\n')
+			to[-1] = 0;
 	}
-	return nbos == 1;
+	return text;
 }
 
-static const char *
-end_of(const struct family *f, const char *s)
-{
-	static const char mark[] = "add_generation_prompt";
-	const char *last = NULL;
+/* --- the checkpoint's --- */
 
-	for (const char *p = s; (p = strstr(p, mark)); )
-		last = p += sizeof(mark) - 1;
-	for (const struct end *e = f->ends; last && e->jinja; e++)
-		if (strcmp(last, e->jinja) == 0 ||
-		    (strncmp(last, "andnotns.is_tool", 16) == 0 && strcmp(last + 16, e->jinja) == 0))
-			return e->text;
-	return NULL;
-}
-
+/* chat_template is text, or a list of {"name", "template"} with one named "default" and perhaps one "tool_use". */
 static int
-template_set(struct template *t, const char *bos, const char *before, const char *after_user, const char *after)
-{
-	size_t n = strlen(after_user) + strlen(after);
-
-	t->nbos = strlen(bos);
-	t->before = mem_raw(t->nbos + strlen(before) + 1, 1);
-	t->after = mem_raw(n + 1, 1);
-	if (!t->before || !t->after)
-		return -1;
-	strcat(strcpy(t->before, bos), before);
-	strcat(strcpy(t->after, after_user), after);
-	t->thinks = (n >= 7 && strcmp(t->after + n - 7, "<think>") == 0) ||
-	    (n >= 8 && strcmp(t->after + n - 8, "<think>\n") == 0);
-	return 0;
-}
-
-/* Find the family of a template in Jinja. */
-static int
-recognise(struct template *t, const char *jinja, const char *bos)
-{
-	char *s = squeeze(jinja);
-	int r = 1;
-
-	if (!s)
-		return -1;
-	for (size_t i = 0; i < sizeof(families) / sizeof(*families) && r > 0; i++) {
-		const struct family *f = &families[i];
-		const char *after = end_of(f, s);
-
-		if (after && user_turn(s, f))
-			r = template_set(t, bos, f->before, f->after, after);
-	}
-	free(s);
-	return r > 0 ? fail(FAIL_DATA, "the chat template is of no known family: give it with --template FILE") : r;
-}
-
-/* chat_template is text, or a list of {"name", "template"} with one named "default". */
-static int
-settings_template(const cJSON *o, const char **text)
+settings_template(const cJSON *o, const char **text, const char **tool_use)
 {
 	const cJSON *v = NULL, *entry;
 
@@ -228,86 +59,339 @@ settings_template(const cJSON *o, const char **text)
 	cJSON_ArrayForEach(entry, v) {
 		const char *name;
 
-		if (json_string(entry, "name", JSON_REQUIRED, &name) < 0)
+		if (json_string(entry, "name", JSON_REQUIRED, &name) < 0 ||
+		    (strcmp(name, "default") == 0 && json_string(entry, "template", JSON_REQUIRED, text) < 0) ||
+		    (strcmp(name, "tool_use") == 0 && json_string(entry, "template", JSON_REQUIRED, tool_use) < 0))
 			return fail_in("chat_template");
-		if (strcmp(name, "default") == 0)
-			return json_string(entry, "template", JSON_REQUIRED, text) < 0 ? fail_in("chat_template") : 0;
+	}
+	return 0;
+}
+
+/* A template in a file of the checkpoint, where there is one: 1, 0, or -1 and a message. */
+static int
+file_template(const char *dir, const char *name, char **text)
+{
+	char path[PATH_MAX];
+	struct buf b = {0};
+	int r;
+
+	if (io_path(path, sizeof(path), dir, name) < 0)
+		return -1;
+	if (!file_there(path))
+		return 0;
+	r = file_read(path, &b, TEMPLATE_MAX);
+	if (r == 0 && strlen((char *)b.p) != b.n)
+		r = fail(FAIL_DATA, "'%s': a NUL in a chat template", path);
+	if (r == 0)
+		r = (*text = jinja_text((char *)b.p, b.n)) ? 1 : -1;
+	buf_free(&b);
+	return r;
+}
+
+/* The tokens that templates may read, by the names of the transformers library. */
+static int
+settings_tokens(struct template *t, const cJSON *o)
+{
+	static const char *const names[] = {
+		"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"
+	};
+	cJSON *tokens = cJSON_CreateObject();
+	int r = tokens ? 0 : -1;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && r == 0 && o; i++) {
+		const char *token;
+
+		if (settings_token(o, names[i], &token) < 0)
+			r = -1;
+		else if (token && !cJSON_AddStringToObject(tokens, names[i], token))
+			r = -1;
+		else if (token && i < 2)
+			r = (*(i == 0 ? &t->bos : &t->eos) = copy(token, strlen(token))) ? 0 : -1;
+	}
+	if (r == 0)
+		t->tokens = cJSON_PrintUnformatted(tokens);
+	cJSON_Delete(tokens);
+	return t->tokens ? 0 : -1;
+}
+
+static int
+open_checkpoint(struct template *t, const char *dir, const cJSON *o)
+{
+	const char *text = NULL, *tool_use = NULL;
+	int r = file_template(dir, "chat_template.jinja", &t->text);
+
+	if (r > 0)
+		return asprintf(&t->from, "'%s/chat_template.jinja'", dir) < 0 ||
+		    file_template(dir, "additional_chat_templates/tool_use.jinja", &t->tool_use) < 0 ? -1 : 0;
+	if (r < 0)
+		return -1;
+	if (o && settings_template(o, &text, &tool_use) < 0)
+		return fail_in("'%s/tokenizer_config.json'", dir);
+	if (!text)
+		return fail(FAIL_DATA, "'%s' has no chat template: give one with --template FILE", dir);
+	t->text = jinja_text(text, strlen(text));
+	t->tool_use = tool_use ? jinja_text(tool_use, strlen(tool_use)) : NULL;
+	return t->text && (t->tool_use || !tool_use) &&
+	    asprintf(&t->from, "the chat template of '%s/tokenizer_config.json'", dir) > 0 ? 0 : -1;
+}
+
+/* --- one of a file --- */
+
+static int
+is_jinja(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	return dot && strcmp(dot, ".jinja") == 0;
+}
+
+static int
+open_file(struct template *t, const char *path)
+{
+	struct buf b = {0};
+	char *hole = NULL;
+	int r = io_file(path, &b, TEMPLATE_MAX);
+
+	if (r == 0 && is_jinja(path)) {
+		if (strlen((char *)b.p) != b.n)
+			r = fail(FAIL_DATA, "'%s': a NUL in a chat template", path);
+		else
+			r = (t->text = jinja_text((char *)b.p, b.n)) && asprintf(&t->from, "'%s'", path) > 0 ? 0 : -1;
+	} else if (r == 0) {
+		hole = strstr((char *)b.p, "{}");
+		if (!hole || strstr(hole + 2, "{}") || strlen((char *)b.p) != b.n)
+			r = fail(FAIL_DATA, "'%s' must be text with {} in one place, where the user's text goes (--template)", path);
+		else
+			r = (t->before = copy((char *)b.p, (size_t)(hole - (char *)b.p))) &&
+			    (t->after = copy(hole + 2, strlen(hole + 2))) ? 0 : -1;
+	}
+	buf_free(&b);
+	return r;
+}
+
+/* --- what it reads --- */
+
+/* A word among words with one blank between two. */
+static int
+is_among(const char *names, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = names; (p = strstr(p, name)); p += n)
+		if ((p == names || p[-1] == ' ') && (p[n] == ' ' || p[n] == 0))
+			return 1;
+	return 0;
+}
+
+/* What the template reads must be there: a token that is not even null would be one that transformers makes up. */
+static int
+check_reads(const struct template *t, const cJSON *o, int bos, int eos, int thinking)
+{
+	if (thinking == 0 && t->thinking >= 0)
+		return fail(FAIL_USAGE, "--thinking: %s reads neither of the variables thinking and enable_thinking", t->from);
+	for (int i = 0; i < 2; i++) {
+		const char *name = i == 0 ? "bos_token" : "eos_token";
+
+		if ((i == 0 ? bos : eos) && (!o || !cJSON_GetObjectItemCaseSensitive(o, name)))
+			return fail(FAIL_DATA, "tokenizer_config.json has no %s, which %s reads", name, t->from);
 	}
 	return 0;
 }
 
 static int
-open_checkpoint(struct template *t, const char *dir)
+start(struct template *t, const cJSON *o)
 {
-	char path[PATH_MAX];
-	const char *text = NULL, *bos = NULL;
-	struct buf file = {0};
-	cJSON *o = NULL;
-	int r = settings_load(dir, &o);
+	char *names = NULL;
+	int r = jinja_open(t, &names);
 
-	if (r > 0 && (settings_template(o, &text) < 0 || settings_bos(o, &bos) < 0))
-		r = -1;
-	if (r < 0)
-		fail_in("'%s/tokenizer_config.json'", dir);
-	else if (io_path(path, sizeof(path), dir, "chat_template.jinja") < 0 ||
-	    (file_there(path) && file_read(path, &file, TEMPLATE_MAX) < 0))
-		r = -1;
-	else if (file.p)
-		text = (const char *)file.p;
-	if (r >= 0 && !text)
-		r = fail(FAIL_DATA, "'%s' has no chat template: give one with --template FILE", dir);
-	else if (r >= 0 && !bos)
-		r = fail(FAIL_DATA, "'%s' has no bos_token for its chat template: give one with --template FILE", dir);
-	else if (r >= 0 && recognise(t, text, bos) < 0)
-		r = fail_in("'%s'", dir);
-	buf_free(&file);
-	cJSON_Delete(o);
-	return r < 0 ? -1 : 0;
-}
-
-static int
-open_file(struct template *t, const char *dir, const char *path)
-{
-	struct buf b = {0};
-	const char *bos = NULL;
-	cJSON *o = NULL;
-	char *hole = NULL;
-	int r = io_file(path, &b, TEMPLATE_MAX);
-
-	if (r == 0) {
-		hole = strstr((char *)b.p, "{}");
-		if (!hole || strstr(hole + 2, "{}") || strlen((char *)b.p) != b.n)
-			r = fail(FAIL_DATA, "'%s' must be text with {} in one place, where the user's text goes (--template)", path);
-	}
-	if (r == 0) {
-		*hole = 0;
-		r = template_set(t, "", (char *)b.p, "", hole + 2);
-	}
-	if (r == 0 && (settings_load(dir, &o) < 0 || (o && settings_bos(o, &bos) < 0)))
-		r = fail_in("'%s/tokenizer_config.json'", dir);
-	if (r == 0 && bos && strncmp(t->before, bos, strlen(bos)) == 0)
-		t->nbos = strlen(bos);
-	buf_free(&b);
-	cJSON_Delete(o);
+	if (r < 0 && fail_status() == FAIL_DATA)
+		fail_in("%s", t->from);
+	if (r == 0)
+		r = check_reads(t, o, is_among(names, "bos_token"), is_among(names, "eos_token"),
+		    is_among(names, "thinking") || is_among(names, "enable_thinking"));
+	free(names);
 	return r;
 }
 
 int
-template_open(struct template *t, const char *dir, const char *file)
+template_open(struct template *t, const char *dir, const char *file, int thinking)
 {
-	int r;
+	cJSON *o = NULL;
+	int r = settings_load(dir, &o);
 
 	memset(t, 0, sizeof(*t));
-	r = file ? open_file(t, dir, file) : open_checkpoint(t, dir);
+	t->thinking = thinking;
+	if (r >= 0 && settings_tokens(t, o) < 0)
+		r = fail_in("'%s/tokenizer_config.json'", dir);
+	if (r >= 0)
+		r = file ? open_file(t, file) : open_checkpoint(t, dir, o);
+	if (r >= 0 && t->before && thinking >= 0)
+		r = fail(FAIL_USAGE, "--thinking: '%s' is text with {}, and has no variables", file);
+	if (r >= 0 && t->text) {
+		t->known = known_find(t->text, strlen(t->text));
+		r = t->known ? check_reads(t, o, known_reads_bos(t->known), known_reads_eos(t->known),
+		    known_reads_thinking(t->known)) : start(t, o);
+	}
+	cJSON_Delete(o);
 	if (r < 0)
 		template_close(t);
-	return r;
+	return r < 0 ? -1 : 0;
 }
 
 void
 template_close(struct template *t)
 {
+	jinja_close(t->jinja);
 	free(t->before);
 	free(t->after);
+	free(t->text);
+	free(t->tool_use);
+	free(t->tokens);
+	free(t->bos);
+	free(t->eos);
+	free(t->from);
 	memset(t, 0, sizeof(*t));
+}
+
+/* --- conversations --- */
+
+/* The messages of a conversation, if known_render can do it: their number; 0: it cannot. */
+static size_t
+plain_turns(const cJSON *list, struct turn *turns)
+{
+	static const char *const roles[] = {"system", "user", "assistant"};
+	const cJSON *message, *v;
+	size_t n = 0;
+
+	cJSON_ArrayForEach(message, list) {
+		const char *role = NULL, *content = NULL;
+		int nkeys = 0, k = 0;
+
+		cJSON_ArrayForEach(v, message) {
+			nkeys++;
+			if (v->string && cJSON_IsString(v) && strcmp(v->string, "role") == 0)
+				role = v->valuestring;
+			else if (v->string && cJSON_IsString(v) && strcmp(v->string, "content") == 0)
+				content = v->valuestring;
+		}
+		while (role && k < 3 && strcmp(role, roles[k]) != 0)
+			k++;
+		if (!role || !content || nkeys != 2 || k == 3)
+			return 0;
+		turns[n++] = (struct turn){(enum role)k, content, strlen(content)};
+	}
+	return n;
+}
+
+/* What both renderers refuse: 0, or -1 and a message. */
+static int
+check_conversation(const cJSON *o, const cJSON **messages)
+{
+	const cJSON *v = NULL;
+
+	*messages = o;
+	if (cJSON_IsObject(o)) {
+		if (json_array(o, "messages", JSON_REQUIRED, messages) < 0 || json_array(o, "tools", JSON_OPTIONAL, &v) < 0)
+			return -1;
+		cJSON_ArrayForEach(v, o)
+			if (strcmp(v->string, "messages") != 0 && strcmp(v->string, "tools") != 0)
+				return fail(FAIL_DATA, "unknown key '%.100s': a conversation has messages and tools", v->string);
+	}
+	if (!cJSON_IsArray(*messages))
+		return fail(FAIL_DATA, "a conversation is an array of messages, or an object that has one as 'messages'");
+	if (cJSON_GetArraySize(*messages) == 0)
+		return fail(FAIL_DATA, "a conversation without messages");
+	cJSON_ArrayForEach(v, *messages) {
+		const char *role;
+
+		if (!cJSON_IsObject(v))
+			return fail(FAIL_DATA, "a message is not an object");
+		if (json_string(v, "role", JSON_REQUIRED, &role) < 0)
+			return fail_in("a message");
+	}
+	return 0;
+}
+
+static int
+by_jinja(struct template *t, struct buf *to, const char *json, size_t n, int *refused)
+{
+	char *names = NULL;
+	int r = t->jinja ? 0 : jinja_open(t, &names);
+
+	free(names);
+	if (r == 0)
+		r = jinja_render(t, to, json, n, refused);
+	return r < 0 ? fail_in("%s", t->from) : 0;
+}
+
+int
+template_conversation(struct template *t, struct buf *to, const char *json, size_t n)
+{
+	cJSON *o = json_parse(json, n);
+	const cJSON *messages;
+	struct turn *turns = NULL;
+	size_t count = 0;
+	int r = o ? check_conversation(o, &messages) : -1;
+
+	if (r == 0 && !(turns = mem_new((size_t)cJSON_GetArraySize(messages), sizeof(*turns))))
+		r = -1;
+	if (r == 0 && (messages == o || !cJSON_GetObjectItemCaseSensitive(o, "tools")))
+		count = plain_turns(messages, turns);
+	if (r == 0 && t->before)
+		r = count == 1 && turns[0].role == ROLE_USER ? template_user(t, to, turns[0].text, turns[0].n) :
+		    fail(FAIL_DATA, "a template with {} has room for one message of a user, no more");
+	else if (r == 0)
+		r = t->known && count > 0 ? known_render(t, to, turns, count) : by_jinja(t, to, json, n, NULL);
+	free(turns);
+	cJSON_Delete(o);
+	return r;
+}
+
+static int
+render_user(struct template *t, struct buf *to, const char *text, size_t n, int *refused)
+{
+	struct turn turn = {ROLE_USER, text, n};
+	struct buf json = {0};
+	int r;
+
+	if (t->before)
+		return buf_add(to, t->before, strlen(t->before)) < 0 || buf_add(to, text, n) < 0 ||
+		    buf_add(to, t->after, strlen(t->after)) < 0 ? -1 : 0;
+	if (t->known)
+		return known_render(t, to, &turn, 1);
+	r = buf_addf(&json, "[{\"role\": \"user\", \"content\": ") < 0 || json_quote(&json, text, n) < 0 ||
+	    buf_addf(&json, "}]") < 0 ? -1 : 0;
+	if (r == 0)
+		r = by_jinja(t, to, (char *)json.p, json.n, refused);
+	buf_free(&json);
+	return r;
+}
+
+int
+template_user(struct template *t, struct buf *to, const char *text, size_t n)
+{
+	return render_user(t, to, text, n, NULL);
+}
+
+int
+template_thinks(struct template *t)
+{
+	static const char mark[] = "<think>";
+	struct buf b = {0};
+	int refused = 0, r = render_user(t, &b, "?", 1, &refused);
+
+	while (b.n > 0 && strchr(" \t\n", b.p[b.n - 1]))
+		b.n--;
+	if (r == 0)
+		r = b.n >= sizeof(mark) - 1 && memcmp(b.p + b.n - (sizeof(mark) - 1), mark, sizeof(mark) - 1) == 0;
+	else if (refused)
+		r = 0;          /* it takes no such conversation; what it takes will show that */
+	buf_free(&b);
+	return r;
+}
+
+int
+template_converses(const char *file)
+{
+	return !file || is_jinja(file);
 }

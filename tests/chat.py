@@ -1,0 +1,92 @@
+"""Conversations through ds-tokenize --messages, held against what apply_chat_template makes of them (golden/chat).
+
+    python3 chat.py FOLDER [FEW]
+
+FOLDER gets tokenizer.json and tokenizer_config.json.  A line for each template and way to think: 0 or 1, a tab, what was
+compared, a tab, why it failed.  With FEW only every fifth template is.
+"""
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import frame
+
+G = os.environ["G"]
+folder, few = sys.argv[1], len(sys.argv) > 2
+E = json.load(gzip.open(G + "/chat/expected.json.gz"))
+KNOWN = json.load(open(G + "/chat/templates.json"))
+CONFIG = json.load(open(G + "/tokenizer/tokenizer_config.json"))
+TALKS = list(E["conversations"].values())
+NAMES = list(E["conversations"])
+
+
+def plain(talk):
+    return isinstance(talk, list) and all(set(m) == {"role", "content"} and isinstance(m["content"], str) and
+                                          m["role"] in ("system", "user", "assistant") for m in talk)
+
+
+def tokenize(talks, way, python=None):
+    """Exit status, ids of each sequence, what it said."""
+    args = ["ds-tokenize", "-m", folder, "--messages"]
+    if way != "None":
+        args += ["--thinking", "on" if way == "True" else "off"]
+    text = "\n".join(json.dumps(t, ensure_ascii=i % 2 == 0) for i, t in enumerate(talks))
+    env = dict(os.environ, **({"DS_PYTHON": python} if python else {}))
+    p = subprocess.run(args, input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, timeout=60)
+    out = []
+    if p.returncode == 0:
+        import io
+        out = [f.tensors["ids"].tolist() for f in frame.read_frames(io.BytesIO(p.stdout)) if "op" not in f.header]
+    return p.returncode, out, p.stderr.decode()
+
+
+def check(name, way, wanted, python, which):
+    """What is wrong with the conversations `which`, or nothing."""
+    status, got, said = tokenize([TALKS[i] for i in which], way, python)
+    if status != 0:
+        return "status %d: %s" % (status, said)
+    for i, ids in zip(which, got):
+        if ids != E["ids"][wanted[i]]:
+            return "%s: %s, not %s" % (NAMES[i], ids, E["ids"][wanted[i]])
+    return "" if len(got) == len(which) else "%d of %d conversations" % (len(got), len(which))
+
+
+def refused(way, which):
+    for i in which:
+        status, _, said = tokenize([TALKS[i]], way)
+        if status != 1 or said.count("\n") != 1:
+            return "%s: status %d: %s" % (NAMES[i], status, said)
+    return ""
+
+
+def report(what, why):
+    print("%d\t%s\t%s" % (why != "", what, " ".join(why.split())), flush=True)
+
+
+def main():
+    for k, (name, ways) in enumerate(E["prompts"].items()):
+        if few and k % 5 != 0:
+            continue
+        text = KNOWN.get(name) or E["neighbours"][name]
+        json.dump({**CONFIG, "chat_template": text}, open(folder + "/tokenizer_config.json", "w"))
+        for way, wanted in ways.items():
+            copy = name in KNOWN and name[:-2] in KNOWN     # the same with newlines spelled otherwise
+            if copy and way != "None":
+                continue
+            what = "%s%s" % (name, {"None": "", "True": ", thinking", "False": ", not thinking"}[way])
+            fine = [i for i, w in enumerate(wanted) if w is not None]
+            if not copy:
+                report(what + ": the ids are those of transformers", check(name, way, wanted, None, fine))
+            own = [i for i in fine if plain(TALKS[i])]
+            if name in KNOWN:
+                report(what + ": without Python, too", check(name, way, wanted, "/nonexistent/python3", own))
+            elif way == "None":
+                status, _, said = tokenize([TALKS[0]], way, "/nonexistent/python3")
+                report(what + " is taken for no other", "" if status == 3 and "'/nonexistent/python3'" in said else said)
+        if name in ("v2", "v3", "v3.1", "refuses a system prompt"):
+            report(name + ": what transformers refuses is one line", refused("None", [i for i, w in enumerate(ways["None"]) if w is None]))
+
+
+main()
