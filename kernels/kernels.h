@@ -19,6 +19,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __FAST_MATH__
+#error "-ffast-math changes the order of operations, and with it the results: leave it out of CFLAGS"
+#endif
+
 /* Q8 and Q4 are kinds of matrices only: no tensor of a file or a frame has them as its dtype. */
 enum dtype { F32, BF16, F16, F8_E4M3, I32, I64, U8, DTYPES, Q8 = DTYPES, Q4, DTYPES_ALL };
 
