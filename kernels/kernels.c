@@ -97,6 +97,7 @@ have_avx512(void)
 }
 
 enum { XTILEDATA = 18 };        /* the state that Linux gives to a process only when asked */
+enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };        /* in EDX of leaf 7; not every cpuid.h names them */
 
 /* Tiles of BF16, and a system that lets this process have them. */
 static int
@@ -104,7 +105,7 @@ have_amx(void)
 {
 	unsigned a, b, c, d;
 
-	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & bit_AMX_BF16) && (d & bit_AMX_TILE) &&
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
 	    __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bf16") &&
 	    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
 }

@@ -69,7 +69,9 @@ plot_next(const struct frame *f, struct plot_row *r)
 const char *
 plot_missing(const struct plot *p, char *buf, size_t size)
 {
-	snprintf(buf, size, p->missing ? ", %" PRIu64 " not finite and left out" : "", p->missing);
+	*buf = 0;
+	if (p->missing)
+		snprintf(buf, size, ", %" PRIu64 " not finite and left out", p->missing);
 	return buf;
 }
 

@@ -293,7 +293,9 @@ draw_panels(struct panels *c)
 	char title[64], about[240], text[64];
 
 	snprintf(title, sizeof(title), c->s->heads == 1 ? "Attention of layer %d, head %d" : "Attention of layer %d", c->s->layer, c->s->head[0]);
-	snprintf(text, sizeof(text), c->pool > 1 ? "; a cell is the largest of %" PRIu32 " by %" PRIu32 : "", c->pool, c->pool);
+	*text = 0;
+	if (c->pool > 1)
+		snprintf(text, sizeof(text), "; a cell is the largest of %" PRIu32 " by %" PRIu32, c->pool, c->pool);
 	snprintf(about, sizeof(about), "sequence %" PRIu64 ": how much each position (row) takes from each before it (column)%s", c->s->seq, text);
 	if (c->plot->missing)
 		snprintf(about + strlen(about), sizeof(about) - strlen(about), "; %" PRIu64 " not finite", c->plot->missing);

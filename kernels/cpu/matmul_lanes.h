@@ -269,7 +269,7 @@ dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const st
 ALWAYS void
 dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, enum dtype t)
 {
-	reg sum[FEW * SUMS][REGS], level[t == Q4 && LEVELS ? LEVELS : 1];
+	reg sum[FEW * SUMS][REGS], level[t == Q4 && LEVELS != 0 ? LEVELS : 1];
 	const int nb = T == 1 && (t == F32 || t == BF16 || t == F16) ? 1 : FEW_ROWS(T);
 
 	if (t == Q4)
@@ -280,7 +280,7 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 			int r = n + i < n1 ? n + i : n1 - 1;
 
 			if (t == Q8 || t == Q4)
-				quant_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, LEVELS && t == Q4 ? level : NULL, t);
+				quant_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, LEVELS != 0 && t == Q4 ? level : NULL, t);
 			else
 				dot_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, t);
 		}
