@@ -16,6 +16,7 @@
 #define HASH_BYTES 16           /* the first ones of SHA-256 */
 #define PIECES_MAX 1024
 #define PIECE_BYTES_MAX 65536
+#define SMALL 8192              /* bytes that one read brings sooner than several pieces of them */
 #define READ_COST 1e6           /* of a tensor, for the pool: a few reads */
 #define SHORTER (-1)            /* in place of an errno: the file ended, ... */
 #define LATE (-2)               /* ... or the time is over */
@@ -42,13 +43,12 @@ struct jobs {
 
 /* --- reading --- */
 
+/* n bytes of the file, or -1 and j->error. */
 static int
-add_bytes(struct sha256_ctx *sha, struct job *j, uint64_t from, uint64_t n)
+read_bytes(struct job *j, unsigned char *to, uint64_t from, size_t n)
 {
-	unsigned char b[65536];
-
 	while (n > 0) {
-		ssize_t got = pread(j->fd, b, n < sizeof(b) ? n : sizeof(b), (off_t)from);
+		ssize_t got = pread(j->fd, to, n, (off_t)from);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -56,29 +56,50 @@ add_bytes(struct sha256_ctx *sha, struct job *j, uint64_t from, uint64_t n)
 			j->error = got < 0 ? errno : SHORTER;
 			return -1;
 		}
-		sha256_update(sha, (size_t)got, b);
+		to += got;
 		from += (uint64_t)got;
-		n -= (uint64_t)got;
+		n -= (size_t)got;
 	}
 	return 0;
+}
+
+static int
+add_bytes(struct sha256_ctx *sha, struct job *j, uint64_t from, uint64_t n)
+{
+	unsigned char b[65536];
+
+	for (uint64_t part; n > 0; from += part, n -= part) {
+		part = n < sizeof(b) ? n : sizeof(b);
+		if (read_bytes(j, b, from, part) < 0)
+			return -1;
+		sha256_update(sha, part, b);
+	}
+	return 0;
+}
+
+static uint64_t
+piece_at(const struct manifest_sample *s, uint64_t size, int i)
+{
+	return s->pieces > 1 ? (size - (uint64_t)s->bytes) * (uint64_t)i / (uint64_t)(s->pieces - 1) : 0;
 }
 
 /* Pieces from the first byte to the last, at equal distances; all of a tensor that is no larger than they are. */
 static void
 hash_tensor(struct job *j, const struct manifest_sample *s)
 {
-	uint64_t size = j->t->end - j->t->begin, piece = (uint64_t)s->bytes, n = (uint64_t)s->pieces;
+	uint64_t size = j->t->end - j->t->begin, piece = (uint64_t)s->bytes;
+	int n = s->pieces, all = n == 0 || size <= (uint64_t)n * piece;
+	unsigned char small[SMALL];
 	struct sha256_ctx sha;
 
 	sha256_init(&sha);
-	if (n == 0 || size <= n * piece) {
-		if (add_bytes(&sha, j, j->t->begin, size) < 0)
+	if (all ? add_bytes(&sha, j, j->t->begin, size) < 0 : size <= SMALL && read_bytes(j, small, j->t->begin, size) < 0)
+		return;
+	for (int i = 0; !all && i < n; i++)
+		if (size <= SMALL)
+			sha256_update(&sha, piece, small + piece_at(s, size, i));
+		else if (add_bytes(&sha, j, j->t->begin + piece_at(s, size, i), piece) < 0)
 			return;
-	} else {
-		for (uint64_t i = 0; i < n; i++)
-			if (add_bytes(&sha, j, j->t->begin + (n > 1 ? (size - piece) * i / (n - 1) : 0), piece) < 0)
-				return;
-	}
 	sha256_digest(&sha, HASH_BYTES, j->hash);
 }
 
