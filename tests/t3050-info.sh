@@ -148,10 +148,14 @@ fails_with 1 "1 of" "but not those that it names" ds-info -m one -l 2 --check sa
 # stages check what they map, and nothing else
 ds-tokenize -m "$M" x >ids.dsf
 ds-embed -m "$M" <ids.dsf >h.dsf
-ds-attn -m "$M" <h.dsf >attn.dsf
+ds-block -m "$M" <h.dsf >head.dsf
 stages="ds-embed ds-block ds-head ds-attn ds-route ds-expert"
 for p in $stages; do
-	in=h.dsf; [ $p != ds-embed ] || in=ids.dsf
+	case $p in
+	ds-embed) in=ids.dsf ;;
+	ds-head) in=head.dsf ;;
+	*) in=h.dsf ;;
+	esac
 	ok "$p --manifest: the right weights" sh -c '"$1" -m "$2" --manifest sampled <"$3" >"$1.out"' - $p "$M" $in
 	"$p" -m "$M" <$in >plain.out
 	same $p.out plain.out "... change nothing"
@@ -170,7 +174,8 @@ for c in "ds-block -l 2" "ds-block" "ds-expert -l 2 -e 5" "ds-expert -l 2"; do
 	    sh -c '$1 -m one --manifest sampled <h.dsf >out' - "$c"
 done
 for c in "ds-block -l 0-1" "ds-block -l 3" "ds-expert -l 2 -e 0-4,6-15,s" "ds-attn" "ds-route" "ds-head"; do
-	ok "$c has not" sh -c '$1 -m one --manifest sampled <h.dsf >out' - "$c"
+	in=h.dsf; [ "$c" != ds-head ] || in=head.dsf
+	ok "$c has not" sh -c '$1 -m one --manifest sampled <"$2" >out' - "$c" $in
 done
 fails_with 1 "tensor '${e}_scale_inv' differs" "scales count" sh -c 'ds-block -m scale --manifest sampled <h.dsf >out'
 ok "an error frame tells the next program" sh -c 'ds-block -m one --manifest sampled <h.dsf 2>err | ds-dump 2>&1 | grep -q error'
@@ -183,7 +188,7 @@ ok "a part's manifest is enough for its layers" sh -c 'ds-block -m "$M" -l 0-1 -
 fails_with 1 "the manifest has no tensor 'model.layers.2" "but not for others" sh -c 'ds-block -m "$M" --manifest part.txt <h.dsf >out'
 sed "s/BF16 \(.*lm_head\)/F16 \1/" sampled >odd
 fails_with 1 "tensor 'lm_head.weight' is BF16 \[1024,256\], the manifest has F16 \[1024,256\]" "another type is named" \
-    sh -c 'ds-head -m "$M" --manifest odd <h.dsf >out'
+    sh -c 'ds-head -m "$M" --manifest odd <head.dsf >out'
 # wrong SED MESSAGE
 wrong() {
 	sed "$1" sampled >odd
