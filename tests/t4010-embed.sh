@@ -127,6 +127,127 @@ is "$(door 1 two.dsf two.dsf | head -1)" "attn 7:0+3/1 9:0+1/3 92233720368547758
 is "$(n=1; { timeout 20 ds-embed -m "$M" -B 1 -i three.dsf -i loop; echo $? >status; } | player 1 | grep -c attn; cat status)" "3
 0" "prompts are taken in as room is made"
 
+# --- what waits is bounded, whatever it is ---
+cat >stalled.py <<'EOP'
+# stalled.py KIND: write frames of it to ds-embed, whose output is not read until it reads no more; print whether what it took
+# is little.  With a loop all of that comes out then, and the loop has been read all the time
+import os, select, subprocess, sys
+import numpy as np
+import frame
+kinds = {
+    "unknown": frame.Frame({"op": "later"}).bytes(),
+    "free": frame.Frame({"op": "free", "seq": 5}).bytes(),
+    "failed": frame.prompt((5, 0, 1, [5000])).bytes(),
+    "empty": frame.prompt(*[(i, 0, 2, []) for i in range(4096)]).bytes(),
+    "other": frame.Frame({"at": "attn", "layer": 0, "spans": [[1, 0, 0, 0]], "x": "y" * 200000}, {}).bytes(),
+    "large": frame.Frame({"at": "head", "layer": 4, "spans": [[1, 0, 0, 0]]}, {"x": np.zeros(4 << 20, "u1")}).bytes(),
+}
+unit = kinds[sys.argv[1]]
+unit *= max(1, 65536 // len(unit))
+os.mkfifo(sys.argv[1])
+p = subprocess.Popen(["ds-embed", "-m", os.environ["M"], "-i", "-", "-i", sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+loop = open(sys.argv[1], "wb", buffering=0)
+w = p.stdin.fileno()
+os.set_blocking(w, False)
+sent = 0
+while select.select([], [w], [], 0.8)[1] and sent < 200e6:
+    sent += os.write(w, unit[sent % len(unit):])
+rss = next(int(l.split()[1]) for l in open(f"/proc/{p.pid}/status") if l.startswith("VmRSS"))
+loop.write(frame.Frame({"op": "later", "from": "the loop"}).bytes() * 2000)    # more than a pipe holds
+print("few" if sent < 40e6 else f"{sent} bytes", "small" if rss < 90000 or "asan" in os.readlink(f"/proc/{p.pid}/exe") else f"{rss} kB")
+os.set_blocking(w, True)
+rest = unit[sent % len(unit):] if sent % len(unit) else b""
+if os.fork() == 0:
+    p.stdout.close()
+    os.write(w, rest + frame.Frame({"op": "end"}).bytes()) if len(rest) < 65536 else p.stdin.write(rest + frame.Frame({"op": "end"}).bytes())
+    p.stdin.flush()
+    os._exit(0)
+p.stdin.close()
+n = sum(1 for f in frame.read_frames(p.stdout) if f.header.get("from") != "the loop")
+loop.write(frame.Frame({"op": "end"}).bytes())
+loop.close()
+print("all" if n >= sent // len(unit) else n, p.wait())
+EOP
+for kind in unknown free failed empty other large; do
+	is "$(py stalled.py $kind | tr '\n' ' ')" "few small all 0 " "frames that are not read do not fill its memory: $kind"
+done
+
+# --- linear in sequences, and in what they bring ---
+cat >many.py <<'EOP'
+# many.py N [BYTES]: N sequences, in frames of 4096, that ask for nothing; with parameters of so many bytes
+import sys
+import frame
+n, size = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+for i in range(0, n, 4096):
+    seqs = range(i, min(n, i + 4096))
+    f = frame.prompt(*[(s, 0, 2, [5] if size else []) for s in seqs])
+    if size:
+        f.header["seqs"] = {s: {"mine": "x" * size} for s in seqs}
+    sys.stdout.buffer.write(f.bytes())
+sys.stdout.buffer.write(frame.Frame({"op": "end"}).bytes())
+EOP
+py many.py 163840 >many.dsf
+py - >said <<'EOP'
+import os, resource, subprocess
+subprocess.run("ds-embed -m \"$M\" -i many.dsf | ds-dump | sed -n 's/^frame.*: free //p' >frees", shell=True)
+asan = "build-asan" in os.environ["PATH"]
+u = resource.getrusage(resource.RUSAGE_CHILDREN)
+subprocess.run(["ds-embed", "-m", os.environ["M"], "-i", "many.dsf", "-o", "/dev/null"], check=True)
+v = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(sum(1 for x in open("frees")), "fast" if v.ru_utime - u.ru_utime < 4 else v.ru_utime - u.ru_utime, "small" if asan or v.ru_maxrss < 150000 else v.ru_maxrss)
+EOP
+is "$(cat said)" "163840 fast small" "160,000 sequences take memory and time in proportion"
+ok "they are freed in the order in which they came" sort -nc frees
+
+# --- headers ---
+# batches INPUT...: how many sequences; how often one has not its parameters once, with its first rows; are all headers in bounds?
+batches() {
+	ds-embed -m "$M" -B 65536 "$@" | { sleep 0.5; cat; } >batches.out      # meanwhile what comes is collected
+	py -c '
+import frame
+first, wrong, largest = {}, 0, 0
+for f in frame.read_frames(open("batches.out", "rb")):
+    h = f.header
+    if "op" in h: continue
+    largest = max(largest, int.from_bytes(f.raw[6:10], "big"))
+    for s in h["spans"]:
+        wrong += (s[0] in h.get("seqs", {})) != (s[0] not in first) or s[0] not in first and h["seqs"][s[0]]["mine"][:1] != "x"
+        first[s[0]] = 1
+    wrong += len(set(h.get("seqs", {})) - {s[0] for s in h["spans"]})
+print(len(first), wrong, largest <= 1 << 20)'
+}
+py many.py 4096 200 >wide.dsf
+py many.py 100 9000 >long.dsf
+is "$(batches -i wide.dsf)" "4096 0 True" "4096 sequences with parameters"
+py - >sum.dsf <<'EOP'
+import sys, frame
+for name, more in ("wide", 0), ("long", 10000), ("long", 20000), ("long", 30000):
+    for f in frame.read_frames(open(name + ".dsf", "rb")):
+        if "op" not in f.header:
+            f.header["spans"] = [[s[0] + more, *s[1:]] for s in f.header["spans"]]
+            f.header["seqs"] = {s + more: p for s, p in f.header["seqs"].items()}
+            sys.stdout.buffer.write(f.bytes())
+sys.stdout.buffer.write(frame.Frame({"op": "end"}).bytes())
+EOP
+is "$(batches -i sum.dsf)" "4396 0 True" "frames are not merged into a header that is too long"
+is "$(batches -B 7 -i wide.dsf)" "4096 0 True" "nor do cut ones have parameters twice"
+mkfifo loop2
+{ timeout "$LIMIT" ds-embed -m "$M" -B 65536 -i wide.dsf -i long.dsf -i loop2 & exec 5>loop2; frame end >&5; wait; } >two.out
+is "$(py -c '
+import frame
+print(len({s for f in frame.read_frames(open("two.out", "rb")) if "op" not in f.header for s in f.header["seqs"]}))')" 4196 \
+    "sequences that are renamed keep their parameters"
+py -c '
+import sys, frame
+for seq, n in (1, (1 << 20) - 300), (2, 10):
+    f = frame.prompt((seq, 0, 1, [5]))
+    f.header["seqs"] = {seq: {"mine": "x" * n}}
+    sys.stdout.buffer.write(f.bytes())
+sys.stdout.buffer.write(frame.Frame({"op": "end"}).bytes())' >full.dsf
+is "$(embed <full.dsf | sed 's/104[0-9]*/N/')" "error 1 ds-embed: the header of its frame has N bytes: stages have no room to add to it
+attn 0 2:0+1/1
+end" "a header that is full costs its own sequence"
+
 # faults
 printf '' >nothing
 fails_with 3 'ended without an end frame' "an input that ends early" ds-embed -m "$M" -i nothing
