@@ -46,7 +46,7 @@ static const struct option longs[] = {
 static struct diff d = {.tol = -1, .hold = (size_t)256 << 20};
 static int json, partial, quiet;
 
-enum { IN_PART = 4 };           /* exit status: what was compared is the same, the rest was not compared */
+enum { IN_PART = 4 };           /* exit status: a part was compared, and is the same */
 
 static int
 take_seq(const char *arg)

@@ -66,7 +66,8 @@ main(int argc, char **argv)
 	else if (o.verbose)
 		warn("%ld lines", total);
 	if (more > 0)
-		warn("'%s' asks for no row, or not for all, of %ld tensor%s of the run", check, more, more > 1 ? "s" : "");
+		warn("'%s' asks for no row, or not for all, of %ld tensor%s of the run", check,
+		    more, more > 1 ? "s" : "");
 	trace_free(&t);
 	return bad > 0;
 }

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""soak.py MODEL SEQUENCES [same|random|failing [ROWS]]: does the memory of any stage grow with the sequences?
+"""soak.py MODEL SEQUENCES [same|random|failing [ROWS]]: does memory grow with the sequences?
 
-Many short sequences, each with an id of its own, go through a line of all stages.  Their prompts are the same 9 tokens;
-`random`: 1 to 9 random ones; `failing`: every tenth has an id besides that no model has, so that it alone fails.
+Many short sequences, each with an id of its own, go through a line of all stages.  Their prompts
+are the same 9 tokens.  `random`: 1 to 9 random ones.  `failing`: every tenth has an id besides
+that no model has, so that it alone fails.
 ROWS: of a batch, and so the most sequences that are alive (64).
 
-Prints a line a program: its memory (RssAnon, KiB) after each tenth of the sequences.  Exit status 1 where one has
-over ALLOWED more before the end than after the third tenth.  With random prompts memory grows for some thousand
-sequences, as longer ones and busier experts touch more of what was reserved, so it takes many to see it flat:
+Prints a line a program: its memory (RssAnon, KiB) after each tenth of the sequences.  Exit status
+1 where one has over ALLOWED more before the end than after the third tenth.  With random prompts
+memory grows for some thousand sequences, as longer ones and busier experts touch more of what was
+reserved, so it takes many to see it flat.  An hour's worth:
 
-	PATH=$PWD/bin:$PATH python3 tests/soak.py examples/tiny-r1 200000 random    # an hour's worth
+	PATH=$PWD/bin:$PATH python3 tests/soak.py examples/tiny-r1 200000 random
 """
 import os
 import random
@@ -22,11 +24,13 @@ import frame
 
 TENTHS = 10
 ALLOWED = 32                    # KiB: malloc's least, 32 bytes, for every fourth of 6000 sequences
+KINDS = "same", "random", "failing"
 LONGEST = 9
 WARM = 2                        # tenths after the first until all that is reserved has been touched
 EACH = 100                      # sequences of a frame
-STAGES = [["ds-attn", "-l", "0"], ["ds-route", "-l", "0"], ["ds-expert", "-l", "0"], ["ds-block"], ["ds-head"],
-          ["ds-sample", "-g", "-n", "2"], ["tee", "LOOP"], ["ds-detokenize", "-0"]]
+STAGES = [["ds-attn", "-l", "0"], ["ds-route", "-l", "0"], ["ds-expert", "-l", "0"], ["ds-block"],
+          ["ds-head"], ["ds-sample", "-g", "-n", "2"], ["tee", "LOOP"], ["ds-detokenize", "-0"]]
+ONE_THREAD = "ds-embed", "ds-sample", "ds-detokenize", "tee"
 
 
 def rss(pid):
@@ -44,7 +48,8 @@ def feed(out, ids, kind):
     """The prompts, in frames of EACH, and an end."""
     rng = random.Random(1)
     for at in range(0, len(ids), EACH):
-        f = frame.prompt(*((ids[n], 0, 1, ids_of(kind, n, rng)) for n in range(at, min(at + EACH, len(ids)))))
+        numbers = range(at, min(at + EACH, len(ids)))
+        f = frame.prompt(*((ids[n], 0, 1, ids_of(kind, n, rng)) for n in numbers))
         f.header["seqs"] = {i: {"seed": at, "greedy": True} for i in ids[at:at + EACH:2]}
         out.write(f.bytes())
     out.write(frame.Frame({"op": "end"}).bytes())
@@ -63,7 +68,7 @@ def main(model, total, kind="same", rows="64"):
         processes, stdin = [], subprocess.PIPE
         for command in line:
             command = [loop if word == "LOOP" else word for word in command]
-            if command[0].startswith("ds-") and command[0] not in ("ds-embed", "ds-sample", "ds-detokenize"):
+            if command[0] not in ONE_THREAD:
                 command += ["-t", "1"]
             processes.append(subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE))
             stdin = processes[-1].stdout
@@ -86,12 +91,13 @@ def main(model, total, kind="same", rows="64"):
             bad |= p.wait() != 0 and kind != "failing"
             if command[0] != "tee":
                 grown = sizes[-1] - sizes[WARM]
-                print(command[0], *sizes, f"+{grown}" if grown > ALLOWED else "flat", f"exit {p.returncode}" if p.returncode else "")
+                print(command[0], *sizes, f"+{grown}" if grown > ALLOWED else "flat",
+                      f"exit {p.returncode}" if p.returncode else "")
                 bad |= grown > ALLOWED
         return int(bad)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (3, 4, 5) or sys.argv[3:4] not in ([], ["same"], ["random"], ["failing"]):
+    if len(sys.argv) not in (3, 4, 5) or sys.argv[3:4] and sys.argv[3] not in KINDS:
         sys.exit(__doc__)
     sys.exit(main(*sys.argv[1:]))

@@ -49,7 +49,8 @@ struct safetensor *safetensors_find(const struct safetensors *s, const char *nam
  * NULL and a message where there is no memory for that. */
 const void *safetensors_data(struct safetensors *s, const struct safetensor *t);
 
-/* The header's __metadata__: *out is NULL where it has none, else for the caller to delete.  0, or -1 and a message. */
+/* The header's __metadata__: *out is NULL where it has none, else for the caller to delete.  0, or
+ * -1 and a message. */
 int safetensors_metadata(const struct safetensors *s, struct cJSON **out);
 
 /* "BF16 [3, 4]" into to, cut where it does not fit; returns to. */

@@ -249,7 +249,8 @@ try_cuts(struct maker *m)
 	    try_cut(m, "cut", "one for each stage and layer", STAGES, 1) < 0)
 		return -1;
 	if (E < 4) {
-		fprintf(m->v->to, "%-8s  %-28s  %6s  not in this model\n", "experts", "in 2 or 4 processes", "-");
+		fprintf(m->v->to, "%-8s  %-28s  %6s  not in this model\n", "experts",
+		    "in 2 or 4 processes", "-");
 		return 0;
 	}
 	return try_cut(m, "experts", "2 in a chain", CHAIN, 2) < 0 || try_cut(m, "experts", "4 in a chain", CHAIN, 4) < 0 ||

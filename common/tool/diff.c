@@ -190,8 +190,10 @@ run_named(struct diff *d)
 	while ((r = source_next(s, &f, 1)) > 0) {
 		r = rows_walk(&d->groups, &f, look_up, d, &d->odd);
 		frame_free(&f);
+		if (r < 0 && fail_status() != FAIL_USAGE)
+			fail_in("%s: frame %llu", s->name, (unsigned long long)s->frames);
 		if (r < 0)
-			return fail_status() == FAIL_USAGE ? -1 : fail_in("%s: frame %llu", s->name, (unsigned long long)s->frames);
+			return -1;
 	}
 	frame_free(&f);
 	if (r == -1 || count_left(d) < 0 || (!s->cut && named_check(&d->named, s->name) < 0))
@@ -276,13 +278,15 @@ count_tensors(struct diff *d)
 	for (size_t i = 0; i < d->groups.n; i++) {
 		const struct group *g = d->groups.all[i];
 		const struct measure *m = &d->measures[g->id];
-		struct named_tensor *t = file < 0 ? NULL : table_get(&d->named.groups, &g, sizeof(g));
+		struct named_tensor *t =
+		    file < 0 ? NULL : table_get(&d->named.groups, &g, sizeof(g));
 
 		d->nan += m->nan;
 		if (file < 0) {
 			d->tensors += m->rows + m->only[0] + m->only[1] + g->odd > 0;
 			d->whole += (uint64_t)diff_is_whole(m, g);
-			d->apart += g->odd > 0 || (d->common && m->rows == 0 && m->only[0] + m->only[1] > 0);
+			d->apart += g->odd > 0 ||
+			    (d->common && m->rows == 0 && m->only[0] + m->only[1] > 0);
 		} else {
 			d->more += !t && m->only[!file] > 0;
 			d->longer += t && m->only[!file] > 0;
@@ -310,7 +314,8 @@ diff_run(struct diff *d)
 	if (d->src[0].cut || d->src[1].cut)
 		return DIFF_CUT;
 	if (d->rows == 0)
-		return fail(FAIL_DATA, "nothing to compare: '%s' and '%s' have no row in common", d->names[0], d->names[1]);
+		return fail(FAIL_DATA, "nothing to compare: '%s' and '%s' have no row in common",
+		    d->names[0], d->names[1]);
 	return d->whole < d->tensors ? DIFF_PART : DIFF_SAME;
 }
 

@@ -47,8 +47,8 @@ struct diff {
 	uint64_t rows, differ;          /* compared; of these further apart than tol */
 	uint64_t blind;                 /* of these, not measured */
 	uint64_t tensors, whole;        /* that could be compared, and of these each row was */
-	uint64_t apart;                 /* that were not, or not all of it, where that is no difference */
-	uint64_t more;                  /* tensors of the run that a file of named tensors does not have */
+	uint64_t apart;                 /* that were not, or in part, where that is no difference */
+	uint64_t more;                  /* tensors of the run that the file does not have */
 	uint64_t longer;                /* that it has, but not all rows of */
 	uint64_t nan;                   /* rows that are the same, and not a number somewhere */
 	uint64_t odd;                   /* tensors without a row for each position */
@@ -57,8 +57,8 @@ struct diff {
 };
 
 /*
- * DIFF_SAME: all was compared and is the same; where one side is a file of named tensors, all that the file has.
- * DIFF_PART: what was compared is, the rest was not.
+ * DIFF_SAME: all was compared and is the same; all of the file, where one side is one.
+ * DIFF_PART: what was compared is the same, and the rest was not compared.
  * DIFF_CUT: the same as far as a run that was cut short goes.
  */
 enum { DIFF_SAME, DIFF_DIFFERS, DIFF_CUT, DIFF_PART };

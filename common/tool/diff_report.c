@@ -81,8 +81,8 @@ print_first(FILE *to, const struct first *f)
 		fprintf(to, ": %.9g in A, %.9g in B", f->at.a, f->at.b);
 }
 
-/* The first line: the verdict, how much it rests on, and what was not compared.  (No line but the table's has 13 words:
- * scripts tell these apart by that.) */
+/* The first line: the verdict, how much it rests on, and what was not compared.  (No line but the
+ * table's has 13 words: scripts tell these apart by that.) */
 static void
 print_verdict(FILE *to, const struct diff *d, int answer)
 {
@@ -91,7 +91,8 @@ print_verdict(FILE *to, const struct diff *d, int answer)
 	if (answer == DIFF_DIFFERS) {
 		print_first(to, &d->first);
 	} else {
-		fputs(answer == DIFF_PART ? "equal in what was compared, " : "no difference in ", to);
+		fputs(answer == DIFF_PART ? "equal in what was compared, " :
+		    "no difference in ", to);
 		if (answer != DIFF_PART) {
 			print_count(to, d->rows, "row");
 			fputs(answer == DIFF_CUT ? ", as far as both go: " : ": ", to);
@@ -203,7 +204,8 @@ print_why(FILE *to, const struct named_tensor *t)
 	else if (!t->group)
 		fputs(": no name map has it, nor the run a tensor of this name", to);
 	else if (!t->fitted)
-		fprintf(to, ": the run has none of %s", group_where(t->group, where, sizeof(where)));
+		fprintf(to, ": the run has none of %s",
+		    group_where(t->group, where, sizeof(where)));
 	else
 		fprintf(to, ": %" PRIu64 " of its %" PRIu64 " rows", t->rows - t->met, t->rows);
 }
@@ -420,6 +422,8 @@ diff_report_json(FILE *to, const struct diff *d, int answer)
 	json_text(to, "b", d->src[1].cut);
 	fputs("}, \"not_compared\": [", to);
 	json_apart(to, d);
-	fprintf(to, "], \"odd_tensors\": %" PRIu64 ", \"tensors\": %" PRIu64 ", \"compared\": %" PRIu64
-	    ", \"more_tensors\": %" PRIu64 ", \"nan_rows\": %" PRIu64 "}\n", d->odd, d->tensors, d->whole, d->more, d->nan);
+	fprintf(to,
+	    "], \"odd_tensors\": %" PRIu64 ", \"tensors\": %" PRIu64 ", \"compared\": %" PRIu64
+	    ", \"more_tensors\": %" PRIu64 ", \"nan_rows\": %" PRIu64 "}\n",
+	    d->odd, d->tensors, d->whole, d->more, d->nan);
 }

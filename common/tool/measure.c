@@ -258,8 +258,12 @@ measure_rows(struct measure *m, const struct row *a, const struct row *b, double
 		return 0;
 	}
 	if (a->count != b->count || is_float(a) != is_float(b)) {
-		*d = (struct difference){.index = a->count < b->count ? a->count : b->count, .shape = 1,
-		    .types = {a->dtype, b->dtype}, .extents = {a->extent, b->extent}, .a = NAN, .b = NAN};
+		*d = (struct difference){.index = a->count < b->count ? a->count : b->count,
+		    .shape = 1,
+		    .types = {a->dtype, b->dtype},
+		    .extents = {a->extent, b->extent},
+		    .a = NAN,
+		    .b = NAN};
 		d->index = is_float(a) == is_float(b) ? d->index : 0;
 		m->differ++;
 		return 1;

@@ -17,8 +17,8 @@ struct measure {                /* of a group */
 	uint64_t max_ulps;      /* of floats: how many values of the type lie between, of numbers */
 	double cosine;          /* the least of a row */
 	int floats;             /* cosine means something */
-	uint64_t nan;           /* rows that are the same and not a number somewhere, on both sides */
-	int reshaped;           /* rows of the same length, not of the same shape: the first such tensors: */
+	uint64_t nan;           /* rows that are the same, and not a number somewhere */
+	int reshaped;           /* rows of one length have two shapes: the first such tensors: */
 	enum dtype types[2];
 	struct extent extents[2];
 	uint64_t choices;       /* of expert.idx: experts that a chose and b did not */
@@ -26,7 +26,7 @@ struct measure {                /* of a group */
 
 struct difference {             /* in a row */
 	uint64_t index;         /* the first element that differs */
-	int shape;              /* 1: the rows are of another kind or length: index is where the shorter ends, */
+	int shape;              /* 1: rows of two kinds or lengths: index is where the shorter ends, */
 	enum dtype types[2];    /* and these are their tensors */
 	struct extent extents[2];
 	double a, b;            /* the values there */

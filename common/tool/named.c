@@ -24,8 +24,8 @@ named_is(const char *path)
 	return ends(path, ".safetensors") || ends(path, ".npy");
 }
 
-/* The group of a tensor that no map names: what ds-dump says of its frame, or what the name says by itself.  NULL
- * without a message: the run decides. */
+/* The group of a tensor that no map names: what ds-dump says of its frame, or what the name says by
+ * itself.  NULL without a message: the run decides. */
 static struct group *
 group_by_name(struct named *n, struct groups *g, const char *name)
 {
@@ -34,9 +34,11 @@ group_by_name(struct named *n, struct groups *g, const char *name)
 	const char *at = strrchr(name, '@');
 
 	/* (the names of npy files lack head's layer, and which experts were added) */
-	if (n->frame.known && (n->frame.spans_known || (n->frame.f.at != AT_HEAD && strcmp(name, "expert.acc") != 0)))
+	if (n->frame.known &&
+	    (n->frame.spans_known || (n->frame.f.at != AT_HEAD && strcmp(name, "expert.acc") != 0)))
 		return group_of(g, &n->frame.f, &t);
-	if (strcmp(name, "head.norm") == 0 || (at && at[1] && strspn(at + 1, "0123456789") == strlen(at + 1)))
+	if (strcmp(name, "head.norm") == 0 ||
+	    (at && at[1] && strspn(at + 1, "0123456789") == strlen(at + 1)))
 		return group_of(g, &any, &t);
 	return NULL;
 }
@@ -54,7 +56,8 @@ unfit(const struct named *n, const struct named_tensor *t)
 		if (e->shape[i] == 0)
 			return "it has no elements";
 	if (n->frame.spans_known && e->shape[0] != n->frame.f.rows &&
-	    !(n->frame.f.at == AT_SAMPLE && is_head && e->shape[0] == (n->which ? n->nwhich : n->frame.wanted)))
+	    !(n->frame.f.at == AT_SAMPLE && is_head &&
+		e->shape[0] == (n->which ? n->nwhich : n->frame.wanted)))
 		return "no row for each position";
 	return NULL;
 }
@@ -82,17 +85,19 @@ add(struct named *n, struct groups *g, const char *name, const char *type, int d
 	struct named_tensor *t = &n->tensors[n->n];
 	int found;
 
-	*t = (struct named_tensor){.name = name, .dtype = (enum dtype)dtype, .extent.rank = rank, .data = data};
+	*t = (struct named_tensor){
+	    .name = name, .dtype = (enum dtype)dtype, .extent.rank = rank, .data = data};
 	memcpy(t->extent.shape, shape, (size_t)rank * sizeof(*shape));
 	found = names_find(&n->names, g, name, &t->group, &t->line);
 	if (found < 0)
 		return -1;
-	if (found && !t->line && n->frame.known)        /* (ds-dump's own `ids` and `logits` included) */
+	if (found && !t->line && n->frame.known) /* (ds-dump's own `ids` and `logits` included) */
 		t->group = NULL;
 	if (!t->group)
 		t->group = group_by_name(n, g, name);
-	if (t->group && !t->line && strcmp(t->group->tensor, "expert.idx") == 0 && dtype != I32 && dtype != I64) {
-		t->group = NULL;                /* what a gate returns first are its logits in some versions */
+	if (t->group && !t->line && strcmp(t->group->tensor, "expert.idx") == 0 && dtype != I32 &&
+	    dtype != I64) {
+		t->group = NULL;        /* what a gate returns first are its logits in some versions */
 		t->why = "its numbers are no integers";
 	}
 	n->n++;
@@ -103,11 +108,14 @@ add(struct named *n, struct groups *g, const char *name, const char *type, int d
 	if (dtype < 0 && !t->why)
 		t->why = "no frame has numbers of its type";
 	if (t->why && t->line)
-		return fail(FAIL_USAGE, "'%s' line %d: tensor '%.200s': %s", n->names.path, t->line, name, t->why);
+		return fail(FAIL_USAGE, "'%s' line %d: tensor '%.200s': %s", n->names.path, t->line,
+		    name, t->why);
 	if (enter(n, t) < 0)
 		return -1;
-	return t->why && t->line ? fail(FAIL_USAGE, "'%s' line %d: tensor '%.200s': %s", n->names.path, t->line, name,
-	    t->why) : 0;
+	if (t->why && t->line)
+		return fail(FAIL_USAGE, "'%s' line %d: tensor '%.200s': %s", n->names.path, t->line,
+		    name, t->why);
+	return 0;
 }
 
 /* A router whose experts are not in ascending order: sorted when a row is asked for. */
@@ -121,14 +129,15 @@ find_router(struct named *n, struct groups *g, struct named_tensor *t)
 		o = group_named(g, o->stage, o->layer, "expert.idx", NULL);
 		idx = o ? table_get(&n->groups, &o, sizeof(o)) : NULL;
 	}
-	if (o && idx && strcmp(o->tensor, "expert.idx") == 0 && (idx->dtype == I32 || idx->dtype == I64) &&
-	    idx->extent.rank == t->extent.rank && t->extent.rank > 0 &&
-	    t->extent.shape[t->extent.rank - 1] <= CHOSEN_MAX &&
+	if (o && idx && strcmp(o->tensor, "expert.idx") == 0 &&
+	    (idx->dtype == I32 || idx->dtype == I64) && idx->extent.rank == t->extent.rank &&
+	    t->extent.rank > 0 && t->extent.shape[t->extent.rank - 1] <= CHOSEN_MAX &&
 	    memcmp(idx->extent.shape, t->extent.shape, sizeof(t->extent.shape)) == 0)
 		t->by = idx;
 }
 
-/* The type of a tensor, or -1: F64 is read here alone.  -2 and a message where its bytes are not those of its shape. */
+/* The type of a tensor, or -1: F64 is read here alone.  -2 and a message where its bytes are not
+ * those of its shape. */
 static int
 type_of(const struct safetensor *t)
 {
@@ -141,7 +150,8 @@ type_of(const struct safetensor *t)
 			bytes = UINT64_MAX;
 	if (bytes == t->end - t->begin)
 		return ROW_F64;
-	fail(FAIL_DATA, "tensor '%.200s': its shape does not fill the bytes of its data_offsets", t->name);
+	fail(FAIL_DATA, "tensor '%.200s': its shape does not fill the bytes of its data_offsets",
+	    t->name);
 	return -2;
 }
 
@@ -157,7 +167,8 @@ take_which(struct named *n, const struct safetensor *t)
 		return fail(FAIL_DATA, "tensor 'row' is not I32 of one dimension");
 	for (uint64_t i = 0; i < t->shape[0]; i++)
 		if (v[i] < 0 || (uint32_t)v[i] >= n->frame.f.rows || (i > 0 && v[i] <= v[i - 1]))
-			return fail(FAIL_DATA, "tensor 'row' is not ascending in 0 to %lld", (long long)n->frame.f.rows - 1);
+			return fail(FAIL_DATA, "tensor 'row' is not ascending in 0 to %lld",
+			    (long long)n->frame.f.rows - 1);
 	n->which = v;
 	n->nwhich = t->shape[0];
 	return 0;
@@ -179,7 +190,9 @@ add_safetensors(struct named *n, struct groups *g)
 		const void *data = safetensors_data(&n->st, t);
 		int type = type_of(t);
 
-		if (!data || type == -2 || (t != row && add(n, g, t->name, t->dtype_text, type, t->rank, t->shape, data) < 0))
+		if (!data || type == -2 ||
+		    (t != row &&
+			add(n, g, t->name, t->dtype_text, type, t->rank, t->shape, data) < 0))
 			return -1;
 	}
 	return 0;
@@ -226,7 +239,8 @@ named_open(struct named *n, struct groups *g, const char *path, const char *map_
 {
 	memset(n, 0, sizeof(*n));
 	n->path = path;
-	if (names_open(&n->names, map_path) < 0 || (ends(path, ".npy") ? open_npy(n, g) : open_safetensors(n, g)) < 0 ||
+	if (names_open(&n->names, map_path) < 0 ||
+	    (ends(path, ".npy") ? open_npy(n, g) : open_safetensors(n, g)) < 0 ||
 	    names_check(&n->names, path) < 0)
 		return -1;
 	for (size_t i = 0; i < n->n; i++)
@@ -238,7 +252,8 @@ int
 named_set_seq(struct named *n, uint64_t seq)
 {
 	if (n->frame.spans_known && named_frame_rename(&n->frame, seq) < 0)
-		return fail(FAIL_USAGE, "--seq %llu: '%s' says itself whose rows it has, and has several sequences",
+		return fail(FAIL_USAGE,
+		    "--seq %llu: '%s' says itself whose rows it has, and has several sequences",
 		    (unsigned long long)seq, n->path);
 	return 0;
 }
@@ -254,8 +269,11 @@ named_has(struct named *n, struct group *g)
 	if (n->late.n == 0 || !(t = table_get(&n->late, g->tensor, strlen(g->tensor))))
 		return 0;
 	if (t->late)
-		return fail(FAIL_USAGE, "'%s': the run has a '%.200s' of %s and one of %s: a line of --map says which is meant",
-		    n->path, t->name, group_where(t->group, a, sizeof(a)), group_where(g, b, sizeof(b)));
+		return fail(FAIL_USAGE,
+		    "'%s': the run has a '%.200s' of %s and one of %s: a line of --map says which "
+		    "is meant",
+		    n->path, t->name, group_where(t->group, a, sizeof(a)),
+		    group_where(g, b, sizeof(b)));
 	t->late = 1;
 	t->group = g;
 	return table_put(&n->groups, &t->group, sizeof(t->group), t) < 0 ? -1 : 1;
@@ -304,8 +322,8 @@ row_count(const struct extent *e, int lead)
 }
 
 /*
- * Which axis counts rows?  The first, or what follows leading axes of 1, until a row has as many elements as
- * ours; where it never has, the one with as many axes after it as our rows have.
+ * Which axis counts rows?  The first, or what follows leading axes of 1, until a row has as many
+ * elements as ours; where it never has, the one with as many axes after it as our rows have.
  */
 static int
 fit(struct named_tensor *t, const struct row *ours)
@@ -329,7 +347,9 @@ fit(struct named_tensor *t, const struct row *ours)
 static int
 by_number(const void *a, const void *b)
 {
-	return (*(const int32_t *)a > *(const int32_t *)b) - (*(const int32_t *)a < *(const int32_t *)b);
+	const int32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
 }
 
 /* Which row of t is about the position of ours?  -1: none. */
@@ -343,7 +363,8 @@ row_of(const struct named *n, const struct named_tensor *t, const struct row *ou
 	if (n->frame.spans_known && t->rows != n->frame.f.rows && row >= 0) {
 		if (n->which) {
 			int32_t key = (int32_t)row;
-			const int32_t *at = bsearch(&key, n->which, n->nwhich, sizeof(key), by_number);
+			const int32_t *at =
+			    bsearch(&key, n->which, n->nwhich, sizeof(key), by_number);
 
 			row = at ? at - n->which : -1;
 		} else {
@@ -390,8 +411,10 @@ named_check(const struct named *n, const char *name)
 		for (size_t j = 0; t->line && j < n->n; j++)
 			met |= n->tensors[j].line == t->line && n->tensors[j].met > 0;
 		if (t->line && !met)
-			return fail(FAIL_USAGE, "'%s' line %d: '%s' has no '%.200s' of %s, which '%.200s' stands for",
-			    n->names.path, t->line, name, t->group->tensor, group_where(t->group, where, sizeof(where)), t->name);
+			return fail(FAIL_USAGE,
+			    "'%s' line %d: '%s' has no '%.200s' of %s, which '%.200s' stands for",
+			    n->names.path, t->line, name, t->group->tensor,
+			    group_where(t->group, where, sizeof(where)), t->name);
 	}
 	return 0;
 }

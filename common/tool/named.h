@@ -1,14 +1,15 @@
 /*
- * A file of named tensors that another implementation wrote, in the place of a stream: safetensors, or
- * one array as npy, whose name is the file's.
+ * A file of named tensors that another implementation wrote, in the place of a stream: safetensors,
+ * or one array as npy, whose name is the file's.
  *
  * A name map says which tensor is which.  A line of it: THEIR_NAME STAGE LAYER TENSOR, fields
- * divided by blanks; {l} in the first stands for a layer and may be used in the others; LAYER is - where the
- * stage has none; # begins a comment.  The first line that fits a name counts, and those built in come last.
+ * divided by blanks; {l} in the first stands for a layer and may be used in the others; LAYER is -
+ * where the stage has none; # begins a comment.  The first line that fits a name counts, and those
+ * built in come last.
  *
- * A file that ds-dump wrote says where its frame waited, so that its names are known; as safetensors also whose
- * rows they are.  In other files row i is position i of one sequence.  A name that nothing knows stands for
- * the run's only tensor of that name.
+ * A file that ds-dump wrote says where its frame waited, so that its names are known; as
+ * safetensors also whose rows they are.  In other files row i is position i of one sequence.  A
+ * name that nothing knows stands for the run's only tensor of that name.
  */
 #ifndef DS_NAMED_H
 #define DS_NAMED_H
@@ -21,9 +22,9 @@
 struct named_tensor {
 	const char *name;       /* theirs */
 	struct group *group;    /* NULL: not (yet) known */
-	int late;               /* the group is that of the first tensor of this name that the run had */
+	int late;               /* the group is that of the run's first tensor of this name */
 	int line;               /* of the user's map that named it, from 1; 0: none did */
-	const char *why;        /* why no row of it is compared, NULL: they are, as the run has them */
+	const char *why;        /* why no row is compared; NULL: those that the run has are */
 	enum dtype dtype;       /* or ROW_F64 */
 	struct extent extent;   /* lead is set once a row of ours has been seen: fitted */
 	int fitted;
@@ -60,15 +61,17 @@ int named_open(struct named *n, struct groups *g, const char *path, const char *
 /* The file is about that sequence, whatever it says itself.  0, or -1 and a message. */
 int named_set_seq(struct named *n, uint64_t seq);
 
-/* Its tensor of the group: 1, 0 it has none, -1 and a message.  Each group that the run has is asked for once or more. */
+/* Its tensor of the group: 1, 0 it has none, -1 and a message.  Each group that the run has is
+ * asked for once or more. */
 int named_has(struct named *n, struct group *g);
 
-/* The row that ours, of a group that named_has, is laid against: 1, valid until the next call; 2 our row had
- * these bits the last time, too; 0 there is none; -1 and a message.
- * A router's experts come in ascending order, as in our frames, and their weights with them. */
+/* The row that ours, of a group that named_has, is laid against: 1, valid until the next call; 2
+ * our row had these bits the last time, too; 0 there is none; -1 and a message. A router's experts
+ * come in ascending order, as in our frames, and their weights with them. */
 int named_row(struct named *n, const struct row *ours, struct row *theirs);
 
-/* All rows of the run `name` have come: 0, or -1 and a message that names a line of the map of which it has nothing. */
+/* All rows of the run `name` have come: 0, or -1 and a message that names a line of the map of
+ * which it has nothing. */
 int named_check(const struct named *n, const char *name);
 
 /* Has each row of the tensor been compared? */

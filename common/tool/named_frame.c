@@ -11,7 +11,8 @@
 static int
 by_position(const void *a, const void *b)
 {
-	const struct span *s = &((const struct named_span *)a)->is, *t = &((const struct named_span *)b)->is;
+	const struct span *s = &((const struct named_span *)a)->is;
+	const struct span *t = &((const struct named_span *)b)->is;
 
 	if (s->seq != t->seq)
 		return s->seq < t->seq ? -1 : 1;
@@ -38,7 +39,8 @@ read_number(const char **p, const char *end, uint64_t max, uint64_t *out)
 	return 0;
 }
 
-/* "[[SEQ, POS, N, FLAGS], ...]": sequences have 64 bits, which JSON's numbers do not keep.  0, or -1. */
+/* "[[SEQ, POS, N, FLAGS], ...]": sequences have 64 bits, which JSON's numbers do not keep.  0, or
+ * -1. */
 static int
 read_spans(struct named_frame *n, const char *p)
 {
@@ -50,17 +52,21 @@ read_spans(struct named_frame *n, const char *p)
 		return -1;
 	while (*p == '[') {
 		p++;
-		if (read_number(&p, ",", UINT64_MAX, &v[0]) < 0 || read_number(&p, ",", FRAME_POS_MAX, &v[1]) < 0 ||
-		    read_number(&p, ",", FRAME_POS_MAX, &v[2]) < 0 || read_number(&p, "]", UINT32_MAX, &v[3]) < 0)
+		if (read_number(&p, ",", UINT64_MAX, &v[0]) < 0 ||
+		    read_number(&p, ",", FRAME_POS_MAX, &v[1]) < 0 ||
+		    read_number(&p, ",", FRAME_POS_MAX, &v[2]) < 0 ||
+		    read_number(&p, "]", UINT32_MAX, &v[3]) < 0)
 			return -1;
 		if (v[1] + v[2] > FRAME_POS_MAX || n->f.rows + v[2] > FRAME_POS_MAX ||
 		    mem_grow(&n->sorted, &cap, (size_t)n->nsorted + 1, sizeof(*n->sorted)) < 0)
 			return -1;
-		s = (struct named_span){{v[0], (uint32_t)v[1], (uint32_t)v[2], (uint32_t)v[3]}, n->f.rows, n->wanted};
+		s = (struct named_span){
+		    {v[0], (uint32_t)v[1], (uint32_t)v[2], (uint32_t)v[3]}, n->f.rows, n->wanted};
 		if (v[2] > 0)
 			n->sorted[n->nsorted++] = s;
 		n->f.rows += s.is.n;
-		n->wanted += s.is.flags & SPAN_LOGITS ? s.is.n : s.is.flags & SPAN_SAMPLE && s.is.n > 0;
+		n->wanted +=
+		    s.is.flags & SPAN_LOGITS ? s.is.n : s.is.flags & SPAN_SAMPLE && s.is.n > 0;
 		p += *p == ',' ? 1 + strspn(p + 1, " ") : 0;
 	}
 	if (strcmp(p, "]") != 0)

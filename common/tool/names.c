@@ -126,12 +126,15 @@ group_said(const struct field *v, int layer, struct groups *g)
 
 	for (int i = 0; i < 3; i++)
 		fill(field[i], v[i + 1], layer);
-	return group_named(g, field[0], strcmp(field[1], "-") == 0 ? -1 : atoi(field[1]), field[2], NULL);
+	return group_named(
+	    g, field[0], strcmp(field[1], "-") == 0 ? -1 : atoi(field[1]), field[2], NULL);
 }
 
-/* Look through the lines of a text.  A user's are numbered, and each that fits is marked; only the first counts. */
+/* Look through the lines of a text.  A user's are numbered, and each that fits is marked; only the
+ * first counts. */
 static int
-find_in(const char *text, struct names *own, struct groups *g, const char *name, size_t n, struct group **out, int *line)
+find_in(const char *text, struct names *own, struct groups *g, const char *name, size_t n,
+    struct group **out, int *line)
 {
 	struct field v[FIELDS + 1];
 	int found = 0, l;
@@ -174,7 +177,8 @@ names_check(const struct names *n, const char *file)
 
 	for (int line = 1; line <= n->lines; line++)
 		if (line_cut(&p, v) > 0 && !n->fits[line])
-			return fail(FAIL_USAGE, "'%s' line %d: '%s' has no tensor '%.*s'", n->path, line, file, (int)v[0].n, v[0].p);
+			return fail(FAIL_USAGE, "'%s' line %d: '%s' has no tensor '%.*s'", n->path,
+			    line, file, (int)v[0].n, v[0].p);
 	return 0;
 }
 

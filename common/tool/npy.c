@@ -32,14 +32,16 @@ parse_dtype(struct npy *a, const char *p)
 	static const struct {
 		const char *descr;
 		enum dtype dtype;
-	} known[] = {{"'<f8'", ROW_F64}, {"'<f4'", F32}, {"'<f2'", F16}, {"'<i4'", I32}, {"'<i8'", I64}, {"'|u1'", U8}};
+	} known[] = {{"'<f8'", ROW_F64}, {"'<f4'", F32}, {"'<f2'", F16}, {"'<i4'", I32},
+	    {"'<i8'", I64}, {"'|u1'", U8}};
 
 	for (size_t i = 0; p && i < sizeof(known) / sizeof(known[0]); i++)
 		if (strncmp(p, known[i].descr, 5) == 0) {
 			a->dtype = known[i].dtype;
 			return 0;
 		}
-	return fail(FAIL_DATA, "its type is %.*s: '<f8', '<f4', '<f2', '<i4', '<i8' and '|u1' are read",
+	return fail(FAIL_DATA,
+	    "its type is %.*s: '<f8', '<f4', '<f2', '<i4', '<i8' and '|u1' are read",
 	    p ? (int)strcspn(p, ",}\n") : 7, p ? p : "missing");
 }
 
@@ -75,7 +77,8 @@ check_size(struct npy *a, const unsigned char *p, size_t n)
 			return fail(FAIL_DATA, "its shape has more elements than can be counted");
 	if (n - a->data >= sizeof(MAGIC) && bytes <= n - a->data - sizeof(MAGIC) &&
 	    memcmp(p + a->data + bytes, MAGIC, sizeof(MAGIC) - 1) == 0)
-		return fail(FAIL_DATA, "it holds more than one array: give a file for each (ds-dump --dir)");
+		return fail(FAIL_DATA,
+		    "it holds more than one array: give a file for each (ds-dump --dir)");
 	if (bytes != n - a->data)
 		return fail(FAIL_DATA, "its shape asks for %zu bytes, %zu are there", bytes, n - a->data);
 	a->bytes = bytes;

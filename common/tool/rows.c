@@ -82,8 +82,13 @@ group_named(struct groups *g, const char *stage, int layer, const char *tensor, 
 	if (mem_grow(&g->all, &g->cap, g->n + 1, sizeof(*g->all)) < 0 || !(o = mem_new(1, sizeof(*o))))
 		goto fail;
 	o->key = (char *)b.p;
-	*o = (struct group){.id = (uint32_t)g->n, .stage = o->key, .layer = layer, .tensor = o->key + nstage + 1,
-	    .order = order_of(stage, layer), .inner = inner_of(tensor), .key = o->key};
+	*o = (struct group){.id = (uint32_t)g->n,
+	    .stage = o->key,
+	    .layer = layer,
+	    .tensor = o->key + nstage + 1,
+	    .order = order_of(stage, layer),
+	    .inner = inner_of(tensor),
+	    .key = o->key};
 	if (done)
 		o->done = o->tensor + ntensor + 1;
 	if (table_put(&g->names, b.p, b.n, o) < 0) {
@@ -338,7 +343,8 @@ walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const str
 		r.count = r.bytes / dtype_size(t->dtype);
 		r.data = (const char *)t->data + i * r.bytes;
 		place_row(&p, which ? (uint64_t)which[i] : i, &r);
-		if ((r.ragged && row_trim(&g->trimmed, t->shape[1], t->shape[2], &r) < 0) || fn(arg, &r) < 0)
+		if ((r.ragged && row_trim(&g->trimmed, t->shape[1], t->shape[2], &r) < 0) ||
+		    fn(arg, &r) < 0)
 			return -1;
 	}
 	return 0;

@@ -33,7 +33,7 @@ struct groups {
 #define ROW_RANK_MAX 8
 #define ROW_F64 DTYPES_ALL      /* as a row's dtype, of files of named tensors: no frame has it */
 
-struct extent {                 /* of the tensor that a row is of, as it came; of a ragged row its own */
+struct extent {                 /* of a row's tensor, as it came; of a ragged row its own */
 	int rank, lead;         /* lead: axes of 1 in front of the one that counts rows */
 	uint64_t shape[ROW_RANK_MAX];
 };
@@ -82,8 +82,9 @@ const char *row_type(enum dtype t);     /* "F32" */
 void row_print_type(FILE *to, enum dtype t, const struct extent *e);
 
 /*
- * A row [H][P] of attn.probs, P being the longest context of its batch: drop the zeros after the row's own
- * position.  Its data are then in `to`, and its extent is its own.  0, or -1 and a message.
+ * A row [H][P] of attn.probs, P being the longest context of its batch: drop the zeros after the
+ * row's own position.  Its data are then in `to`, and its extent is its own.  0, or -1 and a
+ * message.
  */
 int row_trim(struct buf *to, uint64_t H, uint64_t P, struct row *r);
 

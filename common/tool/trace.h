@@ -31,9 +31,9 @@ int trace_read(struct trace *t, const char *name);
 int trace_print(FILE *to, struct trace *t, long *total);
 
 /*
- * Hold the lines of a file against what was read; those that are not as they should be are printed.  Their number,
- * *total that of all, or -1 and a message.  Rows that no line asks for are no fault: *more is the number of the run's
- * tensors (a sequence's each) that have such rows.
+ * Hold the lines of a file against what was read; those that are not as they should be are printed.
+ * Their number, *total that of all, or -1 and a message.  Rows that no line asks for are no fault:
+ * *more is the number of the run's tensors (a sequence's each) that have such rows.
  */
 long trace_check(FILE *to, struct trace *t, const char *path, long *total, long *more);
 
