@@ -209,6 +209,35 @@ came" "keys may be named by DS_KEY and DS_PEERS"
 is "$(meet --key one.key --peers peers -- --key three.key --peers peers)" "3" "a key that is not allowed gets nothing"
 is "$(meet --key one.key --peers peers -- --timeout 1)" "3" "nor does who has none"
 is "$(meet --key three.key -- --key one.key --peers peers)" "3" "nobody talks to a receiver with a wrong key"
+# ipc:// carries no key: with --key the other program has to be one of the same user (or of root), key or none
+meet_here() {   # the same at an ipc:// socket
+	a=ipc://$S/with-keys meet "$@"
+}
+is "$(meet_here --key one.key --peers peers -- --timeout 1)" "0
+came" "by ipc a receiver with a key and a sender without meet"
+is "$(meet_here -- --key one.key --peers peers)" "0
+came" "and a sender with a key and a receiver without"
+is "$(meet_here --key three.key -- --key one.key --peers peers)" "0
+came" "and programs with keys that do not match"
+fails_with 1 "'bad' has no line 'public KEY'" "but a bad key is an error there, too" sh -c 'echo x >bad; chmod 600 bad; ds-cut --key bad -i prompt -o "$0"' "$b"
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+	other="setpriv --reuid=65534 --regid=65534 --clear-groups env PATH=$S/open"
+	mkdir open && cp "$(command -v ds-dump)" "$(command -v ds-cut)" prompt open && chmod 711 "$S" && chmod -R a+rX open && chmod 777 open
+	(umask 0; exec timeout 8 $other ds-dump --timeout 1 -i "@ipc://$S/open/a" >/dev/null 2>&1) &
+	awaited test -e open/a
+	fails_with 3 "^ds-cut: ipc://.*: a program of another user listens there$" "with a key nothing is sent to another user's socket" \
+	    ds-cut --key one.key -i prompt -o "ipc://$S/open/a"
+	wait
+	(umask 0; exec timeout 8 ds-dump --timeout 1 --key one.key -i "@ipc://$S/open/b" -f ids >got 2>/dev/null) & p=$!
+	awaited test -e open/b
+	fails_with 3 "^ds-cut: ipc://.*: it admits programs of its own user only$" "nor is another user's program let in" \
+	    $other ds-cut --timeout 1 -i open/prompt -o "ipc://$S/open/b"
+	ok "which leaves the place to the right one" ds-cut --timeout 1 -i prompt -o "ipc://$S/open/b"
+	wait $p
+	same got want "whose frames come through"
+else
+	skip "users by ipc" "needs root and setpriv, to be another user"
+fi
 chmod 644 two.key
 fails_with 2 "'two.key' has mode 0644: .*chmod 600" "a key that others can read is refused" ds-cut --key two.key -i prompt -o "$a"
 fails_with 2 "needs a key of our own" "peers without a key are refused" ds-cut --peers peers -i prompt -o "$a"

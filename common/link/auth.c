@@ -2,13 +2,16 @@
  * Who may connect.
  *
  * libzmq asks a handler (ZAP, https://rfc.zeromq.org/spec/27) about each connection to a bound
- * socket.  Ours lets in one program a link, and where keys are used only with a key that is allowed.
+ * socket.  Ours lets in one program a link.  With --key, tcp:// takes CURVE and a key that is allowed;
+ * ipc:// carries no key: there the kernel tells which user the other program runs as.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
@@ -49,6 +52,12 @@ add(struct peer *p)
 }
 
 int
+auth_is_ipc(const struct peer *p)
+{
+	return strncmp(p->url, "ipc://", 6) == 0;
+}
+
+int
 auth_apply(struct peer *p)
 {
 	const struct keys *k;
@@ -57,7 +66,7 @@ auth_apply(struct peer *p)
 	/* (who connects names a domain too: without one libzmq takes any bytes for an old peer) */
 	if (keys_get(&k) < 0 || (p->bound ? add(p) : set(p, ZMQ_ZAP_DOMAIN, "-", 1)) < 0)
 		return -1;
-	if (!k)
+	if (!k || auth_is_ipc(p))
 		return 0;
 	if (set(p, ZMQ_CURVE_SECRETKEY, k->secret, KEY_BYTES) < 0 || set(p, ZMQ_CURVE_PUBLICKEY, k->public, KEY_BYTES) < 0)
 		return -1;
@@ -82,7 +91,7 @@ auth_tried(const struct peer *p)
 {
 	const struct keys *k;
 
-	return keys_get(&k) < 0 || !k || p->tries > k->nallowed;
+	return keys_get(&k) < 0 || !k || auth_is_ipc(p) || p->tries > k->nallowed;
 }
 
 void
@@ -94,38 +103,82 @@ auth_release(struct peer *p)
 }
 
 static int
-is_allowed(const char *mechanism, size_t nmechanism, const unsigned char *key, size_t n)
+is_our_user(unsigned long user)
+{
+	return user == geteuid() || user == 0;
+}
+
+int
+auth_connected(const struct peer *p, int fd)
 {
 	const struct keys *k;
+	struct ucred who;
+	socklen_t n = sizeof(who);
 
-	if (keys_get(&k) < 0)
-		return 0;
-	if (!k)
-		return nmechanism == 4 && memcmp(mechanism, "NULL", 4) == 0;
-	if (nmechanism != 5 || memcmp(mechanism, "CURVE", 5) != 0 || n != KEY_BYTES)
-		return 0;
-	for (size_t i = 0; i < k->nallowed; i++)
+	if (!auth_is_ipc(p) || keys_get(&k) < 0 || !k)
+		return 1;
+	/* (where the connection is gone already, its descriptor is no socket any more) */
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 || is_our_user(who.uid);
+}
+
+/* A part of libzmq's question as text. */
+static const char *
+text_of(zmq_msg_t *m, char to[64])
+{
+	size_t n = zmq_msg_size(m) < 63 ? zmq_msg_size(m) : 63;
+
+	memcpy(to, zmq_msg_data(m), n);
+	to[n] = 0;
+	return to;
+}
+
+/* The address of a program at an ipc:// socket ends in :user:group:process. */
+static int
+is_allowed_user(const char *address)
+{
+	unsigned long user;
+
+	return sscanf(address + strcspn(address, ":"), ":%lu:", &user) == 1 && is_our_user(user);
+}
+
+static int
+is_allowed_key(const struct keys *k, const unsigned char *key, size_t n)
+{
+	for (size_t i = 0; i < k->nallowed && n == KEY_BYTES; i++)
 		if (memcmp(k->allowed[i], key, KEY_BYTES) == 0)
 			return 1;
 	return 0;
+}
+
+static int
+is_allowed(const struct peer *p, zmq_msg_t *m)
+{
+	const struct keys *k;
+	char address[64], mechanism[64];
+
+	if (keys_get(&k) < 0)
+		return 0;
+	text_of(&m[5], mechanism);
+	if (!k || auth_is_ipc(p))
+		return strcmp(mechanism, "NULL") == 0 && (!k || is_allowed_user(text_of(&m[3], address)));
+	return strcmp(mechanism, "CURVE") == 0 && is_allowed_key(k, zmq_msg_data(&m[6]), zmq_msg_size(&m[6]));
 }
 
 /* "200", "300" (not now: somebody is there already) or "400". */
 static const char *
 decide(zmq_msg_t *m)
 {
-	char domain[24] = "";
-	size_t n = zmq_msg_size(&m[2]), at;
+	char domain[64];
 	const char *answer = "300";
+	size_t at;
 
-	if (n == 1 && *(char *)zmq_msg_data(&m[2]) == '-')
+	if (strcmp(text_of(&m[2], domain), "-") == 0)
 		return "200";
-	if (!is_allowed(zmq_msg_data(&m[5]), zmq_msg_size(&m[5]), zmq_msg_data(&m[6]), zmq_msg_size(&m[6])))
-		return "400";
-	memcpy(domain, zmq_msg_data(&m[2]), n < sizeof(domain) - 1 ? n : sizeof(domain) - 1);
 	at = (size_t)strtoul(domain, NULL, 10);
 	pthread_mutex_lock(&lock);
-	if (at < nbound && bound[at] && !bound[at]->taken) {
+	if (at < nbound && bound[at] && !is_allowed(bound[at], m)) {
+		answer = "400";
+	} else if (at < nbound && bound[at] && !bound[at]->taken) {
 		bound[at]->taken = 1;
 		answer = "200";
 	}

@@ -169,7 +169,7 @@ refused(struct peer *p, int event)
 	if (p->refused == 0)
 		p->refused = clock_now();
 	if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-		p->why = "our key is not wanted there";
+		p->why = auth_is_ipc(p) ? "it admits programs of its own user only" : "our key is not wanted there";
 	else if (clock_now() - p->refused > link_settings.timeout && auth_tried(p))
 		p->why = "no handshake: another program listens there, or one with another key";
 }
@@ -198,6 +198,9 @@ take_event(struct peer *p, int event, int value)
 		refused(p, event);
 	switch (event) {
 	case ZMQ_EVENT_CONNECTED:
+		if (!auth_connected(p, value))
+			p->why = "a program of another user listens there";
+		/* fall through */
 	case ZMQ_EVENT_ACCEPTED:        /* (who comes later is not ours) */
 		if (!p->up && add_fd(p, value) < 0)
 			return -1;

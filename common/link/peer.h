@@ -88,6 +88,8 @@ void context_done(void);
 /* Who may connect: set it up for a socket before it binds or connects.  0, or -1 and a message. */
 int auth_apply(struct peer *p);
 void auth_remove(struct peer *p);
+int auth_is_ipc(const struct peer *p);  /* no keys there: the kernel tells who it is */
+int auth_connected(const struct peer *p, int fd);      /* 0: with --key, an ipc:// socket of another user */
 int auth_tried(const struct peer *p);   /* 1 when it has connected for each key that may be there */
 void auth_release(struct peer *p);      /* whoever was let in has failed */
 int auth_start(void *context);          /* the thread that answers libzmq's questions */
