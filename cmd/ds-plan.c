@@ -222,6 +222,7 @@ plan(struct given *g, const char *given_model, const struct sizes *s, const stru
 		return -1;
 	check_keys(g, &lines, hosts);
 	g->writing.lines = &lines;
+	g->writing.sample = g->lines.sample;
 	g->writing.hosts = hosts;
 	if (report_write(&text, &r, g->format == FORMAT_REPORT ? "" : "# ") < 0 || buf_addc(&text, 0) < 0)
 		return -1;

@@ -16,20 +16,44 @@ struct make {
 	int failed;
 };
 
-/* Text behind a line's. */
+/* Append to a line's command; in is_label, to what messages call it as well. */
+static void
+append(struct make *k, int line, int is_label, const char *fmt, va_list ap)
+{
+	char text[512];
+	int n = vsnprintf(text, sizeof(text), fmt, ap);
+	struct line *l = &k->o->line[line];
+	size_t used;
+
+	if (k->failed || buf_add(&l->text, text, (size_t)n) < 0) {
+		k->failed = 1;
+	} else if (is_label) {
+		used = strlen(l->label);
+		snprintf(l->label + used, sizeof(l->label) - used, "%s", text);
+	}
+}
+
 __attribute__((format(printf, 3, 4)))
 static void
 say(struct make *k, int line, const char *fmt, ...)
 {
-	char text[512];
 	va_list ap;
-	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(text, sizeof(text), fmt, ap);
+	append(k, line, 0, fmt, ap);
 	va_end(ap);
-	if (k->failed || buf_add(&k->o->line[line].text, text, (size_t)n) < 0)
-		k->failed = 1;
+}
+
+/* The layers and experts of a line. */
+__attribute__((format(printf, 3, 4)))
+static void
+say_part(struct make *k, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	append(k, line, 1, fmt, ap);
+	va_end(ap);
 }
 
 /* Words with blanks between them. */
@@ -61,7 +85,8 @@ program_on(struct make *k, int host, const char *name)
 	l = &o->line[o->n];
 	memset(l, 0, sizeof(*l));
 	l->host = host;
-	say(k, o->n, "%s -m ", name);
+	say_part(k, o->n, "%s", name);
+	say(k, o->n, " -m ");
 	if (script_quote(&l->text, k->opt->model) < 0)
 		k->failed = 1;
 	return o->n++;
@@ -75,9 +100,9 @@ worker(struct make *k, int host, const char *name, int from, int to)
 	int l = program_on(k, host, name);
 
 	if (to == from + 1)
-		say(k, l, " -l %d", from);
+		say_part(k, l, " -l %d", from);
 	else if (to > from)
-		say(k, l, " -l %d-%d", from, to - 1);
+		say_part(k, l, " -l %d-%d", from, to - 1);
 	if (h->gpu)
 		say(k, l, " -d cuda:0");
 	else if (k->opt->threads)
@@ -130,11 +155,11 @@ spread(struct make *k, const struct group *g, int layer)
 			continue;
 		l = worker(k, g->host + i, "ds-expert", layer, layer + 1);
 		if (e > 1)
-			say(k, l, " -e %d-%d%s", next, next + e - 1, shared ? ",s" : "");
+			say_part(k, l, " -e %d-%d%s", next, next + e - 1, shared ? ",s" : "");
 		else if (e == 1)
-			say(k, l, " -e %d%s", next, shared ? ",s" : "");
+			say_part(k, l, " -e %d%s", next, shared ? ",s" : "");
 		else
-			say(k, l, " -e s");
+			say_part(k, l, " -e s");
 		next += e;
 		join(k, k->last, l, LOAD_CHOSEN);
 		member[n++] = l;

@@ -19,6 +19,7 @@ struct wire {
 
 struct line {
 	int host;
+	char label[64];                 /* how messages call it: "ds-expert -l 2 -e 0-7,s" */
 	struct buf text;                /* the command up to its endpoints, quoted for sh, a NUL behind it (not counted) */
 	int in[GROUP_MAX + 1], nin;     /* wires */
 	int out[GROUP_MAX + 1], nout;

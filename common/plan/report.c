@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "run/script.h"
+
 enum by { BY_MEMORY, BY_COMPUTE, BY_PROGRAMS, BY_NETWORK };
 
 static const char *const by_name[] = {"memory bandwidth", "compute", "programs", "network"};
@@ -25,7 +27,8 @@ line(struct writer *w, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (w->failed || buf_addf(w->to, "%s%s\n", *text ? w->prefix : "", *text ? text : w->prefix[0] ? "#" : "") < 0)
+	if (w->failed || buf_addf(w->to, "%s", *text ? w->prefix : w->prefix[0] ? "#" : "") < 0 ||
+	    script_remark(w->to, text) < 0 || buf_addc(w->to, '\n') < 0)
 		w->failed = 1;
 }
 

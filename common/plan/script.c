@@ -19,7 +19,7 @@ static const char begin[] =
 
 /* A program that fails ends all: its status in $dir/failed, a signal to the script, which waits. */
 static const char jobs[] =
-"jobs= stopped=\n"
+"jobs= stopped= from= n=0 cr=$(printf '\\r')\n"
 "stop() {\n"
 "\tstopped=1\n"
 "\t[ -z \"$jobs\" ] || kill $jobs 2>/dev/null\n"
@@ -30,27 +30,48 @@ static const char jobs[] =
 "trap 'exit 143' TERM\n"
 "trap stop USR1\n"
 "\n"
-"# run NAME COMMAND...: in the background; if it fails, all the others have to end too\n"
+"# tell: the lines of a program on another host, the host in front of each; ssh ends its own by CR\n"
+"tell() {\n"
+"\twhile IFS= read -r said || [ \"$said\" ]; do\n"
+"\t\tprintf '%s: %s\\n' \"$from\" \"${said%\"$cr\"}\" >&2\n"
+"\t\t: >\"$dir/told.$n\"\n"
+"\tdone\n"
+"}\n"
+"\n"
+"# run NAME COMMAND...: in the background, on host $from or here; if it fails, all the others have to end too\n"
 "run() {\n"
 "\t[ -z \"$stopped\" ] || return\n"
+"\tn=$((n + 1))\n"
 "\t{\n"
-"\t\tname=$1 ended= child=\n"
+"\t\tname=${from:+$from: }$1 ended= child=\n"
 "\t\tshift\n"
 "\t\ttrap 'ended=1; kill \"$child\" 2>/dev/null' TERM\n"
-"\t\t\"$@\" <&3 3<&- &\n"
-"\t\tchild=$!\n"
+"\t\tif [ \"$from\" ]; then\n"
+"\t\t\tmkfifo \"$dir/said.$n\" && exec 5<>\"$dir/said.$n\" 6<\"$dir/said.$n\" 7>\"$dir/said.$n\" 5<&-\n"
+"\t\t\t{ exec <&6 3<&- 6<&- 7>&-; tell; } &       # (exec: the shell keeps no copy of 7)\n"
+"\t\t\t\"$@\" <&3 3<&- 2>&7 6<&- 7>&- &\n"
+"\t\t\tchild=$!\n"
+"\t\t\texec 6<&- 7>&-\n"
+"\t\telse\n"
+"\t\t\t\"$@\" <&3 3<&- &\n"
+"\t\t\tchild=$!\n"
+"\t\tfi\n"
 "\t\t[ -z \"$ended\" ] || kill \"$child\"\n"
 "\t\twait \"$child\" 2>/dev/null\n"
 "\t\tstatus=$?\n"
-"\t\tif [ \"$ended\" ]; then\n"
-"\t\t\twait \"$child\" 2>/dev/null\n"
-"\t\telif [ $status -ne 0 ]; then\n"
-"\t\t\t[ $status -le 128 ] || { echo \"$name: killed by signal $((status - 128))\" >&2; status=3; }\n"
+"\t\twait 2>/dev/null\n"
+"\t\tif [ -z \"$ended\" ] && [ $status -ne 0 ]; then\n"
+"\t\t\tif [ $status -gt 128 ] && [ $status -le 192 ]; then\n"
+"\t\t\t\techo \"$name: killed by signal $((status - 128))\" >&2\n"
+"\t\t\telif [ \"$from\" ] && [ ! -e \"$dir/told.$n\" ]; then\n"
+"\t\t\t\techo \"$name: ended with status $status and said nothing\" >&2\n"
+"\t\t\tfi\n"
+"\t\t\t[ $status -le 128 ] || status=3\n"
 "\t\t\techo $status >>\"$dir/failed\"\n"
 "\t\t\t# the others find out by themselves, and may know more; those that do not\n"
 "\t\t\t{ sleep 8; [ ! -e \"$dir/failed\" ] || kill -s USR1 $$; } >/dev/null 2>&1 3<&- &\n"
 "\t\tfi\n"
-"\t} &\n"
+"\t} 4<&- &\n"
 "\tjobs=\"$jobs $!\"\n"
 "}\n"
 "\n";
@@ -82,19 +103,28 @@ static const char remote[] =
 "mkfifo \"$dir/alive\" || exit 3\n"
 "exec 4<>\"$dir/alive\"\n"
 "rsh=${DS_RSH:-ssh}\n"
+"set -f          # its words are split at blanks, and nothing else\n"
+"for word in \"${DS_PRECISION-}\" \"${DS_VERBOSE-}\"; do\n"
+"\tcase $word in *[!a-z0-9]*) echo 'DS_PRECISION and DS_VERBOSE have letters and digits' >&2; exit 2 ;; esac\n"
+"done\n"
 "\n"
-"# on ADDRESS HOST NAME COMMAND: a program there, which does not outlive this script\n"
+"# on ADDRESS HOST NAME COMMAND: a program there, which does not outlive this script.  All programs of a host share\n"
+"# a folder; the last one removes it, also where nobody reads any more what the shell there has to say (PIPE)\n"
 "on() {\n"
-"\trun \"$3 on $2\" sh -c 'exec 4<&-; exec \"$@\" <\"$0\"' \"$dir/alive\" $rsh \"$1\" \"\n"
-"\t\tPATH=$path\\$PATH run=/tmp/${dir##*/}.$2\n"
-"\t\texport DS_PRECISION='${DS_PRECISION-}'\n"
-"\t\tumask 077; mkdir -p \\\"\\$run\\\" || exit 3\n"
+"\tfrom=$2\n"
+"\trun \"$3\" sh -c 'exec 4<&-; exec \"$@\" <\"$0\"' \"$dir/alive\" $rsh \"$1\" \"\n"
+"\t\tPATH=$there\\$PATH run=\\${TMPDIR:-/tmp}/${dir##*/}.$2\n"
+"\t\texport DS_PRECISION=${DS_PRECISION-} DS_VERBOSE=${DS_VERBOSE-}\n"
+"\t\tumask 077; mkdir \\\"\\$run.on.\\$\\$\\\" && mkdir -p \\\"\\$run\\\" || exit 3\n"
+"\t\ttrap : PIPE; trap 'kill \\$child' HUP INT TERM\n"
 "\t\texec 3<&0\n"
 "\t\t$4 </dev/null 3<&- & child=\\$!\n"
 "\t\t{ cat <&3; kill \\$child; } >/dev/null 2>&1 & exec 3<&-\n"
-"\t\twait \\$child; status=\\$?\n"
-"\t\tkill \\$! 2>/dev/null; rm -rf \\\"\\$run\\\"\n"
+"\t\twait \\$child; status=\\$?; wait \\$child 2>/dev/null\n"
+"\t\tkill \\$! 2>/dev/null; rmdir \\\"\\$run.on.\\$\\$\\\"\n"
+"\t\tls -d \\\"\\$run\\\".on.* >/dev/null 2>&1 || rm -rf \\\"\\$run\\\"\n"
 "\t\texit \\$status\"\n"
+"\tfrom=\n"
 "}\n"
 "\n";
 
@@ -102,7 +132,7 @@ static const char slurm[] =
 "[ $# -eq 2 ] || { echo \"usage: sbatch SCRIPT [-w] PROMPTS ANSWERS\" >&2; exit 2; }\n"
 "prompts=$1 answers=$2 try=${SLURM_RESTART_COUNT:-0}\n"
 "dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-plan.XXXXXX\") || exit 3\n"
-"run=/tmp/ds-plan.$SLURM_JOB_ID.$try\n"
+"export run=\"${TMPDIR:-/tmp}/ds-plan.$SLURM_JOB_ID.$try\" path\n"
 "trap 'stop; wait; rm -rf \"$dir\"' EXIT\n"
 "tr '\\n' '\\0' <\"$prompts\" >\"$dir/prompts\" || exit 1\n"
 "exec 3<\"$dir/prompts\"\n"
@@ -115,14 +145,16 @@ static const char step[] =
 "\n"
 "# step NODE HOST NAME COMMAND: a program there, as a step of the job\n"
 "step() {\n"
-"\trun \"$3 on $2 (node $1)\" srun --overlap --nodes=1 --ntasks=1 --nodelist=\"$1\" --job-name=\"${3%% *}\" --input=none --quiet \\\n"
-"\t\tsh -c \"PATH=$path\\$PATH run=$run.$2; umask 077; mkdir -p \\\"\\$run\\\" && exec $4\"\n"
+"\tfrom=\"$2 (node $1)\"\n"
+"\trun \"$3\" srun --overlap --nodes=1 --ntasks=1 --nodelist=\"$1\" --job-name=\"${3%% *}\" --input=none --quiet --export=ALL \\\n"
+"\t\tsh -c 'PATH=$path$PATH run=$run.$1; umask 077; mkdir -p \"$run\" && eval \"exec $2\"' sh \"$2\" \"$4\"\n"
+"\tfrom=\n"
 "}\n"
 "\n";
 
 /* A step that was lost may have been bad luck; what a program says of its data is not. */
 static const char again[] =
-"srun --overlap --nodes=$nodes --ntasks=$nodes --quiet sh -c \"rm -rf $run.*\"\n"
+"srun --overlap --nodes=$nodes --ntasks=$nodes --quiet --export=ALL sh -c 'rm -rf \"$run\".*'\n"
 "if [ ! -e \"$dir/failed\" ]; then\n"
 "\tmv -- \"$answers.part\" \"$answers\"\n"
 "\texit\n"
@@ -142,36 +174,38 @@ add(struct buf *b, const char *text)
 	return buf_add(b, text, strlen(text));
 }
 
-/* What a message calls it: the program, and what layers. */
-static void
-label(const struct line *l, char to[64])
+static int
+add_word(struct buf *to, const char *word)
 {
-	const char *text = (const char *)l->text.p, *layers = strstr(text, " -l ");
-	size_t n = strcspn(text, " ");
-
-	snprintf(to, 64, "%.*s%.*s", (int)n, text, layers ? (int)strcspn(layers + 4, " ") + 4 : 0, layers ? layers : "");
+	return script_quote(to, word) < 0 ? -1 : buf_addc(to, ' ');
 }
 
+/* What runs it: the function, and whatever the function has to know of the host. */
+static int
+write_place(struct buf *to, const struct writing *w, enum format format, int host)
+{
+	const struct host *h = &w->hosts->h[host];
+
+	if (format == FORMAT_SH)
+		return add(to, "run ");
+	if (format == FORMAT_SLURM)
+		return buf_addf(to, "step \"$node%d\" ", host) < 0 ? -1 : add_word(to, h->name);
+	return add(to, "on ") < 0 || add_word(to, h->address) < 0 ? -1 : add_word(to, h->name);
+}
+
+/* On another host its shell reads the command once more, so that it is one word here. */
 static int
 write_program(struct buf *to, const struct writing *w, enum format format, int i)
 {
 	const struct line *l = &w->lines->line[i];
-	const struct host *h = &w->hosts->h[l->host];
 	struct buf text = {0};
-	char name[64];
-	int r;
+	int r = write_place(to, w, format, l->host) < 0 || add_word(to, l->label) < 0 || write_line(&text, w, format, i) < 0 ||
+	    buf_addc(&text, 0) < 0 ? -1 : 0;
 
-	label(l, name);
-	r = write_line(&text, w, format, i);
-	if (r == 0 && format == FORMAT_SH)
-		r = buf_addf(to, "run '%s' %.*s\n", name, (int)text.n, (char *)text.p);
-	else if (r == 0)
-		r = format == FORMAT_SSH ? buf_addf(to, "on %s %s '%s' ", h->address, h->name, name) :
-		    buf_addf(to, "step \"$node%d\" %s '%s' ", l->host, h->name, name);
-	if (r == 0 && format != FORMAT_SH)
-		r = buf_addc(&text, 0) < 0 || script_quote(to, (char *)text.p) < 0 ? -1 : buf_addc(to, '\n');
+	if (r == 0)
+		r = format == FORMAT_SH ? add(to, (char *)text.p) : script_quote(to, (char *)text.p);
 	buf_free(&text);
-	return r;
+	return r < 0 ? -1 : buf_addc(to, '\n');
 }
 
 /* The driver's own program at a wire. */
@@ -203,12 +237,26 @@ write_nodes(struct buf *to, const struct writing *w)
 	return r < 0 ? -1 : buf_addf(to, "nodes=$#\n");
 }
 
+/* Where programs are looked for before PATH, here and, as a word for the shell there, on other hosts. */
+static int
+write_path(struct buf *to, const struct writing *w, enum format format)
+{
+	struct buf there = {0};
+	int r;
+
+	if (w->programs && (script_quote(&there, w->programs) < 0 || buf_addc(&there, ':') < 0))
+		return -1;
+	r = buf_addc(&there, 0) < 0 || buf_addf(to, "path=%s\n", (char *)there.p) < 0 ? -1 : 0;
+	if (r == 0 && format == FORMAT_SSH)
+		r = buf_addf(to, "there=") < 0 || script_quote(to, (char *)there.p) < 0 || buf_addc(to, '\n') < 0 ? -1 : 0;
+	buf_free(&there);
+	return r < 0 ? -1 : buf_addf(to, "PATH=$path$PATH\n\n%s\n", begin);
+}
+
 static int
 write_start(struct buf *to, const struct writing *w, enum format format)
 {
-	if (buf_addf(to, "model=") < 0 || script_quote(to, w->model) < 0 || buf_addf(to, "\npath=") < 0 ||
-	    (w->programs && (script_quote(to, w->programs) < 0 || buf_addc(to, ':') < 0)) ||
-	    buf_addf(to, "\nPATH=$path$PATH\n\n%s\n", begin) < 0)
+	if (buf_addf(to, "model=") < 0 || script_quote(to, w->model) < 0 || buf_addc(to, '\n') < 0 || write_path(to, w, format) < 0)
 		return -1;
 	if (format == FORMAT_SH)
 		return add(to, local);

@@ -1,5 +1,7 @@
 #include "plan/write.h"
 
+#include "base/fail.h"
+#include "run/planfile.h"
 #include "run/script.h"
 
 /* Who waits: the receiver, but for the driver, who has no port that is open. */
@@ -94,11 +96,41 @@ driver_line(struct buf *to, const struct writing *w, const char *word, int feed)
 	return 0;
 }
 
+static int
+check_word(const char *option, const char *word)
+{
+	int c = word ? planfile_misfit(word) : 0;
+
+	if (c == 0)
+		return 0;
+	if (c == '{' || c == '}')
+		return fail(FAIL_USAGE, "%s '%s': a plan cannot hold '%c': give another, or -f sh, ssh or slurm", option, word, c);
+	return fail(FAIL_USAGE, "%s '%s': a plan cannot hold the control character 0x%02x: give another, or -f sh, ssh or slurm",
+	    option, word, c);
+}
+
+/* What was written must be what ds-run will read. */
+static int
+check_plan(const struct buf *text)
+{
+	struct planfile p = {0};
+	int r = buf_add(&p.text, text->p, text->n) < 0 || buf_addc(&p.text, 0) < 0 ? -1 : 0;
+
+	if (r == 0) {
+		p.text.n--;
+		if ((r = planfile_parse(&p, "to be")) < 0)
+			(void)fail(FAIL_USAGE, "ds-run cannot read this plan: %s", fail_text());
+	}
+	planfile_free(&p);
+	return r;
+}
+
 int
 write_plan(struct buf *to, const struct writing *w, const char *report)
 {
 	const struct hosts *hosts = w->hosts;
-	int r = buf_addf(to, "%splan 1\n", report);
+	int r = check_word("-m", w->model) < 0 || check_word("--sample", w->sample) < 0 || check_word("--key", w->key) < 0 ||
+	    check_word("--peers", w->peers) < 0 || buf_addf(to, "%splan 1\n", report) < 0 ? -1 : 0;
 
 	for (int i = 0; i < hosts->n + hosts->spares && r == 0; i++)
 		r = buf_addf(to, "host %s %s%s\n", hosts->h[i].name, hosts->h[i].address, hosts->h[i].spare ? " spare" : "");
@@ -108,5 +140,5 @@ write_plan(struct buf *to, const struct writing *w, const char *report)
 		if (buf_addf(to, "run %s ", hosts->h[w->lines->line[i].host].name) < 0 ||
 		    write_line(to, w, FORMAT_PLAN, i) < 0 || buf_addc(to, '\n') < 0)
 			r = -1;
-	return r < 0 ? -1 : driver_line(to, w, "take", 0);
+	return r < 0 || driver_line(to, w, "take", 0) < 0 ? -1 : check_plan(to);
 }

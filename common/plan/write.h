@@ -14,6 +14,7 @@ struct writing {
 	const char *model;
 	const char *programs;           /* folder where programs are looked for first; NULL: in PATH alone */
 	const char *key, *peers;        /* files, or NULL */
+	const char *sample;             /* options for ds-sample, or "" */
 	int unsafe;
 };
 
@@ -26,7 +27,8 @@ int write_end(struct buf *to, const struct writing *w, enum format format, int w
 /* Append the options for a link's keys. */
 int write_keys(struct buf *to, const struct writing *w);
 
-/* Append the whole; `report` are comments, each line begun by # .  0, or -1 and a message. */
+/* Append the whole; `report` are comments, each line begun by # .  0, or -1 and a message: a plan
+ * cannot hold some words (FAIL_USAGE), scripts can hold all. */
 int write_plan(struct buf *to, const struct writing *w, const char *report);
 int write_script(struct buf *to, const struct writing *w, enum format format, const char *report);
 

@@ -59,6 +59,21 @@ take_host(struct planfile *p, char **w, int n)
 
 /* --- words --- */
 
+static int
+is_control(char c)
+{
+	return (unsigned char)c < ' ' && c != '\t';
+}
+
+int
+planfile_misfit(const char *word)
+{
+	for (; *word; word++)
+		if (is_control(*word) || *word == '{' || *word == '}')
+			return *word;
+	return 0;
+}
+
 /* Does {name} mean something?  run: in a place where {run} does. */
 static int
 check_name(const struct planfile *p, const char *name, size_t n, int run)
@@ -151,7 +166,7 @@ take_line(struct planfile *p, char *line, int *version)
 	if (strlen(line) > LINE_MAX_BYTES)
 		return fail(FAIL_DATA, "more than %d bytes", LINE_MAX_BYTES);
 	for (const char *s = line; *s; s++)
-		if ((unsigned char)*s < ' ' && *s != '\t')
+		if (is_control(*s))
 			return fail(FAIL_DATA, "a control character, 0x%02x", *s);
 	if ((n = words_split(line, w, WORDS_MAX + 1)) < 0)
 		return -1;
@@ -177,13 +192,18 @@ take_line(struct planfile *p, char *line, int *version)
 int
 planfile_read(struct planfile *p, const char *path)
 {
-	char *line, *next;
-	int version = 0, number = 1;
-
 	memset(p, 0, sizeof(*p));
 	if (io_file(path, &p->text, FILE_MAX) < 0)
 		return fail_in("plan");
-	line = (char *)p->text.p;
+	return planfile_parse(p, path);
+}
+
+int
+planfile_parse(struct planfile *p, const char *path)
+{
+	char *line = (char *)p->text.p, *next;
+	int version = 0, number = 1;
+
 	if (memchr(line, 0, p->text.n))
 		return fail(FAIL_DATA, "plan '%s': there is a NUL in it", path);
 	for (; line; line = next, number++) {

@@ -32,6 +32,12 @@ struct planfile {
 int planfile_read(struct planfile *p, const char *path);
 void planfile_free(struct planfile *p);
 
+/* The same of a plan that is in memory already, in p->text, called path in messages. */
+int planfile_parse(struct planfile *p, const char *path);
+
+/* The first character of a word that no plan can have in it, where braces mean something; 0: none. */
+int planfile_misfit(const char *word);
+
 /* Append a word with every {NAME} replaced by address[index of host NAME]; {run} stays.  0, or -1 and a message. */
 int planfile_fill(struct buf *to, const struct planfile *p, const char *word, const char *const *address);
 

@@ -51,6 +51,16 @@ script_quote(struct buf *b, const char *s)
 	return r < 0 ? -1 : buf_addc(b, '\'');
 }
 
+int
+script_remark(struct buf *b, const char *s)
+{
+	int r = 0;
+
+	for (; *s && r == 0; s++)
+		r = buf_addc(b, (unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
+	return r;
+}
+
 static int
 command(struct buf *b, const struct part *t, const struct plan_options *o)
 {

@@ -16,7 +16,14 @@
 int script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
     const char *dir, const char *prompts, char **texts, int ntexts);
 
-/* Append a word so that sh takes it literally.  0, or -1 and a message. */
+/*
+ * Append a word so that sh takes it literally.  Every word that comes from outside (names, paths,
+ * options, texts) gets into a script, a plan or an order to an agent by this function alone.
+ * 0, or -1 and a message.
+ */
 int script_quote(struct buf *b, const char *s);
+
+/* Append text to a comment or a report: a control character, which could end its line, becomes '?'. */
+int script_remark(struct buf *b, const char *s);
 
 #endif
