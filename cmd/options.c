@@ -191,6 +191,18 @@ take_wait(void)
 		die_failed();
 }
 
+/* As many -v: the programs of a plan are started by an agent, which has no command line of its own to add to. */
+static void
+take_verbose(struct options *o)
+{
+	const char *text = from_env("DS_VERBOSE");
+	long n = 0;
+
+	if (text && options_int("DS_VERBOSE", text, 0, 9, &n) < 0)
+		die_failed();
+	o->verbose = (int)n;
+}
+
 /* What holds for endpoints on a network. */
 static void
 take_link(int c, const char *arg)
@@ -231,6 +243,7 @@ options_parse(struct options *o, int argc, char **argv)
 	link_settings.key = from_env("DS_KEY");
 	link_settings.peers = from_env("DS_PEERS");
 	take_wait();
+	take_verbose(o);
 	o->ready = o->precision = o->ordinal = -1;
 	o->threads = default_threads();
 	opterr = 0;

@@ -279,8 +279,8 @@ reap(struct agent *a)
 static int
 greet(struct agent *a, char **w, int n)
 {
-	if (n != 5 || !((a->timeout = strtod(w[2], NULL)) > 0) || setenv("DS_WAIT", w[3], 1) < 0 ||
-	    setenv("DS_PRECISION", w[4], 1) < 0)
+	if (n != 6 || !((a->timeout = strtod(w[2], NULL)) > 0) || setenv("DS_WAIT", w[3], 1) < 0 ||
+	    setenv("DS_PRECISION", w[4], 1) < 0 || setenv("DS_VERBOSE", w[5], 1) < 0)
 		return fail(FAIL_DATA, "'ds-run --agent' is for ds-run to start");
 	return buf_addf(&a->answers, "ready %s\n", DS_VERSION);
 }

@@ -4,7 +4,7 @@
  *
  * The two speak in lines of words (words.h), the supervisor on the agent's standard input:
  *
- *	hello VERSION SECONDS WAIT PRECISION    answered by: ready VERSION; SECONDS of silence mean that the other
+ *	hello VERSION SECONDS WAIT PRECISION VERBOSE    answered by: ready VERSION; SECONDS of silence mean that the other
  *				is gone, and for WAIT seconds a link may wait for its other end (DS_WAIT);
  *				PRECISION is that of processes that are not given another (DS_PRECISION)
  *	file NAME               make a file of that name in {run}

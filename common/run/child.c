@@ -73,6 +73,8 @@ show(const struct child *c, size_t n)
 	for (size_t i = 0; c->from && i < n; i++) {
 		if ((i == 0 || c->said.p[i - 1] == '\n') && buf_addf(&b, "%s: ", c->from) < 0)
 			break;
+		if (c->said.p[i] == '\r' && i + 1 < n && c->said.p[i + 1] == '\n')
+			continue;       /* ssh ends its lines so */
 		if (buf_addc(&b, c->said.p[i]) < 0)
 			break;
 	}
@@ -141,7 +143,7 @@ last_words(struct child *c)
 	size_t n = strlen(c->part->words[0]);
 	char *s;
 
-	while (c->said.n > 0 && c->said.p[c->said.n - 1] == '\n')
+	while (c->said.n > 0 && (c->said.p[c->said.n - 1] == '\n' || c->said.p[c->said.n - 1] == '\r'))
 		c->said.n--;
 	if (buf_addc(&c->said, 0) < 0)
 		return "";

@@ -169,7 +169,7 @@ call(struct cluster *c, struct machine *m)
 	m->quiet = m->known || FIRST_CALL < c->timeout ? 2 * c->timeout : FIRST_CALL;
 	m->cut = 0;
 	m->alive = 0;
-	return buf_addf(&m->send, "hello %s %g %g %s\n", DS_VERSION, c->timeout, link_settings.wait, c->precision);
+	return buf_addf(&m->send, "hello %s %g %g %s %d\n", DS_VERSION, c->timeout, link_settings.wait, c->precision, c->verbose);
 }
 
 /* --- lines --- */

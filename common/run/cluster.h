@@ -35,6 +35,7 @@ struct cluster {
 	const char *dir;                /* where programs are looked for first, for agents that are started directly */
 	double timeout;
 	const char *precision;          /* of the lines that do not say */
+	int verbose;                    /* each program says what it did */
 	const sigset_t *mask;
 	struct machine *m;              /* [plan->nhosts] */
 	int *at;                        /* [plan->nhosts] machine, -1: a spare, or nothing runs there */
@@ -48,7 +49,7 @@ struct cluster {
 	double seen;                    /* when cluster_step was called last */
 };
 
-/* plan, weights, rsh, dir, timeout, precision and mask are set.  0, or -1 and a message. */
+/* plan, weights, rsh, dir, timeout, precision, verbose and mask are set.  0, or -1 and a message. */
 int cluster_open(struct cluster *c);
 void cluster_close(struct cluster *c);  /* the agents have gone, or are killed */
 

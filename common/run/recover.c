@@ -105,6 +105,7 @@ drive_open(struct drive *d)
 	c->dir = o->dir;
 	c->timeout = link_settings.timeout;
 	c->precision = o->plan.precision ? o->plan.precision : precision_name(PRECISION_F32);
+	c->verbose = o->plan.verbose;
 	c->mask = &d->mask;
 	if (link_settings.wait == 0)    /* all programs are started at once: who has not come by then cannot */
 		link_settings.wait = WAIT * c->timeout;
