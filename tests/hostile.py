@@ -1,6 +1,6 @@
 """Hostile names and options in all that writes shell text: ds-plan -f sh, ssh and slurm, ds-run -s.
 
-usage: hostile.py stubs MODEL SEED N    N scripts, each of five hostile words or more, run with programs that only record their words
+usage: hostile.py stubs MODEL SEED N    N scripts, each of seven hostile words or more, run with programs that only record their words
        hostile.py real MODEL SEED N     N scripts, run by the real programs; each has to answer
 
 Works in the current folder.  Prints what is wrong, and how many words and scripts it tried.
@@ -83,8 +83,8 @@ class Case:
         self.model, self.tmp = (self.folder + b"/" + pick(what) for what in (b"MODEL0", b"TMP0"))
         self.keep, self.ask, self.answers = (self.folder + b"/" + pick(what) for what in (b"KEEP0", b"ASK0", b"GOT0"))
         self.key, self.peers = (w if plain else HERE + b"/" + word(rng) for w in (b"KEY0", b"PEERS0"))
-        self.prompts = [b"PROMPT0", b"PROMPT1"] if plain else [word(rng), word(rng)]
-        self.sample = [b"WORD0", b"WORD1"] if plain else [word(rng, False), word(rng, False)]
+        self.prompts = [b"PROMPT%d" % i if plain else word(rng) for i in range(4)]
+        self.sample = [b"WORD%d" % i if plain else word(rng, False) for i in range(5)]
         for d in self.model, self.tmp, self.folder + b"/cwd", self.folder + b"/records":
             os.mkdir(d)
 

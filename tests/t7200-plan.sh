@@ -76,6 +76,69 @@ same got expected "its answers are those of ds-run"
 is "$(sort -u rsh.hosts | tr '\n' ' ')" "127.0.0.1 127.0.0.2 " "it goes to the hosts' addresses"
 is "$(ls tmp)" "" "it leaves no file here"
 
+# --- with keys and without, two hosts and three, each way to run a plan ---
+
+for k in a here; do ds-keygen key.$k >>peers; done
+printf 'a 2 1 10 addr=127.0.0.1\nb 2 1 10 addr=127.0.0.2\nc 2 1 10 addr=127.0.0.3\n' >near3
+for hosts in near near3; do
+	for keys in "" "--key $S/key.a --peers $S/peers"; do
+		for format in sh ssh plan; do
+			ds-plan -m "$M" -f $format --sample "-g -n 40" --context 64 --port "$port" $keys $hosts >keyed.$format 2>err
+			case $format in
+			plan) set -- ds-run -m "$M" ${keys:+--key key.here --peers peers} --plan keyed.plan ;;
+			*) set -- sh keyed.$format ;;
+			esac
+			DS_RSH=$S/rsh TMPDIR=$S/tmp limited "$@" "12+30=?" >got 2>>err
+			is "$? $(cat got err)" "0 $(ds-run -m "$M" -g -n 40 "12+30=?")" "$hosts, $format, ${keys:+with }${keys:-no} keys: it answers"
+		done
+	done
+done
+is "$(grep -c '^on .*--key' keyed.ssh) $(grep -c '^on ' keyed.ssh)" "5 6" "programs whose links are all on one host get no key"
+is "$(grep -c -e --key keyed.sh)" 0 "nor do those of a script for one machine"
+is "$(ls tmp)" "" "no file is left"
+DS_RSH=$S/rsh DS_VERBOSE=1 limited sh near.sh -w "12+30=" >got 2>err
+like "$(cat err)" '^b: ds-block: [0-9]+ frames in, [0-9]+ out$' "DS_VERBOSE makes programs speak, the host in front"
+
+# --- a script for ssh that fails: what it says, and what it leaves ---
+
+cat >noshell <<'EOF'
+#!/bin/sh
+case $1 in
+127.0.0.2) printf 'ssh: connect to host %s port 22: Connection refused\r\n' "$1" >&2; exit 255 ;;
+127.0.0.3) exit 7 ;;
+esac
+shift
+exec bash -c "TMPDIR='$TMPDIR/there'; $*"
+EOF
+chmod +x noshell
+# it takes as long as programs have to find out by themselves: two at a time
+mkdir tmp/there tmp2 killed
+ds-plan -m "$M" -f ssh --port "$port" near3 >fails.sh
+DS_RSH=$S/noshell TMPDIR=$S/tmp limited sh fails.sh "hi" </dev/null >got 2>err & fails=$!
+ds-plan -m "$M" -f ssh --port $((port + 4)) near >killed.sh
+sed "s,ds-head -m [^ ]*,ds-head -m $S/nowhere," killed.sh >wrong.sh
+DS_RSH=$S/rsh TMPDIR=$S/tmp2 limited sh wrong.sh "hi" </dev/null >got2 2>err2
+is "$?" 1 "a program with a wrong model ends a script with its status"
+like "$(cat err2)" "^b: ds-head: .*nowhere" "its message has the host in front"
+wait $fails
+is "$?" 3 "hosts that cannot be reached end a script"
+is "$(grep -c '^b: ssh: connect to host 127.0.0.2 port 22: Connection refused$' err)" "$(grep -c '^on 127.0.0.2' fails.sh)" \
+    "what ssh says is passed on, the host in front, without a carriage return"
+like "$(cat err)" '^c: ds-head: ended with status 7 and said nothing$' "a host that says nothing is named"
+is "$(find tmp tmp2 -name '*ds-*')" "" "no folder is left, here or on a host with another TMPDIR"
+mkfifo slow2
+exec 4<>slow2
+TMPDIR=$S/killed DS_RSH=$S/rsh sh killed.sh <slow2 >got2 2>err2 & script=$!
+awaited sh -c 'ls killed/ds-plan.*.b'
+kill -9 $script
+wait $script 2>/dev/null
+awaited sh -c '! ls -d killed/ds-plan.*.[ab]*'
+report $? "no program outlives a script that is killed, nor does its folder on a host" err2
+exec 4<&-
+DS_RSH=$S/rsh DS_PRECISION="f32'; touch PWNED; '" limited sh near.sh hi >got 2>err
+is "$? $(cat err) $(ls PWNED 2>/dev/null)" "2 DS_PRECISION and DS_VERBOSE have letters and digits " \
+    "what other hosts get from the environment is looked at"
+
 # --- the plan file ---
 
 ds-plan -m "$M" --sample -g --sequences 2 --batches 2 --port "$port" near >near.plan

@@ -10,11 +10,11 @@ counted() {
 	[ "$(wc -l <said)" -eq 1 ] || status=1
 	report $status "$1 (seed $seed): $(tail -n 1 said)" said
 }
-py "$T/hostile.py" stubs "$M" "$seed" 350 >said 2>&1
+py "$T/hostile.py" stubs "$M" "$seed" 210 >said 2>&1
 counted "scripts and plans hold hostile words as they are"
 is "$([ "$(cut -d' ' -f1 said)" -ge 2000 ]; echo $?)" 0 "they were 2000 words or more"
 mkdir real && cd real || exit 2
-py "$T/hostile.py" real "$M" "$seed" 24 >said 2>&1
+py "$T/hostile.py" real "$M" "$seed" 18 >said 2>&1
 counted "scripts with hostile words answer"
 cd ..
 

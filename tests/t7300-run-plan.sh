@@ -103,6 +103,17 @@ for args in "-g -n 200" "-T 0.8 -S 7 -q -n 1000" "-w -T 1 -k 5 -p 0.9 -n 20"; do
 		is "$(cat .err)" "" "... and no more"
 	done
 done
+# with keys on the programs that have a tcp link, as ds-plan does it; -vv reaches them all
+for k in key driver.key; do ds-keygen $k >>peers; done
+limited ds-run -g -n 40 "What is 37 * 46?" >want
+for plan in one two three; do
+	sed "/^run.*tcp:/s, -i , --key $S/key --peers $S/peers&," $plan.plan >keyed.plan
+	limited ds-run -vv -g -n 40 --key driver.key --peers peers --plan keyed.plan "What is 37 * 46?" >got 2>said
+	report $? "$plan.plan with keys: it runs" said
+	same got want "... and says what one process does"
+	is "$(grep -Ec '^(alpha|beta|gamma): ds-[a-z]+: [0-9]+ frames in, [0-9]+ out$' said)" "$(grep -c '^run' keyed.plan)" \
+	    "... and with -vv each program says what it did, the host in front"
+done
 limited ds-run -g -n 120 "What is 37 * 46?" >want
 limited ds-run -g --plan two.plan "What is 37 * 46?" >got
 same got want "options of the plan's ds-sample hold where ds-run's say nothing"
@@ -229,7 +240,7 @@ is "$? $(tail -n 1 said)" "3 ds-run: beta: ds-heady: cannot run 'ds-heady': No s
     "what fails again and again is final"
 is "$(grep -c 'started again' said)" 3 "... after three new starts"
 sed 's/127.0.0.2/10.255.255.255/' spare.plan >bad.plan
-ok "a host that cannot be reached is replaced" limited ds-run --rsh 'sh -c "echo no way >&2; exit 1"' -g --plan bad.plan "What is 37 * 46?"
+ok "a host that cannot be reached is replaced" limited ds-run --rsh 'sh -c "printf \"no way\r\n\" >&2; exit 1"' -g --plan bad.plan "What is 37 * 46?"
 like "$(cat .err)" "^ds-run: beta: its agent: no way; gamma takes beta's place(, 1 answer goes on)?$" "... and named"
 sed '/ds-head/d; s,{run}/1,{run}/0,' two.plan >bad.plan
 fails_with 1 "^ds-run: beta: ds-sample: sequence 0 still waits for head" "a plan that lacks a stage is an error" ds-run --plan bad.plan hi

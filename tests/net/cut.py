@@ -112,7 +112,13 @@ def main(model, cut, hosts, *words):
         print(f"host h{h} {NET}{h}")
     print(f"feed tcp://{{h1}}:5600\ntake tcp://{{h{hosts}}}:5602")
     for host, program in line.programs:
-        print("run", f"h{host}", *program)
+        print("run", f"h{host}", *(program if any("tcp://" in w for w in program) else without_keys(program)))
+
+
+def without_keys(words):
+    """As ds-plan has it, programs whose links are all on one host get no key."""
+    given = iter(words)
+    return [w for w in given if w != "--unsafe" and not (w in ("--key", "--peers") and next(given))]
 
 
 if __name__ == "__main__":

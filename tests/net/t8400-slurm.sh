@@ -82,8 +82,13 @@ over() {
 
 printf 'alpha 1 1 10\n' >one
 printf 'alpha 1 1 10\nbeta 1 1 10\n' >two
+printf 'alpha 1 1 10\nbeta 1 1 10\ngamma 1 1 10\n' >three
+ds-keygen key >/dev/null
+keys="--key $S/key --port 5700"
 limited ds-plan -m "$M" -f slurm --sample -g one >one.sbatch
 limited ds-plan -m "$M" -f slurm --sample -g --unsafe --port 5700 two >two.sbatch
+limited ds-plan -m "$M" -f slurm --sample -g $keys two >keyed.sbatch
+limited ds-plan -m "$M" -f slurm --sample -g $keys three | sed 's/^#SBATCH --nodes=3 /#SBATCH --nodes=2 /' >three.sbatch
 sed 's/^#SBATCH --nodes=2 /#SBATCH --nodes=1 /' two.sbatch >both.sbatch
 job one
 report $? "the batch file of a plan for one host runs" one.said $logs
@@ -91,6 +96,11 @@ same one.answers expected "its answers are those of ds-run"
 job two
 report $? "that of two hosts runs on two nodes" two.said $logs
 same two.answers expected "its answers are those of ds-run, too"
+for name in keyed three; do
+	job $name
+	report $? "$name: so does a plan with keys" $name.said $logs
+	same $name.answers expected "with the same answers"
+done
 job both
 report $? "it also runs in an allocation of one node" both.said $logs
 same both.answers expected "with the same answers"
@@ -114,7 +124,7 @@ block() {
 kill -9 $(block)
 awaited grep -q requeued killed.said
 report $? "when a step is killed the job says so" killed.said $logs
-like "$(cat killed.said)" '^ds-block -l [0-9-]*3 on beta \(node node[12]\): killed by signal 9$' "it names the program and its host"
+like "$(cat killed.said)" '^beta \(node node[12]\): ds-block -l [0-9-]*3: killed by signal 9$' "it names the program and its host"
 like "$(cat killed.said)" "^job $id: failed with status [0-9]+, requeued: restart 1 of 3\$" "it says that it is put into the queue again"
 # Slurm would have it wait for two minutes, counted from the time when all of it is gone.  Brought forward, but not into the
 # second in which its last credential was revoked: that one is compared by seconds.
@@ -133,7 +143,7 @@ report $? "and its answers are those of ds-run" killed.said
 # what is no accident is not tried again
 sed 's/ds-head -m [^ ]*/ds-head -m nowhere/' one.sbatch >wrong.sbatch
 job wrong
-like "$(cat wrong.said)" "^ds-head: .*nowhere" "a job with a wrong line says what is wrong"
+like "$(cat wrong.said)" "^alpha \(node node[12]\): ds-head: .*nowhere" "a job with a wrong line says what is wrong"
 is "$(grep -c requeued wrong.said)" 0 "it is not put into the queue again"
 ok "it gives no answers" test ! -e wrong.answers
 nobody_left >left
