@@ -18,6 +18,7 @@
 #include "run/run.h"
 #include "run/script.h"
 #include "stage/embed.h"
+#include "token/template.h"
 
 static const char help[] =
 "usage: ds-run -m MODEL [OPTION ...] [PROMPT ...]\n"
@@ -27,16 +28,16 @@ static const char help[] =
 "  -m MODEL          checkpoint folder (or DS_MODEL)\n"
 "  -0, --lines FILE  each prompt in FILE (-: standard input) ends in NUL, newline\n"
 "  -c, -w            a PROMPT is a question (the default), or text to go on with\n"
+"  --messages FILE   conversations in JSON, each of which is answered\n"
 "  --template FILE   this chat template instead of the model's\n"
+"  --thinking HOW    on, off: its variables thinking and enable_thinking\n"
 "  -x CUT            fused: one process for all layers (default), layer, or stage\n"
 "  --plan FILE       the processes of this plan, on its hosts (see ds-plan)\n"
 "  --rsh CMD         how to reach a host (ssh, or DS_RSH)\n"
 "  -g, -q            greedy: always the likeliest token; without the thought\n"
 "  -T TEMP           temperature; 0 is greedy\n"
-"  -k K              among the K likeliest; 0 for all\n"
-"  -p P              among the fewest that together have probability P; 1 for all\n"
-"  -S SEED           of the random numbers (0)\n"
-"  -n N              most new tokens of each answer\n"
+"  -k, -p N          among the N likeliest; the fewest of together probability N\n"
+"  -n, -S N          most new tokens of each answer; seed of random numbers (0)\n"
 "  --precision P     f32, bf16 or fp8, of all programs (f32, or DS_PRECISION)\n"
 "  --keep DIR        keep each stream between two programs in this folder, too\n"
 "  --batches N       parts that the prompts are answered in at the same time (1)\n"
@@ -45,7 +46,7 @@ static const char help[] =
 "  -s, -v            print a script, stop; count tokens and time, -vv: all speak\n"
 "  -V, -h            version, this text\n";
 
-enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT, LINES };
+enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT, LINES, MESSAGES, THINKING };
 
 struct choice {
 	struct run_options run;
@@ -88,15 +89,17 @@ own(int c, const char *arg, void *to)
 {
 	struct choice *o = to;
 	struct plan_options *p = &o->run.plan;
+	int on;
 	long n;
 
 	switch (c) {
 	case '0':
 	case LINES:
+	case MESSAGES:
 		if (o->prompts)
-			return fail(FAIL_USAGE, "-0 and --lines: give one file of prompts");
+			return fail(FAIL_USAGE, "-0, --lines and --messages: give one file of prompts");
 		o->prompts = arg;
-		*(c == '0' ? &p->texts : &p->lines) = 1;
+		*(c == '0' ? &p->texts : c == LINES ? &p->lines : &p->messages) = 1;
 		return 0;
 	case 'c':
 	case 'w':
@@ -116,6 +119,9 @@ own(int c, const char *arg, void *to)
 	case TEMPLATE:
 		p->template = arg;
 		return 0;
+	case THINKING:
+		p->thinking = arg;
+		return options_switch("--thinking", arg, &on);
 	case KEEP:
 		o->cut = "--keep";
 		p->keep = arg;
@@ -244,11 +250,14 @@ main(int argc, char **argv)
 		{"rsh", required_argument, NULL, RSH},
 		{"agent", no_argument, NULL, AGENT},
 		{"lines", required_argument, NULL, LINES},
+		{"messages", required_argument, NULL, MESSAGES},
+		{"thinking", required_argument, NULL, THINKING},
 		{0}
 	};
 	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
 	    .gpu = 2, .products = 1, .links = 1};
 	struct config config;
+	struct converse converse = {0};
 	struct tally tally;
 	char text[128], device[16];
 	int i = options_parse(&common, argc, argv), sig = 0, status;
@@ -257,8 +266,9 @@ main(int argc, char **argv)
 		return agent_run(program_folder());
 	if (!common.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
-	if (o.run.plan.template && !o.run.plan.chat)
-		die(FAIL_USAGE, "--template is for a chat: it does not go with -w");
+	if ((o.run.plan.template || o.run.plan.thinking || o.run.plan.messages) && !o.run.plan.chat)
+		die(FAIL_USAGE, "%s is for a chat: it does not go with -w", o.run.plan.template ? "--template" :
+		    o.run.plan.thinking ? "--thinking" : "--messages");
 	if (o.rsh && !o.plan)
 		die(FAIL_USAGE, "--rsh is for the hosts of a plan: give --plan with it");
 	if (!o.plan && config_load(&config, common.model) < 0)
@@ -281,8 +291,14 @@ main(int argc, char **argv)
 	if (o.run.plan.keep && !o.plan && keep_open(o.run.plan.keep) < 0)
 		die_failed();
 	o.run.ask = o.run.ntexts == 0 && o.run.prompts < 0 && isatty(0);
+	if (o.run.ask && o.run.plan.chat && template_converses(o.run.plan.template)) {
+		if (converse_open(&converse, common.model) < 0)
+			die_failed();
+		o.run.converse = &converse;
+	}
 	o.run.count = common.verbose > 0;
 	status = o.plan ? run_plan(&o, &tally, &sig) : run_pipeline(&o.run, &tally, &sig);
+	converse_close(&converse);
 	if (status < 0)
 		die_failed();
 	if (sig)

@@ -132,7 +132,33 @@ same out three.expected "or reads its standard input"
 fails_with 3 "^ds-run: cannot open 'nowhere'" "no such file" ds-run -m "$M" --lines nowhere
 fails_with 3 "^ds-run: '/' is a folder" "a folder" ds-run -m "$M" -0 /
 fails_with 2 "^ds-run: 'lines' has the prompts" "a file and an operand" ds-run -m "$M" --lines lines hello
-fails_with 2 "^ds-run: -0 and --lines" "two files" ds-run -m "$M" --lines lines -0 nuls
+fails_with 2 "^ds-run: -0, --lines and --messages" "two files" ds-run -m "$M" --lines lines -0 nuls
+
+# --- conversations from a file ---
+py - <<'EOP'
+import json
+c = [{"role": "user", "content": "What is 37 * 46?"}, {"role": "assistant", "content": "x</think>1702"}, {"role": "user", "content": "What is 3 + 4?"}]
+open("talk", "w").write(json.dumps(c) + json.dumps({"messages": c[:1]}, indent=1))
+EOP
+ds-tokenize -m "$M" -b --messages talk | ds-detokenize -m "$M" --special -0 >prompts
+run -w -0 prompts >want
+run --messages talk >out
+same out want "--messages: an answer to each conversation"
+run --messages - <talk >out
+same out want "also of standard input"
+run --messages talk -s >script
+ok "the script finds the file from elsewhere" sh -c 'cd / && sh "$S/script" >"$S/out"'
+same out want "and prints the same"
+echo '{{ bos_token }}<｜User｜>{{ messages[0].content }}<｜Assistant｜>{% if thinking %}<think>{{ "\n" }}{% endif %}' >think.jinja
+is "$(run --template think.jinja --thinking on "$a")" "$(run "$a")" "--thinking on and a template in Jinja"
+is "$(run -q --template think.jinja --thinking on "$a")" "$(run -q "$a")" "whose thought ds-detokenize knows"
+run --template think.jinja --thinking off -s "$a" >script
+is "$(grep -c -- '--thinking off' script)" 2 "both programs that read the template are told"
+fails_with 2 "ds-tokenize: --thinking: .* reads neither|ds-detokenize: --thinking: .* reads neither" "a template that does not read it" \
+    ds-run -m "$M" --thinking on hello
+fails_with 2 "give on or off" "on or off" ds-run -m "$M" --thinking maybe hello
+fails_with 2 "messages is for a chat" "--messages with -w" ds-run -m "$M" -w --messages talk
+fails_with 1 "middle of a conversation" "a file that is cut short" sh -c 'head -c 50 talk | ds-run -m "$M" --messages -'
 
 for bad in "-x other" "-T hot" "-T -1" "-k 1.5" "-p 2" "-n many" "-S -1" "-t 0" "-z" "-w --template template" "-i -"; do
 	fails_with 2 "^ds-run: .*$(echo "$bad" | cut -c 2-2)" "'$bad' is a usage error" ds-run -m "$M" $bad hello

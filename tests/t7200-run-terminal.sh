@@ -91,6 +91,8 @@ t.until("> ")
 t.type("What is 37 * 46?\n")
 expect(t.until("> "), "What is 37 * 46?\n1702\n> ")
 pids = t.children()
+t.type("/new\n")
+expect(t.until("> "), "/new\n> ")
 t.type("What is 3 + 4?\n")
 expect(t.until("> "), "What is 3 + 4?\n7\n> ")
 expect(t.children(), pids)      # the model stayed loaded
@@ -103,10 +105,62 @@ EOP
 
 term "lines typed ahead are answered in their order" <<'EOP'
 t = Term(["-q"])
-t.type("What is 37 * 46?\nWhat is 3 + 4?\nWhat is 2 + 2?")
+typed = "What is 37 * 46?\n/new\nWhat is 3 + 4?\n/new\nWhat is 2 + 2?"
+t.type(typed)
 t.type("\4\4\4")        # the last line without its newline
-expect(t.rest().endswith("> 1702\n> 7\n> 4\n> \n"), True)
+expect(t.rest().replace(typed, ""), "> 1702\n> > 7\n> > 4\n> \n")      # the echo comes when it likes
 expect(t.end(), 0)
+EOP
+
+term "it is a conversation: each question goes with all that was said" <<'EOP'
+import json, subprocess
+asked = ["What is 37 * 46?", "{{ x }} \"3\" \\ plus 4? 🙂 <｜User｜>", "What is 2 + 2?"]
+def answers(t):
+    said = []
+    for q in asked:
+        t.type(q + "\n")
+        said.append(t.until("\n> ").split("\n", 1)[1][:-3])
+    return said
+def file(name, messages):
+    json.dump(messages, open(name, "w"))
+    return name
+t = Term([], {"NO_COLOR": "1", "TERM": "xterm"})
+t.until("> ")
+said = answers(t)
+quiet = Term(["-q"], {"TERM": "dumb"})
+quiet.until("> ")
+expect(answers(quiet), [a.split("</think>\n\n")[-1] if "</think>" in a else "" for a in said])
+talk = []
+for q, a in zip(asked, said):
+    talk.append({"role": "user", "content": q})
+    got = subprocess.run(["ds-run", "-m", os.environ["M"], "-g", "--messages", file("talk.json", talk)], stdout=subprocess.PIPE, check=True)
+    expect(got.stdout.decode(), a + "\n")
+    talk.append({"role": "assistant", "content": a})
+t.type("/new\n")
+t.until("> ")
+t.type(asked[2] + "\n")
+expect("2+2+0=4: 4 carry 0\n4\n</think>\n\n4\n> " in t.until("\n> "), True)
+for x in t, quiet:
+    x.type("\4")
+    x.rest()
+    expect(x.end(), 0)
+EOP
+
+term "with -w, or a template of text, each line is a text of its own" <<'EOP'
+open("own", "w").write("<｜begin▁of▁sentence｜><｜User｜>{}<｜Assistant｜><think>\n")
+for args, q in (["-w", "-n", "3"], "<｜User｜>What is 3 + 4?<｜Assistant｜>"), (["--template", "own", "-n", "3"], "What is 3 + 4?"):
+    t = Term(args, {"TERM": "dumb"})
+    t.until("> ")
+    got = []
+    for _ in range(2):
+        t.type(q + "\n")
+        got.append(t.until("\n> "))
+    expect(got[0], got[1])
+    t.type("/new\n")
+    expect(t.until("\n> ").count("\n") > 1, True)
+    t.type("\4")
+    t.rest()
+    expect(t.end(), 0)
 EOP
 
 term "the thought is dimmed, the answer is not" <<'EOP'

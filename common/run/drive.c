@@ -111,6 +111,8 @@ read_tokens(struct drive *d)
 		d->failures = 0;
 	if (ok == 0 && d->o->run.count)
 		tally_count(d->tally, &f);
+	if (ok == 0 && d->o->run.converse)
+		ok = converse_hear(d->o->run.converse, &f);
 	if (ok == 0 && f.op == OP_END)
 		ok = replay_left(&d->replay) == 0 && d->prompts_ended ? drive_finish(d) :
 		    fail(FAIL_DATA, "%s: it ended before its answers", d->take.name);

@@ -104,6 +104,8 @@ chat(struct part *t, const struct plan_options *o)
 		word(t, "-c");
 	if (o->chat && o->template)
 		part_option(t, "--template", o->template);
+	if (o->chat && o->thinking)
+		part_option(t, "--thinking", o->thinking);
 }
 
 int
@@ -118,8 +120,8 @@ plan_make(struct plan *p, const struct plan_options *o)
 		return -1;
 	t = part(p, o, "ds-tokenize");
 	chat(t, o);
-	if (o->texts || o->lines)
-		word(t, o->texts ? "-0" : "--lines");
+	if (o->texts || o->lines || o->messages)
+		word(t, o->messages ? "--messages" : o->texts ? "-0" : "--lines");
 	t = part(p, o, "ds-embed");
 	part_option(t, "-i", "-");
 	part_option(t, "-i", o->loop_in);

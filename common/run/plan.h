@@ -20,6 +20,7 @@ struct plan_options {                   /* all strings are borrowed, also by the
 	enum cut cut;
 	int chat;                       /* questions and answers; 0: text is completed */
 	const char *template;           /* file of a chat template, or NULL: the model's */
+	const char *thinking;           /* "on", "off", or NULL: as the template does */
 	int quiet;                      /* the answer without the thought */
 	int threads;                    /* of each stage; 0: as many as it chooses */
 	const char *precision;          /* value of --precision of all that multiply, or NULL: of their environment */
@@ -33,6 +34,7 @@ struct plan_options {                   /* all strings are borrowed, also by the
 	const char *tally;              /* where ds-sample sends a copy, or NULL */
 	int texts;                      /* standard input is NUL-terminated texts, not one text */
 	int lines;                      /* or it is lines, each a text */
+	int messages;                   /* or it is conversations in JSON */
 	int asks;                       /* answers end in NUL, not newline */
 	const char *keep;               /* folder where every stream is kept as well, or NULL */
 	int dim;                        /* the thought is dimmed, although text goes to a pipe */

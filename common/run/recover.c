@@ -51,6 +51,7 @@ make_programs(struct drive *d, int asked)
 	d->options = d->o->run.plan;
 	d->options.layers = 1;
 	d->options.loop_in = "-";
+	d->options.messages |= d->o->run.converse != NULL;
 	d->options.texts |= asked || d->o->run.ntexts > 0;
 	d->options.asks = asked;
 	d->options.dim = asked && d->dim;
@@ -82,7 +83,7 @@ start_programs(struct drive *d)
 			streams_shut(&prompts[i]);
 			streams_shut(&ids[i]);
 		}
-		if (talk_open(&d->talk, given[1], text[0], o->ask, o->texts, o->ntexts) < 0)
+		if (talk_open(&d->talk, given[1], text[0], o->ask, o->converse, o->texts, o->ntexts) < 0)
 			return -1;
 	}
 	return r;

@@ -52,7 +52,7 @@ make_plan(struct run *r, struct pipes *p)
 
 	memset(p, -1, sizeof(*p));
 	if (streams_pipe(p->feed, o->ntexts > 0 || o->ask) < 0 || streams_pipe(p->text, o->ask) < 0 ||
-	    streams_pipe(p->loop, 1) < 0 || streams_pipe(p->copy, o->count) < 0)
+	    streams_pipe(p->loop, 1) < 0 || streams_pipe(p->copy, o->count || o->converse) < 0)
 		return -1;
 	r->options = o->plan;
 	snprintf(r->loop_in, sizeof(r->loop_in), "/dev/fd/%d", p->loop[0]);
@@ -60,8 +60,9 @@ make_plan(struct run *r, struct pipes *p)
 	snprintf(r->copy, sizeof(r->copy), "/dev/fd/%d", p->copy[1]);
 	r->options.loop_in = r->loop_in;
 	r->options.loop_out = r->loop_out;
-	r->options.tally = o->count ? r->copy : NULL;
+	r->options.tally = o->count || o->converse ? r->copy : NULL;
 	r->options.texts |= o->ntexts > 0 || o->ask;
+	r->options.messages |= o->converse != NULL;
 	r->options.asks = o->ask;
 	r->options.dim = o->ask && isatty(1);
 	if (plan_make(&r->plan, &r->options) < 0 || (o->plan.keep && keep_create(&r->plan, o->plan.keep) < 0))
@@ -120,10 +121,11 @@ keep_ends(struct run *r, struct pipes *p, int result)
 	streams_shut(&p->loop[0]);
 	streams_shut(&p->loop[1]);
 	streams_shut(&p->copy[1]);
-	if (talk_open(&r->talk, p->feed[1], p->text[0], r->o->ask, r->o->texts, r->o->ntexts) < 0)
+	if (talk_open(&r->talk, p->feed[1], p->text[0], r->o->ask, r->o->converse, r->o->texts, r->o->ntexts) < 0)
 		return -1;
-	if (r->o->count && p->copy[0] >= 0 && tally_open(r->tally, p->copy[0], r->o->began) < 0)
+	if (p->copy[0] >= 0 && tally_open(r->tally, p->copy[0], r->o->began) < 0)
 		return -1;
+	r->tally->converse = r->o->converse;
 	return result;
 }
 

@@ -17,12 +17,31 @@ show(const char *s)
 		(void)io_write(2, s, strlen(s));
 }
 
+/* The first n bytes that were typed go on with the conversation, or end it. */
+static int
+ask_on(struct talk *t, size_t n)
+{
+	const char *typed = (const char *)t->typed.p;
+
+	t->state = TALK_PROMPT;
+	if (n == 4 && memcmp(typed, "/new", 4) == 0)
+		converse_forget(t->converse);
+	else if (n > 0) {
+		t->state = TALK_ANSWER;
+		t->asked = 1;
+		return converse_ask(t->converse, &t->feed, typed, n);
+	}
+	return 0;
+}
+
 /* The first n bytes that were typed are a question, if there is one in them: a NUL would make it two. */
 static int
 ask(struct talk *t, size_t n)
 {
 	size_t before = t->feed.n;
 
+	if (t->converse)
+		return ask_on(t, n);
 	for (size_t i = 0; i < n; i++)
 		if (t->typed.p[i] && buf_addc(&t->feed, t->typed.p[i]) < 0)
 			return -1;
@@ -76,6 +95,8 @@ read_line(struct talk *t)
 static int
 advance(struct talk *t)
 {
+	if (t->state == TALK_HEARS && t->converse->ended)
+		t->state = TALK_PROMPT;
 	if (t->state == TALK_PROMPT && t->out.n == 0) {
 		show("> ");
 		t->state = TALK_LINE;
@@ -88,11 +109,12 @@ advance(struct talk *t)
 }
 
 int
-talk_open(struct talk *t, int in, int text, int ask, char **texts, int n)
+talk_open(struct talk *t, int in, int text, int ask, struct converse *c, char **texts, int n)
 {
 	memset(t, 0, sizeof(*t));
 	t->in = in;
 	t->text = text;
+	t->converse = c;
 	t->state = ask ? TALK_PROMPT : TALK_NOTHING;
 	if (in >= 0)
 		(void)fcntl(in, F_SETFL, O_NONBLOCK);
@@ -140,7 +162,7 @@ take_text(struct talk *t)
 	}
 	for (ssize_t i = 0; i < n; i++) {
 		if (got[i] == 0)
-			t->state = TALK_PROMPT;
+			t->state = t->converse ? TALK_HEARS : TALK_PROMPT;     /* its ids may still be on their way */
 		if (buf_addc(&t->out, got[i] ? got[i] : '\n') < 0)
 			return -1;
 	}

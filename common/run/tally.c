@@ -58,6 +58,8 @@ tally_read(struct tally *t)
 	r = link_try_receive(&t->in, &f);
 	if (r == 1)
 		tally_count(t, &f);
+	if (r == 1 && t->converse && converse_hear(t->converse, &f) < 0)
+		r = -1;
 	if (r == 1 ? f.op == OP_END : r < 0)
 		tally_close(t);
 	frame_free(&f);

@@ -5,10 +5,12 @@
 #define DS_TALLY_H
 
 #include "link/link.h"
+#include "run/converse.h"
 
 struct tally {
 	struct link in;
 	int open;
+	struct converse *converse;      /* hears each frame, if it is not NULL */
 	uint64_t generated;             /* new tokens */
 	uint64_t whole;                 /* tokens of sequences that have ended, prompts included */
 	double asked, last;             /* when the prompts went in; when the latest tokens came, 0: not yet */
