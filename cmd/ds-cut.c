@@ -13,7 +13,7 @@ static const char help[] =
 "\n"
 "Passes on the frames, rows and tensors that are selected.\n"
 "\n"
-"  -l LAYERS         frames of these layers: 3, 0-20, 0-2,5 or 10-\n"
+"  -l LAYERS         frames of these layers: " RANGES_FORM "\n"
 "  --at STAGES       frames at these: embed attn route expert head sample\n"
 "  --seq SEQS        rows of these sequences, written like layers\n"
 "  --pos POSITIONS   rows at these positions\n"

@@ -15,7 +15,7 @@ static const char help[] =
 "bytes of each layer, and files that are missing.\n"
 "\n"
 "  -m MODEL      checkpoint folder (or DS_MODEL)\n"
-"  -l LAYERS     the layers to show and to miss files of: 3, 0-20 or 0-2,5 (all)\n"
+"  -l LAYERS     layers to show and check: " RANGES_FORM " (all)\n"
 "  -v            each layer on a line of its own\n"
 "  --json        the same as JSON\n"
 "  --manifest    instead: a fingerprint of each tensor, from samples\n"

@@ -25,7 +25,7 @@ static const char help[] =
 "                    surprise: bits of each token, from logits of all rows;\n"
 "                    trace: when each process worked\n"
 "  -m MODEL          write out its tokens, show all its experts (or DS_MODEL)\n"
-"  -l LAYERS         these layers: 3, 0-20, 0-2,5 or 10-\n"
+"  -l LAYERS         these layers: " RANGES_FORM "\n"
 "  --seq SEQS        rows of these sequences, written like layers\n"
 "  --pos POSITIONS   rows at these positions\n"
 "  --head HEADS      heads for probs, at most 16 (0)\n"

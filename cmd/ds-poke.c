@@ -14,7 +14,7 @@ static const char help[] =
 "Edits selected values of F32 tensors; without an edit frames pass as they are.\n"
 "WHAT is a number, FILE.safetensors:TENSOR, or @TENSOR[/I] of the frame itself.\n"
 "\n"
-"  -l LAYERS          in frames of these layers: 3, 0-20, 0-2,5 or 10-\n"
+"  -l LAYERS          in frames of these layers: " RANGES_FORM "\n"
 "  --at STAGES        that wait at these: embed attn route expert head sample\n"
 "  --seq SEQS         rows of these sequences, written like layers\n"
 "  --pos POSITIONS    rows at these positions\n"

@@ -6,6 +6,7 @@
 
 #include <getopt.h>
 
+#include "base/ranges.h"
 #include "stage/stage.h"
 
 #define ENDPOINTS_MAX 64
@@ -57,7 +58,7 @@ const struct kernels *options_kernels(const struct options *o);
 
 /* Lines of -h for what they share. */
 #define HELP_MODEL  "  -m MODEL      checkpoint folder (or DS_MODEL)\n"
-#define HELP_LAYERS "  -l LAYERS     the layers it acts on: 3, 0-20 or 0-2,5 (all)\n"
+#define HELP_LAYERS "  -l LAYERS     the layers it acts on: " RANGES_FORM " (all)\n"
 #define HELP_TAP    "  --tap NAMES   inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_PRECISION "  --precision P f32, bf16 or fp8: how numbers enter products (DS_PRECISION; f32)\n"
 #define HELP_MANIFEST "  --manifest F  check the weights against this file of ds-info --manifest\n"

@@ -121,4 +121,26 @@ ok "gzip" pipe 'gzip <stream >stream.gz && gzip -dc stream.gz | ds-hash | cmp - 
 ok "bash gives FIFOs of its own" pipe 'ds-diff -q <(ds-cut --seq 1 <stream) <(ds-cut --seq 1 <stream | cat)'
 ok "numpy reads from a pipe" pipe 'ds-dump -f npy --tensor h <stream | "$PY" -c "import io, numpy, sys; a = numpy.load(io.BytesIO(sys.stdin.buffer.read())); sys.exit(a.shape[1] != 256)"'
 ok "two tools share a descriptor: none reads past the end frame" pipe 'cat stream routed | (ds-dump >a; ds-dump >b) && ds-dump <stream | cmp - a && ds-dump <routed | cmp - b'
+
+# -l: the same list in every program that has layers
+ds-embed <prompt | ds-block -l 0-1 >two
+for command in ds-attn ds-route ds-expert ds-block ds-info ds-cut "ds-poke --tensor h --zero" ds-plot "ds-bench --limits 20,200"; do
+	for list in 2-1 2-x x , 2, 1,,2 -1 ""; do
+		fails_with 2 "^${command%% *}: -l '$list': give numbers as 3, 0-20, 0-2,5 or 10-$" "$command -l '$list'" $command -l "$list" -m "$M"
+	done
+done
+for command in ds-attn ds-route ds-expert ds-block ds-info "ds-bench --limits 20,200"; do
+	for list in 4 4- 0-4 1,2-4; do
+		fails_with 2 "^${command%% *}: -l '$list': layers are 0 to 3, written 3, 0-20, 0-2,5 or 10-$" "$command -l $list" $command -l $list -m "$M"
+	done
+done
+for pair in 2- 0-,2 0,2- 2-3,2; do
+	case $pair in 0-,2) want=0-3 from=prompt ;; 0,2-) want=0,2-3 from=two ;; *) want=2-3 from=two ;; esac
+	ds-embed -i $from -o in 2>err
+	ok "ds-block -l $pair is -l $want" pipe 'ds-block -l "$0" -i in -o a && ds-block -l "$1" -i in -o b && cmp a b' $pair $want
+	ok "ds-info -l $pair is -l $want" pipe 'ds-info -l "$0" >a && ds-info -l "$1" >b && cmp a b' $pair $want
+done
+ds-cut -l 2- <two >a
+ds-cut -l 2-3 <two >b
+same a b "ds-cut -l 2- is -l 2-3"
 done_testing

@@ -1,52 +1,48 @@
 #include "stage/stage.h"
 
-#include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/ranges.h"
 #include "gpu/tensor.h"
 #include "stage/behind.h"
 #include "stage/failed.h"
 #include "stage/trace.h"
 
-/* A number below n at *s, which is moved behind it; -1 where there is none. */
+/* Layers from..to, of which a model has n. */
 static int
-number(const char **s, int n)
+add_layers(struct layers *l, const struct range *r, int n)
 {
-	char *end;
-	long v;
+	uint64_t last = (uint64_t)n - 1, to = r->to == UINT64_MAX ? last : r->to;
 
-	if (!isdigit((unsigned char)**s))
+	if (n < 1 || r->from > last || to > last)
 		return -1;
-	v = strtol(*s, &end, 10);
-	*s = end;
-	return v < n ? (int)v : -1;
+	memset(l->has + r->from, 1, (size_t)(to - r->from + 1));
+	return 0;
 }
 
 int
 layers_parse(struct layers *l, const char *text, int n)
 {
+	struct ranges list = {0};
+	int r;
+
 	memset(l, 0, sizeof(*l));
 	if (n > LAYERS_MAX)
 		return fail(FAIL_DATA, "%d layers are more than %d", n, LAYERS_MAX);
-	if (!text)
+	if (!text) {
 		memset(l->has, 1, (size_t)n);
-	for (const char *s = text; s; ) {
-		int from = number(&s, n), to = from;
-
-		if (*s == '-') {
-			s++;
-			to = number(&s, n);
-		}
-		if (from < 0 || to < from || (*s && *s != ','))
-			return fail(FAIL_USAGE, "-l '%s': layers are 0 to %d, written 3, 0-20 or 0-2,5", text, n - 1);
-		memset(l->has + from, 1, (size_t)(to - from + 1));
-		s = *s ? s + 1 : NULL;
+		return 0;
 	}
-	return 0;
+	r = ranges_parse(&list, "-l", text);
+	for (size_t i = 0; i < list.n && r == 0; i++)
+		if ((r = add_layers(l, &list.r[i], n)) < 0)
+			fail(FAIL_USAGE, "-l '%s': layers are 0 to %d, written " RANGES_FORM, text, n - 1);
+	ranges_free(&list);
+	return r;
 }
 
 int

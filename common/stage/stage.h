@@ -16,7 +16,7 @@
 #include "model/model.h"
 #include "stage/tap.h"
 
-/* Layers 3, 0-20 or 0-2,5. */
+/* Layers, written as RANGES_FORM says. */
 struct layers {
 	unsigned char has[LAYERS_MAX];
 };

@@ -7,18 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/ranges.h"
 #include "frame/frame.h"
-
-/* Numbers: 3, 0-20, 0-2,5 or 100- (and all that follow). */
-struct ranges {
-	struct range { uint64_t from, to; } *r;
-	size_t n, cap;                  /* n 0: all numbers */
-};
-
-/* 0, or -1 and a message (FAIL_USAGE) that names the option. */
-int ranges_parse(struct ranges *r, const char *option, const char *text);
-int ranges_has(const struct ranges *r, uint64_t n);
-void ranges_free(struct ranges *r);
 
 struct select {
 	struct ranges layers, seqs, positions;
