@@ -9,7 +9,8 @@
 
 static const char help[] =
 "usage: ds-cut [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"
-"           [--tensor NAMES] [--as STAGE] [-i FROM] [-o TO ...] [-v]\n"
+"           [--tensor NAMES] [--as STAGE] [--allow-none] [-i FROM] [-o TO ...]\n"
+"           [-v]\n"
 "\n"
 "Passes on the frames, rows and tensors that are selected.\n"
 "\n"
@@ -19,21 +20,23 @@ static const char help[] =
 "  --pos POSITIONS   rows at these positions\n"
 "  --tensor NAMES    these tensors: h,expert.w or expert.*\n"
 "  --as STAGE        let what is left wait for this stage: head, or attn:4\n"
+"  --allow-none      exit 0 also where nothing was selected\n"
 "  -i FROM           where frames come from (standard input)\n"
 "  -o TO             where frames go; each of several gets all (standard output)\n"
-"  -v                say at the end what was done\n"
+"  -v                say at the end how many frames, rows and tensors were passed on\n"
 "  -V, -h            version, this text\n";
 
 struct cut {
 	struct select select;
 	enum at as;
 	int layer;
-	unsigned long long in, out;
+	int allow_none;
+	struct count { unsigned long long frames, rows, tensors; } in, out;     /* of batches */
 };
 
 static const struct option longs[] = {
 	{"at", 1, NULL, 256}, {"seq", 1, NULL, 257}, {"pos", 1, NULL, 258},
-	{"tensor", 1, NULL, 259}, {"as", 1, NULL, 260}, {0}};
+	{"tensor", 1, NULL, 259}, {"as", 1, NULL, 260}, {"allow-none", 0, NULL, 261}, {0}};
 
 /* STAGE or STAGE:LAYER. */
 static int
@@ -60,6 +63,10 @@ own(int c, const char *arg, void *to)
 		return select_take(&cut->select, "-l", arg);
 	if (c == 260)
 		return take_as(cut, arg);
+	if (c == 261) {
+		cut->allow_none = 1;
+		return 0;
+	}
 	return select_take(&cut->select, c == 256 ? "--at" : c == 257 ? "--seq" : c == 258 ? "--pos" : "--tensor", arg);
 }
 
@@ -74,6 +81,14 @@ rewrite_at(const struct cut *c, struct frame *f)
 	return 0;
 }
 
+static void
+count(struct count *c, const struct frame *f)
+{
+	c->frames++;
+	c->rows += f->rows;
+	c->tensors += (unsigned long long)f->ntensors;
+}
+
 static int
 cut_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
@@ -81,7 +96,8 @@ cut_frame(void *arg, struct frame *f, struct link *out, int nout)
 	int r = 1;
 
 	(void)out, (void)nout;
-	c->in++;
+	if (f->op == OP_NONE)
+		count(&c->in, f);
 	if (frame_frees(f))
 		r = ranges_has(&c->select.seqs, f->seq);
 	else if (f->op == OP_FORK)
@@ -90,8 +106,19 @@ cut_frame(void *arg, struct frame *f, struct link *out, int nout)
 		r = select_frame(&c->select, f) ? select_cut(&c->select, f) : 0;
 	if (r > 0 && f->op == OP_NONE && c->as != AT_NONE && rewrite_at(c, f) < 0)
 		r = -1;
-	c->out += r > 0;
+	if (r > 0 && f->op == OP_NONE)
+		count(&c->out, f);
+	else if (r > 0 && c->select.seqs.n > 0)         /* free and fork are of the sequences */
+		c->out.frames += frame_frees(f) || f->op == OP_FORK;
 	return r;
+}
+
+/* Whether the options selected something that is not there. */
+static int
+is_nothing(const struct cut *c)
+{
+	return select_given(&c->select) &&
+	    (c->out.frames == 0 || (c->select.names && c->select.met[SELECT_TENSOR] == 0));
 }
 
 int
@@ -106,6 +133,14 @@ main(int argc, char **argv)
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
 	status = filter_run(&f, cut_frame, &c);
+	if (f.o.verbose && status == 0)
+		warn("%llu of %llu rows, %llu of %llu tensors passed on", c.out.rows, c.in.rows,
+		    c.out.tensors, c.in.tensors);
+	if (status == 0 && is_nothing(&c) && !c.allow_none) {
+		(void)select_nothing(&c.select, "selected");
+		warn("%s", fail_text());
+		status = fail_status();
+	}
 	select_free(&c.select);
 	return status;
 }

@@ -9,7 +9,8 @@
 #include "tool/dump.h"
 
 static const char help[] =
-	"usage: ds-dump [-f FORMAT] [--tensor NAMES] [--dir DIR] [-i FROM] [-o TO] [-v]\n"
+	"usage: ds-dump [-f FORMAT] [--tensor NAMES] [--dir DIR] [--allow-none]\n"
+	"               [-i FROM] [-o TO] [-v]\n"
 	"\n"
 	"Prints frames as text, or writes their tensors in the formats of other tools.\n"
 	"\n"
@@ -22,16 +23,20 @@ static const char help[] =
 	"                  trace: the times of ds-embed --trace, for Chrome and Perfetto\n"
 	"  --tensor NAMES  these tensors: NAME,NAME or NAME@LAYER (all)\n"
 	"  --dir DIR       a file for each frame in DIR, instead of standard output\n"
+	"  --allow-none    exit 0 also where nothing was printed\n"
 	"  -i FROM         where frames come from (standard input)\n"
 	"  -o TO           the file to print to (standard output)\n"
 	"  -v              say at the end how many frames and bytes came\n"
 	"  -V, -h          version, this text\n";
 
-enum { TENSOR = 256, DIR };
+enum { TENSOR = 256, DIR, ALLOW_NONE };
+
+static int allow_none;
 
 static const struct option longs[] = {
 	{"tensor", required_argument, NULL, TENSOR},
 	{"dir", required_argument, NULL, DIR},
+	{"allow-none", no_argument, NULL, ALLOW_NONE},
 	{0}
 };
 
@@ -45,6 +50,10 @@ own_option(int c, const char *arg, void *to)
 		return select_take(&d->select, "--tensor", arg);
 	if (c == DIR) {
 		d->dir = arg;
+		return 0;
+	}
+	if (c == ALLOW_NONE) {
+		allow_none = 1;
 		return 0;
 	}
 	format = dump_format_parse(arg);
@@ -98,10 +107,10 @@ main(int argc, char **argv)
 		die_failed();
 	if (fclose(d.to) != 0)
 		die(FAIL_SYSTEM, "cannot write:");
-	if (d.format == DUMP_TRACE && d.printed == 0)
-		warn("no frame has a trace: ds-embed --trace asks for it");
 	if (o.verbose)
 		warn("%llu frames, %llu bytes", (unsigned long long)in.frames, (unsigned long long)in.bytes);
+	if (!allow_none && dump_check(&d) < 0)
+		die_failed();
 	dump_free(&d);
 	return link_close(&in) < 0 ? FAIL_SYSTEM : 0;
 }

@@ -57,6 +57,8 @@ main(int argc, char **argv)
 		die_of_trouble();
 	if (fflush(stdout) != 0 || fclose(stdout) != 0)
 		die(FAIL_SYSTEM, "cannot write:");
+	if (!check && total == 0)
+		die(FAIL_SYSTEM, "nothing to hash: no frame has tensors with a row for each position");
 	if (t.odd > 0)
 		warn("%llu tensors have no row for each position: left out", (unsigned long long)t.odd);
 	if (bad > 0)

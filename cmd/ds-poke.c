@@ -9,7 +9,7 @@ static const char help[] =
 "usage: ds-poke [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"
 "           [--tensor NAMES] [--col COLUMNS] [--expert EXPERTS]\n"
 "           [--scale X | --zero | --set WHAT | --add WHAT] [--by X]\n"
-"           [-i FROM] [-o TO ...] [-v]\n"
+"           [--allow-none] [-i FROM] [-o TO ...] [-v]\n"
 "\n"
 "Edits selected values of F32 tensors; without an edit frames pass as they are.\n"
 "WHAT is a number, FILE.safetensors:TENSOR, or @TENSOR[/I] of the frame itself.\n"
@@ -26,29 +26,28 @@ static const char help[] =
 "  --set WHAT         replace by WHAT times X of --by\n"
 "  --add WHAT         add WHAT times X of --by\n"
 "  --by X             1 if not given\n"
+"  --allow-none       exit 0 also where nothing was edited\n"
 "  -i FROM            where frames come from (standard input)\n"
 "  -o TO              where frames go; each of several gets all (standard output)\n"
-"  -v                 say at the end what was done\n"
+"  -v                 say at the end how many elements, rows and frames were edited\n"
 "  -V, -h             version, this text\n";
 
 static const struct option longs[] = {
 	{"at", 1, NULL, 256}, {"seq", 1, NULL, 257}, {"pos", 1, NULL, 258}, {"tensor", 1, NULL, 259},
 	{"col", 1, NULL, 260}, {"expert", 1, NULL, 261}, {"scale", 1, NULL, 262}, {"zero", 0, NULL, 263},
-	{"set", 1, NULL, 264}, {"add", 1, NULL, 265}, {"by", 1, NULL, 266}, {0}};
+	{"set", 1, NULL, 264}, {"add", 1, NULL, 265}, {"by", 1, NULL, 266}, {"allow-none", 0, NULL, 267}, {0}};
+
+static int allow_none;
 
 static int
 own(int c, const char *arg, void *to)
 {
-	static const char *const names[] = {"--at", "--seq", "--pos", "--tensor"};
+	static const char *const names[] = {"--at", "--seq", "--pos", "--tensor", "--col", "--expert"};
 	struct poke *p = to;
 
 	switch (c) {
 	case 'l':
 		return select_take(&p->select, "-l", arg);
-	case 260:
-		return ranges_parse(&p->columns, "--col", arg);
-	case 261:
-		return ranges_parse(&p->experts, "--expert", arg);
 	case 262:
 		return poke_operand(p, POKE_SCALE, arg);
 	case 263:
@@ -59,6 +58,9 @@ own(int c, const char *arg, void *to)
 		return poke_operand(p, POKE_ADD, arg);
 	case 266:
 		return options_double("--by", arg, -1e30, 1e30, &p->by);
+	case 267:
+		allow_none = 1;
+		return 0;
 	}
 	return select_take(&p->select, names[c - 256], arg);
 }
@@ -98,9 +100,18 @@ main(int argc, char **argv)
 	options_parse(&f.o, argc, argv);
 	if (p.what != POKE_NOTHING && !p.select.names)
 		die(FAIL_USAGE, "say which tensor to edit with --tensor: see %s -h", program);
+	if (p.what == POKE_NOTHING && select_given(&p.select))
+		die(FAIL_USAGE, "say what to do with the selected values: --scale, --zero, --set or --add");
 	p.record = command_line(argc, argv);
 	filter_links(&f);
 	status = filter_run(&f, frame, &p);
+	if (f.o.verbose && status == 0)
+		warn("%llu elements of %llu rows in %llu frames edited", p.elements, p.rows, p.frames);
+	if (status == 0 && p.what != POKE_NOTHING && p.elements == 0 && !allow_none) {
+		(void)select_nothing(&p.select, "edited");
+		warn("%s", fail_text());
+		status = fail_status();
+	}
 	poke_free(&p);
 	return status;
 }

@@ -73,10 +73,10 @@ main(int argc, char **argv)
 	if (stage_run(&g.in[0], NULL, 0, take, NULL, NULL) < 0)
 		die_failed();
 	score_end(&score);
-	if (score.total.scored == 0 && score.failed == 0)
-		warn("nothing to score: no token came behind a row with logits: ask for those of all rows with ds-tokenize -a");
 	if (flush() < 0 || fclose(stdout) != 0)
 		die(FAIL_SYSTEM, "cannot write:");
+	if (score.total.scored == 0 && score.failed == 0)
+		die(FAIL_DATA, "nothing to score: no token follows a row with logits: ask for those of all rows with ds-tokenize -a");
 	score_free(&score);
 	if (t)
 		tokenizer_close(t);

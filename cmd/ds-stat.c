@@ -109,6 +109,17 @@ read_all(struct source *s)
 	}
 }
 
+/* What was asked for and did not come; NULL: it came. */
+static const char *
+missing(void)
+{
+	if (g.trace)
+		return g.timing.frames ? NULL : "no frame has a trace: ds-embed --trace asks for it";
+	if (!health_any(&g.health))
+		return "no frame has tensors with a row for each position";
+	return g.experts && !load_any(&g.load) ? "--experts: no frame comes from ds-route" : NULL;
+}
+
 static void
 read_model(const char *dir)
 {
@@ -150,6 +161,10 @@ main(int argc, char **argv)
 	if (o.verbose)
 		warn("%llu frames, %llu bytes; %llu tensors without a row for each position are left out",
 		    (unsigned long long)s.frames, (unsigned long long)s.bytes, (unsigned long long)g.health.odd);
+	if (status == 0 && missing()) {
+		warn("nothing to sum up: %s", missing());
+		status = FAIL_DATA;
+	}
 	source_close(&s);
 	health_free(&g.health);
 	load_free(&g.load);

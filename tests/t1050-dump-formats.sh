@@ -147,4 +147,22 @@ for f in csv npy trace; do
 	fails_with 3 "ends after" "-f $f: a stream that ends in a frame is an error" ds-dump -f $f -o got -i cut.frames
 done
 is "$(py -c 'import json; print(json.load(open("got"))["traceEvents"])')" "[]" "what -f trace has printed by then is valid"
+
+# what was asked for and is not there
+py "$T/rows.py" 7:0+2/1 end >rows
+frame end >end
+none() {        # WHAT OPTIONS FILE
+	fails_with 1 "^ds-dump: nothing was printed: $1$" "nothing to print: ds-dump $2 of '$3'" ds-dump $2 -i "$3"
+	fails_with 0 "" "... which --allow-none allows" ds-dump $2 --allow-none -i "$3"
+}
+none "--tensor 'hh' selects nothing" "--tensor hh" rows
+for f in json csv npy safetensors; do
+	none "--tensor 'attn.q,expert.\*' selects nothing" "-f $f --tensor attn.q,expert.*" rows
+done
+none "no frame with rows came" "--tensor h" end
+none "no frame has tokens .'ids'." "-f ids" rows
+none "no frame has tensors" "-f npy" end
+none "no frame has tensors" "-f csv" end
+none "no frame has a trace: ds-embed --trace asks for it" "-f trace" rows
+fails_with 1 "^ds-dump: nothing was printed: --tensor 'hh' selects nothing$" "into files as well" ds-dump -f npy --dir dir --tensor hh -i rows
 done_testing

@@ -51,7 +51,9 @@ print(sha(b"".join(sha((np.ones(4, "<f4") * i).tobytes()) for i in (1, 2, 3, 4, 
 is "$(ds-hash gaps | cut -d' ' -f2-6)" "$(printf 'expert 2 %s h\n' '5 0-1' '5 3-3')" "each run of positions has its line"
 is "$(ds-hash again | cut -d' ' -f2-6)" "$(printf 'expert 2 %s h\n' '5 0-1' '5:2 0-1')" "a number that is used again is another sequence"
 is "$(ds-hash again plain | cut -d' ' -f2-6)" "$(printf 'expert 2 %s h\n' '5 0-4' '5:2 0-1' '6 0-0')" "in each stream by itself"
-fails_with 0 "" "a trace without rows is empty" sh -c 'ds-hash "$1" && test -z "$(ds-hash "$1")"' - "$(frame end >end; echo end)"
+frame end >end
+fails_with 3 "^ds-hash: nothing to hash: no frame has tensors" "a run without rows has no trace" ds-hash end
+is "$(cat .out)" "" "... and no lines"
 
 fails_with 0 "'plain.txt' asks for no row, or not for all, of 1 tensor of the run" "a check asks for no more than its lines, and says so" \
     ds-hash --check plain.txt later

@@ -218,7 +218,13 @@ fails_with 3 '^ds-stat: .*ended without an end frame' "a stream that ends withou
 ds-stat -i open >got 2>/dev/null
 same got whole.txt "after what came before"
 fails_with 3 'standard input: ended without an end frame' "an empty input is one, too" sh -c 'ds-stat </dev/null'
-is "$(frame end | ds-stat)" "" "a stream of nothing has nothing to tell"
+frame end >none
+for o in "" "--json" "--experts"; do
+	fails_with 1 "^ds-stat: nothing to sum up: no frame has tensors" "a stream of nothing has nothing to sum up $o" ds-stat $o -i none
+done
+fails_with 1 "^ds-stat: nothing to sum up: no frame has a trace: ds-embed --trace" "a run without a trace has no times" ds-stat --trace -i whole
+py "$T/rows.py" 7:0+2/1 end >none
+fails_with 1 "^ds-stat: nothing to sum up: --experts: no frame comes from ds-route" "rows before the router have no experts" ds-stat --experts -i none
 fails_with 3 'upstream: ds-attn: it broke' "an error frame is told" sh -c '$FRAME error "ds-attn: it broke" | ds-stat'
 fails_with 3 'cannot write' "a full disk is noticed" sh -c 'ds-stat <whole >/dev/full'
 is "$(py -c '

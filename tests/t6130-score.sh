@@ -64,7 +64,7 @@ is "$(ds-score --tokens -k 0 <whole | awk '$1 == "token" && $8 != "-"')" "" "-k 
 is "$(ds-score <whole | awk '$1 == "total" { print $2, $3, $4 }')" "2 $(ds-tokenize -a "$text" "Why? Because 12+30=42." | ds-dump -f ids | wc -w) $(($(ds-tokenize -a "$text" "Why? Because 12+30=42." | ds-dump -f ids | wc -w) - 2))" \
     "all tokens but the first of each sequence are scored"
 pipe "ds-tokenize '$text' | ds-embed | ds-block | ds-head" >last
-fails_with 0 '^ds-score: nothing to score: .*ds-tokenize -a$' "logits of the last row alone score nothing, which is said" ds-score -m "$M" -i last
+fails_with 1 '^ds-score: nothing to score: .*ds-tokenize -a$' "logits of the last row alone score nothing, which is said" ds-score -m "$M" -i last
 is "$(ds-score <last 2>/dev/null | awk '$1 == "sequence"' | tr -s ' ')" "sequence 0 11 0 0 - -" "with 0 tokens scored"
 
 # frames by hand: V 3

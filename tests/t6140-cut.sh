@@ -23,10 +23,28 @@ same got.txt expected.txt "rows by sequence"
 is "$(ds-cut --pos 2-4 --seq 1 <logits.dsf | frame show | head -1 | grep -o 'spans.*' | cut -c1-60 | grep -c '\[1, 2, 3, 2\]')" 1 \
     "a span is cut, and its flag to sample stays with its last row"
 is "$(ds-cut --tensor ids <logits.dsf | ds-dump | grep -c '^  ')" 4 "tensors by name: behind the head row stays too"
-is "$(ds-cut --seq 5 <logits.dsf | ds-dump)" "frame 1: end" "where no row is left there is no frame"
+is "$(ds-cut --allow-none --seq 5 <logits.dsf | ds-dump)" "frame 1: end" "where no row is left there is no frame"
 is "$( { ds-cut --at expert <routed.dsf; } | ds-dump | head -1 | cut -c1-23)" "frame 1: expert layer 2" "frames by stage"
-is "$(ds-cut --at attn <routed.dsf | ds-dump)" "frame 1: end" "and no others"
-is "$(ds-cut -l 0-1,3- <routed.dsf | ds-dump)" "frame 1: end" "frames by layer"
+is "$(ds-cut --allow-none --at attn <routed.dsf | ds-dump)" "frame 1: end" "and no others"
+is "$(ds-cut --allow-none -l 0-1,3- <routed.dsf | ds-dump)" "frame 1: end" "frames by layer"
+# none WHAT OPTIONS FILE: a selection of nothing says so; what it writes is a stream
+none() {
+	fails_with 1 "^ds-cut: nothing was selected: $1" "nothing is selected: $2" ds-cut $2 -i "$3" -o none.dsf
+	ok "... and what is written is a stream" sh -c '$FRAME check <none.dsf'
+	fails_with 0 "" "... which --allow-none allows" ds-cut $2 --allow-none -i "$3" -o none.dsf
+}
+frame end >end.dsf
+none "--seq '5' selects nothing$" "--seq 5" logits.dsf
+none "--pos '99' selects nothing$" "--pos 99" logits.dsf
+none "--pos '99' selects nothing of what" "--seq 1 --pos 99" logits.dsf
+none "--at 'attn' selects nothing$" "--at attn" routed.dsf
+none "-l '0-1,3-' selects nothing$" "-l 0-1,3-" routed.dsf
+none "--tensor 'attn.q,hh' selects nothing$" "--tensor attn.q,hh" routed.dsf
+none "no frame with rows came" "--pos 0-" end.dsf
+fails_with 0 "" "a stream without rows is a stream, where nothing is asked for" ds-cut -i end.dsf -o none.dsf
+rows=$(frame tensors ids <logits.dsf | wc -l)
+ds-cut -v --seq 1 --tensor logits -i logits.dsf -o none.dsf 2>said
+like "$(cat said)" "^ds-cut: $(frame tensors logits <none.dsf | wc -l) of $rows rows, 2 of 8 tensors passed on$" "-v counts what is passed on"
 
 ds-cut -l 2 --at expert <routed.dsf | ds-expert -m "$M" -l 2 >again.dsf
 same again.dsf three.dsf "a piece of a run is replayed by one layer's experts"

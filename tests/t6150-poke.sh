@@ -26,8 +26,41 @@ for line in sys.stdin:
 
 ds-poke <two.dsf >same.dsf
 same same.dsf two.dsf "without an edit it is the identity"
-ds-poke --tensor h --seq 5 --zero <two.dsf >same.dsf
-same same.dsf two.dsf "an edit that meets nothing leaves no trace"
+# none WHAT OPTIONS [FILE]: an edit of nothing says which option selects nothing; frames pass as they are
+none() {
+	fails_with 1 "^ds-poke: nothing was edited: $1" "nothing is edited: $2" ds-poke $2 -i "${3:-two.dsf}" -o got.dsf
+	same got.dsf "${3:-two.dsf}" "... and the frames are as they were"
+	fails_with 0 "" "... which --allow-none allows" ds-poke $2 --allow-none -i "${3:-two.dsf}" -o got.dsf
+}
+frame end >end.dsf
+py "$T/rows.py" at=attn layer=2 7:0+0 end >rowless.dsf
+none "--seq '5' selects nothing of what the other" "--tensor h --seq 5 --zero"
+none "--tensor 'hh' selects nothing$" "--tensor hh --zero"
+none "--tensor 'attn.q' selects nothing$" "--tensor attn.q --zero"
+none "--at 'head' selects nothing of what" "--at head --tensor h --zero"
+none "-l '7-' selects nothing of what" "-l 7- --tensor h --zero"
+none "-l '0-1,3' selects nothing of what" "-l 0-1,3 --at attn --tensor h --zero"
+none "--pos '99' selects nothing of what" "--tensor h --pos 99 --zero"
+none "--pos '20-' selects nothing of what" "--tensor h --seq 1 --pos 20- --scale 2"
+none "--col '256-300' selects nothing of what" "--tensor h --col 256-300 --add 1"
+none "--expert '77' selects nothing of what" "--tensor expert.w --expert 77 --zero" routed.dsf
+none "--tensor 'expert.w' selects nothing$" "--tensor expert.w --zero"
+none "no frame with rows came" "--tensor h --zero" end.dsf
+none "no frame with rows came" "--tensor h --zero" rowless.dsf
+fails_with 2 "^ds-poke: say what to do" "a selection without an edit" ds-poke --tensor h --pos 3 -i two.dsf
+# one frame of two is met: it alone says so
+py -c '
+import frame
+f = [x for x in frame.read_frames(open("two.dsf", "rb")) if "op" not in x.header][0]
+f.header = {**f.header, "layer": 1}
+open("both.dsf", "wb").write(f.bytes() + open("two.dsf", "rb").read())'
+ds-poke -v -l 1 --tensor h --seq 0 --pos 0-1 --col 5- --zero -i both.dsf -o got.dsf 2>said
+is "$(cat said)" "ds-poke: $(ds-dump -i both.dsf | grep -c ^frame) frames in, $(ds-dump -i both.dsf | grep -c ^frame) out
+ds-poke: 502 elements of 2 rows in 1 frames edited" "-v counts what was edited"
+is "$(py -c '
+import frame
+print([len(f.header.get("edits", [])) for f in frame.read_frames(open("got.dsf", "rb")) if "op" not in f.header])')" "[1, 0, 0]" \
+    "a frame in which nothing was edited has no key edits"
 ds-poke --tensor h --seq 1 --pos 2- --scale 2.5 <two.dsf | values h >got.txt
 edited 'v * 2.5 if s == 1 and p >= 2 else v' >expected.txt
 same got.txt expected.txt "rows are scaled"

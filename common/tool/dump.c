@@ -13,14 +13,15 @@
 static const struct {
 	const char *name, *suffix;
 	int rows;               /* 1: control frames have nothing to say in it */
+	const char *needs;      /* what a frame must have to be printed; NULL: nothing */
 } formats[] = {
-	[DUMP_TEXT] = {"text", ".txt", 0},
-	[DUMP_JSON] = {"json", ".json", 0},
-	[DUMP_IDS] = {"ids", ".ids", 1},
-	[DUMP_CSV] = {"csv", ".csv", 1},
-	[DUMP_NPY] = {"npy", ".npy", 1},
-	[DUMP_SAFETENSORS] = {"safetensors", ".safetensors", 1},
-	[DUMP_TRACE] = {"trace", ".json", 1},
+	[DUMP_TEXT] = {"text", ".txt", 0, NULL},
+	[DUMP_JSON] = {"json", ".json", 0, NULL},
+	[DUMP_IDS] = {"ids", ".ids", 1, "tokens ('ids')"},
+	[DUMP_CSV] = {"csv", ".csv", 1, "tensors"},
+	[DUMP_NPY] = {"npy", ".npy", 1, "tensors"},
+	[DUMP_SAFETENSORS] = {"safetensors", ".safetensors", 1, "tensors"},
+	[DUMP_TRACE] = {"trace", ".json", 1, "a trace: ds-embed --trace asks for it"},
 };
 
 int
@@ -188,11 +189,13 @@ dump_frame(struct dump *d, struct frame *f, unsigned long long number)
 
 	if (formats[d->format].rows && f->op != OP_NONE)
 		return 0;
+	d->select.frames += f->rows > 0;
 	for (int i = f->ntensors; i-- > 0; )    /* (csv has to know `row`, whether or not it prints it) */
 		if (d->format != DUMP_CSV && !select_tensor(&d->select, f->tensors[i].name))
 			frame_drop(f, f->tensors[i].name);
 	if (d->format == DUMP_IDS ? !frame_tensor(f, "ids") : d->format == DUMP_SAFETENSORS && f->ntensors == 0)
 		return 0;
+	d->tensors += (unsigned long long)f->ntensors;
 	if (d->dir && d->format == DUMP_NPY)
 		return print_arrays(d, f, number);
 	if (d->dir && !(to = open_file(d, f, number, NULL)))
@@ -202,6 +205,18 @@ dump_frame(struct dump *d, struct frame *f, unsigned long long number)
 	if (d->dir && close_file(d, to) < 0)
 		return -1;
 	return r;
+}
+
+int
+dump_check(const struct dump *d)
+{
+	int arrays = d->format == DUMP_CSV || d->format == DUMP_NPY || d->format == DUMP_SAFETENSORS;
+
+	if (d->select.names && d->select.met[SELECT_TENSOR] == 0)
+		return select_nothing(&d->select, "printed");
+	if (formats[d->format].needs && (arrays ? d->tensors : d->printed) == 0)
+		return fail(FAIL_DATA, "nothing was printed: no frame has %s", formats[d->format].needs);
+	return 0;
 }
 
 void

@@ -18,6 +18,7 @@ struct dump {
 	FILE *to;                       /* without dir: where all goes */
 
 	unsigned long long printed;     /* frames, or events of a trace */
+	unsigned long long tensors;     /* printed, where the format is one of tensors */
 	struct table lanes;             /* of a trace: hosts, and the stages on them -> struct lane */
 	int nhosts, nstages;
 	int64_t began;                  /* the first start, 0: none yet */
@@ -35,6 +36,10 @@ int dump_begin(struct dump *d);
  * 0, or -1 and a message.
  */
 int dump_frame(struct dump *d, struct frame *f, unsigned long long number);
+
+/* After the last frame: 0; -1 and a message (FAIL_DATA) if nothing was printed of what was
+ * asked for. */
+int dump_check(const struct dump *d);
 
 /* Behind the last frame, also after a failure: what is printed is whole. */
 void dump_end(struct dump *d);

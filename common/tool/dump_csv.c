@@ -127,7 +127,7 @@ put_tensor(FILE *to, const struct frame *f, unsigned long long number, const str
 }
 
 int
-dump_csv(FILE *to, struct frame *f, unsigned long long number, const struct select *select)
+dump_csv(FILE *to, struct frame *f, unsigned long long number, struct select *select)
 {
 	for (int i = 0; i < f->ntensors; i++) {
 		const struct tensor *t = &f->tensors[i];

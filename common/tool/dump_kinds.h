@@ -14,7 +14,7 @@ int dump_ids(FILE *to, struct frame *f);
 
 /* A line for each element of the selected tensors, below those that dump_csv_head prints.  0, or -1 and a message. */
 void dump_csv_head(FILE *to);
-int dump_csv(FILE *to, struct frame *f, unsigned long long number, const struct select *select);
+int dump_csv(FILE *to, struct frame *f, unsigned long long number, struct select *select);
 
 /* One array. */
 void dump_npy(FILE *to, const struct tensor *t);

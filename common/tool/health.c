@@ -206,6 +206,15 @@ health_print(const struct health *h, struct record *r)
 	return 0;
 }
 
+int
+health_any(const struct health *h)
+{
+	for (size_t i = 0; i < h->cap; i++)
+		if (h->all[i].group)
+			return 1;
+	return 0;
+}
+
 void
 health_free(struct health *h)
 {

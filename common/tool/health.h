@@ -25,6 +25,8 @@ int health_frame(struct health *h, struct frame *f);
 /* A record for each stage, layer and tensor, in pipeline order.  0, or -1 and a message. */
 int health_print(const struct health *h, struct record *r);
 
+int health_any(const struct health *h);         /* 1 if a tensor was counted */
+
 void health_free(struct health *h);
 
 #endif

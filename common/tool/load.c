@@ -147,6 +147,15 @@ load_print(const struct load *l, struct record *r, int each)
 			print_expert(l->layers[i], i, e, r);
 }
 
+int
+load_any(const struct load *l)
+{
+	for (int i = 0; i < LAYERS_MAX; i++)
+		if (l->layers[i] && l->layers[i]->rows > 0)
+			return 1;
+	return 0;
+}
+
 void
 load_free(struct load *l)
 {

@@ -24,6 +24,8 @@ int load_frame(struct load *l, struct frame *f);
 /* A record for each layer; with each, also one for each expert. */
 void load_print(const struct load *l, struct record *r, int each);
 
+int load_any(const struct load *l);             /* 1 if a choice of experts was counted */
+
 void load_free(struct load *l);
 
 #endif

@@ -106,16 +106,21 @@ find_operand(const struct poke *p, struct frame *f, const struct tensor *t, uint
 	return 0;
 }
 
-static void
-edit_row(const struct poke *p, float *x, uint64_t width, const float *from, const int32_t *idx)
+/* How many of its elements were edited. */
+static uint64_t
+edit_row(struct poke *p, float *x, uint64_t width, const float *from, const int32_t *idx)
 {
+	uint64_t n = 0;
+
 	for (uint64_t i = 0; i < width; i++) {
 		double v = (from ? from[i] : p->number) * p->by;
 
-		if (!ranges_has(&p->columns, i) || (idx && !ranges_has(&p->experts, (uint64_t)idx[i])))
+		if (!select_element(&p->select, i, idx ? idx[i] : -1))
 			continue;
 		x[i] = (float)(p->what == POKE_SCALE ? x[i] * p->number : p->what == POKE_SET ? v : x[i] + v);
+		n++;
 	}
+	return n;
 }
 
 /* Which row of the frame is which position of which sequence. */
@@ -131,11 +136,11 @@ name_rows(const struct frame *f, uint64_t (*names)[2])
 		}
 }
 
-/* The rows of a tensor that are selected: how many were edited, or -1. */
+/* The rows of a tensor that are selected: how many elements were edited, or -1. */
 static int64_t
-edit_tensor(const struct poke *p, struct frame *f, struct tensor *t)
+edit_tensor(struct poke *p, struct frame *f, struct tensor *t)
 {
-	struct tensor *idx = p->experts.n > 0 ? frame_tensor(f, "expert.idx") : NULL;
+	struct tensor *idx = p->select.experts.n > 0 ? frame_tensor(f, "expert.idx") : NULL;
 	uint64_t width = t->rank > 0 && t->shape[0] ? t->bytes / sizeof(float) / t->shape[0] : 0;
 	uint64_t (*names)[2] = NULL;
 	struct operand o;
@@ -144,7 +149,7 @@ edit_tensor(const struct poke *p, struct frame *f, struct tensor *t)
 
 	if (t->dtype != F32)
 		return fail(FAIL_DATA, "tensor '%s' is %s: F32 is edited", t->name, dtype_name(t->dtype));
-	if (p->experts.n > 0 && (!idx || idx->dtype != I32 || idx->bytes != t->bytes))
+	if (p->select.experts.n > 0 && (!idx || idx->dtype != I32 || idx->bytes != t->bytes))
 		return fail(FAIL_DATA, "tensor '%s' has no value for each of expert.idx: --expert goes with --tensor expert.w", t->name);
 	if (find_operand(p, f, t, width, &o) < 0 || select_rows_of(f, t, &rows) < 0)
 		return -1;
@@ -155,9 +160,12 @@ edit_tensor(const struct poke *p, struct frame *f, struct tensor *t)
 		name_rows(f, names);
 	for (uint64_t i = 0; names && i < t->shape[0]; i++)
 		if (select_row(&p->select, names[rows[i]][0], names[rows[i]][1])) {
-			edit_row(p, (float *)t->data + i * width, width, o.data ? o.data + i * o.stride : NULL,
+			uint64_t edited = edit_row(p, (float *)t->data + i * width, width,
+			    o.data ? o.data + i * o.stride : NULL,
 			    idx ? (const int32_t *)idx->data + i * width : NULL);
-			n++;
+
+			p->rows += edited > 0;
+			n += (int64_t)edited;
 		}
 	free(names);
 	free(rows);
@@ -197,6 +205,7 @@ poke_frame(struct poke *p, struct frame *f)
 	if (edited == 0)
 		return 0;
 	p->frames++;
+	p->elements += (unsigned long long)edited;
 	f->changed = 1;
 	return record(p, f) < 0 ? -1 : 1;
 }
@@ -205,8 +214,6 @@ void
 poke_free(struct poke *p)
 {
 	select_free(&p->select);
-	ranges_free(&p->columns);
-	ranges_free(&p->experts);
 	free(p->vector);
 	free(p->tensor);
 	free(p->record);

@@ -12,8 +12,6 @@ enum poke_what { POKE_NOTHING, POKE_SCALE, POKE_SET, POKE_ADD };
 
 struct poke {
 	struct select select;
-	struct ranges columns;          /* of the tensor's rows; none: all */
-	struct ranges experts;          /* of expert.w: entries whose expert.idx is here */
 	enum poke_what what;
 	double number;                  /* what to scale by, set or add, where nothing else is named */
 	float *vector;                  /* [width] from a file, or NULL */
@@ -22,7 +20,7 @@ struct poke {
 	long index;                     /* of its second dimension; -1: it has none */
 	double by;                      /* factor of what is added or set */
 	char *record;                   /* what the frame's `edits` gets: the command line */
-	unsigned long long frames;      /* edited so far */
+	unsigned long long frames, rows, elements;      /* edited so far; rows of each tensor */
 };
 
 /* What to add or set: a number, FILE:NAME (a vector F32, F16 or BF16 of a safetensors

@@ -40,44 +40,107 @@ take_names(struct select *s, const char *text)
 	return 0;
 }
 
+static const char *const options[SELECTORS] = {
+	"--at", "-l", "--tensor", "--seq", "--pos", "--col", "--expert"};
+
+/* The list of numbers that a selector has; NULL: it has none. */
+static struct ranges *
+list_of(struct select *s, int by)
+{
+	struct ranges *const lists[SELECTORS] = {[SELECT_LAYER] = &s->layers, [SELECT_SEQ] = &s->seqs,
+	    [SELECT_POS] = &s->positions, [SELECT_COL] = &s->columns, [SELECT_EXPERT] = &s->experts};
+
+	return lists[by];
+}
+
 int
 select_take(struct select *s, const char *option, const char *text)
 {
-	if (strcmp(option, "-l") == 0)
-		return ranges_parse(&s->layers, option, text);
-	if (strcmp(option, "--seq") == 0)
-		return ranges_parse(&s->seqs, option, text);
-	if (strcmp(option, "--pos") == 0)
-		return ranges_parse(&s->positions, option, text);
-	return strcmp(option, "--at") == 0 ? take_stages(s, text) : take_names(s, text);
+	int by = 0;
+
+	while (strcmp(options[by], option) != 0)
+		by++;
+	s->text[by] = text;
+	if (list_of(s, by))
+		return ranges_parse(list_of(s, by), option, text);
+	return by == SELECT_AT ? take_stages(s, text) : take_names(s, text);
 }
 
 void
 select_free(struct select *s)
 {
-	ranges_free(&s->layers);
-	ranges_free(&s->seqs);
-	ranges_free(&s->positions);
+	for (int by = 0; by < SELECTORS; by++)
+		if (list_of(s, by))
+			ranges_free(list_of(s, by));
 	free(s->names);
 	memset(s, 0, sizeof(*s));
 }
 
 int
-select_frame(const struct select *s, const struct frame *f)
+select_given(const struct select *s)
 {
+	for (int by = 0; by < SELECTORS; by++)
+		if (s->text[by])
+			return 1;
+	return 0;
+}
+
+int
+select_nothing(const struct select *s, const char *done)
+{
+	int given = 0, by = SELECTORS;
+
+	for (int i = SELECTORS; i-- > 0; ) {
+		given += s->text[i] != NULL;
+		by = s->text[i] && s->met[i] == 0 ? i : by;
+	}
+	if (s->frames == 0)
+		return fail(FAIL_DATA, "nothing was %s: no frame with rows came", done);
+	if (by == SELECTORS)
+		return fail(FAIL_DATA, "nothing was %s: the tensors have no value for a selected row", done);
+	return fail(FAIL_DATA, "nothing was %s: %s '%s' selects nothing%s", done, options[by], s->text[by],
+	    given > 1 ? " of what the other options select" : "");
+}
+
+int
+select_frame(struct select *s, const struct frame *f)
+{
+	s->frames += f->rows > 0;
 	if (s->at && !(s->at & 1u << f->at))
 		return 0;
-	return s->layers.n == 0 || (f->layer >= 0 && ranges_has(&s->layers, (uint64_t)f->layer));
+	s->met[SELECT_AT]++;
+	if (s->layers.n > 0 && (f->layer < 0 || !ranges_has(&s->layers, (uint64_t)f->layer)))
+		return 0;
+	s->met[SELECT_LAYER]++;
+	return 1;
 }
 
 int
-select_row(const struct select *s, uint64_t seq, uint64_t pos)
+select_row(struct select *s, uint64_t seq, uint64_t pos)
 {
-	return ranges_has(&s->seqs, seq) && ranges_has(&s->positions, pos);
+	if (!ranges_has(&s->seqs, seq))
+		return 0;
+	s->met[SELECT_SEQ]++;
+	if (!ranges_has(&s->positions, pos))
+		return 0;
+	s->met[SELECT_POS]++;
+	return 1;
 }
 
 int
-select_tensor(const struct select *s, const char *name)
+select_element(struct select *s, uint64_t column, int64_t expert)
+{
+	if (!ranges_has(&s->columns, column))
+		return 0;
+	s->met[SELECT_COL]++;
+	if (expert >= 0 && !ranges_has(&s->experts, (uint64_t)expert))
+		return 0;
+	s->met[SELECT_EXPERT]++;
+	return 1;
+}
+
+static int
+listed(const struct select *s, const char *name)
 {
 	size_t bare = strcspn(name, "@");
 
@@ -91,6 +154,15 @@ select_tensor(const struct select *s, const char *name)
 			return 1;
 	}
 	return 0;
+}
+
+int
+select_tensor(struct select *s, const char *name)
+{
+	int yes = listed(s, name);
+
+	s->met[SELECT_TENSOR] += (uint64_t)yes;
+	return yes;
 }
 
 int
@@ -127,7 +199,7 @@ struct kept {
 
 /* Split the spans at the rows that go.  Their first piece may be empty only if the span was. */
 static int
-keep_spans(const struct select *s, const struct frame *f, struct kept *k)
+keep_spans(struct select *s, const struct frame *f, struct kept *k)
 {
 	uint32_t row = 0;
 	size_t cap = 0;
@@ -207,7 +279,7 @@ cut_tensors(struct frame *f, const struct kept *k)
 }
 
 int
-select_cut(const struct select *s, struct frame *f)
+select_cut(struct select *s, struct frame *f)
 {
 	struct kept k = {0};
 	int r = 0;

@@ -10,23 +10,41 @@
 #include "base/ranges.h"
 #include "frame/frame.h"
 
-struct select {
-	struct ranges layers, seqs, positions;
-	unsigned at;                    /* bits 1 << AT_...; 0: all */
-	char *names;                    /* NUL after each, an empty one last; NULL: all */
+/* In the order in which a tool asks: what the one leaves goes to the next. */
+enum select_by {
+	SELECT_AT, SELECT_LAYER, SELECT_TENSOR, SELECT_SEQ, SELECT_POS, SELECT_COL, SELECT_EXPERT, SELECTORS
 };
 
-/* Take one of -l, --at, --seq, --pos, --tensor (`option` says which, as the user
- * wrote it).  0, or -1 and a message (FAIL_USAGE). */
+struct select {
+	struct ranges layers, seqs, positions;
+	struct ranges columns;          /* of a tensor's rows */
+	struct ranges experts;          /* of expert.w: entries whose expert.idx is here */
+	unsigned at;                    /* bits 1 << AT_...; 0: all */
+	char *names;                    /* NUL after each, an empty one last; NULL: all */
+	const char *text[SELECTORS];    /* as the user wrote it, borrowed; NULL: not given */
+	uint64_t met[SELECTORS];        /* what it let through so far */
+	uint64_t frames;                /* with rows, that were asked about */
+};
+
+/* Take one of -l, --at, --seq, --pos, --tensor, --col, --expert (`option` says which, as
+ * the user wrote it).  0, or -1 and a message (FAIL_USAGE). */
 int select_take(struct select *s, const char *option, const char *text);
 void select_free(struct select *s);
+int select_given(const struct select *s);       /* 1 if any of them was taken */
+
+/* Nothing was DONE ("edited"): always -1 and a message (FAIL_DATA) with the option that selected
+ * nothing. */
+int select_nothing(const struct select *s, const char *done);
 
 /* Whether a batch waits at a selected stage and layer. */
-int select_frame(const struct select *s, const struct frame *f);
-int select_row(const struct select *s, uint64_t seq, uint64_t pos);
+int select_frame(struct select *s, const struct frame *f);
+int select_row(struct select *s, uint64_t seq, uint64_t pos);
+
+/* Whether an element of a row is selected: expert is -1 where the row has none. */
+int select_element(struct select *s, uint64_t column, int64_t expert);
 
 /* A name matches if it is listed, or listed without its "@layer"; "expert.*" matches what begins so. */
-int select_tensor(const struct select *s, const char *name);
+int select_tensor(struct select *s, const char *name);
 
 /*
  * Which row of the frame each row of a tensor belongs to: *rows is allocated [shape[0]] (free() it).  Tensors have
@@ -40,6 +58,6 @@ int select_rows_of(struct frame *f, const struct tensor *t, uint32_t **rows);
  * cut), tensors by rows too, `row` renumbered.  1, or 0 if no row is left (the frame is then
  * unusable), or -1 and a message.
  */
-int select_cut(const struct select *s, struct frame *f);
+int select_cut(struct select *s, struct frame *f);
 
 #endif
