@@ -9,8 +9,8 @@
 
 static const char help[] =
 "usage: ds-cut [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"
-"           [--tensor NAMES] [--as STAGE] [--allow-none] [-i FROM] [-o TO ...]\n"
-"           [-v]\n"
+"           [--tensor NAMES] [--as STAGE] [--allow-none] [-i FROM ...]\n"
+"           [-o TO ...] [-v] [FROM ...]\n"
 "\n"
 "Passes on the frames, rows and tensors that are selected.\n"
 "\n"
@@ -21,9 +21,9 @@ static const char help[] =
 "  --tensor NAMES    these tensors: h,expert.w or expert.*\n"
 "  --as STAGE        let what is left wait for this stage: head, or attn:4\n"
 "  --allow-none      exit 0 also where nothing was selected\n"
-"  -i FROM           where frames come from (standard input)\n"
+"  -i FROM           as FROM: streams, read one after another (standard input)\n"
 "  -o TO             where frames go; each of several gets all (standard output)\n"
-"  -v                say at the end how many frames, rows and tensors were passed on\n"
+"  -v                say at the end how much was passed on\n"
 "  -V, -h            version, this text\n";
 
 struct cut {
@@ -129,7 +129,7 @@ main(int argc, char **argv)
 	int status;
 
 	f.o = (struct options){.help = help, .letters = "l:", .longs = longs, .own = own, .to = &c,
-	    .max_in = 1, .max_out = ENDPOINTS_MAX};
+	    .streams = 1, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
 	status = filter_run(&f, cut_frame, &c);

@@ -12,7 +12,7 @@
 
 static const char help[] =
 "usage: ds-detokenize -m MODEL [-c [--template FILE] [--thinking HOW]] [-q]\n"
-"           [-0] [--dim] [--special] [-i FROM] [-r FD] [-v]\n"
+"           [-0] [--dim] [--special] [-i FROM ...] [-r FD] [-v] [FROM ...]\n"
 "\n"
 "Prints the text of the ids that arrive.  Sequences are printed whole, in the\n"
 "order in which they begin, the foremost as it comes.\n"
@@ -27,7 +27,7 @@ static const char help[] =
 "  --dim             dim the thought as on a terminal: for a reader that passes\n"
 "                    the text on to one\n"
 "  --special         print special tokens, too\n"
-"  -i FROM           where frames come from (standard input)\n"
+"  -i FROM           as FROM: streams, read one after another (standard input)\n"
 "  -r FD             write a newline to descriptor FD when ready\n"
 "  -v                say at the end what was done\n"
 "  -V, -h            version, this text\n";
@@ -108,7 +108,8 @@ main(int argc, char **argv)
 	struct template template = {0};
 	int r, thinks = 0;
 
-	*o = (struct options){.help = help, .letters = "cq0", .longs = longs, .own = own, .max_in = 1};
+	*o = (struct options){.help = help, .letters = "cq0", .longs = longs, .own = own,
+	    .streams = 1, .max_in = ENDPOINTS_MAX};
 	options_parse(o, argc, argv);
 	if (!o->model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");

@@ -10,7 +10,7 @@
 
 static const char help[] =
 	"usage: ds-dump [-f FORMAT] [--tensor NAMES] [--dir DIR] [--allow-none]\n"
-	"               [-i FROM] [-o TO] [-v]\n"
+	"               [-i FROM ...] [-o TO] [-v] [FROM ...]\n"
 	"\n"
 	"Prints frames as text, or writes their tensors in the formats of other tools.\n"
 	"\n"
@@ -24,7 +24,7 @@ static const char help[] =
 	"  --tensor NAMES  these tensors: NAME,NAME or NAME@LAYER (all)\n"
 	"  --dir DIR       a file for each frame in DIR, instead of standard output\n"
 	"  --allow-none    exit 0 also where nothing was printed\n"
-	"  -i FROM         where frames come from (standard input)\n"
+	"  -i FROM         as FROM: streams, read one after another (standard input)\n"
 	"  -o TO           the file to print to (standard output)\n"
 	"  -v              say at the end how many frames and bytes came\n"
 	"  -V, -h          version, this text\n";
@@ -61,7 +61,7 @@ own_option(int c, const char *arg, void *to)
 	return format < 0 ? -1 : 0;
 }
 
-/* Print frames until `end`: 0, or -1 and a message. */
+/* Print the frames of all streams: 0, or -1 and a message. */
 static int
 dump(struct dump *d, struct link *in)
 {
@@ -87,7 +87,7 @@ main(int argc, char **argv)
 {
 	static struct dump d;
 	struct options o = {.help = help, .letters = "f:", .longs = longs, .own = own_option, .to = &d,
-	    .max_in = 1, .max_out = 1};
+	    .streams = 1, .max_in = ENDPOINTS_MAX, .max_out = 1};
 	struct link in;
 	int r;
 
@@ -95,7 +95,7 @@ main(int argc, char **argv)
 	options_parse(&o, argc, argv);
 	if (d.dir && o.nout)
 		die(FAIL_USAGE, "--dir '%s' and -o '%s': give one of them", d.dir, o.out[0]);
-	if (link_open(&in, o.nin ? o.in[0] : "-", LINK_IN) < 0)
+	if (link_open_all(&in, o.from, o.nfrom) < 0)
 		die_failed();
 	if (o.nout && strcmp(o.out[0], "-") != 0 && !(d.to = fopen(o.out[0], "we")))
 		die(FAIL_SYSTEM, "cannot open '%s':", o.out[0]);

@@ -8,12 +8,11 @@
 #include "tool/trace.h"
 
 static const char help[] =
-	"usage: ds-hash [-v] [--check TRACE] [FROM ...]\n"
+	"usage: ds-hash [--check TRACE] [-i FROM ...] [-v] [FROM ...]\n"
 	"\n"
 	"Prints a line with the hash of each tensor of a run.\n"
-	"FROM: a stream of frames (a file, a FIFO, -) or a folder of streams (*.dsf);\n"
-	"several are points of one run.  Without one standard input is read.\n"
 	"\n"
+	"  -i FROM        as FROM: streams, or folders of *.dsf: points of one run (-)\n"
 	"  --check TRACE  hold the run against this file's lines; print those that fail\n"
 	"  -v             say at the end how many lines there were\n"
 	"  -V, -h         version, this text\n";
@@ -39,15 +38,14 @@ int
 main(int argc, char **argv)
 {
 	const char *check = NULL;
-	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &check, .operands = 1};
-	int at = options_parse(&o, argc, argv);
+	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &check,
+	    .streams = 1, .max_in = ENDPOINTS_MAX};
 	struct trace t = {0};
 	long bad = 0, total = 0, more = 0;
 
-	if (at == argc && trace_read(&t, "-") < 0)
-		die_of_trouble();
-	for (; at < argc; at++)
-		if (trace_read(&t, argv[at]) < 0)
+	options_parse(&o, argc, argv);
+	for (int i = 0; i < o.nfrom; i++)
+		if (trace_read(&t, o.from[i]) < 0)
 			die_of_trouble();
 	if (check)
 		bad = trace_check(stdout, &t, check, &total, &more);

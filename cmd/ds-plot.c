@@ -15,7 +15,7 @@
 
 static const char help[] =
 "usage: ds-plot [-f FORMAT] [-m MODEL] [-l LAYERS] [--seq SEQS] [--pos POSITIONS]\n"
-"           [--head HEADS] [-i FROM ...] [-o TO] [-v]\n"
+"           [--head HEADS] [-i FROM ...] [-o TO] [-v] [FROM ...]\n"
 "\n"
 "Draws a picture of frames as SVG.\n"
 "\n"
@@ -29,8 +29,7 @@ static const char help[] =
 "  --seq SEQS        rows of these sequences, written like layers\n"
 "  --pos POSITIONS   rows at these positions\n"
 "  --head HEADS      heads for probs, at most 16 (0)\n"
-"  -i FROM           a stream, or a folder of streams *.dsf; repeatable\n"
-"                    (standard input)\n"
+"  -i FROM           as FROM: streams, or folders of *.dsf (standard input)\n"
 "  -o TO             the file to write (standard output)\n"
 "  -v                say at the end what was done\n"
 "  -V, -h            version, this text\n";
@@ -64,9 +63,9 @@ open_plot(struct plot *p, const struct taken *t)
 static int
 read_all(struct source *s, int n, struct plot *p)
 {
-	struct pollfd fd[ENDPOINTS_MAX];
+	struct pollfd *fd = mem_new((size_t)n, sizeof(*fd));
 	struct frame f;
-	int open = n, r = 0;
+	int open = n, r = fd ? 0 : -1;
 
 	frame_init(&f);
 	while (open > 0 && r == 0) {
@@ -84,6 +83,7 @@ read_all(struct source *s, int n, struct plot *p)
 			frame_init(&f);
 		}
 	}
+	free(fd);
 	return r;
 }
 
@@ -112,10 +112,10 @@ draw(struct plot *p, const char *path)
 int
 main(int argc, char **argv)
 {
-	static struct source sources[ENDPOINTS_MAX];
+	struct source *sources;
 	struct taken t = {.format = "norm"};
 	struct options o = {.help = help, .letters = "f:l:", .longs = longs, .own = own, .to = &t,
-	    .max_in = ENDPOINTS_MAX, .max_out = 1};
+	    .streams = 1, .max_in = ENDPOINTS_MAX, .max_out = 1};
 	struct tokenizer *tokens = NULL;
 	struct config config;
 	struct plot p;
@@ -124,13 +124,11 @@ main(int argc, char **argv)
 
 	options_parse(&o, argc, argv);
 	open_plot(&p, &t);
-	if (o.nin == 0)
-		o.in[o.nin++] = "-";
-	for (int i = 0; i < o.nin; i++) {
-		if (source_open(&sources[i], o.in[i]) < 0)
+	if (!(sources = mem_new((size_t)o.nfrom, sizeof(*sources))))
+		die_failed();
+	for (int i = 0; i < o.nfrom; i++)
+		if (source_open(&sources[i], o.from[i]) < 0)
 			die_failed();
-		sources[i].joined = 1;
-	}
 	if (o.model && p.kind == &plot_load) {
 		if (config_load(&config, o.model) < 0)
 			die_failed();
@@ -138,9 +136,9 @@ main(int argc, char **argv)
 	}
 	if (o.model && (p.kind == &plot_probs || p.kind == &plot_surprise) && !(p.tokens = tokens = tokenizer_open(o.model)))
 		die_failed();
-	if (read_all(sources, o.nin, &p) < 0)
+	if (read_all(sources, o.nfrom, &p) < 0)
 		die_failed();
-	for (int i = 0; i < o.nin; i++) {
+	for (int i = 0; i < o.nfrom; i++) {
 		frames += sources[i].frames;
 		if (sources[i].cut) {
 			warn("%s", sources[i].cut);
@@ -151,8 +149,9 @@ main(int argc, char **argv)
 		draw(&p, o.nout ? o.out[0] : NULL);
 	if (o.verbose)
 		warn("%llu frames", (unsigned long long)frames);
-	for (int i = 0; i < o.nin; i++)
+	for (int i = 0; i < o.nfrom; i++)
 		source_close(&sources[i]);
+	free(sources);
 	plot_close(&p);
 	tokenizer_close(tokens);
 	return status;

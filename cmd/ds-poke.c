@@ -9,10 +9,9 @@ static const char help[] =
 "usage: ds-poke [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"
 "           [--tensor NAMES] [--col COLUMNS] [--expert EXPERTS]\n"
 "           [--scale X | --zero | --set WHAT | --add WHAT] [--by X]\n"
-"           [--allow-none] [-i FROM] [-o TO ...] [-v]\n"
+"           [--allow-none] [-i FROM ...] [-o TO ...] [-v] [FROM ...]\n"
 "\n"
-"Edits selected values of F32 tensors; without an edit frames pass as they are.\n"
-"WHAT is a number, FILE.safetensors:TENSOR, or @TENSOR[/I] of the frame itself.\n"
+"Edits values of F32 tensors.  WHAT: number, FILE.safetensors:NAME, or @NAME[/I].\n"
 "\n"
 "  -l LAYERS          in frames of these layers: " RANGES_FORM "\n"
 "  --at STAGES        that wait at these: embed attn route expert head sample\n"
@@ -27,9 +26,9 @@ static const char help[] =
 "  --add WHAT         add WHAT times X of --by\n"
 "  --by X             1 if not given\n"
 "  --allow-none       exit 0 also where nothing was edited\n"
-"  -i FROM            where frames come from (standard input)\n"
+"  -i FROM            as FROM: streams, read one after another (standard input)\n"
 "  -o TO              where frames go; each of several gets all (standard output)\n"
-"  -v                 say at the end how many elements, rows and frames were edited\n"
+"  -v                 say at the end how much was edited\n"
 "  -V, -h             version, this text\n";
 
 static const struct option longs[] = {
@@ -96,7 +95,7 @@ main(int argc, char **argv)
 	int status;
 
 	f.o = (struct options){.help = help, .letters = "l:", .longs = longs, .own = own, .to = &p,
-	    .max_in = 1, .max_out = ENDPOINTS_MAX};
+	    .streams = 1, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
 	options_parse(&f.o, argc, argv);
 	if (p.what != POKE_NOTHING && !p.select.names)
 		die(FAIL_USAGE, "say which tensor to edit with --tensor: see %s -h", program);

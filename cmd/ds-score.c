@@ -7,7 +7,8 @@
 #include "tool/score.h"
 
 static const char help[] =
-"usage: ds-score [-m MODEL] [--tokens] [-k K] [--json] [-i FROM] [-v]\n"
+"usage: ds-score [-m MODEL] [--tokens] [-k K] [--json] [-i FROM ...] [-v]\n"
+"           [FROM ...]\n"
 "\n"
 "Prints log-likelihood and perplexity of each sequence and of all, from frames\n"
 "of ds-head; ds-tokenize -a asks for the logits that it takes.\n"
@@ -17,7 +18,7 @@ static const char help[] =
 "                its rank, and the likeliest tokens at its place\n"
 "  -k K          how many of these (3)\n"
 "  --json        JSON, an object a line\n"
-HELP_FROM
+"  -i FROM       as FROM: streams, read one after another (standard input)\n"
 "  -v            say at the end how many frames came\n"
 "  -V, -h        version, this text\n";
 
@@ -62,7 +63,7 @@ main(int argc, char **argv)
 	static const struct option longs[] = {{"tokens", 0, NULL, 256}, {"json", 0, NULL, 257}, {0}};
 	struct tokenizer *t = NULL;
 
-	g.o = (struct options){.help = help, .letters = "k:", .longs = longs, .own = own, .max_in = 1};
+	g.o = (struct options){.help = help, .letters = "k:", .longs = longs, .own = own, .streams = 1, .max_in = ENDPOINTS_MAX};
 	options_parse(&g.o, argc, argv);
 	filter_links(&g);
 	if (score.tokens && g.o.model && !(t = tokenizer_open(g.o.model)))

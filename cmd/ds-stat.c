@@ -13,14 +13,14 @@
 #include "tool/timing.h"
 
 static const char help[] =
-"usage: ds-stat [-m MODEL] [-i FROM] [--experts] [--outliers N] [--trace]\n"
-"           [--json] [--watch] [-v]\n"
+"usage: ds-stat [-m MODEL] [-i FROM ...] [--experts] [--outliers N] [--trace]\n"
+"           [--json] [--watch] [-v] [FROM ...]\n"
 "\n"
 "Sums up a stream: a line for each stage, layer and tensor, and for each router.\n"
 "\n"
 "  -m MODEL      checkpoint folder (or DS_MODEL), for the number of experts and\n"
 "                their groups\n"
-"  -i FROM       where frames come from, or a folder of streams (standard input)\n"
+"  -i FROM       as FROM: streams, or folders of *.dsf (standard input)\n"
 "  --experts     a line for each expert, too\n"
 "  --outliers N  channels count as outliers from N times the median channel (10)\n"
 "  --trace       time by stage and link instead, which ds-embed --trace asks for\n"
@@ -105,7 +105,7 @@ read_all(struct source *s)
 		frame_free(&f);
 		frame_init(&f);
 		if (r < 0)
-			return fail_in("%s: frame %llu", s->name, (unsigned long long)s->frames);
+			return fail_in("%s: frame %llu", s->in.name, (unsigned long long)s->in.frames);
 	}
 }
 
@@ -138,17 +138,17 @@ main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"experts", 0, NULL, EXPERTS}, {"outliers", 1, NULL, OUTLIERS},
 	    {"trace", 0, NULL, TRACE}, {"json", 0, NULL, JSON}, {"watch", 0, NULL, WATCH}, {0}};
-	struct options o = {.help = help, .longs = longs, .own = own, .max_in = 1};
+	struct options o = {.help = help, .longs = longs, .own = own, .streams = 1, .max_in = ENDPOINTS_MAX};
 	struct source s;
 	int r, status = 0;
 
 	options_parse(&o, argc, argv);
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);         /* a screen at once */
 	read_model(o.model);
-	if (source_open(&s, o.nin ? o.in[0] : "-") < 0)
+	if (source_open_all(&s, o.from, (size_t)o.nfrom) < 0)
 		die_failed();
 	if (g.trace && s.n > 1)
-		die(FAIL_USAGE, "--trace '%s': give one stream: the last one of a run has all entries", s.name);
+		die(FAIL_USAGE, "--trace: %zu streams: give one: the last one of a run has all entries", s.n);
 	r = read_all(&s);
 	if (r < 0 || s.cut) {           /* what came before is told all the same */
 		warn("%s", r < 0 ? fail_text() : s.cut);

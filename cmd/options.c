@@ -219,6 +219,21 @@ take_link(int c, const char *arg)
 		die_failed();
 }
 
+/* Inputs of -i and operands, in the order in which they are read. */
+static void
+list_streams(struct options *o, int n, char **operands)
+{
+	o->from = mem_new((size_t)(o->nin + n + 1), sizeof(*o->from));
+	if (!o->from)
+		die_failed();
+	for (int i = 0; i < o->nin; i++)
+		o->from[o->nfrom++] = o->in[i];
+	for (int i = 0; i < n; i++)
+		o->from[o->nfrom++] = operands[i];
+	if (o->nfrom == 0)
+		o->from[o->nfrom++] = "-";
+}
+
 int
 options_parse(struct options *o, int argc, char **argv)
 {
@@ -276,10 +291,12 @@ options_parse(struct options *o, int argc, char **argv)
 		take_precision(o, "DS_PRECISION", from_env("DS_PRECISION"));
 	if (!o->device && o->gpu == 1 && from_env("DS_DEVICE"))
 		take_device(o, "DS_DEVICE", from_env("DS_DEVICE"));
-	if (optind < argc && !o->operands)
+	if (optind < argc && !o->operands && !o->streams)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[optind], program);
 	if (o->nin < o->min_in)
 		die(FAIL_USAGE, "give at least %d -i: see %s -h", o->min_in, program);
+	if (o->streams)
+		list_streams(o, argc - optind, argv + optind);
 	return optind;
 }
 
@@ -298,11 +315,16 @@ filter_links(struct filter *f)
 {
 	struct options *o = &f->o;
 
-	if (o->nin == 0 && o->max_in > 0)
+	if (o->nin == 0 && o->max_in > 0 && !o->streams)
 		o->in[o->nin++] = "-";
 	if (o->nout == 0 && o->max_out > 0)
 		o->out[o->nout++] = "-";
-	for (int i = 0; i < o->nin; i++)
+	if (o->streams) {
+		o->nin = 1;     /* one link reads them all */
+		if (link_open_all(&f->in[0], o->from, o->nfrom) < 0)
+			die_failed();
+	}
+	for (int i = 0; i < o->nin && !o->streams; i++)
 		if (link_open(&f->in[i], o->in[i], LINK_IN) < 0)
 			die_failed();
 	for (int i = 0; i < o->nout; i++)

@@ -18,6 +18,7 @@ struct options {
 	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
 	void *to;
 	int operands;                   /* in: 1 if it takes operands */
+	int streams;                    /* in: 1 if operands are inputs, too, read one after another: `from` */
 	int gpu;                        /* in: 1 if it can compute on a GPU; 2: if it only takes -d (DS_DEVICE is for others) */
 	int products;                   /* in: 1 if it multiplies with weights, or starts those that do: it has --precision */
 	int weights;                    /* in: 1 if it maps weights: it has --manifest */
@@ -30,6 +31,8 @@ struct options {
 	const char *manifest;           /* --manifest, or NULL */
 	const char *in[ENDPOINTS_MAX], *out[ENDPOINTS_MAX];
 	int nin, nout;
+	const char **from;              /* [nfrom] with streams: those of -i, then the operands; "-" without any */
+	int nfrom;
 	int threads;                    /* -t; by default the cores that it may use */
 	int device;                     /* 1: -d or DS_DEVICE says where to compute: */
 	int ordinal;                    /* which GPU; -1: the CPU */

@@ -59,7 +59,7 @@ for p in $programs; do
 	listed "$p" >listed
 	explained "$page" >explained
 	same explained listed "$p: OPTIONS explains what -h lists"
-	synopsis "$page" | grep -Eo -e '(^| |\[|\|)--?[A-Za-z0-9][a-z]*' | sed 's/^[^-]*//' |
+	synopsis "$page" | grep -Eo -e '(^| |\[|\|)--?[A-Za-z0-9][a-z-]*' | sed 's/^[^-]*//' |
 	    sed '/^-[^-]./ { s/^-//; s/./-&\n/g; s/\n$//; }' | cat - listed | sort -u >all
 	printf '%s\n' -V -h | cat - all | sort -u >whole
 	same whole listed "$p: -h lists each option of its usage, -V and -h"

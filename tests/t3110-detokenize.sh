@@ -208,7 +208,7 @@ fails_with 1 "standard input|in: frame 1" "bytes that are no frame" ds-detokeniz
 # --- wrong command lines, failing systems ---
 say a=0 '$' >in
 fails_with 2 "give -m MODEL" "no model" ds-detokenize
-fails_with 2 "unexpected argument 'x'" "an operand" ds-detokenize -m "$M" x
+fails_with 3 "cannot open 'x': No such file" "an operand that is not there" ds-detokenize -m "$M" x
 fails_with 2 "give -c" "--template without -c" ds-detokenize -m "$M" --template plain -i in
 fails_with 1 "nowhere/tokenizer.json'" "a model that is not there" ds-detokenize -m nowhere -i in
 fails_with 3 "cannot open 'nowhere'" "an input that is not there" ds-detokenize -m "$M" -i nowhere

@@ -51,11 +51,11 @@ link_took(struct link *l, size_t n)
 	if (l->have == FRAME_PREAMBLE && before < FRAME_PREAMBLE) {
 		l->need = frame_size(l->frame);
 		l->crc = 0;
-		return l->need ? 0 : fail_in("frame %llu", (unsigned long long)l->frames + 1);
+		return l->need ? 0 : fail_in("frame %llu", (unsigned long long)(l->frames - l->before + 1));
 	}
 	data = FRAME_PREAMBLE + 5 + ((size_t)l->frame[7] << 16 | (size_t)l->frame[8] << 8 | l->frame[9]);
 	if (l->have >= data && before < data && frame_check_prefix(l->frame) < 0)
-		return fail_in("frame %llu", (unsigned long long)l->frames + 1);
+		return fail_in("frame %llu", (unsigned long long)(l->frames - l->before + 1));
 	if (before >= FRAME_PREAMBLE)
 		l->crc = frame_crc(l->crc, l->frame, before, l->have);
 	return 0;
@@ -70,7 +70,7 @@ link_parse(struct link *l, struct frame *f)
 	l->frame = NULL;        /* the frame's own now, also where it is wrong */
 	l->have = l->need = l->cap = 0;
 	if (frame_parse_summed(f, raw, n, l->crc) < 0)
-		return fail_in("frame %llu", (unsigned long long)l->frames + 1);
+		return fail_in("frame %llu", (unsigned long long)(l->frames - l->before + 1));
 	l->largest = n > l->largest ? n : l->largest;
 	return 1;
 }

@@ -83,7 +83,7 @@ fd_receive(struct link *l, struct frame *f, int wait)
 		if (n == 0)
 			return l->have == 0 ? -2 : fail(FAIL_SYSTEM,
 			    "frame %llu ends after %zu of %zu bytes: the program before it failed",
-			    (unsigned long long)l->frames + 1, l->have, l->need);
+			    (unsigned long long)(l->frames - l->before + 1), l->have, l->need);
 		if (link_took(l, (size_t)n) < 0)
 			return -1;
 		if (!wait && l->have < l->need)

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fail.h"
 #include "link/link_mem.h"
@@ -61,17 +62,82 @@ take(struct link *l, struct frame *f, int wait)
 	return r;
 }
 
+/* The endpoint is over: the next one of the list takes its place.  1, 0 if there is none, or -1. */
+static int
+open_next(struct link *l)
+{
+	struct link next;
+
+	if (l->nmore == 0)
+		return 0;
+	if (link_open(&next, l->more[0], LINK_IN) < 0)
+		return -1;
+	next.joined = 1;
+	next.more = l->more + 1;
+	next.nmore = l->nmore - 1;
+	next.frames = next.before = l->frames;
+	next.bytes = l->bytes;
+	(void)link_close(l);
+	*l = next;
+	return 1;
+}
+
 int
 link_receive(struct link *l, struct frame *f)
 {
 	int r;
 
-	if (l->ended)
+	if (l->ended && !l->joined)
 		return 0;
-	r = take(l, f, 1);
-	if (r == -2)
-		return fail(FAIL_SYSTEM, "%s: ended without an end frame: the program before it failed", l->name);
+	do {
+		if (!l->ended || link_is_file(l)) {
+			if ((r = take(l, f, 1)) != -2)
+				return r;
+			if (!l->ended)
+				return fail(FAIL_SYSTEM, "%s: ended without an end frame: the program before it failed",
+				    l->name);
+		}
+	} while ((r = open_next(l)) > 0);
 	return r;
+}
+
+int
+link_open_all(struct link *l, const char *const *endpoints, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (link_exists(endpoints[i]) < 0)
+			return -1;
+	if (link_open(l, endpoints[0], LINK_IN) < 0)
+		return -1;
+	l->joined = 1;
+	l->more = endpoints + 1;
+	l->nmore = n - 1;
+	return 0;
+}
+
+int
+link_more(const struct link *l)
+{
+	struct stat st;
+
+	if (!l->joined || l->nmore > 0)
+		return l->joined;
+	return link_is_file(l) && fstat(l->fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    lseek(l->fd, 0, SEEK_CUR) < st.st_size;
+}
+
+int
+link_is_file(const struct link *l)
+{
+	return l->transport == &link_fd;
+}
+
+int
+link_exists(const char *endpoint)
+{
+	if (strcmp(endpoint, "-") == 0 || transport_of(endpoint) != &link_fd || access(endpoint, F_OK) == 0)
+		return 0;
+	return fail(FAIL_SYSTEM, "cannot open '%s':", endpoint);
 }
 
 int

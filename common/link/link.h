@@ -52,6 +52,10 @@ struct link {
 	size_t sent;            /* of queue, already gone */
 	int ended;              /* an end frame has gone through */
 	uint64_t frames, bytes; /* so far */
+	int joined;             /* by link_open_all: what follows an end frame is read as well */
+	const char *const *more;        /* [nmore] the endpoints that follow this one, borrowed */
+	int nmore;
+	uint64_t before;        /* of frames: came from the endpoints before this one */
 };
 
 /* Open an endpoint; may wait (a FIFO waits for its other side).  0, or -1 and
@@ -61,6 +65,23 @@ int link_open(struct link *l, const char *endpoint, enum link_dir dir);
 /* The next frame: 1, or 0 at the end (the end frame itself is delivered with 1, nothing
  * after it is read), or -1 and a message: end of file before `end` included. */
 int link_receive(struct link *l, struct frame *f);
+
+/*
+ * Open a list of inputs [n], read one after another as if by cat: each up to its end of file, with all
+ * streams that it holds.  link_receive then gives 0 after the last of them; each end frame is
+ * delivered.  What is no file, pipe or FIFO holds one stream.  The list outlives the link.
+ * 0, or -1 and a message: a path that does not exist is noticed here.
+ */
+int link_open_all(struct link *l, const char *const *endpoints, int n);
+
+/* After an end frame: 1 if it is known without waiting that another stream follows. */
+int link_more(const struct link *l);
+
+/* 1 if it can hold several streams, one after another. */
+int link_is_file(const struct link *l);
+
+/* 0, or -1 and a message where the endpoint is a path that does not exist. */
+int link_exists(const char *endpoint);
 
 /* Send it whole, waiting as long as it takes.  0, or -1 and a message. */
 int link_send(struct link *l, struct frame *f);

@@ -15,6 +15,16 @@
 
 /* --- frames --- */
 
+/* To ds-detokenize, which reads its pipe to the end of file. */
+static void
+write_text(struct drive *d)
+{
+	int r = link_flush(&d->text);
+
+	if (r < 0 || (r == 1 && d->ended))
+		drive_shut(&d->text);   /* (why it reads no more will be seen when it ends) */
+}
+
 static int
 say(struct drive *d, struct frame *f)
 {
@@ -22,8 +32,7 @@ say(struct drive *d, struct frame *f)
 		return 0;
 	if (link_queue(&d->text, f) < 0)
 		return -1;
-	if (link_flush(&d->text) < 0)
-		drive_shut(&d->text);   /* why it reads no more will be seen when it ends */
+	write_text(d);
 	return 0;
 }
 
@@ -80,9 +89,9 @@ drive_finish(struct drive *d)
 
 	frame_init(&f);
 	f.op = OP_END;
+	d->ended = 1;
 	r = say(d, &f);
 	frame_free(&f);
-	d->ended = 1;
 	return r;
 }
 
@@ -202,8 +211,8 @@ move_frames(struct drive *d)
 
 	if (p[POLL_PROMPTS].revents && read_prompts(d) < 0)
 		return -1;
-	if (p[POLL_TEXT].revents && link_flush(&d->text) < 0)
-		drive_shut(&d->text);
+	if (p[POLL_TEXT].revents)
+		write_text(d);
 	if (d->state != DRIVE_GOES && d->state != DRIVE_DOUBTS)
 		return 0;
 	if (p[POLL_FEED].revents && link_flush(&d->feed) < 0)

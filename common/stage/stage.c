@@ -90,16 +90,21 @@ fetch_all(struct frame *f)
 }
 
 /* What became of a stream: 0 it has ended, -1 and a message. */
-enum { ENDED, UPSTREAM = 1, REFUSED = -1, UNWRITTEN = -2 };
+enum { ENDED, UPSTREAM = 1, REFUSED = -1, UNWRITTEN = -2, UNREAD = -3 };
 
 /* Until the end, or what else is the last of it: f is that frame. */
 static int
 run(struct behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
 {
 	struct trace t;
-	int r;
+	int over = 0, r;        /* over: our end frame is sent */
 
 	while ((r = behind_receive(b, in, f)) > 0) {
+		if (over && b->nout > 0) {
+			fail(FAIL_SYSTEM, "%s: another stream follows the end frame, and is left unread: "
+			    "give the streams as operands", in->name);
+			return UNREAD;
+		}
 		if (f->op == OP_ERROR)
 			return UPSTREAM;
 		t = trace_begin(f);
@@ -108,10 +113,13 @@ run(struct behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
 			r = -1;
 		if (r < 0)
 			return REFUSED;
-		if ((r > 0 || f->op == OP_END) && behind_send(b, f) < 0)
+		if (f->op == OP_END && link_more(in))
+			continue;       /* one stream goes on, whatever many came */
+		over = f->op == OP_END;
+		if ((r > 0 || over) && behind_send(b, f) < 0)
 			return UNWRITTEN;
 	}
-	return r < 0 ? REFUSED : ENDED;
+	return r == 0 ? ENDED : over ? UNREAD : REFUSED;
 }
 
 int

@@ -47,6 +47,9 @@ typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
  * with the message is sent on, if that is still possible, and -1 returned.  What fn changed of a frame that has a
  * `trace` gets an entry there, if fn has not made its own.
  *
+ * Of an input by link_open_all several streams become one: fn sees each end frame, the last alone is sent on.  The end of a
+ * pipe is sent on at once, since a ring may wait for it; a stream that then follows is an error, unless nout is 0.
+ *
  * gpu: where fn computes, NULL on the CPU.  What it leaves there is fetched, and large frames are then written by a thread while
  * the next is read and computed (stage/behind.h): the same frames in the same order, and a failure is as if
  * they had been written at once, but that the next frame may have been computed already.

@@ -215,6 +215,25 @@ print(struct detok *d, struct buf *out)
 	return 0;
 }
 
+static void
+forget_ended(struct detok *d)
+{
+	for (struct table_slot *slot = NULL; (slot = table_next(&d->ended, slot)); )
+		free(slot->value);
+	table_free(&d->ended);
+}
+
+/* The stream ends here; another may use the numbers of its sequences again. */
+static int
+take_end(struct detok *d)
+{
+	for (struct detok_seq *s = d->first; s; s = s->next)
+		if (!s->over && finish(d, s) < 0)
+			return -1;
+	forget_ended(d);
+	return 0;
+}
+
 int
 detok_frame(struct detok *d, struct frame *f, struct buf *out)
 {
@@ -224,31 +243,27 @@ detok_frame(struct detok *d, struct frame *f, struct buf *out)
 		r = take_rows(d, f);
 	else if (frame_frees(f))
 		r = take_free(d, f->seq);
+	else if (f->op == OP_END)
+		r = take_end(d);
 	return print(d, out) < 0 ? -1 : r;
 }
 
 int
 detok_end(struct detok *d, struct buf *out)
 {
-	for (struct detok_seq *s = d->first; s; s = s->next)
-		if (!s->over && finish(d, s) < 0)
-			return -1;
-	return print(d, out);
+	return take_end(d) < 0 ? -1 : print(d, out);
 }
 
 void
 detok_close(struct detok *d)
 {
 	struct detok_seq *s;
-	struct table_slot *slot = NULL;
 
 	while ((s = d->first)) {
 		d->first = s->next;
 		seq_free(s);
 	}
-	while ((slot = table_next(&d->ended, slot)))
-		free(slot->value);
 	table_free(&d->live);
-	table_free(&d->ended);
+	forget_ended(d);
 	d->last = NULL;
 }

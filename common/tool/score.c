@@ -317,6 +317,16 @@ take_rows(struct score *s, struct frame *f)
 	return r;
 }
 
+/* Sequences that were not freed; another stream may use their numbers again. */
+static void
+print_live(struct score *s)
+{
+	while (s->first) {
+		print_seq(s, s->first);
+		seq_drop(s, s->first);
+	}
+}
+
 int
 score_frame(struct score *s, struct frame *f)
 {
@@ -330,6 +340,8 @@ score_frame(struct score *s, struct frame *f)
 	s->failed += f->op == OP_FAILED;
 	if (f->op == OP_FORK)
 		return fork_seq(s, f);
+	if (f->op == OP_END)
+		print_live(s);
 	if (f->op != OP_NONE || f->nspans == 0)
 		return 0;
 	if (f->at != AT_SAMPLE)
@@ -342,10 +354,7 @@ score_end(struct score *s)
 {
 	static const char columns[] = "total sequences tokens scored loglik        mean       perplexity";
 
-	while (s->first) {
-		print_seq(s, s->first);
-		seq_drop(s, s->first);
-	}
+	print_live(s);
 	record_begin(s->r, columns);
 	record_uint(s->r, s->total.sequences);
 	print_sum(s->r, &s->total);

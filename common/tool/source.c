@@ -31,25 +31,26 @@ add_file(struct source *s, const char *dir, const char *name)
 }
 
 static int
-list_folder(struct source *s)
+list_folder(struct source *s, const char *name)
 {
-	DIR *d = opendir(s->name);
+	DIR *d = opendir(name);
 	struct dirent *e;
+	size_t before = s->n;
 	int r = 0;
 
 	if (!d)
-		return fail(FAIL_SYSTEM, "cannot open '%s':", s->name);
+		return fail(FAIL_SYSTEM, "cannot open '%s':", name);
 	while (r == 0 && (e = readdir(d))) {
 		const char *dot = strrchr(e->d_name, '.');
 
 		if (dot && dot != e->d_name && strcmp(dot, ".dsf") == 0)
-			r = add_file(s, s->name, e->d_name);
+			r = add_file(s, name, e->d_name);
 	}
 	closedir(d);
-	if (r == 0 && s->n == 0)
-		return fail(FAIL_SYSTEM, "'%s': a folder without streams (NAME.dsf)", s->name);
+	if (r == 0 && s->n == before)
+		return fail(FAIL_SYSTEM, "'%s': a folder without streams (NAME.dsf)", name);
 	if (r == 0)
-		qsort(s->files, s->n, sizeof(*s->files), by_name);
+		qsort(s->files + before, s->n - before, sizeof(*s->files), by_name);
 	return r;
 }
 
@@ -58,23 +59,41 @@ open_next(struct source *s)
 {
 	if (link_open(&s->in, s->files[s->next], LINK_IN) < 0)
 		return -1;
+	s->in.joined = 1;
 	s->next++;
 	s->open = 1;
 	return 0;
 }
 
-int
-source_open(struct source *s, const char *name)
+static int
+add(struct source *s, const char *name)
 {
 	struct stat st;
-	int folder = strcmp(name, "-") != 0 && stat(name, &st) == 0 && S_ISDIR(st.st_mode);
+
+	if (strcmp(name, "-") != 0 && stat(name, &st) == 0 && S_ISDIR(st.st_mode))
+		return list_folder(s, name);
+	return link_exists(name) < 0 ? -1 : add_file(s, NULL, name);
+}
+
+int
+source_open_all(struct source *s, const char *const *names, size_t n)
+{
+	int r = 0;
 
 	memset(s, 0, sizeof(*s));
-	s->name = name;
-	if ((folder ? list_folder(s) : add_file(s, NULL, name)) == 0 && open_next(s) == 0)
+	s->name = names[0];
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = add(s, names[i]);
+	if (r == 0 && open_next(s) == 0)
 		return 0;
 	source_close(s);
 	return -1;
+}
+
+int
+source_open(struct source *s, const char *name)
+{
+	return source_open_all(s, &name, 1);
 }
 
 int
@@ -90,6 +109,7 @@ end_stream(struct source *s, int cut)
 	if (cut && !s->cut && !(s->cut = strdup(fail_text())))
 		return fail(FAIL_SYSTEM, "no memory for a message");
 	s->bytes += s->in.bytes;
+	s->stream++;
 	s->open = 0;
 	(void)link_close(&s->in);
 	if (s->next < s->n)
@@ -103,7 +123,7 @@ source_next(struct source *s, struct frame *f, int wait)
 {
 	while (!s->ended) {
 		int r = wait ? link_receive(&s->in, f) : link_try_receive(&s->in, f);
-		int over = r == -2 && s->joined && s->in.ended, cut = r < 0 && !over;
+		int over = (wait ? r == 0 : r == -2) && s->in.ended, cut = r < 0 && !over;
 
 		if (r == 0 && !wait)
 			return 0;
@@ -120,8 +140,12 @@ source_next(struct source *s, struct frame *f, int wait)
 		if (r > 0 && !cut && f->op != OP_END)
 			return 1;
 		frame_free(f);
-		if (r > 0 && !cut && s->joined)
-			return 0;
+		if (r > 0 && !cut && link_is_file(&s->in)) {
+			s->stream++;    /* another may follow */
+			if (!wait)
+				return 0;
+			continue;
+		}
 		if (end_stream(s, cut) < 0)
 			return -1;
 		if (!wait)

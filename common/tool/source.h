@@ -1,6 +1,7 @@
 /*
- * Where a tool that looks at whole runs reads frames: a stream (an endpoint of link.h), or a folder of
+ * Where a tool that looks at whole runs reads frames: streams (endpoints of link.h), or a folder of
  * streams, read one behind the other in the order of their names: *.dsf, as `ds-run --keep` leaves them.
+ * A file may hold several streams, one after another.
  */
 #ifndef DS_SOURCE_H
 #define DS_SOURCE_H
@@ -13,7 +14,7 @@ struct source {
 	size_t n, cap, next;    /* next: the one to open */
 	struct link in;
 	int open;               /* in is */
-	int joined;             /* set behind source_open: a file may hold streams one behind the other (with wait 0 only) */
+	uint64_t stream;        /* of which the frame is: counts from 0 */
 	int ended;              /* nothing more will come */
 	char *cut;              /* why the first stream that was cut short was, or NULL */
 	uint64_t frames, bytes;
@@ -21,6 +22,9 @@ struct source {
 
 /* name is - or a path; a stream is opened at once.  0, or -1 and a message. */
 int source_open(struct source *s, const char *name);
+
+/* The same of several names [n], read one after another; s->name is the first. */
+int source_open_all(struct source *s, const char *const *names, size_t n);
 
 /* What to poll for reading; -1 at the end. */
 int source_fd(struct source *s);

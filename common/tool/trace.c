@@ -111,16 +111,16 @@ trace_read(struct trace *t, const char *name)
 {
 	struct source s;
 	struct frame f;
-	size_t stream = 0;
+	uint64_t stream = 0;
 	int r;
 
 	if (source_open(&s, name) < 0)
 		return -1;
 	frame_init(&f);
 	while ((r = source_next(&s, &f, 1)) > 0) {
-		if (s.next != stream)
+		if (s.stream != stream)
 			forget_lives(t);
-		stream = s.next;
+		stream = s.stream;
 		r = frame_frees(&f) ? end_life(t, f.seq) : rows_walk(&t->groups, &f, take_row, t, &t->odd);
 		frame_free(&f);
 		if (r < 0) {
