@@ -15,10 +15,9 @@
 
 static const char help[] =
 "usage: ds-bench [--shape SHAPE] [-m MODEL] [--weights TYPE] [-l LAYERS]\n"
-"           [--stages LIST] [--decode LIST] [--prefill LIST] [--time SECONDS]\n"
-"           [--memory GIB] [--limits LIMITS] [--json] [--svg FILE] [-d DEVICE]\n"
-"           [--host | --write FOLDER [--sparse]] [--precision P] [-t THREADS]\n"
-"           [-v]\n"
+"          [--stages LIST] [--decode LIST] [--prefill LIST] [--time SECONDS]\n"
+"          [--memory GIB] [--limits LIMITS] [--json] [--svg FILE] [-d DEVICE]\n"
+"          [--host | --write FOLDER [--sparse]] [--precision P] [-t THREADS] [-v]\n"
 "\n"
 "Measures the stages of a model, with made-up weights of a shape or real ones.\n"
 "  --shape SHAPE     v3 (one layer of it), v2-lite, or a config.json\n"

@@ -24,7 +24,7 @@ static const char help[] =
 "  --shapes         from config.json and the index, without weights: a report\n"
 "  --latency        the least time for one sequence, not the fastest slowest host\n"
 "  -B ROWS          most rows of a batch (512)\n"
-"  --context N      positions a sequence may reach, and after a comma has on average\n"
+"  --context N      positions a sequence may reach; after a comma, its average\n"
 "  --sequences N    how many at a time (1)\n"
 "  --batches N      in flight, which sequences are spread over (1)\n"
 "  --tokens N       of a sequence, to which the time of starting counts (100)\n"
