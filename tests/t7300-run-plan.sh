@@ -114,6 +114,8 @@ for plan in one two three; do
 	is "$(grep -Ec '^(alpha|beta|gamma): ds-[a-z]+: [0-9]+ frames in, [0-9]+ out$' said)" "$(grep -c '^run' keyed.plan)" \
 	    "... and with -vv each program says what it did, the host in front"
 done
+fails_with 2 "^ds-run: plan 'keyed.plan' has keys: give --key FILE and --peers FILE" "a plan with keys needs one here, too" \
+    ds-run --plan keyed.plan hi
 limited ds-run -g -n 120 "What is 37 * 46?" >want
 limited ds-run -g --plan two.plan "What is 37 * 46?" >got
 same got want "options of the plan's ds-sample hold where ds-run's say nothing"

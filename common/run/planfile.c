@@ -218,6 +218,31 @@ planfile_parse(struct planfile *p, const char *path)
 	return 0;
 }
 
+/* Does the line wait there?  It may do so at all addresses of its host: the port tells. */
+static int
+waits_at(const struct plan_line *l, const char *endpoint)
+{
+	const char *port = strrchr(endpoint, ':');
+
+	for (int i = 0; i < l->nwords; i++)
+		if (strncmp(l->words[i], "@tcp://", 7) == 0 && strcmp(strrchr(l->words[i], ':'), port) == 0)
+			return 1;
+	return 0;
+}
+
+int
+planfile_keyed(const struct planfile *p)
+{
+	for (int i = 0; i < p->nlines; i++) {
+		const struct plan_line *l = &p->lines[i];
+
+		for (int k = 0; k < l->nwords; k++)
+			if (strcmp(l->words[k], "--key") == 0 && (waits_at(l, p->feed) || waits_at(l, p->take)))
+				return 1;
+	}
+	return 0;
+}
+
 void
 planfile_free(struct planfile *p)
 {

@@ -35,6 +35,9 @@ void planfile_free(struct planfile *p);
 /* The same of a plan that is in memory already, in p->text, called path in messages. */
 int planfile_parse(struct planfile *p, const char *path);
 
+/* 1 if a program that the driver meets at feed or take is given a key: the driver needs one as well. */
+int planfile_keyed(const struct planfile *p);
+
 /* The first character of a word that no plan can have in it, where braces mean something; 0: none. */
 int planfile_misfit(const char *word);
 

@@ -112,6 +112,8 @@ drive_open(struct drive *d)
 		link_settings.wait = WAIT * c->timeout;
 	if (planfile_read(&d->plan, d->o->plan) < 0 || streams_check(o->ntexts > 0 || o->prompts > 0) < 0)
 		return -1;
+	if (planfile_keyed(&d->plan) && !link_settings.key)
+		return fail(FAIL_USAGE, "plan '%s' has keys: give --key FILE and --peers FILE of this machine as well", d->o->plan);
 	d->dim = o->ask && isatty(1);
 	if ((d->signals = streams_signals(&d->mask)) < 0 || make_programs(d, o->ask) < 0 || cluster_open(c) < 0)
 		return -1;
