@@ -25,7 +25,7 @@ static const char help[] =
 "\n"
 "  -m MODEL          checkpoint folder (or DS_MODEL)\n"
 "  -a                ask for the logits of all positions, not only of the last\n"
-"  -b                without the token that marks the beginning\n"
+"  -b                without the tokens that the tokenizer puts around a text\n"
 "  -c                the text is a user's turn in the model's chat template\n"
 "  --template FILE   this template: FILE.jinja, or text with {} in place of TEXT\n"
 "  --thinking HOW    on, off: its variables thinking and enable_thinking\n"
@@ -102,13 +102,28 @@ fill_template(const char *text, size_t n)
 	return r;
 }
 
+static int
+add_ids(const int32_t *ids, size_t n)
+{
+	if (n == 0)
+		return 0;
+	if (mem_grow(&g.ids, &g.cap, g.nids + n, sizeof(*g.ids)) < 0)
+		return -1;
+	memcpy(g.ids + g.nids, ids, n * sizeof(*ids));
+	g.nids += n;
+	return 0;
+}
+
 /* Its ids into g.ids. */
 static int
 encode(const char *text, size_t n)
 {
-	int64_t bos = tokenizer_bos(g.t);
+	size_t around, before;
+	const int32_t *ids = tokenizer_around(g.t, &around, &before);
 
 	g.nids = 0;
+	if (g.chat || g.bare)
+		around = before = 0;
 	if (g.chat) {
 		size_t skip = g.bare && g.template.bos ? strlen(g.template.bos) : 0;
 
@@ -118,12 +133,10 @@ encode(const char *text, size_t n)
 			skip = 0;
 		text = (const char *)g.text.p + skip;
 		n = g.text.n - skip;
-	} else if (!g.bare && bos >= 0) {
-		if (mem_grow(&g.ids, &g.cap, 1, sizeof(*g.ids)) < 0)
-			return -1;
-		g.ids[g.nids++] = (int32_t)bos;
 	}
-	return tokenizer_encode(g.t, text, n, &g.ids, &g.nids, &g.cap);
+	if (add_ids(ids, before) < 0 || tokenizer_encode(g.t, text, n, &g.ids, &g.nids, &g.cap) < 0)
+		return -1;
+	return add_ids(ids + before, around - before);
 }
 
 static int
@@ -165,8 +178,11 @@ static int
 send_all(void)
 {
 	struct buf b = {0};
-	int r = io_slurp(0, &b, TEXT_MAX) < 0 ? fail_in("standard input") : send_text((const char *)b.p, b.n);
+	int r = io_slurp(0, &b, TEXT_MAX) < 0 ? fail_in("standard input") : 0;
 
+	/* one newline at the end is the line's, not the text's: the ids are those of the same text as an argument */
+	if (r == 0)
+		r = send_text((const char *)b.p, b.n - (b.n > 0 && b.p[b.n - 1] == '\n'));
 	buf_free(&b);
 	return r;
 }

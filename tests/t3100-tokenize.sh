@@ -84,6 +84,16 @@ end" "an empty text is its beginning"
 is "$(ds-tokenize -m "$M" -b "" | rows)" "embed [[0, 0, 0, 1]] []
 end" "or a span without rows"
 is "$(printf 'a' | ds-tokenize -m "$M" | rows)" "$(ds-tokenize -m "$M" a | rows)" "standard input is a text"
+is "$(printf 'a\n' | ds-tokenize -m "$M" | rows)" "$(ds-tokenize -m "$M" a | rows)" "but for one newline at its end"
+is "$(printf 'a\n\n' | ds-tokenize -m "$M" | rows)" "$(ds-tokenize -m "$M" "a
+" | rows)" "one"
+is "$(printf 'a\r\n' | ds-tokenize -m "$M" | rows)" "$(ds-tokenize -m "$M" "$(printf 'a\r')" | rows)" "and no more"
+is "$(printf '\n' | ds-tokenize -m "$M" | rows)" "$(ds-tokenize -m "$M" "" | rows)" "a newline alone is an empty text"
+is "$(printf 'a\nb' | ds-tokenize -m "$M" | rows)" "$(ds-tokenize -m "$M" "a
+b" | rows)" "others are the text's"
+is "$(printf 'a\n\0b\n' | ds-tokenize -m "$M" -0 | rows)" "$(ds-tokenize -m "$M" "a
+" "b
+" | rows)" "-0: a newline before a NUL is the text's"
 is "$(printf '' | ds-tokenize -m "$M" -b | rows)" "$(ds-tokenize -m "$M" -b "" | rows)" "also an empty one"
 is "$(printf 'a\0\0b' | ds-tokenize -m "$M" -0 | rows)" "$(ds-tokenize -m "$M" a "" b | rows)" \
     "-0: texts ended by NULs, the last of which may be missing"
@@ -171,6 +181,60 @@ bos true null
 is "$(ds-tokenize -m own a | rows | sed -n 1p)" "embed [[0, 0, 1, 1]] [67]" "bos_token null neither"
 bos true '"<nobody>"'
 fails_with 1 "bos_token '<nobody>'" "a bos_token that is no token is refused" ds-tokenize -m own -o out a
+# what transformers' AutoTokenizer puts around "a" for these files, B the beginning, E the end: 4.57.6, and where there
+# is neither add_bos_token nor add_eos_token 5.24.0, which does not read the two
+cat >around.txt <<'EOP'
+class                     post         -   bos nobos eos bos,eos nobos,eos nobos,noeos
+LlamaTokenizerFast        null         a   Ba  a     BaE BaE     aE        a
+LlamaTokenizerFast        bytes        a   Ba  a     BaE BaE     aE        a
+LlamaTokenizerFast        B_A          Ba  Ba  a     BaE BaE     aE        a
+LlamaTokenizerFast        A_E          aE  Ba  a     BaE BaE     aE        a
+LlamaTokenizerFast        B_A_E        BaE Ba  a     BaE BaE     aE        a
+LlamaTokenizerFast        bytes,B_A    Ba  Ba  a     BaE BaE     aE        a
+LlamaTokenizer            B_A          Ba  Ba  a     BaE BaE     aE        a
+-                         null         a   Ba  a     BaE BaE     aE        a
+PreTrainedTokenizerFast   null         a   a   a     a   a       a         a
+PreTrainedTokenizerFast   bytes        a   a   a     a   a       a         a
+PreTrainedTokenizerFast   B_A          Ba  Ba  Ba    Ba  Ba      Ba        Ba
+PreTrainedTokenizerFast   A_E          aE  aE  aE    aE  aE      aE        aE
+PreTrainedTokenizerFast   B_A_E        BaE BaE BaE   BaE BaE     BaE       BaE
+PreTrainedTokenizerFast   bytes,B_A    Ba  Ba  Ba    Ba  Ba      Ba        Ba
+TokenizersBackend         bytes,       a   a   a     a   a       a         a
+EOP
+py - "$M" <<'EOP'
+import json, os, sys
+B, E = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
+special = lambda t: {"SpecialToken": {"id": t, "type_id": 0}}
+pieces = {"A": {"Sequence": {"id": "A", "type_id": 0}}, "B": special(B), "E": special(E)}
+tokens = {t: {"id": t, "ids": [i], "tokens": [t]} for i, t in enumerate((B, E))}
+def processor(s):
+    if s == "null": return None
+    if s == "bytes": return {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
+    if "," in s: return {"type": "Sequence", "processors": [processor(x) for x in s.split(",") if x]}
+    return {"type": "TemplateProcessing", "single": [pieces[x] for x in s.split("_")], "pair": [], "special_tokens": tokens}
+lines = [l.split() for l in open("around.txt")]
+t = json.load(open(sys.argv[1] + "/tokenizer.json"))
+out = open("around.list", "w")
+for k, (name, post, *want) in enumerate(lines[1:]):
+    t["post_processor"] = processor(post)
+    for keys, w in zip(lines[0][2:], want):
+        d = "around-%d-%s" % (k, keys)
+        os.mkdir(d)
+        json.dump(t, open(d + "/tokenizer.json", "w"))
+        c = {"bos_token": B, "eos_token": {"content": E}}
+        if name != "-": c["tokenizer_class"] = name
+        for key in keys.split(",") if keys != "-" else []: c["add_%s_token" % key[-3:]] = not key.startswith("no")
+        json.dump(c, open(d + "/tokenizer_config.json", "w"))
+        print(d, w, name, post, keys, file=out)
+EOP
+while read -r d want what; do
+	got=$(ds-tokenize -m "$d" a | ds-dump -f ids | tr '\n' ' ' | sed 's/67 /a/; s/^0 /B/; s/1 $/E/')
+	[ "$got" = "$want" ] || echo "$what: $got, not $want"
+done <around.list >around.got
+is "$(cat around.got)" "" "what is put around a text is what AutoTokenizer puts there ($(wc -l <around.list) kinds of files)"
+is "$(ds-tokenize -m around-4-- -b a | ds-dump -f ids)" 67 "-b puts nothing there"
+is "$(ds-tokenize -m around-4-- -c --template brackets -b a | ds-detokenize -m around-4-- --special)" "[a]" "a chat template has its own"
+is "$(ds-tokenize -m around-4-- "" | ds-dump -f ids | tr '\n' ' ')" "0 1 " "an empty text has both"
 bos 3 null
 fails_with 1 "add_bos_token is 3" "add_bos_token must be true or false" ds-tokenize -m own -o out a
 

@@ -156,6 +156,30 @@ is "$(unset TERM; tty thought ds-detokenize -m "$M")" "$plain" "not on a termina
 is "$(ds-detokenize -m "$M" -c --dim <opened | tr '\033' '~' | sed 's/~\[0m~\[2m//g')" "~[2mbc</think>~[0m
 d" "--dim: also into a pipe"
 
+# --- ids that no token has: a model may have more ids than its tokenizer has tokens ---
+cp -r "$M" padded
+py - <<'EOP'
+import json
+c = json.load(open("padded/config.json"))
+c["vocab_size"] = 2000
+json.dump(c, open("padded/config.json", "w"))
+t = json.load(open("padded/tokenizer.json"))
+v = t["model"]["vocab"]
+last = sorted(v, key=v.get)[-20:]
+t["model"]["merges"] = [m for m in t["model"]["merges"] if "".join(m) not in last]
+for k in last: del v[k]
+json.dump(t, open("padded/tokenizer.json", "w"))
+EOP
+gap=$(py -c 'import json; t = json.load(open("padded/tokenizer.json")); n = set(t["model"]["vocab"].values()) | {a["id"] for a in t["added_tokens"]}; print(min(set(range(1024)) - n))')
+say "a=0" "<$gap><1999>b=0" '\xc3=0' "<1024>=0" '\xa9=0.' '$' >in
+is "$(ds-detokenize -m padded -i in)" "abé" "an id below vocab_size that no token has is empty text, also within a character"
+is "$(ds-detokenize -m padded --special -i in)" "abé" "with --special as well"
+say "a<2000>=5." '$' >in
+fails_with 1 "sequence 5: the vocabulary has no id 2000$" "an id from vocab_size on is refused" ds-detokenize -m padded -i in
+rm padded/config.json
+ok "without config.json" ds-detokenize -m padded -i in
+is "$(cat .out)" "a" "... an id that no token has is empty text"
+
 # --- wrong frames ---
 wrong() { # wrong STATUS REGEX TEXT DESC WORD...: TEXT is printed before it fails
 	wrong_status=$1 wrong_regex=$2 wrong_text=$3 wrong_desc=$4; shift 4

@@ -105,10 +105,32 @@ taken 'a += [{"content": "Hi", "id": 5000}, {"content": "Hi t", "id": 5001}, {"c
 taken 'a += [{"content": "Hi t", "id": 5000, "normalized": True}, {"content": "i there 12", "id": 5001}]' \
     "$(ds-tokenize -m "$M" -b "H" | ds-dump -f ids | tr '\n' ' ')5001 "
 
+# --- what goes around a text ---
+text='{"Sequence": {"id": "A", "type_id": 0}}'
+x='{"SpecialToken": {"id": "x", "type_id": 0}}'
+post() { # post REGEX JSON: this post_processor is refused
+	refused "post_processor: $1" "t['post_processor'] = json.loads(r'''$2''')"
+}
+template() { # template PIECES IDS
+	echo '{"type": "TemplateProcessing", "single": ['"$1"'], "special_tokens": {"x": {"id": "x", "ids": '"$2"'}}}'
+}
+post "type is 'BertProcessing', which is not supported" '{"type": "BertProcessing", "sep": ["x", 1], "cls": ["x", 0]}'
+post "post_processor is 'x', must be an object" '"x"'
+post "single: not one text" "$(template "$x" '[0]')"
+post "single: not one text" "$(template "$text, $text" '[0]')"
+post "single: not one text" "$(template '{"Sequence": {"id": "B", "type_id": 0}}' '[0]')"
+post "single: Sequence is missing" "$(template '{"Other": {"id": "A"}}' '[0]')"
+post "special_tokens: x is missing" "$(template "$x, $text" '[0]' | sed 's/"x": {/"y": {/')"
+post "special_tokens: 'x' has an id that is not in the vocabulary" "$(template "$x, $text" '[5000]')"
+post "special_tokens: 'x' has an id that is not in the vocabulary" "$(template "$x, $text" '[-1]')"
+post "special_tokens: ids is" "$(template "$x, $text" 0)"
+post "more than one TemplateProcessing" \
+    '{"type": "Sequence", "processors": ['"$(template "$x, $text" '[0]'), $(template "$text, $x" '[0]')"']}'
+
 # --- files ---
 fails_with 1 "cannot open 'none/tokenizer.json': No such file" "no file" ds-tokenize -m none -o out a
 mkdir -p bad/dir/tokenizer.json
-fails_with 3 "'bad/dir/tokenizer.json': cannot read: Is a directory" "a folder" ds-tokenize -m bad/dir -o out a
+fails_with 1 "'bad/dir/tokenizer.json': not a regular file" "a folder" ds-tokenize -m bad/dir -o out a
 head -c 30000 "$M/tokenizer.json" >bad/tokenizer.json
 fails_with 1 "'bad/tokenizer.json': byte [0-9]*: not valid JSON" "a file cut short" ds-tokenize -m bad -o out a
 for text in '' '[]' '5' 'null' '{"model": 5}' '{"model": {"vocab": {"a": 0, "a": 1}}, "decoder": {"type": "ByteLevel"}}'; do
@@ -120,4 +142,30 @@ printf '{"bos_token": ' >bad/tokenizer_config.json
 fails_with 1 "'bad/tokenizer_config.json': byte [0-9]*: not valid JSON" "a broken tokenizer_config.json" ds-tokenize -m bad -o out a
 printf '{"bos_token": 5}' >bad/tokenizer_config.json
 fails_with 1 "bad/tokenizer_config.json': bos_token is 5" "a bos_token that is no text" ds-tokenize -m bad -o out a
+printf '{"eos_token": {"content": 5}}' >bad/tokenizer_config.json
+fails_with 1 "bad/tokenizer_config.json': eos_token: content is 5" "an eos_token that is no text" ds-tokenize -m bad -o out a
+printf '{"tokenizer_class": 5}' >bad/tokenizer_config.json
+fails_with 1 "bad/tokenizer_config.json': tokenizer_class is 5" "a tokenizer_class that is no text" ds-tokenize -m bad -o out a
+rm bad/tokenizer_config.json
+echo '{"vocab_size": 1024' >bad/config.json
+fails_with 1 "'bad/config.json': byte [0-9]*: not valid JSON" "a broken config.json" ds-tokenize -m bad -o out a
+rm bad/config.json
+
+# what is no regular file is not waited for; what a download or a clone left is named
+LIMIT=20
+for f in tokenizer.json tokenizer_config.json chat_template.jinja config.json; do
+	rm -rf odd
+	cp -rL "$M" odd
+	rm -f "odd/$f"
+	mkfifo "odd/$f"
+	fails_with 1 "^ds-tokenize: 'odd/$f': not a regular file$" "a FIFO in place of $f" ds-tokenize -m odd -c -o out a
+	rm "odd/$f"
+	printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n' >"odd/$f"
+	fails_with 1 "^ds-tokenize: 'odd/$f': a Git LFS pointer" "a Git LFS pointer in place of $f" ds-tokenize -m odd -c -o out a
+	[ $f != chat_template.jinja ] || continue
+	{ printf '{"a": 1,'; head -c 3000 /dev/zero; } >"odd/$f"
+	fails_with 1 "^ds-tokenize: 'odd/$f': zeros from byte 8 to the end" "zeros at the end of $f" ds-tokenize -m odd -c -o out a
+	echo '{"a": NaN}' >"odd/$f"
+	fails_with 1 "^ds-tokenize: 'odd/$f': byte 6: NaN, which is no number" "NaN in $f" ds-tokenize -m odd -c -o out a
+done
 done_testing

@@ -36,6 +36,8 @@ printf %s "$b" | sh script >out
 same out one.expected "it is for the script, too"
 printf %s "$b" | DS_MODEL=$M ds-run -g >out
 same out one.expected "DS_MODEL stands in for -m"
+printf '%s\n' "$b" | run >out
+same out one.expected "the newline that ends a line is no part of it"
 run -q "$a" "$b" >out
 same out answers.expected "-q prints the answers alone"
 run -t 1 "$a" "$b" >out

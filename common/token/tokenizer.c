@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "token/settings.h"
 
 #define FILE_MAX (256u << 20)
+#define CONFIG_MAX (1u << 20)
 #define ID_MAX ((1 << 24) - 1)
 
 /* The byte that a character of GPT-2's alphabet stands for, or -1: printable ASCII and Latin-1 stand for
@@ -416,32 +418,43 @@ load(struct tokenizer *t, const cJSON *o)
 		return -1;
 	if (load_model(t, model, vocab) < 0)
 		return fail_in("model");
-	if (json_object(o, "pre_tokenizer", JSON_REQUIRED, &pre) < 0)
+	if (post_load(t, o) < 0 || json_object(o, "pre_tokenizer", JSON_REQUIRED, &pre) < 0)
 		return -1;
 	return load_pre_tokenizer(t, pre) < 0 ? fail_in("pre_tokenizer") : 0;
 }
 
-/* The token that goes in front, unless add_bos_token is false. */
 static int
-load_bos(struct tokenizer *t, const char *dir)
+load_settings(struct tokenizer *t, const char *dir)
 {
 	cJSON *o = NULL;
-	const char *bos = NULL;
-	int add = 1, r = settings_load(dir, &o);
+	int r = settings_load(dir, &o);
 
-	t->bos = -1;
-	if (r <= 0)
-		return r;
-	r = json_bool(o, "add_bos_token", JSON_OPTIONAL, &add) < 0 || settings_bos(o, &bos) < 0 ? -1 : 0;
-	if (r == 0 && add && bos) {
-		t->bos = tokenizer_id(t, bos);
-		if (t->bos < 0)
-			r = fail(FAIL_DATA, "bos_token '%.100s' is not an added token", bos);
-	}
-	if (r < 0)
+	if (r > 0 && (r = post_settings(t, o)) < 0)
 		fail_in("'%s/tokenizer_config.json'", dir);
 	cJSON_Delete(o);
-	return r;
+	return r < 0 ? -1 : 0;
+}
+
+/* How many ids the model has, which may be more than there are tokens. */
+static int
+load_vocab_size(struct tokenizer *t, const char *dir)
+{
+	char path[PATH_MAX];
+	cJSON *o;
+	int size = INT_MAX, r;
+
+	t->vocab = (int64_t)INT_MAX + 1;
+	if (io_path(path, sizeof(path), dir, "config.json") < 0)
+		return -1;
+	if (!file_there(path))
+		return 0;
+	if (!(o = json_load(path, CONFIG_MAX)))
+		return -1;
+	r = json_int(o, "vocab_size", JSON_OPTIONAL, 1, INT_MAX, &size);
+	if (r > 0)
+		t->vocab = (size_t)size > t->ntokens ? size : (int64_t)t->ntokens;
+	cJSON_Delete(o);
+	return r < 0 ? fail_in("'%s'", path) : 0;
 }
 
 struct tokenizer *
@@ -456,7 +469,7 @@ tokenizer_open(const char *dir)
 		if (r < 0)
 			fail_in("'%s'", path);
 		else
-			r = load_bos(t, dir);
+			r = load_settings(t, dir) < 0 || load_vocab_size(t, dir) < 0 ? -1 : 0;
 	}
 	if (r < 0) {
 		tokenizer_close(t);
@@ -480,6 +493,7 @@ tokenizer_close(struct tokenizer *t)
 	buf_free(&t->text);
 	free(t->cuts.end);
 	free(t->finer.end);
+	free(t->around.ids);
 	free(t->tokens);
 	free(t->bytes);
 	cJSON_Delete(t->json);
@@ -497,8 +511,10 @@ tokenizer_bytes(const struct tokenizer *t, int64_t id, size_t *n)
 {
 	const struct token *token = token_get(t, id);
 
-	if (!token)
-		return NULL;
+	if (!token) {
+		*n = 0;
+		return id >= 0 && id < t->vocab ? "" : NULL;
+	}
 	*n = token->len;
 	return t->bytes + token->at;
 }
@@ -522,8 +538,10 @@ tokenizer_id(const struct tokenizer *t, const char *token)
 	return id - 1;
 }
 
-int64_t
-tokenizer_bos(const struct tokenizer *t)
+const int32_t *
+tokenizer_around(const struct tokenizer *t, size_t *n, size_t *before)
 {
-	return t->bos;
+	*n = t->around.n;
+	*before = t->around.before;
+	return t->around.ids;
 }

@@ -24,6 +24,12 @@ struct added {
 	unsigned char first[256];       /* bytes that a content begins with */
 };
 
+/* Ids that go around a text: the first `before` of them before it, the others after it. */
+struct around {
+	int32_t *ids;
+	size_t n, before, cap;
+};
+
 struct tokenizer {
 	struct token *tokens;           /* [ntokens] by id */
 	size_t ntokens, tokens_cap;
@@ -33,10 +39,16 @@ struct tokenizer {
 	struct added added[2];          /* first those to be found before normalization, then those after */
 	struct pattern *splits[SPLITS_MAX];
 	int nsplits;
-	int64_t bos;
+	struct around around;
+	int64_t vocab;                  /* ids from here on are no model's output: vocab_size */
 	cJSON *json;                    /* only to be freed: a program that encodes one line ends sooner without */
 	struct buf text;                /* scratch: the text made valid */
 	struct cuts cuts, finer;        /* scratch */
 };
+
+/* Around what tokenizer.json's post_processor says; then what tokenizer_config.json's keys say, where they decide.
+ * 0, or -1 and a message. */
+int post_load(struct tokenizer *t, const cJSON *json);
+int post_settings(struct tokenizer *t, const cJSON *settings);
 
 #endif
