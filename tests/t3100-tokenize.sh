@@ -147,6 +147,60 @@ report $? "pieces of 300000 bytes are encoded in time"
 printf '\0' >>long
 same got long "and come back"
 
+# --- added tokens: the leftmost, of several the longest, those that are not normalized first ---
+mkdir added
+cat >added.py <<'EOP'
+# 30 tokenizers without merges, each with added tokens and texts at random; the ids by the plainest way there is
+import json, random, subprocess, sys
+plain = {b: chr(b) if 32 < b < 127 or 160 < b < 256 and b != 173 else None for b in range(256)}
+rest = [b for b in range(256) if plain[b] is None]
+vocab = {plain[b] or chr(256 + rest.index(b)): b for b in range(256)}
+def ids(text, sets):
+    if not sets: return list(text.encode())
+    out, at, done = [], 0, 0
+    while at < len(text):
+        found = max((c for c in sets[0] if text.startswith(c, at)), key=lambda c: len(c.encode()), default=None)
+        if found is None: at += 1; continue
+        out += ids(text[done:at], sets[1:]) + [sets[0][found]]
+        at += len(found)
+        done = at
+    return out + ids(text[done:], sets[1:])
+wrong = []
+for seed in range(30):
+    random.seed(seed)
+    sets, added = ({}, {}), []
+    for i in range(random.randrange(1, 40)):
+        c = "".join(random.choice("ab é") for _ in range(random.choice([2, 3, 5, 9, 20])))
+        normalized = random.random() < 0.4
+        if c in sets[0] or c in sets[1]: continue
+        sets[normalized][c] = 1000 + i
+        added.append({"id": 1000 + i, "content": c, "normalized": normalized})
+    json.dump({"added_tokens": added, "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": vocab, "merges": []},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]}},
+        open("added/tokenizer.json", "w"))
+    texts = ["".join(random.choice("aaabbb é") for _ in range(random.randrange(200))) for _ in range(20)]
+    texts.append(random.choice(("ab", "a", "é b")) * (50000 if seed < 5 else 10))    # more than a block of the search
+    subprocess.run(["ds-tokenize", "-m", "added", "-0", "-o", "added.dsf"], input="\0".join(texts).encode(), check=True)
+    got = subprocess.run("ds-dump -f ids <added.dsf", shell=True, check=True, capture_output=True, text=True).stdout.split()
+    if got != [str(i) for t in texts for i in ids(t, sets)]: wrong.append(seed)
+print(wrong)
+EOP
+is "$(py added.py)" "[]" "added tokens at random are found as the plainest search finds them"
+py - <<'EOP'
+import json
+json.dump({"added_tokens": [{"id": 6 + i, "content": "a" * (i * 5 + 5) + "b"} for i in range(1000)],
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]},
+    "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}, open("added/tokenizer.json", "w"))
+open("long", "w").write("a" * 1000000 + "b")
+EOP
+cpu=$(py -c '
+import resource, subprocess
+subprocess.run(["ds-tokenize", "-m", "added", "-o", "added.dsf"], stdin=open("long"), check=True)
+u = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(u.ru_utime + u.ru_stime)')
+ok "1000 added tokens of all lengths need no time that grows with them ($cpu s)" py -c "assert $cpu < 10"
+is "$(ds-dump -f ids <added.dsf | tail -1)" 1005 "the longest is found at the end of a megabyte"
+
 # --- the chat template ---
 chat() { ds-tokenize -m "$@" | ds-detokenize -m "$1" --special -0 | tr '\0' '|'; }
 B='<｜begin▁of▁sentence｜>'

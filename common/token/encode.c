@@ -13,17 +13,19 @@ encode_plain(struct tokenizer *t, const char *p, size_t n, struct ids *ids)
 	if (mem_grow(&t->cuts.end, &t->cuts.cap, 1, sizeof(*t->cuts.end)) < 0)
 		return -1;
 	t->cuts.end[t->cuts.n++] = n;
+	pattern_begin(&t->time);
 	for (int s = 0; s < t->nsplits; s++) {
 		struct cuts swap = t->cuts;
 
 		t->finer.n = 0;
 		from = 0;
 		for (size_t i = 0; i < t->cuts.n; from = t->cuts.end[i++])
-			if (pattern_split(t->splits[s], p + from, t->cuts.end[i] - from, from, &t->finer) < 0)
+			if (pattern_split(t->splits[s], p + from, t->cuts.end[i] - from, from, &t->time, &t->finer) < 0)
 				return -1;
 		t->cuts = t->finer;
 		t->finer = swap;
 	}
+	pattern_pause(&t->time);
 	from = 0;
 	for (size_t i = 0; i < t->cuts.n; from = t->cuts.end[i++])
 		if (bpe_encode(&t->bpe, p + from, t->cuts.end[i] - from, ids) < 0)
@@ -31,43 +33,37 @@ encode_plain(struct tokenizer *t, const char *p, size_t n, struct ids *ids)
 	return 0;
 }
 
-/* The first added token in the text: its id, where it is, how long; -1 where there is none.
- * Of several that begin there it is the longest. */
-static int32_t
-added_next(const struct added *a, const char *p, size_t n, size_t *at, size_t *len)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (!a->first[(unsigned char)p[i]])
-			continue;
-		for (size_t k = 0; k < a->nlengths; k++) {
-			intptr_t id = a->lengths[k] > n - i ? 0 : (intptr_t)table_get(&a->ids, p + i, a->lengths[k]);
-
-			if (id) {
-				*at = i;
-				*len = a->lengths[k];
-				return (int32_t)(id - 1);
-			}
-		}
-	}
-	return -1;
-}
+static int encode_rest(struct tokenizer *t, int set, const char *p, size_t n, struct ids *ids);
 
 /* Tokens of the second set are found only in what those of the first leave. */
 static int
 encode_part(struct tokenizer *t, int set, const char *p, size_t n, struct ids *ids)
 {
-	size_t at, len;
-	int32_t id;
+	struct added *a = &t->added[set];
+	size_t done = 0, to;
 
-	while (n > 0 && set < 2 && (id = added_next(&t->added[set], p, n, &at, &len)) >= 0) {
-		if (encode_part(t, set + 1, p, at, ids) < 0 || ids_add(ids, id) < 0)
+	for (size_t from = 0; from < n; from = to) {
+		if (added_search(a, p, n, from, &to) < 0)
 			return -1;
-		p += at + len;
-		n -= at + len;
+		while (a->nmatches > 0) {
+			struct added_match m = a->matches[--a->nmatches];
+
+			if (m.at < done)
+				continue;
+			if (encode_rest(t, set, p + done, m.at - done, ids) < 0 || ids_add(ids, m.id) < 0)
+				return -1;
+			done = m.at + m.len;
+		}
 	}
+	return encode_rest(t, set, p + done, n - done, ids);
+}
+
+static int
+encode_rest(struct tokenizer *t, int set, const char *p, size_t n, struct ids *ids)
+{
 	if (n == 0)
 		return 0;
-	return set < 2 ? encode_part(t, set + 1, p, n, ids) : encode_plain(t, p, n, ids);
+	return set == 0 ? encode_part(t, 1, p, n, ids) : encode_plain(t, p, n, ids);
 }
 
 int
@@ -77,6 +73,7 @@ tokenizer_encode(struct tokenizer *t, const char *text, size_t n,
 	struct ids to = {ids, count, cap};
 
 	t->text.n = 0;
+	t->time = (struct pattern_time){.limit = PATTERN_TIME(n)};
 	if (utf8_clean(&t->text, text, n) < 0)
 		return -1;
 	return encode_part(t, 0, (const char *)t->text.p, t->text.n, &to);

@@ -4,12 +4,16 @@
 #include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 
 #define LAST_CODE_POINT 0x10ffffu
 #define JIT_STACK_MAX (8u << 20)
-#define MATCH_LIMIT 10000000u   /* PCRE2's own */
+#define MATCH_LIMIT 10000000u   /* PCRE2's own, for each place where a match may begin */
+#define REACH 64                /* places that a call tries at first */
+#define REACH_MAX 65536
 
 struct pattern {
 	pcre2_code *code;
@@ -145,7 +149,8 @@ compile(struct pattern *p, const struct buf *text, const char *regex)
 
 	if (c) {
 		pcre2_set_newline(c, PCRE2_NEWLINE_LF);         /* with MULTILINE, ^ $ and . as in Ruby */
-		p->code = pcre2_compile(text->p, text->n, PCRE2_UTF | PCRE2_MULTILINE | PCRE2_NO_AUTO_CAPTURE,
+		p->code = pcre2_compile(text->p, text->n, PCRE2_UTF | PCRE2_MULTILINE | PCRE2_NO_AUTO_CAPTURE |
+		    PCRE2_USE_OFFSET_LIMIT,
 		    &error, &where, c);
 		pcre2_compile_context_free(c);
 	}
@@ -204,19 +209,80 @@ cut(struct cuts *out, size_t base, size_t *last, size_t at)
 	return 0;
 }
 
+/* Of this thread, in seconds. */
+static double
+processor_time(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void
+pattern_begin(struct pattern_time *t)
+{
+	t->wall = clock_now();
+	t->cpu = processor_time();
+}
+
+void
+pattern_pause(struct pattern_time *t)
+{
+	t->spent += processor_time() - t->cpu;
+}
+
+/* The clock that is cheap to read is asked first: less time has passed on the other one. */
+static int
+check_time(const struct pattern_time *t, double now)
+{
+	if (t->spent + now - t->wall <= t->limit ||
+	    t->spent + processor_time() - t->cpu <= t->limit)
+		return 0;
+	return fail(FAIL_DATA, "a pattern of the tokenizer takes more than %.1f s on the text", t->limit);
+}
+
+/* pcre2_match from *from on, but at t->reach places at most: its result, or NOMATCH with *from moved on. */
+static int
+match_some(struct pattern *p, const char *text, size_t n, size_t *from, struct pattern_time *t)
+{
+	double before = clock_now(), now;
+	size_t last = n - *from > t->reach ? *from + t->reach : n;
+	int r;
+
+	pcre2_set_offset_limit(p->context, last);
+	r = pcre2_match(p->code, (PCRE2_SPTR)text, n, *from, PCRE2_NO_UTF_CHECK, p->data, p->context);
+	now = clock_now();
+	if (r >= 0 || r == PCRE2_ERROR_NOMATCH) {
+		if (check_time(t, now) < 0)
+			return PCRE2_ERROR_CALLOUT;
+		if (now - before > 0.02 && t->reach > 1)
+			t->reach /= 2;
+		else if (r == PCRE2_ERROR_NOMATCH && now - before < 0.001 && t->reach < REACH_MAX)
+			t->reach *= 2;
+	}
+	if (r == PCRE2_ERROR_NOMATCH)
+		for (*from = last + 1; *from < n && (text[*from] & 0xc0) == 0x80; ++*from)
+			;
+	return r;
+}
+
 int
-pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct cuts *out)
+pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct pattern_time *time, struct cuts *out)
 {
 	const PCRE2_SIZE *match = pcre2_get_ovector_pointer(p->data);
 	size_t from = 0, last = 0, matched = SIZE_MAX;  /* where the last match ended */
 
 	/* a sound pattern steps back over a long run of blanks once; one that explodes needs far more */
 	pcre2_set_match_limit(p->context, MATCH_LIMIT + 4 * (n < 1u << 29 ? (uint32_t)n : 1u << 29));
+	time->reach = time->reach ? time->reach : REACH;
 	while (from <= n) {
-		int r = pcre2_match(p->code, (PCRE2_SPTR)text, n, from, PCRE2_NO_UTF_CHECK, p->data, p->context);
+		int r = match_some(p, text, n, &from, time);
 
 		if (r == PCRE2_ERROR_NOMATCH)
-			break;
+			continue;
+		if (r == PCRE2_ERROR_CALLOUT)
+			return -1;
 		if (r < 0) {
 			PCRE2_UCHAR why[128];
 

@@ -33,11 +33,28 @@ struct cuts {
 };
 
 /*
+ * The processor time that all matches of a text take together, which is limited: a pattern may be within PCRE2's limits
+ * at each place and still need time that grows with the square of the text.
+ */
+struct pattern_time {
+	double limit;                   /* seconds */
+	double spent;                   /* until the last pause */
+	double wall, cpu;               /* the clocks at the last begin */
+	size_t reach;                   /* places that one call tries; adapts to how long that takes */
+};
+
+#define PATTERN_TIME(n) (2 + 5e-6 * (double)(n))        /* a sound pattern needs 0.1 us a byte */
+
+void pattern_begin(struct pattern_time *t);
+void pattern_pause(struct pattern_time *t);
+
+/*
  * Cut n bytes of valid UTF-8 into matches and what lies between them (the
  * behavior "Isolated"); the ends, with base added, go behind what out holds.
  * 0, or -1 and a message.  One thread at a time for each pattern.
  */
-int pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct cuts *out);
+int pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct pattern_time *time,
+    struct cuts *out);
 
 /* What PCRE2 is given for it, appended to `to`: for pattern_open and checks. */
 int pattern_translate(struct buf *to, const char *regex);

@@ -252,25 +252,6 @@ load_model(struct tokenizer *t, const cJSON *model, const cJSON *vocab)
 }
 
 static int
-added_put(struct added *a, const char *content, size_t len, uint64_t id)
-{
-	size_t i = 0;
-
-	if (table_put(&a->ids, content, len, (void *)(intptr_t)(id + 1)) < 0)
-		return -1;
-	a->first[(unsigned char)*content] = 1;
-	while (i < a->nlengths && a->lengths[i] > len)
-		i++;
-	if (i < a->nlengths && a->lengths[i] == len)
-		return 0;
-	if (mem_grow(&a->lengths, &a->cap, a->nlengths + 1, sizeof(*a->lengths)) < 0)
-		return -1;
-	memmove(a->lengths + i + 1, a->lengths + i, (a->nlengths++ - i) * sizeof(*a->lengths));
-	a->lengths[i] = len;
-	return 0;
-}
-
-static int
 load_added_token(struct tokenizer *t, const cJSON *v)
 {
 	static const char *const unsupported[] = {"single_word", "lstrip", "rstrip"};
@@ -303,7 +284,7 @@ load_added_token(struct tokenizer *t, const cJSON *v)
 	if (!token)
 		return -1;
 	token->special = (unsigned char)special;
-	return added_put(&t->added[normalized], copy, len, id);
+	return added_put(&t->added[normalized], copy, len, (int32_t)id);
 }
 
 static int
@@ -314,6 +295,9 @@ load_added(struct tokenizer *t, const cJSON *added)
 	cJSON_ArrayForEach(v, added)
 		if (load_added_token(t, v) < 0)
 			return fail_in("added_tokens");
+	for (int i = 0; i < 2; i++)
+		if (added_ready(&t->added[i]) < 0)
+			return -1;
 	return 0;
 }
 
@@ -485,10 +469,8 @@ tokenizer_close(struct tokenizer *t)
 		return;
 	for (int i = 0; i < t->nsplits; i++)
 		pattern_close(t->splits[i]);
-	for (int i = 0; i < 2; i++) {
-		table_free(&t->added[i].ids);
-		free(t->added[i].lengths);
-	}
+	for (int i = 0; i < 2; i++)
+		added_free(&t->added[i]);
 	bpe_free(&t->bpe);
 	buf_free(&t->text);
 	free(t->cuts.end);
@@ -533,8 +515,7 @@ tokenizer_id(const struct tokenizer *t, const char *token)
 	int64_t id = 0;
 
 	for (int i = 0; i < 2 && !id; i++)
-		if (t->added[i].first[(unsigned char)*token])
-			id = (intptr_t)table_get(&t->added[i].ids, token, strlen(token));
+		id = (intptr_t)table_get(&t->added[i].ids, token, strlen(token));
 	return id - 1;
 }
 

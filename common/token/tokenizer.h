@@ -5,6 +5,7 @@
 #define DS_TOKENIZER_H
 
 #include "base/json.h"
+#include "token/added.h"
 #include "token/bpe.h"
 #include "token/pattern.h"
 #include "token/token.h"
@@ -15,13 +16,6 @@ struct token {
 	size_t at;                      /* its bytes, in tokenizer.bytes */
 	uint32_t len;
 	unsigned char known, plain, special;    /* plain: spelled in the byte-level alphabet */
-};
-
-/* Tokens that are looked for in the text itself, the longest first. */
-struct added {
-	struct table ids;               /* content -> (void *)(intptr_t)(id + 1) */
-	size_t *lengths, nlengths, cap; /* that contents have, descending, each once */
-	unsigned char first[256];       /* bytes that a content begins with */
 };
 
 /* Ids that go around a text: the first `before` of them before it, the others after it. */
@@ -44,6 +38,7 @@ struct tokenizer {
 	cJSON *json;                    /* only to be freed: a program that encodes one line ends sooner without */
 	struct buf text;                /* scratch: the text made valid */
 	struct cuts cuts, finer;        /* scratch */
+	struct pattern_time time;       /* of all matches of a text */
 };
 
 /* Around what tokenizer.json's post_processor says; then what tokenizer_config.json's keys say, where they decide.

@@ -14,6 +14,7 @@
 #define DATA "tests/golden/tokenizer"
 
 static int tests, failures;
+static struct pattern_time limit = {.limit = 1e9};
 
 static void
 ok(int good, const char *name)
@@ -166,7 +167,7 @@ splits(const char *regex, const char *text, const char *want)
 	char name[200];
 	size_t from = 0;
 
-	if (!p || pattern_split(p, text, strlen(text), 0, &cuts) < 0)
+	if (!p || pattern_split(p, text, strlen(text), 0, &limit, &cuts) < 0)
 		die_failed();
 	for (size_t i = 0; i < cuts.n; from = cuts.end[i++])
 		if ((i > 0 && buf_addc(&got, '|') < 0) || buf_add(&got, text + from, cuts.end[i] - from) < 0)
@@ -195,6 +196,33 @@ check_splits(void)
 	/* Unicode 16: letters and a mark that older tables do not have */
 	splits("\\p{L}+", "\U000105c0a\U00016d40", "\U000105c0a\U00016d40");
 	splits("\\p{M}", "a\u0897", "a|\u0897");
+}
+
+/* Quick at each place, quadratic over all of the text. */
+static void
+check_time(void)
+{
+	struct pattern *p = pattern_open("(?=a+)");
+	struct pattern_time time = {.limit = 0.1};
+	struct cuts cuts = {0};
+	size_t n = 1 << 20;
+	char *text = mem_raw(n, 1);
+
+	if (!p || !text)
+		die_failed();
+	memset(text, 'a', n);
+	pattern_begin(&time);
+	ok(pattern_split(p, text, n, 0, &time, &cuts) < 0 && fail_status() == FAIL_DATA &&
+	    strstr(fail_text(), "takes more than 0.1 s"), "all matches of a text together have a limit of time");
+	pattern_pause(&time);
+	ok(time.spent > 0.1 && time.spent < 10, "and end soon after it");
+	cuts.n = 0;
+	time = (struct pattern_time){.limit = 10};
+	pattern_begin(&time);
+	ok(pattern_split(p, text, 1000, 0, &time, &cuts) == 0 && cuts.n == 1000, "which a short text does not reach");
+	pattern_close(p);
+	free(cuts.end);
+	free(text);
 }
 
 static void
@@ -265,7 +293,7 @@ check_class(const struct unicode_class *c)
 			/* twice: two matches are cut apart, what does not match is one piece */
 			add_utf8(&text, at[i % 4]);
 			add_utf8(&text, at[i % 4]);
-			if (pattern_split(p, (char *)text.p, text.n, 0, &cuts) < 0)
+			if (pattern_split(p, (char *)text.p, text.n, 0, &limit, &cuts) < 0)
 				die_failed();
 			good &= cuts.n == (inside == (form < 3) ? 2 : 1);
 		}
@@ -331,6 +359,7 @@ main(void)
 	each_line(t, DATA "/decode.jsonl", check_decode);
 	tokenizer_close(t);
 	check_splits();
+	check_time();
 	check_refused();
 	for (const struct unicode_class *c = unicode_classes; c->letter; c++)
 		check_class(c);
