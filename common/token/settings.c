@@ -33,9 +33,3 @@ settings_token(const cJSON *o, const char *name, const char **token)
 		return json_string(v, "content", JSON_REQUIRED, token) < 0 ? fail_in("%s", name) : 0;
 	return json_string(o, name, JSON_OPTIONAL, token) < 0 ? -1 : 0;
 }
-
-int
-settings_bos(const cJSON *o, const char **bos)
-{
-	return settings_token(o, "bos_token", bos);
-}

@@ -12,7 +12,5 @@ int settings_load(const char *dir, cJSON **o);
 /* A token such as "bos_token", a string or an object with its content; NULL where there is none. 0, or -1 and a message. */
 int settings_token(const cJSON *o, const char *name, const char **token);
 
-/* bos_token, a string or an object with its content; NULL where there is none. 0, or -1 and a message. */
-int settings_bos(const cJSON *o, const char **bos);
 
 #endif
