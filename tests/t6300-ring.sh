@@ -113,8 +113,8 @@ for name, model in ("long", {}), ("wrong", {"model": "0" * 16}):
         f.header.update(model)
         out.write(f.bytes() + frame.Frame({"op": "end"}).bytes())
 EOP
-timeout 30 bash statuses.sh wrong ds-expert 2>said >ended
+timeout "$LIMIT" bash statuses.sh wrong ds-expert 2>said >ended
 is "$?, $(grep -c '^ds-embed: .*of model 0000000000000000' said)" "0, 1" "a prompt that is wrong ends a ring that is full of frames"
-timeout 30 bash statuses.sh long "head -c 3000000 | ds-expert" 2>said >ended
+timeout "$LIMIT" bash statuses.sh long "head -c 3000000 | ds-expert" 2>said >ended
 is "$?, $(grep -c '^ds-expert: standard input: frame [0-9]* ends after' said)" "0, 1" "and so does a way to the experts that breaks"
 done_testing

@@ -15,7 +15,7 @@ import glob, os, sys
 for p in glob.glob("/proc/[0-9]*"):
     try:
         env, stat = open(p + "/environ", "rb").read(), open(p + "/stat").read()
-        line = open(p + "/cmdline", "rb").read().replace(b"\0", b" ").decode()
+        line = open(p + "/cmdline", "rb").read().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         continue
     name, state = stat.split("(")[1].split(")")[0], stat.split(") ")[1][0]
