@@ -251,6 +251,58 @@ done
 fails_with 3 "^ds-dump: tcp://no.such.host.invalid:80: cannot find the host" "a host that nobody knows" ds-dump -i tcp://no.such.host.invalid:80
 fails_with 3 "^ds-dump: @tcp://192.0.2.1:8080: cannot bind: Cannot assign" "an address of another host" ds-dump --unsafe -i @tcp://192.0.2.1:8080
 
+fails_with 2 "^ds-relay: endpoint 'udp://1.2.3.4:5': give -, a file.* in front$" "an address of another kind" ds-relay -i @udp://1.2.3.4:5
+for at in tcp://192.0.2.1:80 ">tcp://192.0.2.1:80" "tcp://[2001:db8::1]:80" nccl:tcp://192.0.2.1:80; do
+	fails_with 2 ": any host on the way .*--key FILE.* or --unsafe" "$at needs keys" ds-dump -i "$at"
+done
+for at in "@tcp://*:80" "@tcp://192.0.2.1:80" "@tcp://[::]:80" @tcp://lo:80; do
+	fails_with 2 ": any host could connect: .*--key FILE.* or --unsafe" "$at needs keys" ds-dump -i "$at"
+done
+for at in tcp://localhost:9 tcp://127.1.2.3:9 "tcp://[::1]:9"; do
+	fails_with 3 ": nobody came for 0.1 seconds" "$at does not" env DS_WAIT=0.1 ds-dump --timeout 0.1 -i "$at"
+done
+fails_with 3 "tcp://192.0.2.1:80: nobody came" "--unsafe goes without" env DS_WAIT=0.1 ds-dump --timeout 0.1 --unsafe -i tcp://192.0.2.1:80
+
+# --- too little of something: libzmq would abort ---
+# starved LIMIT...: with each there is one line and exit status 3, or all is well
+starved() {
+	for n; do
+		(ulimit $option "$n" && DS_WAIT=0.1 exec ds-relay --timeout 0.1 -i prompt -o "$d") >.out 2>.err
+		got=$?
+		[ "$got $(grep -c '^ds-relay: ' .err) $(wc -l <.err)" = "3 1 1" ] || { echo "ulimit $option $n: exit $got"; cat .err; return 1; }
+	done
+}
+option=-n
+ok "few descriptors are an error" starved 6 7 8 9 10 11 12 13 14 16 18 20 24 26 27 28 30 32
+case $(command -v ds-relay) in
+*asan*) ;;      # (which needs terabytes of address space, and the first place among libraries)
+*)
+	option=-v
+	ok "little address space is an error" starved 9000 12000 16000 24000 30000 40000 50000 60000
+	cat >few.c <<-'EOP'
+	#include <errno.h>
+	#include <sys/syscall.h>
+	#include <unistd.h>
+	int epoll_create1(int flags);
+	int epoll_create1(int flags)
+	{
+		static int calls;
+		return calls++ ? (errno = EMFILE, -1) : (int)syscall(SYS_epoll_create1, flags);
+	}
+	EOP
+	if ${CC:-cc} -shared -fPIC -o few.so few.c 2>.err; then
+		LD_PRELOAD=./few.so ds-relay -i prompt -o "$d" 2>said
+		like "$? $(cat said)" "^ds-relay: ZeroMQ cannot go on: it lacks descriptors" "an abort of libzmq is a line"
+		is "$(LD_PRELOAD=./few.so ds-relay -i prompt -o "$d" 2>/dev/null; echo $?)" 3 "... and exit status 3"
+	fi
+	rm -f "${d#ipc://}"
+	ds-relay -i "@$d" -o got 2>said & p=$!
+	awaited test -S "${d#ipc://}"
+	kill -ABRT $p; wait $p 2>/dev/null
+	is "$? $(cat said)" "134 " "one from outside stays a signal"
+	;;
+esac
+
 # --- libzmq is loaded when it is needed ---
 mkdir nolib && : >nolib/libzmq.so.5     # what the loader finds first, and can't take
 export LD_LIBRARY_PATH="$S/nolib"

@@ -28,8 +28,10 @@ format(char *to, size_t size, const char *fmt, va_list ap)
 
 	vsnprintf(to, size, fmt, ap);
 	used = strlen(to);
-	if (n > 0 && fmt[n - 1] == ':')
+	if (n > 0 && fmt[n - 1] == ':' && e != 0)
 		snprintf(to + used, size - used, " %s", strerror(e));
+	else if (n > 0 && fmt[n - 1] == ':' && used > 0 && to[used - 1] == ':')
+		to[used - 1] = '\0';    /* no reason is known: "Success" would be a wrong one */
 	one_line(to);
 }
 

@@ -13,7 +13,7 @@ enum {
 };
 
 /* Keep the message and the status; always returns -1.  A format that ends
- * in ':' gets " " and strerror(errno) appended. */
+ * in ':' gets " " and strerror(errno) appended; where errno is 0 the ':' is left out. */
 #define fail(...) (fail_keep(__VA_ARGS__), fail_value())
 
 /* Put "where: " in front of the message that is kept; always returns -1.

@@ -2,8 +2,14 @@
 #include <pthread.h>
 
 #include "base/fail.h"
+#include "link/guard.h"
 #include "link/libzmq.h"
 #include "link/peer.h"
+
+/* What libzmq opens for its first socket and for each further one, connections included; rounded up. */
+#define CONTEXT_FDS 20
+#define CONTEXT_THREADS 3
+#define SOCKET_FDS 6
 
 /* Two threads may have links at work (stage/behind.h), and each makes and closes sockets. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -15,7 +21,7 @@ new_socket(int type)
 {
 	void *s;
 
-	if (libzmq_load() < 0)
+	if (guard_room(context ? SOCKET_FDS : CONTEXT_FDS, context ? 0 : CONTEXT_THREADS) < 0 || libzmq_load() < 0)
 		return NULL;
 	if (!context && !(context = zmq_ctx_new())) {
 		fail(FAIL_SYSTEM, "cannot start ZeroMQ: %s", zmq_strerror(zmq_errno()));

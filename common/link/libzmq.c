@@ -1,8 +1,10 @@
 #include "link/libzmq.h"
 
 #include <dlfcn.h>
+#include <string.h>
 
 #include "base/fail.h"
+#include "link/guard.h"
 
 #define FILE_NAME "libzmq.so.5"
 
@@ -25,13 +27,18 @@ libzmq_load(void)
 
 	if (lib)
 		return 0;
-	if (!(lib = dlopen(FILE_NAME, RTLD_NOW)))
-		return fail(FAIL_SYSTEM, "cannot load libzmq, which tcp://, ipc:// and keys need: %s (Debian has it in libzmq5)", dlerror());
+	if (!(lib = dlopen(FILE_NAME, RTLD_NOW))) {
+		const char *why = dlerror();
+
+		return fail(FAIL_SYSTEM, "cannot load libzmq, which tcp://, ipc:// and keys need: %s%s", why,
+		    strstr(why, "failed to map") ? "" : " (Debian has it in libzmq5)");
+	}
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!(s.p[i] = dlsym(lib, names[i]))) {
 			lib = NULL;
 			return fail(FAIL_SYSTEM, FILE_NAME " has no function '%s': it takes libzmq 4.3 or later", names[i]);
 		}
 	libzmq = s.calls;
+	guard_aborts(s.p[0]);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "link/address.h"
 #include "link/link_mem.h"
 
 struct link_settings link_settings = {.timeout = 5};
@@ -20,7 +21,7 @@ transport_of(const char *endpoint)
 	if (strncmp(endpoint, "cuda:", 5) == 0)
 		return &link_ipc;
 	if (strstr(endpoint, "://")) {
-		fail(FAIL_USAGE, "endpoint '%s': there are -, files, FIFOs, tcp://, ipc://, nccl: and cuda:", endpoint);
+		fail(FAIL_USAGE, "endpoint '%s': give -, a file, a FIFO, or an address with tcp://, ipc://, nccl: or cuda: in front", endpoint);
 		return NULL;
 	}
 	return &link_fd;
@@ -46,6 +47,14 @@ link_open(struct link *l, const char *endpoint, enum link_dir dir)
 	free(l->name);
 	l->name = NULL;
 	return -1;
+}
+
+int
+link_check(const char *endpoint)
+{
+	const struct transport *t = transport_of(endpoint);
+
+	return !t ? -1 : t == &link_zmq ? address_check(endpoint) : 0;
 }
 
 static int

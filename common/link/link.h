@@ -62,6 +62,9 @@ struct link {
  * a message (FAIL_SYSTEM) that names it. */
 int link_open(struct link *l, const char *endpoint, enum link_dir dir);
 
+/* Would link_open refuse it for how it is written, or for want of keys?  0, or -1 and a message. */
+int link_check(const char *endpoint);
+
 /* The next frame: 1, or 0 at the end (the end frame itself is delivered with 1, nothing
  * after it is read), or -1 and a message: end of file before `end` included. */
 int link_receive(struct link *l, struct frame *f);

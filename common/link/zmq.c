@@ -6,12 +6,12 @@
  * is copied, and as much as QUEUE bytes of it may wait.
  */
 #include <errno.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "link/address.h"
 #include "link/libzmq.h"
 #include "link/link_mem.h"
 #include "link/peer.h"
@@ -21,51 +21,13 @@
 #define QUEUE (4u << 20)
 #define GRACE 0.1       /* seconds that what came before the end may take from libzmq's thread to ours */
 
-/* Is it an address that only this host can reach? */
-static int
-is_local(const char *endpoint)
-{
-	const char *host = endpoint + 1 + strlen("tcp://");
-
-	return strncmp(endpoint + 1, "ipc://", 6) == 0 || strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]:", 6) == 0;
-}
-
-/* libzmq takes port 70000 for 4464 and "22x" for 22, and tries for ever to reach a host that nobody knows. */
-static int
-check_address(const char *endpoint)
-{
-	const char *host = endpoint + (*endpoint == '@' || *endpoint == '>') + strlen("tcp://"), *colon = strrchr(endpoint, ':');
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-	char name[256], *end;
-	size_t n = colon > host ? (size_t)(colon - host) : 0;
-	long port = strtol(colon + 1, &end, 10);
-	int r;
-
-	if (strncmp(host - strlen("tcp://"), "tcp://", strlen("tcp://")) != 0)
-		return 0;
-	if (n == 0 || n >= sizeof(name) || *end || colon[1] < '0' || colon[1] > '9' || port < 1 || port > 65535)
-		return fail(FAIL_USAGE, "%s: an address is HOST:PORT, a port 1 to 65535", endpoint);
-	if (*endpoint == '@')
-		return 0;
-	n -= *host == '[' ? 2 : 0;
-	memcpy(name, host + (*host == '['), n);
-	name[n] = '\0';
-	r = getaddrinfo(name, NULL, &hints, &found);
-	if (r != 0)
-		return fail(FAIL_SYSTEM, "%s: cannot find the host: %s", endpoint, gai_strerror(r));
-	freeaddrinfo(found);
-	return 0;
-}
-
 static int
 zmq_transport_open(struct link *l)
 {
 	struct peer *p;
 	int r;
 
-	if (*l->name == '@' && !is_local(l->name) && !link_settings.key && !link_settings.unsafe)
-		return fail(FAIL_USAGE, "%s: any host could connect: give --key FILE (ds-keygen makes one), or --unsafe", l->name);
-	if (check_address(l->name) < 0 || !(p = mem_new(1, sizeof(*p))))
+	if (address_check(l->name) < 0 || !(p = mem_new(1, sizeof(*p))))
 		return -1;
 	r = peer_open(p, l->name, l->dir);
 	if (r < 0) {

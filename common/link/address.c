@@ -1,0 +1,76 @@
+#include "link/address.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/fail.h"
+#include "link/link.h"
+
+static int
+is_loopback(const struct sockaddr *a)
+{
+	const struct in6_addr *six = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+
+	if (a->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
+	return a->sa_family == AF_INET6 && (IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127));
+}
+
+/* 1 if all addresses of the host are this host's own, 0, or -1 and a message.  Only a number is looked at where we bind:
+ * libzmq takes a name for that of an interface. */
+static int
+is_here(const char *endpoint, const char *name, int binds)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = binds ? AI_NUMERICHOST : 0}, *found;
+	int r = getaddrinfo(name, NULL, &hints, &found), here = 1;
+
+	if (r != 0 && binds)
+		return 0;
+	if (r != 0)
+		return fail(FAIL_SYSTEM, "%s: cannot find the host: %s", endpoint, gai_strerror(r));
+	for (const struct addrinfo *a = found; a; a = a->ai_next)
+		here &= is_loopback(a->ai_addr);
+	freeaddrinfo(found);
+	return here;
+}
+
+/* libzmq takes port 70000 for 4464 and "22x" for 22, and tries for ever to reach a host that is not known. */
+static int
+split(const char *endpoint, const char *host, char name[256])
+{
+	const char *colon = strrchr(host, ':');
+	size_t n = colon > host ? (size_t)(colon - host) : 0;
+	char *end;
+	long port = colon ? strtol(colon + 1, &end, 10) : 0;
+
+	if (n == 0 || n >= 256 || *end || colon[1] < '0' || colon[1] > '9' || port < 1 || port > 65535)
+		return fail(FAIL_USAGE, "%s: an address is HOST:PORT, a port 1 to 65535", endpoint);
+	if (*host == '[' && n > 1) {
+		host++;
+		n -= 2;
+	}
+	memcpy(name, host, n);
+	name[n] = '\0';
+	return 0;
+}
+
+int
+address_check(const char *endpoint)
+{
+	const char *rest = endpoint + (*endpoint == '@' || *endpoint == '>');
+	int binds = *endpoint == '@', here;
+	char name[256];
+
+	if (strncmp(rest, "tcp://", 6) != 0)
+		return 0;
+	if (split(endpoint, rest + 6, name) < 0 || (here = is_here(endpoint, name, binds)) < 0)
+		return -1;
+	if (here || link_settings.key || link_settings.unsafe)
+		return 0;
+	return fail(FAIL_USAGE, "%s: %s: give --key FILE (ds-keygen makes one), or --unsafe", endpoint,
+	    binds ? "any host could connect" : "any host on the way could read and change the frames");
+}
