@@ -231,7 +231,36 @@ like "$(cat said)" "its agent: killed by signal 9; gamma takes (alpha|beta)'s pl
 clean_up
 clean "nothing is left of them"
 
+# --- a program stands still ---
+# (ds-head has links by ipc:// alone, where libzmq notices nothing)
+for name in ds-head ds-sample "ds-block .*-l 0-1"; do
+	start 50 --timeout 1 --plan two.plan
+	pid=$(victim "$name")
+	kill -STOP "$pid"
+	wait $run
+	report $? "${name%% *} stands still, and is noticed" said
+	same out want "... which changes nothing"
+	like "$(cat said)" "^ds-run: (alpha|beta): ${name%% *}.*: stopped by signal 19 for 1 seconds; started again" "... it is named"
+done
+start 50 --timeout 3 --plan two.plan
+pid=$(victim "ds-head")
+kill -STOP "$pid"; sleep 0.3; kill -CONT "$pid"
+wait $run
+is "$? $(cat said)" "0 " "one that goes on in time is left alone"
+clean "nothing is left of them"
+
 # --- what does not help ---
+for bad in "$S/none" /proc "$S/one.plan"; do
+	fails_with 3 "^ds-run: (alpha|beta): cannot make a folder in '$bad': " "agents cannot make a folder in ${bad##*/}: said at once" \
+	    env TMPDIR="$bad" ds-run --plan two.plan hi
+done
+sed 's/127.0.0.2/10.255.255.255/' spare.plan >bad.plan
+ok "where there is a spare, it takes its place" limited ds-run --unsafe -g --plan bad.plan \
+    --rsh "env TMPDIR=/proc sh -c 'exec \"\$@\"'" "What is 37 * 46?"
+like "$(cat .err)" "^ds-run: beta: cannot make a folder in '/proc': .*; gamma takes beta's place(, 1 answer goes on)?$" "... and says why"
+sed 's/127.0.0.1/10.1.2.3/' two.plan >bad.plan
+fails_with 2 "^ds-run: tcp://10.1.2.3:$feed: any host on the way .*--key FILE.* or --unsafe" \
+    "a plan's ends on other hosts need keys, before a host is called" ds-run --rsh false --plan bad.plan hi
 sed 's/-l 2-3/-l 2-33/' two.plan >bad.plan
 fails_with 2 "^ds-run: beta: ds-block -l 2-33: -l '2-33': layers are 0 to 3" "a wrong command line is final" ds-run --plan bad.plan hi
 sed "s,ds-head -m $M,ds-head -m $S/none," two.plan >bad.plan
@@ -242,7 +271,7 @@ is "$? $(tail -n 1 said)" "3 ds-run: beta: ds-heady: cannot run 'ds-heady': No s
     "what fails again and again is final"
 is "$(grep -c 'started again' said)" 3 "... after three new starts"
 sed 's/127.0.0.2/10.255.255.255/' spare.plan >bad.plan
-ok "a host that cannot be reached is replaced" limited ds-run --rsh 'sh -c "printf \"no way\r\n\" >&2; exit 1"' -g --plan bad.plan "What is 37 * 46?"
+ok "a host that cannot be reached is replaced" limited ds-run --unsafe --rsh 'sh -c "printf \"no way\r\n\" >&2; exit 1"' -g --plan bad.plan "What is 37 * 46?"
 like "$(cat .err)" "^ds-run: beta: its agent: no way; gamma takes beta's place(, 1 answer goes on)?$" "... and named"
 sed '/ds-head/d; s,{run}/1,{run}/0,' two.plan >bad.plan
 fails_with 1 "^ds-run: beta: ds-sample: sequence 0 still waits for head" "a plan that lacks a stage is an error" ds-run --plan bad.plan hi

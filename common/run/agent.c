@@ -32,6 +32,9 @@ struct process {
 	struct child child;
 	struct part part;
 	char *memory[WORDS_MAX];        /* of part.words */
+	double stopped;                 /* since when it stands still by a signal; 0: it does not */
+	int signal;                     /* which one */
+	int reported;                   /* its supervisor knows that it stands still, and counts it as ended */
 };
 
 struct agent {
@@ -147,7 +150,7 @@ run_folder(void *arg, const char *name, size_t n)
 {
 	struct agent *a = arg;
 
-	return n == 3 && memcmp(name, "run", 3) == 0 && make_folder(a) == 0 ? a->folder : NULL;
+	return n == 3 && memcmp(name, "run", 3) == 0 ? a->folder : NULL;
 }
 
 static int
@@ -226,6 +229,25 @@ check_version(struct agent *a, int number, const char *called)
 	return table_put(&a->versions, called, strlen(called), (void *)(uintptr_t)called);
 }
 
+/* It could not be started, fail() keeps why. */
+static int
+report_failure(struct agent *a, int number)
+{
+	struct verdict v = {.blame = BLAME_OWN, .status = fail_status()};
+
+	snprintf(v.text, sizeof(v.text), "%s", fail_text());
+	return report(a, number, &v);
+}
+
+static int
+uses_folder(char **w, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strstr(w[i], "{run}"))
+			return 1;
+	return 0;
+}
+
 static int
 start(struct agent *a, int number, char **w, int n)
 {
@@ -243,6 +265,8 @@ start(struct agent *a, int number, char **w, int n)
 	p->child.err = -1;
 	if ((r = check_version(a, number, w[0])) != 0)
 		return r < 0 ? -1 : 0;
+	if (uses_folder(w, n) && make_folder(a) < 0)
+		return report_failure(a, number);
 	for (int i = 0; i < n; i++)
 		if (add_word(a, p, w[i]) < 0)
 			return -1;
@@ -252,23 +276,71 @@ start(struct agent *a, int number, char **w, int n)
 	return 0;
 }
 
+/* A process has ended, or has been stopped or continued by a signal. */
+static int
+take_status(struct agent *a, struct process *p, int wstatus)
+{
+	struct verdict v = {0};
+
+	if (WIFSTOPPED(wstatus) || WIFCONTINUED(wstatus)) {
+		p->stopped = WIFSTOPPED(wstatus) ? clock_now() : 0;
+		p->signal = WIFSTOPPED(wstatus) ? WSTOPSIG(wstatus) : 0;
+		return 0;
+	}
+	a->alive--;
+	p->stopped = 0;
+	if (a->stopping || p->reported) {
+		child_forget(&p->child);
+		return 0;
+	}
+	child_ended(&p->child, wstatus, &v);
+	return report(a, p->number, &v);
+}
+
 static int
 reap(struct agent *a)
 {
 	for (int i = 0; i < a->n; i++) {
 		struct child *c = &a->p[i]->child;
-		struct verdict v = {0};
 		int wstatus;
 
-		if (c->pid == 0 || waitpid(c->pid, &wstatus, WNOHANG) != c->pid)
+		while (c->pid > 0 && waitpid(c->pid, &wstatus, WNOHANG | WUNTRACED | WCONTINUED) == c->pid)
+			if (take_status(a, a->p[i], wstatus) < 0)
+				return -1;
+	}
+	return 0;
+}
+
+/* Seconds until somebody has stood still for the timeout, or a long time. */
+static double
+standstill_due(const struct agent *a, double now)
+{
+	double left = 1e6;
+
+	for (int i = 0; i < a->n; i++) {
+		const struct process *p = a->p[i];
+
+		if (p->stopped > 0 && !p->reported && p->stopped + a->timeout - now < left)
+			left = p->stopped + a->timeout - now;
+	}
+	return left;
+}
+
+/* One that stands still gives no sign of life, and where its links are ipc:// its neighbours wait for it for ever. */
+static int
+report_standstill(struct agent *a)
+{
+	double now = clock_now();
+
+	for (int i = 0; i < a->n && !a->stopping; i++) {
+		struct process *p = a->p[i];
+		struct verdict v = {.blame = BLAME_OWN, .status = FAIL_SYSTEM};
+
+		if (p->stopped == 0 || p->reported || now - p->stopped < a->timeout)
 			continue;
-		a->alive--;
-		if (a->stopping) {
-			child_forget(c);
-			continue;
-		}
-		child_ended(c, wstatus, &v);
-		if (report(a, a->p[i]->number, &v) < 0)
+		p->reported = 1;
+		snprintf(v.text, sizeof(v.text), "stopped by signal %d for %g seconds", p->signal, a->timeout);
+		if (report(a, p->number, &v) < 0)
 			return -1;
 	}
 	return 0;
@@ -282,6 +354,9 @@ greet(struct agent *a, char **w, int n)
 	if (n != 6 || !((a->timeout = strtod(w[2], NULL)) > 0) || setenv("DS_WAIT", w[3], 1) < 0 ||
 	    setenv("DS_PRECISION", w[4], 1) < 0 || setenv("DS_VERBOSE", w[5], 1) < 0)
 		return fail(FAIL_DATA, "'ds-run --agent' is for ds-run to start");
+	if (make_folder(a) < 0)         /* a new start would not help */
+		return buf_addf(&a->answers, "unfit ") < 0 || script_quote(&a->answers, fail_text()) < 0 ? -1 :
+		    buf_addc(&a->answers, '\n');
 	return buf_addf(&a->answers, "ready %s\n", DS_VERSION);
 }
 
@@ -364,9 +439,10 @@ open_signals(struct agent *a)
 static int
 wait_for(struct agent *a)
 {
-	double left = a->heard + a->timeout - clock_now();
+	double now = clock_now(), left = a->heard + a->timeout - now, due = standstill_due(a, now);
 	struct pollfd *p;
 
+	left = due < left ? due : left;
 	if (mem_grow(&a->polls, &a->polls_cap, (size_t)a->n + 3, sizeof(*a->polls)) < 0)
 		return -1;
 	p = a->polls;
@@ -407,6 +483,8 @@ step(struct agent *a)
 	if (a->polls[2].revents && read_signals(a) < 0)
 		return -1;
 	if (a->polls[0].revents && listen_to(a) < 0)
+		return -1;
+	if (report_standstill(a) < 0)
 		return -1;
 	if (clock_now() - a->heard > a->timeout)
 		a->over = 1;

@@ -6,16 +6,18 @@
  *
  *	hello VERSION SECONDS WAIT PRECISION VERBOSE    answered by: ready VERSION; SECONDS of silence mean that the other
  *				is gone, and for WAIT seconds a link may wait for its other end (DS_WAIT);
- *				PRECISION is that of processes that are not given another (DS_PRECISION)
+ *				PRECISION is that of processes that are not given another (DS_PRECISION);
+ *				or by: unfit TEXT, where no process could be started on this host
  *	file NAME               make a file of that name in {run}
-	lines TEXT ...          add lines to it
-	run N WORD ...          start process N; {run} is a folder of this start's own
+ *	lines TEXT ...          add lines to it
+ *	run N WORD ...          start process N; {run} is a folder of this start's own
  *	stop                    kill all, remove the folder; answered by: stopped
  *	alive                   answered by: alive
  *
  * and the agent on its standard output, besides those answers:
  *
- *	ended N BLAME STATUS TEXT       process N has ended (struct verdict); BLAME 0: well
+ *	ended N BLAME STATUS TEXT       process N has ended (struct verdict), BLAME 0: well; or it has been
+ *				stopped by a signal for SECONDS, which is as bad
  *
  * What the processes say goes to the agent's standard error.
  */

@@ -237,6 +237,15 @@ cluster_start(struct cluster *c)
 }
 
 int
+cluster_unfit(const struct cluster *c)
+{
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->at[i] >= 0 && c->m[c->at[i]].unfit)
+			return 1;
+	return 0;
+}
+
+int
 cluster_up(const struct cluster *c)
 {
 	for (int i = 0; i < c->plan->nhosts; i++)
@@ -363,6 +372,16 @@ take_ended(struct cluster *c, struct machine *m, char **w)
 		blame(c, m, (enum blame)b, (int)status, c->plan->lines[line].label, w[4]);
 }
 
+/* Its host lacks what every start needs. */
+static void
+take_unfit(struct cluster *c, struct machine *m, const char *why)
+{
+	if (m->state != MACHINE_CALLED)
+		return;
+	m->unfit = 1;
+	dead(c, m, why);
+}
+
 /* Before it is ready, what a shell's start-up files print is none of our business. */
 static void
 take_line(struct cluster *c, struct machine *m, char *line)
@@ -372,6 +391,8 @@ take_line(struct cluster *c, struct machine *m, char *line)
 
 	if (n == 2 && strcmp(w[0], "ready") == 0)
 		take_ready(c, m, w[1]);
+	else if (n == 2 && strcmp(w[0], "unfit") == 0)
+		take_unfit(c, m, w[1]);
 	else if (n == 5 && strcmp(w[0], "ended") == 0)
 		take_ended(c, m, w);
 	else if (n == 1 && strcmp(w[0], "stopped") == 0 && m->state == MACHINE_STOPS) {

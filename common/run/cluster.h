@@ -26,6 +26,7 @@ struct machine {
 	int host;                       /* whose lines it runs, -1: none */
 	int deaths;                     /* how often its lines had to go, or to be started again for its sake */
 	int known;                      /* it has answered once */
+	int unfit;                      /* nothing can be started there */
 };
 
 struct cluster {
@@ -56,6 +57,7 @@ void cluster_close(struct cluster *c);  /* the agents have gone, or are killed *
 /* Begin to call the agents that are missing; the lines are sent once all are there (cluster_up).  0, or -1 and a message. */
 int cluster_start(struct cluster *c);
 int cluster_up(const struct cluster *c);
+int cluster_unfit(const struct cluster *c);             /* 1: on a host of the lines nothing can be started */
 int cluster_running(const struct cluster *c);           /* how many processes there are */
 
 /* Kill all processes; over when cluster_stopped: then none is left on a machine that can be reached.

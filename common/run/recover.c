@@ -121,9 +121,29 @@ drive_open(struct drive *d)
 	return d->polls ? 0 : -1;
 }
 
+/* The keys that our own links lack are missed before a host is called.  (A name that cannot be found may be found later.) */
+static int
+check_links(struct drive *d)
+{
+	const char *ends[] = {d->plan.feed, d->plan.take};
+
+	for (int i = 0; i < 2; i++) {
+		struct buf b = {0};
+		int r = planfile_fill(&b, &d->plan, ends[i], d->cluster.address) < 0 || buf_addc(&b, 0) < 0 ? -1 :
+		    link_check((char *)b.p);
+
+		buf_free(&b);
+		if (r < 0 && fail_status() != FAIL_SYSTEM)
+			return -1;
+	}
+	return 0;
+}
+
 int
 drive_start(struct drive *d)
 {
+	if (check_links(d) < 0)
+		return -1;
 	enter(d, DRIVE_STARTS, 0);
 	if (start_programs(d) < 0 || weights_open(&d->weights, &d->plan, d->o->run.plan.model) < 0)
 		return -1;
@@ -227,6 +247,10 @@ again(struct drive *d)
 	if (fresh < 0 || buf_addc(&moved, 0) < 0) {
 		buf_free(&moved);
 		return -1;
+	}
+	if (cluster_unfit(&d->cluster)) {
+		buf_free(&moved);
+		return give_up(d, v);
 	}
 	d->failures += fresh == 0;
 	if (d->failures >= TRIES) {
