@@ -15,6 +15,7 @@
 #include "run/agent.h"
 #include "run/drive.h"
 #include "run/keep.h"
+#include "run/probe.h"
 #include "run/run.h"
 #include "run/script.h"
 #include "stage/embed.h"
@@ -46,11 +47,12 @@ static const char help[] =
 "  -s, -v            print a script, stop; count tokens and time, -vv: all speak\n"
 "  -V, -h            version, this text\n";
 
-enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT, LINES, MESSAGES, THINKING };
+enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT, LINES, MESSAGES, THINKING, PROBE };
 
 struct choice {
 	struct run_options run;
 	int script, agent;
+	const char *probe;              /* seconds, NULL: not given */
 	const char *plan, *rsh;         /* NULL: not given */
 	const char *prompts;            /* a file of them, or NULL */
 	const char *cut;                /* an option that a plan leaves no room for, or NULL */
@@ -138,6 +140,9 @@ own(int c, const char *arg, void *to)
 		return 0;
 	case AGENT:
 		return o->agent = 1;
+	case PROBE:
+		o->probe = arg;
+		return 0;
 	case 'q':
 		return p->quiet = 1;
 	case 's':
@@ -252,6 +257,7 @@ main(int argc, char **argv)
 		{"lines", required_argument, NULL, LINES},
 		{"messages", required_argument, NULL, MESSAGES},
 		{"thinking", required_argument, NULL, THINKING},
+		{"probe", required_argument, NULL, PROBE},
 		{0}
 	};
 	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
@@ -264,6 +270,10 @@ main(int argc, char **argv)
 
 	if (o.agent)
 		return agent_run(program_folder());
+	if (o.probe && probe_run(o.probe, argv + i, argc - i) < 0)
+		die_failed();
+	if (o.probe)
+		return 0;
 	if (!common.model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
 	if ((o.run.plan.template || o.run.plan.thinking || o.run.plan.messages) && !o.run.plan.chat)

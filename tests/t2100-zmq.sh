@@ -259,9 +259,9 @@ for at in "@tcp://*:80" "@tcp://192.0.2.1:80" "@tcp://[::]:80" @tcp://lo:80; do
 	fails_with 2 ": any host could connect: .*--key FILE.* or --unsafe" "$at needs keys" ds-dump -i "$at"
 done
 for at in tcp://localhost:9 tcp://127.1.2.3:9 "tcp://[::1]:9"; do
-	fails_with 3 ": nobody came for 0.1 seconds" "$at does not" env DS_WAIT=0.1 ds-dump --timeout 0.1 -i "$at"
+	fails_with 3 ": no program came for 0.1 seconds" "$at does not" env DS_WAIT=0.1 ds-dump --timeout 0.1 -i "$at"
 done
-fails_with 3 "tcp://192.0.2.1:80: nobody came" "--unsafe goes without" env DS_WAIT=0.1 ds-dump --timeout 0.1 --unsafe -i tcp://192.0.2.1:80
+fails_with 3 "tcp://192.0.2.1:80: no program came" "--unsafe goes without" env DS_WAIT=0.1 ds-dump --timeout 0.1 --unsafe -i tcp://192.0.2.1:80
 
 # --- too little of something: libzmq would abort ---
 # starved LIMIT...: with each there is one line and exit status 3, or all is well

@@ -278,7 +278,7 @@ fails_with 1 "^ds-run: beta: ds-sample: sequence 0 still waits for head" "a plan
 sed "s/@ipc:..{run}.1/@ipc:\/\/{run}\/9/; s/ -i / --timeout 1 -i /" two.plan >bad.plan
 DS_WAIT=0.8 limited ds-run --plan bad.plan hi >out 2>said
 status=$?
-like "$status $(tail -n 1 said)" '^3 ds-run: .*nobody came for 0.8 seconds.*failed 4 times in a row' "links that nobody connects to are an error"
+like "$status $(tail -n 1 said)" '^3 ds-run: .*no program came for 0.8 seconds.*failed 4 times in a row' "links that nobody connects to are an error"
 fails_with 1 "^ds-run: ds-(de)?tokenize: .*none" "our own programs' errors are final" ds-run -m none --plan two.plan hi
 clean "nothing is left of them"
 

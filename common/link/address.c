@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -39,15 +40,15 @@ is_here(const char *endpoint, const char *name, int binds)
 }
 
 /* libzmq takes port 70000 for 4464 and "22x" for 22, and tries for ever to reach a host that is not known. */
-static int
-split(const char *endpoint, const char *host, char name[256])
+int
+address_split(const char *endpoint, char name[ADDRESS_NAME], char port[8])
 {
-	const char *colon = strrchr(host, ':');
+	const char *host = endpoint + (*endpoint == '@' || *endpoint == '>') + strlen("tcp://"), *colon = strrchr(host, ':');
 	size_t n = colon > host ? (size_t)(colon - host) : 0;
 	char *end;
-	long port = colon ? strtol(colon + 1, &end, 10) : 0;
+	long number = colon ? strtol(colon + 1, &end, 10) : 0;
 
-	if (n == 0 || n >= 256 || *end || colon[1] < '0' || colon[1] > '9' || port < 1 || port > 65535)
+	if (n == 0 || n >= ADDRESS_NAME || *end || colon[1] < '0' || colon[1] > '9' || number < 1 || number > 65535)
 		return fail(FAIL_USAGE, "%s: an address is HOST:PORT, a port 1 to 65535", endpoint);
 	if (*host == '[' && n > 1) {
 		host++;
@@ -55,6 +56,7 @@ split(const char *endpoint, const char *host, char name[256])
 	}
 	memcpy(name, host, n);
 	name[n] = '\0';
+	snprintf(port, 8, "%ld", number);
 	return 0;
 }
 
@@ -63,11 +65,11 @@ address_check(const char *endpoint)
 {
 	const char *rest = endpoint + (*endpoint == '@' || *endpoint == '>');
 	int binds = *endpoint == '@', here;
-	char name[256];
+	char name[ADDRESS_NAME], port[8];
 
 	if (strncmp(rest, "tcp://", 6) != 0)
 		return 0;
-	if (split(endpoint, rest + 6, name) < 0 || (here = is_here(endpoint, name, binds)) < 0)
+	if (address_split(endpoint, name, port) < 0 || (here = is_here(endpoint, name, binds)) < 0)
 		return -1;
 	if (here || link_settings.key || link_settings.unsafe)
 		return 0;

@@ -8,4 +8,9 @@
  * other hosts are concerned?  0, or -1 and a message that names it. */
 int address_check(const char *endpoint);
 
+#define ADDRESS_NAME 256
+
+/* The host of "[@>]tcp://HOST:PORT", without brackets, and its port.  0, or -1 and a message. */
+int address_split(const char *endpoint, char name[ADDRESS_NAME], char port[8]);
+
 #endif

@@ -82,7 +82,7 @@ fd_receive(struct link *l, struct frame *f, int wait)
 			return fail(FAIL_SYSTEM, "cannot read:");
 		if (n == 0)
 			return l->have == 0 ? -2 : fail(FAIL_SYSTEM,
-			    "frame %llu ends after %zu of %zu bytes: the program before it failed",
+			    "frame %llu ends after %zu of %zu bytes: " LOST_BEFORE,
 			    (unsigned long long)(l->frames - l->before + 1), l->have, l->need);
 		if (link_took(l, (size_t)n) < 0)
 			return -1;

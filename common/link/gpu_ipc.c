@@ -68,7 +68,7 @@ settle(struct gpu_link *g)
 	if (g->owed && r == 1)
 		drop(g, &g->before);
 	g->owed = 0;
-	return r == 1 ? 0 : r == -2 ? fail(FAIL_SYSTEM, "the program behind it has gone") : -1;
+	return r == 1 ? 0 : r == -2 ? fail(FAIL_SYSTEM, LOST_AFTER) : -1;
 }
 
 /* Memory of so many bytes for the other side.  The old is freed when it has taken the new: CUDA does not want memory to be freed that

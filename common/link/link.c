@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,6 +58,27 @@ link_check(const char *endpoint)
 	return !t ? -1 : t == &link_zmq ? address_check(endpoint) : 0;
 }
 
+enum lost
+link_lost(const char *message)
+{
+	static const struct {
+		const char *part;
+		enum lost lost;
+	} table[] = {
+		{LOST_BEFORE, LOST_GONE}, {LOST_AFTER, LOST_GONE}, {LOST_LOOP, LOST_GONE}, {LOST_STUCK, LOST_GONE},
+		{LOST_SILENT, LOST_UNHEARD}, {LOST_NEVER_CAME, LOST_UNHEARD}, {LOST_ABSENT, LOST_UNHEARD},
+		{LOST_HANDSHAKE, LOST_UNHEARD}};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		char part[80];
+
+		snprintf(part, sizeof(part), "%.*s", (int)strcspn(table[i].part, "%"), table[i].part);
+		if (strstr(message, part))
+			return table[i].lost;
+	}
+	return LOST_NOT;
+}
+
 static int
 take(struct link *l, struct frame *f, int wait)
 {
@@ -103,7 +125,7 @@ link_receive(struct link *l, struct frame *f)
 			if ((r = take(l, f, 1)) != -2)
 				return r;
 			if (!l->ended)
-				return fail(FAIL_SYSTEM, "%s: ended without an end frame: the program before it failed",
+				return fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_BEFORE,
 				    l->name);
 		}
 	} while ((r = open_next(l)) > 0);

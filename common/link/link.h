@@ -111,6 +111,22 @@ int link_close(struct link *l);
 /* Close it at once: what waits or is on its way is lost. */
 void link_drop(struct link *l);
 
+/*
+ * What a program says where another one is missing, so that who watches both (run/child.h) knows an effect from a cause:
+ * parts of messages, each once.
+ */
+#define LOST_BEFORE "the program before it failed"
+#define LOST_AFTER "the program after it has gone"
+#define LOST_LOOP "the loop ended while there was work"
+#define LOST_STUCK "the program after it takes nothing"
+#define LOST_SILENT "no sign of life for %g seconds"
+#define LOST_NEVER_CAME "no program came for %g seconds"
+#define LOST_ABSENT "no program is there"
+#define LOST_HANDSHAKE "no handshake: another program listens there, or one with another key"
+
+enum lost { LOST_NOT, LOST_GONE, LOST_UNHEARD };        /* it is no such message; the other has ended; or it is not heard of */
+enum lost link_lost(const char *message);
+
 /* What holds for all endpoints of the process; set before the first is opened. */
 struct link_settings {
 	double timeout;         /* seconds after which a peer that gives no sign of life is dead */

@@ -171,7 +171,7 @@ refused(struct peer *p, int event)
 	if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 		p->why = auth_is_ipc(p) ? "it admits programs of its own user only" : "our key is not wanted there";
 	else if (clock_now() - p->refused > link_settings.timeout && auth_tried(p))
-		p->why = "no handshake: another program listens there, or one with another key";
+		p->why = LOST_HANDSHAKE;
 }
 
 /* A connection is gone: ours, or one that never got further than its handshake. */
@@ -373,7 +373,7 @@ peer_post(struct peer *p, void *data, size_t n, int more, void *own)
 			continue;
 		}
 		zmq_msg_close(&m);
-		return fail(FAIL_SYSTEM, "the program behind it has gone");
+		return fail(FAIL_SYSTEM, LOST_AFTER);
 	}
 	return 0;
 }

@@ -123,13 +123,13 @@ is_dead(struct peer *p)
 static int
 silent(void)
 {
-	return fail(FAIL_SYSTEM, "no sign of life for %g seconds", link_settings.timeout);
+	return fail(FAIL_SYSTEM, LOST_SILENT, link_settings.timeout);
 }
 
 static int
 nobody_came(void)
 {
-	return fail(FAIL_SYSTEM, "nobody came for %g seconds", link_settings.wait);
+	return fail(FAIL_SYSTEM, LOST_NEVER_CAME, link_settings.wait);
 }
 
 static int
@@ -188,7 +188,7 @@ make_way(struct peer *p, size_t held, double limit)
 		if (peer_pump(p) < 0)
 			return -1;
 		if (p->lost || !p->sock)
-			return fail(FAIL_SYSTEM, "the program behind it has gone");
+			return fail(FAIL_SYSTEM, LOST_AFTER);
 		if (p->up && peer_held(p, held) <= held)
 			return 0;
 		if (peer_overdue(p))
@@ -196,7 +196,7 @@ make_way(struct peer *p, size_t held, double limit)
 		if (is_cut(p))
 			return silent();
 		if (until > 0 && clock_now() >= until)
-			return fail(FAIL_SYSTEM, p->up ? "the program behind it takes nothing" : "nobody is there");
+			return fail(FAIL_SYSTEM, p->up ? LOST_STUCK : LOST_ABSENT);
 		peer_wait(p, until);
 	}
 }
@@ -264,7 +264,7 @@ flush(struct link *l, int wait)
 		if (wait ? make_way(p, QUEUE, 0) < 0 : peer_pump(p) < 0)
 			return -1;
 		if (p->lost || !p->sock)
-			return fail(FAIL_SYSTEM, "the program behind it has gone");
+			return fail(FAIL_SYSTEM, LOST_AFTER);
 		if (peer_overdue(p))
 			return nobody_came();
 		if (is_cut(p))
@@ -340,7 +340,7 @@ deliver(struct link *l)
 		if (peer_pump(p) < 0)
 			return -1;
 		if (p->lost)
-			return l->ended ? 0 : fail(FAIL_SYSTEM, "the program behind it has gone");
+			return l->ended ? 0 : fail(FAIL_SYSTEM, LOST_AFTER);
 		if (is_cut(p))
 			return silent();
 		now = peer_signs(p);
@@ -348,7 +348,7 @@ deliver(struct link *l)
 			since = clock_now();
 		signs = now;
 		if (clock_now() - since >= limit)
-			return p->up ? 0 : fail(FAIL_SYSTEM, "nobody is there");
+			return p->up ? 0 : fail(FAIL_SYSTEM, LOST_ABSENT);
 		peer_wait(p, since + limit < clock_now() + 0.2 ? since + limit : clock_now() + 0.2);
 	}
 }

@@ -11,6 +11,7 @@
 
 #include "base/fail.h"
 #include "base/io.h"
+#include "link/link.h"
 
 #define LINE_MAX_BYTES 4096
 
@@ -155,18 +156,11 @@ last_words(struct child *c)
 static enum blame
 blame_of(int status, const char *words)
 {
-	static const char *const cut[] = {"the program before it failed", "the loop ended while there was work",
-	    "the program behind it has gone", "no sign of life for",
-	    "nobody came for"};
+	static const enum blame by[] = {[LOST_NOT] = BLAME_OWN, [LOST_GONE] = BLAME_CUT, [LOST_UNHEARD] = BLAME_UNHEARD};
 
 	if (status != FAIL_SYSTEM)
 		return BLAME_OWN;
-	if (strncmp(words, "upstream: ", 10) == 0)
-		return BLAME_UPSTREAM;
-	for (size_t i = 0; i < sizeof(cut) / sizeof(*cut); i++)
-		if (strstr(words, cut[i]))
-			return BLAME_CUT;
-	return BLAME_OWN;
+	return strncmp(words, "upstream: ", 10) == 0 ? BLAME_UPSTREAM : by[link_lost(words)];
 }
 
 static struct verdict

@@ -44,7 +44,8 @@ enum blame {
 	BLAME_NONE,
 	BLAME_GONE,     /* nobody read or wrote any more, or all were interrupted */
 	BLAME_UPSTREAM, /* it heard of a failure */
-	BLAME_CUT,      /* its input ended */
+	BLAME_CUT,      /* its input ended, or its output */
+	BLAME_UNHEARD,  /* a link went silent, or was never made */
 	BLAME_OWN       /* it failed by itself */
 };
 

@@ -10,10 +10,12 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "link/link.h"
+#include "run/probe.h"
 #include "run/script.h"
 #include "run/streams.h"
 #include "run/tally.h"
 
+#define BAN 300.0               /* seconds that a host whose lines had to go is no spare */
 #define FIRST_CALL 20.0         /* seconds that a host has to be reached at all: keys, passwords */
 #define LINE_MAX_BYTES 65536
 #define REPORTS_MAX 65536
@@ -47,8 +49,9 @@ cluster_open(struct cluster *c)
 		c->at[host] = c->m[host].host = host;
 	}
 	c->culprit = -1;
+	c->probe.err = -1;
 	c->seen = clock_now();
-	return 0;
+	return reach_open(&c->reach, c->plan);
 }
 
 void
@@ -68,6 +71,8 @@ cluster_close(struct cluster *c)
 	free(c->address);
 	free(c->script);
 	buf_free(&c->reports);
+	child_forget(&c->probe);
+	reach_close(&c->reach);
 	c->m = NULL;
 }
 
@@ -229,10 +234,13 @@ cluster_start(struct cluster *c)
 	*c->told = 0;
 	c->reports.n = 0;
 	c->culprit = -1;
+	reach_forget(&c->reach);
 	c->starting = 1;
-	for (int i = 0; i < c->plan->nhosts; i++)
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		c->m[i].cut_off = 0;
 		if (c->at[i] >= 0 && c->m[c->at[i]].state == MACHINE_DEAD)
 			c->m[c->at[i]].state = MACHINE_OFF;
+	}
 	return start_lines(c);
 }
 
@@ -298,15 +306,21 @@ cluster_forsake(struct cluster *c)
 			dead(c, &c->m[i], "its processes do not end");
 }
 
-/* The machine that runs nothing and has failed least often; the present one if that is not better. */
+/* The machine that runs nothing and has failed least often, but not just now; the present one if that is not better. */
 static int
 find_place(const struct cluster *c, int now)
 {
+	double banned = clock_now() - BAN;
 	int best = now;
 
-	for (int i = 0; i < c->plan->nhosts; i++)
-		if (c->m[i].host < 0 && (c->plan->hosts[i].spare || c->m[i].deaths > 0) && c->m[i].deaths < c->m[best].deaths)
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		const struct machine *m = &c->m[i];
+
+		if (m->host >= 0 || (!c->plan->hosts[i].spare && m->deaths == 0) || (m->failed > 0 && m->failed > banned))
+			continue;
+		if (m->deaths < c->m[best].deaths)
 			best = i;
+	}
 	return best;
 }
 
@@ -318,9 +332,10 @@ cluster_move(struct cluster *c, int tired, struct buf *what)
 	for (int i = 0; i < c->plan->nhosts; i++) {
 		int now = c->at[i], to;
 
-		if (now < 0 || (c->m[now].state != MACHINE_DEAD && now != tired))
+		if (now < 0 || (c->m[now].state != MACHINE_DEAD && now != tired && !c->m[now].cut_off))
 			continue;
 		c->m[now].deaths++;
+		c->m[now].failed = clock_now();
 		if ((to = find_place(c, now)) == now)
 			continue;
 		c->m[now].host = -1;
@@ -357,6 +372,29 @@ take_ready(struct cluster *c, struct machine *m, const char *version)
 	m->known = 1;
 }
 
+/* A probe of a host (nhosts: of ours) tells which of its ends met nobody.  Only those that connect count: each link has one. */
+static void
+take_unreachable(struct cluster *c, int host, const char *text)
+{
+	char *end;
+
+	if (strncmp(text, PROBE_WORD " ", strlen(PROBE_WORD " ")) != 0)
+		return;
+	for (text += strlen(PROBE_WORD); *text == ' '; text = end) {
+		long number = strtol(text, &end, 10), k = 0;
+
+		for (int i = 0; i < c->reach.n && end > text; i++) {
+			struct reach_link *l = &c->reach.l[i];
+
+			if (l->from == host && k == number)
+				l->broken = 1;
+			k += l->from == host || l->to == host;
+		}
+		if (end == text)
+			return;
+	}
+}
+
 static void
 take_ended(struct cluster *c, struct machine *m, char **w)
 {
@@ -366,6 +404,11 @@ take_ended(struct cluster *c, struct machine *m, char **w)
 	    status > FAIL_SYSTEM)
 		return;
 	m->alive--;
+	if (c->probing) {
+		take_unreachable(c, m->host, w[4]);
+		return;
+	}
+	reach_accuse(&c->reach, (int)line, w[4], c->address);
 	if (b == BLAME_UPSTREAM)
 		cluster_told(c, w[4]);
 	if (b > BLAME_NONE)
@@ -451,7 +494,148 @@ cluster_reap(struct cluster *c, pid_t pid, int wstatus)
 		dead(c, m, v.blame > BLAME_NONE ? v.text : "its agent ended");
 		return 1;
 	}
+	if (c->probe.pid == pid && pid > 0) {
+		struct verdict v = {0};
+
+		child_ended(&c->probe, wstatus, &v);
+		take_unreachable(c, c->plan->nhosts, v.text + strspn(v.text, ": "));    /* it has no label */
+		return 1;
+	}
 	return 0;
+}
+
+/* --- who is cut off --- */
+
+void
+cluster_cut(struct cluster *c)
+{
+	struct verdict *v = &c->verdict;
+
+	enum blame b = strncmp(fail_text(), "upstream: ", 10) == 0 ? BLAME_UPSTREAM :
+	    link_lost(fail_text()) == LOST_UNHEARD ? BLAME_UNHEARD : BLAME_CUT;
+
+	reach_accuse(&c->reach, -1, fail_text(), c->address);
+	if (v->blame >= b)
+		return;
+	v->blame = b;
+	v->status = FAIL_SYSTEM;
+	snprintf(v->text, sizeof(v->text), "%s", fail_text());
+}
+
+/* The ends of links on a host: how many there are. */
+static int
+count_ends(const struct cluster *c, int host)
+{
+	int n = 0;
+
+	for (int i = 0; i < c->reach.n; i++)
+		n += c->reach.l[i].from == host || c->reach.l[i].to == host;
+	return n;
+}
+
+/* "run 0 ds-run --probe 2 @tcp://10.77.0.2:5611 tcp://10.77.0.3:5612": one process tries all links of the host. */
+static int
+send_probe(struct cluster *c, struct machine *m)
+{
+	int n = count_ends(c, m->host);
+	struct buf b = {0};
+	int r;
+
+	if (n == 0 || n > WORDS_MAX - 8)
+		return 0;
+	r = buf_addf(&m->send, "run 0 ds-run --probe %d", PROBE_SECONDS);
+	for (int i = 0; i < c->reach.n && r == 0; i++) {
+		const struct reach_link *l = &c->reach.l[i];
+
+		if (l->from != m->host && l->to != m->host)
+			continue;
+		b.n = 0;
+		r = planfile_fill(&b, c->plan, l->from == m->host ? l->connects : l->waits, c->address) < 0 ||
+		    buf_addc(&b, 0) < 0 || buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
+	}
+	buf_free(&b);
+	m->state = MACHINE_RUNS;
+	m->alive = 1;
+	return r < 0 ? -1 : buf_addc(&m->send, '\n');
+}
+
+/* Our own links are the plan's feed and take. */
+static int
+start_probe(struct cluster *c)
+{
+	struct start s = {.in = 0, .out = 1, .keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
+	struct part *p = &c->probe_part;
+	struct buf b = {0};
+	int r = 0;
+
+	memset(p, 0, sizeof(*p));
+	p->words[p->nwords++] = "ds-run";
+	part_option(p, "--probe", c->probe_words[2]);
+	snprintf(c->probe_words[2], sizeof(c->probe_words[2]), "%d", PROBE_SECONDS);
+	for (int i = 0, k = 0; i < c->reach.n && k < 2 && r == 0; i++) {
+		if (c->reach.l[i].from != c->plan->nhosts)
+			continue;
+		b.n = 0;
+		r = planfile_fill(&b, c->plan, c->reach.l[i].connects, c->address) < 0 || buf_addc(&b, 0) < 0 ? -1 : 0;
+		if (r == 0)
+			snprintf(c->probe_words[k], sizeof(c->probe_words[k]), "%s", (char *)b.p);
+		p->words[p->nwords++] = c->probe_words[k++];
+	}
+	buf_free(&b);
+	c->probe.part = p;
+	return r < 0 || p->nwords == 3 ? r : child_start(&c->probe, &s);
+}
+
+int
+cluster_probe(struct cluster *c)
+{
+	c->probing = 1;
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->m[i].state == MACHINE_READY && c->m[i].host >= 0 && send_probe(c, &c->m[i]) < 0)
+			return -1;
+	return c->reach.n > 0 ? start_probe(c) : 0;
+}
+
+int
+cluster_probed(const struct cluster *c)
+{
+	return cluster_running(c) == 0 && c->probe.pid == 0;
+}
+
+static void
+cut_off(struct cluster *c, int host, const char *peers)
+{
+	struct verdict *v = &c->verdict;
+	int ours = host == c->plan->nhosts;
+
+	if (!ours && c->at[host] >= 0)
+		c->m[c->at[host]].cut_off = 1;
+	if (c->culprit >= 0)    /* the first is named */
+		return;
+	c->culprit = ours ? -1 : c->at[host];
+	snprintf(v->text, sizeof(v->text), "%s: no connection to %s", ours ? "this host" : name_of(c, &c->m[c->at[host]]), peers);
+}
+
+void
+cluster_judge(struct cluster *c, int again)
+{
+	int host, peers, links = 0;
+	char text[400];
+
+	c->probing = 0;
+	if (c->probe.pid > 0)
+		(void)kill(c->probe.pid, SIGKILL);
+	if (c->verdict.blame == BLAME_OWN)      /* a host was lost meanwhile */
+		return;
+	c->culprit = -1;
+	while ((host = reach_culprit(&c->reach, 0, &peers, text, sizeof(text))) >= 0) {
+		cut_off(c, host, text);
+		reach_excuse(&c->reach, host);
+		links++;
+	}
+	/* what passes for a moment, and then again does not: small packets go through, or few */
+	if (links == 0 && again && (host = reach_culprit(&c->reach, 1, &peers, text, sizeof(text))) >= 0 && peers > 1)
+		cut_off(c, host, text);
 }
 
 /* --- signs of life --- */

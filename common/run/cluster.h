@@ -10,6 +10,7 @@
 #include <poll.h>
 
 #include "run/child.h"
+#include "run/reach.h"
 #include "run/weights.h"
 
 struct machine {
@@ -27,6 +28,8 @@ struct machine {
 	int deaths;                     /* how often its lines had to go, or to be started again for its sake */
 	int known;                      /* it has answered once */
 	int unfit;                      /* nothing can be started there */
+	int cut_off;                    /* its neighbours do not reach it, or it them, although its agent answers */
+	double failed;                  /* when its lines had to go last, 0: never */
 };
 
 struct cluster {
@@ -46,6 +49,11 @@ struct cluster {
 	struct buf reports;             /* what programs that failed said, each with its NUL */
 	int culprit;                    /* the machine where it did, -1: none */
 	int starting;                   /* the lines are to be sent */
+	struct reach reach;             /* the links between hosts, and what is wrong with them */
+	struct child probe;             /* tries those of ours */
+	struct part probe_part;         /* its command line */
+	char probe_words[3][320];       /* memory of that */
+	int probing;                    /* what runs are probes */
 	char *script;                   /* rsh with the words behind it */
 	double seen;                    /* when cluster_step was called last */
 };
@@ -66,9 +74,23 @@ void cluster_stop(struct cluster *c);
 int cluster_stopped(const struct cluster *c);
 void cluster_forsake(struct cluster *c);
 
+/* A link of ours broke, fail() keeps how. */
+void cluster_cut(struct cluster *c);
+
 /*
- * Find a machine for the lines of those that have died, and of machine `tired` (-1: none): one that never
- * failed, or the one that did least often, which may be the same.  What was done is appended: "; gamma takes
+ * Once all have stopped: try each link of the plan between hosts, for at most PROBE_SECONDS.  Over when cluster_probed;
+ * cluster_judge then marks the hosts that are cut off, which makes them the cause of the failure.  again: there was a
+ * failure before this one without a new token between them, so that what programs said of links counts, too.
+ * 0, or -1 and a message.
+ */
+#define PROBE_SECONDS 2
+int cluster_probe(struct cluster *c);
+int cluster_probed(const struct cluster *c);
+void cluster_judge(struct cluster *c, int again);
+
+/*
+ * Find a machine for the lines of those that have died or are cut off, and of machine `tired` (-1: none): one that never
+ * failed, or the one that did least often and not just now, which may be the same.  What was done is appended: "; gamma takes
  * beta's place".  Returns how many were moved to machines that had not been tried, or -1 and a message.
  */
 int cluster_move(struct cluster *c, int tired, struct buf *what);

@@ -24,10 +24,11 @@ struct drive {
 	int ended;                      /* all text has come, and ds-detokenize has been told so */
 	struct talk talk;
 	struct tally *tally;
-	enum { DRIVE_STARTS, DRIVE_GOES, DRIVE_DOUBTS, DRIVE_HALTS, DRIVE_PAUSES, DRIVE_CLOSES, DRIVE_ENDS } state;
+	enum { DRIVE_STARTS, DRIVE_GOES, DRIVE_DOUBTS, DRIVE_HALTS, DRIVE_PROBES, DRIVE_PAUSES, DRIVE_CLOSES, DRIVE_ENDS } state;
 	double since;                   /* when the state began */
 	double until;                   /* when there is something to do at the latest; 0: the state doesn't say */
 	int failures;                   /* in a row */
+	int probed;                     /* the links were tried after this failure */
 	struct verdict verdict;         /* what ends it all */
 	int signals;
 	sigset_t mask;                  /* as it was */

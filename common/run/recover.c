@@ -178,17 +178,11 @@ go(struct drive *d)
 int
 drive_cut(struct drive *d)
 {
-	struct verdict *v = &d->cluster.verdict;
-
 	drive_shut(&d->feed);
 	drive_shut(&d->take);
 	if (fail_status() != FAIL_SYSTEM)
 		return -1;
-	if (v->blame < BLAME_CUT) {
-		v->blame = BLAME_CUT;
-		v->status = FAIL_SYSTEM;
-		snprintf(v->text, sizeof(v->text), "%s", fail_text());
-	}
+	cluster_cut(&d->cluster);
 	return 0;
 }
 
@@ -217,9 +211,19 @@ halt(struct drive *d)
 		d->failures = 0;
 	drive_shut(&d->feed);
 	drive_shut(&d->take);
+	d->probed = 0;
 	cluster_stop(&d->cluster);
 	enter(d, DRIVE_HALTS, 4 * d->cluster.timeout);
 	return 0;
+}
+
+/* Links broke, and no host or program failed by itself: see which links could be made now. */
+static int
+probe(struct drive *d)
+{
+	d->probed = 1;
+	enter(d, DRIVE_PROBES, PROBE_SECONDS + d->cluster.timeout);
+	return cluster_probe(&d->cluster);
 }
 
 static void
@@ -356,7 +360,14 @@ advance(struct drive *d)
 	case DRIVE_HALTS:
 		if (due)
 			cluster_forsake(&d->cluster);
-		return cluster_stopped(&d->cluster) ? again(d) : 0;
+		return !cluster_stopped(&d->cluster) ? 0 : blame < BLAME_OWN && !d->probed ? probe(d) : again(d);
+	case DRIVE_PROBES:
+		if (!due && !cluster_probed(&d->cluster))
+			return 0;
+		cluster_judge(&d->cluster, d->failures > 0);
+		cluster_stop(&d->cluster);
+		enter(d, DRIVE_HALTS, 4 * d->cluster.timeout);
+		return 0;
 	case DRIVE_PAUSES:
 		if (!due)
 			return 0;

@@ -367,7 +367,7 @@ take_end(struct embed *e, int input)
 
 	e->ended[input] = 1;
 	if (input == e->loop)
-		return e->finished ? 0 : fail(FAIL_SYSTEM, "%s: the loop ended while there was work", e->in[input].name);
+		return e->finished ? 0 : fail(FAIL_SYSTEM, "%s: " LOST_LOOP, e->in[input].name);
 	for (struct embed_seq *s = e->first; s; s = next) {
 		next = s->after;
 		if (s->name.input == (uint64_t)input && !s->sampled && !s->cancelled && seq_let_go(e, s) < 0)
@@ -431,7 +431,7 @@ receive(struct embed *e, int input)
 	else if (r == -2 && input == e->loop && e->finished)
 		r = e->ended[input] = 1;
 	else if (r == -2)
-		r = fail(FAIL_SYSTEM, "%s: ended without an end frame: the program before it failed", e->in[input].name);
+		r = fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_BEFORE, e->in[input].name);
 	frame_free(&f);
 	return r < 0 ? -1 : 0;
 }

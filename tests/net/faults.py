@@ -1,10 +1,11 @@
 """What ds-run --plan makes of hosts and of a network that fail.
 
-usage: faults.py FAULT SEED MODEL WANT PLAN TIMEOUT
+usage: faults.py FAULT[@VICTIM] SEED MODEL WANT PLAN TIMEOUT
 
 Runs the plan from host 10.77.0.9, and lets FAULT happen to it, one of the functions below.  Prints what became of it: "the same
-text" as in the file WANT or "exit N"; "one error", if there is one; and what does not belong there: another text, more errors,
-processes that are left, memory that has grown.  Standard error has what ds-run said, how long it took, and the memory of the largest process.
+text" as in the file WANT or "exit N"; "2 by 4" where host 4 took the place of host 2, in faults of a VICTIM; "one error", if there
+is one; and what does not belong there: another text, more errors, processes that are left, memory that has grown.
+Standard error has what ds-run said, how long it took, and the memory of the largest process.
 faults.py want MODEL WANT: makes that file, with one process for all layers, and WANT.short.
 """
 import os
@@ -135,6 +136,47 @@ def cut(run, dice, seconds=None):
         sh(f"ip -n {HOST}2 link set cable up")
 
 
+def cut_data(run, dice):
+    """The data network of host VICTIM goes down; its agent answers by another."""
+    run.flows()
+    time.sleep(dice.random() * 0.2)
+    sh(f"ip -n {HOST}{VICTIM} link set cable down")
+
+
+def cut_early(run, dice):
+    """The same, before anything has come."""
+    sh(f"ip -n {HOST}{VICTIM} link set cable down")
+
+
+def misdirect(a, b):
+    """What host a sends to b goes nowhere."""
+    sh(f"ip -n {HOST}{a} neigh replace {HOST}{b} lladdr 02:00:00:00:00:99 dev cable nud permanent")
+
+
+def deaf(run, dice):
+    """Nothing of the data network comes to the host any more; what it sends goes out."""
+    run.flows()
+    for n in range(1, 10):
+        if n != int(VICTIM) and os.path.exists(f"/run/netns/{HOST}{n}"):
+            misdirect(n, VICTIM)
+
+
+def mute(run, dice):
+    """The other direction."""
+    run.flows()
+    for n in range(1, 10):
+        if n != int(VICTIM):
+            misdirect(VICTIM, n)
+
+
+def twice(run, dice):
+    """First this host, then the spare that took its place."""
+    cut_data(run, dice)
+    run.wait_for(lambda: any("'s place" in s for s in run.said))
+    run.flows()
+    sh(f"ip -n {HOST}4 link set cable down")
+
+
 def blink(run, dice):
     cut(run, dice, 0.3)
 
@@ -234,6 +276,8 @@ def judge(run, want, left):
         out.append(f"exit {run.p.returncode}")
     if run.p.returncode == -signal.SIGKILL:
         out = ["killed"]
+    if VICTIM:
+        out += [f"{b} by {a}" for s in run.said for a, b in re.findall(r"h(\d) takes h(\d)'s place", s)]
     errors = [s for s in run.said if "started again" not in s and "'s place" not in s]
     out += [f"{len(errors)} errors" if len(errors) > 1 else "one error"] if errors else []
     out += ["left: " + x for x in left]
@@ -256,7 +300,7 @@ def main(fault, *args):
         run, verdict = kills(args, dice, want, int(fault))
     else:
         run = Run(*args)
-        globals()[fault](run, dice)
+        globals()[fault.split("@")[0]](run, dice)
         verdict = judge(run, want, run.end())
     print(verdict, flush=True)
     largest = max(run.memory, key=run.memory.get)
@@ -268,6 +312,7 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     if "stall" in sys.argv[1] or sys.argv[1] in ("late", "half_open", "stays_half_open", "reset", "stays_reset"):
         PROXY = Proxy(5611, (HOST + "2", 5611), delay=0.05 if sys.argv[1] == "late" else 0)
+    VICTIM = sys.argv[1].partition("@")[2]
     main(*sys.argv[1:])
     sys.stderr.flush()
     os._exit(0)

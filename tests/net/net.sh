@@ -17,7 +17,7 @@ fi
 unset DS_NET
 . "${0%/*}/../lib.sh"
 PYTHONPATH=$T:$T/net
-NET=10.77.0
+NET=10.77.0 CONTROL=10.78.0
 
 {
 	mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip netns add wire &&
@@ -30,6 +30,17 @@ host() {
 		ip netns add $NET.$n && ip -n wire link add $n type veth peer name cable netns $NET.$n &&
 		    ip -n wire link set $n master bridge && ip -n wire link set $n up && ip -n $NET.$n link set lo up &&
 		    ip -n $NET.$n addr add $NET.$n/24 dev cable && ip -n $NET.$n link set cable up || exit 2
+	done
+}
+
+# control N...: a second network, $CONTROL.N, for hosts that are there; their ends of its cables are called control
+control() {
+	ip -n wire link show control >/dev/null 2>&1 ||
+	    { ip -n wire link add control type bridge && ip -n wire link set control up; } || exit 2
+	for n; do
+		ip -n wire link add c$n type veth peer name control netns $NET.$n && ip -n wire link set c$n master control &&
+		    ip -n wire link set c$n up && ip -n $NET.$n addr add $CONTROL.$n/24 dev control &&
+		    ip -n $NET.$n link set control up || exit 2
 	done
 }
 

@@ -5,13 +5,16 @@
 # Each fault happens to hosts of its own, so that several can at the same time; here is what one does.
 if [ "${1-}" = fault ]; then
 	fault=$2 kind=$3 timeout=$4 seed=$5 want=$6
-	host 1 2 3 4 9
+	host 1 2 3 4 5 9
+	case $kind in *-two) control 1 2 3 4 5 9; RSH_NET=$CONTROL; export RSH_NET ;; esac
+	case $kind in *-2-*) hosts=2 ;; *) hosts=3 ;; esac
 	shells
-	py "$T/net/cut.py" "$M" "${kind%%-*}" 3 --unsafe --timeout "$timeout" | sed 's/ -n 12 / /; s/ -o {run}\/HEAD//' >plan
+	py "$T/net/cut.py" "$M" "${kind%%-*}" $hosts --unsafe --timeout "$timeout" | sed 's/ -n 12 / /; s/ -o {run}\/HEAD//' >plan
 	case $kind in
-	*-spare) echo "host h4 10.77.0.4 spare" >>plan ;;
+	*-spare*) echo "host h4 10.77.0.4 spare" >>plan ;;
 	*-proxy) sed -i 's/-o tcp:..{h2}:5611/-o tcp:\/\/10.77.0.9:5611/' plan ;;
 	esac
+	case $kind in *-spares*) echo "host h5 10.77.0.5 spare" >>plan ;; esac
 	[ "$fault" != slow ] || on 2 tc qdisc add dev cable root tbf rate 10mbit burst 16kb latency 100ms
 	on 9 timeout 150 "$PY" "$T/net/faults.py" "$fault" "$seed" "$M" "$want" plan "$timeout"
 	exit
@@ -30,6 +33,16 @@ stays_half_open layers-proxy 3 | exit 3, one error | a link swallows everything 
 stays_reset layers-proxy 3 | exit 3, one error | each connection is reset from now on
 cut_for_long layers 3 | the same text | the link of a host is cut for longer than the timeout
 long_stall layers-proxy 3 | the same text | a link stalls for longer than the timeout
+cut_early@2 layers-spare-two 2 | the same text, 2 by 4 | a host whose data network is down from the start, while its agent answers by another
+cut_data@2 layers-two 2 | exit 3, one error | the data network of a host is down, and there is no spare
+twice@2 layers-spares-two 2 | the same text, 2 by 4, 4 by 5 | the data network of a host goes down, and then that of the spare
+cut_data@1 layers-spare-two 2 | the same text, 1 by 4 | the data network of the first host of a line
+cut_data@3 layers-spare-two 2 | the same text, 3 by 4 | that of the last
+cut_data@2 side-2-spare-two 2 | the same text, 2 by 4 | that of a host whose neighbours are all on one other
+cut_data@1 layers-2-spare-two 2 | the same text, 1 by 4 | that of the first of two
+deaf@2 layers-spare-two 2 | the same text, 2 by 4 | a host to which nothing comes any more
+mute@2 layers-spare-two 2 | the same text, 2 by 4 | a host from which nothing comes any more
+mute@1 layers-2-spare-two 2 | the same text, 1 by 4 | the first of two, likewise
 freeze layers-spare 3 | the same text | a host stands still, and there is a spare
 cut layers-spare 3 | the same text | the link of a host is cut, and there is a spare
 half_open layers-proxy 3 | the same text | a connection swallows everything
