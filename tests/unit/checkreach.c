@@ -51,7 +51,7 @@ broken(const char *plan, const char *hosts, const char *want, const char *peers,
 		char from = l->from == p.nhosts ? '.' : *p.hosts[l->from].name, to = l->to == p.nhosts ? '.' : *p.hosts[l->to].name;
 
 		r.l[i].broken = strchr(hosts, from) || strchr(hosts, to);
-		if (hosts[1] == '-')    /* this one pair */
+		if (*hosts && hosts[1] == '-')       /* this one pair */
 			r.l[i].broken = (from == hosts[0] && to == hosts[2]) || (from == hosts[2] && to == hosts[0]);
 	}
 	while ((h = reach_culprit(&r, 0, NULL, text, sizeof(text))) >= 0 && n < sizeof(got) - 1) {
