@@ -74,7 +74,7 @@ dump(struct dump *d, struct link *in)
 		if (r == 0 && (fflush(d->to) != 0 || ferror(d->to)))
 			r = fail(FAIL_SYSTEM, "cannot write:");
 		else if (r == 0 && f.op == OP_ERROR)
-			r = stage_upstream(&f);
+			r = stage_upstream(&f, in);
 		if (r < 0)
 			break;
 	}

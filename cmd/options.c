@@ -339,7 +339,6 @@ filter_fail(struct filter *f)
 
 	(void)stage_fail(f->out, f->o.nout, program);
 	status = fail_status();
-	warn("%s", fail_text());
 	for (int i = 0; i < f->o.nin; i++)
 		(void)link_close(&f->in[i]);    /* first: in a loop of links those behind us may wait for us */
 	for (int i = 0; i < f->o.nout; i++)
@@ -453,6 +452,6 @@ filter_run(struct filter *f, stage_fn *fn, void *arg)
 {
 	if (stage_run(&f->in[0], f->out, f->o.nout, fn, arg, f->stage.gpu) == 0)
 		return filter_close(f, 0);
-	warn("%s", fail_text());
+	fail_say();
 	return filter_close(f, fail_status());
 }

@@ -141,6 +141,36 @@ lacks head lm_head
 fails_with 3 "ended without an end" "ds-attn -l 3 needs nothing of layer 2" sh -c 'exec ds-attn -m no-layers.2.self_attn.kv_b_proj -l 3 </dev/null >out'
 fails_with 3 "ended without an end" "ds-expert -e 8-15 does not need expert 7" sh -c 'exec ds-expert -m no-layers.2.mlp.experts.7.up_proj -e 8-15 </dev/null >out'
 
+# --- a pipeline in which one fails ---
+# cause REGEX OTHERS DESC PIPELINE: the first line is the cause, each other one is short and like OTHERS
+cause() {
+	timeout -k 2 $LIMIT bash -c "$4" >out 2>said
+	[ "$(head -n 1 said | grep -Ec "$1")" = 1 ] && ! tail -n +2 said | grep -Evx "$2"
+	report $? "$3" said
+}
+on_their_way="ds-embed -i embed.in | ds-block"
+cause "^ds-block: cannot open '.*none/config.json': No such file" "ds-(head|sample|dump): upstream: ds-block failed" \
+    "a stage without a model is named first" 'ds-embed -i embed.in | ds-block -m none | ds-head | ds-sample | ds-dump'
+cause "^ds-attn: layer 0: sequence 7: position 3 arrives" "ds-(route|expert|head|dump): upstream: ds-attn failed" \
+    "one that refuses a frame" 'ds-attn -l 0 <late | ds-route | ds-expert | ds-head | ds-dump'
+for p in ds-head ds-sample; do
+	cause "^ds-[a-z]*: standard input: ended without an end frame: the program before it failed" \
+	    "ds-[a-z]*: upstream: the program before ds-(sample|relay) failed" "where $p is killed, the program after it knows no more" \
+	    "$on_their_way | $(case $p in ds-head) echo '(kill -9 $BASHPID) | ds-sample' ;; *) echo 'ds-head | (kill -9 $BASHPID)' ;; esac) | ds-relay | ds-dump"
+done
+cause "^ds-head: standard output: cannot write: No space left" "" "a full disk" "$on_their_way | ds-head >/dev/full"
+cause "^ds-relay: cannot open 'none': No such file" "ds-(head|dump): standard input: ended .* failed|ds-dump: upstream: the program before ds-head failed" \
+    "a missing file" 'ds-relay -i none | ds-head | ds-dump'
+mkfifo back
+cause "^ds-route: cannot open '.*none/config.json'" "ds-(expert|block|head|sample|embed|dump): upstream: ds-route failed" "one in a loop" \
+    'ds-embed -i embed.in -i back | ds-attn -l 0 | ds-route -m none | ds-expert -l 0 | ds-block | ds-head | ds-sample -g | tee back | ds-dump'
+rm back
+frame error "ds-x: layer 3: it broke" >error
+cause "^ds-relay: upstream: ds-x: layer 3: it broke$" "" "what comes from a file is repeated" 'ds-relay -i error -o /dev/null'
+cause "^ds-relay: upstream: ds-x failed$" "" "what comes by a pipe is not" 'cat error | ds-relay -o /dev/null'
+frame error "its host is on fire" >error
+cause "^ds-relay: upstream: its host is on fire$" "" "unless no program is named" 'cat error | ds-relay -o /dev/null'
+
 # --- a loop in which one dies ---
 # the processes of a loop with a process for every stage; victim N is killed once the loop runs: everybody ends
 ring() {

@@ -10,6 +10,7 @@ const char *program = "dspipe";
 
 static _Thread_local char text[1024];
 static _Thread_local int kept = FAIL_SYSTEM;
+static _Thread_local int said;          /* it has been printed */
 
 /* One message is one line, whatever bytes a file or a peer put into it. */
 static void
@@ -46,6 +47,7 @@ fail_keep(int status, const char *fmt, ...)
 	va_end(ap);
 	memcpy(text, now, sizeof(text));
 	kept = status;
+	said = 0;
 }
 
 void
@@ -88,9 +90,24 @@ die(int status, const char *fmt, ...)
 }
 
 void
+fail_say(void)
+{
+	if (!said)
+		fprintf(stderr, "%s: %s\n", program, text);
+	said = 1;
+}
+
+void
+fail_again(int status, const char *message)
+{
+	fail_keep(status, "%s", message);
+	said = 1;
+}
+
+void
 die_failed(void)
 {
-	fprintf(stderr, "%s: %s\n", program, text);
+	fail_say();
 	exit(kept);
 }
 

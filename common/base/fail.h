@@ -36,6 +36,12 @@ void fail_prefix(const char *fmt, ...) __attribute__((format(printf, 1, 2), cold
 const char *fail_text(void);    /* the message kept last on this thread */
 int fail_status(void);          /* its status */
 
+/* "program: message" on standard error for the message that is kept, once: a second call does nothing. */
+void fail_say(void);
+
+/* Keep a message again that has been printed, after others took its place. */
+void fail_again(int status, const char *message);
+
 /* --- for cmd/ only: these end the process --- */
 
 extern const char *program;     /* set first thing in main: "ds-attn" */
@@ -44,7 +50,7 @@ extern const char *program;     /* set first thing in main: "ds-attn" */
 _Noreturn void die(int status, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* die() with what fail() kept. */
+/* fail_say(), then exit with its status. */
 _Noreturn void die_failed(void);
 
 /* "program: message" on standard error; the program goes on. */

@@ -198,6 +198,14 @@ link_is_stored(const struct link *l)
 }
 
 int
+link_is_pipe(const struct link *l)
+{
+	struct stat s;
+
+	return l->transport == &link_fd && l->fd >= 0 && fstat(l->fd, &s) == 0 && S_ISFIFO(s.st_mode);
+}
+
+int
 link_queue(struct link *l, struct frame *f)
 {
 	if (frame_bytes(f, &l->queue) < 0)

@@ -98,6 +98,9 @@ int link_try_receive(struct link *l, struct frame *f);
 int link_queue(struct link *l, struct frame *f);
 int link_flush(struct link *l);
 
+/* 1 if it is a pipe or a FIFO. */
+int link_is_pipe(const struct link *l);
+
 /* 1 if it takes tensors where they lie in the GPU (nccl:, cuda:): its frames are sent by the thread that computes there. */
 int link_takes_device(const struct link *l);
 

@@ -110,7 +110,7 @@ read_tokens(struct drive *d)
 		return r == 0 ? 0 : drive_cut(d);
 	}
 	if (f.op == OP_ERROR) {
-		(void)stage_upstream(&f);
+		(void)stage_upstream(&f, NULL);
 		cluster_told(&d->cluster, fail_text());
 		frame_free(&f);
 		return drive_cut(d);

@@ -410,7 +410,7 @@ take_frame(struct embed *e, int input, struct frame *f)
 	case OP_ERROR:
 		if (input != e->loop)
 			(void)stage_send(e->out, e->nout, f);
-		return stage_upstream(f);
+		return stage_upstream(f, &e->in[input]);
 	default:
 		return push_whole(e, input, queue_of(e, input), f);
 	}

@@ -251,7 +251,7 @@ receive_all(struct join *j)
 		if (j->f[i].op == OP_ERROR) {
 			(void)stage_send(j->out, j->nout, &j->f[i]);
 			j->told = 1;
-			return stage_upstream(&j->f[i]);
+			return stage_upstream(&j->f[i], &j->in[i]);
 		}
 		ends += j->f[i].op == OP_END;
 	}

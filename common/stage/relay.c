@@ -61,7 +61,7 @@ carry(struct relay *r, struct frame *f, struct link *out, int nout)
 		return 1;
 	if (stage_send(out, nout, f) < 0)
 		return -1;
-	return error ? stage_upstream(f) : !end;
+	return error ? stage_upstream(f, &r->in[(r->turn + r->nin - 1) % r->nin]) : !end;
 }
 
 int

@@ -56,27 +56,43 @@ stage_send(struct link *out, int nout, struct frame *f)
 	return 0;
 }
 
+/* The cause is printed before others hear of it, and print what follows from it. */
 int
 stage_fail(struct link *out, int nout, const char *who)
 {
-	char text[1024];
+	char text[1024], told[1100];
 	struct frame e;
 	int status = fail_status();
 
+	fail_say();
 	snprintf(text, sizeof(text), "%s", fail_text());
-	fail_in("%s", who);
+	snprintf(told, sizeof(told), "%s: %s", who, text);
 	frame_init(&e);
 	signal(SIGPIPE, SIG_IGN);       /* where nobody reads any more, we still want to say why we end */
-	if (frame_set_text(&e, fail_text()) == 0)
+	if (frame_set_text(&e, told) == 0)
 		(void)stage_send(out, nout, &e);
 	frame_free(&e);
-	return fail(status, "%s", text);
+	fail_again(status, text);
+	return -1;
+}
+
+/* "ds-block" of "ds-block: layer 3: ...": how long it is; 0: this is no message of a program. */
+static size_t
+name_length(const char *text)
+{
+	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz-");
+
+	return n < 32 && strncmp(text, "ds-", 3) == 0 && strncmp(text + n, ": ", 2) == 0 ? n : 0;
 }
 
 int
-stage_upstream(const struct frame *f)
+stage_upstream(const struct frame *f, const struct link *in)
 {
-	return fail(FAIL_SYSTEM, "upstream: %s", f->text);
+	size_t n = in && link_is_pipe(in) ? name_length(f->text) : 0;
+
+	if (n == 0)
+		return fail(FAIL_SYSTEM, "upstream: %s", f->text);
+	return fail(FAIL_SYSTEM, "upstream: %s%.*s failed", strstr(f->text, LOST_BEFORE) ? "the program before " : "", (int)n, f->text);
 }
 
 /* What a GPU still works on is done when it is here. */
@@ -136,7 +152,7 @@ stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg, 
 		r = UNWRITTEN;
 	if (r == UPSTREAM) {
 		(void)stage_send(out, nout, &f);
-		r = stage_upstream(&f);
+		r = stage_upstream(&f, in);
 	} else if (r == REFUSED) {
 		r = stage_fail(out, nout, program);
 	}

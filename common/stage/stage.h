@@ -56,10 +56,15 @@ typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
  */
 int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg, struct device *gpu);
 
-/* For programs with a loop of their own.  stage_fail sends an error frame with the message kept, "who: " in
- * front, if that is still possible (it ignores SIGPIPE from then on); stage_upstream turns an error frame that came into a message.  Both return -1. */
+/*
+ * For programs with a loop of their own; both return -1.
+ * stage_fail prints the message kept (fail_say), then sends an error frame with it, "who: " in front, if that is still
+ * possible; it ignores SIGPIPE from then on.
+ * stage_upstream makes a message of an error frame that came.  Who failed has printed why: where it came through a
+ * pipe, so from this host, its name suffices.  in NULL: the message is repeated.
+ */
 int stage_fail(struct link *out, int nout, const char *who);
-int stage_upstream(const struct frame *f);
+int stage_upstream(const struct frame *f, const struct link *in);
 
 int stage_send(struct link *out, int nout, struct frame *f);    /* to all of them; a failed sequence is reported where this is the end */
 

@@ -133,7 +133,7 @@ source_next(struct source *s, struct frame *f, int wait)
 			fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_BEFORE, s->in.name);
 		if (r > 0 && f->op == OP_ERROR) {
 			cut = 1;
-			stage_upstream(f);
+			stage_upstream(f, NULL);
 			fail_in("%s", s->in.name);
 		}
 		s->frames += r > 0;
