@@ -152,7 +152,7 @@ is "$(cat got)" "" "a run that was cut short has no sum"
 # surroundings
 fails_with 3 'standard input: ended without an end frame' "an empty input is an error" sh -c 'ds-score </dev/null'
 is "$(frame end | ds-score 2>/dev/null | tail -1 | tr -s ' ')" "total 0 0 0 0 - -" "a stream of nothing has nothing to score"
-fails_with 3 'upstream: ds-head: it broke' "an error frame is told" sh -c '$FRAME error "ds-head: it broke" | ds-score'
+fails_with 3 'upstream: ds-head failed' "an error frame is told" sh -c '$FRAME error "ds-head: it broke" | ds-score'
 fails_with 3 'cannot write' "a full disk is noticed" sh -c 'ds-score <whole >/dev/full'
 is "$(py -c '
 import subprocess
