@@ -1,10 +1,14 @@
-#!/bin/sh
+#!/bin/bash
 # trace.sh [MODEL [TEXT]]: the trace of a prompt: a hash for each tensor that goes from stage to stage.
 #
 # examples/tiny-r1/trace.txt is what it prints. Another machine, another cut, another build
 # prints the same lines; where one does not, the first line of `diff` says where it went wrong:
 #	examples/trace.sh | diff examples/tiny-r1/trace.txt -
-set -e
+case ${1-} in
+-h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+-*) echo "trace.sh: unknown option '$1': see trace.sh -h" >&2; exit 2 ;;
+esac
+set -eo pipefail
 export DS_MODEL="${1:-${0%/*}/tiny-r1}"
 text=${2:-What is 37 * 46?}
 layers=$(sed -n 's/.*"num_hidden_layers": *\([0-9]*\).*/\1/p' "$DS_MODEL/config.json")

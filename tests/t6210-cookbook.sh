@@ -24,6 +24,20 @@ for f in "$cookbook"/*.sh; do
 done >missing
 is "$(cat missing)" "" "each script is tried here"
 
+for f in "$cookbook"/*.sh "$R/examples/trace.sh"; do
+	name=${f##*/}
+	like "$("$f" -h)" "^$name( .*)?: " "$name -h prints what it is for"
+	fails_with 2 "^$name: unknown option '--nonsense': see $name -h" "$name refuses an unknown option" "$f" --nonsense
+done
+fails_with 2 "no config.json in '/nonexistent'" "a folder that is no model is refused" env DS_MODEL=/nonexistent "$cookbook/lens.sh"
+fails_with 2 "has no FP8 weights" "precision.sh refuses a model without FP8 weights" env DS_MODEL="$G/v2" "$cookbook/precision.sh"
+fails_with 2 "no eval.jsonl" "ablate.sh refuses a model without problems" env DS_MODEL="$G/v2" "$cookbook/ablate.sh"
+fails_with 2 "layer 0 has no experts" "ablate.sh refuses a dense layer" "$cookbook/ablate.sh" 0
+for name in experts.sh lens.sh time.sh; do
+	DS_MODEL=$G/v2 "$cookbook/$name" >out 2>err    # it has no tokenizer
+	is "$([ $? -eq 0 ] || echo failed) $(grep -o tokenizer.json err | head -n 1)" "failed tokenizer.json" "$name fails when a command in it fails"
+done
+
 recipe experts.sh
 is "$(grep -c '^layer [123]: [0-9]*:' out)" 3 "experts of each layer are listed"
 is "$(awk 'NF == 18 { n = 0; for (i = 3; i <= NF; i++) { split($i, a, ":"); n += a[2] }; print n }' out | tr '\n' ' ')" "60 60 60 " \

@@ -1,14 +1,14 @@
-#!/bin/sh
+#!/bin/bash
 # ablate.sh [LAYER [PROBLEMS]]: each expert of a layer switched off in turn; how many problems are still solved?
 #
 # Between the router and the experts ds-poke sets the weight of one expert to 0: it still computes, and nothing is added.
-set -e
-here=$(cd "$(dirname "$0")" && pwd)
-export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
+. "$(dirname "$0")/begin"
 layer=${1:-1} problems=${2:-8}
+[ -f "$DS_MODEL/eval.jsonl" ] || refuse "no eval.jsonl in '$DS_MODEL': only tiny-r1 has problems whose answers are known"
+case $layer,$problems in *[!0-9,]* | ,* | *,) refuse "LAYER '$layer', PROBLEMS '$problems': give numbers" ;; esac
+[ "$layer" -ge "$(jq .first_k_dense_replace "$DS_MODEL/config.json")" ] && [ "$layer" -lt "$layers" ] ||
+	refuse "layer $layer has no experts"
 experts=$(jq .n_routed_experts "$DS_MODEL/config.json")
-d=$(mktemp -d)
-trap 'rm -r "$d"' EXIT
 mkfifo "$d/loop"
 
 # some problems of each kind that the model gets right with short thoughts; NUL behind each question
@@ -25,9 +25,11 @@ solve() {
 	paste "$d/answers" "$d/got" | awk -F '\t' '$1 == $2 { n++ } END { print n + 0 }'
 }
 
-echo "layer $layer, all experts: $(solve) of $problems right"
+right=$(solve)
+echo "layer $layer, all experts: $right of $problems right"
 e=0
 while [ "$e" -lt "$experts" ]; do
-	echo "without expert $e: $(solve -l "$layer" --at expert --tensor expert.w --expert "$e" --zero) of $problems right"
+	right=$(solve -l "$layer" --at expert --tensor expert.w --expert "$e" --zero --allow-none)
+	echo "without expert $e: $right of $problems right"
 	e=$((e + 1))
 done

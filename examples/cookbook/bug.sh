@@ -1,15 +1,11 @@
-#!/bin/sh
+#!/bin/bash
 # bug.sh [TENSOR [ROW]]: one number of the weights is wrong; which program of which layer computes with it?
 #
 # The first difference between a good and a bad run is where the bug is: what comes later only inherits it.
-set -e
-here=$(cd "$(dirname "$0")" && pwd)
-export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
+. "$(dirname "$0")/begin"
 text='What is 37 * 46?'
-d=$(mktemp -d)
-trap 'rm -r "$d"' EXIT
 
-"$here/corrupt.py" "$DS_MODEL" "$d/bad" "${1:-model.layers.2.self_attn.kv_a_proj_with_mqa.weight}" $2
+"$here/corrupt.py" "$DS_MODEL" "$d/bad" "${1:-model.layers.$((layers / 2)).self_attn.kv_a_proj_with_mqa.weight}" ${2:+"$2"}
 ds-run -x stage -g -n 1 --keep "$d/good-run" "$text" >/dev/null
 ds-run -x stage -g -n 1 --keep "$d/bad-run" -m "$d/bad" "$text" >/dev/null
 

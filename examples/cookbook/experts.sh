@@ -1,12 +1,10 @@
-#!/bin/sh
+#!/bin/bash
 # experts.sh [TEXT]: which experts does a prompt use?
 #
 # Each router's choices travel in the stream to the experts as the tensors expert.idx and expert.w; ds-stat counts them.
-set -e
-here=$(cd "$(dirname "$0")" && pwd)
-export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
-d=$(mktemp -d)
-trap 'rm -r "$d"' EXIT
+. "$(dirname "$0")/begin"
+
+[ "$(jq '.n_routed_experts // 0' "$DS_MODEL/config.json")" -gt 0 ] || refuse "'$DS_MODEL' has no routed experts"
 
 # a process for each step, so that there is a stream between router and experts; no new token
 ds-run -x stage -n 0 --keep "$d/run" "${1:-What is 37 * 46?}"

@@ -1,20 +1,17 @@
-#!/bin/sh
+#!/bin/bash
 # lens.sh [QUESTION]: the rank of the right token, layer by layer (the "logit lens").
 #
 # ds-head turns any residual stream into logits, if ds-cut says that it is next. The text is the question with the
 # model's own answer: for each token of that, how many others does the head find likelier, when it looks too early?
-set -e
-here=$(cd "$(dirname "$0")" && pwd)
-export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
+. "$(dirname "$0")/begin"
 question=${1:-What is 37 * 46?}
-layers=$(jq .num_hidden_layers "$DS_MODEL/config.json")
-d=$(mktemp -d)
-trap 'rm -r "$d"' EXIT
 
-prompt="<｜User｜>$question<｜Assistant｜><think>
-"
-start=$(ds-tokenize "$prompt" | ds-dump -f ids | wc -w)
-ds-tokenize -a "$prompt$(ds-run -g "$question")" | ds-embed >"$d/0"
+# the prompt as text, its special tokens too, without the newline that ends it; then what the model said
+prompt=$(ds-tokenize -c "$question" | ds-detokenize --special; echo .)
+prompt=${prompt%??}
+answer=$(ds-run -g -- "$question")
+start=$(ds-tokenize -b -- "$prompt" | ds-dump -f ids | wc -w)
+ds-tokenize -b -a -- "$prompt$answer" | ds-embed >"$d/0"
 
 n=0
 while :; do

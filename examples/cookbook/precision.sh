@@ -1,13 +1,10 @@
-#!/bin/sh
+#!/bin/bash
 # precision.sh [TEXT]: where do FP8 weights and the same weights rounded to BF16 differ?
 #
 # Both runs are kept, a file for each step; ds-diff walks them in step, in the order of the pipeline.
-set -e
-here=$(cd "$(dirname "$0")" && pwd)
-export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
+. "$(dirname "$0")/begin"
+[ "$(jq -r '.quantization_config.quant_method // empty' "$DS_MODEL/config.json")" = fp8 ] || refuse "'$DS_MODEL' has no FP8 weights"
 text=${1:-What is 37 * 46?}
-d=$(mktemp -d)
-trap 'rm -r "$d"' EXIT
 
 "$here/dequantize.py" "$DS_MODEL" "$d/bf16" BF16
 ds-run -x stage -n 0 --keep "$d/fp8-run" "$text"

@@ -1,17 +1,13 @@
-#!/bin/sh
+#!/bin/bash
 # time.sh [TEXT]: where does the time go?
 #
 # First each step by itself, from the stream that a run kept, with pv behind it; this counts what it takes to start the
 # program, too. Then all of them at once, each of which notes in its frames when it began and ended.
 # On a terminal pv shows a line that runs, wherever you put it:
 #	ds-tokenize TEXT | ds-embed | ds-block -l 0-1 | pv -cN middle | ds-block -l 2-3 | pv -cN end | ds-head | ds-score
-set -e
-here=$(cd "$(dirname "$0")" && pwd)
-export DS_MODEL="${DS_MODEL:-$here/../tiny-r1}"
-text=${1:-$(jq -r .reply "$here/../tiny-r1/eval.jsonl" | head -n 60)}
-layers=$(jq .num_hidden_layers "$DS_MODEL/config.json")
-d=$(mktemp -d)
-trap 'rm -r "$d"' EXIT
+. "$(dirname "$0")/begin"
+command -v pv >/dev/null || refuse "no pv in PATH"
+text=${1:-$(jq -r .reply "$here/../tiny-r1/eval.jsonl" | awk 'NR <= 60')}
 
 ds-run -w -x stage -n 0 --keep "$d/run" "$text"
 before=

@@ -1,22 +1,20 @@
-#!/bin/sh
+#!/bin/bash
 # transformers.sh: is what we compute what transformers computes?
 #
 # tests/golden/v3/expected.safetensors was made by hooks in transformers. ds-diff lays a run of ours against it, by the names
 # of its tensors; `man ds-diff` has the names, and those of hooks that you set yourself. Where PyTorch is
 # installed, ../hf-frames.py makes frames of any model.
-set -e
-here=$(cd "$(dirname "$0")" && pwd)
-golden=$here/../../tests/golden/v3
-export DS_MODEL="$golden"
-d=$(mktemp -d)
-trap 'rm -r "$d"' EXIT
+DS_MODEL=$(dirname "$0")/../../tests/golden/v3
+. "$(dirname "$0")/begin"
+golden=$DS_MODEL
+[ $# -eq 0 ] || refuse "it takes no operand: the model is tests/golden/v3, whose tensors transformers computed"
 mkdir "$d/run"
 
 # the prompt is ids: the frame that a program of your own may write just as well (`man ds-frame`)
 python3 "$here/prompt.py" "$golden/expected.safetensors" | ds-embed >"$d/run/00.dsf"
 
 n=0
-while [ "$n" -lt "$(jq .num_hidden_layers "$DS_MODEL/config.json")" ]; do
+while [ "$n" -lt "$layers" ]; do
 	before=$(ls "$d"/run/*.dsf | tail -n 1)
 	ds-attn -l $n <"$before" | tee "$d/run/1${n}0.dsf" | ds-route -l $n | tee "$d/run/1${n}1.dsf" | ds-expert -l $n >"$d/run/1${n}2.dsf"
 	n=$((n + 1))
