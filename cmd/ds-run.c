@@ -34,7 +34,7 @@ static const char help[] =
 "  --thinking HOW    on, off: its variables thinking and enable_thinking\n"
 "  -x CUT            fused: one process for all layers (default), layer, or stage\n"
 "  --plan FILE       the processes of this plan, on its hosts (see ds-plan)\n"
-"  --rsh CMD         how to reach a host (ssh, or DS_RSH)\n"
+"  --rsh, --manifest how to reach a host (ssh, or DS_RSH); FILE of its weights\n"
 "  -g, -q            greedy: always the likeliest token; without the thought\n"
 "  -T TEMP           temperature; 0 is greedy\n"
 "  -k, -p N          among the N likeliest; the fewest of together probability N\n"
@@ -47,13 +47,13 @@ static const char help[] =
 "  -s, -v            print a script, stop; count tokens and time, -vv: all speak\n"
 "  -V, -h            version, this text\n";
 
-enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, AGENT, LINES, MESSAGES, THINKING, PROBE };
+enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE };
 
 struct choice {
 	struct run_options run;
 	int script, agent;
 	const char *probe;              /* seconds, NULL: not given */
-	const char *plan, *rsh;         /* NULL: not given */
+	const char *plan, *rsh, *manifest;      /* NULL: not given */
 	const char *prompts;            /* a file of them, or NULL */
 	const char *cut;                /* an option that a plan leaves no room for, or NULL */
 };
@@ -138,6 +138,9 @@ own(int c, const char *arg, void *to)
 	case RSH:
 		o->rsh = arg;
 		return 0;
+	case MANIFEST:
+		o->manifest = arg;
+		return 0;
 	case AGENT:
 		return o->agent = 1;
 	case PROBE:
@@ -201,7 +204,8 @@ static int
 run_plan(struct choice *o, struct tally *tally, int *sig)
 {
 	const char *rsh = getenv("DS_RSH");
-	struct drive_options d = {.run = o->run, .plan = o->plan, .rsh = o->rsh ? o->rsh : rsh && *rsh ? rsh : "ssh"};
+	struct drive_options d = {.run = o->run, .plan = o->plan, .rsh = o->rsh ? o->rsh : rsh && *rsh ? rsh : "ssh",
+	    .manifest = o->manifest};
 
 	if (o->cut)
 		return fail(FAIL_USAGE, "%s does not go with --plan, which says what runs and how", o->cut);
@@ -253,6 +257,7 @@ main(int argc, char **argv)
 		{"batches", required_argument, NULL, BATCHES},
 		{"plan", required_argument, NULL, PLAN},
 		{"rsh", required_argument, NULL, RSH},
+		{"manifest", required_argument, NULL, MANIFEST},
 		{"agent", no_argument, NULL, AGENT},
 		{"lines", required_argument, NULL, LINES},
 		{"messages", required_argument, NULL, MESSAGES},
@@ -281,6 +286,8 @@ main(int argc, char **argv)
 		    o.run.plan.thinking ? "--thinking" : "--messages");
 	if (o.rsh && !o.plan)
 		die(FAIL_USAGE, "--rsh is for the hosts of a plan: give --plan with it");
+	if (o.manifest && !o.plan)
+		die(FAIL_USAGE, "--manifest is for the hosts of a plan: give --plan with it");
 	if (!o.plan && config_load(&config, common.model) < 0)
 		die_failed();
 	o.run.plan.model = common.model;

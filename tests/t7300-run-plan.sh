@@ -359,6 +359,40 @@ for f in config.json generation_config.json tokenizer.json tokenizer_config.json
 ds-run -m bare -g -n 120 --plan two.plan "What is 37 * 46?" >got 2>said
 same got want.shell "a driver without weights drives"
 like "$(cat said)" "^ds-run: the hosts' weights are not compared: 'bare' has no model.safetensors" "... and says that nothing is compared"
+ds-run -m bare -g -n 120 --manifest weights --plan two.plan "What is 37 * 46?" >got 2>said
+is "$(cat said; cmp got want.shell)" "" "with a manifest it compares, and has nothing to say"
+on beta one two.plan >bad.plan
+fails_with 1 "^ds-run: beta: ds-block -l 2-3: '$S/one': tensor 'model.layers.3.mlp.experts.9" "... but of other weights" \
+    ds-run -m bare --manifest weights -g --plan bad.plan "12+30="
+fails_with 1 "^ds-run: alpha: ds-(embed|block|head): '.*': tensor '[^']*' differs" "also where they are those of -m" \
+    sh -c 'ds-info -m other --manifest >others && ds-run --manifest others -g --plan one.plan "12+30="'
+fails_with 1 "^ds-run: manifest 'said': no manifest" "no manifest is refused" ds-run --manifest said -g --plan two.plan "12+30="
+fails_with 2 "^ds-run: --manifest is for the hosts of a plan" "--manifest needs a plan" ds-run --manifest weights hi
+
+# a driver that has a part of the files
+mkdir half
+for f in config.json generation_config.json tokenizer.json tokenizer_config.json; do [ ! -e "$M/$f" ] || ln -s "$M/$f" half; done
+py - <<'EOP'
+import json, os
+from badmodels import read, write
+h, data = read(os.environ["M"] + "/model.safetensors")
+h.pop("__metadata__", None)
+first = {k for k in h if k.startswith(("model.embed", "model.layers.0.", "model.layers.1."))}
+json.dump({"weight_map": {k: "model-0000%d-of-00002.safetensors" % (1 if k in first else 2) for k in h}}, open("half/model.safetensors.index.json", "w"))
+out, at = b"", {}
+for k in sorted(set(h) - first):
+    b, e = h[k]["data_offsets"]
+    at[k] = {**h[k], "data_offsets": [len(out), len(out) + e - b]}
+    out += data[b:e]
+write("half/model-00002-of-00002.safetensors", at, out)
+EOP
+ds-run -m half -g -n 120 --rsh "./rsh me" --plan shell.plan "What is 37 * 46?" >got 2>said
+same got want.shell "a driver with a part of the files drives"
+ds-run -m half -g -n 120 --plan two.plan "What is 37 * 46?" >got 2>said
+like "$(cat said)" "^ds-run: [0-9]+ of [0-9]+ tensors of the hosts are not compared: 'half/model-00001-of-00002.safetensors' is not here$" \
+    "... and says what is not compared"
+limited ds-run -m half -g --plan bad.plan "12+30=" >got 2>said
+is "$? $(grep -c "^ds-run: beta: ds-block -l 2-3: '$S/one': tensor 'model.layers.3.mlp.experts.9" said)" "1 1" "what is here is compared"
 clean "nothing is left of them"
 
 mkdir old

@@ -12,7 +12,6 @@
 #include "base/fail.h"
 #include "base/io.h"
 
-#define FILE_BYTES_MAX (256u << 20)
 #define HASH_BYTES 16           /* the first ones of SHA-256 */
 #define PIECES_MAX 1024
 #define PIECE_BYTES_MAX 65536
@@ -21,7 +20,7 @@
 #define SHORTER (-1)            /* in place of an errno: the file ended, ... */
 #define LATE (-2)               /* ... or the time is over */
 
-static const char first_line[] = "dspipe-manifest 1", whole[] = "whole";
+static const char first_line[] = "dspipe-manifest 1", whole[] = "whole", unknown[] = "- - -";
 
 /* A tensor to be read, and what came of it. */
 struct job {
@@ -29,6 +28,7 @@ struct job {
 	const struct shard *shard;
 	int fd;
 	int error;                      /* errno, SHORTER or LATE */
+	struct safetensor *lacks;       /* what t is where the file is missing: the name alone; NULL: it is there */
 	unsigned char hash[HASH_BYTES];
 };
 
@@ -112,7 +112,7 @@ hash_part(void *arg, size_t from, size_t to, int thread)
 	for (size_t i = from; i < to; i++)
 		if (jobs->until > 0 && clock_now() > jobs->until)
 			jobs->v[i].error = LATE;
-		else
+		else if (!jobs->v[i].lacks)
 			hash_tensor(&jobs->v[i], &jobs->sample);
 }
 
@@ -180,9 +180,29 @@ is_wanted(const struct model *m, const struct shard *s, manifest_wants *wants, v
 	return 0;
 }
 
-/* opens: files that are not open yet count, too. */
+/* The wanted tensors of a file that is missing. */
 static int
-add_tensors(struct jobs *jobs, struct model *m, manifest_wants *wants, void *arg, int opens)
+add_lacking(struct jobs *jobs, const struct model *m, const struct shard *s, manifest_wants *wants, void *arg, size_t *lacking)
+{
+	for (struct table_slot *t = NULL; (t = table_next(&m->files, t)); ) {
+		const struct safetensor named = {.name = t->key};
+		struct job j = {.shard = s, .fd = -1};
+
+		if (t->value != s || (wants && !wants(arg, &named)))
+			continue;
+		if (mem_grow(&jobs->v, &jobs->cap, jobs->n + 1, sizeof(*jobs->v)) < 0 || !(j.lacks = mem_new(1, sizeof(*j.lacks))))
+			return -1;
+		*j.lacks = named;
+		j.t = j.lacks;
+		jobs->v[jobs->n++] = j;
+		(*lacking)++;
+	}
+	return 0;
+}
+
+/* opens: files that are not open yet count, too; lacking: also those that are missing. */
+static int
+add_tensors(struct jobs *jobs, struct model *m, manifest_wants *wants, void *arg, int opens, size_t *lacking)
 {
 	if (!(jobs->fds = mem_new(m->nshards, sizeof(*jobs->fds))))
 		return -1;
@@ -191,6 +211,11 @@ add_tensors(struct jobs *jobs, struct model *m, manifest_wants *wants, void *arg
 
 		if (!s->file.map.p && (!opens || !is_wanted(m, s, wants, arg)))
 			continue;
+		if (lacking && !s->file.map.p && access(s->path, F_OK) < 0) {
+			if (add_lacking(jobs, m, s, wants, arg, lacking) < 0)
+				return -1;
+			continue;
+		}
 		if (model_shard(s) < 0 || add_shard(jobs, m, s, wants, arg) < 0)
 			return -1;
 	}
@@ -202,6 +227,8 @@ jobs_close(struct jobs *jobs)
 {
 	for (size_t i = 0; i < jobs->nfds; i++)
 		close(jobs->fds[i]);
+	for (size_t i = 0; i < jobs->n; i++)
+		free(jobs->v[i].lacks);
 	free(jobs->fds);
 	free(jobs->v);
 }
@@ -222,6 +249,8 @@ add_entry(struct buf *to, const struct job *j)
 	char hash[2 * HASH_BYTES];
 	int r;
 
+	if (j->lacks)
+		return buf_addf(to, "%s", unknown);
 	for (int i = 0; i < 2 * HASH_BYTES; i++)
 		hash[i] = digit[j->hash[i / 2] >> (i % 2 ? 0 : 4) & 15];
 	r = buf_add(to, hash, sizeof(hash)) < 0 ? -1 : buf_addf(to, " %s [", j->t->dtype_text);
@@ -242,10 +271,16 @@ add_line(struct buf *to, const struct job *j)
 
 int
 manifest_write(struct buf *to, struct model *m, struct manifest_sample sample, manifest_wants *wants, void *arg,
-    struct pool *pool)
+    struct pool *pool, size_t *lacking, size_t *n)
 {
 	struct jobs jobs = {.sample = sample};
-	int r = add_tensors(&jobs, m, wants, arg, 1) < 0 || hash_all(&jobs, pool) < 0 ? -1 : 0;
+	int r;
+
+	if (lacking)
+		*lacking = 0;
+	r = add_tensors(&jobs, m, wants, arg, 1, lacking) < 0 || hash_all(&jobs, pool) < 0 ? -1 : 0;
+	if (n)
+		*n = jobs.n;
 
 	if (r == 0 && jobs.n > 0)
 		qsort(jobs.v, jobs.n, sizeof(*jobs.v), by_name);
@@ -255,6 +290,11 @@ manifest_write(struct buf *to, struct model *m, struct manifest_sample sample, m
 		r = sample.pieces == 0 ? buf_addf(to, "%s\n", whole) : buf_addf(to, "%d %d\n", sample.pieces, sample.bytes);
 	for (size_t i = 0; i < jobs.n && r == 0; i++)
 		r = add_line(to, &jobs.v[i]);
+	for (size_t i = 0; i < jobs.n && r == 0; i++)
+		if (jobs.v[i].lacks) {
+			fail(FAIL_DATA, "'%s' is not here", jobs.v[i].shard->path);
+			break;
+		}
 	jobs_close(&jobs);
 	return r;
 }
@@ -309,7 +349,8 @@ read_line(struct manifest *f, char *line)
 	for (int i = 0; i < 3 && name; i++)
 		if ((name = strchr(name, ' ')))
 			name++;
-	if (!name || !*name || !is_hex(line, 2 * HASH_BYTES) || line[2 * HASH_BYTES] != ' ')
+	if (!name || !*name || (strncmp(line, unknown, sizeof(unknown) - 1) != 0 &&
+	    (!is_hex(line, 2 * HASH_BYTES) || line[2 * HASH_BYTES] != ' ')))
 		return fail(FAIL_DATA, "not a hash of %d digits, a type, a shape and a name", 2 * HASH_BYTES);
 	name[-1] = 0;
 	if (table_get(&f->lines, name, strlen(name)))
@@ -339,7 +380,7 @@ int
 manifest_open(struct manifest *f, const char *path)
 {
 	memset(f, 0, sizeof(*f));
-	if (io_file(path, &f->text, FILE_BYTES_MAX) == 0 && read_text(f) == 0)
+	if (io_file(path, &f->text, MANIFEST_BYTES_MAX) == 0 && read_text(f) == 0)
 		return 0;
 	manifest_close(f);
 	return fail_in("manifest '%s'", path);
@@ -395,12 +436,21 @@ compare(const struct manifest *f, struct jobs *jobs, void (*each)(void *arg, con
 	return bad;
 }
 
+/* Each has a line; leave out those with nothing to compare. */
 static int
-all_known(const struct manifest *f, const struct jobs *jobs)
+keep_known(const struct manifest *f, struct jobs *jobs)
 {
-	for (size_t i = 0; i < jobs->n; i++)
-		if (!table_get(&f->lines, jobs->v[i].t->name, strlen(jobs->v[i].t->name)))
-			return fail(FAIL_DATA, "the manifest has no tensor '%s'", jobs->v[i].t->name);
+	size_t n = 0;
+
+	for (size_t i = 0; i < jobs->n; i++) {
+		const char *name = jobs->v[i].t->name, *want = table_get(&f->lines, name, strlen(name));
+
+		if (!want)
+			return fail(FAIL_DATA, "the manifest has no tensor '%s'", name);
+		if (strcmp(want, unknown) != 0)
+			jobs->v[n++] = jobs->v[i];
+	}
+	jobs->n = n;
 	return 0;
 }
 
@@ -413,7 +463,7 @@ manifest_compare(const struct manifest *f, struct model *m, manifest_wants *want
 
 	if (strcmp(f->model, m->id) != 0)
 		return fail(FAIL_DATA, "the manifest is of model %s, '%s' is %s", f->model, m->dir, m->id);
-	if (add_tensors(&jobs, m, wants, arg, wants != manifest_mapped) == 0 && all_known(f, &jobs) == 0 &&
+	if (add_tensors(&jobs, m, wants, arg, wants != manifest_mapped, NULL) == 0 && keep_known(f, &jobs) == 0 &&
 	    hash_all(&jobs, pool) == 0) {
 		if (each && jobs.n > 0)
 			qsort(jobs.v, jobs.n, sizeof(*jobs.v), by_name);

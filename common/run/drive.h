@@ -10,6 +10,7 @@ struct drive_options {
 	struct run_options run;         /* of its plan: model, chat, template, quiet, verbose, greedy, sampling */
 	const char *plan;               /* the file */
 	const char *rsh;                /* the command that reaches another host */
+	const char *manifest;           /* the weights that the hosts have to have; NULL: those of run's model */
 };
 
 /* As run_pipeline does it (run.h); one line is written to standard error for each new start.  The

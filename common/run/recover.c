@@ -145,7 +145,7 @@ drive_start(struct drive *d)
 	if (check_links(d) < 0)
 		return -1;
 	enter(d, DRIVE_STARTS, 0);
-	if (start_programs(d) < 0 || weights_open(&d->weights, &d->plan, d->o->run.plan.model) < 0)
+	if (start_programs(d) < 0 || weights_open(&d->weights, &d->plan, d->o->run.plan.model, d->o->manifest) < 0)
 		return -1;
 	return cluster_start(&d->cluster);
 }

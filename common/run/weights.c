@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/io.h"
 #include "run/script.h"
 #include "stage/stage.h"
 
@@ -90,7 +91,7 @@ weights_concern(const struct weights *w, const struct plan_line *l, const char *
 
 	if (!w->model || value_of(l, "--manifest") || !add_need(&n, l))
 		return 0;
-	if (!model || !address_is_here(address))
+	if (!model || w->given || !address_is_here(address))
 		return 1;
 	path = realpath(model, NULL);
 	same = path && strcmp(path, w->model) == 0;
@@ -123,27 +124,48 @@ make_manifest(struct weights *w, struct need *n, const char *model)
 	const struct manifest_sample sample = {.pieces = MANIFEST_PIECES, .bytes = MANIFEST_PIECE, .seconds = SECONDS};
 	struct pool *pool = make_pool();
 	struct model m = {0};
-	int r = !pool || model_open(&m, model) < 0 || manifest_write(&w->text, &m, sample, wants_needed, n, pool) < 0 ? -1 : 0;
+	size_t lacking = 0, all = 0;
+	int r = !pool || model_open(&m, model) < 0 ||
+	    manifest_write(&w->text, &m, sample, wants_needed, n, pool, &lacking, &all) < 0 ? -1 : 0;
 
+	if (r == 0 && lacking > 0)
+		warn("%zu of %zu tensors of the hosts are not compared: %s", lacking, all, fail_text());
 	model_close(&m);
 	if (pool)
 		pool_free(pool);
 	return r < 0 ? -1 : buf_addc(&w->text, 0);
 }
 
+/* A file that is a manifest; its text is passed on as it is. */
+static int
+read_manifest(struct weights *w, const char *path)
+{
+	struct manifest f;
+
+	if (manifest_open(&f, path) < 0)
+		return -1;
+	manifest_close(&f);
+	w->given = 1;
+	return io_file(path, &w->text, MANIFEST_BYTES_MAX);
+}
+
 int
-weights_open(struct weights *w, const struct planfile *p, const char *model)
+weights_open(struct weights *w, const struct planfile *p, const char *model, const char *manifest)
 {
 	struct config c;
 	struct need n = {0};
 	int lines = 0;
 
 	*w = (struct weights){0};
+	if (manifest && read_manifest(w, manifest) < 0)
+		return -1;
 	if (!(w->model = realpath(model, NULL)) || config_load(&c, model) < 0) {
 		weights_close(w);       /* ds-tokenize says what is wrong with it */
 		return 0;
 	}
 	w->layers = n.n = c.num_layers;
+	if (manifest)
+		return 0;
 	for (int i = 0; i < p->nlines; i++)
 		if (may_concern(w, p, &p->lines[i]))
 			lines += add_need(&n, &p->lines[i]);

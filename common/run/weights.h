@@ -14,13 +14,15 @@ struct weights {
 	char *model;                    /* ds-run's own folder, NULL: there is nothing to compare */
 	int layers;                     /* of the model */
 	struct buf text;                /* the manifest */
+	int given;                      /* it was given as a file: what is mapped here is compared, too */
 };
 
 /*
- * Make the manifest that the plan's lines need, wherever they may run.  Weights that are not all here, or that are not read within
- * some seconds, are no error: one line on standard error says that nothing is compared.  0, or -1 and a message.
+ * Make the manifest that the plan's lines need, wherever they may run, or take it from a file (NULL: none).  Weights that are not all
+ * here, or that are not read within some seconds, are no error: one line on standard error says what is not compared.  0, or -1 and a
+ * message.
  */
-int weights_open(struct weights *w, const struct planfile *p, const char *model);
+int weights_open(struct weights *w, const struct planfile *p, const char *model, const char *manifest);
 void weights_close(struct weights *w);
 
 /* Is a line at that address to compare its weights?  Not where it maps the very files of ds-run's own model. */

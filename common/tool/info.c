@@ -146,7 +146,7 @@ info_manifest(struct buf *to, const char *dir, const char *layers, int full, str
 	int r = open_shown(&s, &m, dir, layers);
 
 	if (r == 0)
-		r = manifest_write(to, &m, sample, wants_shown, &s, pool);
+		r = manifest_write(to, &m, sample, wants_shown, &s, pool, NULL, NULL);
 	model_close(&m);
 	return r;
 }
