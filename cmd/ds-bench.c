@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/io.h"
 #include "bench/host.h"
@@ -330,7 +331,7 @@ open_all(void)
 	if (sweep > 0) {
 		if (sweep_open(&g.sweep, sweep) < 0)
 			end_failed();
-		limit_measure(&g.limit, &g.sweep, b->stage.k, b->stage.pool, 1);
+		limit_measure(&g.limit, &g.sweep, b->stage.k, b->stage.pool, 1, b->fastest && g.o.threads == 1 ? clock_thread : clock_now);
 	}
 	if (g.shape)
 		open_shape();

@@ -5,5 +5,6 @@
 #define DS_CLOCK_H
 
 double clock_now(void);         /* seconds, on a clock that only goes forward */
+double clock_thread(void);      /* seconds that the calling thread has had of a processor */
 
 #endif

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/fail.h"
@@ -282,11 +281,7 @@ set_experts(struct bench *b, struct frame *f)
 static double
 now(const struct bench *b)
 {
-	struct timespec t;
-
-	if (!b->fastest || pool_threads(b->stage.pool) > 1 || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) < 0)
-		return clock_now();
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+	return b->fastest && pool_threads(b->stage.pool) == 1 ? clock_thread() : clock_now();
 }
 
 /* Call a stage, if it is measured. */

@@ -73,19 +73,19 @@ read_part(void *arg, size_t from, size_t to, int thread)
 }
 
 static double
-read_once(const struct sweep *s, const struct kernels *k, struct pool *pool, size_t ahead)
+read_once(const struct sweep *s, const struct kernels *k, struct pool *pool, size_t ahead, double (*now)(void))
 {
 	struct job j = {.peak = peak_of(k), .p = s->p, .ahead = ahead};
-	double start = clock_now();
+	double start = now();
 
 	pool_run(pool, s->n / PIECE, 1024, PIECE, read_part, &j);
-	return clock_now() - start;
+	return now() - start;
 }
 
 double
 sweep_read(const struct sweep *s, const struct kernels *k, struct pool *pool)
 {
-	return read_once(s, k, pool, 0);
+	return read_once(s, k, pool, 0, clock_now);
 }
 
 static void
@@ -110,14 +110,15 @@ compute_once(const struct kernels *k, struct pool *pool, long rounds)
 }
 
 void
-limit_measure(struct limit *l, const struct sweep *s, const struct kernels *k, struct pool *pool, double seconds)
+limit_measure(struct limit *l, const struct sweep *s, const struct kernels *k, struct pool *pool, double seconds,
+    double (*now)(void))
 {
 	static const size_t ahead[] = {0, 1024, 4096};
 	double end = clock_now() + seconds / 2, fma;
 
 	*l = (struct limit){0};
 	for (int i = 0; i < 3 || clock_now() < end; i++) {
-		double rate = (double)s->n / read_once(s, k, pool, ahead[i % 3]);
+		double rate = (double)s->n / read_once(s, k, pool, ahead[i % 3], now);
 
 		l->read = rate > l->read ? rate : l->read;
 	}

@@ -31,8 +31,9 @@ void sweep_close(struct sweep *s);
 /* Read all of it once, by all threads: what the caches held before is gone.  Returns the seconds it took. */
 double sweep_read(const struct sweep *s, const struct kernels *k, struct pool *pool);
 
-/* The best of several tries for each, `seconds` long in all. */
-void limit_measure(struct limit *l, const struct sweep *s, const struct kernels *k, struct pool *pool, double seconds);
+/* The best of several tries for each, `seconds` long in all.  now: the clock for what is read, clock_now or, of one thread, clock_thread. */
+void limit_measure(struct limit *l, const struct sweep *s, const struct kernels *k, struct pool *pool, double seconds,
+    double (*now)(void));
 
 
 /*
