@@ -104,7 +104,7 @@ is "$(answer x | ds-detokenize -m tiny -c -q --template mine.jinja)$(answer x | 
 
 # --- conversations in JSON ---
 two() { printf '%s' "$talk"; printf '\n\n%s' "$talk"; }
-is "$(two | chat --messages)" "$(chat -c Hi Hi)" "conversations one behind the other"
+is "$(two | chat --messages)" "$(chat -c Hi Hi)" "conversations one after the other"
 two >a.json
 echo "{\"messages\": $talk}" >b.json
 is "$(chat --messages a.json b.json)" "$(chat -c Hi Hi Hi)" "in files, as arrays or objects"
@@ -126,7 +126,7 @@ bad() {         # bad REGEX DESC JSON
 bad "without messages" "a conversation without messages" '[]'
 bad "middle of a conversation" "one that is cut short" '[{"role": "user", "content": "H'
 bad "must begin" "text" 'Hello'
-bad "must begin" "something behind it" "$talk x"
+bad "must begin" "something after it" "$talk x"
 bad "not valid JSON" "a comma too many" '[{"role": "user",, "content": "H"}]'
 bad "not UTF-8" "bytes that are not UTF-8" "$(printf '[{"role": "user", "content": "\377"}]')"
 bad "NUL" "a NUL" '[{"role": "user", "content": "\u0000"}]'

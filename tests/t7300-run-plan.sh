@@ -424,10 +424,16 @@ head = [l for l in subprocess.check_output([sys.executable, "left.py"]).decode()
 os.kill(int(head[0].split()[1]), signal.SIGKILL)
 print(until(b"\n"))
 os.write(fd, b"12+31=?\n")
-print(until(b"> "))
+print(until(b"\n> "))
+os.write(fd, b"/new\n12+31=?\n")
+print(until(b"43\r\n> ")[-5:])
 os.write(fd, b"\x04")
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 EOP
+second=$(ds-run -g -q --messages - <<'EOP'
+[{"role": "user", "content": "12+30=?"}, {"role": "assistant", "content": "</think>\n\n42"}, {"role": "user", "content": "12+31=?"}]
+EOP
+)
 py term.py >got 2>said
 is "$(cat got said)" "12+30=?
 42
@@ -435,9 +441,11 @@ is "$(cat got said)" "12+30=?
 ds-run: beta: ds-head: killed by signal 9; started again
 
 12+31=?
+$second
+> 
 43
 > 
-0" "questions are answered at a terminal, also after a failure between them"
+0" "a conversation at a terminal goes on after a failure, and /new begins another"
 
 # --- stopped ---
 sed 's/-n 120//' two.plan >long.plan

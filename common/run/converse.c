@@ -35,7 +35,8 @@ add_message(struct converse *c, const char *role, const void *text, size_t n)
 			clean.p[kept++] = clean.p[i];
 	if (r == 0)
 		r = buf_addf(&c->said, "{\"role\": \"%s\", \"content\": ", role) < 0 ||
-		    json_quote(&c->said, (char *)clean.p, kept) < 0 || buf_addf(&c->said, "},") < 0 ? -1 : 0;
+		    json_quote(&c->said, (char *)clean.p, kept) < 0 ||
+		    buf_addf(&c->said, "},") < 0 ? -1 : 0;
 	buf_free(&clean);
 	return r;
 }
@@ -48,7 +49,8 @@ converse_ask(struct converse *c, struct buf *to, const char *text, size_t n)
 	c->ended = 0;
 	if (add_message(c, "user", text, n) < 0)
 		return -1;
-	return buf_addc(to, '[') < 0 || buf_add(to, c->said.p, c->said.n - 1) < 0 || buf_add(to, "]\n", 2) < 0 ? -1 : 0;
+	return buf_addc(to, '[') < 0 || buf_add(to, c->said.p, c->said.n - 1) < 0 ||
+	    buf_add(to, "]\n", 2) < 0 ? -1 : 0;
 }
 
 static int

@@ -25,7 +25,8 @@ copy(const char *s, size_t n)
 	return p;
 }
 
-/* The text as Jinja reads it: each line ends in \n, whatever it ended in, and the last one in nothing. */
+/* The text as Jinja reads it: each line ends in \n, whatever it ended in, and the last one in
+ * nothing. */
 static char *
 jinja_text(const char *s, size_t n)
 {
@@ -46,7 +47,8 @@ jinja_text(const char *s, size_t n)
 
 /* --- the checkpoint's --- */
 
-/* chat_template is text, or a list of {"name", "template"} with one named "default" and perhaps one "tool_use". */
+/* chat_template is text, or a list of {"name", "template"} with one named "default" and perhaps
+ * one "tool_use". */
 static int
 settings_template(const cJSON *o, const char **text, const char **tool_use)
 {
@@ -183,7 +185,8 @@ is_among(const char *names, const char *name)
 	return 0;
 }
 
-/* What the template reads must be there: a token that is not even null would be one that transformers makes up. */
+/* What the template reads must be there: a token that is not even null would be one that
+ * transformers makes up. */
 static int
 check_reads(const struct template *t, const cJSON *o, int bos, int eos, int thinking)
 {

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""Renders chat templates with Jinja, set up as apply_chat_template of the transformers library sets it up.
+"""Renders chat templates with Jinja, set up as transformers' apply_chat_template sets it up.
 
-Requests come on standard input, answers go to standard output, each as a decimal length, a newline and that many bytes.
-The first request is a JSON object: "template", "tool_use" (the template for conversations with tools, or null), "tokens"
-and "variables".  Its answer lists the variables that the template reads.  Each later request is a conversation in JSON: an
-array of messages, or an object with "messages" and "tools".  Its answer is the text.  The first byte of an answer is "+",
-or "-" where the rest is one line that says what is wrong.
+Requests come on standard input, answers go to standard output, each as a decimal length, a
+newline and that many bytes.  The first request is a JSON object: "template", "tool_use" (the
+template for conversations with tools, or null), "tokens" and "variables".  Its answer lists the
+variables that the template reads.  Each later request is a conversation in JSON: an array of
+messages, or an object with "messages" and "tools".  Its answer is the text.  The first byte of an
+answer is "+", or "-" where the rest is one line that says what is wrong.
 
 A template comes from outside: its processor time and its memory are bounded.
 """
@@ -35,10 +36,11 @@ def answer(status, text):
 
 
 def bound(size):
-    """What runs from here on gets so much time and memory.  SIGXCPU ends a program that has used up its time."""
+    """Limit the time and memory of what follows.  SIGXCPU ends a program whose time is used up."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(usage.ru_utime + usage.ru_stime) + 1 + SECONDS + size // SLOW
-    for what, limit in (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, MEMORY + GROWTH * size), (resource.RLIMIT_CORE, 0):
+    memory = MEMORY + GROWTH * size
+    for what, limit in (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0):
         most = resource.getrlimit(what)[1]
         resource.setrlimit(what, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
 

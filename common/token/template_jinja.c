@@ -26,7 +26,8 @@ struct jinja {
 	pid_t pid;
 };
 
-/* The script: where make install puts it, or in the sources, of which the program's folder is bin or build-asan/bin. */
+/* The script: where make install puts it, or in the sources, of which the program's folder is
+ * bin or build-asan/bin. */
 static int
 find_script(char *path, size_t size)
 {
@@ -53,7 +54,8 @@ find_python(void)
 	return access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : "python3";
 }
 
-/* It gets the socket as standard input and output; what a broken Python would print goes nowhere. */
+/* It gets the socket as standard input and output; what a broken Python would print goes
+ * nowhere. */
 static int
 spawn(struct jinja *j, const char *python, char *script, int fd)
 {
@@ -146,7 +148,8 @@ receive_length(struct jinja *j, size_t *n)
 	return fail(FAIL_SYSTEM, "its renderer, %s, does not answer as it should", find_python());
 }
 
-/* Append the answer to a request; where it is a refusal, *refused is 1, and it becomes the message. */
+/* Append the answer to a request; where it is a refusal, *refused is 1, and it becomes the
+ * message. */
 static int
 ask(struct jinja *j, const char *request, size_t n, struct buf *to, int *refused)
 {

@@ -10,27 +10,31 @@
 
 /* What a family of templates makes of messages of system, user and assistant. */
 struct family {
-	enum { SYSTEM_LAST, SYSTEM_ALL, SYSTEM_IN_PLACE } system;       /* the last one, in front; all, in front; where it stands */
-	const char *system_end;         /* behind each, in place; between two, in front */
+	/* the system's messages: the last one in front of all, all in front, each where it stands */
+	enum { SYSTEM_LAST, SYSTEM_ALL, SYSTEM_IN_PLACE } system;
+	const char *system_end;         /* after each, in place; between two, in front */
 	const char *user, *user_end;
 	const char *assistant;          /* before what it said */
 	int answers;                    /* 1: only where a user's turn precedes it */
-	enum { CUT_NONE, CUT_FIRST, CUT_LAST } cut;     /* what it said begins after the first or the last </think> */
-	int eos;                        /* 1: the variable eos_token; 0: the token of V3 spelled out */
-	enum { OPEN_ALWAYS, OPEN_AFTER_USER, OPEN_NOT_AFTER_USER } when;        /* the assistant's turn is opened: */
+	/* what it said begins after the first or the last </think> */
+	enum { CUT_NONE, CUT_FIRST, CUT_LAST } cut;
+	int eos;                        /* 1: the variable eos_token; 0: V3's token spelled out */
+	/* the assistant's turn is opened, by `open`: */
+	enum { OPEN_ALWAYS, OPEN_AFTER_USER, OPEN_NOT_AFTER_USER } when;
 	const char *open;
-	const char *thinking[2];        /* behind it, without and with the variable `thinking`; NULL: it does not read it */
-	const char *lead;               /* for each message of the system in front of all, or NULL: a slip of V2.5 */
+	const char *thinking[2];        /* after it: not told to think, told so; NULL: nothing */
+	const char *lead;               /* for each message of the system, first of all (V2.5) */
 };
 
 #define USER "<｜User｜>"
 #define ASSISTANT "<｜Assistant｜>"
 
-static const struct family v2 = {SYSTEM_IN_PLACE, "\n\n", "User: ", "\n\n", "Assistant: ", 0, CUT_NONE, 1,
-	OPEN_ALWAYS, "Assistant:", {NULL, NULL}, NULL};
-static const struct family v3 = {SYSTEM_LAST, NULL, USER, "", ASSISTANT, 0, CUT_NONE, 0, OPEN_ALWAYS, ASSISTANT, {NULL, NULL}, NULL};
-static const struct family v2_5 = {SYSTEM_LAST, NULL, USER, "", ASSISTANT, 0, CUT_NONE, 0, OPEN_ALWAYS, ASSISTANT,
-	{NULL, NULL}, "        "};
+static const struct family v2 = {SYSTEM_IN_PLACE, "\n\n", "User: ", "\n\n", "Assistant: ", 0,
+	CUT_NONE, 1, OPEN_ALWAYS, "Assistant:", {NULL, NULL}, NULL};
+static const struct family v3 = {SYSTEM_LAST, NULL, USER, "", ASSISTANT, 0, CUT_NONE, 0,
+	OPEN_ALWAYS, ASSISTANT, {NULL, NULL}, NULL};
+static const struct family v2_5 = {SYSTEM_LAST, NULL, USER, "", ASSISTANT, 0, CUT_NONE, 0,
+	OPEN_ALWAYS, ASSISTANT, {NULL, NULL}, "        "};
 static const struct family r1_january = {SYSTEM_LAST, NULL, USER, "", ASSISTANT, 0, CUT_LAST, 0,
 	OPEN_ALWAYS, ASSISTANT, {NULL, NULL}, NULL};
 static const struct family r1 = {SYSTEM_LAST, NULL, USER, "", ASSISTANT, 0, CUT_LAST, 0,
@@ -41,21 +45,23 @@ static const struct family v3_0324 = {SYSTEM_ALL, "\n\n", USER, ASSISTANT, "", 0
 	OPEN_NOT_AFTER_USER, ASSISTANT, {NULL, NULL}, NULL};
 static const struct family r1_0528 = {SYSTEM_ALL, "\n\n", USER, ASSISTANT, "", 0, CUT_LAST, 0,
 	OPEN_NOT_AFTER_USER, ASSISTANT, {NULL, NULL}, NULL};
-static const struct family v3_1 = {SYSTEM_ALL, "\n\n", USER, "", ASSISTANT "</think>", 1, CUT_FIRST, 0,
+static const struct family v3_1 = {SYSTEM_ALL, "\n\n", USER, "", ASSISTANT "</think>", 1,
+	CUT_FIRST, 0,
 	OPEN_AFTER_USER, ASSISTANT, {"</think>", "<think>"}, NULL};
 static const struct family tiny_r1 = {SYSTEM_IN_PLACE, "", USER, "", ASSISTANT, 0, CUT_LAST, 1,
 	OPEN_ALWAYS, ASSISTANT "<think>\n", {NULL, NULL}, NULL};
-static const struct family v3_1_terminus = {SYSTEM_ALL, "\n\n", USER, "", ASSISTANT "</think>", 1, CUT_FIRST, 0,
+static const struct family v3_1_terminus = {SYSTEM_ALL, "\n\n", USER, "", ASSISTANT "</think>", 1,
+	CUT_FIRST, 0,
 	OPEN_ALWAYS, ASSISTANT, {"</think>", "<think>"}, NULL};
 
 /*
- * SHA-256 of templates.  Some stand here twice: a newline in their literals is the character itself in one copy and \n in
- * another.  tests/golden/chat has the texts, and what Jinja makes of them.
+ * SHA-256 of templates.  Some stand here twice: a newline in their literals is the character itself
+ * in one copy and \n in another.  tests/golden/chat has the texts, and what Jinja makes of them.
  */
 struct known {
 	char digest[65];
 	const struct family *family;
-	int bos;                        /* 1: it begins with the variable bos_token; 0: the token of V3 spelled out */
+	int bos;                        /* 1: the variable bos_token; 0: V3's token spelled out */
 };
 
 static const struct known releases[] = {
@@ -147,7 +153,8 @@ add_system(const struct family *f, struct buf *to, const struct turn *turns, siz
 		if (turns[i].role != ROLE_SYSTEM)
 			continue;
 		if (f->system == SYSTEM_ALL &&
-		    ((last && add(to, f->system_end) < 0) || buf_add(to, turns[i].text, turns[i].n) < 0))
+		    ((last && add(to, f->system_end) < 0) ||
+		    buf_add(to, turns[i].text, turns[i].n) < 0))
 			return -1;
 		last = &turns[i];
 	}
@@ -161,7 +168,8 @@ add_said(const struct family *f, struct buf *to, const struct turn *turn)
 	static const char mark[] = "</think>";
 	const char *from = turn->text, *end = turn->text + turn->n, *found;
 
-	while (f->cut != CUT_NONE && (found = memmem(from, (size_t)(end - from), mark, sizeof(mark) - 1))) {
+	while (f->cut != CUT_NONE &&
+	    (found = memmem(from, (size_t)(end - from), mark, sizeof(mark) - 1))) {
 		from = found + sizeof(mark) - 1;
 		if (f->cut == CUT_FIRST)
 			break;
@@ -184,11 +192,12 @@ known_render(const struct template *t, struct buf *to, const struct turn *turns,
 		const struct turn *turn = &turns[i];
 
 		if (turn->role == ROLE_USER) {
-			r = add(to, f->user) < 0 || buf_add(to, turn->text, turn->n) < 0 || add(to, f->user_end) < 0;
+			r = add(to, f->user) < 0 || buf_add(to, turn->text, turn->n) < 0 ||
+			    add(to, f->user_end) < 0;
 			after_user = 1;
 		} else if (turn->role == ROLE_ASSISTANT) {
-			r = (!(f->answers && !after_user) && add(to, f->assistant) < 0) || add_said(f, to, turn) < 0 ||
-			    add(to, f->eos ? t->eos : EOS) < 0;
+			r = (!(f->answers && !after_user) && add(to, f->assistant) < 0) ||
+			    add_said(f, to, turn) < 0 || add(to, f->eos ? t->eos : EOS) < 0;
 			after_user = 0;
 		} else if (f->system == SYSTEM_IN_PLACE) {
 			r = buf_add(to, turn->text, turn->n) < 0 || add(to, f->system_end) < 0;
