@@ -219,13 +219,22 @@ take_link(int c, const char *arg)
 		die_failed();
 }
 
+static const char **streams;    /* until the process ends */
+
+static void
+free_streams(void)
+{
+	free(streams);
+}
+
 /* Inputs of -i and operands, in the order in which they are read. */
 static void
 list_streams(struct options *o, int n, char **operands)
 {
-	o->from = mem_new((size_t)(o->nin + n + 1), sizeof(*o->from));
-	if (!o->from)
+	streams = mem_new((size_t)(o->nin + n + 1), sizeof(*streams));
+	if (!streams || atexit(free_streams) != 0)
 		die_failed();
+	o->from = streams;
 	for (int i = 0; i < o->nin; i++)
 		o->from[o->nfrom++] = o->in[i];
 	for (int i = 0; i < n; i++)
