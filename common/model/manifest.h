@@ -1,6 +1,7 @@
 /*
- * A manifest: a fingerprint of each tensor of a checkpoint, as text.  Two checkpoints of one shape, such as a model and
- * its fine-tune, have the same names, shapes and model id; a manifest tells them apart.  ds-info(1) has the format.
+ * A manifest: a fingerprint of each tensor of a checkpoint, as text.  Two checkpoints of one
+ * shape, such as a model and its fine-tune, have the same names, shapes and model id; a manifest
+ * tells them apart.  ds-info(1) has the format.
  */
 #ifndef DS_MANIFEST_H
 #define DS_MANIFEST_H
@@ -31,9 +32,10 @@ struct manifest {
 typedef int manifest_wants(void *arg, const struct safetensor *t);
 
 /*
- * Append the manifest of the tensors that `wants` wants (NULL: all), sorted by name, to `to`.  A file that is
- * missing is an error; with `lacking` its tensors get "-" in place of a fingerprint, which is compared with nothing, and *lacking
- * is how many they are, *n of how many.  0, or -1 and a message, which is also given for the first file that is missing.
+ * Append the manifest of the tensors that `wants` wants (NULL: all), sorted by name, to `to`.  A
+ * file that is missing is an error; with `lacking` its tensors get "-" in place of a fingerprint,
+ * which is compared with nothing, and *lacking is how many they are, *n of how many.  0, or -1 and
+ * a message, which is also given for the first file that is missing.
  */
 int manifest_write(struct buf *to, struct model *m, struct manifest_sample sample, manifest_wants *wants, void *arg,
     struct pool *pool, size_t *lacking, size_t *n);
@@ -43,9 +45,10 @@ int manifest_open(struct manifest *f, const char *path);
 void manifest_close(struct manifest *f);
 
 /*
- * Compare the tensors that `wants` wants with the manifest.  Returns how many differ or -1 and a message, which is also given
- * for the first that differs (FAIL_DATA): "tensor 'NAME' is not the one of the manifest".  *n: how many were compared, those with "-" left out.
- * each: called for each that differs, in the order of names; NULL: none.
+ * Compare the tensors that `wants` wants with the manifest.  Returns how many differ or -1 and a
+ * message, which is also given for the first that differs (FAIL_DATA): "tensor 'NAME' is not the
+ * one of the manifest".  *n: how many were compared, those with "-" left out. each: called for
+ * each that differs, in the order of names; NULL: none.
  */
 long manifest_compare(const struct manifest *f, struct model *m, manifest_wants *wants, void *arg, struct pool *pool,
     void (*each)(void *arg, const char *name), long *n);
