@@ -137,8 +137,8 @@ is "$(victim SIGSTOP receiver)" "3 1 True True" "and a frozen receiver"
 py - "$a" >stall <<'EOP'
 import hashlib, os, subprocess, sys, threading, time
 at = sys.argv[1]
-send = subprocess.Popen(["ds-cut", "--timeout", "0.5", "-o", "@" + at], stdin=subprocess.PIPE)
-take = subprocess.Popen(["ds-cut", "--timeout", "0.5", "-i", at], stdout=subprocess.PIPE)
+send = subprocess.Popen(["ds-cut", "--timeout", "1", "-o", "@" + at], stdin=subprocess.PIPE)
+take = subprocess.Popen(["ds-cut", "--timeout", "1", "-i", at], stdout=subprocess.PIPE)
 import frame
 frames = [f.raw for f in frame.read_frames(open("big", "rb"))]
 count = 0
