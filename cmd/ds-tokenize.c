@@ -43,6 +43,7 @@ static struct {
 	int all, bare, chat, many, lines, messages;
 	int thinking;                   /* 1, 0; -1: not given */
 	const char *template_file;
+	const char *from;               /* the file at hand, or NULL */
 	uint64_t seq, sent, tokens;
 	struct tokenizer *t;
 	struct template template;
@@ -139,6 +140,28 @@ encode(const char *text, size_t n)
 	return add_ids(ids + before, around - before);
 }
 
+/* The text at hand is no prompt, as fail() keeps: its sequence has failed, and the next one may be sent. */
+static int
+send_failed(void)
+{
+	struct frame f;
+	int r;
+
+	if (fail_status() != FAIL_DATA)
+		return -1;
+	frame_init(&f);
+	if (g.from)
+		fail_in("'%s'", g.from);
+	fail_in("%s", program);
+	r = frame_set_failed(&f, g.seq, fail_text());
+	if (r == 0)
+		r = stage_send(g.f.out, g.f.o.nout, &f);
+	frame_free(&f);
+	g.sent++;
+	g.seq++;
+	return r;
+}
+
 static int
 send_text(const char *text, size_t n)
 {
@@ -150,13 +173,13 @@ send_text(const char *text, size_t n)
 
 	if (g.sent > 0 && g.seq == 0)
 		return fail(FAIL_DATA, "there is no sequence number behind %llu", (unsigned long long)UINT64_MAX);
-	frame_init(&f);
 	if (encode(text, n) < 0)
-		goto done;
+		return send_failed();
 	if (g.nids > FRAME_PAYLOAD_MAX / sizeof(*g.ids)) {
 		fail(FAIL_DATA, "%zu tokens do not fit into a frame", g.nids);
-		goto done;
+		return send_failed();
 	}
+	frame_init(&f);
 	span.n = (uint32_t)g.nids;
 	shape[0] = g.nids;
 	frame_set_at(&f, AT_EMBED, -1);
@@ -290,7 +313,9 @@ send_file(const char *path)
 
 	if (fd < 0)
 		return fail(FAIL_SYSTEM, "cannot open '%s':", path);
+	g.from = path;
 	r = send_conversations(fd);
+	g.from = NULL;
 	close(fd);
 	return r < 0 ? fail_in("'%s'", path) : 0;
 }

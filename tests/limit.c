@@ -208,6 +208,8 @@ main(int argc, char **argv)
 	}
 	if (pid == 0) {
 		sigprocmask(SIG_UNBLOCK, &child, NULL);
+		signal(SIGINT, SIG_DFL);        /* a shell ignores these two in what it starts by & */
+		signal(SIGQUIT, SIG_DFL);
 		execvp(argv[2], argv + 2);
 		fprintf(stderr, "limit: cannot run '%s': %s\n", argv[2], strerror(errno));
 		_exit(errno == ENOENT ? 127 : 126);

@@ -14,7 +14,7 @@ for m in v3 v3-fp8-odd v3-plain v2-lite v2; do
 done
 ok "tiny-r1: names, dtypes, shapes and bytes of all tensors" listed "$M"
 ok "tiny-r1: every tensor of the forward pass has its shape" "$check" open "$M"
-is "$(for m in "$M" "$G"/*/; do "$check" open "$m"; done | sort -u | grep -cE '^[0-9a-f]{16}$')" 6 "six models have six ids"
+is "$(for m in "$M" "$G"/*/config.json; do "$check" open "${m%/config.json}"; done | sort -u | grep -cE '^[0-9a-f]{16}$')" 6 "six models have six ids"
 
 mkdir models
 ok "checkpoints made from the golden ones" py "$T/badmodels.py" "$G" models

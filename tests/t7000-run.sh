@@ -167,4 +167,11 @@ for bad in "-x other" "-T hot" "-T -1" "-k 1.5" "-p 2" "-n many" "-S -1" "-t 0" 
 done
 fails_with 2 "^ds-run: no model" "so is no model" ds-run hello
 is "$(mandoc -T lint -W warning "$R/man/ds-run.1" 2>&1)" "" "the page has no mistake that mandoc knows"
+
+# a conversation that is no prompt costs its own answer
+printf '[{"role":"user","content":"2+2=?"}] {"x":1} [{"role":"user"}] [{"role":"user","content":"3+4=?"}]' >some.json
+limited ds-run -m "$M" -g -q --messages some.json >got 2>said
+is "$? $(tr '\n' , <got)" "1 4,,,7," "of four conversations two are no prompts: the others are answered"
+is "$(sed 's/failed: .*/failed/' said)" "ds-detokenize: sequence 1 failed
+ds-detokenize: sequence 2 failed" "a line for each of the two"
 done_testing
