@@ -43,6 +43,26 @@ is $? 3 "a script whose program was killed exits 3"
 like "$(cat err)" '^ds-block -l [0-9-]+: killed by signal 9$' "it names the program"
 is "$(block)" "" "no program is left"
 is "$(ls tmp)" "" "no file is left"
+
+# ... nor does a signal that comes while it starts, however early or late
+cat >early.py <<'EOP'
+import os, random, signal, subprocess, sys, time
+random.seed(5)
+for i in range(8):
+    for s in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
+        p = subprocess.Popen(["sh", "two.sh"], stdin=open("slow"), stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": "tmp"})
+        time.sleep(random.random() * 0.15)
+        p.send_signal(s)
+        try:
+            status = p.wait(20)
+        except subprocess.TimeoutExpired:
+            sys.exit("it hangs")
+        if status not in (128 + s, -s) or os.listdir("tmp"):     # (-s: before it had a trap)
+            sys.exit(f"status {status}, left: {os.listdir('tmp')}")
+EOP
+py early.py >err 2>&1
+is "$? $(cat err)" "0 " "a script that is interrupted while it starts ends at once, and leaves no folder"
+is "$(block)" "" "... nor a program"
 exec 4>&-
 
 # --- hosts with a GPU ---

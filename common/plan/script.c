@@ -17,18 +17,31 @@ static const char begin[] =
 "\tshift\n"
 "fi\n";
 
-/* A program that fails ends all: its status in $dir/failed, a signal to the script, which waits. */
+/*
+ * A program that fails ends all: its status in $dir/failed, a signal to the script, which waits.
+ * A signal may come at any time: while the folder is made, or when a program has been started whose number is not
+ * in $jobs yet.  A shell that was just forked loses those that its parent has a trap for: so what is sent to the
+ * shell of a program is USR2, and that one sets the trap for TERM after its forks.
+ */
 static const char jobs[] =
 "jobs= stopped= from= n=0 cr=$(printf '\\r')\n"
 "stop() {\n"
+"\t[ \"$stopped\" ] || jobs=\"$jobs $!\"     # (the last one may be missing)\n"
 "\tstopped=1\n"
-"\t[ -z \"$jobs\" ] || kill $jobs 2>/dev/null\n"
+"\t[ -z \"$jobs\" ] || kill -s USR2 $jobs 2>/dev/null\n"
 "\tjobs=\n"
 "}\n"
+"late=\n"
+"trap 'late=129' HUP\n"
+"trap 'late=130' INT\n"
+"trap 'late=143' TERM\n"
+"trap stop USR1\n"
+"dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-plan.XXXXXX\") || exit \"${late:-3}\"\n"
+"trap 'stop; wait; rm -rf \"$dir\"' EXIT\n"
 "trap 'exit 129' HUP\n"
 "trap 'exit 130' INT\n"
 "trap 'exit 143' TERM\n"
-"trap stop USR1\n"
+"[ -z \"$late\" ] || exit \"$late\"\n"
 "\n"
 "# tell: the lines of a program on another host, the host in front of each; ssh ends its own by CR\n"
 "tell() {\n"
@@ -45,7 +58,7 @@ static const char jobs[] =
 "\t{\n"
 "\t\tname=${from:+$from: }$1 ended= child= watch= told=\n"
 "\t\tshift\n"
-"\t\ttrap 'ended=1; kill \"$child\" 2>/dev/null' TERM\n"
+"\t\ttrap 'ended=1; kill \"$child\" 2>/dev/null' USR2\n"
 "\t\tif [ \"$from\" ]; then\n"
 "\t\t\tmkfifo \"$dir/said.$n\" && exec 5<>\"$dir/said.$n\" 6<\"$dir/said.$n\" 7>\"$dir/said.$n\" 5<&-\n"
 "\t\t\t{ exec <&6 3<&- 6<&- 7>&-; tell; } &       # (exec: the shell keeps no copy of 7)\n"
@@ -61,7 +74,8 @@ static const char jobs[] =
 "\t\t\t\twatch=$!\n"
 "\t\t\tfi\n"
 "\t\tfi\n"
-"\t\t[ -z \"$ended\" ] || kill \"$child\"\n"
+"\t\ttrap 'ended=1; kill \"$child\" 2>/dev/null' TERM\n"
+"\t\t[ -z \"$ended\" ] || kill \"$child\" 2>/dev/null\n"
 "\t\twait \"$child\" 2>/dev/null\n"
 "\t\tstatus=$?\n"
 "\t\t[ -z \"$watch\" ] || kill \"$watch\" 2>/dev/null\n"
@@ -92,9 +106,7 @@ static const char verdict[] =
 "[ ! -e \"$dir/failed\" ] || exit \"$(sort -n \"$dir/failed\" | head -n 1)\"\n";
 
 static const char local[] =
-"dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-plan.XXXXXX\") || exit 3\n"
 "run=$dir\n"
-"trap 'stop; wait; rm -rf \"$dir\"' EXIT\n"
 "exec 3<&0\n"
 "\n";
 
@@ -103,9 +115,7 @@ static const char local[] =
  * The FIFO that this takes has its one writer in the script itself.
  */
 static const char remote[] =
-"dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-plan.XXXXXX\") || exit 3\n"
 "run=$dir\n"
-"trap 'stop; wait; rm -rf \"$dir\"' EXIT\n"
 "exec 3<&0\n"
 "mkfifo \"$dir/alive\" || exit 3\n"
 "exec 4<>\"$dir/alive\"\n"
@@ -116,18 +126,20 @@ static const char remote[] =
 "done\n"
 "\n"
 "# on ADDRESS HOST NAME COMMAND: a program there, which does not outlive this script.  All programs of a host share\n"
-"# a folder; the last one removes it, also where nobody reads any more what the shell there has to say (PIPE)\n"
+"# a folder; the last one removes it, also where nobody reads any more what the shell there has to say (PIPE).\n"
+"# (KILL: a program that was just forked loses a signal that the shell has a trap for)\n"
 "on() {\n"
 "\tfrom=$2\n"
 "\trun \"$3\" sh -c 'exec 4<&-; exec \"$@\" <\"$0\"' \"$dir/alive\" $rsh \"$1\" \"\n"
 "\t\tPATH=$there\\$PATH run=\\${TMPDIR:-/tmp}/${dir##*/}.$2\n"
 "\t\texport DS_PRECISION=${DS_PRECISION-} DS_VERBOSE=${DS_VERBOSE-}\n"
+"\t\ttrap : PIPE; child= end=; trap 'end=1; [ -z \\\"\\$child\\\" ] || kill -KILL \\$child' HUP INT TERM\n"
 "\t\tumask 077; mkdir \\\"\\$run.on.\\$\\$\\\" && mkdir -p \\\"\\$run\\\" || exit 3\n"
-"\t\ttrap : PIPE; trap 'kill \\$child' HUP INT TERM\n"
 "\t\texec 3<&0\n"
 "\t\t$4 </dev/null 3<&- & child=\\$!\n"
-"\t\t{ cat <&3; [ ! -d \\\"\\$run.on.\\$\\$\\\" ] || kill \\$child; } >/dev/null 2>&1 & exec 3<&-\n"
-"\t\twait \\$child; status=\\$?; wait \\$child 2>/dev/null\n"
+"\t\t[ -z \\\"\\$end\\\" ] || kill -KILL \\$child\n"
+"\t\t{ cat <&3; [ ! -d \\\"\\$run.on.\\$\\$\\\" ] || kill -KILL \\$child; } >/dev/null 2>&1 & exec 3<&-\n"
+"\t\twait \\$child 2>/dev/null; status=\\$?; wait \\$child 2>/dev/null\n"
 "\t\tkill \\$! 2>/dev/null; rmdir \\\"\\$run.on.\\$\\$\\\"\n"
 "\t\tls -d \\\"\\$run\\\".on.* >/dev/null 2>&1 || rm -rf \\\"\\$run\\\"\n"
 "\t\texit \\$status\"\n"
@@ -138,9 +150,7 @@ static const char remote[] =
 static const char slurm[] =
 "[ $# -eq 2 ] || { echo \"usage: sbatch SCRIPT [-w] PROMPTS ANSWERS\" >&2; exit 2; }\n"
 "prompts=$1 answers=$2 try=${SLURM_RESTART_COUNT:-0}\n"
-"dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-plan.XXXXXX\") || exit 3\n"
 "export run=\"${TMPDIR:-/tmp}/ds-plan.$SLURM_JOB_ID.$try\" path\n"
-"trap 'stop; wait; rm -rf \"$dir\"' EXIT\n"
 "tr '\\n' '\\0' <\"$prompts\" >\"$dir/prompts\" || exit 1\n"
 "exec 3<\"$dir/prompts\"\n"
 "\n"
