@@ -8,6 +8,7 @@ done
 host 1 2 3 9
 
 # --- sshd on each host, at a high port; it gives no other than the key made here a shell ---
+# (HOME: what start-up files of this machine's shells may say on standard error is none of ours)
 # (an empty /run: what sshd wants there does not stay, nor does it meet another sshd's)
 mkdir netns && mount --move /run/netns netns && mount -t tmpfs none /run && mkdir -m 755 /run/sshd /run/netns &&
     mount --move netns /run/netns || skip_all "cannot mount"
@@ -26,7 +27,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 PermitUserEnvironment no
-SetEnv PATH=$PATH TMPDIR=$S/tmp.$n
+SetEnv PATH=$PATH TMPDIR=$S/tmp.$n HOME=$S
 EOF
 	echo "[10.77.0.$n]:2222 $(cut -d' ' -f1,2 hostkey.pub)"
 done >known
