@@ -232,7 +232,9 @@ EOP
 is "$(batches -i sum.dsf)" "4396 0 True" "frames are not merged into a header that is too long"
 is "$(batches -B 7 -i wide.dsf)" "4096 0 True" "nor do cut ones have parameters twice"
 mkfifo loop2
-{ timeout "$LIMIT" ds-embed -m "$M" -B 65536 -i wide.dsf -i long.dsf -i loop2 & exec 5>loop2; frame end >&5; wait; } >two.out
+{ timeout "$LIMIT" ds-embed -m "$M" -B 65536 -i wide.dsf -i long.dsf -i loop2 & exec 5>loop2
+  until frame check <two.out >seen 2>&1 || ! kill -0 $!; do sleep 0.1; done     # all of it has come
+  frame end >&5; wait; } >two.out
 is "$(py -c '
 import frame
 print(len({s for f in frame.read_frames(open("two.out", "rb")) if "op" not in f.header for s in f.header["seqs"]}))')" 4196 \
