@@ -202,6 +202,7 @@ wrong '3s/$/ 7/' "line 3 is not"
 wrong '3d' "line 3 is not"
 wrong '7s/^../zz/' "line 7: not a hash"
 wrong '9s/ .*//' "line 9: not a hash"
+wrong '9s/.* .* .* /- - -x /' "line 9: not a hash"
 wrong '8p' "line 9: tensor '.*' is there twice"
 wrong '1,$d' "no manifest"
 head -c 3000 sampled >odd

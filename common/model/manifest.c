@@ -349,8 +349,8 @@ read_line(struct manifest *f, char *line)
 	for (int i = 0; i < 3 && name; i++)
 		if ((name = strchr(name, ' ')))
 			name++;
-	if (!name || !*name || (strncmp(line, unknown, sizeof(unknown) - 1) != 0 &&
-	    (!is_hex(line, 2 * HASH_BYTES) || line[2 * HASH_BYTES] != ' ')))
+	if (!name || !*name || (strncmp(line, unknown, sizeof(unknown) - 1) == 0 ? line[sizeof(unknown) - 1] != ' ' :
+	    !is_hex(line, 2 * HASH_BYTES) || line[2 * HASH_BYTES] != ' '))
 		return fail(FAIL_DATA, "not a hash of %d digits, a type, a shape and a name", 2 * HASH_BYTES);
 	name[-1] = 0;
 	if (table_get(&f->lines, name, strlen(name)))
