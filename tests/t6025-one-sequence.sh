@@ -134,6 +134,23 @@ is "$(grep error out)" "error of sequence 9223372036854775808: ds-embed: token i
     "the sequence of a second input has the number that the line knows"
 is "$(grep -o last out | wc -l)" 3 "three others are answered"
 
+{ frame prompt 7 0 1 5 2000; frame prompt 7 0 1 5 6; frame prompt 8 0 1 5 6; frame end; } >again.in
+ds-embed -i again.in -i loop 2>said | ds-block | ds-head | ds-sample -g -n 3 | tee loop kept.dsf | ds-detokenize >out 2>>said
+is "$?, $(cat said), $(wc -l <out)" "1, ds-detokenize: sequence 7 failed: ds-embed: token id 2000 at position 1 is not in the vocabulary of 1024, 3" \
+    "a number that is used again right after it failed is answered: the error that comes round is not the new sequence's"
+is "$(ds-dump <kept.dsf | grep -o '7@4+1 last')" "7@4+1 last" "with all of its tokens"
+{ py -c '
+import sys, frame
+raw = bytearray(frame.Frame({"op": "error", "seq": 3, "text": "y" * 500000}).bytes())
+text = bytes(raw).index(b"y" * 500000)
+raw[text:text + 500000] = b"\xff" * 500000
+header = int.from_bytes(raw[6:10], "big")
+raw[14:18] = frame.crc32c(bytes(raw[18:18 + header])).to_bytes(4, "big")
+sys.stdout.buffer.write(raw)'; frame prompt 8 0 1 5; frame end; } | ds-embed | shape >out
+is "$(cut -c1-21 out)" "error of sequence 3: 
+attn layer 0: 8@0+1 s
+end" "a text that is long and no UTF-8 costs no other sequence"
+
 # --- a ring ---
 ds-tokenize -c "$a" "$long" "$b" | ds-embed --ring --batches 2 -i - -i loop | ds-attn | ds-route >there &
 ds-expert <there | ds-head --ring | ds-poke --seq 2 --pos 40- --tensor logits --set nan | ds-sample --ring -g | tee loop |

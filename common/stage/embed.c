@@ -45,6 +45,9 @@ embed_close(struct embed *e)
 		free(q->text);
 		free(q);
 	}
+	for (s = NULL; (s = table_next(&e->echoes, s)); )
+		free(s->value);
+	table_free(&e->echoes);
 	table_free(&e->seqs);
 	table_free(&e->names);
 	for (int i = 0; i < 3; i++) {
@@ -342,7 +345,7 @@ take_free(struct embed *e, int input, struct frame *f)
 }
 
 /* A sequence has failed before it came here; or in the line, which sends this round the loop: what we sent ourselves
- * is done with, and of what ds-sample refused the caches have not heard. */
+ * is done with, also where its number is in use again, and of what ds-sample refused the caches have not heard. */
 static int
 take_failed(struct embed *e, int input, struct frame *f)
 {
@@ -350,7 +353,7 @@ take_failed(struct embed *e, int input, struct frame *f)
 
 	if (input != e->loop)
 		return !s && !(s = seq_new(e, input, f->seq, 0)) ? -1 : seq_fail(e, s, f->text);
-	if (!s)
+	if (seq_echo(e, f->seq) || !s)
 		return 0;
 	seq_returned(e, s);
 	free(s->text);

@@ -64,6 +64,7 @@ struct embed {
 	uint64_t held;                  /* bytes of the frames that prompts wait in */
 	uint64_t serial;                /* of the batch that is being made */
 	uint64_t fresh;                 /* where to look for an unused id */
+	struct table echoes;            /* sequence id -> struct embed_echo: errors of ours that the loop will bring */
 	unsigned char ended[64];        /* inputs that have ended */
 	int ring;                       /* frames come round for each layer */
 	int trace;                      /* every batch gets a `trace` */

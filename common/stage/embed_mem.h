@@ -28,6 +28,16 @@ struct embed_seq {
 	uint64_t told;                  /* serial of the last batch that had its parameters */
 };
 
+/* Errors of a sequence that ds-embed has queued and that have not come round: a sequence that begins anew under
+ * the number is not what they are about. */
+struct embed_echo {
+	uint64_t seq;
+	uint64_t n;
+};
+
+/* Of a text that came, so much is kept: fail() keeps no more of one of ours. */
+#define TEXT_MAX 1023
+
 /* A frame that arrived, alive while pieces of it wait. */
 struct embed_source {
 	struct frame f;
@@ -78,6 +88,9 @@ int seq_fail(struct embed *e, struct embed_seq *s, const char *text);
 
 /* The same, the text being what fail() keeps, with the program's name. */
 int seq_refuse(struct embed *e, struct embed_seq *s);
+
+/* The loop brings an error of the sequence: 1 it is one that ds-embed sent, 0 it is not. */
+int seq_echo(struct embed *e, uint64_t seq);
 
 /* Forget even its name. */
 void seq_drop(struct embed *e, struct embed_seq *s);

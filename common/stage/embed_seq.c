@@ -77,13 +77,46 @@ seq_drop(struct embed *e, struct embed_seq *s)
 	free(s);
 }
 
+/* An error of the sequence is queued, and will come round the loop. */
+static int
+expect_echo(struct embed *e, uint64_t seq)
+{
+	struct embed_echo *echo = table_get(&e->echoes, &seq, sizeof(seq));
+
+	if (!echo) {
+		if (!(echo = mem_new(1, sizeof(*echo))))
+			return -1;
+		echo->seq = seq;
+		if (table_put(&e->echoes, &echo->seq, sizeof(echo->seq), echo) < 0) {
+			free(echo);
+			return -1;
+		}
+	}
+	echo->n++;
+	return 0;
+}
+
+int
+seq_echo(struct embed *e, uint64_t seq)
+{
+	struct embed_echo *echo = table_get(&e->echoes, &seq, sizeof(seq));
+
+	if (!echo)
+		return 0;
+	if (--echo->n == 0) {
+		(void)table_del(&e->echoes, &seq, sizeof(seq));
+		free(echo);
+	}
+	return 1;
+}
+
 /* The frame goes after all that the sequence's owner wants to be done with it. */
 int
 seq_free(struct embed *e, struct embed_seq *s)
 {
 	struct embed_piece p = {.span.seq = s->seq, .kind = s->text ? PIECE_FAILED : PIECE_FREE, .text = s->text};
 
-	if (embed_push(&e->prompts, p) < 0)
+	if ((s->text && e->loop >= 0 && expect_echo(e, s->seq) < 0) || embed_push(&e->prompts, p) < 0)
 		return -1;
 	s->text = NULL;
 	if (s->failed)
@@ -106,7 +139,7 @@ seq_fail(struct embed *e, struct embed_seq *s, const char *text)
 	if (s->failed)
 		return 0;
 	s->failed = 1;
-	if (text && !(s->text = strdup(text)))
+	if (text && !(s->text = strndup(text, TEXT_MAX)))
 		return fail(FAIL_SYSTEM, "no memory for a message");
 	return seq_let_go(e, s);
 }
