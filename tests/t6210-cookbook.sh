@@ -32,6 +32,24 @@ done
 fails_with 2 "no config.json in '/nonexistent'" "a folder that is no model is refused" env DS_MODEL=/nonexistent "$cookbook/lens.sh"
 fails_with 2 "has no FP8 weights" "precision.sh refuses a model without FP8 weights" env DS_MODEL="$G/v2" "$cookbook/precision.sh"
 fails_with 2 "no eval.jsonl" "ablate.sh refuses a model without problems" env DS_MODEL="$G/v2" "$cookbook/ablate.sh"
+for f in "$cookbook"/*.sh; do
+	fails_with 2 "^${f##*/}: unexpected operand 'three': see" "${f##*/} refuses an operand too many" "$f" three three three
+done
+for f in "$cookbook"/*.py; do
+	name=${f##*/}
+	like "$("$PY" "$f" -h)" "^$name " "$name -h prints what it is for"
+	fails_with 2 "^$name: wrong operands: see $name -h" "$name alone is a wrong command line" "$PY" "$f"
+done
+for n in x 1,2; do
+	fails_with 2 "^ablate.sh: '$n': LAYER and PROBLEMS are numbers" "ablate.sh refuses a layer '$n'" "$cookbook/ablate.sh" "$n"
+done
+fails_with 2 "PROBLEMS '0': there are 1 to [0-9]" "ablate.sh refuses no problems" "$cookbook/ablate.sh" 1 0
+fails_with 2 "PROBLEMS '99999': there are 1 to [0-9]" "and more than there are" "$cookbook/ablate.sh" 1 99999
+fails_with 1 "^corrupt.py: ROW 'x': give a number" "bug.sh refuses a row that is no number" "$cookbook/bug.sh" model.norm.weight x
+mkdir bare && printf '#!/bin/sh\nexec "$REAL" -S "$@"\n' >bare/python3 && chmod 755 bare/python3
+for name in precision.sh transformers.sh; do
+	fails_with 2 "^$name: no numpy for Python" "$name says that numpy is missing" env REAL="$PY" PATH="$S/bare:$PATH" "$cookbook/$name"
+done
 fails_with 2 "layer 0 has no experts" "ablate.sh refuses a dense layer" "$cookbook/ablate.sh" 0
 for name in experts.sh lens.sh time.sh; do
 	DS_MODEL=$G/v2 "$cookbook/$name" >out 2>err    # it has no tokenizer

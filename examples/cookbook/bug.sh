@@ -9,7 +9,7 @@ text='What is 37 * 46?'
 ds-run -x stage -g -n 1 --keep "$d/good-run" "$text" >/dev/null
 ds-run -x stage -g -n 1 --keep "$d/bad-run" -m "$d/bad" "$text" >/dev/null
 
-# nobody tells ds-diff where to look
+# ds-diff is not told where to look
 status=0
 ds-diff --json "$d/good-run" "$d/bad-run" >"$d/report" || status=$?
 case $status in

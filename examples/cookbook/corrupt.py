@@ -13,6 +13,8 @@ SIZE = {"F8_E4M3": 1, "BF16": 2, "F16": 2, "F32": 4}
 
 def find(model, name):
     """The file that has the tensor, its header's entry, and where its data begins."""
+    if not model.is_dir():
+        sys.exit(f"corrupt.py: no folder '{model}'")
     for path in sorted(model.glob("*.safetensors")):
         with open(path, "rb") as f:
             n = int.from_bytes(f.read(8), "little")
@@ -40,6 +42,8 @@ def flip(data, start, shape, size, row):
 
 def main(model, copy, name, row=None):
     model, copy = pathlib.Path(model).resolve(), pathlib.Path(copy)
+    if row is not None and not row.isdecimal():
+        sys.exit(f"corrupt.py: ROW '{row}': give a number")
     path, entry, start = find(model, name)
     data = bytearray(path.read_bytes())
     index = flip(data, start, entry["shape"], SIZE[entry["dtype"]], row and int(row))
@@ -52,6 +56,10 @@ def main(model, copy, name, row=None):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__.strip())
+        sys.exit(0)
     if len(sys.argv) not in (4, 5):
-        sys.exit(__doc__)
+        print("corrupt.py: wrong operands: see corrupt.py -h", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

@@ -8,7 +8,10 @@ import json
 import pathlib
 import sys
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("dequantize.py: no numpy for Python: python3-numpy is its Debian package")
 
 SCALE = "_scale_inv"
 
@@ -86,6 +89,10 @@ def main(model, copy, dtype="BF16"):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__.strip())
+        sys.exit(0)
     if len(sys.argv) not in (3, 4) or sys.argv[3:] not in ([], ["F32"], ["BF16"]):
-        sys.exit(__doc__)
+        print("dequantize.py: wrong operands: see dequantize.py -h", file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

@@ -7,7 +7,7 @@
 [ "$(jq '.n_routed_experts // 0' "$DS_MODEL/config.json")" -gt 0 ] || refuse "'$DS_MODEL' has no routed experts"
 
 # a process for each step, so that there is a stream between router and experts; no new token
-ds-run -x stage -n 0 --keep "$d/run" "${1:-What is 37 * 46?}"
+ds-run -x stage -n 0 --keep "$d/run" "${1:-What is 37 * 46?}" >/dev/null
 
 # for each layer how even the load is, then its experts, the busiest first, each with the positions that it got
 ds-stat --experts -i "$d/run" >"$d/stat"

@@ -4,11 +4,12 @@
 # Both runs are kept, a file for each step; ds-diff walks them in step, in the order of the pipeline.
 . "$(dirname "$0")/begin"
 [ "$(jq -r '.quantization_config.quant_method // empty' "$DS_MODEL/config.json")" = fp8 ] || refuse "'$DS_MODEL' has no FP8 weights"
+modules numpy
 text=${1:-What is 37 * 46?}
 
 "$here/dequantize.py" "$DS_MODEL" "$d/bf16" BF16
-ds-run -x stage -n 0 --keep "$d/fp8-run" "$text"
-ds-run -x stage -n 0 --keep "$d/bf16-run" -m "$d/bf16" "$text"
+ds-run -x stage -n 0 --keep "$d/fp8-run" "$text" >/dev/null
+ds-run -x stage -n 0 --keep "$d/bf16-run" -m "$d/bf16" "$text" >/dev/null
 
 # compare [OPTION...]: into the file `said`. Exit status 1 says that there is a difference; any other than 0 is trouble
 compare() {

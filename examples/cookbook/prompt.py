@@ -6,7 +6,10 @@ import json
 import pathlib
 import sys
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("prompt.py: no numpy for Python: python3-numpy is its Debian package")
 
 
 def tensor(data, name):
@@ -26,8 +29,12 @@ def hf_frames():
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__.strip())
+        sys.exit(0)
     if len(sys.argv) not in (2, 4):
-        sys.exit(__doc__)
+        print("prompt.py: wrong operands: see prompt.py -h", file=sys.stderr)
+        sys.exit(2)
     data = np.fromfile(sys.argv[1], "u1")
     if len(sys.argv) == 4:
         values = tensor(data, sys.argv[2])

@@ -1,7 +1,7 @@
 #!/bin/bash
 # time.sh [TEXT]: where does the time go?
 #
-# First each step by itself, from the stream that a run kept, with pv behind it; this counts what it takes to start the
+# First each step by itself, from the stream that a run kept, with pv after it; this counts what it takes to start the
 # program, too. Then all of them at once, each of which notes in its frames when it began and ended.
 # On a terminal pv shows a line that runs, wherever you put it:
 #	ds-tokenize TEXT | ds-embed | ds-block -l 0-1 | pv -cN middle | ds-block -l 2-3 | pv -cN end | ds-head | ds-score
@@ -9,7 +9,7 @@
 command -v pv >/dev/null || refuse "no pv in PATH"
 text=${1:-$(jq -r .reply "$here/../tiny-r1/eval.jsonl" | awk 'NR <= 60')}
 
-ds-run -w -x stage -n 0 --keep "$d/run" "$text"
+ds-run -w -x stage -n 0 --keep "$d/run" "$text" >/dev/null
 before=
 for stream in "$d"/run/*.dsf; do
 	name=$(basename "$stream" .dsf | cut -d- -f2-)          # attn-l3

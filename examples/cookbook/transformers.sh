@@ -7,7 +7,7 @@
 DS_MODEL=$(dirname "$0")/../../tests/golden/v3
 . "$(dirname "$0")/begin"
 golden=$DS_MODEL
-[ $# -eq 0 ] || refuse "it takes no operand: the model is tests/golden/v3, whose tensors transformers computed"
+modules numpy msgpack
 mkdir "$d/run"
 
 # the prompt is ids: the frame that a program of your own may write just as well (`man ds-frame`)
