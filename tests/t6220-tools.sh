@@ -80,6 +80,9 @@ while read -r input command; do
 	case $command in ds-cut* | ds-poke*) wrong=1 ;; ds-diff*) wrong=3 ;; *) wrong=[13] ;; esac
 	$(from text) >got 2>said
 	like "$? $(wc -l <said) $(cat said)" "^$wrong 1 ${command%% *}: .*frame 1: " "nor a file of something else"
+	echo "a short text" >text
+	$(from text) >got 2>said
+	like "$? $(cat said)" "^$wrong ${command%% *}: .*frame 1: not a frame: " "nor one that is shorter than a preamble"
 done <tools
 
 # JSON, with what is hard to put into it

@@ -114,6 +114,9 @@ int frame_parse_summed(struct frame *f, unsigned char *raw, size_t n, uint32_t c
  * piece by piece, while the processor's caches hold them.  The preamble, at least, is there, and frame_size likes it. */
 uint32_t frame_crc(uint32_t crc, const unsigned char *p, size_t from, size_t to);
 
+/* Can a frame begin with these n bytes?  0, or -1 and a message. */
+int frame_begins(const unsigned char *p, size_t n);
+
 /* Check a preamble (FRAME_PREAMBLE bytes) and say how long the frame is in
  * all: bytes, or 0 and a message. */
 size_t frame_size(const unsigned char *preamble);

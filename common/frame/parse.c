@@ -18,15 +18,22 @@ get32(const unsigned char *p)
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+int
+frame_begins(const unsigned char *p, size_t n)
+{
+	static const unsigned char magic[] = {0xd8, 0x44, 'd', 's', 'f'};
+
+	return memcmp(p, magic, n < sizeof(magic) ? n : sizeof(magic)) == 0 ? 0 :
+	    fail(FAIL_DATA, "not a frame: the preamble is not d8 44 'dsf1'");
+}
+
 size_t
 frame_size(const unsigned char *p)
 {
 	uint32_t header = get32(p + 6);
 
-	if (p[0] != 0xd8 || p[1] != 0x44 || memcmp(p + 2, "dsf", 3) != 0) {
-		fail(FAIL_DATA, "not a frame: the preamble is not d8 44 'dsf1'");
+	if (frame_begins(p, FRAME_PREAMBLE) < 0)
 		return 0;
-	}
 	if (p[5] != '1') {
 		fail(FAIL_DATA, "a frame of version '%c'; this program reads version 1", p[5]);
 		return 0;

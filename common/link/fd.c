@@ -60,6 +60,17 @@ wait_for(int fd, short events)
 	(void)poll(&p, 1, -1);
 }
 
+/* The input ends within a frame, or it is a short file of another kind. */
+static int
+ended_within(const struct link *l)
+{
+	unsigned long long frame = l->frames - l->before + 1;
+
+	if (frame_begins(l->frame, l->have) < 0)
+		return fail_in("frame %llu", frame);
+	return fail(FAIL_SYSTEM, "frame %llu ends after %zu of %zu bytes: " LOST_BEFORE, frame, l->have, l->need);
+}
+
 static int
 fd_receive(struct link *l, struct frame *f, int wait)
 {
@@ -81,9 +92,7 @@ fd_receive(struct link *l, struct frame *f, int wait)
 		if (n < 0)
 			return fail(FAIL_SYSTEM, "cannot read:");
 		if (n == 0)
-			return l->have == 0 ? -2 : fail(FAIL_SYSTEM,
-			    "frame %llu ends after %zu of %zu bytes: " LOST_BEFORE,
-			    (unsigned long long)(l->frames - l->before + 1), l->have, l->need);
+			return l->have == 0 ? -2 : ended_within(l);
 		if (link_took(l, (size_t)n) < 0)
 			return -1;
 		if (!wait && l->have < l->need)
