@@ -28,5 +28,7 @@ main(int argc, char **argv)
 	puts(public);
 	if (o.verbose)
 		warn("the secret half is in %s", argv[i]);
-	return fflush(stdout) == 0 ? 0 : FAIL_SYSTEM;
+	if (fflush(stdout) != 0)
+		die(FAIL_SYSTEM, "cannot write the public half, which '%s' has as well:", argv[i]);
+	return 0;
 }

@@ -54,18 +54,27 @@ default_threads(void)
 	return n > 0 ? n : 1;
 }
 
+/* What was asked for is printed: the end, if standard output took it. */
+static void
+answered(void)
+{
+	if (fflush(stdout) != 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+	exit(0);
+}
+
 static void
 answer_help(const struct options *o)
 {
 	fputs(o->help, stdout);
-	exit(fflush(stdout) == 0 ? 0 : FAIL_SYSTEM);
+	answered();
 }
 
 static void
 answer_version(void)
 {
 	printf("%s (dspipe) %s\n", program, DS_VERSION);
-	exit(fflush(stdout) == 0 ? 0 : FAIL_SYSTEM);
+	answered();
 }
 
 static void
@@ -160,7 +169,7 @@ take_taps(struct options *o, const char *arg)
 {
 	if (strcmp(arg, "?") == 0) {
 		tap_list(o->taps);
-		exit(fflush(stdout) == 0 ? 0 : FAIL_SYSTEM);
+		answered();
 	}
 	if (tap_parse(&o->tapped, o->taps, arg) < 0)
 		die_failed();

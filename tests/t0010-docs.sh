@@ -69,6 +69,9 @@ for p in $programs; do
 	ok "$p -h exits 0" sh -c '"$1" -h >help 2>complaint && test ! -s complaint' - "$p"
 	is "$(awk 'length($0) > 80 || NR > 24 { print NR ": " $0 }' help)" "" "$p -h fits on a screen of 24 lines"
 	is "$("$p" -V)" "$p (dspipe) $(sed -n 's/^VERSION *= *//p' "$R/Makefile")" "$p -V gives the version"
+	for o in -h -V; do
+		fails_with 3 "^$p: standard output: cannot write: No space" "$p $o says that it was not printed" sh -c '"$@" >/dev/full' - "$p" $o
+	done
 	is "$("$p" --version; "$p" --help)" "$("$p" -V; cat help)" "$p takes --version and --help"
 	fails_with 2 "^$p: .*'--nonsense'" "$p refuses a long option that it does not have" "$p" --nonsense
 	# of all letters, it knows those that it lists, and the common ones that it has no use for

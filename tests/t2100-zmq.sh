@@ -190,6 +190,8 @@ fails_with 2 "any host could connect: give --key" "nor by an interface's name" d
 for k in one two three; do ds-keygen $k.key >$k.pub; done
 is "$(stat -c %a one.key), $(wc -c <one.pub)" "600, 41" "ds-keygen makes a file for its owner alone"
 fails_with 3 "cannot create 'one.key': File exists" "and never overwrites one" ds-keygen one.key
+fails_with 3 "^ds-keygen: cannot write the public half, which 'full.key' has as well: No space" "a full disk is told" \
+    sh -c 'ds-keygen full.key >/dev/full'
 cat one.pub two.pub >peers
 meet() {        # OPTIONS-OF-RECEIVER -- OPTIONS-OF-SENDER: does the stream come through?
 	mine= ; while [ "$1" != -- ]; do mine="$mine $1"; shift; done; shift
