@@ -120,7 +120,7 @@ read_host(struct hosts *s, char *line)
 	if (s->n == HOSTS_MAX)
 		return fail(FAIL_USAGE, "more than %d hosts", HOSTS_MAX);
 	if (n < 4)
-		return fail(FAIL_USAGE, "%d words: give NAME CORES MEMORY-GiB BANDWIDTH-GB/s [gpu] [addr=ADDRESS] [spare]", n);
+		return fail(FAIL_USAGE, "%d words: give NAME CORES MEMORY-GiB BANDWIDTH-GB/s [addr=ADDRESS] [spare] ...", n);
 	memset(h, 0, sizeof(*h));
 	if (take_name(s, h, word[0]) < 0 || read_number("number of cores", word[1], 1, 1024, &cores) < 0 ||
 	    read_number("memory in GiB", word[2], 1e-3, 1e6, &gib) < 0 ||
