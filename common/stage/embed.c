@@ -386,7 +386,7 @@ pass_on(struct embed *e, int input, struct frame *f)
 	char where[64];
 
 	if (e->finished)
-		return fail(FAIL_DATA, "%s: rows come behind the end that still wait for %s: in a ring give --ring to ds-embed, ds-head and ds-sample",
+		return fail(FAIL_DATA, "%s: rows come after the end that still wait for %s: in a ring give --ring to ds-embed, ds-head and ds-sample",
 		    e->in[input].name, frame_where(f, where, sizeof(where)));
 	return push_whole(e, input, input == e->loop ? &e->passing : &e->prompts, f);
 }
