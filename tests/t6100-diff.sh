@@ -88,13 +88,18 @@ head -c 300 a >cut
 frame take -1 <a >unended
 fails_with 3 "compared as far as it goes: unended: ended without an end frame" "a stream without an end is compared as far as it goes" ds-diff a unended
 like "$(ds-diff a unended 2>/dev/null)" '^no difference in 20 rows, as far as both go: 4 tensors$' "and that is said"
-fails_with 3 "compared as far as it goes: cut: frame 1 ends after 300 of" "so is one that ends inside a frame" ds-diff cut a
+fails_with 3 "nothing to compare: cut: frame 1 ends after 300 of" "of one that ends inside its first frame there is nothing" ds-diff cut a
 fails_with 1 "compared as far as it goes: unended" "what differs up to there is a difference" ds-diff b unended
 fails_with 3 "compared as far as it goes: .*upstream: ds-x: gone" "an error frame ends a stream, too" \
     pipe '(frame() { $FRAME "$@"; }; frame take -1 <a; frame error "ds-x: gone") | ds-diff - a'
 py -c 'import sys; d = bytearray(open("a", "rb").read()); d[-200] ^= 1; open("bad", "wb").write(d)'
 fails_with 3 "ds-diff: bad: frame" "a wrong byte is trouble, not a difference" ds-diff a bad
 fails_with 3 "standard input: ended without" "empty input is a stream without an end" ds-diff a - </dev/null
+: >blank
+for pair in "blank blank" "blank a" "a blank" "end blank"; do
+	ds-diff $pair >said 2>&1
+	is "$? $(cat said)" "3 ds-diff: nothing to compare: blank: ended without an end frame: the program before it failed" "$pair: not even 'no difference in 0 rows'"
+done
 fails_with 3 "cannot open 'none'" "a missing file is trouble" ds-diff a none
 fails_with 2 "give two runs" "one run is too few" ds-diff a
 fails_with 2 "standard input can be one side" "standard input can be one side only" ds-diff - -

@@ -71,6 +71,37 @@ fails_with 3 "all.npy': it holds more than one array" "arrays one after another 
 ds-dump -f safetensors -i a.dsf -o a.safetensors
 ok "--seq renames a dumped sequence" pipe 'ds-diff --seq 0 a.dsf a.safetensors; ds-diff -q --seq 7 a.dsf a.safetensors 2>err; test $? -eq 3 && grep -q "nothing to compare" err'
 
+# a batch of one around each tensor, in a file that still says where its frame waited
+cat >fold.py <<'EOP'
+import json, struct, sys
+b = open(sys.argv[1], "rb").read()
+n = struct.unpack("<Q", b[:8])[0]
+h = json.loads(b[8:8 + n])
+for name, t in h.items():
+    if name != "__metadata__":
+        t["shape"] = [int(x) for x in sys.argv[3:]] + t["shape"]
+j = json.dumps(h).encode()
+j += b" " * (-len(j) % 8)
+open(sys.argv[2], "wb").write(struct.pack("<Q", len(j)) + j + b[8 + n:])
+EOP
+py fold.py a.safetensors folded.safetensors 1
+is "$(ds-diff a.dsf folded.safetensors | head -n 1)" "$(ds-diff a.dsf a.safetensors | head -n 1)" "leading axes of 1 are left out in a file of ds-dump as well"
+py fold.py a.safetensors folded.safetensors 1 1
+ok "two of them, too" ds-diff -q a.dsf folded.safetensors
+py - <<'EOP'
+import json, struct
+b = open("a.safetensors", "rb").read()
+n = struct.unpack("<Q", b[:8])[0]
+h = json.loads(b[8:8 + n])
+h = {"__metadata__": h["__metadata__"], "h": {**h["h"], "shape": h["h"]["shape"][::-1]}}
+x = h["h"]["data_offsets"]
+d = b[8 + n + x[0]:8 + n + x[1]]
+h["h"]["data_offsets"] = [0, len(d)]
+j = json.dumps(h).encode()
+open("turned.safetensors", "wb").write(struct.pack("<Q", len(j)) + j + d)
+EOP
+fails_with 3 "nothing to compare: tensor 'h' of 'turned.safetensors': no row for each position" "where nothing is compared, the reason of the first tensor is said" ds-diff a.dsf turned.safetensors
+
 # files of others
 cat >save.py <<'EOP'
 # save.py FILE PYTHON: a safetensors file of the arrays that PYTHON puts into `out`; t are those of a.safetensors

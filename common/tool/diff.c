@@ -198,8 +198,7 @@ run_named(struct diff *d)
 	frame_free(&f);
 	if (r == -1 || count_left(d) < 0 || (!s->cut && named_check(&d->named, s->name) < 0))
 		return -1;
-	return d->rows > 0 ? 0 : fail(FAIL_DATA, "nothing to compare: no row of '%s' is in a tensor of '%s' that the "
-	    "name map knows (see --map)", s->name, d->named.path);
+	return 0;
 }
 
 /* --- both --- */
@@ -263,6 +262,25 @@ open_sides(struct diff *d)
 	return 0;
 }
 
+/* Why there was nothing to compare. */
+static int
+nothing(const struct diff *d)
+{
+	const char *cut = d->src[0].cut ? d->src[0].cut : d->src[1].cut;
+
+	if (cut)
+		return fail(FAIL_DATA, "nothing to compare: %s", cut);
+	if (d->named_side < 0)
+		return fail(FAIL_DATA, "nothing to compare: '%s' and '%s' have no row in common",
+		    d->names[0], d->names[1]);
+	for (size_t i = 0; i < d->named.n; i++)
+		if (d->named.tensors[i].why)
+			return fail(FAIL_DATA, "nothing to compare: tensor '%.200s' of '%s': %s",
+			    d->named.tensors[i].name, d->named.path, d->named.tensors[i].why);
+	return fail(FAIL_DATA, "nothing to compare: no row of '%s' is in a tensor of '%s' that the "
+	    "name map knows (see --map)", d->src[!d->named_side].name, d->named.path);
+}
+
 int
 diff_is_whole(const struct measure *m, const struct group *g)
 {
@@ -311,11 +329,10 @@ diff_run(struct diff *d)
 	count_tensors(d);
 	if (d->differ > 0 || d->missed > 0)
 		return DIFF_DIFFERS;
+	if (d->rows == 0)
+		return nothing(d);
 	if (d->src[0].cut || d->src[1].cut)
 		return DIFF_CUT;
-	if (d->rows == 0)
-		return fail(FAIL_DATA, "nothing to compare: '%s' and '%s' have no row in common",
-		    d->names[0], d->names[1]);
 	return d->whole < d->tensors ? DIFF_PART : DIFF_SAME;
 }
 

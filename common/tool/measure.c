@@ -79,6 +79,7 @@ ordinal_wide(double v)
 
 struct sums {
 	double aa, bb, ab, largest;
+	int apart;              /* an element is infinite, or no number, on one side alone */
 };
 
 /* One pair of elements that have not the same bits. */
@@ -88,17 +89,14 @@ measure_pair(struct measure *m, const struct row *a, const struct row *b, uint64
 	double error = fabs(x - y), most = fmax(fabs(x), fabs(y));
 	int64_t ulps;
 
-	if (isnan(x) && isnan(y))
+	if ((isnan(x) && isnan(y)) || x == y)
 		return;
 	if (!isfinite(x) || !isfinite(y)) {
-		if (x != y)
-			m->max_abs = INFINITY;
-		return;
+		m->max_abs = m->max_rel = INFINITY;
+	} else {
+		m->max_abs = fmax(m->max_abs, error);
+		m->max_rel = fmax(m->max_rel, most > 0 ? error / most : 0);
 	}
-	if (error > m->max_abs)
-		m->max_abs = error;
-	if (most > 0 && error / most > m->max_rel)
-		m->max_rel = error / most;
 	if (!is_float(a) || !is_float(b))
 		return;
 	ulps = a->dtype == b->dtype ? ordinal(a, i) - ordinal(b, i) : ordinal_wide(x) - ordinal_wide(y);
@@ -141,9 +139,13 @@ sum_rows(struct measure *m, const struct row *a, const struct row *b, struct sum
 		row_values(a, i, n, x);
 		row_values(b, i, n, y);
 		for (int j = 0; j < n; j++) {
-			s->aa += x[j] * x[j];
-			s->bb += y[j] * y[j];
-			s->ab += x[j] * y[j];
+			if (isfinite(x[j]) && isfinite(y[j])) {
+				s->aa += x[j] * x[j];
+				s->bb += y[j] * y[j];
+				s->ab += x[j] * y[j];
+			} else {
+				s->apart |= !(isnan(x[j]) && isnan(y[j])) && x[j] != y[j];
+			}
 			if (isfinite(x[j]))
 				s->largest = fmax(s->largest, fabs(x[j]));
 			if (isfinite(y[j]))
@@ -234,10 +236,11 @@ compare_extents(struct measure *m, const struct row *a, const struct row *b)
 	m->extents[1] = *y;
 }
 
+/* Elements that are infinite, or no number, on both sides do not count; on one side they have no angle. */
 static double
 cosine(const struct sums *s)
 {
-	double c = s->aa > 0 && s->bb > 0 ? s->ab / (sqrt(s->aa) * sqrt(s->bb)) : s->aa == s->bb;
+	double c = s->apart ? 0 : s->aa > 0 && s->bb > 0 ? s->ab / (sqrt(s->aa) * sqrt(s->bb)) : s->aa == s->bb;
 
 	return c > 1 ? 1 : c < -1 ? -1 : c;
 }

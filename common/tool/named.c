@@ -49,17 +49,17 @@ unfit(const struct named *n, const struct named_tensor *t)
 {
 	const struct extent *e = &t->extent;
 	int is_head = strcmp(t->name, "logits") == 0 || strncmp(t->name, "head.", 5) == 0;
+	int wanted = n->frame.f.at == AT_SAMPLE && is_head, fits = !n->frame.spans_known;
 
 	if (e->rank == 0)
 		return "it has no rows";
 	for (int i = 0; i < e->rank; i++)
 		if (e->shape[i] == 0)
 			return "it has no elements";
-	if (n->frame.spans_known && e->shape[0] != n->frame.f.rows &&
-	    !(n->frame.f.at == AT_SAMPLE && is_head &&
-		e->shape[0] == (n->which ? n->nwhich : n->frame.wanted)))
-		return "no row for each position";
-	return NULL;
+	for (int i = 0; i < e->rank && (i == 0 || e->shape[i - 1] == 1); i++)
+		fits |= e->shape[i] == n->frame.f.rows ||
+		    (wanted && e->shape[i] == (n->which ? n->nwhich : n->frame.wanted));
+	return fits ? NULL : "no row for each position";
 }
 
 /* Enter a tensor under its group, or under its name where the run decides. */
