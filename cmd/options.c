@@ -454,8 +454,14 @@ filter_close(struct filter *f, int status)
 		in += f->in[i].frames;
 	if (f->o.verbose && status == 0)
 		warn("%llu frames in, %llu out", in, (unsigned long long)f->out[0].frames);
-	for (int i = 0; i < f->o.nin; i++)
+	for (int i = 0; i < f->o.nin; i++) {
+		if (status == 0 && link_unread(&f->in[i])) {
+			warn("%s: another stream follows the end frame, and is left unread: "
+			    "give a file with one stream", f->in[i].name);
+			status = FAIL_SYSTEM;
+		}
 		(void)link_close(&f->in[i]);
+	}
 	for (int i = 0; i < f->o.nout; i++)
 		if (link_close(&f->out[i]) < 0 && status == 0) {
 			warn("%s", fail_text());

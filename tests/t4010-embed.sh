@@ -27,6 +27,14 @@ is "$(embed -B 2 <two.dsf)" "attn 0 7:0+2/0
 attn 0 7:2+1/1 9:0+1/3
 end" "a prompt that does not fit is cut, its last flags on the last piece"
 is "$(embed -B 1 <two.dsf | wc -l)" 5 "batches of one row"
+cat two.dsf two.dsf >both.dsf
+fails_with 3 "both.dsf: another stream follows the end frame, and is left unread: give a file with one stream" "a file given by name has one stream" ds-embed -m "$M" -i both.dsf
+ds-embed -m "$M" <two.dsf >one.dsf && cat one.dsf one.dsf >both.dsf
+for stage in ds-attn ds-block ds-relay; do
+	fails_with 3 "both.dsf: another stream follows" "for $stage as well" $stage -m "$M" -i both.dsf
+done
+(ds-block -m "$M" >first.dsf && ds-block -m "$M" >second.dsf) <both.dsf 2>said
+is "$? $(cmp first.dsf second.dsf)$(cat said)" "0 " "standard input is read on by the next program"
 ds-embed -m "$M" <two.dsf | frame tensors >whole.txt
 ds-embed -m "$M" -B 1 <two.dsf | frame tensors >cut.txt
 same whole.txt cut.txt "cutting changes no bit"

@@ -158,6 +158,17 @@ link_more(const struct link *l)
 }
 
 int
+link_unread(const struct link *l)
+{
+	struct stat st;
+
+	return l->opened && l->ended && l->dir == LINK_IN && link_is_file(l) &&
+	    strcmp(l->name, "standard input") != 0 &&
+	    fstat(l->fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    lseek(l->fd, 0, SEEK_CUR) < st.st_size;
+}
+
+int
 link_is_file(const struct link *l)
 {
 	return l->transport == &link_fd;
