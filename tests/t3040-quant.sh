@@ -100,6 +100,10 @@ EOP
 fails_with 1 "tensor 'model.layers.2.self_attn.o_proj.weight': row 3 has a weight that is not a number" \
     "a weight that is no number is named" ds-quant -f q8 -m nan out
 is "$(ls -d out 2>&1 | grep -c '^out$')" 0 "nothing is left behind"
+cp -rL "$M" odd && mkfifo odd/merges.txt && ln -s nowhere odd/notes.txt
+ds-quant -f q8 -m odd out 2>err
+is "$? $(sort err | tr '\n' ' ')" "0 ds-quant: 'odd/merges.txt' is left out: not a regular file ds-quant: 'odd/notes.txt' is left out: No such file or directory " "what is no file is left out, and named"
+rm -rf out
 # killed as soon as its folder is there; if it was too fast, again
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	DS_KERNELS=ref ds-quant -f q4 -t 1 out 2>err &

@@ -1,6 +1,7 @@
 #include "quant/folder.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,8 +72,15 @@ copy_one(const struct quant *q, const char *name)
 		return 0;
 	if (io_path(path, sizeof(path), q->model->dir, name) < 0)
 		return -1;
-	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+	if (stat(path, &st) < 0) {
+		warn("'%s' is left out: %s", path, strerror(errno));
 		return 0;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		if (!S_ISDIR(st.st_mode))
+			warn("'%s' is left out: not a regular file", path);
+		return 0;
+	}
 	r = file_read(path, &b, COPY_MAX) < 0 ? -1 : write_file(q->out, name, b.p, b.n);
 	buf_free(&b);
 	return r;

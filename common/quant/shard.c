@@ -98,6 +98,9 @@ shard_write(struct quant_shard *s, uint64_t at, const void *p, size_t n)
 
 		if (done < 0 && errno == EINTR)
 			continue;
+		if (done < 0 && errno == EFAULT)        /* what p points to is mapped */
+			return fail(FAIL_SYSTEM, "'%s': a file that it is made from was cut short "
+			    "while it was in use", s->path);
 		if (done <= 0)
 			return fail(FAIL_SYSTEM, "'%s': cannot write:", s->path);
 		from += done;
