@@ -244,6 +244,7 @@ chmod 644 two.key
 fails_with 2 "'two.key' has mode 0644: .*chmod 600" "a key that others can read is refused" ds-cut --key two.key -i prompt -o "$a"
 fails_with 2 "needs a key of our own" "peers without a key are refused" ds-cut --peers peers -i prompt -o "$a"
 echo nonsense >bad; chmod 600 bad
+fails_with 2 "cannot open 'none'" "a key file that is not there is one's own mistake" ds-cut --key none -i prompt -o "$a"
 fails_with 1 "'bad' has no line 'public KEY'" "a file that is no key is refused" ds-cut --key bad -i prompt -o "$a"
 fails_with 1 "'bad', line 1: " "and one that has no keys of peers" ds-cut --key one.key --peers bad -i prompt -o "$a"
 fails_with 2 "timeout 'x'" "--timeout is a number" ds-cut --timeout x

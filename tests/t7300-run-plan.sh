@@ -116,6 +116,11 @@ for plan in one two three; do
 done
 fails_with 2 "^ds-run: plan 'keyed.plan' has keys: give --key FILE and --peers FILE" "a plan with keys needs one here, too" \
     ds-run --plan keyed.plan hi
+sed "/^run.*tcp:/s, -i , --key $S/key --peers $S/peers&,; /^run beta/s,$S/key,$S/nokey," two.plan >bad.plan
+fails_with 2 "^ds-run: beta: ds-[a-z]*( -l 2-3)?: @tcp://127.0.0.2:[0-9]*: cannot open '$S/nokey'" "a host without its key is named, once" \
+    ds-run --key driver.key --peers peers --plan bad.plan hi
+fails_with 2 "^ds-run: tcp://127.0.0.1:$feed: cannot open 'nokey'" "... and so is one's own that is not there" \
+    ds-run --key nokey --peers peers --plan keyed.plan hi
 limited ds-run -g -n 120 "What is 37 * 46?" >want
 limited ds-run -g --plan two.plan "What is 37 * 46?" >got
 same got want "options of the plan's ds-sample hold where ds-run's say nothing"

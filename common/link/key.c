@@ -24,7 +24,8 @@ load(const char *path, mode_t mode, const char *why, struct buf *b)
 	struct stat s;
 
 	if (fd < 0 || fstat(fd, &s) < 0) {
-		r = fail(FAIL_SYSTEM, "cannot open '%s':", path);
+		/* what is not there, or not for us, will not be at the next try either */
+		r = fail(errno == ENOENT || errno == ENOTDIR || errno == EACCES ? FAIL_USAGE : FAIL_SYSTEM, "cannot open '%s':", path);
 	} else if (!S_ISREG(s.st_mode)) {
 		r = fail(FAIL_USAGE, "'%s' is not a file", path);
 	} else if (s.st_mode & mode) {
