@@ -122,6 +122,10 @@ template() { # template PIECES IDS
 }
 post "type is 'BertProcessing', which is not supported" '{"type": "BertProcessing", "sep": ["x", 1], "cls": ["x", 0]}'
 post "post_processor is 'x', must be an object" '"x"'
+refused "post_processor: more than 65536 tokens around a text" '
+special = {"SpecialToken": {"id": "<x>", "type_id": 0}}
+t["post_processor"] = {"type": "TemplateProcessing", "single": [special] * 300 + [{"Sequence": {"id": "A", "type_id": 0}}],
+    "special_tokens": {"<x>": {"id": "<x>", "ids": [0] * 300, "tokens": ["<x>"] * 300}}}'
 post "single: not one text" "$(template "$x" '[0]')"
 post "single: not one text" "$(template "$text, $text" '[0]')"
 post "single: not one text" "$(template '{"Sequence": {"id": "B", "type_id": 0}}' '[0]')"

@@ -12,9 +12,13 @@
 #include "token/settings.h"
 #include "token/tokenizer.h"
 
+#define AROUND_MAX 65536        /* a template can name an entry of special_tokens many times */
+
 static int
 around_add(struct around *a, int64_t id, int before)
 {
+	if (a->n == AROUND_MAX)
+		return fail(FAIL_DATA, "more than %d tokens around a text", AROUND_MAX);
 	if (mem_grow(&a->ids, &a->cap, a->n + 1, sizeof(*a->ids)) < 0)
 		return -1;
 	a->ids[a->n++] = (int32_t)id;
