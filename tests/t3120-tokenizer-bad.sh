@@ -82,7 +82,7 @@ refused "pre_tokenizer: '..' in the pattern .* is not supported" 'p[0]["pattern"
 refused "pre_tokenizer: the pattern '\(a'" 'p[0]["pattern"]["Regex"] = "(a"'
 refused "pre_tokenizer: more than 32 splits" 'p[:0] = [p[0]] * 32'
 py change.py "$M" 'del v["H"]; m["merges"] = []'
-fails_with 1 "sequence 0: the vocabulary has no token for the byte 0x48" "a byte without a token" ds-tokenize -m bad -o out Hi
+fails_with 1 "sequence 0 failed: the vocabulary has no token for the byte 0x48" "a byte without a token" ds-tokenize -m bad -o out Hi
 
 # a pattern that takes for ever is an error, too
 py change.py "$M" 'p[0]["pattern"]["Regex"] = "(?:a+)+(?:b|c)"'
@@ -93,7 +93,7 @@ fails_with 1 "pattern of the tokenizer fails on the text: .*limit" "a pattern th
 # one that is quick at each place, and needs time that grows with the square of the text
 py change.py "$M" 'p[0]["pattern"]["Regex"] = "(?=a+)"'
 py -c 'print("a" * 600000)' >as
-fails_with 1 "^ds-tokenize: sequence 0: a pattern of the tokenizer takes more than 5.0 s on the text$" "a pattern that looks ahead over all of the text" \
+fails_with 1 "^ds-tokenize: sequence 0 failed: a pattern of the tokenizer takes more than 5.0 s on the text$" "a pattern that looks ahead over all of the text" \
     sh -c 'exec ds-tokenize -m bad -o out <as'
 
 taken 'pass'
