@@ -53,6 +53,8 @@ for i in range(8):
         p = subprocess.Popen(["sh", "two.sh"], stdin=open("slow"), stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": "tmp"})
         time.sleep(random.random() * 0.15)
         p.send_signal(s)
+        if i % 2:       # and once more, as timeout(1) does
+            p.send_signal(s)
         try:
             status = p.wait(20)
         except subprocess.TimeoutExpired:

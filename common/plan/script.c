@@ -37,7 +37,7 @@ static const char jobs[] =
 "trap 'late=143' TERM\n"
 "trap stop USR1\n"
 "dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-plan.XXXXXX\") || exit \"${late:-3}\"\n"
-"trap 'stop; wait; rm -rf \"$dir\"' EXIT\n"
+"trap 's=$?; trap \"rm -rf \\\"\\$dir\\\"; exit $s\" HUP INT TERM; stop; wait; rm -rf \"$dir\"' EXIT\n"
 "trap 'exit 129' HUP\n"
 "trap 'exit 130' INT\n"
 "trap 'exit 143' TERM\n"
