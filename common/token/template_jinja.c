@@ -62,13 +62,16 @@ spawn(struct jinja *j, const char *python, char *script, int fd)
 	char isolated[] = "-I", *argv[] = {(char *)(uintptr_t)python, isolated, script, NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
-	sigset_t none;
+	sigset_t none, own;
 	int r;
 
 	sigemptyset(&none);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, &none);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	sigemptyset(&own);
+	sigaddset(&own, SIGXCPU);       /* it ends a template without an end, also where our parent ignores it */
+	posix_spawnattr_setsigdefault(&attributes, &own);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fd, 0);
 	posix_spawn_file_actions_adddup2(&actions, fd, 1);
