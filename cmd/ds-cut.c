@@ -136,8 +136,8 @@ main(int argc, char **argv)
 	if (f.o.verbose && status == 0)
 		warn("%llu of %llu rows, %llu of %llu tensors passed on", c.out.rows, c.in.rows,
 		    c.out.tensors, c.in.tensors);
-	if (status == 0 && is_nothing(&c) && !c.allow_none) {
-		(void)select_nothing(&c.select, "selected");
+	if (status == 0 && !c.allow_none &&
+	    (is_nothing(&c) ? select_nothing(&c.select, "selected") : select_all_named(&c.select)) < 0) {
 		warn("%s", fail_text());
 		status = fail_status();
 	}

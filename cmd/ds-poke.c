@@ -106,8 +106,8 @@ main(int argc, char **argv)
 	status = filter_run(&f, frame, &p);
 	if (f.o.verbose && status == 0)
 		warn("%llu elements of %llu rows in %llu frames edited", p.elements, p.rows, p.frames);
-	if (status == 0 && p.what != POKE_NOTHING && p.elements == 0 && !allow_none) {
-		(void)select_nothing(&p.select, "edited");
+	if (status == 0 && p.what != POKE_NOTHING && !allow_none &&
+	    (p.elements == 0 ? select_nothing(&p.select, "edited") : select_all_named(&p.select)) < 0) {
 		warn("%s", fail_text());
 		status = fail_status();
 	}

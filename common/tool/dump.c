@@ -216,7 +216,7 @@ dump_check(const struct dump *d)
 		return select_nothing(&d->select, "printed");
 	if (formats[d->format].needs && (arrays ? d->tensors : d->printed) == 0)
 		return fail(FAIL_DATA, "nothing was printed: no frame has %s", formats[d->format].needs);
-	return 0;
+	return select_all_named(&d->select);
 }
 
 void

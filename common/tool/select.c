@@ -30,8 +30,10 @@ take_names(struct select *s, const char *text)
 	if (n == 0)
 		return fail(FAIL_USAGE, "--tensor '': give names, as h,expert.w");
 	free(s->names);
+	free(s->named);
 	s->names = calloc(n + 2, 1);
-	if (!s->names)
+	s->named = calloc(n + 2, 1);
+	if (!s->names || !s->named)
 		return fail(FAIL_SYSTEM, "no memory for names");
 	memcpy(s->names, text, n);
 	for (p = s->names; *p; p++)
@@ -73,6 +75,7 @@ select_free(struct select *s)
 		if (list_of(s, by))
 			ranges_free(list_of(s, by));
 	free(s->names);
+	free(s->named);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -139,10 +142,12 @@ select_element(struct select *s, uint64_t column, int64_t expert)
 	return 1;
 }
 
+/* Mark all the names that the tensor answers to: 1 if there is one. */
 static int
-listed(const struct select *s, const char *name)
+listed(struct select *s, const char *name)
 {
 	size_t bare = strcspn(name, "@");
+	int yes = 0;
 
 	if (!s->names)
 		return 1;
@@ -151,8 +156,18 @@ listed(const struct select *s, const char *name)
 
 		if (strcmp(p, name) == 0 || (n == bare && strncmp(p, name, n) == 0) ||
 		    (n > 0 && p[n - 1] == '*' && strncmp(p, name, n - 1) == 0))
-			return 1;
+			yes = s->named[p - s->names] = 1;
 	}
+	return yes;
+}
+
+int
+select_all_named(const struct select *s)
+{
+	for (const char *p = s->names; p && *p; p += strlen(p) + 1)
+		if (!s->named[p - s->names])
+			return fail(FAIL_DATA, "--tensor '%s': no tensor of what the other options select has the name '%s'",
+			    s->text[SELECT_TENSOR], p);
 	return 0;
 }
 

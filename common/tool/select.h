@@ -21,6 +21,7 @@ struct select {
 	struct ranges experts;          /* of expert.w: entries whose expert.idx is here */
 	unsigned at;                    /* bits 1 << AT_...; 0: all */
 	char *names;                    /* NUL after each, an empty one last; NULL: all */
+	char *named;                    /* 1 where a name begins in `names` that a tensor had */
 	const char *text[SELECTORS];    /* as the user wrote it, borrowed; NULL: not given */
 	uint64_t met[SELECTORS];        /* what it let through so far */
 	uint64_t frames;                /* with rows, that were asked about */
@@ -35,6 +36,9 @@ int select_given(const struct select *s);       /* 1 if any of them was taken */
 /* Nothing was DONE ("edited"): always -1 and a message (FAIL_DATA) with the option that selected
  * nothing. */
 int select_nothing(const struct select *s, const char *done);
+
+/* Every name of --tensor was that of a tensor: 0, or -1 and a message (FAIL_DATA) with the first that was not. */
+int select_all_named(const struct select *s);
 
 /* Whether a batch waits at a selected stage and layer. */
 int select_frame(struct select *s, const struct frame *f);
