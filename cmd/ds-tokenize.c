@@ -309,14 +309,16 @@ send_conversations(int fd)
 static int
 send_file(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
+	int in = strcmp(path, "-") == 0;        /* standard input */
+	int fd = in ? 0 : open(path, O_RDONLY | O_CLOEXEC), r;
 
 	if (fd < 0)
 		return fail(FAIL_SYSTEM, "cannot open '%s':", path);
 	g.from = path;
 	r = send_conversations(fd);
 	g.from = NULL;
-	close(fd);
+	if (!in)
+		close(fd);
 	return r < 0 ? fail_in("'%s'", path) : 0;
 }
 

@@ -63,6 +63,7 @@ mkdir tiny/additional_chat_templates
 echo 'with {{ tools | length }}' >tiny/additional_chat_templates/tool_use.jinja
 talk='[{"role": "user", "content": "Hi"}]'
 is "$(echo "$talk {\"messages\": $talk, \"tools\": [{}, {}]}" | chat --messages)" "$B[Hi]|with 2|" "a template of its own for conversations with tools"
+is "$(echo "$talk" | chat --messages -)" "$B[Hi]|" "a file called - is standard input"
 rm -r tiny/chat_template.jinja tiny/additional_chat_templates
 config "$C" 'chat_template=[{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "none"}]'
 is "$(echo "$talk {\"messages\": $talk, \"tools\": []} {\"messages\": $talk, \"tools\": null}" | chat --messages)" "none|tools|none|" \
