@@ -129,7 +129,7 @@ test-deps:
 
 # (the library for GPUs takes minutes to build, and the demo computes on the CPU)
 demo: deps
-	@$(MAKE) -q CUDA=0 all 2>/dev/null || echo "building the programs in bin/: about a minute on two cores"
+	@$(MAKE) -q CUDA=0 all >/dev/null 2>&1 || echo "building the programs in bin/: about a minute on two cores"
 	@$(MAKE) -j$$(nproc) --no-print-directory CUDA=0 all
 	@tests/demo
 
