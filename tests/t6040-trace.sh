@@ -95,8 +95,9 @@ if command -v jq >/dev/null; then
 else
 	skip "jq reads it" "there is no jq"
 fi
-ok "a stream without a trace" sh -c 'ds-dump -f trace -i plain -o none.json 2>said'
-is "$(cat said) $(tr -d '\n ' <none.json)" 'ds-dump: no frame has a trace: ds-embed --trace asks for it {"displayTimeUnit":"ns","traceEvents":[],"otherData":{"start":"0"}}' "has no events, and that is said"
+fails_with 1 '^ds-dump: nothing was printed: no frame has a trace: ds-embed --trace asks for it$' "a stream without a trace" \
+    ds-dump -f trace -i plain -o none.json
+is "$(tr -d '\n ' <none.json)" '{"displayTimeUnit":"ns","traceEvents":[],"otherData":{"start":"0"}}' "is JSON without events"
 for wrong in '[1]' '[["a", "b", 1, 2, 3]]' '[["a", "b", 1, -2, 3, 4]]' '[[1, "b", 1, 2, 3, 4]]'; do
 	frame set trace "$wrong" <plain >bad
 	fails_with 1 "entry 1 of 'trace' is not" "a trace like $wrong is refused" ds-dump -f trace -i bad -o bad.json

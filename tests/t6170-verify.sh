@@ -20,7 +20,7 @@ mv bin/ds-block bin/ds-block.real
 cat >bin/ds-block <<'EOF'
 #!/bin/sh
 case "$*" in
-*"-t 2"*) ds-block.real "$@" | ds-poke --tensor h --pos 5 --col 3 --add 1 ;;
+*"-t 2"*) ds-block.real "$@" | ds-poke --allow-none --tensor h --pos 5 --col 3 --add 1 ;;
 *) exec ds-block.real "$@" ;;
 esac
 EOF
