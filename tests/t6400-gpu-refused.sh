@@ -14,12 +14,12 @@ for d in '' gpu CUDA cuda: cuda:x cuda:-1 cuda:+1 cuda:1x cuda:1024 cuda:9999999
 	fails_with 2 "^ds-attn: -d '$(echo "$d" | sed 's/+/[+]/')': give cpu, cuda, or cuda:N " "-d '$d' is refused" ds-attn -d "$d"
 done
 fails_with 2 "^ds-head: DS_DEVICE 'gpu': give cpu, cuda, or cuda:N " "so is DS_DEVICE" env DS_DEVICE=gpu ds-head
-for p in $stages ds-bench ds-relay; do
+for p in $stages ds-bench ds-relay ds-run; do
 	ok "$p takes -d cpu, cuda and cuda:1" "$p" -d cpu -d cuda -d cuda:1 -h
 done
 wrong=
 for p in "$bin"/ds-*; do
-	case " $stages ds-bench ds-relay " in *" ${p##*/} "*) continue ;; esac
+	case " $stages ds-bench ds-relay ds-run " in *" ${p##*/} "*) continue ;; esac
 	"$p" -d cuda >out 2>err </dev/null
 	[ "$? $(cat out err)" = "2 ${p##*/}: -d 'cuda': this program computes on the CPU only" ] && "$p" -d cpu -h >out || wrong="$wrong ${p##*/}"
 done

@@ -31,11 +31,11 @@ check_text(void)
 
 	point(o && strcmp(o->child->valuestring, "\\u0000") == 0, "UTF-8, a byte order mark, an escaped backslash before u0000");
 	cJSON_Delete(o);
-	refused("", 0, "byte 0: not valid JSON");
+	refused("", 0, "empty, which is not JSON");
 	refused("{\"a\": 1", 7, "byte 7: not valid JSON");
 	refused("{} {}", 5, "byte 3: not valid JSON");
 	refused("{}\0{}", 5, "byte 2 is NUL");
-	refused("{\"a\": NaN}", 10, "byte 6: not valid JSON");
+	refused("{\"a\": NaN}", 10, "byte 6: NaN, which is no number in JSON");
 	refused("[\"12345678901234567\xff\"]", 21, "byte 19 is not UTF-8");
 	refused("\"\xed\xa0\x80\"", 5, "byte 1 is not UTF-8");
 	refused("\"\xc0\x80\"", 4, "byte 1 is not UTF-8");
