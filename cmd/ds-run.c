@@ -29,7 +29,7 @@ static const char help[] =
 "  -m MODEL          checkpoint folder (or DS_MODEL)\n"
 "  -0, --lines FILE  each prompt in FILE (-: standard input) ends in NUL, newline\n"
 "  -c, -w            a PROMPT is a question (the default), or text to go on with\n"
-"  --messages FILE   conversations in JSON, each of which is answered\n"
+"  --messages FILE   conversations in JSON, an answer each\n"
 "  --template FILE   this chat template instead of the model's\n"
 "  --thinking HOW    on, off: its variables thinking and enable_thinking\n"
 "  -x CUT            fused: one process for all layers (default), layer, or stage\n"

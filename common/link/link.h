@@ -80,7 +80,7 @@ int link_open_all(struct link *l, const char *const *endpoints, int n);
 /* After an end frame: 1 if it is known without waiting that another stream follows. */
 int link_more(const struct link *l);
 
-/* 1 if it is a file that was given by its name, and more follows the end frame that came: nobody else
+/* 1 if it is a file that was given by its name, and more follows the end frame that came: no other program
  * can read it on, as they can standard input. */
 int link_unread(const struct link *l);
 

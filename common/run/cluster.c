@@ -372,7 +372,7 @@ take_ready(struct cluster *c, struct machine *m, const char *version)
 	m->known = 1;
 }
 
-/* A probe of a host (nhosts: of ours) tells which of its ends met nobody.  Only those that connect count: each link has one. */
+/* A probe of a host (nhosts: of ours) tells which of its ends met no peer.  Only those that connect count: each link has one. */
 static void
 take_unreachable(struct cluster *c, int host, const char *text)
 {

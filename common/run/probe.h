@@ -10,7 +10,7 @@
 /*
  * For so many seconds at most, or until all have met: wait at each endpoint "@tcp://ADDRESS:PORT", connect to each
  * "tcp://HOST:PORT".  Both sides send 16 KiB, so that a path that loses large packets counts as broken.
- * 0, or -1 and the message (FAIL_SYSTEM) "unreachable N N ...", the numbers of ends that met nobody, from 0.
+ * 0, or -1 and the message (FAIL_SYSTEM) "unreachable N N ...", the numbers of ends that met no peer, from 0.
  */
 int probe_run(const char *seconds, char **ends, int n);
 
