@@ -34,7 +34,7 @@ EOP
 is "$(py - <<'EOP'
 import frame
 out = list(frame.read_frames(open("head.out", "rb")))
-print([(f.header["at"], sorted(f.tensors), list(f.tensors["row"]), f.tensors["logits"].shape) for f in out[:-1] if "op" not in f.header])
+print([(f.header["at"], sorted(f.tensors), f.tensors["row"].tolist(), f.tensors["logits"].shape) for f in out[:-1] if "op" not in f.header])
 EOP
 )" "[('sample', ['ids', 'logits', 'row'], [0, 1, 2], (3, 320)), ('sample', ['ids', 'logits', 'row'], [0], (1, 320)), ('sample', ['ids', 'logits', 'row'], [0, 1], (2, 320))]" \
     "logits come for the rows that wanted them"
