@@ -116,7 +116,7 @@ for k, (dtype, shape, data) in new.items():
     scale = np.frombuffer(old[k + "_scale_inv"][2], "<f4")[0]
     for b, got in zip(byte, np.frombuffer(data, "<f4")):
         e, m = int(b) >> 3 & 15, int(b) & 7
-        value = np.float32((-1) ** (b >> 7) * (2.0 ** (e - 7) * (1 + m / 8) if e else 2.0 ** -6 * m / 8))
+        value = np.float32((-1) ** (int(b) >> 7) * (2.0 ** (e - 7) * (1 + m / 8) if e else 2.0 ** -6 * m / 8))
         assert got == value * scale, (k, b, got)
 assert "quantization_config" not in json.load(open("plain/config.json"))
 E2
