@@ -46,6 +46,7 @@ struct embed_queue {
 };
 
 #define EMBED_BATCHES_MAX 64
+#define BURIED_MAX 128          /* sequences that failed, whose names are remembered */
 
 struct embed {
 	struct stage *stage;
@@ -64,6 +65,8 @@ struct embed {
 	uint64_t held;                  /* bytes of the frames that prompts wait in */
 	uint64_t serial;                /* of the batch that is being made */
 	uint64_t fresh;                 /* where to look for an unused id */
+	struct embed_seq *buried[BURIED_MAX];   /* in the order in which they died, from nburied % BURIED_MAX on */
+	size_t nburied;
 	struct table echoes;            /* sequence id -> struct embed_echo: errors of ours that the loop will bring */
 	unsigned char ended[64];        /* inputs that have ended */
 	int ring;                       /* frames come round for each layer */

@@ -24,6 +24,7 @@ struct embed_seq {
 	struct embed_seq *before, *after;       /* of those alive */
 	int failed;                     /* it has failed: what its input still brings of it is dropped */
 	char *text;                     /* why, to be sent in place of `free`; NULL: the end of the line knows */
+	struct embed_seq **place;       /* among those buried, or NULL */
 	int dead;                       /* it failed and is no longer alive: only its name is known */
 	uint64_t told;                  /* serial of the last batch that had its parameters */
 };

@@ -68,10 +68,25 @@ bury(struct embed *e, struct embed_seq *s)
 	s->dead = 1;
 }
 
+/* It has failed and is no longer alive: its name is kept for what its input may still bring of it, as one of the
+ * last BURIED_MAX. */
+static void
+remember(struct embed *e, struct embed_seq *s)
+{
+	struct embed_seq **place = &e->buried[e->nburied++ % BURIED_MAX];
+
+	if (*place)
+		seq_drop(e, *place);
+	*place = s;
+	s->place = place;
+}
+
 void
 seq_drop(struct embed *e, struct embed_seq *s)
 {
 	bury(e, s);
+	if (s->place)
+		*s->place = NULL;
 	(void)table_del(&e->names, &s->name, sizeof(s->name));
 	free(s->text);
 	free(s);
@@ -119,9 +134,10 @@ seq_free(struct embed *e, struct embed_seq *s)
 	if ((s->text && e->loop >= 0 && expect_echo(e, s->seq) < 0) || embed_push(&e->prompts, p) < 0)
 		return -1;
 	s->text = NULL;
-	if (s->failed)
+	if (s->failed) {
 		bury(e, s);
-	else
+		remember(e, s);
+	} else
 		seq_drop(e, s);
 	return 0;
 }
