@@ -5,7 +5,7 @@
 
 #include "base/fail.h"
 #include "options.h"
-#include "tool/select.h"
+#include "inspect/select.h"
 
 static const char help[] =
 "usage: ds-cut [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"

@@ -8,7 +8,7 @@
 
 #include "base/fail.h"
 #include "options.h"
-#include "tool/diff.h"
+#include "inspect/diff/diff.h"
 
 static const char help[] =
 	"usage: ds-diff [-qv] [--tol TOL] [--common] [--partial] [--json] [--map FILE]\n"

@@ -6,7 +6,7 @@
 
 #include "base/fail.h"
 #include "options.h"
-#include "tool/dump.h"
+#include "inspect/dump/dump.h"
 
 static const char help[] =
 	"usage: ds-dump [-f FORMAT] [--tensor NAMES] [--dir DIR] [--allow-none]\n"

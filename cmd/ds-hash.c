@@ -5,7 +5,7 @@
 
 #include "base/fail.h"
 #include "options.h"
-#include "tool/trace.h"
+#include "inspect/hash/trace.h"
 
 static const char help[] =
 	"usage: ds-hash [--check TRACE] [-i FROM ...] [-v] [FROM ...]\n"

@@ -5,7 +5,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "options.h"
-#include "tool/info.h"
+#include "inspect/info/info.h"
 
 static const char help[] =
 "usage: ds-info -m MODEL [-l LAYERS] [-v] [--json]\n"

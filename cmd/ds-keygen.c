@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/fail.h"
-#include "link/key.h"
+#include "link/zmq/key.h"
 #include "options.h"
 
 static const char help[] =

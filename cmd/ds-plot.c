@@ -10,8 +10,8 @@
 
 #include "base/fail.h"
 #include "options.h"
-#include "plot/plot.h"
-#include "tool/source.h"
+#include "inspect/plot/plot.h"
+#include "inspect/source.h"
 
 static const char help[] =
 "usage: ds-plot [-f FORMAT] [-m MODEL] [-l LAYERS] [--seq SEQS] [--pos POSITIONS]\n"

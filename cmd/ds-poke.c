@@ -3,7 +3,7 @@
 
 #include "base/fail.h"
 #include "options.h"
-#include "tool/poke.h"
+#include "inspect/poke/poke.h"
 
 static const char help[] =
 "usage: ds-poke [-l LAYERS] [--at STAGES] [--seq SEQS] [--pos POSITIONS]\n"

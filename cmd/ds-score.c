@@ -4,7 +4,7 @@
 #include "base/fail.h"
 #include "options.h"
 #include "stage/failed.h"
-#include "tool/score.h"
+#include "inspect/score/score.h"
 
 static const char help[] =
 "usage: ds-score [-m MODEL] [--tokens] [-k K] [--json] [-i FROM ...] [-v]\n"

@@ -7,10 +7,10 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "options.h"
-#include "tool/health.h"
-#include "tool/load.h"
-#include "tool/source.h"
-#include "tool/timing.h"
+#include "inspect/stat/health.h"
+#include "inspect/stat/load.h"
+#include "inspect/source.h"
+#include "inspect/stat/timing.h"
 
 static const char help[] =
 "usage: ds-stat [-m MODEL] [-i FROM ...] [--experts] [--outliers N] [--trace]\n"

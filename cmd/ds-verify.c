@@ -4,7 +4,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "options.h"
-#include "run/verify.h"
+#include "launch/verify.h"
 
 static const char help[] =
 "usage: ds-verify -m MODEL [--precision P] [-t THREADS] [-v] [TEXT]\n"

@@ -12,7 +12,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "model/manifest.h"
+#include "weights/manifest.h"
 #include "stage/failed.h"
 
 int

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
-#include "gpu/tensor.h"
+#include "device/tensor.h"
 
 #define STEPS_MAX 1000
 #define PROMPT_SEQ (UINT64_C(1) << 40)

@@ -5,7 +5,7 @@
 #define DS_BENCH_GPU_H
 
 #include "bench/limit.h"
-#include "gpu/device.h"
+#include "device/device.h"
 
 struct bench_gpu {
 	struct device *d;

@@ -5,7 +5,7 @@
 #define DS_BENCH_REPORT_H
 
 #include "bench/bench.h"
-#include "tool/record.h"
+#include "inspect/record.h"
 
 /* The machine's limits, and the model; weights: how they are stored, "" for not known. */
 void report_machine(struct record *r, const struct bench *b, const struct limit *l, const char *weights);

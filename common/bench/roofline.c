@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "bench/bench.h"
-#include "plot/svg.h"
+#include "inspect/plot/svg.h"
 
 #define WIDTH 900
 #define HEIGHT 560

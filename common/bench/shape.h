@@ -6,7 +6,7 @@
 #define DS_SHAPE_H
 
 #include "base/mem.h"
-#include "model/config.h"
+#include "arch/config.h"
 #include "stage/stage.h"
 
 /* A tensor of a checkpoint that is made up.  Each 64-bit word of its data is (random & mask) | set. */

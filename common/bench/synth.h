@@ -7,7 +7,7 @@
 #define DS_SYNTH_H
 
 #include "bench/shape.h"
-#include "model/model.h"
+#include "arch/model.h"
 
 struct synth {
 	char dir[4096];                 /* with config.json and model.safetensors */

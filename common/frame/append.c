@@ -6,7 +6,7 @@
 
 #include "base/fail.h"
 #include "frame/frame.h"
-#include "frame/frame_mem.h"
+#include "frame/frame_internal.h"
 
 /* The elements of a msgpack array, and the bytes in front of the first; -1 where it is none. */
 static int64_t

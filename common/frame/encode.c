@@ -7,7 +7,7 @@
 
 #include "base/fail.h"
 #include "frame/frame.h"
-#include "frame/frame_mem.h"
+#include "frame/frame_internal.h"
 
 static void
 pack_text(msgpack_packer *k, const char *s)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "frame/frame_mem.h"
+#include "frame/frame_internal.h"
 #include "base/utf8.h"
 
 static const char *const at_names[] = {"", "embed", "attn", "route", "expert", "head", "sample", ""};

@@ -8,7 +8,7 @@
 
 #include "base/fail.h"
 #include "frame/frame.h"
-#include "frame/frame_mem.h"
+#include "frame/frame_internal.h"
 
 #define DEPTH_MAX 24            /* msgpack-c itself stops at 32 */
 

@@ -15,7 +15,7 @@
 
 #include "base/fail.h"
 #include "base/io.h"
-#include "link/link_mem.h"
+#include "link/link_internal.h"
 
 #define PIPE_USUAL (64 << 10)
 #define PIPE_WIDE (1 << 20)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "gpu/tensor.h"
+#include "device/tensor.h"
 
 #define KEY "device"
 

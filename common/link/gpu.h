@@ -9,8 +9,8 @@
 #ifndef DS_LINK_GPU_H
 #define DS_LINK_GPU_H
 
-#include "gpu/device.h"
-#include "link/link_mem.h"
+#include "device/device.h"
+#include "link/link_internal.h"
 
 struct gpu_link;
 

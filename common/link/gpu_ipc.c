@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "gpu/tensor.h"
+#include "device/tensor.h"
 #include "link/gpu.h"
 
 #define KEY "ipc"

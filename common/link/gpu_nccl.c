@@ -2,7 +2,7 @@
  * Tensors by NCCL: a connection of two, begun with the first frame that has any.  The sender makes its id.
  */
 #include "base/fail.h"
-#include "gpu/tensor.h"
+#include "device/tensor.h"
 #include "link/gpu.h"
 
 #define KEY "nccl"

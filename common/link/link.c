@@ -6,7 +6,7 @@
 
 #include "base/fail.h"
 #include "link/address.h"
-#include "link/link_mem.h"
+#include "link/link_internal.h"
 
 struct link_settings link_settings = {.timeout = 5};
 

@@ -119,7 +119,7 @@ int link_close(struct link *l);
 void link_drop(struct link *l);
 
 /*
- * What a program says where another one is missing, so that who watches both (run/child.h) knows an effect from a cause:
+ * What a program says where another one is missing, so that who watches both (launch/child.h) knows an effect from a cause:
  * parts of messages, each once.
  */
 #define LOST_BEFORE "the program before it failed"

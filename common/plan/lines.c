@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "run/script.h"
+#include "launch/script.h"
 
 struct make {
 	struct lines *o;

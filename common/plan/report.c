@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "run/script.h"
+#include "launch/script.h"
 
 enum by { BY_MEMORY, BY_COMPUTE, BY_PROGRAMS, BY_NETWORK };
 

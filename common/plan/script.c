@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "run/script.h"
+#include "launch/script.h"
 
 /* What all begin with: $run is a folder, fd 3 the prompts. */
 static const char begin[] =

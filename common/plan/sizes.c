@@ -10,7 +10,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "model/form.h"
+#include "weights/form.h"
 
 #define BLOCK 128       /* side of the squares that share an FP8 scale */
 

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "model/model.h"
+#include "arch/model.h"
 
 struct part_size {
 	uint64_t bytes;                 /* as stored, scales included */

@@ -1,8 +1,8 @@
 #include "plan/write.h"
 
 #include "base/fail.h"
-#include "run/planfile.h"
-#include "run/script.h"
+#include "plan/planfile.h"
+#include "launch/script.h"
 
 /* Who waits: the receiver, but for the driver, who has no port that is open. */
 static int

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "base/pool.h"
-#include "model/model.h"
+#include "arch/model.h"
 
 struct quant {
 	struct model *model;

@@ -4,7 +4,7 @@
 #ifndef DS_SHARD_H
 #define DS_SHARD_H
 
-#include "model/safetensors.h"
+#include "weights/safetensors.h"
 #include "quant/quant.h"
 
 struct entry {

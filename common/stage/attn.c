@@ -6,7 +6,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "gpu/tensor.h"
+#include "device/tensor.h"
 
 int
 attn_open(struct attn *a, const struct stage *s)

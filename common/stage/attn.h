@@ -6,7 +6,7 @@
 #define DS_ATTN_H
 
 #include "stage/attn_gpu.h"
-#include "stage/mla.h"
+#include "attention/mla.h"
 
 struct attn {
 	const struct stage *s;

@@ -5,7 +5,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "stage/attn_gpu_mem.h"
+#include "stage/attn_gpu_internal.h"
 
 struct attn_gpu_slab {
 	struct attn_gpu_slab *next;

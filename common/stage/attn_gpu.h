@@ -6,7 +6,7 @@
 #define DS_ATTN_GPU_H
 
 #include "cuda/gpu.h"
-#include "stage/cache.h"
+#include "attention/cache.h"
 #include "stage/stage.h"
 
 #define ATTN_GPU_ROWS 512       /* of a batch at a time */

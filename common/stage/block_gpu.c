@@ -5,7 +5,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "gpu/tensor.h"
+#include "device/tensor.h"
 #include "stage/block.h"
 #include "stage/expert_gpu.h"
 #include "stage/route_gpu.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "stage/embed_mem.h"
+#include "stage/embed_internal.h"
 
 /* What waits of prompts: more is taken in when there is less. */
 #define PIECES_MAX 4096

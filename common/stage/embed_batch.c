@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "stage/embed_mem.h"
+#include "stage/embed_internal.h"
 #include "stage/failed.h"
 #include "stage/trace.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "stage/embed_mem.h"
+#include "stage/embed_internal.h"
 
 struct embed_seq *
 seq_find(const struct embed *e, uint64_t seq)

@@ -6,11 +6,11 @@
 #ifndef DS_EXPERT_H
 #define DS_EXPERT_H
 
-#include "gpu/mirror.h"
-#include "stage/expert_ahead.h"
+#include "device/mirror.h"
+#include "stage/expert_prefetch.h"
 #include "stage/expert_set.h"
 #include "stage/mlp.h"
-#include "stage/scratch.h"
+#include "base/scratch.h"
 #include "stage/stage.h"
 
 struct expert_layer {

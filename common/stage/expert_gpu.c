@@ -5,8 +5,8 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "gpu/pieces.h"
-#include "gpu/tensor.h"
+#include "device/pieces.h"
+#include "device/tensor.h"
 #include "stage/tap_gpu.h"
 
 #define NONE 0x7f       /* each byte of w->bad where nothing was refused: larger than any pair */

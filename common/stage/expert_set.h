@@ -6,7 +6,7 @@
 #define DS_EXPERT_SET_H
 
 #include "base/mem.h"
-#include "model/config.h"
+#include "arch/config.h"
 
 struct expert_set {
 	unsigned char has[EXPERTS_MAX];

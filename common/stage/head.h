@@ -5,8 +5,8 @@
 #ifndef DS_HEAD_H
 #define DS_HEAD_H
 
-#include "gpu/mirror.h"
-#include "stage/scratch.h"
+#include "device/mirror.h"
+#include "base/scratch.h"
 #include "stage/stage.h"
 
 struct head {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "gpu/tensor.h"
+#include "device/tensor.h"
 #include "stage/tap_gpu.h"
 
 #define ROWS 64         /* a token of so many sequences */

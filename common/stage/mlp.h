@@ -5,7 +5,7 @@
 #ifndef DS_MLP_H
 #define DS_MLP_H
 
-#include "stage/scratch.h"
+#include "base/scratch.h"
 #include "stage/stage.h"
 
 #define MLP_ROWS 128    /* rows of one that are computed together at most */

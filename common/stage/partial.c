@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "gpu/tensor.h"
+#include "device/tensor.h"
 
 #define TERM_MAX ((int64_t)1 << 58)     /* a contribution is below 2^18, with 40 bits behind the point */
 

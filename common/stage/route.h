@@ -13,8 +13,8 @@
 #ifndef DS_ROUTE_H
 #define DS_ROUTE_H
 
-#include "gpu/device.h"
-#include "stage/scratch.h"
+#include "device/device.h"
+#include "base/scratch.h"
 #include "stage/stage.h"
 
 struct gate {

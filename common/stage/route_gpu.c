@@ -1,7 +1,7 @@
 #include "stage/route_gpu.h"
 
-#include "gpu/pieces.h"
-#include "gpu/tensor.h"
+#include "device/pieces.h"
+#include "device/tensor.h"
 #include "stage/tap_gpu.h"
 
 /* x is NULL where p only counts. */

@@ -7,8 +7,8 @@
 
 #include "base/fail.h"
 #include "base/ranges.h"
-#include "gpu/tensor.h"
-#include "stage/behind.h"
+#include "device/tensor.h"
+#include "stage/write_behind.h"
 #include "stage/failed.h"
 #include "stage/trace.h"
 

@@ -11,9 +11,9 @@
 
 #include "base/pool.h"
 #include "frame/frame.h"
-#include "gpu/device.h"
+#include "device/device.h"
 #include "link/link.h"
-#include "model/model.h"
+#include "arch/model.h"
 #include "stage/tap.h"
 
 /* Layers, written as RANGES_FORM says. */
@@ -51,7 +51,7 @@ typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
  * pipe is sent on at once, since a ring may wait for it; a stream that then follows is an error, unless nout is 0.
  *
  * gpu: where fn computes, NULL on the CPU.  What it leaves there is fetched, and large frames are then written by a thread while
- * the next is read and computed (stage/behind.h): the same frames in the same order, and a failure is as if
+ * the next is read and computed (stage/write_behind.h): the same frames in the same order, and a failure is as if
  * they had been written at once, but that the next frame may have been computed already.
  */
 int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg, struct device *gpu);

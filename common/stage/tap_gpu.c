@@ -1,6 +1,6 @@
 #include "stage/tap_gpu.h"
 
-#include "gpu/device.h"
+#include "device/device.h"
 
 int
 tap_gpu_copy(const struct stage *s, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape,

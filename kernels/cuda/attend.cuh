@@ -1,7 +1,7 @@
 /*
  * What the files of attention share.  The context of a row is cut into parts at fixed positions; a kernel of
  * attend_f32.cu or attend_bf16.cu leaves what comes of each part in slots, as page_read of
- * stage/mla_attend.c does of a page, and attend.cu joins them in their order.  So neither how many
+ * attention/mla_attend.c does of a page, and attend.cu joins them in their order.  So neither how many
  * parts are done side by side nor which other rows there are reaches the bits of a row.
  */
 #ifndef DS_ATTEND_CUH

@@ -243,7 +243,7 @@ plain(struct attend_job a)
 	}
 }
 
-/* mla_tap_probs of stage/mla_tap.c, a page a block. */
+/* mla_tap_probs of attention/mla_tap.c, a page a block. */
 template <typename E> static __global__ void __launch_bounds__(THREADS, 2)
 probs(struct attend_job a, struct probs_job to)
 {

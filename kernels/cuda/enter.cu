@@ -1,6 +1,6 @@
 /*
  * What a batch's rows bring before attention: the angles of their positions, what they leave in the cache, and the
- * rotated part of their queries; as rope_angles of stage/rope.c and row_enter of stage/mla.c.
+ * rotated part of their queries; as rope_angles of attention/rope.c and row_enter of attention/mla.c.
  */
 #include "attend.cuh"
 #include "cpu/fixed_sin.h"

@@ -1,6 +1,6 @@
 /*
  * What the GPU library offers: one table of functions, in libdspipe-cuda.so, which a program
- * loads when it is asked for a GPU, and not before (common/gpu).  kernels/README.md says which of its
+ * loads when it is asked for a GPU, and not before (common/device).  kernels/README.md says which of its
  * results have the bits of the CPU's, and how far the others are off.
  *
  * Every pointer to numbers is to device memory unless the contract says host.  What works on
@@ -159,8 +159,8 @@ struct gpu_lib {
 	int (*gather)(struct gpu *g, float *out, const float *x, const int32_t *row, int T, int n);     /* out[t] = x[row[t]], both [..][n] */
 	int (*fixed_finish)(struct gpu *g, float *h, const int64_t *acc, size_t n);     /* h += acc / 2^40 */
 
-	/* --- attention in the latent space (stage/mla.h) --- */
-	/* cosine, sine [T][half] of pos [T]: angles pos * freq[i], freq [half] in double, both times factor (stage/rope.h). */
+	/* --- attention in the latent space (attention/mla.h) --- */
+	/* cosine, sine [T][half] of pos [T]: angles pos * freq[i], freq [half] in double, both times factor (attention/rope.h). */
 	int (*angles)(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq, int half, double factor);
 
 	/* kv [T][R + rope]: the latent normed by weight [R], the key rotated, in place, and copied into the rows' places in the

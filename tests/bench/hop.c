@@ -20,7 +20,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "frame/frame.h"
-#include "link/libzmq.h"
+#include "link/zmq/libzmq.h"
 #include "link/link.h"
 
 #define HIDDEN 7168

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "stage/cache.h"
+#include "attention/cache.h"
 
 #define WIDTH 3
 #define SEQS 6

@@ -11,7 +11,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "frame/frame.h"
-#include "tool/dump.h"
+#include "inspect/dump/dump.h"
 
 #define SEEDS 9
 

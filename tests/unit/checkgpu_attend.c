@@ -1,5 +1,5 @@
 /*
- * Attention on the GPU.  In f32 against the CPU's plain kernels, page by page as stage/mla_attend.c: bit for bit.  In
+ * Attention on the GPU.  In f32 against the CPU's plain kernels, page by page as attention/mla_attend.c: bit for bit.  In
  * bf16 against the CPU's bf16, within what the formats allow; and the bits of a row are the same alone and among others,
  * with pages behind its own or without them, set or not.
  */
@@ -7,7 +7,7 @@
 #include "gpu.h"
 
 #include "cpu/cpu.h"
-#include "stage/rope.h"
+#include "attention/rope.h"
 
 enum { SEQS = 3, ROWS = 8 };
 

@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "gpu/tensor.h"
+#include "device/tensor.h"
 #include "point.h"
 #include "stage/attn.h"
-#include "stage/behind.h"
+#include "stage/write_behind.h"
 #include "stage/expert.h"
 #include "stage/stage.h"
 

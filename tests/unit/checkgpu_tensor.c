@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gpu/mirror.h"
-#include "gpu/tensor.h"
+#include "device/mirror.h"
+#include "device/tensor.h"
 #include "point.h"
 
 static const struct gpu_lib *real;

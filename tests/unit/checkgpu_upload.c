@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gpu/device.h"
-#include "model/model.h"
+#include "device/device.h"
+#include "arch/model.h"
 #include "point.h"
 
 #define MATS 11         /* the last but one is more than a pinned buffer, the last more than a piece */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "model/model.h"
+#include "arch/model.h"
 
 static int points, failures;
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
-#include "run/reach.h"
+#include "supervise/reach.h"
 #include "point.h"
 
 static char path[] = "/tmp/ds-checkreach.XXXXXX";

@@ -1,0 +1,414 @@
+#include "arch/config.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "kernels.h"
+
+#define CONFIG_BYTES_MAX (1 << 20)
+
+/* Every product of two sizes that the project forms as an int fits one under these bounds. */
+#define DIM_MAX (1 << 20)
+#define HEAD_DIM_MAX (1 << 14)
+#define HEADS_MAX (1 << 12)
+#define VOCAB_MAX (1 << 24)
+
+enum family { V2, V3 };
+
+struct field {
+	const char *key;
+	size_t at;              /* of an int in struct config */
+	int min, max;
+	enum json_need need;
+};
+
+static const struct field shape[] = {
+	{"vocab_size", offsetof(struct config, vocab_size), 1, VOCAB_MAX, JSON_REQUIRED},
+	{"hidden_size", offsetof(struct config, hidden_size), 1, DIM_MAX, JSON_REQUIRED},
+	{"num_hidden_layers", offsetof(struct config, num_layers), 1, LAYERS_MAX, JSON_REQUIRED},
+	{"num_attention_heads", offsetof(struct config, num_heads), 1, HEADS_MAX, JSON_REQUIRED},
+	{"q_lora_rank", offsetof(struct config, q_lora_rank), 0, DIM_MAX, JSON_OPTIONAL},
+	{"kv_lora_rank", offsetof(struct config, kv_lora_rank), 1, DIM_MAX, JSON_REQUIRED},
+	{"qk_nope_head_dim", offsetof(struct config, qk_nope_head_dim), 1, HEAD_DIM_MAX, JSON_REQUIRED},
+	{"qk_rope_head_dim", offsetof(struct config, qk_rope_head_dim), 2, HEAD_DIM_MAX, JSON_REQUIRED},
+	{"v_head_dim", offsetof(struct config, v_head_dim), 1, HEAD_DIM_MAX, JSON_REQUIRED},
+	{"intermediate_size", offsetof(struct config, intermediate_size), 1, DIM_MAX, JSON_REQUIRED},
+	{"max_position_embeddings", offsetof(struct config, max_position), 1, 1 << 30, JSON_REQUIRED},
+	{"n_routed_experts", offsetof(struct config, n_routed_experts), 0, EXPERTS_MAX, JSON_OPTIONAL},
+	{NULL, 0, 0, 0, JSON_OPTIONAL}
+}, experts[] = {
+	{"moe_intermediate_size", offsetof(struct config, moe_intermediate_size), 1, DIM_MAX, JSON_REQUIRED},
+	/* the sum of an expert layer has one term a chosen expert and one for the shared ones */
+	{"num_experts_per_tok", offsetof(struct config, num_experts_per_tok), 1, FIXED_TERMS_MAX - 1, JSON_REQUIRED},
+	{"n_shared_experts", offsetof(struct config, n_shared_experts), 0, 64, JSON_OPTIONAL},
+	{"first_k_dense_replace", offsetof(struct config, first_k_dense_replace), 0, LAYERS_MAX, JSON_REQUIRED},
+	{"moe_layer_freq", offsetof(struct config, moe_layer_freq), 1, LAYERS_MAX, JSON_OPTIONAL},
+	{NULL, 0, 0, 0, JSON_OPTIONAL}
+}, groups[] = {
+	{"n_group", offsetof(struct config, n_group), 1, EXPERTS_MAX, JSON_REQUIRED},
+	{"topk_group", offsetof(struct config, topk_group), 1, EXPERTS_MAX, JSON_REQUIRED},
+	{NULL, 0, 0, 0, JSON_OPTIONAL}
+};
+
+static int
+read_fields(struct config *c, const cJSON *o, const struct field *f)
+{
+	for (; f->key; f++)
+		if (json_int(o, f->key, f->need, f->min, f->max, (int *)((char *)c + f->at)) < 0)
+			return -1;
+	return 0;
+}
+
+static int
+read_float(const cJSON *o, const char *key, enum json_need need, double min, double max, float *out)
+{
+	double d = *out;
+
+	if (json_number(o, key, need, min, max, &d) < 0)
+		return -1;
+	*out = (float)d;
+	return 0;
+}
+
+/* A switch that must stand as given, where it stands at all. */
+static int
+must_be(const cJSON *o, const char *key, int want)
+{
+	int is = want;
+
+	if (json_bool(o, key, JSON_OPTIONAL, &is) < 0)
+		return -1;
+	return is == want ? 0 : fail(FAIL_DATA, "%s is %s, which is not supported", key, is ? "true" : "false");
+}
+
+static int
+read_family(const cJSON *o, enum family *family)
+{
+	static const char *const types[] = {"deepseek_v2", "deepseek_v3", "kimi_k2", NULL};
+	const cJSON *list = NULL, *a;
+	const char *want;
+	int type = 0;
+
+	if (json_choice(o, "model_type", JSON_REQUIRED, types, &type) < 0 ||
+	    json_array(o, "architectures", JSON_OPTIONAL, &list) < 0)
+		return -1;
+	*family = type == 0 ? V2 : V3;
+	want = *family == V2 ? "DeepseekV2ForCausalLM" : "DeepseekV3ForCausalLM";
+	cJSON_ArrayForEach(a, list)
+		if (!cJSON_IsString(a) || strcmp(a->valuestring, want) != 0)
+			return fail(FAIL_DATA, "architectures has '%.100s', which is not supported with model_type %s",
+			    cJSON_IsString(a) ? a->valuestring : "no string", types[type]);
+	return 0;
+}
+
+/* What these say is built in. */
+static int
+read_fixed(const cJSON *o, const struct config *c)
+{
+	static const char *const acts[] = {"silu", NULL};
+	const cJSON *sparse = NULL;
+	int i = 0, kv = c->num_heads;
+
+	if (json_choice(o, "hidden_act", JSON_REQUIRED, acts, &i) < 0 ||
+	    must_be(o, "attention_bias", 0) < 0 || must_be(o, "rope_interleave", 1) < 0 ||
+	    json_int(o, "num_key_value_heads", JSON_OPTIONAL, 1, HEADS_MAX, &kv) < 0 ||
+	    json_get(o, "index_topk", JSON_OPTIONAL, &sparse) < 0)
+		return -1;
+	if (sparse)
+		return fail(FAIL_DATA, "index_topk is given: sparse attention is not supported");
+	if (kv != c->num_heads)
+		return fail(FAIL_DATA, "num_key_value_heads is %d, must be num_attention_heads, %d", kv, c->num_heads);
+	if (c->qk_rope_head_dim % 2)
+		return fail(FAIL_DATA, "qk_rope_head_dim is %d, must be even", c->qk_rope_head_dim);
+	return 0;
+}
+
+static int
+check_groups(const struct config *c)
+{
+	int size = c->n_routed_experts / c->n_group;
+
+	if (c->n_routed_experts % c->n_group)
+		return fail(FAIL_DATA, "n_group is %d, must divide n_routed_experts, %d", c->n_group, c->n_routed_experts);
+	if (c->topk_group > c->n_group)
+		return fail(FAIL_DATA, "topk_group is %d, must be at most n_group, %d", c->topk_group, c->n_group);
+	if (c->topk_method == TOPK_NOAUX_TC && c->n_group > 1 && size < 2)
+		return fail(FAIL_DATA, "n_group is %d, must leave two experts a group or more", c->n_group);
+	if (c->num_experts_per_tok > c->topk_group * size)
+		return fail(FAIL_DATA, "num_experts_per_tok is %d, must be at most %d, the experts of topk_group groups",
+		    c->num_experts_per_tok, c->topk_group * size);
+	return 0;
+}
+
+/* The gate.  Defaults that differ between releases are not guessed: their keys are required. */
+static int
+read_gate(struct config *c, const cJSON *o, enum family family)
+{
+	static const char *const scorings[] = {"softmax", "sigmoid", NULL};
+	static const char *const methods[] = {"greedy", "group_limited_greedy", "noaux_tc", NULL};
+	enum json_need need = family == V2 ? JSON_OPTIONAL : JSON_REQUIRED;
+	int scoring = family == V2 ? SCORE_SOFTMAX : SCORE_SIGMOID;
+	int method = family == V2 ? TOPK_GREEDY : TOPK_NOAUX_TC;
+
+	c->n_group = c->topk_group = 1;
+	c->routed_scaling_factor = 1;
+	if (json_choice(o, "scoring_func", JSON_OPTIONAL, scorings, &scoring) < 0 ||
+	    json_choice(o, "topk_method", JSON_OPTIONAL, methods, &method) < 0 ||
+	    json_bool(o, "norm_topk_prob", need, &c->norm_topk_prob) < 0 ||
+	    read_float(o, "routed_scaling_factor", need, 1e-6, 1e6, &c->routed_scaling_factor) < 0)
+		return -1;
+	c->scoring = (enum scoring)scoring;
+	c->topk_method = (enum topk_method)method;
+	if ((c->scoring == SCORE_SIGMOID) != (c->topk_method == TOPK_NOAUX_TC))
+		return fail(FAIL_DATA, "topk_method is '%s', which is not supported with scoring_func '%s'",
+		    methods[method], scorings[scoring]);
+	/* published V2 code disagrees on whether the factor then still counts */
+	if (c->scoring == SCORE_SOFTMAX && c->norm_topk_prob)
+		return fail(FAIL_DATA, "norm_topk_prob is true, which is not supported with scoring_func 'softmax'");
+	if (c->topk_method != TOPK_GREEDY && read_fields(c, o, groups) < 0)
+		return -1;
+	return check_groups(c);
+}
+
+/*
+ * Of the two scales one alone means one thing in DeepSeek's own code, where the other has its default (1 and 0), and
+ * another in transformers, which then takes neither: which of the two a model was trained with is not to be known.
+ * transformers takes a 0 like a missing one.
+ */
+static int
+check_mscale(const cJSON *o)
+{
+	static const char *const keys[] = {"mscale", "mscale_all_dim"};
+	double x[2] = {0, 0};
+
+	for (int i = 0; i < 2; i++)
+		if (json_number(o, keys[i], JSON_OPTIONAL, 0, 100, &x[i]) < 0)
+			return -1;
+	if ((x[0] > 0) == (x[1] > 0))
+		return 0;
+	return fail(FAIL_DATA, "%s is %g, but %s is missing or 0: implementations differ on what that means",
+	    keys[x[1] > 0], x[x[1] > 0], keys[x[0] > 0]);
+}
+
+static int
+read_yarn(struct rope_config *r, const cJSON *o)
+{
+	static const char *const known[] = {"type", "rope_type", "rope_theta", "factor", "beta_fast", "beta_slow", "mscale",
+	    "mscale_all_dim", "original_max_position_embeddings", NULL};
+	const cJSON *v;
+
+	cJSON_ArrayForEach(v, o) {
+		int i = 0;
+
+		while (known[i] && strcmp(known[i], v->string) != 0)
+			i++;
+		if (!known[i])
+			return fail(FAIL_DATA, "%.100s is not supported", v->string);
+	}
+	r->yarn = 1;
+	r->beta_fast = 32;
+	r->beta_slow = 1;
+	r->mscale = 1;
+	if (json_number(o, "factor", JSON_REQUIRED, 1, 1e6, &r->factor) < 0 ||
+	    json_number(o, "beta_fast", JSON_OPTIONAL, 1e-3, 1e6, &r->beta_fast) < 0 ||
+	    json_number(o, "beta_slow", JSON_OPTIONAL, 1e-3, 1e6, &r->beta_slow) < 0 ||
+	    json_number(o, "mscale", JSON_OPTIONAL, 0, 100, &r->mscale) < 0 ||
+	    json_number(o, "mscale_all_dim", JSON_OPTIONAL, 0, 100, &r->mscale_all_dim) < 0 ||
+	    json_int(o, "original_max_position_embeddings", JSON_REQUIRED, 1, 1 << 30, &r->original_max_position) < 0)
+		return -1;
+	return check_mscale(o);
+}
+
+/* rope_scaling, or what newer checkpoints call rope_parameters. */
+static int
+read_scaling(struct rope_config *r, const cJSON *o, const char *key)
+{
+	static const char *const types[] = {"default", "yarn", NULL};
+	const cJSON *s = NULL;
+	int old = -1, new = -1, got = json_object(o, key, JSON_OPTIONAL, &s);
+
+	if (got <= 0)
+		return got;
+	if (json_choice(s, "type", JSON_OPTIONAL, types, &old) < 0 ||
+	    json_choice(s, "rope_type", old < 0 ? JSON_REQUIRED : JSON_OPTIONAL, types, &new) < 0 ||
+	    json_number(s, "rope_theta", JSON_OPTIONAL, 2, 1e15, &r->theta) < 0)
+		return fail_in("%s", key);
+	if (old >= 0 && new >= 0 && old != new)
+		return fail(FAIL_DATA, "%s: type is '%s', but rope_type is '%s'", key, types[old], types[new]);
+	if ((new < 0 ? old : new) == 1 && read_yarn(r, s) < 0)
+		return fail_in("%s", key);
+	return 1;
+}
+
+static int
+read_rope(struct rope_config *r, const cJSON *o)
+{
+	int scaling;
+
+	r->theta = 10000;
+	if (json_number(o, "rope_theta", JSON_OPTIONAL, 2, 1e15, &r->theta) < 0 ||
+	    (scaling = read_scaling(r, o, "rope_scaling")) < 0)
+		return -1;
+	return scaling || read_scaling(r, o, "rope_parameters") >= 0 ? 0 : -1;
+}
+
+static int
+read_fp8(struct config *c, const cJSON *q)
+{
+	static const char *const formats[] = {"e4m3", NULL};
+	const cJSON *block = NULL, *v;
+	uint64_t n;
+	int i;
+
+	if (json_choice(q, "fmt", JSON_OPTIONAL, formats, &i) < 0 ||
+	    json_array(q, "weight_block_size", JSON_REQUIRED, &block) < 0)
+		return -1;
+	cJSON_ArrayForEach(v, block)
+		if (json_whole(v, 128, &n) < 0 || n != 128)
+			block = NULL;
+	if (cJSON_GetArraySize(block) != 2)
+		return fail(FAIL_DATA, "weight_block_size is not [128, 128]");
+	c->fp8 = 1;
+	return 0;
+}
+
+/* What ds-quant made. */
+static int
+read_groups(struct config *c, const cJSON *q)
+{
+	static const char *const formats[] = {"q8", "q4", NULL}, *const others[] = {"fp8", NULL};
+	int format = 0, size = 0, other = -1;
+
+	if (json_choice(q, "format", JSON_REQUIRED, formats, &format) < 0 ||
+	    json_int(q, "group_size", JSON_REQUIRED, QUANT_GROUP, QUANT_GROUP, &size) < 0 ||
+	    json_bool(q, "experts_only", JSON_OPTIONAL, &c->quant_experts) < 0 ||
+	    json_bool(q, "head", JSON_OPTIONAL, &c->quant_head) < 0 ||
+	    json_choice(q, "others", JSON_OPTIONAL, others, &other) < 0)
+		return -1;
+	c->quant = format == 0 ? 8 : 4;
+	c->fp8 = other == 0;
+	return 0;
+}
+
+static int
+read_quantization(struct config *c, const cJSON *o)
+{
+	static const char *const methods[] = {"fp8", "dspipe", NULL};
+	const cJSON *q = NULL;
+	int method = 0, got = json_object(o, "quantization_config", JSON_OPTIONAL, &q);
+
+	if (got <= 0)
+		return got;
+	if (json_choice(q, "quant_method", JSON_REQUIRED, methods, &method) < 0 ||
+	    (method == 0 ? read_fp8(c, q) : read_groups(c, q)) < 0)
+		return fail_in("quantization_config");
+	return 0;
+}
+
+/* eos_token_id: an id or a list of ids. */
+static int
+read_eos(struct generation *g, const cJSON *o, int vocab)
+{
+	const cJSON *e, *list = NULL;
+	uint64_t id;
+	int got = json_get(o, "eos_token_id", JSON_OPTIONAL, &e);
+
+	if (got <= 0)
+		return got;
+	g->neos = 0;
+	if (cJSON_IsArray(e)) {
+		list = e;
+		e = e->child;
+	}
+	for (; e; e = list ? e->next : NULL) {
+		if (json_whole(e, (uint64_t)vocab - 1, &id) < 0)
+			return cJSON_IsNumber(e) ?
+			    fail(FAIL_DATA, "eos_token_id is %.17g, must be an id below vocab_size, %d", e->valuedouble, vocab) :
+			    fail(FAIL_DATA, "eos_token_id is no id and no list of ids");
+		if (g->neos == CONFIG_EOS_MAX)
+			return fail(FAIL_DATA, "eos_token_id has more than %d ids", CONFIG_EOS_MAX);
+		g->eos[g->neos++] = (int)id;
+	}
+	return 0;
+}
+
+static int
+read_config(struct config *c, const cJSON *o)
+{
+	enum family family = V3;
+
+	c->rms_norm_eps = 1e-6f;
+	c->moe_layer_freq = 1;
+	c->bos = -1;
+	if (read_family(o, &family) < 0 || read_fields(c, o, shape) < 0 || read_fixed(o, c) < 0)
+		return -1;
+	if (c->n_routed_experts > 0 && (read_fields(c, o, experts) < 0 || read_gate(c, o, family) < 0))
+		return -1;
+	if (read_rope(&c->rope, o) < 0 || read_quantization(c, o) < 0 ||
+	    read_float(o, "rms_norm_eps", JSON_OPTIONAL, 1e-12, 1, &c->rms_norm_eps) < 0 ||
+	    json_bool(o, "tie_word_embeddings", JSON_OPTIONAL, &c->tie_word_embeddings) < 0 ||
+	    json_int(o, "bos_token_id", JSON_OPTIONAL, 0, c->vocab_size - 1, &c->bos) < 0)
+		return -1;
+	return read_eos(&c->generation, o, c->vocab_size);
+}
+
+/* top_k: 0 is off, and so is -1 (as in vLLM) and any number that no vocabulary has. */
+static int
+read_top_k(struct generation *g, const cJSON *o)
+{
+	double k = g->top_k;
+
+	if (json_number(o, "top_k", JSON_OPTIONAL, -1, 0x1p53, &k) < 0)
+		return -1;
+	if (k != (double)(int64_t)k)
+		return fail(FAIL_DATA, "top_k is %.17g, must be an integer", k);
+	g->top_k = k < 0 || k > VOCAB_MAX ? 0 : (int)k;
+	return 0;
+}
+
+static int
+read_generation(struct generation *g, const cJSON *o, int vocab)
+{
+	if (json_bool(o, "do_sample", JSON_OPTIONAL, &g->do_sample) < 0 ||
+	    read_float(o, "temperature", JSON_OPTIONAL, 0, 1000, &g->temperature) < 0 ||
+	    read_float(o, "top_p", JSON_OPTIONAL, 0, 1, &g->top_p) < 0 ||
+	    read_top_k(g, o) < 0)
+		return -1;
+	return read_eos(g, o, vocab);
+}
+
+int
+config_load(struct config *c, const char *dir)
+{
+	char path[4096];
+	cJSON *o;
+	int r;
+
+	memset(c, 0, sizeof(*c));
+	c->generation.temperature = c->generation.top_p = 1;
+	if (io_path(path, sizeof(path), dir, "config.json") < 0 || !(o = json_load(path, CONFIG_BYTES_MAX)))
+		return -1;
+	r = read_config(c, o);
+	cJSON_Delete(o);
+	if (r < 0)
+		return fail_in("'%s'", path);
+	if (io_path(path, sizeof(path), dir, "generation_config.json") < 0)
+		return -1;
+	if (!file_there(path))
+		return 0;
+	if (!(o = json_load(path, CONFIG_BYTES_MAX)))
+		return -1;
+	r = read_generation(&c->generation, o, c->vocab_size);
+	cJSON_Delete(o);
+	return r < 0 ? fail_in("'%s'", path) : 0;
+}
+
+int
+config_is_moe(const struct config *c, int layer)
+{
+	return c->n_routed_experts > 0 && layer >= c->first_k_dense_replace && layer % c->moe_layer_freq == 0;
+}

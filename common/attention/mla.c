@@ -1,0 +1,228 @@
+#include "attention/mla.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stage/linear.h"
+#include "attention/mla_work.h"
+
+int
+mla_math_open(struct mla_math *a, const struct stage *s)
+{
+	const struct config *c = &s->model->config;
+
+	memset(a, 0, sizeof(*a));
+	a->s = s;
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_cond_init(&a->passed, NULL);
+	a->scale = (float)(1 / sqrt(c->qk_nope_head_dim + c->qk_rope_head_dim) * rope_softmax_factor(c));
+	return rope_open(&a->rope, c);
+}
+
+void
+mla_math_close(struct mla_math *a)
+{
+	if (!a->s)
+		return;
+	pthread_mutex_destroy(&a->lock);
+	pthread_cond_destroy(&a->passed);
+	rope_close(&a->rope);
+	scratch_free(&a->rows);
+	scratch_free(&a->tasks);
+	scratch_free(&a->parts);
+}
+
+static int
+weights_open(struct mla *m, struct model *model, int layer)
+{
+	const struct config *c = &model->config;
+	int D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank, lora = c->q_lora_rank;
+	int rope = c->qk_rope_head_dim, qk = c->qk_nope_head_dim + rope;
+	int kv = c->qk_nope_head_dim + c->v_head_dim;
+	char p[48];
+
+	snprintf(p, sizeof(p), "model.layers.%d", layer);
+	if (!(m->norm = model_vec(model, D, "%s.input_layernorm.weight", p)) ||
+	    !(m->kv_norm = model_vec(model, R, "%s.self_attn.kv_a_layernorm.weight", p)) ||
+	    model_mat(model, &m->kv_a, R + rope, D, "%s.self_attn.kv_a_proj_with_mqa", p) < 0 ||
+	    model_mat(model, &m->kv_b, H * kv, R, "%s.self_attn.kv_b_proj", p) < 0 ||
+	    model_mat(model, &m->o, D, H * c->v_head_dim, "%s.self_attn.o_proj", p) < 0)
+		return -1;
+	if (lora == 0)
+		return model_mat(model, &m->q, H * qk, D, "%s.self_attn.q_proj", p);
+	if (!(m->q_norm = model_vec(model, lora, "%s.self_attn.q_a_layernorm.weight", p)) ||
+	    model_mat(model, &m->q_a, lora, D, "%s.self_attn.q_a_proj", p) < 0)
+		return -1;
+	return model_mat(model, &m->q, H * qk, lora, "%s.self_attn.q_b_proj", p);
+}
+
+/* All of them shall be in the GPU. */
+static int
+weights_want(struct mla *m, const struct config *c, struct device *d)
+{
+	struct mat *mats[] = {&m->q, &m->q_a, &m->kv_a, &m->kv_b, &m->o};
+
+	for (size_t i = 0; i < sizeof(mats) / sizeof(mats[0]); i++)
+		if (mats[i]->data && device_want(d, mats[i]) < 0)
+			return -1;
+	if (m->q_norm && device_want_vec(d, &m->q_norm, (size_t)c->q_lora_rank) < 0)
+		return -1;
+	return device_want_vec(d, &m->norm, (size_t)c->hidden_size) < 0 ||
+	    device_want_vec(d, &m->kv_norm, (size_t)c->kv_lora_rank) < 0 ? -1 : 0;
+}
+
+int
+mla_open(struct mla *m, const struct stage *s, int layer, const struct cache_memory *memory)
+{
+	const struct config *c = &s->model->config;
+	int R = c->kv_lora_rank, rope = c->qk_rope_head_dim;
+
+	memset(m, 0, sizeof(*m));
+	cache_init(&m->cache, memory ? gpu_cache_row(R, rope, s->k->precision) : (size_t)(R + rope) * sizeof(float), memory);
+	if (weights_open(m, s->model, layer) < 0)
+		return -1;
+	m->mapped_o = m->o;
+	return s->gpu ? weights_want(m, c, s->gpu) : 0;
+}
+
+void
+mla_close(struct mla *m, const struct stage *s)
+{
+	cache_free(&m->cache);
+	device_vec_free(s->gpu, m->norm);
+	device_vec_free(s->gpu, m->q_norm);
+	device_vec_free(s->gpu, m->kv_norm);
+}
+
+/* One piece of memory for all of a block's results, each at a multiple of 64 bytes. */
+static int
+work_place(struct work *w)
+{
+	const struct config *c = w->c;
+	size_t H = (size_t)c->num_heads, R = (size_t)c->kv_lora_rank, rope = (size_t)c->qk_rope_head_dim;
+	size_t n = (size_t)w->r->n, used = 0;
+	struct { float **to; size_t width; } part[] = {
+		{&w->x, (size_t)c->hidden_size},
+		{&w->qa, (size_t)c->q_lora_rank},
+		{&w->q, H * ((size_t)c->qk_nope_head_dim + rope)},
+		{&w->kv, R + rope},
+		{&w->cosine, rope / 2},
+		{&w->sine, rope / 2},
+		{&w->query, H * (R + rope)},
+		{&w->latent, H * R},
+		{&w->v, H * (size_t)c->v_head_dim},
+	};
+	size_t parts = sizeof(part) / sizeof(part[0]);
+	float *p;
+
+	for (size_t i = 0; i < parts; i++)
+		used += (n * part[i].width + 15) / 16 * 16;
+	p = scratch_need(&w->a->rows, used, sizeof(*p));
+	if (!p)
+		return -1;
+	for (size_t i = 0; i < parts; i++) {
+		*part[i].to = p;
+		p += (n * part[i].width + 15) / 16 * 16;
+	}
+	return 0;
+}
+
+/* What a row leaves in the cache, and its queries' rotated part. */
+static void
+row_enter(void *arg, size_t from, size_t to, int thread)
+{
+	const struct work *w = arg;
+	const struct config *c = w->c;
+	const struct kernels *k = w->a->s->k;
+	size_t R = (size_t)c->kv_lora_rank, rope = (size_t)c->qk_rope_head_dim, half = rope / 2;
+	size_t nope = (size_t)c->qk_nope_head_dim, H = (size_t)c->num_heads;
+
+	(void)thread;
+	for (size_t t = from; t < to; t++) {
+		float *cosine = w->cosine + t * half, *sine = w->sine + t * half;
+		float *kv = w->kv + t * (R + rope), *q = w->q + t * H * (nope + rope), *kept = w->r->kv[t];
+
+		rope_angles(&w->a->rope, w->r->pos[t], cosine, sine);
+		k->rmsnorm(kept, kv, w->m->kv_norm, (int)R, LORA_EPS);
+		k->rope(kv + R, cosine, sine, (int)half);
+		memcpy(kept + R, kv + R, rope * sizeof(*kv));
+		for (size_t h = 0; h < H; h++) {
+			float *query = w->query + (t * H + h) * (R + rope) + R;
+
+			memcpy(query, q + h * (nope + rope) + nope, rope * sizeof(*q));
+			k->rope(query, cosine, sine, (int)half);
+		}
+	}
+}
+
+/* The part of each query that meets the latents: q_nope times the head's key rows of kv_b. */
+static void
+head_absorb(void *arg, size_t from, size_t to, int thread)
+{
+	const struct work *w = arg;
+	const struct config *c = w->c;
+	int H = c->num_heads, nope = c->qk_nope_head_dim, R = c->kv_lora_rank, rope = c->qk_rope_head_dim;
+
+	(void)thread;
+	for (int h = (int)from; h < (int)to; h++) {
+		struct mat keys = mat_rows(&w->m->kv_b, h * (nope + c->v_head_dim), nope);
+
+		w->a->s->k->matmul_t(w->query + (ptrdiff_t)h * (R + rope), (ptrdiff_t)H * (R + rope),
+		    w->q + (ptrdiff_t)h * (nope + rope), (ptrdiff_t)H * (nope + rope), w->r->n, &keys, 0, R);
+	}
+}
+
+/* Out of the latent space: the sums of latents times the head's value rows of kv_b. */
+static void
+head_values(void *arg, size_t from, size_t to, int thread)
+{
+	const struct work *w = arg;
+	const struct config *c = w->c;
+	int H = c->num_heads, nope = c->qk_nope_head_dim, R = c->kv_lora_rank, v = c->v_head_dim;
+
+	(void)thread;
+	for (int h = (int)from; h < (int)to; h++) {
+		struct mat values = mat_rows(&w->m->kv_b, h * (nope + v) + nope, v);
+
+		w->a->s->k->matmul(w->v + (ptrdiff_t)h * v, (ptrdiff_t)H * v,
+		    w->latent + (ptrdiff_t)h * R, (ptrdiff_t)H * R, w->r->n, &values, 0, v);
+	}
+}
+
+int
+mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, const struct mla_taps *taps)
+{
+	const struct stage *s = a->s;
+	const struct config *c = &s->model->config;
+	struct work w = {.a = a, .m = m, .c = c, .r = r, .taps = taps};
+	int T = r->n, D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank;
+	int rope = c->qk_rope_head_dim, q = H * (c->qk_nope_head_dim + rope), v = H * c->v_head_dim;
+
+	if (T == 0)
+		return 0;
+	if (work_place(&w) < 0)
+		return -1;
+	linear_norm(s, w.x, D, h, D, T, D, m->norm, c->rms_norm_eps);
+	if (m->q_norm) {
+		linear(s, w.qa, c->q_lora_rank, w.x, D, T, &m->q_a);
+		linear_norm(s, w.qa, c->q_lora_rank, w.qa, c->q_lora_rank, T, c->q_lora_rank, m->q_norm, LORA_EPS);
+		linear(s, w.q, q, w.qa, c->q_lora_rank, T, &m->q);
+	} else {
+		linear(s, w.q, q, w.x, D, T, &m->q);
+	}
+	linear(s, w.kv, R + rope, w.x, D, T, &m->kv_a);
+	pool_run(s->pool, (size_t)T, 1, (double)q, row_enter, &w);
+	mla_tap_rows(&w);
+	pool_run(s->pool, (size_t)H, 1, (double)T * c->qk_nope_head_dim * R, head_absorb, &w);
+	if (mla_attend(&w) < 0)
+		return -1;
+	pool_run(s->pool, (size_t)H, 1, (double)T * c->v_head_dim * R, head_values, &w);
+	linear(s, w.x, D, w.v, v, T, &m->o);
+	if (mla_tap_out(&w) < 0)
+		return -1;
+	for (int t = 0; t < T; t++)
+		s->k->add(h + (ptrdiff_t)t * D, w.x + (ptrdiff_t)t * D, D);
+	return 0;
+}

@@ -1,0 +1,231 @@
+#include "device/device.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "device/device_internal.h"
+#include "device/tensor.h"
+
+int
+device_parse(const char *text, int *ordinal)
+{
+	char *end;
+	long n = 0;
+
+	*ordinal = -1;
+	if (strcmp(text, "cpu") == 0)
+		return 0;
+	if (strncmp(text, "cuda:", 5) == 0 && isdigit((unsigned char)text[5]) && (n = strtol(text + 5, &end, 10)) <= 1023 && !*end)
+		*ordinal = (int)n;
+	else if (strcmp(text, "cuda") == 0)
+		*ordinal = 0;
+	else
+		return fail(FAIL_USAGE, "'%s': give cpu, cuda, or cuda:N for one of several GPUs, counted from 0", text);
+	return 0;
+}
+
+struct device *
+device_new(int ordinal)
+{
+	struct device *d = mem_new(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->ordinal = ordinal;
+	snprintf(d->name, sizeof(d->name), "cuda:%d", ordinal);
+	return d;
+}
+
+static void
+stop(struct device *d)
+{
+	device_slots_free(d);
+	for (size_t i = 0; i < d->npieces; i++)
+		if (d->pieces[i].p)
+			d->lib->free(d->gpu, d->pieces[i].p);
+	if (d->gpu)
+		d->lib->close(d->gpu);
+	d->npieces = 0;
+	d->gpu = NULL;
+	d->lib = NULL;
+}
+
+void
+device_close(struct device *d)
+{
+	if (!d)
+		return;
+	stop(d);
+	free(d->pieces);
+	free(d->parts);
+	free(d);
+}
+
+/* --- what is wanted --- */
+
+static int
+want(struct device *d, void *slot, size_t bytes, int own)
+{
+	struct device_part *p;
+
+	if (mem_grow(&d->parts, &d->cap, d->n + 1, sizeof(*d->parts)) < 0)
+		return -1;
+	p = &d->parts[d->n++];
+	*p = (struct device_part){.slot = slot, .bytes = bytes, .own = own};
+	memcpy(&p->host, slot, sizeof(p->host));        /* a pointer, whatever its type */
+	return 0;
+}
+
+int
+device_want(struct device *d, struct mat *w)
+{
+	size_t rows = (size_t)w->rows, blocks = ((size_t)w->row0 + rows + 127) / 128;
+	size_t groups = ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
+
+	if (want(d, &w->data, rows * dtype_row(w->dtype, w->cols), 0) < 0 ||
+	    (w->scale && want(d, &w->scale, blocks * (size_t)w->scale_cols * sizeof(*w->scale), 0) < 0))
+		return -1;
+	return w->groups ? want(d, &w->groups, rows * groups, 0) : 0;
+}
+
+int
+device_want_vec(struct device *d, float **v, size_t n)
+{
+	return want(d, v, n * sizeof(**v), 1);
+}
+
+void
+device_vec_free(const struct device *d, float *v)
+{
+	if (!d || !d->lib)
+		free(v);
+}
+
+/* --- the start --- */
+
+/* What failed, and what the stage needs: it tells which GPU would do. */
+static int
+refuse(const struct device *d)
+{
+	char why[768], all[32], weights[32], working[32];
+
+	snprintf(why, sizeof(why), "%s", fail_text());
+	return fail(FAIL_SYSTEM, "%s: %s; it needs %s of GPU memory (weights %s, working %s), or -d cpu",
+	    d->name, why, mem_text((double)(d->weights + d->expected), all), mem_text((double)d->weights, weights),
+	    mem_text((double)d->expected, working));
+}
+
+/* Open the GPU and look whether all fits there.  -1 and a message of the library's, or of our own. */
+static int
+find(struct device *d)
+{
+	char free_text[32], memory[32];
+	int n;
+
+	if (d->lib->count(&n) < 0)
+		return fail(FAIL_SYSTEM, "%s", d->lib->error());
+	if (n == 0)
+		return fail(FAIL_SYSTEM, "there is no GPU here");
+	if (d->ordinal >= n)
+		return fail(FAIL_SYSTEM, "the last GPU here is cuda:%d", n - 1);
+	if (d->lib->open(&d->gpu, d->ordinal) < 0 || d->lib->about(d->gpu, &d->about) < 0)
+		return fail(FAIL_SYSTEM, "%s", d->lib->error());
+	if (d->weights + d->expected > d->about.free)
+		return fail(FAIL_SYSTEM, "too little memory: %s of %s are free: divide the layers (-l) or the experts (-e) among more GPUs",
+		    mem_text((double)d->about.free, free_text), mem_text((double)d->about.memory, memory));
+	return 0;
+}
+
+/* From now on the wants are in the GPU. */
+static void
+hand_over(struct device *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		struct device_part *p = &d->parts[i];
+		void *there = (char *)d->pieces[p->piece].p + p->at;
+
+		memcpy(p->slot, &there, sizeof(there));
+		if (p->own && !part_again(d, i))
+			free((void *)p->host);
+	}
+	d->n = 0;
+}
+
+int
+device_start(struct device *d)
+{
+	if (parts_place(d) < 0)
+		return fail_in("%s", d->name);
+	if (gpu_load(&d->lib) < 0) {
+		d->lib = NULL;
+		return refuse(d);
+	}
+	if (find(d) < 0 || parts_upload(d) < 0) {
+		(void)refuse(d);
+		stop(d);
+		return -1;
+	}
+	hand_over(d);
+	return 0;
+}
+
+int
+device_fail(const struct device *d, const char *what)
+{
+	return fail(FAIL_SYSTEM, "%s: %s: %s", d->name, what, d->lib->error());
+}
+
+int
+device_settle(const struct device *d)
+{
+	(void)d->lib->wait(d->gpu);
+	return -1;
+}
+
+int
+device_wait(struct device *d)
+{
+	if (d->lib->wait(d->gpu) < 0)
+		return device_fail(d, "the GPU's work");
+	d->waits++;
+	return 0;
+}
+
+/* --- working memory --- */
+
+void *
+device_need(struct device *d, struct device_scratch *s, size_t bytes)
+{
+	char more[32], weights[32], working[32];
+
+	if (s->p && bytes <= s->bytes)
+		return s->p;
+	if (s->p && bytes < s->bytes + s->bytes / 4)
+		bytes = s->bytes + s->bytes / 4;        /* what grows by little would do so often */
+	device_drop(d, s);
+	if (d->lib->alloc(d->gpu, &s->p, bytes ? bytes : 1) < 0) {
+		s->p = NULL;
+		fail(FAIL_SYSTEM, "%s: no %s more of working memory, beside %s and weights of %s: %s", d->name, mem_text((double)bytes, more),
+		    mem_text((double)d->working, working), mem_text((double)d->weights, weights), d->lib->error());
+		return NULL;
+	}
+	s->bytes = bytes;
+	d->working += bytes;
+	d->moves++;
+	return s->p;
+}
+
+void
+device_drop(struct device *d, struct device_scratch *s)
+{
+	if (s->p) {
+		(void)d->lib->wait(d->gpu);     /* what is on its way may still use it; a failure comes back with the next call */
+		d->lib->free(d->gpu, s->p);
+		d->working -= s->bytes;
+	}
+	*s = (struct device_scratch){0};
+}

@@ -1,0 +1,223 @@
+/*
+ * Weights on their way to the GPU.
+ *
+ * Parts lie in a few large pieces of its memory, in the order in which they lie in the files.  A piece is filled from
+ * its beginning to its end by way of two buffers of pinned memory, from which the GPU copies by itself: while it does
+ * so from one, the other is filled.  The system is told early what of the files comes next.
+ */
+#include "device/device_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+#define ALIGN 256u
+#define PIECE ((size_t)128 << 20)       /* bytes of a piece at most, unless a part alone is larger */
+#define BUFFER ((size_t)16 << 20)       /* bytes of a pinned buffer */
+#define AHEAD ((size_t)256 << 20)       /* of the files, that are asked for before they are copied */
+#define GRAIN 65536                     /* bytes that a thread copies at least */
+
+/* --- where all of it goes --- */
+
+static int
+by_address(const void *a, const void *b)
+{
+	const struct device_part *p = a, *q = b;
+
+	if (p->host != q->host)
+		return (uintptr_t)p->host < (uintptr_t)q->host ? -1 : 1;
+	return p->bytes < q->bytes ? -1 : p->bytes > q->bytes;
+}
+
+int
+part_again(const struct device *d, size_t i)
+{
+	return i > 0 && by_address(&d->parts[i - 1], &d->parts[i]) == 0;
+}
+
+int
+parts_place(struct device *d)
+{
+	struct device_piece *last = NULL;
+
+	if (d->n > 0)
+		qsort(d->parts, d->n, sizeof(*d->parts), by_address);
+	d->weights = d->npieces = 0;
+	for (size_t i = 0; i < d->n; i++) {
+		struct device_part *p = &d->parts[i];
+		size_t bytes = (p->bytes + ALIGN - 1) / ALIGN * ALIGN;
+
+		if (part_again(d, i)) {
+			p->piece = p[-1].piece;
+			p->at = p[-1].at;
+			continue;
+		}
+		if (!last || last->bytes + bytes > PIECE) {
+			if (mem_grow(&d->pieces, &d->pieces_cap, d->npieces + 1, sizeof(*d->pieces)) < 0)
+				return -1;
+			last = &d->pieces[d->npieces++];
+			*last = (struct device_piece){0};
+		}
+		p->piece = d->npieces - 1;
+		p->at = last->bytes;
+		last->bytes += bytes;
+		d->weights += bytes;
+	}
+	return 0;
+}
+
+/* --- the way there --- */
+
+struct upload {
+	struct device *d;
+	unsigned char *buffer[2];       /* of `size` bytes each, pinned */
+	size_t size, n;                 /* n: bytes in the one that is being filled */
+	int turn;                       /* which that is */
+	int sent[2];                    /* mark `turn` has been put behind its copy */
+	unsigned char *to;              /* where in the GPU it goes */
+	size_t copied;                  /* bytes of all parts so far */
+	size_t part, in_part, asked;    /* how far files have been asked for: a part, bytes of it, bytes in all */
+};
+
+/* Ask for what lies up to AHEAD before us. */
+static void
+read_ahead(struct upload *u)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	while (u->part < u->d->n && u->asked < u->copied + AHEAD) {
+		const struct device_part *p = &u->d->parts[u->part];
+		size_t n = p->bytes - u->in_part < BUFFER ? p->bytes - u->in_part : BUFFER;
+		uintptr_t from = (uintptr_t)p->host + u->in_part, start = from / page * page;
+
+		if (part_again(u->d, u->part))
+			n = p->bytes;
+		else {
+			if (!p->own)
+				madvise((void *)start, from + n - start, MADV_WILLNEED);        /* advice: refused, pages come as they are touched */
+			u->asked += n;
+		}
+		u->in_part += n;
+		if (u->in_part >= p->bytes) {
+			u->in_part = 0;
+			u->part++;
+		}
+	}
+}
+
+/* Send the buffer that has been filled, and wait until the other may be. */
+static int
+send(struct upload *u)
+{
+	const struct gpu_lib *lib = u->d->lib;
+	struct gpu *gpu = u->d->gpu;
+	int i = u->turn;
+
+	if (u->n == 0)
+		return 0;
+	if (lib->upload(gpu, u->to, u->buffer[i], u->n) < 0 || lib->mark(gpu, i) < 0)
+		return -1;
+	u->sent[i] = 1;
+	u->to += u->n;
+	u->n = 0;
+	u->turn = !i;
+	read_ahead(u);
+	return u->sent[u->turn] ? lib->passed(gpu, u->turn) : 0;
+}
+
+struct copy {
+	unsigned char *to;
+	const unsigned char *from;
+};
+
+static void
+copy(void *arg, size_t from, size_t to, int thread)
+{
+	const struct copy *c = arg;
+
+	(void)thread;
+	memcpy(c->to + from, c->from + from, to - from);
+}
+
+static int
+put(struct upload *u, const unsigned char *from, size_t n)
+{
+	for (size_t m; n > 0; n -= m, from += m) {
+		struct copy c = {u->buffer[u->turn] + u->n, from};
+
+		m = n < u->size - u->n ? n : u->size - u->n;
+		if (u->d->pool)
+			pool_run(u->d->pool, m, GRAIN, 1, copy, &c);
+		else
+			copy(&c, 0, m, 0);
+		u->n += m;
+		u->copied += m;
+		if (u->n == u->size && send(u) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Up to the next multiple of ALIGN; a buffer ends at one, too. */
+static int
+pad(struct upload *u)
+{
+	size_t n = (ALIGN - u->n % ALIGN) % ALIGN;
+
+	memset(u->buffer[u->turn] + u->n, 0, n);
+	u->n += n;
+	return u->n == u->size ? send(u) : 0;
+}
+
+/* All parts, which stand in the order of their places. */
+static int
+put_all(struct upload *u)
+{
+	struct device *d = u->d;
+
+	read_ahead(u);
+	for (size_t i = 0; i < d->n; i++) {
+		const struct device_part *p = &d->parts[i];
+
+		if (part_again(d, i))
+			continue;
+		if (p->at == 0) {
+			if (send(u) < 0)
+				return -1;
+			u->to = d->pieces[p->piece].p;
+		}
+		if (put(u, p->host, p->bytes) < 0 || pad(u) < 0)
+			return -1;
+	}
+	return send(u) < 0 ? -1 : d->lib->wait(d->gpu);
+}
+
+int
+parts_upload(struct device *d)
+{
+	struct upload u = {.d = d, .size = d->weights < BUFFER ? d->weights : BUFFER};
+	int r = 0;
+
+	if (d->weights == 0)
+		return 0;
+	for (size_t i = 0; r == 0 && i < d->npieces; i++)
+		r = d->lib->alloc(d->gpu, &d->pieces[i].p, d->pieces[i].bytes);
+	for (int i = 0; r == 0 && i < 2; i++) {
+		void *p = NULL;
+
+		r = d->lib->pin(d->gpu, &p, u.size);
+		u.buffer[i] = p;
+	}
+	if (r == 0)
+		r = put_all(&u);
+	if (r < 0)
+		fail(FAIL_SYSTEM, "the weights do not get there: %s", d->lib->error());
+	for (int i = 0; i < 2; i++)
+		if (u.buffer[i])
+			d->lib->unpin(d->gpu, u.buffer[i]);
+	return r;
+}

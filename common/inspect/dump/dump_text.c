@@ -1,0 +1,179 @@
+/*
+ * Frames as lines for people: what is in them, and their tokens.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "inspect/dump/dump_kinds.h"
+
+#define CHUNK 1024              /* elements converted at a time */
+
+/* What is said of a tensor's values; of floats over those that are numbers. */
+struct summary {
+	double min, max, sum, squares;
+	int64_t least, most;    /* of integers, exactly */
+	size_t n, nans;
+};
+
+static void
+sum_up(struct summary *s, double v)
+{
+	if (isnan(v)) {
+		s->nans++;
+		return;
+	}
+	s->min = s->n == 0 || v < s->min ? v : s->min;
+	s->max = s->n == 0 || v > s->max ? v : s->max;
+	s->sum += v;
+	s->squares += v * v;
+	s->n++;
+}
+
+static void
+sum_tensor(struct summary *s, const struct tensor *t)
+{
+	size_t count = dump_count(t);
+	float v[CHUNK];
+
+	memset(s, 0, sizeof(*s));
+	if (!dump_is_float(t)) {
+		for (size_t i = 0; i < count; i++) {
+			int64_t x = dump_int(t, i);
+
+			s->least = i == 0 || x < s->least ? x : s->least;
+			s->most = i == 0 || x > s->most ? x : s->most;
+			sum_up(s, (double)x);
+		}
+		return;
+	}
+	for (size_t i = 0; i < count; i += CHUNK) {
+		int n = (int)(count - i < CHUNK ? count - i : CHUNK);
+
+		dump_floats(t, i, n, v);
+		for (int j = 0; j < n; j++)
+			sum_up(s, (double)v[j]);
+	}
+}
+
+static void
+text_tensor(FILE *to, const struct tensor *t)
+{
+	struct summary s;
+
+	sum_tensor(&s, t);
+	fputs("  ", to);
+	dump_string(to, t->name, strlen(t->name));
+	fprintf(to, " %s [", dtype_name(t->dtype));
+	for (int d = 0; d < t->rank; d++)
+		fprintf(to, "%s%llu", d ? ", " : "", (unsigned long long)t->shape[d]);
+	if (s.n == 0)
+		fputs("] min - max - mean - norm -", to);
+	else if (dump_is_float(t))
+		fprintf(to, "] min %.6g max %.6g mean %.6g norm %.6g", s.min, s.max, s.sum / (double)s.n, sqrt(s.squares));
+	else
+		fprintf(to, "] min %lld max %lld mean %.6g norm %.6g", (long long)s.least, (long long)s.most,
+		    s.sum / (double)s.n, sqrt(s.squares));
+	fprintf(to, " nan %zu\n", s.nans);
+}
+
+static void
+text_spans(FILE *to, const struct frame *f)
+{
+	fprintf(to, ", %u row%s", f->rows, f->rows == 1 ? "" : "s");
+	for (int i = 0; i < f->nspans; i++) {
+		const struct span *s = &f->spans[i];
+
+		fprintf(to, "%s %llu@%u+%u%s%s%s", i ? "," : ":", (unsigned long long)s->seq, s->pos, s->n,
+		    s->flags & SPAN_SAMPLE ? " sample" : "", s->flags & SPAN_LOGITS ? " logits" : "",
+		    s->flags & SPAN_LAST ? " last" : "");
+	}
+}
+
+/* What else the header has, each after a semicolon. */
+static void
+text_rest(FILE *to, const struct frame *f)
+{
+	if (f->model[0])
+		fprintf(to, "; model %s", f->model);
+	if (f->precision != PRECISION_F32)
+		fprintf(to, "; precision %s", precision_name(f->precision));
+	if (f->experts_done) {
+		fputs("; experts ", to);
+		dump_string(to, f->experts_done, strlen(f->experts_done));
+	}
+	for (int i = 0; i < f->nseqs; i++) {
+		fprintf(to, "%s%llu ", i ? ", " : "; seqs ", (unsigned long long)f->seqs[i].seq);
+		dump_packed(to, f->seqs[i].params, f->seqs[i].n);
+	}
+	for (int i = 0; i < f->nothers; i++) {
+		fputs("; ", to);
+		dump_packed(to, f->others[i].key, f->others[i].nkey);
+		fputs(": ", to);
+		dump_packed(to, f->others[i].value, f->others[i].nvalue);
+	}
+}
+
+static void
+text_control(FILE *to, const struct frame *f)
+{
+	switch (f->op) {
+	case OP_END:
+		fputs("end", to);
+		break;
+	case OP_FREE:
+		fprintf(to, "free %llu", (unsigned long long)f->seq);
+		break;
+	case OP_FORK:
+		fprintf(to, "fork the first %u positions of %llu to %llu", f->fork_n,
+		    (unsigned long long)f->from, (unsigned long long)f->to);
+		break;
+	case OP_FAILED:
+		fprintf(to, "error of sequence %llu: ", (unsigned long long)f->seq);
+		dump_string(to, f->text, strlen(f->text));
+		break;
+	case OP_ERROR:
+		fputs("error: ", to);
+		dump_string(to, f->text, strlen(f->text));
+		break;
+	default:
+		fputs("control ", to);
+		dump_header(to, f, 0);
+	}
+}
+
+void
+dump_text(FILE *to, const struct frame *f, unsigned long long number)
+{
+	char where[128];
+
+	fprintf(to, "frame %llu: ", number);
+	if (f->op != OP_NONE) {
+		text_control(to, f);
+	} else {
+		frame_where(f, where, sizeof(where));
+		dump_string(to, where, strlen(where));
+		text_spans(to, f);
+		text_rest(to, f);
+	}
+	putc('\n', to);
+	for (int i = 0; i < f->ntensors; i++)
+		text_tensor(to, &f->tensors[i]);
+}
+
+int
+dump_ids(FILE *to, struct frame *f)
+{
+	const struct tensor *t;
+	size_t row = 0;
+
+	if (f->op != OP_NONE || !frame_tensor(f, "ids"))
+		return 0;
+	if (!(t = frame_need(f, "ids", I32, f->rows, 0)))
+		return -1;
+	for (int i = 0; i < f->nspans; i++) {
+		for (uint32_t j = 0; j < f->spans[i].n; j++)
+			fprintf(to, "%s%lld", j ? " " : "", (long long)dump_int(t, row++));
+		putc('\n', to);
+	}
+	return 0;
+}

@@ -1,0 +1,41 @@
+/*
+ * What a checkpoint is: its shapes, its parameters, how they are stored, what is missing.
+ */
+#ifndef DS_INFO_H
+#define DS_INFO_H
+
+#include <stdio.h>
+
+#include "weights/manifest.h"
+#include "plan/sizes.h"
+#include "stage/stage.h"
+
+struct info {
+	const char *dir;
+	char type[32];                  /* model_type */
+	char id[17];
+	struct sizes sizes;
+	struct layers layers;           /* those that are shown */
+	int each;                       /* 1: like layers are not put together */
+	int exact;                      /* 1: bytes are those of the files; 0: as config.json would have them */
+	char **missing;                 /* files that the index names and the shown layers need, but that are not there */
+	size_t nmissing, nfiles;
+	int stale;                      /* 1: there is an index, which is not read: model.safetensors is whole */
+};
+
+/* Look at dir; layers as in -l, NULL: all.  0, or -1 and a message; info_close in any case. */
+int info_open(struct info *i, const char *dir, const char *layers);
+void info_close(struct info *i);
+
+/* Print it: 0, or -1 and a message. */
+int info_text(FILE *to, const struct info *i);
+int info_json(FILE *to, const struct info *i);
+
+/* Append the manifest of a checkpoint: of the layers and of what belongs to none.  full: fingerprints of all bytes.
+ * 0, or -1 and a message. */
+int info_manifest(struct buf *to, const char *dir, const char *layers, int full, struct pool *pool);
+
+/* Print the names of the tensors that differ from a manifest: how many, of *n, or -1 and a message. */
+long info_check(FILE *to, const char *dir, const char *layers, const char *manifest, struct pool *pool, long *n);
+
+#endif

@@ -1,0 +1,367 @@
+#include "inspect/rows.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "inspect/frame_json.h"
+
+/* Stages in pipeline order; those between embed and head once a layer. */
+static const char *const stages[] = {"tokenize", "embed", "attn", "route", "expert", "head"};
+
+enum { TOKENIZE, EMBED, ATTN, ROUTE, EXPERT, HEAD, STAGES };
+
+/* Tensors in the order in which a stage computes them, without @LAYER; unknown ones come before `h`. */
+static const char *const tensors[] = {"attn.norm", "attn.q", "attn.latent", "attn.krope", "attn.probs", "attn.heads",
+	"attn.out", "route.norm", "route.scores", "route.choice", "expert.idx", "expert.w", "expert.in", "expert.each",
+	"expert.shared", "expert.out", "expert.acc", "head.norm", "logits"};
+
+static int
+stage_number(const char *name, size_t n)
+{
+	for (int i = 0; i < STAGES; i++)
+		if (strlen(stages[i]) == n && memcmp(stages[i], name, n) == 0)
+			return i;
+	return STAGES;
+}
+
+/* The layer behind the @ of a tap's name, or -1. */
+static int
+tap_layer(const char *name)
+{
+	const char *at = strrchr(name, '@');
+	char *end;
+	long n;
+
+	if (!at || at[1] < '0' || at[1] > '9')
+		return -1;
+	n = strtol(at + 1, &end, 10);
+	return *end || n > INT_MAX / 4 ? -1 : (int)n;
+}
+
+static int
+order_of(const char *stage, int layer)
+{
+	int s = stage_number(stage, strlen(stage));
+
+	if (s <= EMBED)
+		return s;
+	if (s >= HEAD)
+		return INT_MAX - STAGES + s;
+	return EMBED + 1 + (layer < 0 ? 0 : layer < INT_MAX / 4 ? layer : INT_MAX / 4 - 1) * 3 + s - ATTN;
+}
+
+static int
+inner_of(const char *tensor)
+{
+	size_t known = sizeof(tensors) / sizeof(tensors[0]), n = strcspn(tensor, "@");
+
+	for (size_t i = 0; i < known; i++)
+		if (strlen(tensors[i]) == n && memcmp(tensors[i], tensor, n) == 0)
+			return (int)i;
+	return (int)known + (strcmp(tensor, "h") == 0);
+}
+
+struct group *
+group_named(struct groups *g, const char *stage, int layer, const char *tensor, const char *done)
+{
+	struct buf b = {0};
+	struct group *o;
+	size_t nstage = strlen(stage), ntensor = strlen(tensor);
+
+	/* three texts, each ended by a NUL, so that they are the key and the group's names at once */
+	if (buf_add(&b, stage, nstage + 1) < 0 || buf_add(&b, tensor, ntensor + 1) < 0 ||
+	    buf_add(&b, done ? done : "", done ? strlen(done) + 1 : 1) < 0 || buf_add(&b, &layer, sizeof(layer)) < 0)
+		goto fail;
+	if ((o = table_get(&g->names, b.p, b.n))) {
+		buf_free(&b);
+		return o;
+	}
+	if (mem_grow(&g->all, &g->cap, g->n + 1, sizeof(*g->all)) < 0 || !(o = mem_new(1, sizeof(*o))))
+		goto fail;
+	o->key = (char *)b.p;
+	*o = (struct group){.id = (uint32_t)g->n,
+	    .stage = o->key,
+	    .layer = layer,
+	    .tensor = o->key + nstage + 1,
+	    .order = order_of(stage, layer),
+	    .inner = inner_of(tensor),
+	    .key = o->key};
+	if (done)
+		o->done = o->tensor + ntensor + 1;
+	if (table_put(&g->names, b.p, b.n, o) < 0) {
+		free(o);
+		goto fail;
+	}
+	return g->all[g->n++] = o;
+fail:
+	buf_free(&b);
+	return NULL;
+}
+
+void
+groups_free(struct groups *g)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		free(g->all[i]->key);
+		free(g->all[i]);
+	}
+	free(g->all);
+	buf_free(&g->trimmed);
+	table_free(&g->names);
+	memset(g, 0, sizeof(*g));
+}
+
+/* The stage that a frame has passed last; *layer in and out. */
+static const char *
+passed(const struct frame *f, int *layer)
+{
+	switch (f->at) {
+	case AT_EMBED:
+		*layer = -1;
+		return stages[TOKENIZE];
+	case AT_ATTN:
+	case AT_HEAD:
+		*layer -= *layer >= 0;
+		return stages[*layer < 0 ? EMBED : EXPERT];
+	case AT_ROUTE:
+		return stages[ATTN];
+	case AT_EXPERT:
+		return stages[ROUTE];
+	case AT_SAMPLE:
+		*layer = -1;
+		return stages[HEAD];
+	default:
+		return f->at_text;
+	}
+}
+
+struct group *
+group_of(struct groups *g, const struct frame *f, const struct tensor *t)
+{
+	size_t dot = strcspn(t->name, ".");
+	const char *stage;
+	int s = t->name[dot] ? stage_number(t->name, dot) : STAGES, tap = tap_layer(t->name), layer = f->layer;
+
+	if (strcmp(t->name, "ids") == 0)
+		return group_named(g, stages[TOKENIZE], -1, t->name, NULL);
+	if (strcmp(t->name, "head.norm") == 0 || (s < STAGES && tap >= 0))
+		return group_named(g, stages[s], tap, t->name, NULL);
+	if (f->at == AT_EXPERT && strcmp(t->name, "h") == 0)
+		return group_named(g, stages[ATTN], layer, t->name, NULL);
+	if (f->at == AT_EXPERT && strcmp(t->name, "expert.acc") == 0)
+		return group_named(g, stages[EXPERT], layer, t->name, f->experts_done ? f->experts_done : "");
+	stage = passed(f, &layer);
+	return group_named(g, stage, layer, t->name, NULL);
+}
+
+int
+group_cmp(const struct group *a, const struct group *b)
+{
+	int c = (a->order > b->order) - (a->order < b->order);
+
+	c = c ? c : strcmp(a->stage, b->stage);
+	c = c ? c : (a->layer > b->layer) - (a->layer < b->layer);
+	c = c ? c : a->inner - b->inner;
+	c = c ? c : strcmp(a->tensor, b->tensor);
+	return c ? c : strcmp(a->done ? a->done : "", b->done ? b->done : "");
+}
+
+static void
+print_field(FILE *to, const char *s)
+{
+	if (*s == '\0')
+		putc('-', to);
+	for (size_t n; *s; s += n) {
+		n = strcspn(s, " ");
+		dump_string(to, s, n);
+		if (s[n] == ' ') {
+			fputs("\\u0020", to);
+			n++;
+		}
+	}
+}
+
+void
+group_print_stage(FILE *to, const struct group *g)
+{
+	print_field(to, g->stage);
+	if (g->layer < 0)
+		fputs(" -", to);
+	else
+		fprintf(to, " %d", g->layer);
+}
+
+void
+group_print_tensor(FILE *to, const struct group *g)
+{
+	print_field(to, g->tensor);
+	if (g->done) {
+		putc(':', to);
+		print_field(to, g->done);
+	}
+}
+
+const char *
+group_where(const struct group *g, char *to, size_t size)
+{
+	if (g->layer < 0)
+		snprintf(to, size, "%.100s", g->stage);
+	else
+		snprintf(to, size, "%.100s layer %d", g->stage, g->layer);
+	return to;
+}
+
+size_t
+row_size(enum dtype t)
+{
+	return t == ROW_F64 ? 8 : dtype_size(t);
+}
+
+const char *
+row_type(enum dtype t)
+{
+	return t == ROW_F64 ? "F64" : dtype_name(t);
+}
+
+void
+row_print_type(FILE *to, enum dtype t, const struct extent *e)
+{
+	fprintf(to, "%s [", row_type(t));
+	for (int i = 0; i < e->rank; i++)
+		fprintf(to, "%s%" PRIu64, i ? ", " : "", e->shape[i]);
+	putc(']', to);
+}
+
+uint64_t
+row_digest(const struct row *r)
+{
+	const unsigned char *s = r->data;
+	uint64_t h = 0x9e3779b97f4a7c15u ^ r->bytes ^ (uint64_t)r->dtype << 56;
+
+	/* each step is one to one in the word, so rows that differ in one word never share a digest */
+	for (size_t i = 0; i < r->bytes; i += sizeof(h)) {
+		uint64_t w = 0;
+
+		memcpy(&w, s + i, r->bytes - i < sizeof(w) ? r->bytes - i : sizeof(w));
+		h = (h ^ w) * 0xd6e8feb86659fd93u;
+		h ^= h >> 32;
+	}
+	return h ? h : 1;
+}
+
+/* Walking a frame: where a row of a tensor is. */
+struct place {
+	const struct frame *f;
+	int span;
+	uint64_t first;         /* the span's first row */
+};
+
+static void
+place_row(struct place *p, uint64_t row, struct row *r)
+{
+	while (row - p->first >= p->f->spans[p->span].n)
+		p->first += p->f->spans[p->span++].n;
+	r->seq = p->f->spans[p->span].seq;
+	r->pos = p->f->spans[p->span].pos + (uint32_t)(row - p->first);
+}
+
+/* The tensor `row`, or NULL where there is none; 0, or -1 and a message where it is wrong. */
+static int
+wanted_rows(struct frame *f, const struct tensor **out)
+{
+	const struct tensor *t = frame_tensor(f, "row");
+	const int32_t *v;
+
+	*out = NULL;
+	if (!t || f->at != AT_SAMPLE)
+		return 0;
+	if (t->dtype != I32 || t->rank != 1)
+		return fail(FAIL_DATA, "tensor 'row' is not I32 of one dimension");
+	v = t->data;
+	for (uint64_t i = 0; i < t->shape[0]; i++)
+		if (v[i] < 0 || (uint32_t)v[i] >= f->rows || (i > 0 && v[i] <= v[i - 1]))
+			return fail(FAIL_DATA, "tensor 'row' is not ascending in 0 to %lld", (long long)f->rows - 1);
+	*out = t;
+	return 0;
+}
+
+int
+row_trim(struct buf *to, uint64_t H, uint64_t P, struct row *r)
+{
+	uint64_t n = P;
+	size_t size = row_size(r->dtype);
+	const char *p = r->data;
+
+	while (n > (uint64_t)r->pos + 1) {
+		for (uint64_t h = 0; h < H; h++)
+			for (size_t i = 0; i < size; i++)
+				if (p[(h * P + n - 1) * size + i])
+					goto found;
+		n--;
+	}
+found:
+	r->count = H * n;
+	r->bytes = r->count * size;
+	r->ragged = 1;
+	r->extent = (struct extent){.rank = 2, .shape = {H, n}};
+	if (mem_grow(&to->p, &to->cap, r->bytes, 1) < 0)
+		return -1;
+	for (uint64_t h = 0; h < H; h++)
+		memcpy(to->p + h * n * size, p + h * P * size, n * size);
+	r->data = to->p;
+	return 0;
+}
+
+static int
+walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const struct tensor *wanted,
+    int (*fn)(void *arg, const struct row *r), void *arg, uint64_t *odd)
+{
+	struct row r = {.dtype = t->dtype};
+	struct place p = {.f = f};
+	const int32_t *which = NULL;
+	uint64_t n = t->rank > 0 ? t->shape[0] : 0;
+
+	if (wanted && (strcmp(t->name, "logits") == 0 || strncmp(t->name, "head.", 5) == 0))
+		which = wanted->data;
+	if (!(r.group = group_of(g, f, t)))
+		return -1;
+	if (t->rank == 0 || n != (which ? wanted->shape[0] : f->rows)) {
+		++*odd;
+		r.group->odd++;
+		return 0;
+	}
+	if (t->bytes == 0)
+		return 0;
+	r.extent.rank = t->rank;
+	memcpy(r.extent.shape, t->shape, (size_t)t->rank * sizeof(t->shape[0]));
+	r.ragged = t->rank == 3 && strncmp(t->name, "attn.probs@", 11) == 0;
+	for (uint64_t i = 0; i < n; i++) {
+		r.bytes = t->bytes / n;
+		r.count = r.bytes / dtype_size(t->dtype);
+		r.data = (const char *)t->data + i * r.bytes;
+		place_row(&p, which ? (uint64_t)which[i] : i, &r);
+		if ((r.ragged && row_trim(&g->trimmed, t->shape[1], t->shape[2], &r) < 0) ||
+		    fn(arg, &r) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+rows_walk(struct groups *g, struct frame *f, int (*fn)(void *arg, const struct row *r), void *arg, uint64_t *odd)
+{
+	const struct tensor *wanted;
+
+	if (f->op != OP_NONE)
+		return 0;
+	if (wanted_rows(f, &wanted) < 0)
+		return -1;
+	for (int i = 0; i < f->ntensors; i++)
+		if (&f->tensors[i] != wanted &&
+		    walk_tensor(g, f, &f->tensors[i], wanted, fn, arg, odd) < 0)
+			return -1;
+	return 0;
+}

@@ -1,0 +1,369 @@
+#include "inspect/score/score.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "kernels.h"
+#include "inspect/select.h"
+
+#define LLU(x) (unsigned long long)(x)
+
+struct logits {                 /* of one row */
+	const float *x;         /* [n], or NULL: the row has none */
+	uint64_t n;
+	uint32_t pos;
+};
+
+struct scored {
+	double loglik;          /* NaN: the row before had no logits */
+	uint32_t pos;
+};
+
+struct score_seq {
+	uint64_t id;                    /* the key of `live` */
+	struct score_seq *prev, *next;
+	struct logits before;           /* of the row before the one that is to come */
+	float *kept;                    /* [cap] before's, when their frame is gone */
+	size_t cap;
+	struct scored *tokens;          /* [n] ascending by position */
+	size_t n, tokens_cap;
+};
+
+static struct score_seq *
+seq_get(struct score *s, uint64_t id)
+{
+	struct score_seq *q = table_get(&s->live, &id, sizeof(id));
+
+	if (q || !(q = mem_new(1, sizeof(*q))))
+		return q;
+	q->id = id;
+	if (table_put(&s->live, &q->id, sizeof(q->id), q) < 0) {
+		free(q);
+		return NULL;
+	}
+	q->prev = s->last;
+	*(s->last ? &s->last->next : &s->first) = q;
+	s->last = q;
+	return q;
+}
+
+static void
+seq_drop(struct score *s, struct score_seq *q)
+{
+	(void)table_del(&s->live, &q->id, sizeof(q->id));
+	*(q->prev ? &q->prev->next : &s->first) = q->next;
+	*(q->next ? &q->next->prev : &s->last) = q->prev;
+	free(q->kept);
+	free(q->tokens);
+	free(q);
+}
+
+/* --- one row of logits --- */
+
+/* log(sum(exp(x))): what makes logits logarithms of probabilities.  0, or -1 where they cannot be. */
+static int
+log_sum(const struct logits *l, double *out)
+{
+	double max = -INFINITY, sum = 0;
+
+	for (uint64_t i = 0; i < l->n; i++) {
+		if (isnan(l->x[i]) || (double)l->x[i] == INFINITY)
+			return fail(FAIL_DATA, "position %u: the logit of token %llu is %s", l->pos, LLU(i),
+			    isnan(l->x[i]) ? "not a number" : "infinite");
+		max = (double)l->x[i] > max ? (double)l->x[i] : max;
+	}
+	if (max == -INFINITY)
+		return fail(FAIL_DATA, "position %u: no logit is finite", l->pos);
+	for (uint64_t i = 0; i < l->n; i++)
+		sum += fixed_exp((double)l->x[i] - max);
+	*out = max + fixed_log(sum);
+	return 0;
+}
+
+/* Is a likelier than b?  The lower id of two that are as likely. */
+static int
+likelier(const struct logits *l, uint64_t a, uint64_t b)
+{
+	return l->x[a] > l->x[b] || (l->x[a] == l->x[b] && a < b);
+}
+
+/* The likeliest tokens in order; their number. */
+static int
+find_top(const struct logits *l, int max, uint64_t *top)
+{
+	int n = 0;
+
+	for (uint64_t i = 0; i < l->n; i++) {
+		int at = n;
+
+		if (n == max && !likelier(l, i, top[n - 1]))
+			continue;
+		for (at = n < max ? n++ : n - 1; at > 0 && likelier(l, i, top[at - 1]); at--)
+			top[at] = top[at - 1];
+		top[at] = i;
+	}
+	return n;
+}
+
+static void
+put_text(const struct score *s, uint64_t id)
+{
+	size_t n;
+	const char *bytes = s->t ? tokenizer_bytes(s->t, (int64_t)id, &n) : NULL;
+
+	if (bytes)
+		record_put_string(s->r, bytes, n);
+	else
+		s->r->pad -= fprintf(s->r->to, s->r->json ? "null" : "-");
+}
+
+static void
+print_top(struct score *s, const struct logits *l, double norm)
+{
+	struct record *r = s->r;
+	uint64_t top[SCORE_TOP_MAX];
+	int n = l->x && s->top > 0 ? find_top(l, s->top, top) : 0;
+
+	record_field(r);
+	fputs(r->json ? "[" : n ? "" : "-", r->to);
+	for (int i = 0; i < n; i++) {
+		fprintf(r->to, r->json ? "%s{\"id\": %llu, \"logprob\": " : "%s%llu:", i == 0 ? "" : r->json ? ", " : " ", LLU(top[i]));
+		record_put_number(r, (double)l->x[top[i]] - norm, 6);
+		if (s->t) {
+			fputs(r->json ? ", \"text\": " : ":", r->to);
+			put_text(s, top[i]);
+		}
+		fputs(r->json ? "}" : "", r->to);
+	}
+	fputs(r->json ? "]" : "", r->to);
+}
+
+/* l: what was expected at that position, norm its log_sum. */
+static void
+print_token(struct score *s, const struct score_seq *q, const struct scored *t, int32_t id, const struct logits *l, double norm)
+{
+	static const char columns[] = "token seq  pos    id     logprob      rank   text         top";
+	struct record *r = s->r;
+	int64_t rank = l->x ? 1 : -1;
+
+	for (uint64_t i = 0; l->x && i < l->n; i++)
+		rank += likelier(l, i, (uint64_t)id);
+	record_begin(r, columns);
+	record_uint(r, q->id);
+	record_uint(r, t->pos);
+	record_int(r, id);
+	record_number(r, t->loglik, 6);
+	record_int(r, rank);
+	record_field(r);
+	put_text(s, (uint64_t)id);
+	print_top(s, l, norm);
+	record_end(r);
+}
+
+/* --- sequences --- */
+
+static void
+print_sum(struct record *r, const struct score_sum *s)
+{
+	double mean = s->scored ? s->loglik / (double)s->scored : NAN;
+
+	record_uint(r, s->tokens);
+	record_uint(r, s->scored);
+	record_number(r, s->loglik, 9);
+	record_number(r, mean, 6);
+	record_number(r, fixed_exp(-mean), 6);
+	record_end(r);
+}
+
+static void
+print_seq(struct score *s, const struct score_seq *q)
+{
+	static const char columns[] = "sequence seq  tokens scored loglik        mean       perplexity";
+	struct score_sum sum = {1, q->n, 0, 0};
+
+	for (size_t i = 0; i < q->n; i++)
+		if (!isnan(q->tokens[i].loglik)) {
+			sum.scored++;
+			sum.loglik += q->tokens[i].loglik;
+		}
+	record_begin(s->r, columns);
+	record_uint(s->r, q->id);
+	print_sum(s->r, &sum);
+	s->total.sequences++;
+	s->total.tokens += sum.tokens;
+	s->total.scored += sum.scored;
+	s->total.loglik += sum.loglik;
+}
+
+/* The token at pos has come. */
+static int
+take_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
+{
+	struct logits none = {0}, *l = q->before.x && pos > 0 && q->before.pos == pos - 1 ? &q->before : &none;
+	struct scored *t;
+	double norm = 0;
+
+	while (q->n > 0 && q->tokens[q->n - 1].pos >= pos)      /* what was there is taken back */
+		q->n--;
+	if (id < 0)
+		return fail(FAIL_DATA, "position %u: id %d is negative", pos, id);
+	if (l->x && (uint64_t)id >= l->n)
+		return fail(FAIL_DATA, "position %u: id %d has no logit: they end at %llu", pos, id, LLU(l->n - 1));
+	if ((l->x && log_sum(l, &norm) < 0) || mem_grow(&q->tokens, &q->tokens_cap, q->n + 1, sizeof(*q->tokens)) < 0)
+		return -1;
+	t = &q->tokens[q->n++];
+	*t = (struct scored){l->x ? (double)l->x[id] - norm : NAN, pos};
+	if (s->tokens)
+		print_token(s, q, t, id, l, norm);
+	return 0;
+}
+
+/* The frame goes: its logits that are still wanted are copied. */
+static int
+keep(struct score_seq *q)
+{
+	if (!q->before.x || q->before.x == q->kept)
+		return 0;
+	if (mem_grow(&q->kept, &q->cap, q->before.n, sizeof(*q->kept)) < 0)
+		return -1;
+	memcpy(q->kept, q->before.x, q->before.n * sizeof(*q->kept));
+	q->before.x = q->kept;
+	return 0;
+}
+
+static int
+fork_seq(struct score *s, const struct frame *f)
+{
+	struct score_seq *from = table_get(&s->live, &f->from, sizeof(f->from)), *to = table_get(&s->live, &f->to, sizeof(f->to));
+
+	if (from == to)
+		return 0;
+	if (to)
+		seq_drop(s, to);
+	if (!from || !from->before.x || f->fork_n == 0 || from->before.pos != f->fork_n - 1)
+		return 0;
+	if (!(to = seq_get(s, f->to)))
+		return -1;
+	to->before = from->before;
+	return keep(to);
+}
+
+/* --- frames --- */
+
+/* The logits of a frame's rows: row[i] says whose the i-th is, n of them. */
+struct wanted {
+	const struct tensor *logits;
+	uint32_t *row;
+	uint64_t n, next;
+};
+
+static int
+find_wanted(struct frame *f, struct wanted *w)
+{
+	struct tensor *t = frame_tensor(f, "logits");
+	int r;
+
+	memset(w, 0, sizeof(*w));
+	if (!t)
+		return 0;
+	if (t->dtype != F32 || t->rank != 2 || t->shape[1] == 0)
+		return fail(FAIL_DATA, "tensor 'logits' is not F32 of two dimensions");
+	r = select_rows_of(f, t, &w->row);
+	if (r == 0)
+		return fail(FAIL_DATA, "tensor 'logits' has not as many rows as 'row' says");
+	w->logits = t;
+	w->n = t->shape[0];
+	return r < 0 ? -1 : 0;
+}
+
+static int
+take_span(struct score *s, const struct span *p, const int32_t *ids, uint32_t first, struct wanted *w)
+{
+	struct score_seq *q = seq_get(s, p->seq);
+
+	if (!q)
+		return -1;
+	for (uint32_t i = 0; i < p->n; i++) {
+		if (take_token(s, q, p->pos + i, ids[first + i]) < 0)
+			return fail_in("sequence %llu", LLU(p->seq));
+		q->before = (struct logits){.pos = p->pos + i};
+		if (w->next < w->n && w->row[w->next] == first + i) {
+			q->before.n = w->logits->shape[1];
+			q->before.x = (const float *)w->logits->data + q->before.n * w->next++;
+		}
+	}
+	return keep(q);
+}
+
+static int
+take_rows(struct score *s, struct frame *f)
+{
+	const struct tensor *ids = frame_need(f, "ids", I32, f->rows, 0);
+	struct wanted w;
+	uint32_t row = 0;
+	int r = ids ? find_wanted(f, &w) : -1;
+
+	if (!ids)
+		return -1;
+	for (int i = 0; i < f->nspans && r == 0; i++) {
+		r = f->spans[i].n > 0 ? take_span(s, &f->spans[i], ids->data, row, &w) : 0;
+		row += f->spans[i].n;
+	}
+	free(w.row);
+	if (r == 0 && w.next != w.n)
+		return fail(FAIL_DATA, "tensor 'row' does not ascend");
+	return r;
+}
+
+/* Sequences that were not freed; another stream may use their numbers again. */
+static void
+print_live(struct score *s)
+{
+	while (s->first) {
+		print_seq(s, s->first);
+		seq_drop(s, s->first);
+	}
+}
+
+int
+score_frame(struct score *s, struct frame *f)
+{
+	struct score_seq *q;
+
+	if (frame_frees(f) && (q = table_get(&s->live, &f->seq, sizeof(f->seq)))) {
+		if (f->op == OP_FREE)
+			print_seq(s, q);
+		seq_drop(s, q);
+	}
+	s->failed += f->op == OP_FAILED;
+	if (f->op == OP_FORK)
+		return fork_seq(s, f);
+	if (f->op == OP_END)
+		print_live(s);
+	if (f->op != OP_NONE || f->nspans == 0)
+		return 0;
+	if (f->at != AT_SAMPLE)
+		return frame_stray(f, "");
+	return take_rows(s, f);
+}
+
+void
+score_end(struct score *s)
+{
+	static const char columns[] = "total sequences tokens scored loglik        mean       perplexity";
+
+	print_live(s);
+	record_begin(s->r, columns);
+	record_uint(s->r, s->total.sequences);
+	print_sum(s->r, &s->total);
+}
+
+void
+score_free(struct score *s)
+{
+	while (s->first)
+		seq_drop(s, s->first);
+	table_free(&s->live);
+}

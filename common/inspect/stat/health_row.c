@@ -1,0 +1,143 @@
+#include "inspect/stat/health_row.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "inspect/frame_json.h"
+
+#define BLOCK 256
+#define LANES 16
+
+void
+health_sums_init(struct health_sums *s)
+{
+	*s = (struct health_sums){.min = INFINITY, .max = -INFINITY};
+}
+
+static int
+count_not_finite(const float *x)
+{
+	int32_t bits;
+	int n = 0;
+
+	for (int i = 0; i < BLOCK; i++) {
+		memcpy(&bits, x + i, sizeof(bits));
+		n += (bits & 0x7fffffff) >= 0x7f800000;
+	}
+	return n;
+}
+
+/* Lanes of a row: the loops over j are what becomes vectors. */
+struct lanes {
+	float min[LANES], max[LANES];
+	double squares[LANES / 2];
+};
+
+/* A block whose elements are all finite. */
+static void
+add_block(struct lanes *restrict l, uint64_t *restrict zeros, const float *restrict x, float *restrict channel)
+{
+	int n = 0;
+
+	for (int i = 0; i < BLOCK; i++)
+		n += x[i] == 0;
+	*zeros += (uint64_t)n;
+	for (int i = 0; i < BLOCK; i++) {
+		float a = fabsf(x[i]);
+
+		channel[i] = a > channel[i] ? a : channel[i];
+	}
+	for (int i = 0; i < BLOCK; i += LANES)
+		for (int j = 0; j < LANES; j++) {
+			l->min[j] = x[i + j] < l->min[j] ? x[i + j] : l->min[j];
+			l->max[j] = x[i + j] > l->max[j] ? x[i + j] : l->max[j];
+		}
+	for (int i = 0; i < BLOCK; i += LANES / 2)
+		for (int j = 0; j < LANES / 2; j++)
+			l->squares[j] += (double)x[i + j] * (double)x[i + j];
+}
+
+/* n elements of any kind. */
+static void
+add_some(struct lanes *l, struct health_sums *s, const float *x, float *channel, int n)
+{
+	for (int i = 0; i < n; i++) {
+		s->nans += isnan(x[i]) != 0;
+		s->infs += isinf(x[i]) != 0;
+		if (!isfinite(x[i]))
+			continue;
+		s->zeros += x[i] == 0;
+		l->min[0] = fminf(l->min[0], x[i]);
+		l->max[0] = fmaxf(l->max[0], x[i]);
+		channel[i] = fmaxf(channel[i], fabsf(x[i]));
+		l->squares[i % (LANES / 2)] += (double)x[i] * (double)x[i];
+	}
+}
+
+/* n elements of the row from `from` on as floats; buf [BLOCK] is used where they are something else. */
+static const float *
+floats_of(const struct row *r, uint64_t from, int n, float *buf)
+{
+	struct mat m = {.data = (const char *)r->data + from * dtype_size(r->dtype), .rows = 1, .cols = n, .dtype = r->dtype};
+
+	if (r->dtype == F32 && (uintptr_t)m.data % sizeof(float) == 0)
+		return m.data;
+	if (r->dtype != I64) {
+		kernels_named("ref")->row(buf, &m, 0);
+		return buf;
+	}
+	for (int i = 0; i < n; i++) {
+		int64_t v;
+
+		memcpy(&v, (const char *)m.data + (size_t)i * sizeof(v), sizeof(v));
+		buf[i] = (float)((double)v * 0x1p-40);
+	}
+	return buf;
+}
+
+double
+health_floats(struct health_sums *s, const struct row *r, float *channel)
+{
+	float buf[BLOCK], unused[BLOCK] = {0};
+	struct lanes l;
+	double squares = 0;
+
+	for (int j = 0; j < LANES; j++) {
+		l.min[j] = INFINITY;
+		l.max[j] = -INFINITY;
+		l.squares[j / 2] = 0;
+	}
+	for (uint64_t i = 0; i < r->count; i += BLOCK) {
+		int n = r->count - i < BLOCK ? (int)(r->count - i) : BLOCK;
+		const float *x = floats_of(r, i, n, buf);
+		float *c = channel ? channel + i : unused;
+
+		if (n == BLOCK && count_not_finite(x) == 0)
+			add_block(&l, &s->zeros, x, c);
+		else
+			add_some(&l, s, x, c, n);
+	}
+	s->n += r->count;
+	for (int j = 0; j < LANES; j++) {
+		s->min = fmin(s->min, (double)l.min[j]);
+		s->max = fmax(s->max, (double)l.max[j]);
+	}
+	for (int j = 0; j < LANES / 2; j++)
+		squares += l.squares[j];
+	return squares;
+}
+
+void
+health_ints(struct health_sums *s, const struct row *r)
+{
+	struct tensor t = {.dtype = r->dtype, .data = (void *)(uintptr_t)r->data, .bytes = r->bytes};
+
+	for (uint64_t i = 0; i < r->count; i++) {
+		double v = (double)dump_int(&t, i);
+
+		s->zeros += v == 0;
+		s->min = fmin(s->min, v);
+		s->max = fmax(s->max, v);
+	}
+	s->n += r->count;
+}

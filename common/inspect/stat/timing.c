@@ -1,0 +1,180 @@
+#include "inspect/stat/timing.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "inspect/times.h"
+
+struct timing_sum {
+	struct buf key;         /* owns the text */
+	struct times_place from, to;    /* from.program NULL: a stage, else what lies between two */
+	uint64_t frames, bytes;
+	double seconds;
+};
+
+static int
+add_place(struct buf *b, const struct times_place *p)
+{
+	return buf_add(b, &p->layer, sizeof(p->layer)) < 0 || buf_add(b, &p->nprogram, sizeof(p->nprogram)) < 0 ||
+	    buf_add(b, &p->nhost, sizeof(p->nhost)) < 0 || buf_add(b, p->program, p->nprogram) < 0 ||
+	    buf_add(b, p->host, p->nhost) < 0 ? -1 : 0;
+}
+
+/* Let p, whose text add_place put at `at`, point there; returns where the next one is. */
+static const char *
+own_place(struct times_place *p, const char *at)
+{
+	p->program = at + sizeof(p->layer) + sizeof(p->nprogram) + sizeof(p->nhost);
+	p->host = p->program + p->nprogram;
+	return p->host + p->nhost;
+}
+
+/* The sum of a stage, or with from of the way to it. NULL and a message without memory. */
+static struct timing_sum *
+find(struct timing *t, const struct times_place *from, const struct times_place *to)
+{
+	struct buf key = {0};
+	struct timing_sum *s = NULL;
+	const char *at;
+
+	if ((from && add_place(&key, from) < 0) || add_place(&key, to) < 0)
+		goto end;
+	if ((s = table_get(&t->names, key.p, key.n)))
+		goto end;
+	if (mem_grow(&t->all, &t->cap, t->n + 1, sizeof(*t->all)) < 0 || !(s = mem_new(1, sizeof(*s))))
+		goto end;
+	if (table_put(&t->names, key.p, key.n, s) < 0) {
+		free(s);
+		s = NULL;
+		goto end;
+	}
+	s->to = *to;
+	if (from)
+		s->from = *from;
+	at = from ? own_place(&s->from, (char *)key.p) : (char *)key.p;
+	own_place(&s->to, at);
+	s->key = key;
+	return t->all[t->n++] = s;
+end:
+	buf_free(&key);
+	return s;
+}
+
+static int
+add(struct timing *t, const struct times_entry *before, const struct times_entry *e)
+{
+	struct timing_sum *s = find(t, before ? &before->at : NULL, &e->at);
+
+	if (!s)
+		return -1;
+	s->frames++;
+	s->bytes += e->bytes;
+	s->seconds += 1e-9 * (double)(before ? e->start - before->end : e->end - e->start);
+	return 0;
+}
+
+/* Experts of one layer that worked at the same time. */
+static int
+side_by_side(const struct times_entry *a, const struct times_entry *b)
+{
+	return a->at.layer == b->at.layer && a->at.nprogram == b->at.nprogram &&
+	    memcmp(a->at.program, b->at.program, a->at.nprogram) == 0 && b->start < a->end;
+}
+
+/* The way of one frame. */
+struct way {
+	struct timing *t;
+	struct times_entry parent, before;      /* of those side by side, before is the one that ended last */
+	int64_t first;
+	int n, has_parent;
+};
+
+static int
+add_entry(void *arg, const struct times_entry *e)
+{
+	struct way *w = arg;
+	int beside = w->n > 0 && side_by_side(&w->before, e);
+
+	if (w->n++ == 0) {
+		w->first = e->start;
+	} else if (!beside) {
+		w->parent = w->before;
+		w->has_parent = 1;
+	}
+	if (add(w->t, NULL, e) < 0 || (w->has_parent && add(w->t, &w->parent, e) < 0))
+		return -1;
+	if (!beside || e->end > w->before.end)
+		w->before = *e;
+	return 0;
+}
+
+int
+timing_frame(struct timing *t, const struct frame *f)
+{
+	struct way w = {.t = t};
+
+	if (times_read(f, add_entry, &w) < 0)
+		return -1;
+	if (w.n > 0) {
+		t->seconds += 1e-9 * (double)(w.before.end - w.first);
+		t->frames++;
+	}
+	return 0;
+}
+
+static void
+print_place(struct record *r, const struct times_place *p)
+{
+	record_text(r, p->program, p->nprogram);
+	record_text(r, p->host, p->nhost);
+	record_int(r, p->layer);
+}
+
+static void
+print_sum(struct record *r, uint64_t frames, uint64_t bytes, double seconds, double all)
+{
+	record_uint(r, frames);
+	record_uint(r, bytes);
+	record_number(r, seconds, 6);
+	record_number(r, all > 0 ? seconds / all : NAN, 4);
+	record_end(r);
+}
+
+void
+timing_print(const struct timing *t, struct record *r)
+{
+	static const char stage[] = "stage program      host         layer frames bytes        seconds    share";
+	static const char link[] = "link  from         from_host    from_layer to           to_host      to_layer "
+	    "frames bytes        seconds    share";
+	static const char total[] = "total frames seconds";
+
+	for (int links = 0; links < 2; links++)
+		for (size_t i = 0; i < t->n; i++) {
+			const struct timing_sum *s = t->all[i];
+
+			if ((s->from.program != NULL) != links)
+				continue;
+			record_begin(r, links ? link : stage);
+			if (links)
+				print_place(r, &s->from);
+			print_place(r, &s->to);
+			print_sum(r, s->frames, s->bytes, s->seconds, t->seconds);
+		}
+	record_begin(r, total);
+	record_uint(r, t->frames);
+	record_number(r, t->seconds, 6);
+	record_end(r);
+}
+
+void
+timing_free(struct timing *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		buf_free(&t->all[i]->key);
+		free(t->all[i]);
+	}
+	free(t->all);
+	table_free(&t->names);
+	memset(t, 0, sizeof(*t));
+}

@@ -1,0 +1,218 @@
+#include "launch/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "link/link.h"
+
+#define LINE_MAX_BYTES 4096
+
+/* --- in the child, between fork and exec --- */
+
+static _Noreturn void
+become(const struct part *p, const struct start *s, pid_t parent, int err)
+{
+	char path[4096];
+	char **argv = (char **)(uintptr_t)p->words;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)        /* it died before we asked to be told */
+		_exit(FAIL_SYSTEM);
+	if (dup2(s->in, 0) < 0 || dup2(s->out, 1) < 0 || dup2(err, 2) < 0)
+		_exit(FAIL_SYSTEM);
+	for (int i = 0; i < 2; i++)
+		if (s->keep[i] >= 0)
+			(void)fcntl(s->keep[i], F_SETFD, 0);
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, s->mask, NULL);
+	if (s->dir && snprintf(path, sizeof(path), "%s/%s", s->dir, p->words[0]) < (int)sizeof(path))
+		execv(path, argv);
+	if (!s->dir || errno == ENOENT)
+		execvp(p->words[0], argv);
+	dprintf(2, "%s: cannot run '%s': %s\n", p->words[0], p->words[0], strerror(errno));
+	_exit(FAIL_SYSTEM);
+}
+
+/* --- in the parent --- */
+
+int
+child_start(struct child *c, const struct start *s)
+{
+	pid_t parent = getpid();
+	int err[2];
+
+	c->err = -1;
+	if (pipe2(err, O_CLOEXEC) < 0)
+		return fail(FAIL_SYSTEM, "%s: cannot make a pipe:", c->part->label);
+	c->pid = fork();
+	if (c->pid == 0)
+		become(c->part, s, parent, err[1]);
+	close(err[1]);
+	c->err = err[0];
+	if (c->pid < 0) {
+		c->pid = 0;
+		return fail(FAIL_SYSTEM, "%s: cannot start it:", c->part->label);
+	}
+	(void)fcntl(c->err, F_SETFL, O_NONBLOCK);
+	return 0;
+}
+
+/* The first n bytes that it said go to our standard error. */
+static void
+show(const struct child *c, size_t n)
+{
+	struct buf b = {0};
+
+	for (size_t i = 0; c->from && i < n; i++) {
+		if ((i == 0 || c->said.p[i - 1] == '\n') && buf_addf(&b, "%s: ", c->from) < 0)
+			break;
+		if (c->said.p[i] == '\r' && i + 1 < n && c->said.p[i + 1] == '\n')
+			continue;       /* ssh ends its lines so */
+		if (buf_addc(&b, c->said.p[i]) < 0)
+			break;
+	}
+	(void)io_write(2, c->from ? b.p : c->said.p, c->from ? b.n : n);
+	buf_free(&b);
+}
+
+/* The n bytes, a line with its newline, report that a sequence failed, as stage/failed.h does. */
+static int
+is_report(const struct child *c, const unsigned char *line, size_t n)
+{
+	size_t name = strlen(c->part->words[0]);
+	const char *end = memmem(line, n, " failed: ", 9);
+
+	return end && n > name + 2 && memcmp(line, c->part->words[0], name) == 0 && memcmp(line + name, ": ", 2) == 0 &&
+	    line[n - 1] == '\n' && memmem(line, (size_t)(end - (const char *)line), " sequence", 9);
+}
+
+/* Pass on all of what it said but the last line, which may be why it fails. */
+static void
+pass_lines(struct child *c, int pass)
+{
+	unsigned char *last = c->said.n > 1 ? memrchr(c->said.p, '\n', c->said.n - 1) : NULL;
+	size_t n = last ? (size_t)(last - c->said.p) + 1 : 0;
+
+	if (is_report(c, c->said.p + n, c->said.n - n)) {
+		n = c->said.n;
+		c->failed = 1;
+	}
+	if (n == 0 && c->said.n > LINE_MAX_BYTES)
+		n = c->said.n;
+	if (pass && n > 0)
+		show(c, n);
+	buf_drop(&c->said, n);
+}
+
+static void
+deaf(struct child *c)
+{
+	if (c->err >= 0)
+		close(c->err);
+	c->err = -1;
+}
+
+void
+child_listen(struct child *c, int pass)
+{
+	char got[LINE_MAX_BYTES];
+	ssize_t n;
+
+	if (c->err < 0)
+		return;
+	while ((n = read(c->err, got, sizeof(got))) > 0) {
+		if (buf_add(&c->said, got, (size_t)n) < 0)
+			break;
+		pass_lines(c, pass);
+	}
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		deaf(c);
+}
+
+/* Its last line without the program's name in front, as text. */
+static const char *
+last_words(struct child *c)
+{
+	size_t n = strlen(c->part->words[0]);
+	char *s;
+
+	while (c->said.n > 0 && (c->said.p[c->said.n - 1] == '\n' || c->said.p[c->said.n - 1] == '\r'))
+		c->said.n--;
+	if (buf_addc(&c->said, 0) < 0)
+		return "";
+	s = (char *)c->said.p;
+	return strncmp(s, c->part->words[0], n) == 0 && strncmp(s + n, ": ", 2) == 0 ? s + n + 2 : s;
+}
+
+/* A stage that follows another's failure exits 3 and says what it saw of it. */
+static enum blame
+blame_of(int status, const char *words)
+{
+	static const enum blame by[] = {[LOST_NOT] = BLAME_OWN, [LOST_GONE] = BLAME_CUT, [LOST_UNHEARD] = BLAME_UNHEARD};
+
+	if (status != FAIL_SYSTEM)
+		return BLAME_OWN;
+	return strncmp(words, "upstream: ", 10) == 0 ? BLAME_UPSTREAM : by[link_lost(words)];
+}
+
+static struct verdict
+judge(struct child *c, int wstatus)
+{
+	struct verdict v = {.status = FAIL_SYSTEM};
+
+	if (WIFSIGNALED(wstatus) && WTERMSIG(wstatus) == SIGPIPE && c->last) {
+		v.blame = BLAME_OWN;            /* our own reader went away */
+		v.signal = SIGPIPE;
+	} else if (WIFSIGNALED(wstatus)) {
+		int sig = WTERMSIG(wstatus);
+
+		v.blame = sig == SIGPIPE || sig == SIGINT || sig == SIGQUIT ? BLAME_GONE : BLAME_OWN;
+		snprintf(v.text, sizeof(v.text), "%s: killed by signal %d", c->part->label, sig);
+	} else if (WEXITSTATUS(wstatus) == FAIL_DATA && c->failed) {
+		v.failed = 1;
+	} else if (WEXITSTATUS(wstatus) != 0) {
+		int status = WEXITSTATUS(wstatus);
+		const char *words = last_words(c);
+
+		v.status = status < FAIL_SYSTEM ? status : FAIL_SYSTEM;
+		v.blame = blame_of(v.status, words);
+		if (*words)
+			snprintf(v.text, sizeof(v.text), "%s: %s", c->part->label, words);
+		else
+			snprintf(v.text, sizeof(v.text), "%s: ended with status %d and said nothing", c->part->label, status);
+	}
+	return v;
+}
+
+void
+child_ended(struct child *c, int wstatus, struct verdict *v)
+{
+	struct verdict now;
+
+	c->pid = 0;
+	child_listen(c, 1);
+	now = judge(c, wstatus);
+	now.failed |= v->failed;
+	if (now.blame > v->blame)
+		*v = now;
+	v->failed = now.failed;
+	if ((wstatus == 0 || now.blame == BLAME_NONE) && c->said.n > 0)
+		show(c, c->said.n);
+	child_forget(c);
+}
+
+void
+child_forget(struct child *c)
+{
+	c->pid = 0;
+	deaf(c);
+	buf_free(&c->said);
+}

@@ -1,0 +1,105 @@
+#include "launch/converse.h"
+
+#include <string.h>
+
+#include "base/json.h"
+#include "base/utf8.h"
+
+int
+converse_open(struct converse *c, const char *model)
+{
+	memset(c, 0, sizeof(*c));
+	c->t = tokenizer_open(model);
+	return c->t ? 0 : -1;
+}
+
+void
+converse_close(struct converse *c)
+{
+	tokenizer_close(c->t);
+	buf_free(&c->said);
+	buf_free(&c->answer);
+	memset(c, 0, sizeof(*c));
+}
+
+/* NULs are left out: no string of JSON that ds-tokenize takes has one. */
+static int
+add_message(struct converse *c, const char *role, const void *text, size_t n)
+{
+	struct buf clean = {0};
+	size_t kept = 0;
+	int r = utf8_clean(&clean, text, n);
+
+	for (size_t i = 0; i < clean.n; i++)
+		if (clean.p[i])
+			clean.p[kept++] = clean.p[i];
+	if (r == 0)
+		r = buf_addf(&c->said, "{\"role\": \"%s\", \"content\": ", role) < 0 ||
+		    json_quote(&c->said, (char *)clean.p, kept) < 0 ||
+		    buf_addf(&c->said, "},") < 0 ? -1 : 0;
+	buf_free(&clean);
+	return r;
+}
+
+int
+converse_ask(struct converse *c, struct buf *to, const char *text, size_t n)
+{
+	c->said.n = c->answered;
+	c->answer.n = 0;
+	c->ended = 0;
+	if (add_message(c, "user", text, n) < 0)
+		return -1;
+	return buf_addc(to, '[') < 0 || buf_add(to, c->said.p, c->said.n - 1) < 0 ||
+	    buf_add(to, "]\n", 2) < 0 ? -1 : 0;
+}
+
+static int
+hear_ids(struct converse *c, struct frame *f)
+{
+	const struct tensor *ids = frame_tensor(f, "ids");
+
+	if (ids && (ids->dtype != I32 || ids->bytes != f->rows * sizeof(int32_t)))
+		return 0;               /* ds-detokenize says what is wrong with it */
+
+	for (size_t i = 0; ids && i < f->rows; i++) {
+		int64_t id = ((const int32_t *)ids->data)[i];
+		size_t n;
+		const char *bytes = tokenizer_bytes(c->t, id, &n);
+
+		if (bytes && !tokenizer_is_special(c->t, id) && buf_add(&c->answer, bytes, n) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+converse_hear(struct converse *c, struct frame *f)
+{
+	int last = 0;
+
+	if (!c->t || c->ended)
+		return 0;
+	if (f->op == OP_ERROR || f->op == OP_FAILED) {
+		c->ended = 1;
+		return 0;
+	}
+	if (f->op != OP_NONE)
+		return 0;
+	for (int i = 0; i < f->nspans; i++)
+		last |= f->spans[i].flags & SPAN_LAST;
+	if (hear_ids(c, f) < 0)
+		return -1;
+	if (!last)
+		return 0;
+	c->ended = 1;
+	if (add_message(c, "assistant", c->answer.p, c->answer.n) < 0)
+		return -1;
+	c->answered = c->said.n;
+	return 0;
+}
+
+void
+converse_forget(struct converse *c)
+{
+	c->said.n = c->answered = 0;
+}

@@ -1,0 +1,313 @@
+#include "launch/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/io.h"
+#include "launch/child.h"
+#include "launch/keep.h"
+#include "launch/streams.h"
+#include "launch/talk.h"
+
+#define DOUBT 1.0       /* seconds to wait for the cause when what was seen may be its effect */
+#define GRACE 0.5       /* seconds between SIGTERM and SIGKILL */
+
+struct run {
+	const struct run_options *o;
+	struct plan_options options;
+	char loop_in[32], loop_out[32], copy[32];
+	struct plan plan;
+	struct child *children;         /* [plan.n] */
+	int alive;
+	struct pollfd *polls;           /* signals, tally, talk, children */
+	struct talk talk;
+	struct tally *tally;
+	int signals;                    /* a signalfd */
+	sigset_t mask;                  /* as it was */
+	enum { GOING, DOUBTING, STOPPING, KILLING } state;
+	double until;                   /* when it changes; 0: it doesn't by itself */
+	struct verdict verdict;
+	int sig;                        /* what told us to stop */
+};
+
+/* --- starting --- */
+
+struct pipes {
+	int feed[2], text[2], loop[2], copy[2];
+};
+
+static int
+make_plan(struct run *r, struct pipes *p)
+{
+	const struct run_options *o = r->o;
+
+	memset(p, -1, sizeof(*p));
+	if (streams_pipe(p->feed, o->ntexts > 0 || o->ask) < 0 || streams_pipe(p->text, o->ask) < 0 ||
+	    streams_pipe(p->loop, 1) < 0 || streams_pipe(p->copy, o->count || o->converse) < 0)
+		return -1;
+	r->options = o->plan;
+	snprintf(r->loop_in, sizeof(r->loop_in), "/dev/fd/%d", p->loop[0]);
+	snprintf(r->loop_out, sizeof(r->loop_out), "/dev/fd/%d", p->loop[1]);
+	snprintf(r->copy, sizeof(r->copy), "/dev/fd/%d", p->copy[1]);
+	r->options.loop_in = r->loop_in;
+	r->options.loop_out = r->loop_out;
+	r->options.tally = o->count || o->converse ? r->copy : NULL;
+	r->options.texts |= o->ntexts > 0 || o->ask;
+	r->options.messages |= o->converse != NULL;
+	r->options.asks = o->ask;
+	r->options.dim = o->ask && isatty(1);
+	if (plan_make(&r->plan, &r->options) < 0 || (o->plan.keep && keep_create(&r->plan, o->plan.keep) < 0))
+		return -1;
+	r->children = mem_new((size_t)r->plan.n, sizeof(*r->children));
+	r->polls = mem_new((size_t)r->plan.n + TALK_POLL + 2, sizeof(*r->polls));
+	return r->children && r->polls ? 0 : -1;
+}
+
+static int
+start_child(struct run *r, int i, const struct start *s)
+{
+	r->children[i].part = &r->plan.parts[i];
+	if (child_start(&r->children[i], s) < 0)
+		return -1;
+	r->alive++;
+	return 0;
+}
+
+static int
+start_children(struct run *r, struct pipes *p)
+{
+	const struct run_options *o = r->o;
+	int n = r->plan.n, in = p->feed[0] >= 0 ? p->feed[0] : o->prompts >= 0 ? o->prompts : 0, next[2], result = 0;
+
+	for (int i = 0; i < n; i++)
+		r->children[i].err = -1;
+	r->children[n - 1].last = p->text[1] < 0;
+	for (int i = 0; i < n && result == 0; i++) {
+		struct start s = {.in = in, .keep = {-1, -1}, .dir = r->o->dir, .mask = &r->mask};
+
+		if ((result = streams_pipe(next, i < n - 1)) < 0)
+			break;
+		s.out = i < n - 1 ? next[1] : p->text[1] >= 0 ? p->text[1] : 1;
+		if (i == 1)             /* ds-embed */
+			s.keep[0] = p->loop[0];
+		if (i == n - 2) {       /* ds-sample */
+			s.keep[0] = p->loop[1];
+			s.keep[1] = p->copy[1];
+		}
+		result = start_child(r, i, &s);
+		streams_shut(&next[1]);
+		if (i > 0)
+			streams_shut(&in);
+		in = next[0];
+	}
+	return result;
+}
+
+/* What the children have of the pipes is theirs alone from now on. */
+static int
+keep_ends(struct run *r, struct pipes *p, int result)
+{
+	streams_shut(&p->feed[0]);
+	streams_shut(&p->text[1]);
+	streams_shut(&p->loop[0]);
+	streams_shut(&p->loop[1]);
+	streams_shut(&p->copy[1]);
+	if (talk_open(&r->talk, p->feed[1], p->text[0], r->o->ask, r->o->converse, r->o->texts, r->o->ntexts) < 0)
+		return -1;
+	if (p->copy[0] >= 0 && tally_open(r->tally, p->copy[0], r->o->began) < 0)
+		return -1;
+	r->tally->converse = r->o->converse;
+	return result;
+}
+
+/* --- stopping --- */
+
+static void
+signal_children(struct run *r, int sig)
+{
+	for (int i = 0; i < r->plan.n && r->children; i++)
+		if (r->children[i].pid > 0)
+			(void)kill(r->children[i].pid, sig);
+}
+
+/* Politely first, and once more, whatever they do. */
+static void
+stop(struct run *r)
+{
+	int again = r->state >= STOPPING;
+
+	signal_children(r, again ? SIGKILL : SIGTERM);
+	r->state = again ? KILLING : STOPPING;
+	r->until = again ? 0 : clock_now() + GRACE;
+}
+
+/* What fail() keeps is the cause. */
+static void
+blame_us(struct run *r)
+{
+	if (r->verdict.blame < BLAME_OWN) {
+		r->verdict.blame = BLAME_OWN;
+		r->verdict.status = fail_status();
+		r->verdict.signal = r->talk.gone ? SIGPIPE : 0;
+		snprintf(r->verdict.text, sizeof(r->verdict.text), "%s", fail_text());
+	}
+	if (r->state < STOPPING)
+		stop(r);
+}
+
+static void
+reap(struct run *r)
+{
+	for (int i = 0; i < r->plan.n; i++) {
+		struct child *c = &r->children[i];
+		int wstatus;
+
+		if (c->pid == 0 || waitpid(c->pid, &wstatus, WNOHANG) != c->pid)
+			continue;
+		r->alive--;
+		if (r->state < STOPPING)
+			child_ended(c, wstatus, &r->verdict);
+		else
+			child_forget(c);
+	}
+	if (r->verdict.blame == BLAME_OWN && r->state < STOPPING)
+		stop(r);
+	else if (r->verdict.blame != BLAME_NONE && r->state == GOING) {
+		r->state = DOUBTING;
+		r->until = clock_now() + DOUBT;
+	}
+}
+
+static void
+read_signals(struct run *r)
+{
+	struct signalfd_siginfo s;
+
+	while (read(r->signals, &s, sizeof(s)) == sizeof(s)) {
+		if (s.ssi_signo == SIGCHLD) {
+			reap(r);
+			continue;
+		}
+		if (!r->sig)
+			r->sig = (int)s.ssi_signo;
+		stop(r);
+	}
+}
+
+/* --- the loop --- */
+
+static int
+timeout_ms(const struct run *r)
+{
+	double left = r->until - clock_now();
+
+	if (r->until == 0)
+		return -1;
+	return left > 0 ? (int)(left * 1000) + 1 : 0;
+}
+
+static void
+wait_for(struct run *r)
+{
+	struct pollfd *p = r->polls;
+	int going = r->state < STOPPING;
+
+	p[0] = (struct pollfd){.fd = r->signals, .events = POLLIN};
+	p[1] = (struct pollfd){.fd = going && r->tally->open ? link_poll(&r->tally->in).fd : -1, .events = POLLIN};
+	talk_wait(&r->talk, p + 2);
+	for (int i = 0; i < TALK_POLL && !going; i++)
+		p[2 + i].fd = -1;
+	for (int i = 0; i < r->plan.n; i++)
+		p[2 + TALK_POLL + i] = (struct pollfd){.fd = r->children[i].err, .events = POLLIN};
+	if (poll(p, (nfds_t)(2 + TALK_POLL + r->plan.n), timeout_ms(r)) < 0)
+		for (int i = 0; i < 2 + TALK_POLL + r->plan.n; i++)
+			p[i].revents = 0;
+}
+
+static void
+step(struct run *r)
+{
+	struct pollfd *p = r->polls;
+
+	wait_for(r);
+	for (int i = 0; i < r->plan.n; i++)
+		if (p[2 + TALK_POLL + i].revents)
+			child_listen(&r->children[i], r->state < STOPPING);
+	if (p[0].revents)
+		read_signals(r);
+	if (r->until > 0 && clock_now() >= r->until)
+		stop(r);
+	if (r->state >= STOPPING)
+		return;
+	if (p[1].revents && tally_read(r->tally) < 0)
+		blame_us(r);
+	if (talk_step(&r->talk, p + 2) < 0)
+		blame_us(r);
+	if (r->talk.asked)
+		tally_ask(r->tally);
+	r->talk.asked = 0;
+}
+
+/* All children have ended, and, if they did so well, all that they wrote has been read. */
+static int
+done(const struct run *r)
+{
+	if (r->alive > 0)
+		return 0;
+	return r->verdict.blame != BLAME_NONE || r->state >= STOPPING || (talk_done(&r->talk) && !r->tally->open);
+}
+
+/* A thought may have been cut off in the middle: the terminal is not left dim. */
+static int
+result(const struct run *r, int *sig)
+{
+	*sig = r->sig ? r->sig : r->verdict.signal;
+	if (*sig == 0 && r->verdict.blame == BLAME_NONE)
+		return r->verdict.failed;
+	if (r->options.dim && *sig != SIGPIPE)
+		(void)io_write(1, "\033[m", 3);
+	return *sig ? 0 : fail(r->verdict.status, "%s", r->verdict.text);
+}
+
+static void
+forget(struct run *r)
+{
+	for (int i = 0; i < r->plan.n && r->children; i++)
+		child_forget(&r->children[i]);
+	talk_close(&r->talk);
+	tally_close(r->tally);
+	streams_shut(&r->signals);
+	free(r->children);
+	free(r->polls);
+	plan_free(&r->plan);
+}
+
+int
+run_pipeline(const struct run_options *o, struct tally *tally, int *sig)
+{
+	struct run r = {.o = o, .tally = tally, .signals = -1};
+	struct pipes p;
+	int status;
+
+	memset(tally, 0, sizeof(*tally));
+	if (streams_check(o->ntexts > 0 || o->prompts > 0) < 0 || (r.signals = streams_signals(&r.mask)) < 0)
+		return -1;
+	if (make_plan(&r, &p) < 0)
+		return -1;
+	if (keep_ends(&r, &p, start_children(&r, &p)) < 0)
+		blame_us(&r);
+	while (!done(&r))
+		step(&r);
+	status = result(&r, sig);
+	forget(&r);
+	return status;
+}

@@ -1,0 +1,136 @@
+#include "launch/script.h"
+
+#include <string.h>
+
+static const char start[] =
+"dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-run.XXXXXX\") || exit 3\n"
+"trap 'rm -rf \"$dir\"' EXIT\n"
+"trap 'exit 129' HUP\n"
+"trap 'exit 130' INT\n"
+"trap 'exit 143' TERM\n"
+"mkfifo \"$dir/loop\" || exit 3\n"
+"\n"
+"# sh looks at the last program's status alone: each that fails leaves its own in a file\n"
+"run() { \"$@\" || echo $? >>\"$dir/failed\"; }\n"
+"\n";
+
+/* As keep_open does it. */
+static const char keep[] =
+"mkdir -p -- \"$keep\" || exit 3\n"
+"for f in \"$keep\"/*.dsf; do\n"
+"\t[ ! -e \"$f\" ] || { echo \"'$f' of another run is there: set keep to a new folder\" >&2; exit 2; }\n"
+"done\n"
+"for f in";
+
+/* As keep_create does it. */
+static const char create[] =
+"; do\n"
+"\tf=$keep/$f\n"
+"\t(set -C; : >\"$f\") 2>/dev/null && continue\n"
+"\t[ -e \"$f\" ] || { echo \"cannot make '$f'\" >&2; exit 3; }\n"
+"\techo \"'$f' of another run is there: set keep to a new folder\" >&2\n"
+"\texit 2\n"
+"done\n";
+
+/* The status of the stage that failed by itself is 1 or 2; those that follow it end with 3 and more. */
+static const char end[] =
+"\n"
+"[ ! -e \"$dir/failed\" ] || exit \"$(sort -n \"$dir/failed\" | head -n 1)\"\n";
+
+int
+script_quote(struct buf *b, const char *s)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:+@%";
+	int r = 0;
+
+	if (*s && s[strspn(s, plain)] == 0)
+		return buf_add(b, s, strlen(s));
+	r = buf_addc(b, '\'');
+	for (; *s && r == 0; s++)
+		r = *s == '\'' ? buf_add(b, "'\\''", 4) : buf_addc(b, *s);
+	return r < 0 ? -1 : buf_addc(b, '\'');
+}
+
+int
+script_remark(struct buf *b, const char *s)
+{
+	int r = 0;
+
+	for (; *s && r == 0; s++)
+		r = buf_addc(b, (unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
+	return r;
+}
+
+static int
+command(struct buf *b, const struct part *t, const struct plan_options *o)
+{
+	int r = buf_addf(b, "run %s", t->words[0]);
+
+	for (int i = 1; i < t->nwords && r == 0; i++) {
+		r = buf_addc(b, ' ');
+		if (r < 0)
+			break;
+		if (t->words[i] == o->model)
+			r = buf_addf(b, "\"$model\"");
+		else if (t->words[i] == o->loop_in)
+			r = buf_addf(b, "\"$dir/loop\"");
+		else if (t->words[i] == t->keep)
+			r = buf_addf(b, "\"$keep\"%s", strrchr(t->keep, '/'));
+		else
+			r = script_quote(b, t->words[i]);
+	}
+	return r;
+}
+
+static int
+operands(struct buf *b, char **texts, int n)
+{
+	int r = n > 0 ? buf_addf(b, " --") : 0;
+
+	for (int i = 0; i < n && r == 0; i++)
+		r = buf_addc(b, ' ') < 0 ? -1 : script_quote(b, texts[i]);
+	return r;
+}
+
+/* A line that sets a variable. */
+static int
+assign(struct buf *b, const char *name, const char *value, const char *after)
+{
+	if (buf_addf(b, "%s=", name) < 0 || script_quote(b, value) < 0)
+		return -1;
+	return buf_addf(b, "%s\n", after);
+}
+
+/* The folder of a kept run, and in it its files. */
+static int
+keep_files(struct buf *to, const struct plan *p, const struct plan_options *o)
+{
+	if (assign(to, "keep", o->keep, "") < 0 || buf_addf(to, "%s", keep) < 0)
+		return -1;
+	for (int i = 0; i < p->n; i++)
+		if (p->parts[i].keep && buf_addf(to, " %s", strrchr(p->parts[i].keep, '/') + 1) < 0)
+			return -1;
+	return buf_addf(to, "%s", create);
+}
+
+int
+script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
+    const char *dir, const char *prompts, char **texts, int ntexts)
+{
+	if (buf_addf(to, "#!/bin/sh\n") < 0 || (dir && assign(to, "PATH", dir, ":$PATH") < 0) ||
+	    assign(to, "model", o->model, "") < 0 ||
+	    (o->keep && keep_files(to, p, o) < 0) ||
+	    buf_addf(to, "%s", start) < 0)
+		return -1;
+	for (int i = 0; i < p->n; i++) {
+		if (command(to, &p->parts[i], o) < 0 || (i == 0 && operands(to, texts, ntexts) < 0))
+			return -1;
+		if (i == 0 && prompts && (buf_addf(to, " <") < 0 || script_quote(to, prompts) < 0))
+			return -1;
+		if (i == p->n - 2 && buf_addf(to, " |\nrun tee \"$dir/loop\"") < 0)
+			return -1;
+		if (buf_addf(to, i < p->n - 1 ? " |\n" : "\n") < 0)
+			return -1;
+	}
+	return buf_addf(to, "%s", end);
+}

@@ -1,0 +1,372 @@
+/*
+ * The transport of tcp:// and ipc://: ZeroMQ, PUSH to PULL, a frame a message.
+ *
+ * A message has parts of at most PART bytes, so that signs of life get through between them on a
+ * slow line.  Tensors are sent from where they lie: the sender waits until they have left.  What is small
+ * is copied, and as much as QUEUE bytes of it may wait.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "link/address.h"
+#include "link/zmq/libzmq.h"
+#include "link/link_internal.h"
+#include "link/zmq/peer.h"
+
+#define PART (1u << 20)
+#define SMALL (64u << 10)
+#define QUEUE (4u << 20)
+#define GRACE 0.1       /* seconds that what came before the end may take from libzmq's thread to ours */
+
+static int
+zmq_transport_open(struct link *l)
+{
+	struct peer *p;
+	int r;
+
+	if (address_check(l->name) < 0 || !(p = mem_new(1, sizeof(*p))))
+		return -1;
+	r = peer_open(p, l->name, l->dir);
+	if (r < 0) {
+		peer_shut(p, 0);
+		peer_free(p);
+		return fail_in("%s", l->name);
+	}
+	l->state = p;
+	return 0;
+}
+
+int
+zmq_lost(const struct link *l)
+{
+	struct peer *p = l->state;
+
+	return peer_pump(p) < 0 || p->lost || !p->sock;
+}
+
+/* --- receiving --- */
+
+/* A message's part, behind what has come of the frame. */
+static int
+append(struct link *l, const unsigned char *from, size_t n)
+{
+	while (n > 0) {
+		size_t room;
+
+		if (l->need > 0 && l->have == l->need)
+			return fail(FAIL_DATA, "frame %llu: its message has bytes behind it: a frame is a message",
+			    (unsigned long long)l->frames + 1);
+		if ((room = link_room(l)) == 0)
+			return -1;
+		room = n < room ? n : room;
+		memcpy(l->frame + l->have, from, room);
+		if (link_took(l, room) < 0)
+			return -1;
+		from += room;
+		n -= room;
+	}
+	return 0;
+}
+
+/* A message if there is one: 1, 0 or -1. */
+static int
+take_message(struct link *l)
+{
+	struct peer *p = l->state;
+	zmq_msg_t m;
+	int more = 1, r = 0;
+
+	zmq_msg_init(&m);
+	while (more && r == 0) {
+		if (zmq_msg_recv(&m, p->sock, ZMQ_DONTWAIT) < 0) {
+			if (zmq_errno() == EINTR)
+				continue;
+			zmq_msg_close(&m);
+			return zmq_errno() == EAGAIN ? 0 : fail(FAIL_SYSTEM, "cannot receive: %s", zmq_strerror(zmq_errno()));
+		}
+		more = zmq_msg_more(&m);
+		r = append(l, zmq_msg_data(&m), zmq_msg_size(&m));
+	}
+	zmq_msg_close(&m);
+	if (r == 0 && (l->need == 0 || l->have < l->need))
+		r = fail(FAIL_DATA, "frame %llu: its message ends after %zu bytes: a frame is a message",
+		    (unsigned long long)l->frames + 1, l->have);
+	return r < 0 ? -1 : 1;
+}
+
+/* We have waited for the timeout and nothing came, not even an answer to our signs of life.  Who has
+ * frames waiting for him can't tell, and needn't yet.  Sees to it that it is asked again in time. */
+static int
+is_dead(struct peer *p)
+{
+	double limit = link_settings.timeout, now = clock_now(), waited, silence;
+
+	if (p->lost)
+		peer_later(p, GRACE);
+	if (p->lost || !p->up)
+		return 0;
+	if (p->hungry == 0)
+		p->hungry = now;
+	if (p->due > 0)         /* not yet, and the kernel is not asked for each frame */
+		return 0;
+	waited = now - p->hungry;
+	silence = peer_silence(p);
+	if (waited > limit && silence > limit)
+		return 1;
+	peer_later(p, limit - (waited < silence ? waited : silence) + 0.01);
+	return 0;
+}
+
+static int
+silent(void)
+{
+	return fail(FAIL_SYSTEM, LOST_SILENT, link_settings.timeout);
+}
+
+static int
+nobody_came(void)
+{
+	return fail(FAIL_SYSTEM, LOST_NEVER_CAME, link_settings.wait);
+}
+
+static int
+zmq_receive(struct link *l, struct frame *f, int wait)
+{
+	struct peer *p = l->state;
+
+	for (;;) {
+		int r;
+
+		if (!p->sock)
+			return -2;
+		if (peer_pump(p) < 0 || (r = take_message(l)) < 0)
+			return -1;
+		if (r == 1)
+			break;
+		if (p->lost && clock_now() - p->lost_at > GRACE)
+			return -2;
+		if (peer_overdue(p))
+			return nobody_came();
+		if (is_dead(p))
+			return silent();
+		if (!wait)
+			return 0;
+		peer_wait(p, 0);
+	}
+	p->hungry = 0;
+	if (link_parse(l, f) < 0)
+		return -1;
+	if (f->op == OP_END)    /* this is how the other side learns that all has come */
+		peer_shut(p, 0);
+	return 1;
+}
+
+/* --- sending --- */
+
+/* What we sent has been on its way for the timeout, and the other host does not say that it has come, as it does even
+ * where the program is busy: it has gone.  (Without this a host that goes before its first sign of life is never missed.)
+ * Sees to it that it is asked again. */
+static int
+is_cut(struct peer *p)
+{
+	if (!p->up || p->lost || !p->sock || p->due > 0)
+		return 0;
+	peer_later(p, 0.5);
+	return peer_unheard(p) > link_settings.timeout;
+}
+
+/* Wait until the peer is there and no more than `held` bytes wait.  limit: seconds, 0 for any time. */
+static int
+make_way(struct peer *p, size_t held, double limit)
+{
+	double until = limit > 0 ? clock_now() + limit : 0;
+
+	for (;;) {
+		if (peer_pump(p) < 0)
+			return -1;
+		if (p->lost || !p->sock)
+			return fail(FAIL_SYSTEM, LOST_AFTER);
+		if (p->up && peer_held(p, held) <= held)
+			return 0;
+		if (peer_overdue(p))
+			return nobody_came();
+		if (is_cut(p))
+			return silent();
+		if (until > 0 && clock_now() >= until)
+			return fail(FAIL_SYSTEM, p->up ? LOST_STUCK : LOST_ABSENT);
+		peer_wait(p, until);
+	}
+}
+
+/* Bytes of a frame of n, copied. */
+static int
+post_copy(struct peer *p, const struct iovec *v, int nv, size_t n)
+{
+	unsigned char *copy = mem_raw(n, 1), *to = copy;
+
+	if (!copy)
+		return -1;
+	for (int i = 0; i < nv; i++) {
+		if (v[i].iov_len > 0)
+			memcpy(to, v[i].iov_base, v[i].iov_len);
+		to += v[i].iov_len;
+	}
+	return peer_post(p, copy, n, 0, copy);
+}
+
+/* From where they are, in parts. */
+static int
+post_parts(struct peer *p, const struct iovec *v, int nv, size_t left)
+{
+	for (int i = 0; i < nv; i++)
+		for (size_t at = 0, n; at < v[i].iov_len; at += n) {
+			n = v[i].iov_len - at < PART ? v[i].iov_len - at : PART;
+			left -= n;
+			if (peer_post(p, (char *)v[i].iov_base + at, n, left > 0, NULL) < 0)
+				return -1;
+		}
+	return 0;
+}
+
+static int
+post(struct peer *p, const struct iovec *v, int nv, double limit)
+{
+	size_t n = 0;
+	int r;
+
+	for (int i = 0; i < nv; i++)
+		n += v[i].iov_len;
+	if (make_way(p, QUEUE, limit) < 0)
+		return -1;
+	if (n <= SMALL)
+		return post_copy(p, v, nv, n);
+	r = post_parts(p, v, nv, n);
+	if (r == 0)
+		r = make_way(p, 0, limit);
+	if (r < 0)
+		peer_shut(p, 0);        /* nothing of the frame is in use any more */
+	return r;
+}
+
+/* The frames that are queued, copied in parts: 1 all have gone, 0 some wait, or -1. */
+static int
+flush(struct link *l, int wait)
+{
+	struct peer *p = l->state;
+
+	while (l->sent < l->queue.n) {
+		unsigned char *at = l->queue.p + l->sent;
+		size_t n = frame_size(at), part;
+
+		if (wait ? make_way(p, QUEUE, 0) < 0 : peer_pump(p) < 0)
+			return -1;
+		if (p->lost || !p->sock)
+			return fail(FAIL_SYSTEM, LOST_AFTER);
+		if (peer_overdue(p))
+			return nobody_came();
+		if (is_cut(p))
+			return silent();
+		if (!p->up || peer_held(p, QUEUE) > QUEUE)
+			return 0;
+		for (size_t left = n; left > 0; left -= part, at += part) {
+			struct iovec v;
+			unsigned char *copy;
+
+			part = left < PART ? left : PART;
+			v = (struct iovec){at, part};
+			if (!(copy = mem_raw(part, 1)))
+				return -1;
+			memcpy(copy, v.iov_base, part);
+			if (peer_post(p, copy, part, left > part, copy) < 0)
+				return -1;
+		}
+		l->sent += n;
+	}
+	l->queue.n = l->sent = 0;
+	return 1;
+}
+
+static int
+zmq_transport_send(struct link *l, struct frame *f, int wait)
+{
+	struct iovec v[FRAME_IOV_MAX];
+	int n;
+
+	if (!f)
+		return flush(l, wait);
+	if (flush(l, 1) < 0 || (n = frame_iov(f, v)) < 0)
+		return -1;
+	/* who has failed tells those behind, but does not wait for ever to be heard */
+	return post(l->state, v, n, f->op == OP_ERROR ? link_settings.timeout : 0) < 0 ? -1 : 1;
+}
+
+/* Is there something to do at once? */
+static int
+is_ready(struct link *l)
+{
+	struct peer *p = l->state;
+
+	if (!p->sock || peer_pump(p) < 0 || peer_overdue(p))
+		return 1;       /* the next call says why */
+	if (l->dir == LINK_OUT)
+		return p->lost || (p->up && peer_held(p, QUEUE) <= QUEUE) || is_cut(p);
+	return (peer_events(p) & ZMQ_POLLIN) || is_dead(p) || (p->lost && clock_now() - p->lost_at > GRACE);
+}
+
+/* libzmq's descriptor tells only what is new, so what is there already has one that is always ready. */
+static struct pollfd
+zmq_ready(struct link *l)
+{
+	struct peer *p = l->state;
+
+	return (struct pollfd){.fd = is_ready(l) ? p->ready : p->poll, .events = POLLIN};
+}
+
+/* --- closing --- */
+
+/* All has been sent: wait until the other side has it.  It closes when it has taken `end`; one that
+ * does not is given the timeout from when the last byte has left it and it was last heard of. */
+static int
+deliver(struct link *l)
+{
+	struct peer *p = l->state;
+	double since = clock_now(), limit = link_settings.timeout;
+	uint64_t signs = 0, now;
+
+	for (;;) {
+		if (peer_pump(p) < 0)
+			return -1;
+		if (p->lost)
+			return l->ended ? 0 : fail(FAIL_SYSTEM, LOST_AFTER);
+		if (is_cut(p))
+			return silent();
+		now = peer_signs(p);
+		if (l->ended && (!p->up || now != signs || peer_held(p, 0) > 0 || peer_unread(p)))
+			since = clock_now();
+		signs = now;
+		if (clock_now() - since >= limit)
+			return p->up ? 0 : fail(FAIL_SYSTEM, LOST_ABSENT);
+		peer_wait(p, since + limit < clock_now() + 0.2 ? since + limit : clock_now() + 0.2);
+	}
+}
+
+static int
+zmq_transport_close(struct link *l)
+{
+	struct peer *p = l->state;
+	int r = 0, used = l->dir == LINK_OUT && (l->frames > 0 || l->ended);
+
+	if (!p)
+		return 0;
+	if (used && p->sock)
+		r = deliver(l);
+	peer_shut(p, r == 0 && used ? (int)(link_settings.timeout * 1000) : 0);
+	peer_free(p);
+	l->state = NULL;
+	return r;
+}
+
+const struct transport link_zmq = {zmq_transport_open, zmq_receive, zmq_transport_send, zmq_ready, zmq_transport_close};

@@ -1,0 +1,174 @@
+#include "stage/write_behind.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "stage/stage.h"
+
+void
+behind_init(struct behind *b, struct link *out, int nout, struct device *gpu)
+{
+	memset(b, 0, sizeof(*b));
+	b->out = out;
+	b->nout = nout;
+	b->gpu = gpu;
+	for (int i = 0; i < nout; i++)
+		if (link_takes_device(&out[i]))
+			b->gpu = NULL;
+}
+
+int
+behind_takes(const struct behind *b, const struct frame *f)
+{
+	return b->gpu && f->op == OP_NONE && frame_payload(f) >= BEHIND_LEAST;
+}
+
+/* --- the thread --- */
+
+static void *
+write_all(void *arg)
+{
+	struct behind *b = arg;
+
+	pthread_mutex_lock(&b->lock);
+	for (;;) {
+		int r;
+
+		while (!b->busy && !b->last)
+			pthread_cond_wait(&b->changed, &b->lock);
+		if (!b->busy)
+			break;
+		pthread_mutex_unlock(&b->lock);
+		r = stage_send(b->out, b->nout, &b->f);
+		frame_free(&b->f);
+		pthread_mutex_lock(&b->lock);
+		if (r < 0) {
+			b->status = fail_status();
+			snprintf(b->text, sizeof(b->text), "%s", fail_text());
+		}
+		b->busy = 0;
+		pthread_cond_broadcast(&b->changed);
+		(void)eventfd_write(b->told, 1);
+	}
+	pthread_mutex_unlock(&b->lock);
+	return NULL;
+}
+
+static int
+start(struct behind *b)
+{
+	if ((b->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+		return fail(FAIL_SYSTEM, "cannot open descriptors:");
+	frame_init(&b->f);
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_cond_init(&b->changed, NULL);
+	if (pthread_create(&b->thread, NULL, write_all, b) != 0) {
+		pthread_cond_destroy(&b->changed);
+		pthread_mutex_destroy(&b->lock);
+		close(b->told);
+		return fail(FAIL_SYSTEM, "cannot start a thread that writes");
+	}
+	b->started = 1;
+	return 0;
+}
+
+/* --- the stage --- */
+
+static int
+is_busy(struct behind *b)
+{
+	int busy;
+
+	if (!b->started)
+		return 0;
+	pthread_mutex_lock(&b->lock);
+	busy = b->busy;
+	pthread_mutex_unlock(&b->lock);
+	return busy;
+}
+
+/* What became of the frames so far. */
+static int
+result(const struct behind *b)
+{
+	return b->status ? fail(b->status, "%s", b->text) : 0;
+}
+
+/* Until the thread is idle. */
+static int
+settle(struct behind *b)
+{
+	if (!b->started)
+		return 0;
+	pthread_mutex_lock(&b->lock);
+	while (b->busy)
+		pthread_cond_wait(&b->changed, &b->lock);
+	pthread_mutex_unlock(&b->lock);
+	return result(b);
+}
+
+int
+behind_receive(struct behind *b, struct link *in, struct frame *f)
+{
+	eventfd_t n;
+	int r = 0;
+
+	/* who sends to us may wait for what we fail to write: so both are waited for */
+	while (r == 0 && !in->ended && is_busy(b)) {
+		struct pollfd p[2] = {link_poll(in), {.fd = b->told, .events = POLLIN}};
+
+		if (poll(p, 2, -1) < 0)
+			continue;       /* a signal */
+		if (p[1].revents)
+			(void)eventfd_read(b->told, &n);
+		else
+			r = link_try_receive(in, f);
+	}
+	if (r == 1 || r == -1)
+		return r;
+	if (!is_busy(b) && result(b) < 0)
+		return -1;
+	return link_receive(in, f);
+}
+
+int
+behind_send(struct behind *b, struct frame *f)
+{
+	if (settle(b) < 0)
+		return -1;
+	if (!behind_takes(b, f))
+		return stage_send(b->out, b->nout, f);
+	if (!b->started && start(b) < 0)
+		return -1;
+	frame_move(&b->f, f);
+	/* Its tensors lie in pinned memory of the tensors' names, until it is written; what is read and computed meanwhile goes by
+	 * way of the other half.  Two are enough: the next frame comes here when this one is written, and only then does the turn come
+	 * to this half again. */
+	b->gpu->turn = !b->gpu->turn;
+	pthread_mutex_lock(&b->lock);
+	b->busy = 1;
+	pthread_cond_broadcast(&b->changed);
+	pthread_mutex_unlock(&b->lock);
+	return 0;
+}
+
+int
+behind_end(struct behind *b)
+{
+	if (!b->started)
+		return 0;
+	pthread_mutex_lock(&b->lock);
+	b->last = 1;
+	pthread_cond_broadcast(&b->changed);
+	pthread_mutex_unlock(&b->lock);
+	pthread_join(b->thread, NULL);
+	pthread_cond_destroy(&b->changed);
+	pthread_mutex_destroy(&b->lock);
+	close(b->told);
+	b->started = 0;
+	return result(b);
+}

@@ -1,0 +1,740 @@
+#include "supervise/cluster.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "link/link.h"
+#include "supervise/probe.h"
+#include "launch/script.h"
+#include "launch/streams.h"
+#include "launch/tally.h"
+
+#define BAN 300.0               /* seconds that a host whose lines had to go is no spare */
+#define FIRST_CALL 20.0         /* seconds that a host has to be reached at all: keys, passwords */
+#define LINE_MAX_BYTES 65536
+#define REPORTS_MAX 65536
+#define LAST_WORDS 0.5          /* seconds that a shell whose output has ended may take to say why */
+
+static const char *
+name_of(const struct cluster *c, const struct machine *m)
+{
+	return c->plan->hosts[m - c->m].name;
+}
+
+int
+cluster_open(struct cluster *c)
+{
+	int n = c->plan->nhosts;
+
+	c->m = mem_new((size_t)n, sizeof(*c->m));
+	c->at = mem_new((size_t)n, sizeof(*c->at));
+	c->address = mem_new((size_t)n, sizeof(*c->address));
+	if (!c->m || !c->at || !c->address)
+		return -1;
+	if (asprintf(&c->script, "exec %s \"$@\"", c->rsh) < 0)
+		return fail(FAIL_SYSTEM, "no memory for a command");
+	for (int i = 0; i < n; i++) {
+		c->m[i].in = c->m[i].out = c->m[i].shell.err = c->m[i].host = c->at[i] = -1;
+		c->address[i] = c->plan->hosts[i].address;
+	}
+	for (int i = 0; i < c->plan->nlines; i++) {
+		int host = c->plan->lines[i].host;
+
+		c->at[host] = c->m[host].host = host;
+	}
+	c->culprit = -1;
+	c->probe.err = -1;
+	c->seen = clock_now();
+	return reach_open(&c->reach, c->plan);
+}
+
+void
+cluster_close(struct cluster *c)
+{
+	for (int i = 0; c->m && i < c->plan->nhosts; i++) {
+		struct machine *m = &c->m[i];
+
+		child_forget(&m->shell);
+		streams_shut(&m->in);
+		streams_shut(&m->out);
+		buf_free(&m->send);
+		buf_free(&m->got);
+	}
+	free(c->m);
+	free(c->at);
+	free(c->address);
+	free(c->script);
+	buf_free(&c->reports);
+	child_forget(&c->probe);
+	reach_close(&c->reach);
+	c->m = NULL;
+}
+
+/* --- what went wrong --- */
+
+/* Has a program ended whose own words are part of these? */
+static int
+is_reported(const struct cluster *c, const char *told)
+{
+	const char *s = (const char *)c->reports.p, *end = s + c->reports.n;
+
+	for (; s < end; s += strlen(s) + 1)
+		if (strstr(told, s))
+			return 1;
+	return 0;
+}
+
+/* The first cause counts, and a cause more than what follows from one. */
+static void
+blame(struct cluster *c, const struct machine *m, enum blame b, int status, const char *who, const char *text)
+{
+	struct verdict *v = &c->verdict;
+
+	if (b != BLAME_UPSTREAM && c->reports.n < REPORTS_MAX && buf_add(&c->reports, text, strlen(text) + 1) == 0)
+		*c->told = is_reported(c, c->told) ? 0 : *c->told;
+	if (b <= v->blame)
+		return;
+	v->blame = b;
+	v->status = status;
+	c->culprit = (int)(m - c->m);
+	snprintf(v->text, sizeof(v->text), "%s: %s%s%s", name_of(c, m), who, *who ? ": " : "", text);
+}
+
+void
+cluster_told(struct cluster *c, const char *text)
+{
+	if (!*c->told && !is_reported(c, text))
+		snprintf(c->told, sizeof(c->told), "%s", text);
+}
+
+/* Nothing is expected of it any more; a shell that still lives would only confuse us later. */
+static void
+dead(struct cluster *c, struct machine *m, const char *why)
+{
+	if (m->state == MACHINE_DEAD || m->state == MACHINE_OFF)
+		return;
+	blame(c, m, BLAME_OWN, FAIL_SYSTEM, "", why);
+	m->state = MACHINE_DEAD;
+	m->alive = 0;
+	streams_shut(&m->in);
+	streams_shut(&m->out);
+	if (m->shell.pid > 0)
+		(void)kill(m->shell.pid, SIGKILL);
+}
+
+/* --- calling --- */
+
+/* Literal IPv6 addresses stand in brackets where a port may follow, but not here. */
+static void
+make_command(struct cluster *c, struct machine *m)
+{
+	const char *address = c->plan->hosts[m - c->m].address;
+	const char *direct[] = {"ds-run", "--agent"}, *shell[] = {"sh", "-c", c->script, c->rsh, m->target, "ds-run", "--agent"};
+	int here = address_is_here(address), bare = *address == '[' && address[strlen(address) - 1] == ']';
+
+	snprintf(m->target, sizeof(m->target), "%.*s", (int)(strlen(address) - 2 * (size_t)bare), address + bare);
+	m->part.nwords = here ? 2 : 7;
+	for (int i = 0; i < m->part.nwords; i++)
+		m->part.words[i] = here ? direct[i] : shell[i];
+	m->part.words[m->part.nwords] = NULL;
+	snprintf(m->part.label, sizeof(m->part.label), "its agent");
+}
+
+static int
+call(struct cluster *c, struct machine *m)
+{
+	struct start s = {.keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
+	int to[2] = {-1, -1}, from[2] = {-1, -1}, r = -1;
+
+	make_command(c, m);
+	if (streams_pipe(to, 1) == 0 && streams_pipe(from, 1) == 0) {
+		s.in = to[0];
+		s.out = from[1];
+		m->shell.part = &m->part;
+		m->shell.from = name_of(c, m);
+		r = child_start(&m->shell, &s);
+	}
+	streams_shut(&to[0]);
+	streams_shut(&from[1]);
+	m->in = to[1];
+	m->out = from[0];
+	m->send.n = m->got.n = 0;
+	if (r < 0)
+		return -1;
+	(void)fcntl(m->in, F_SETFL, O_NONBLOCK);
+	(void)fcntl(m->out, F_SETFL, O_NONBLOCK);
+	m->state = MACHINE_CALLED;
+	m->heard = m->asked = clock_now();
+	m->quiet = m->known || FIRST_CALL < c->timeout ? 2 * c->timeout : FIRST_CALL;
+	m->cut = 0;
+	m->alive = 0;
+	return buf_addf(&m->send, "hello %s %g %g %s %d\n", DS_VERSION, c->timeout, link_settings.wait, c->precision, c->verbose);
+}
+
+/* --- lines --- */
+
+static int
+send_line(struct cluster *c, int number)
+{
+	const struct plan_line *l = &c->plan->lines[number];
+	struct machine *m = &c->m[c->at[l->host]];
+	struct buf b = {0};
+	int r = buf_addf(&m->send, "run %d", number);
+
+	for (int i = 0; i < l->nwords && r == 0; i++) {
+		b.n = 0;
+		r = planfile_fill(&b, c->plan, l->words[i], c->address) < 0 || buf_addc(&b, 0) < 0 ||
+		    buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
+		if (r == 0 && i == 0 && weights_concern(c->weights, l, c->address[l->host]))
+			r = buf_addf(&m->send, " --manifest {run}/" WEIGHTS_FILE);
+	}
+	buf_free(&b);
+	m->alive++;
+	return r < 0 ? -1 : buf_addc(&m->send, '\n');
+}
+
+/* Call the agents that are missing; once all are there, give them their lines. */
+static int
+start_lines(struct cluster *c)
+{
+	int missing = 0;
+
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		struct machine *m = c->at[i] >= 0 ? &c->m[c->at[i]] : NULL;
+
+		if (m && m->state == MACHINE_OFF && m->shell.pid == 0 && call(c, m) < 0)
+			return -1;
+		missing += m && m->state != MACHINE_READY;
+	}
+	if (missing)
+		return 0;
+	c->starting = 0;
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->at[i] >= 0 && weights_send(&c->m[c->at[i]].send, c->weights, c->plan, i, c->address[i]) < 0)
+			return -1;
+	for (int i = 0; i < c->plan->nlines; i++)
+		if (send_line(c, i) < 0)
+			return -1;
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->at[i] >= 0)
+			c->m[c->at[i]].state = MACHINE_RUNS;
+	return 0;
+}
+
+int
+cluster_start(struct cluster *c)
+{
+	memset(&c->verdict, 0, sizeof(c->verdict));
+	*c->told = 0;
+	c->reports.n = 0;
+	c->culprit = -1;
+	reach_forget(&c->reach);
+	c->starting = 1;
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		c->m[i].cut_off = 0;
+		if (c->at[i] >= 0 && c->m[c->at[i]].state == MACHINE_DEAD)
+			c->m[c->at[i]].state = MACHINE_OFF;
+	}
+	return start_lines(c);
+}
+
+int
+cluster_unfit(const struct cluster *c)
+{
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->at[i] >= 0 && c->m[c->at[i]].unfit)
+			return 1;
+	return 0;
+}
+
+int
+cluster_up(const struct cluster *c)
+{
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->at[i] >= 0 && c->m[c->at[i]].state != MACHINE_RUNS)
+			return 0;
+	return 1;
+}
+
+int
+cluster_running(const struct cluster *c)
+{
+	int n = 0;
+
+	for (int i = 0; i < c->plan->nhosts; i++)
+		n += c->m[i].alive;
+	return n;
+}
+
+void
+cluster_stop(struct cluster *c)
+{
+	c->starting = 0;
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		struct machine *m = &c->m[i];
+
+		if (m->state == MACHINE_RUNS) {
+			m->state = MACHINE_STOPS;
+			(void)buf_addf(&m->send, "stop\n");
+		}
+	}
+}
+
+int
+cluster_stopped(const struct cluster *c)
+{
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		const struct machine *m = &c->m[i];
+
+		if (m->state == MACHINE_STOPS || m->state == MACHINE_RUNS || (m->state == MACHINE_DEAD && m->shell.pid > 0))
+			return 0;
+	}
+	return 1;
+}
+
+void
+cluster_forsake(struct cluster *c)
+{
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->m[i].state == MACHINE_STOPS)
+			dead(c, &c->m[i], "its processes do not end");
+}
+
+/* The machine that runs nothing and has failed least often, but not just now; the present one if that is not better. */
+static int
+find_place(const struct cluster *c, int now)
+{
+	double banned = clock_now() - BAN;
+	int best = now;
+
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		const struct machine *m = &c->m[i];
+
+		if (m->host >= 0 || (!c->plan->hosts[i].spare && m->deaths == 0) || (m->failed > 0 && m->failed > banned))
+			continue;
+		if (m->deaths < c->m[best].deaths)
+			best = i;
+	}
+	return best;
+}
+
+int
+cluster_move(struct cluster *c, int tired, struct buf *what)
+{
+	int fresh = 0;
+
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		int now = c->at[i], to;
+
+		if (now < 0 || (c->m[now].state != MACHINE_DEAD && now != tired && !c->m[now].cut_off))
+			continue;
+		c->m[now].deaths++;
+		c->m[now].failed = clock_now();
+		if ((to = find_place(c, now)) == now)
+			continue;
+		c->m[now].host = -1;
+		if (c->m[now].state != MACHINE_DEAD) {
+			streams_shut(&c->m[now].in);
+			c->m[now].state = MACHINE_OFF;
+		}
+		c->m[to].host = i;
+		c->at[i] = to;
+		c->address[i] = c->plan->hosts[to].address;
+		fresh += c->m[to].deaths == 0;
+		if (buf_addf(what, "; %s takes %s's place", c->plan->hosts[to].name, c->plan->hosts[now].name) < 0)
+			return -1;
+	}
+	return fresh;
+}
+
+/* --- what the agents say --- */
+
+static void
+take_ready(struct cluster *c, struct machine *m, const char *version)
+{
+	char why[200];
+
+	if (m->state != MACHINE_CALLED)
+		return;
+	if (strcmp(version, DS_VERSION) != 0) {
+		snprintf(why, sizeof(why), "it has version %.40s of dspipe, here is %s", version, DS_VERSION);
+		blame(c, m, BLAME_OWN, FAIL_USAGE, "", why);
+		return;
+	}
+	m->state = MACHINE_READY;
+	m->quiet = c->timeout;
+	m->known = 1;
+}
+
+/* A probe of a host (nhosts: of ours) tells which of its ends met no peer.  Only those that connect count: each link has one. */
+static void
+take_unreachable(struct cluster *c, int host, const char *text)
+{
+	char *end;
+
+	if (strncmp(text, PROBE_WORD " ", strlen(PROBE_WORD " ")) != 0)
+		return;
+	for (text += strlen(PROBE_WORD); *text == ' '; text = end) {
+		long number = strtol(text, &end, 10), k = 0;
+
+		for (int i = 0; i < c->reach.n && end > text; i++) {
+			struct reach_link *l = &c->reach.l[i];
+
+			if (l->from == host && k == number)
+				l->broken = 1;
+			k += l->from == host || l->to == host;
+		}
+		if (end == text)
+			return;
+	}
+}
+
+static void
+take_ended(struct cluster *c, struct machine *m, char **w)
+{
+	long line = strtol(w[1], NULL, 10), b = strtol(w[2], NULL, 10), status = strtol(w[3], NULL, 10);
+
+	if (m->state != MACHINE_RUNS || line < 0 || line >= c->plan->nlines || b < BLAME_NONE || b > BLAME_OWN || status < 0 ||
+	    status > FAIL_SYSTEM)
+		return;
+	m->alive--;
+	if (c->probing) {
+		take_unreachable(c, m->host, w[4]);
+		return;
+	}
+	reach_accuse(&c->reach, (int)line, w[4], c->address);
+	if (b == BLAME_UPSTREAM)
+		cluster_told(c, w[4]);
+	if (b > BLAME_NONE)
+		blame(c, m, (enum blame)b, (int)status, c->plan->lines[line].label, w[4]);
+}
+
+/* Its host lacks what every start needs. */
+static void
+take_unfit(struct cluster *c, struct machine *m, const char *why)
+{
+	if (m->state != MACHINE_CALLED)
+		return;
+	m->unfit = 1;
+	dead(c, m, why);
+}
+
+/* Before it is ready, what a shell's start-up files print is none of our business. */
+static void
+take_line(struct cluster *c, struct machine *m, char *line)
+{
+	char *w[8];
+	int n = words_split(line, w, 8);
+
+	if (n == 2 && strcmp(w[0], "ready") == 0)
+		take_ready(c, m, w[1]);
+	else if (n == 2 && strcmp(w[0], "unfit") == 0)
+		take_unfit(c, m, w[1]);
+	else if (n == 5 && strcmp(w[0], "ended") == 0)
+		take_ended(c, m, w);
+	else if (n == 1 && strcmp(w[0], "stopped") == 0 && m->state == MACHINE_STOPS) {
+		m->state = MACHINE_READY;
+		m->alive = 0;
+	}
+}
+
+static int
+listen_to(struct cluster *c, struct machine *m)
+{
+	char got[65536], *line;
+	ssize_t n = read(m->out, got, sizeof(got));
+	int r;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0) {
+		m->cut = clock_now();
+		streams_shut(&m->out);
+		return 0;
+	}
+	m->heard = clock_now();
+	if (buf_add(&m->got, got, (size_t)n) < 0)
+		return -1;
+	while ((r = words_line(&m->got, &line)) > 0) {
+		take_line(c, m, line);
+		free(line);
+	}
+	if (r < 0 || m->got.n > LINE_MAX_BYTES)
+		dead(c, m, "its agent says what nobody understands");
+	return 0;
+}
+
+static void
+speak(struct machine *m)
+{
+	ssize_t n = write(m->in, m->send.p, m->send.n);
+
+	if (n > 0)
+		buf_drop(&m->send, (size_t)n);
+	else if (errno != EAGAIN && errno != EINTR)
+		streams_shut(&m->in);           /* why will be seen when it ends */
+}
+
+int
+cluster_reap(struct cluster *c, pid_t pid, int wstatus)
+{
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		struct machine *m = &c->m[i];
+		struct verdict v = {0};
+
+		if (m->shell.pid != pid)
+			continue;
+		child_ended(&m->shell, wstatus, &v);
+		dead(c, m, v.blame > BLAME_NONE ? v.text : "its agent ended");
+		return 1;
+	}
+	if (c->probe.pid == pid && pid > 0) {
+		struct verdict v = {0};
+
+		child_ended(&c->probe, wstatus, &v);
+		take_unreachable(c, c->plan->nhosts, v.text + strspn(v.text, ": "));    /* it has no label */
+		return 1;
+	}
+	return 0;
+}
+
+/* --- who is cut off --- */
+
+void
+cluster_cut(struct cluster *c)
+{
+	struct verdict *v = &c->verdict;
+
+	enum blame b = strncmp(fail_text(), "upstream: ", 10) == 0 ? BLAME_UPSTREAM :
+	    link_lost(fail_text()) == LOST_UNHEARD ? BLAME_UNHEARD : BLAME_CUT;
+
+	reach_accuse(&c->reach, -1, fail_text(), c->address);
+	if (v->blame >= b)
+		return;
+	v->blame = b;
+	v->status = FAIL_SYSTEM;
+	snprintf(v->text, sizeof(v->text), "%s", fail_text());
+}
+
+/* The ends of links on a host: how many there are. */
+static int
+count_ends(const struct cluster *c, int host)
+{
+	int n = 0;
+
+	for (int i = 0; i < c->reach.n; i++)
+		n += c->reach.l[i].from == host || c->reach.l[i].to == host;
+	return n;
+}
+
+/* "run 0 ds-run --probe 2 @tcp://10.77.0.2:5611 tcp://10.77.0.3:5612": one process tries all links of the host. */
+static int
+send_probe(struct cluster *c, struct machine *m)
+{
+	int n = count_ends(c, m->host);
+	struct buf b = {0};
+	int r;
+
+	if (n == 0 || n > WORDS_MAX - 8)
+		return 0;
+	r = buf_addf(&m->send, "run 0 ds-run --probe %d", PROBE_SECONDS);
+	for (int i = 0; i < c->reach.n && r == 0; i++) {
+		const struct reach_link *l = &c->reach.l[i];
+
+		if (l->from != m->host && l->to != m->host)
+			continue;
+		b.n = 0;
+		r = planfile_fill(&b, c->plan, l->from == m->host ? l->connects : l->waits, c->address) < 0 ||
+		    buf_addc(&b, 0) < 0 || buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
+	}
+	buf_free(&b);
+	m->state = MACHINE_RUNS;
+	m->alive = 1;
+	return r < 0 ? -1 : buf_addc(&m->send, '\n');
+}
+
+/* Our own links are the plan's feed and take. */
+static int
+start_probe(struct cluster *c)
+{
+	struct start s = {.in = 0, .out = 1, .keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
+	struct part *p = &c->probe_part;
+	struct buf b = {0};
+	int r = 0;
+
+	memset(p, 0, sizeof(*p));
+	p->words[p->nwords++] = "ds-run";
+	part_option(p, "--probe", c->probe_words[2]);
+	snprintf(c->probe_words[2], sizeof(c->probe_words[2]), "%d", PROBE_SECONDS);
+	for (int i = 0, k = 0; i < c->reach.n && k < 2 && r == 0; i++) {
+		if (c->reach.l[i].from != c->plan->nhosts)
+			continue;
+		b.n = 0;
+		r = planfile_fill(&b, c->plan, c->reach.l[i].connects, c->address) < 0 || buf_addc(&b, 0) < 0 ? -1 : 0;
+		if (r == 0)
+			snprintf(c->probe_words[k], sizeof(c->probe_words[k]), "%s", (char *)b.p);
+		p->words[p->nwords++] = c->probe_words[k++];
+	}
+	buf_free(&b);
+	c->probe.part = p;
+	return r < 0 || p->nwords == 3 ? r : child_start(&c->probe, &s);
+}
+
+int
+cluster_probe(struct cluster *c)
+{
+	c->probing = 1;
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->m[i].state == MACHINE_READY && c->m[i].host >= 0 && send_probe(c, &c->m[i]) < 0)
+			return -1;
+	return c->reach.n > 0 ? start_probe(c) : 0;
+}
+
+int
+cluster_probed(const struct cluster *c)
+{
+	return cluster_running(c) == 0 && c->probe.pid == 0;
+}
+
+static void
+cut_off(struct cluster *c, int host, const char *peers)
+{
+	struct verdict *v = &c->verdict;
+	int ours = host == c->plan->nhosts;
+
+	if (!ours && c->at[host] >= 0)
+		c->m[c->at[host]].cut_off = 1;
+	if (c->culprit >= 0)    /* the first is named */
+		return;
+	c->culprit = ours ? -1 : c->at[host];
+	snprintf(v->text, sizeof(v->text), "%s: no connection to %s", ours ? "this host" : name_of(c, &c->m[c->at[host]]), peers);
+}
+
+void
+cluster_judge(struct cluster *c, int again)
+{
+	int host, peers, links = 0;
+	char text[400];
+
+	c->probing = 0;
+	if (c->probe.pid > 0)
+		(void)kill(c->probe.pid, SIGKILL);
+	if (c->verdict.blame == BLAME_OWN)      /* a host was lost meanwhile */
+		return;
+	c->culprit = -1;
+	while ((host = reach_culprit(&c->reach, 0, &peers, text, sizeof(text))) >= 0) {
+		cut_off(c, host, text);
+		reach_excuse(&c->reach, host);
+		links++;
+	}
+	/* what passes for a moment, and then again does not: small packets go through, or few */
+	if (links == 0 && again && (host = reach_culprit(&c->reach, 1, &peers, text, sizeof(text))) >= 0 && peers > 1)
+		cut_off(c, host, text);
+}
+
+/* --- signs of life --- */
+
+void
+cluster_ask(struct cluster *c)
+{
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->m[i].state >= MACHINE_READY && c->m[i].state != MACHINE_DEAD && c->m[i].in >= 0) {
+			c->m[i].asked = clock_now();
+			(void)buf_addf(&c->m[i].send, "alive\n");
+		}
+}
+
+int
+cluster_heard(const struct cluster *c, double since)
+{
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->m[i].state >= MACHINE_READY && c->m[i].state != MACHINE_DEAD && c->m[i].heard <= since)
+			return 0;
+	return 1;
+}
+
+static void
+watch(struct cluster *c, struct machine *m, double now)
+{
+	char why[100];
+
+	if (m->state == MACHINE_OFF || m->state == MACHINE_DEAD)
+		return;
+	snprintf(why, sizeof(why), m->state == MACHINE_CALLED ? "no answer for %g seconds" : "no sign of life for %g seconds", m->quiet);
+	if (m->cut > 0 ? now - m->cut > LAST_WORDS : now - m->heard > m->quiet)
+		dead(c, m, m->cut > 0 ? "its agent ended" : why);
+	else if (m->state != MACHINE_CALLED && now - m->asked > c->timeout / 4) {
+		m->asked = now;
+		(void)buf_addf(&m->send, "alive\n");
+	}
+}
+
+void
+cluster_wait(struct cluster *c, struct pollfd *p)
+{
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		struct machine *m = &c->m[i];
+
+		if (m->send.n > 0 && m->in >= 0)
+			speak(m);
+		*p++ = (struct pollfd){.fd = m->send.n > 0 ? m->in : -1, .events = POLLOUT};
+		*p++ = (struct pollfd){.fd = m->out, .events = POLLIN};
+		*p++ = (struct pollfd){.fd = m->shell.err, .events = POLLIN};
+	}
+}
+
+int
+cluster_step(struct cluster *c, const struct pollfd *p)
+{
+	double now = clock_now(), away = now - c->seen;
+
+	for (int i = 0; i < c->plan->nhosts; i++, p += 3) {
+		struct machine *m = &c->m[i];
+
+		if (p[2].revents)
+			child_listen(&m->shell, 1);
+		if (p[1].revents && m->out >= 0 && listen_to(c, m) < 0)
+			return -1;
+		if (away > c->timeout / 2)      /* it was us who did not listen */
+			m->heard = now;
+		watch(c, m, now);
+	}
+	c->seen = now;
+	return c->starting ? start_lines(c) : 0;
+}
+
+/* --- the end --- */
+
+void
+cluster_release(struct cluster *c)
+{
+	c->starting = 0;
+	for (int i = 0; i < c->plan->nhosts; i++) {
+		streams_shut(&c->m[i].in);
+		if (c->m[i].state != MACHINE_DEAD)
+			c->m[i].state = MACHINE_OFF;
+	}
+}
+
+int
+cluster_gone(const struct cluster *c)
+{
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->m[i].shell.pid > 0)
+			return 0;
+	return 1;
+}
+
+void
+cluster_kill(struct cluster *c)
+{
+	for (int i = 0; i < c->plan->nhosts; i++)
+		if (c->m[i].shell.pid > 0)
+			(void)kill(c->m[i].shell.pid, SIGKILL);
+}

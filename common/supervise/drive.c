@@ -1,0 +1,294 @@
+#include "supervise/drive.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/io.h"
+#include "supervise/drive_internal.h"
+#include "launch/streams.h"
+#include "stage/stage.h"
+
+/* --- frames --- */
+
+/* To ds-detokenize, which reads its pipe to the end of file. */
+static void
+write_text(struct drive *d)
+{
+	int r = link_flush(&d->text);
+
+	if (r < 0 || (r == 1 && d->ended))
+		drive_shut(&d->text);   /* (why it reads no more will be seen when it ends) */
+}
+
+static int
+say(struct drive *d, struct frame *f)
+{
+	if (!d->text.opened)
+		return 0;
+	if (link_queue(&d->text, f) < 0)
+		return -1;
+	write_text(d);
+	return 0;
+}
+
+/* Prompts, while there is room to keep them. */
+static int
+read_prompts(struct drive *d)
+{
+	struct frame f;
+	int r, kept = 0;
+
+	frame_init(&f);
+	r = link_try_receive(&d->prompts, &f);
+	if (r == 1 && f.op == OP_NONE)
+		kept = replay_add(&d->replay, &f);
+	else if (r == 1 && f.op == OP_FAILED)   /* a prompt that ds-tokenize refuses: the line has no part in it */
+		kept = say(d, &f);
+	else if (r == 1 && f.op == OP_END)
+		d->prompts_ended = 1;
+	frame_free(&f);
+	/* an error, or an end that came too early: the program says why when it ends */
+	if (r == -2 || r == -1 || f.op == OP_ERROR || d->prompts_ended)
+		drive_shut(&d->prompts);
+	return kept;
+}
+
+/* One frame at a time waits to go out, so that what is not needed yet stays where it is. */
+static int
+feed(struct drive *d)
+{
+	struct frame f;
+	int r = 1;
+
+	while (r > 0 && d->feed.queue.n == 0 && !d->fed) {
+		frame_init(&f);
+		r = replay_next(&d->replay, &f);
+		if (r == 0 && d->prompts_ended) {
+			f.op = OP_END;
+			d->fed = r = 1;
+		}
+		if (r > 0 && link_queue(&d->feed, &f) < 0)
+			r = -1;
+		frame_free(&f);
+		if (r > 0 && link_flush(&d->feed) < 0)
+			return drive_cut(d);
+	}
+	return r < 0 ? -1 : 0;
+}
+
+int
+drive_finish(struct drive *d)
+{
+	struct frame f;
+	int r;
+
+	frame_init(&f);
+	f.op = OP_END;
+	d->ended = 1;
+	r = say(d, &f);
+	frame_free(&f);
+	return r;
+}
+
+/* New tokens, each of which comes once: what a line that failed had not brought, the next one brings. */
+static int
+read_tokens(struct drive *d)
+{
+	struct frame f;
+	int r, ok;
+
+	frame_init(&f);
+	r = link_try_receive(&d->take, &f);
+	if (r <= 0) {
+		if (r == -2)
+			fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_BEFORE, d->take.name);
+		return r == 0 ? 0 : drive_cut(d);
+	}
+	if (f.op == OP_ERROR) {
+		(void)stage_upstream(&f, NULL);
+		cluster_told(&d->cluster, fail_text());
+		frame_free(&f);
+		return drive_cut(d);
+	}
+	ok = replay_take(&d->replay, &f);
+	if (ok == 0 && f.op == OP_NONE && f.rows > 0)
+		d->failures = 0;
+	if (ok == 0 && d->o->run.count)
+		tally_count(d->tally, &f);
+	if (ok == 0 && d->o->run.converse)
+		ok = converse_hear(d->o->run.converse, &f);
+	if (ok == 0 && f.op == OP_END)
+		ok = replay_left(&d->replay) == 0 && d->prompts_ended ? drive_finish(d) :
+		    fail(FAIL_DATA, "%s: it ended before its answers", d->take.name);
+	else if (ok == 0)
+		ok = say(d, &f);
+	frame_free(&f);
+	return ok;
+}
+
+/* --- what programs tell --- */
+
+static void
+reap(struct drive *d)
+{
+	int wstatus;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &wstatus, WNOHANG)) > 0) {
+		if (cluster_reap(&d->cluster, pid, wstatus))
+			continue;
+		for (int i = 0; i < 2; i++)
+			if (d->own[i].pid == pid) {
+				if (d->state == DRIVE_ENDS && d->verdict.blame > BLAME_NONE)
+					child_forget(&d->own[i]);
+				else
+					child_ended(&d->own[i], wstatus, &d->verdict);
+			}
+	}
+}
+
+static void
+read_signals(struct drive *d)
+{
+	struct signalfd_siginfo s;
+
+	while (read(d->signals, &s, sizeof(s)) == sizeof(s)) {
+		if (s.ssi_signo == SIGCHLD) {
+			reap(d);
+			continue;
+		}
+		if (d->sig)
+			cluster_kill(&d->cluster);      /* told twice */
+		d->sig = (int)s.ssi_signo;
+		drive_end(d);
+	}
+}
+
+/* --- the loop --- */
+
+/* Descriptors: ours, those of talk, those of the hosts. */
+enum { POLL_SIGNALS, POLL_PROMPTS, POLL_FEED, POLL_TAKE, POLL_TEXT, POLL_OWN, POLL_TALK = POLL_OWN + 2,
+	POLL_CLUSTER = POLL_TALK + TALK_POLL };
+
+static struct pollfd
+poll_link(struct link *l, int wanted)
+{
+	return l->opened && wanted ? link_poll(l) : (struct pollfd){.fd = -1};
+}
+
+static void
+wait_for(struct drive *d)
+{
+	struct pollfd *p = d->polls;
+	int n = POLL_CLUSTER + 3 * d->plan.nhosts, going = d->state == DRIVE_GOES || d->state == DRIVE_DOUBTS;
+	double now = clock_now(), until = now + d->cluster.timeout / 8;
+
+	p[POLL_SIGNALS] = (struct pollfd){.fd = d->signals, .events = POLLIN};
+	p[POLL_PROMPTS] = poll_link(&d->prompts, replay_admits(&d->replay) && d->state != DRIVE_ENDS);
+	p[POLL_FEED] = poll_link(&d->feed, going && d->feed.queue.n > 0);
+	p[POLL_TAKE] = poll_link(&d->take, going && d->text.queue.n == 0);
+	p[POLL_TEXT] = poll_link(&d->text, d->text.queue.n > 0);
+	for (int i = 0; i < 2; i++)
+		p[POLL_OWN + i] = (struct pollfd){.fd = d->own[i].err, .events = POLLIN};
+	talk_wait(&d->talk, p + POLL_TALK);
+	cluster_wait(&d->cluster, p + POLL_CLUSTER);
+	if (d->until > 0 && d->until < until)
+		until = d->until;
+	if (poll(p, (nfds_t)n, until > now ? (int)((until - now) * 1000) + 1 : 0) < 0)
+		for (int i = 0; i < n; i++)
+			p[i].revents = 0;
+}
+
+static int
+move_frames(struct drive *d)
+{
+	struct pollfd *p = d->polls;
+
+	if (p[POLL_PROMPTS].revents && read_prompts(d) < 0)
+		return -1;
+	if (p[POLL_TEXT].revents)
+		write_text(d);
+	if (d->state != DRIVE_GOES && d->state != DRIVE_DOUBTS)
+		return 0;
+	if (p[POLL_FEED].revents && link_flush(&d->feed) < 0)
+		return drive_cut(d);
+	if (p[POLL_TAKE].revents && read_tokens(d) < 0)
+		return -1;
+	return d->feed.opened ? feed(d) : 0;
+}
+
+static int
+step(struct drive *d)
+{
+	struct pollfd *p = d->polls;
+
+	wait_for(d);
+	for (int i = 0; i < 2; i++)
+		if (p[POLL_OWN + i].revents)
+			child_listen(&d->own[i], d->state != DRIVE_ENDS);
+	if (cluster_step(&d->cluster, p + POLL_CLUSTER) < 0)
+		return -1;
+	if (p[POLL_SIGNALS].revents)
+		read_signals(d);
+	if (move_frames(d) < 0)
+		return -1;
+	if (talk_step(&d->talk, p + POLL_TALK) < 0) {
+		d->verdict.signal = d->talk.gone ? SIGPIPE : 0;
+		return -1;
+	}
+	if (d->talk.asked)
+		tally_ask(d->tally);
+	d->talk.asked = 0;
+	return drive_advance(d);
+}
+
+/* What fail() keeps is the cause, and final. */
+static void
+blame_us(struct drive *d)
+{
+	if (d->verdict.blame < BLAME_OWN) {
+		d->verdict.blame = BLAME_OWN;
+		d->verdict.status = fail_status();
+		snprintf(d->verdict.text, sizeof(d->verdict.text), "%s", fail_text());
+	}
+	drive_end(d);
+}
+
+static int
+is_done(const struct drive *d)
+{
+	return d->state == DRIVE_ENDS && cluster_gone(&d->cluster) && d->own[0].pid == 0 && d->own[1].pid == 0 &&
+	    (d->verdict.blame > BLAME_NONE || d->sig || talk_done(&d->talk));
+}
+
+int
+drive_plan(const struct drive_options *o, struct tally *tally, int *sig)
+{
+	struct drive d = {.o = o, .tally = tally, .signals = -1, .prompts.fd = -1};
+	int r = drive_open(&d);
+
+	memset(tally, 0, sizeof(*tally));
+	tally->first = -1;
+	tally->asked = o->run.began;
+	if (r == 0) {
+		if (drive_start(&d) < 0)
+			blame_us(&d);
+		while (!is_done(&d))
+			if (step(&d) < 0)
+				blame_us(&d);
+		*sig = d.sig ? d.sig : d.verdict.signal;
+		if (d.dim && (*sig || d.verdict.blame > BLAME_NONE) && *sig != SIGPIPE)
+			(void)io_write(1, "\033[m", 3);         /* the terminal is not left dim */
+		if (*sig == 0 && d.verdict.blame > BLAME_NONE)
+			r = fail(d.verdict.status, "%s", d.verdict.text);
+		else if (*sig == 0)
+			r = d.verdict.failed;
+	}
+	drive_close(&d);
+	return r;
+}

@@ -1,0 +1,209 @@
+#include "supervise/replay.h"
+
+#include <msgpack.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+#define SEQS_MAX 1024           /* more than the line samples at a time */
+#define IDS_MAX (32u << 20)     /* tokens: 128 MiB; a single prompt may be longer */
+#define LLU(n) ((unsigned long long)(n))
+
+struct replay_seq {
+	uint64_t seq;
+	struct replay_seq *before, *after;
+	int32_t *ids;                   /* [n] */
+	size_t prompt, n, cap;          /* the first `prompt` of them were asked */
+	uint32_t flags;
+};
+
+static void
+forget(struct replay *r, struct replay_seq *s)
+{
+	*(s->before ? &s->before->after : &r->first) = s->after;
+	*(s->after ? &s->after->before : &r->last) = s->before;
+	if (r->next == s)
+		r->next = s->after;
+	(void)table_del(&r->seqs, &s->seq, sizeof(s->seq));
+	r->ids -= s->n;
+	free(s->ids);
+	free(s);
+}
+
+void
+replay_close(struct replay *r)
+{
+	while (r->first)
+		forget(r, r->first);
+	table_free(&r->seqs);
+}
+
+int
+replay_admits(const struct replay *r)
+{
+	return r->seqs.n < SEQS_MAX && r->ids < IDS_MAX;
+}
+
+size_t
+replay_left(const struct replay *r)
+{
+	return r->seqs.n;
+}
+
+void
+replay_again(struct replay *r)
+{
+	r->next = r->first;
+}
+
+static int
+add_ids(struct replay *r, struct replay_seq *s, const int32_t *ids, size_t n)
+{
+	if (mem_grow(&s->ids, &s->cap, s->n + n, sizeof(*ids)) < 0)
+		return -1;
+	if (n > 0)
+		memcpy(s->ids + s->n, ids, n * sizeof(*ids));
+	s->n += n;
+	r->ids += n;
+	return 0;
+}
+
+int
+replay_add(struct replay *r, struct frame *f)
+{
+	struct tensor *ids = f->op == OP_NONE && f->at == AT_EMBED ? frame_need(f, "ids", I32, f->rows, 0) : NULL;
+	struct replay_seq *s;
+
+	if (!ids || f->nspans != 1 || f->spans[0].pos != 0 || table_get(&r->seqs, &f->spans[0].seq, sizeof(uint64_t)))
+		return fail(FAIL_DATA, "ds-tokenize sends what is no prompt");
+	if (!(s = mem_new(1, sizeof(*s))))
+		return -1;
+	s->seq = f->spans[0].seq;
+	s->flags = f->spans[0].flags;
+	s->prompt = f->rows;
+	memcpy(r->model, f->model, sizeof(r->model));
+	if (table_put(&r->seqs, &s->seq, sizeof(s->seq), s) < 0) {
+		free(s);
+		return -1;
+	}
+	s->before = r->last;
+	*(r->last ? &r->last->after : &r->first) = s;
+	r->last = s;
+	if (!r->next)
+		r->next = s;
+	return add_ids(r, s, ids->data, f->rows);
+}
+
+/* --- as prompts --- */
+
+static void
+pack_name(msgpack_packer *p, const char *name)
+{
+	msgpack_pack_str(p, strlen(name));
+	msgpack_pack_str_body(p, name, strlen(name));
+}
+
+/* How it is to be sampled, and how many of its tokens count as sampled already. */
+static int
+add_params(const struct replay *r, const struct replay_seq *s, struct frame *f)
+{
+	static const char *const names[] = {"temperature", "top_k", "top_p", "seed", "max_new"};
+	const struct plan_options *o = r->o;
+	size_t fresh = s->n - s->prompt, n = (size_t)(o->greedy != 0) + (fresh > 0);
+	struct frame_seq q = {.seq = s->seq};
+	msgpack_sbuffer b;
+	msgpack_packer p;
+	int result;
+
+	for (int i = 0; i < 5; i++)
+		n += o->sampling[i] != NULL;
+	if (n == 0)
+		return 0;
+	msgpack_sbuffer_init(&b);
+	msgpack_packer_init(&p, &b, msgpack_sbuffer_write);
+	msgpack_pack_map(&p, n);
+	for (int i = 0; i < 5; i++) {
+		if (!o->sampling[i])
+			continue;
+		pack_name(&p, names[i]);
+		if (i == 0 || i == 2)
+			msgpack_pack_double(&p, strtod(o->sampling[i], NULL));
+		else
+			msgpack_pack_uint64(&p, strtoull(o->sampling[i], NULL, 10));
+	}
+	if (o->greedy) {
+		pack_name(&p, "greedy");
+		msgpack_pack_true(&p);
+	}
+	if (fresh > 0) {
+		pack_name(&p, "new");
+		msgpack_pack_uint64(&p, fresh);
+	}
+	q.params = (unsigned char *)b.data;
+	q.n = b.size;
+	result = q.params ? frame_add_seq(f, &q) : fail(FAIL_SYSTEM, "no memory for a frame");
+	msgpack_sbuffer_destroy(&b);
+	return result;
+}
+
+int
+replay_next(struct replay *r, struct frame *f)
+{
+	struct replay_seq *s = r->next;
+	struct span span;
+	struct tensor *ids;
+
+	if (!s)
+		return 0;
+	span = (struct span){s->seq, 0, (uint32_t)s->n, s->flags};
+	frame_set_at(f, AT_EMBED, -1);
+	memcpy(f->model, r->model, sizeof(f->model));
+	if (frame_set_spans(f, &span, 1) < 0 || !(ids = frame_add(f, "ids", I32, 1, (uint64_t[]){s->n})) || add_params(r, s, f) < 0)
+		return -1;
+	if (s->n > 0)
+		memcpy(ids->data, s->ids, ids->bytes);
+	r->next = s->after;
+	return 1;
+}
+
+/* --- what comes back --- */
+
+static struct replay_seq *
+find(const struct replay *r, uint64_t seq)
+{
+	return table_get(&r->seqs, &seq, sizeof(seq));
+}
+
+int
+replay_take(struct replay *r, struct frame *f)
+{
+	struct tensor *ids;
+	const int32_t *id;
+
+	if (frame_frees(f) && find(r, f->seq))
+		forget(r, find(r, f->seq));
+	if (f->op != OP_NONE)
+		return 0;
+	if (f->at != AT_EMBED)
+		return fail(FAIL_DATA, "what comes are not the frames of ds-sample");
+	if (!(ids = frame_need(f, "ids", I32, f->rows, 0)))
+		return -1;
+	id = ids->data;
+	for (int i = 0; i < f->nspans; i++) {
+		const struct span *p = &f->spans[i];
+		struct replay_seq *s = find(r, p->seq);
+
+		if (!s)
+			return fail(FAIL_DATA, "sequence %llu comes, which was not asked for", LLU(p->seq));
+		if (p->pos != s->n)
+			return fail(FAIL_DATA, "sequence %llu: position %u comes, it stands at %zu", LLU(p->seq), p->pos, s->n);
+		if (add_ids(r, s, id, p->n) < 0)
+			return -1;
+		id += p->n;
+		r->tokens += p->n;
+		if (p->flags & SPAN_LAST)
+			forget(r, s);
+	}
+	return 0;
+}

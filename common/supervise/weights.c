@@ -1,0 +1,226 @@
+#include "supervise/weights.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/io.h"
+#include "launch/script.h"
+#include "stage/stage.h"
+
+#define SECONDS 15.0    /* for the manifest: a start is not held up for longer */
+#define THREADS_MAX 16
+#define LINES_EACH 100  /* of the manifest, in an order for an agent */
+
+/* What a line maps: layers, and what belongs to none of them. */
+struct need {
+	struct layers layers;
+	int embed, head, n;             /* n: layers of the model */
+};
+
+int
+address_is_here(const char *address)
+{
+	return strcmp(address, "localhost") == 0 || strncmp(address, "127.", 4) == 0;
+}
+
+static const char *
+name_of(const struct plan_line *l)
+{
+	const char *slash = strrchr(l->words[0], '/');
+
+	return slash ? slash + 1 : l->words[0];
+}
+
+/* The value of an option that is a word of its own, or NULL. */
+static const char *
+value_of(const struct plan_line *l, const char *option)
+{
+	for (int i = 1; i + 1 < l->nwords; i++)
+		if (strcmp(l->words[i], option) == 0)
+			return l->words[i + 1];
+	return NULL;
+}
+
+/* Add what a line maps; a line that is wrong says so itself when it is started. */
+static int
+add_need(struct need *n, const struct plan_line *l)
+{
+	static const char *const layered[] = {"ds-attn", "ds-route", "ds-expert", "ds-block", NULL};
+	struct layers own;
+
+	if (strcmp(name_of(l), "ds-embed") == 0)
+		return n->embed = 1;
+	if (strcmp(name_of(l), "ds-head") == 0)
+		return n->head = 1;
+	for (int i = 0; layered[i]; i++)
+		if (strcmp(name_of(l), layered[i]) == 0) {
+			if (layers_parse(&own, value_of(l, "-l"), n->n) == 0)
+				for (int k = 0; k < n->n; k++)
+					n->layers.has[k] |= own.has[k];
+			return 1;
+		}
+	return 0;
+}
+
+static int
+is_needed(const struct need *n, const char *name)
+{
+	int layer;
+
+	if (sscanf(name, "model.layers.%d.", &layer) == 1)
+		return layer >= 0 && layer < n->n && n->layers.has[layer];
+	return strncmp(name, "model.embed_tokens.", 19) == 0 ? n->embed || n->head : n->head;
+}
+
+static int
+wants_needed(void *arg, const struct safetensor *t)
+{
+	return is_needed(arg, t->name);
+}
+
+int
+weights_concern(const struct weights *w, const struct plan_line *l, const char *address)
+{
+	const char *model = value_of(l, "-m");
+	struct need n = {.n = w->layers};
+	char *path;
+	int same;
+
+	if (!w->model || value_of(l, "--manifest") || !add_need(&n, l))
+		return 0;
+	if (!model || w->given || !address_is_here(address))
+		return 1;
+	path = realpath(model, NULL);
+	same = path && strcmp(path, w->model) == 0;
+	free(path);
+	return !same;
+}
+
+/* May it run anywhere where its weights are to be compared? */
+static int
+may_concern(const struct weights *w, const struct planfile *p, const struct plan_line *l)
+{
+	for (int i = 0; i < p->nhosts; i++)
+		if ((i == l->host || p->hosts[i].spare) && weights_concern(w, l, p->hosts[i].address))
+			return 1;
+	return 0;
+}
+
+static struct pool *
+make_pool(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+	return pool_new(n < 1 ? 1 : n < THREADS_MAX ? n : THREADS_MAX);
+}
+
+static int
+make_manifest(struct weights *w, struct need *n, const char *model)
+{
+	const struct manifest_sample sample = {.pieces = MANIFEST_PIECES, .bytes = MANIFEST_PIECE, .seconds = SECONDS};
+	struct pool *pool = make_pool();
+	struct model m = {0};
+	size_t lacking = 0, all = 0;
+	int r = !pool || model_open(&m, model) < 0 ||
+	    manifest_write(&w->text, &m, sample, wants_needed, n, pool, &lacking, &all) < 0 ? -1 : 0;
+
+	if (r == 0 && lacking > 0)
+		warn("%zu of %zu tensors of the hosts are not compared: %s", lacking, all, fail_text());
+	model_close(&m);
+	if (pool)
+		pool_free(pool);
+	return r < 0 ? -1 : buf_addc(&w->text, 0);
+}
+
+/* A file that is a manifest; its text is passed on as it is. */
+static int
+read_manifest(struct weights *w, const char *path)
+{
+	struct manifest f;
+
+	if (manifest_open(&f, path) < 0)
+		return -1;
+	manifest_close(&f);
+	w->given = 1;
+	return io_file(path, &w->text, MANIFEST_BYTES_MAX);
+}
+
+int
+weights_open(struct weights *w, const struct planfile *p, const char *model, const char *manifest)
+{
+	struct config c;
+	struct need n = {0};
+	int lines = 0;
+
+	*w = (struct weights){0};
+	if (manifest && read_manifest(w, manifest) < 0)
+		return -1;
+	if (!(w->model = realpath(model, NULL)) || config_load(&c, model) < 0) {
+		weights_close(w);       /* ds-tokenize says what is wrong with it */
+		return 0;
+	}
+	w->layers = n.n = c.num_layers;
+	if (manifest)
+		return 0;
+	for (int i = 0; i < p->nlines; i++)
+		if (may_concern(w, p, &p->lines[i]))
+			lines += add_need(&n, &p->lines[i]);
+	if (lines > 0 && make_manifest(w, &n, model) == 0)
+		return 0;
+	if (lines > 0)
+		warn("the hosts' weights are not compared: %s", fail_text());
+	weights_close(w);
+	return 0;
+}
+
+void
+weights_close(struct weights *w)
+{
+	free(w->model);
+	buf_free(&w->text);
+	*w = (struct weights){0};
+}
+
+/* Several in an order, which is a line itself. */
+static int
+send_line(struct buf *to, int number, const char *line, size_t n)
+{
+	char text[2048];
+
+	snprintf(text, sizeof(text), "%.*s", (int)n, line);
+	if (buf_addf(to, "%s", number % LINES_EACH ? " " : number ? "\nlines " : "lines ") < 0)
+		return -1;
+	return script_quote(to, text);
+}
+
+/* The tensor's name is the last of the words. */
+static const char *
+tensor_of(const char *line)
+{
+	for (int i = 0; i < 3; i++)
+		line = strchr(line, ' ') + 1;
+	return line;
+}
+
+int
+weights_send(struct buf *to, const struct weights *w, const struct planfile *p, int host, const char *address)
+{
+	const char *end, *line = (const char *)w->text.p;
+	struct need n = {.n = w->layers};
+	int lines = 0, sent = 0, r;
+
+	for (int i = 0; i < p->nlines; i++)
+		if (p->lines[i].host == host && weights_concern(w, &p->lines[i], address))
+			lines += add_need(&n, &p->lines[i]);
+	if (lines == 0)
+		return 0;
+	r = buf_addf(to, "file %s\n", WEIGHTS_FILE);
+	for (int i = 0; r == 0 && (end = strchr(line, '\n')); i++, line = end + 1)
+		if (i < 3 || is_needed(&n, tensor_of(line)))
+			r = send_line(to, sent++, line, (size_t)(end - line));
+	return r < 0 ? -1 : buf_addc(to, '\n');
+}
