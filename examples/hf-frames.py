@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""hf-frames.py MODEL [DTYPE] <IDS >FRAMES: what transformers computes at each point of a model, as frames of dspipe.
+"""hf-frames.py MODEL [DTYPE] <IDS >FRAMES: run a model in transformers, write its tensors as frames.
 
-IDS is a stream that has the tokens: of ds-tokenize, or 001-embed.dsf of a kept run, which has the generated ones as well.
-Each sequence goes through the model once, alone, in DTYPE (float32).  FRAMES can be laid against a run of dspipe:
+IDS is a stream of tokens: from ds-tokenize, or 001-embed.dsf of a saved run, which also contains
+the generated tokens.  Each sequence passes the model once, alone, in DTYPE (float32).
+ds-diff compares FRAMES with a run of dspipe:
 
 	cookbook/dequantize.py "$DS_MODEL" plain F32            # if it has FP8 weights
 	ds-run -x stage -w -n 0 --keep ours "12 + 30 ="
 	hf-frames.py plain <ours/001-embed.dsf >theirs.dsf
 	ds-diff --tol 1e-3 --common ours theirs.dsf
 
-Its first line says how many tensors were compared; exit status 4 says that the rest is not in both, 1 that they differ.
-Where the two differ first is the step that one of them does otherwise.  (The last token that a run generates is in
-015-sample.dsf alone, because nobody computes with it: with -n 1 and more, compare without that file.)
+The first line of ds-diff is the number of compared tensors.  Exit status 1 means that they differ,
+and 4 that some tensors are only in one of the two.  The first difference is the step that the two
+compute differently.  The last generated token of a run is only in 015-sample.dsf, because no step
+computes with it.  With -n 1 or more, compare without that file.
 
-It needs torch, transformers, numpy and msgpack.  Any model will do whose modules have the names that those of DeepSeek
-have; another implementation can do the same with hooks of its own around write_points.
+Requires torch, transformers, numpy and msgpack.  The modules of the model must have the same names
+as those of DeepSeek.  For another implementation, write hooks of your own around write_points.
 """
 import sys
 
@@ -24,7 +26,7 @@ import numpy as np
 DTYPES = {"float32": "F32", "int32": "I32", "int64": "I64", "uint8": "U8"}
 
 try:
-    from crc32c import crc32c           # the package of that name; without it, slowly:
+    from crc32c import crc32c           # the package of that name; the fallback is slow
 except ImportError:
     TABLE = list(range(256))
     for _ in range(8):
@@ -37,10 +39,10 @@ except ImportError:
         return crc ^ 0xFFFFFFFF
 
 
-# --- frames: three msgpack objects each, as ds-frame(5) says ---
+# --- frames: three msgpack objects each, see ds-frame(5) ---
 
 def write_frame(out, header, tensors=None):
-    """header: a map without `tensors`; tensors: name -> array, of which there are none in a control frame."""
+    """header: a map without `tensors`; tensors: name -> array, None for a control frame."""
     header, payload = dict(header), b""
     if tensors is not None:
         header["tensors"] = []
@@ -48,7 +50,7 @@ def write_frame(out, header, tensors=None):
             payload += bytes(-len(payload) % 64)
             header["tensors"].append([name, DTYPES[a.dtype.name], list(a.shape), len(payload)])
             payload += np.ascontiguousarray(a).tobytes()
-    for pad in range(128):              # the payload's data begins at a multiple of 64
+    for pad in range(128):              # align the data of the payload to 64
         head = msgpack.packb({**header, "": " " * pad})
         if (18 + len(head) + 5) % 64 == 0:
             break
@@ -58,7 +60,7 @@ def write_frame(out, header, tensors=None):
 
 
 def read_frames(file):
-    """(header, tensor's name -> bytes and entry) of each frame with rows."""
+    """Yield (header, tensor name -> bytes) for each frame with rows."""
     objects = msgpack.Unpacker(file, strict_map_key=False, max_buffer_size=0)
     for preamble, header, payload in zip(objects, objects, objects):
         if not isinstance(preamble, msgpack.ExtType) or preamble.data[:4] != b"dsf1":
@@ -71,7 +73,7 @@ def read_frames(file):
 
 
 def sequences(file):
-    """{seq: (ids, wanted)}: its tokens, and for each whether logits are wanted."""
+    """{seq: (ids, wanted)}: the tokens, and for each whether its logits are requested."""
     found = {}
     for header, tensors in read_frames(file):
         rows = sum(n for _, _, n, _ in header["spans"])
@@ -79,8 +81,8 @@ def sequences(file):
         for seq, pos, n, flags in header["spans"]:
             got = found.setdefault(seq, ([], []))
             if pos > len(got[0]):
-                sys.exit(f"hf-frames.py: sequence {seq}: position {pos} comes behind {len(got[0])} tokens")
-            for i in range(n):          # one that comes again takes the place of the old one and all behind it
+                sys.exit(f"hf-frames.py: sequence {seq}: position {pos} follows {len(got[0])} tokens")
+            for i in range(n):          # a repeated position truncates the sequence there
                 del got[0][pos + i:], got[1][pos + i:]
                 got[0].append(next(ids))
                 got[1].append(bool(flags & 2 or flags & 1 and i == n - 1))
@@ -88,7 +90,7 @@ def sequences(file):
 
 
 def spans_of(seq, wanted):
-    """Spans of rows that all want logits (flag 2), or none of which does."""
+    """Split the rows into spans with flag 2 (all logits) and without."""
     spans = []
     for pos, want in enumerate(wanted):
         if spans and spans[-1][3] == 2 * want:
@@ -99,10 +101,11 @@ def spans_of(seq, wanted):
 
 
 def write_points(out, seq, ids, wanted, layers, seen):
-    """What was seen of one sequence, as the frames that the programs of dspipe would have sent.
+    """Write the tensors of one sequence as the frames that the programs of dspipe would send.
 
-    seen: arrays by point, float32: "embed", "norm" [T, D], "logits" [T, V]; by (point, layer): "attn", "out" [T, D],
-    the residual stream behind attention and behind the experts, "idx" (integers), "weight" [T, K].  Any may be missing.
+    seen: float32 arrays by point: "embed", "norm" [T, D], "logits" [T, V].  By (point, layer): "attn"
+    and "out" [T, D], the residual stream after attention and after the experts; "idx" (integers) and
+    "weight" [T, K].  Any of them may be missing.
     """
     spans, ids = spans_of(seq, wanted), np.array(ids, "<i4")
 
@@ -120,7 +123,7 @@ def write_points(out, seq, ids, wanted, layers, seen):
             continue
         h = seen["attn", layer]
         frame("route", layer, ids=ids, h=h)
-        if ("idx", layer) in seen:      # in our frames a row's experts are in ascending order
+        if ("idx", layer) in seen:      # frames list the experts of a row in ascending order
             idx, weight = seen["idx", layer], seen["weight", layer]
             order = np.argsort(idx, axis=1)
             frame("expert", layer, ids=ids, h=h, expert_idx=np.take_along_axis(idx, order, 1).astype("<i4"),
@@ -139,8 +142,8 @@ def load(model, dtype):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
     if getattr(AutoConfig.from_pretrained(model), "quantization_config", None):
-        sys.exit("hf-frames.py: the weights are quantized, which transformers would round once more: give it what "
-                 "cookbook/dequantize.py MODEL COPY F32 makes of them")
+        sys.exit("hf-frames.py: the weights are quantized, and transformers would round them again: "
+                 "convert them with cookbook/dequantize.py MODEL COPY F32")
     return AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), attn_implementation="eager").eval()
 
 
@@ -151,7 +154,7 @@ def array(tensor):
 
 
 def hook(model, seen):
-    """Whatever the model computes from now on is put into `seen`."""
+    """Store what the model computes from now on in `seen`."""
     def result(key):
         def keep(module, args, out):
             seen[key] = array(out[0] if isinstance(out, tuple) else out)
@@ -162,11 +165,11 @@ def hook(model, seen):
             seen[key] = array(args[0])
         return keep
 
-    def gate(layer):                    # returns experts and weights, and in new versions logits: not always in this order
+    def gate(layer):                    # returns experts and weights, in new versions also logits, in varying order
         def keep(module, args, out):
             integers = [t for t in out if not t.is_floating_point()] if isinstance(out, tuple) else []
             if not integers:
-                print(f"hf-frames.py: layer {layer}: its gate returns no experts: they are left out", file=sys.stderr)
+                print(f"hf-frames.py: layer {layer}: its gate returns no experts: they are omitted", file=sys.stderr)
                 return
             idx = integers[0]
             weight = [t for t in out if t.is_floating_point() and t.shape == idx.shape][-1]

@@ -1,8 +1,8 @@
 #!/bin/bash
-# trace.sh [MODEL [TEXT]]: the trace of a prompt: a hash for each tensor that goes from stage to stage.
+# trace.sh [MODEL [TEXT]]: a hash of each tensor that a prompt sends from stage to stage.
 #
-# examples/tiny-r1/trace.txt is what it prints. Another machine, another cut, another build
-# prints the same lines; where one does not, the first line of `diff` says where it went wrong:
+# examples/tiny-r1/trace.txt is its output for tiny-r1. Every machine, split and build prints the
+# same lines. If one differs, the first line of `diff` shows the first wrong step:
 #	examples/trace.sh | diff examples/tiny-r1/trace.txt -
 case ${1-} in
 -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
@@ -15,7 +15,7 @@ layers=$(sed -n 's/.*"num_hidden_layers": *\([0-9]*\).*/\1/p' "$DS_MODEL/config.
 d=$(mktemp -d)
 trap 'rm -r "$d"' EXIT
 
-# a process for each stage of each layer; tee keeps what it reads, in files named in pipeline order
+# one process per stage of each layer; tee saves its input in files named in pipeline order
 line='ds-tokenize -c -a "$text" | tee "$d/000-embed.dsf" | ds-embed'
 l=0
 while [ "$l" -lt "$layers" ]; do

@@ -1,7 +1,7 @@
 #!/bin/bash
-# ablate.sh [LAYER [PROBLEMS]]: each expert of a layer switched off in turn; how many problems are still solved?
+# ablate.sh [LAYER [PROBLEMS]]: how many problems are solved without each expert of a layer?
 #
-# Between the router and the experts ds-poke sets the weight of one expert to 0: it still computes, and nothing is added.
+# ds-poke runs between the router and the experts and sets the weight of one expert to 0.
 . "$(dirname "$0")/begin"
 layer=${1:-1} problems=${2:-8}
 [ -f "$DS_MODEL/eval.jsonl" ] || refuse "no eval.jsonl in '$DS_MODEL': only tiny-r1 has problems whose answers are known"
@@ -16,13 +16,13 @@ all=$(jq -c "$short" "$DS_MODEL/eval.jsonl" | wc -l)
 [ "$problems" -ge 1 ] && [ "$problems" -le "$all" ] || refuse "PROBLEMS '$problems': there are 1 to $all"
 mkfifo "$d/loop"
 
-# some problems of each kind that the model gets right with short thoughts; a NUL after each question
+# problems of each kind that the model solves with few tokens; a NUL after each question
 jq -sc --argjson n "$problems" "map($short)"' | [range($n) as $i | .[($i * length / $n) | floor]][]' \
 	"$DS_MODEL/eval.jsonl" >"$d/problems"
 jq -j '.prompt + "\u0000"' "$d/problems" >"$d/questions"
 jq -r '.answer' "$d/problems" >"$d/answers"
 
-# solve [OPTION...]: all of them in one batch, with ds-poke OPTION... in front of the layer's experts
+# solve [OPTION...]: answer all in one batch, with ds-poke OPTION... before the experts of the layer
 solve() {
 	ds-tokenize -c -0 <"$d/questions" | ds-embed -i - -i "$d/loop" | ds-block -l "0-$((layer - 1))" |
 		ds-attn -l "$layer" | ds-route -l "$layer" | ds-poke "$@" | ds-expert -l "$layer" |

@@ -1,7 +1,7 @@
 #!/bin/bash
-# bug.sh [TENSOR [ROW]]: one number of the weights is wrong; which program of which layer computes with it?
+# bug.sh [TENSOR [ROW]]: corrupt one number of the weights; which program of which layer uses it?
 #
-# The first difference between a good and a bad run is where the bug is: what comes later only inherits it.
+# The bug is at the first difference between a good and a bad run. Later differences follow from it.
 . "$(dirname "$0")/begin"
 text='What is 37 * 46?'
 
@@ -9,7 +9,7 @@ text='What is 37 * 46?'
 ds-run -x stage -g -n 1 --keep "$d/good-run" "$text" >/dev/null
 ds-run -x stage -g -n 1 --keep "$d/bad-run" -m "$d/bad" "$text" >/dev/null
 
-# ds-diff is not told where to look
+# ds-diff searches all steps
 status=0
 ds-diff --json "$d/good-run" "$d/bad-run" >"$d/report" || status=$?
 case $status in

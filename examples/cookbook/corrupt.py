@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""corrupt.py MODEL COPY TENSOR [ROW]: a copy of a checkpoint with one wrong number in it.
+"""corrupt.py MODEL COPY TENSOR [ROW]: copy a checkpoint and corrupt one number.
 
-In COPY, made anew, the number of TENSOR (or of its row ROW) that is the largest in magnitude has the other sign.
-Files without the tensor are links to those of MODEL.  Prints what was done.
+It flips the sign of the largest magnitude in TENSOR, or in row ROW of it.  COPY is created.  Files
+without the tensor become links to those of MODEL.  It prints the tensor and the index.
 """
 import json
 import pathlib
@@ -12,7 +12,7 @@ SIZE = {"F8_E4M3": 1, "BF16": 2, "F16": 2, "F32": 4}
 
 
 def find(model, name):
-    """The file that has the tensor, its header's entry, and where its data begins."""
+    """The file that contains the tensor, its header entry, and the offset of its data."""
     if not model.is_dir():
         sys.exit(f"corrupt.py: no folder '{model}'")
     for path in sorted(model.glob("*.safetensors")):
@@ -25,7 +25,7 @@ def find(model, name):
 
 
 def flip(data, start, shape, size, row):
-    """Change the sign of the largest number; its index."""
+    """Flip the sign of the largest magnitude; return its index."""
     width, count = shape[-1], 1
     for n in shape:
         count *= n
@@ -33,7 +33,7 @@ def flip(data, start, shape, size, row):
         if not 0 <= row < count // width:
             sys.exit(f"corrupt.py: row {row}: there are {count // width}")
         start, count = start + row * width * size, width
-    sign = 1 << (8 * size - 1)      # all of these types keep it in their highest bit, and order the rest as integers
+    sign = 1 << (8 * size - 1)      # the highest bit in all of these types; the other bits order like integers
     values = [int.from_bytes(data[start + i * size:start + i * size + size], "little") & sign - 1 for i in range(count)]
     largest = max(range(count), key=values.__getitem__)
     data[start + largest * size + size - 1] ^= 0x80
@@ -52,7 +52,7 @@ def main(model, copy, name, row=None):
         if other != path:
             (copy / other.name).symlink_to(other)
     (copy / path.name).write_bytes(data)
-    print(f"{name}: element {index} has the other sign")
+    print(f"{name}: flipped the sign of element {index}")
 
 
 if __name__ == "__main__":

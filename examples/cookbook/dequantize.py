@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""dequantize.py MODEL COPY [F32|BF16]: a copy of a checkpoint whose FP8 weights are plain numbers (BF16 if not said).
+"""dequantize.py MODEL COPY [F32|BF16]: copy a checkpoint with its FP8 weights as F32 or BF16 (default).
 
-Each weight becomes value * scale of its block, which in F32 is exact to a rounding and in BF16 loses five or six bits of it.
-Other tensors stay as they are.  It needs numpy.
+Each weight becomes value * scale of its block.  In F32 this is exact up to one rounding; BF16 loses
+five or six bits of it.  Other tensors are copied unchanged.  Requires numpy.
 """
 import json
 import pathlib
@@ -17,7 +17,7 @@ SCALE = "_scale_inv"
 
 
 def e4m3():
-    """The 256 numbers of F8_E4M3."""
+    """The 256 values of F8_E4M3."""
     byte = np.arange(256)
     exponent, mantissa = byte >> 3 & 15, byte & 7
     value = np.where(exponent, (8 + mantissa) * 2.0 ** (exponent - 10), mantissa * 2.0 ** -9)
@@ -26,13 +26,13 @@ def e4m3():
 
 
 def to_bf16(a):
-    """Rounded to nearest, ties to even."""
+    """Round to nearest, ties to even."""
     bits = a.view("<u4").astype("u8")
     return (bits + 0x7FFF + (bits >> 16 & 1) >> 16).astype("<u2")
 
 
 class Shard:
-    """A safetensors file: its tensors' entries, and their bytes."""
+    """A safetensors file: the entries and the bytes of its tensors."""
 
     def __init__(self, path):
         n = int.from_bytes(path.read_bytes()[:8], "little")

@@ -1,15 +1,16 @@
 #!/bin/bash
 # experts.sh [TEXT]: which experts does a prompt use?
 #
-# Each router's choices travel in the stream to the experts as the tensors expert.idx and expert.w; ds-stat counts them.
+# The router writes its choices into the stream as the tensors expert.idx and expert.w. ds-stat
+# counts them.
 . "$(dirname "$0")/begin"
 
 [ "$(jq '.n_routed_experts // 0' "$DS_MODEL/config.json")" -gt 0 ] || refuse "'$DS_MODEL' has no routed experts"
 
-# a process for each step, so that there is a stream between router and experts; no new token
+# one process per step, so that the stream between router and experts can be saved; no new token
 ds-run -x stage -n 0 --keep "$d/run" "${1:-What is 37 * 46?}" >/dev/null
 
-# for each layer how even the load is, then its experts, the busiest first, each with the positions that it got
+# for each layer: the balance of the load, then EXPERT:POSITIONS in order of load
 ds-stat --experts -i "$d/run" >"$d/stat"
 awk '
 	$1 == "router" { printf "layer %d: %d positions, %d experts each; %d of %d used, the busiest %.1f times the mean\n", $2, $3, $4, $6, $5, $8 }

@@ -1,12 +1,13 @@
 #!/bin/bash
 # lens.sh [QUESTION]: the rank of the right token, layer by layer (the "logit lens").
 #
-# ds-head turns any residual stream into logits, if ds-cut says that it is next. The text is the question with the
-# model's own answer: for each token of that, how many others does the head find likelier, when it looks too early?
+# ds-cut --as head addresses the residual stream of any layer to ds-head, which computes logits from
+# it. The text is the question with the answer of the model. The script prints the rank of each
+# answer token.
 . "$(dirname "$0")/begin"
 question=${1:-What is 37 * 46?}
 
-# the prompt as text, its special tokens too, without the newline that ends it; then what the model said
+# the prompt as text, with special tokens and without the final newline; then the answer
 prompt=$(ds-tokenize -c "$question" | ds-detokenize --special; echo .)
 prompt=${prompt%??}
 answer=$(ds-run -g -- "$question")
@@ -15,7 +16,7 @@ ds-tokenize -b -a -- "$prompt$answer" | ds-embed >"$d/0"
 
 n=0
 while :; do
-	# one line a token: sequence, position, id, log-probability, rank, text, ...
+	# one line per token: sequence, position, id, log-probability, rank, text, ...
 	ds-cut --as head <"$d/$n" | ds-head | ds-score --tokens | awk '$1 == "token"' >"$d/ranks"
 	awk -v start="$start" '$3 >= start { print $6 }' "$d/ranks" | sort -n | awk -v n="$n" '
 		{ rank[NR] = $1; first += $1 == 1 }

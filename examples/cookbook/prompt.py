@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""prompt.py DUMP.safetensors >PROMPT: the tensor `ids` of a dump as a prompt whose logits are all wanted, as frames.
-prompt.py DUMP.safetensors TENSOR COPY: a copy of the dump that is off by 1 in the middle of TENSOR."""
+"""prompt.py DUMP.safetensors >PROMPT: the tensor `ids` as a prompt frame that requests all logits.
+prompt.py DUMP.safetensors TENSOR COPY: copy the dump and add 1 to the middle value of TENSOR."""
 import importlib.util
 import json
 import pathlib
@@ -13,7 +13,7 @@ except ImportError:
 
 
 def tensor(data, name):
-    """A view of its numbers."""
+    """A view of the values of tensor `name`."""
     n = int.from_bytes(data[:8].tobytes(), "little")
     t = json.loads(data[8:8 + n].tobytes())[name]
     a, b = t["data_offsets"]
@@ -21,7 +21,7 @@ def tensor(data, name):
 
 
 def hf_frames():
-    """The module beside us, which can write frames."""
+    """The module ../hf-frames.py, which writes frames."""
     spec = importlib.util.spec_from_file_location("hf_frames", pathlib.Path(__file__).resolve().parent.parent / "hf-frames.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

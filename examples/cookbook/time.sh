@@ -1,9 +1,9 @@
 #!/bin/bash
 # time.sh [TEXT]: where does the time go?
 #
-# First each step by itself, from the stream that a run kept, with pv after it; this counts what it takes to start the
-# program, too. Then all of them at once, each of which notes in its frames when it began and ended.
-# On a terminal pv shows a line that runs, wherever you put it:
+# First each step runs alone on a saved stream, with pv after it. This includes the start of the
+# program. Then all steps run together with --trace, and write their times into the frames. On a
+# terminal pv also shows live progress at any point:
 #	ds-tokenize TEXT | ds-embed | ds-block -l 0-1 | pv -cN middle | ds-block -l 2-3 | pv -cN end | ds-head | ds-score
 . "$(dirname "$0")/begin"
 command -v pv >/dev/null || refuse "no pv in PATH"
@@ -18,7 +18,7 @@ for stream in "$d"/run/*.dsf; do
 	*-l*) set -- -l "${name##*-l}" ;;
 	*) set -- ;;
 	esac
-	# pv -n: seconds and bytes, once, when the stream has ended
+	# pv -n prints seconds and bytes once, at the end of the stream
 	case $program in ds-attn | ds-route | ds-expert | ds-head)
 		"$program" "$@" <"$before" | pv -n -t -b -i 600 2>&1 >/dev/null |
 			awk -v name="$program $*" 'END { printf "%-14s %8.4f s, %9d bytes\n", name, $1, $2 }' ;;
@@ -26,7 +26,7 @@ for stream in "$d"/run/*.dsf; do
 	before=$stream
 done
 
-# steps N: the layers from N on, a process for each step
+# steps N: the layers from N on, one process per step
 steps() {
 	if [ "$1" -lt "$layers" ]; then
 		ds-attn -l "$1" | ds-route -l "$1" | ds-expert -l "$1" | steps $(($1 + 1))

@@ -1,16 +1,16 @@
 #!/bin/bash
-# transformers.sh: is what we compute what transformers computes?
+# transformers.sh: does dspipe compute the same as transformers?
 #
-# tests/golden/v3/expected.safetensors was made by hooks in transformers. ds-diff lays a run of ours against it, by the names
-# of its tensors; `man ds-diff` has the names, and those of hooks that you set yourself. Where PyTorch is
-# installed, ../hf-frames.py makes frames of any model.
+# Hooks in transformers wrote tests/golden/v3/expected.safetensors. ds-diff compares a run of dspipe
+# with it, tensor by tensor. `man ds-diff` lists the names of the tensors, for hooks of your own,
+# too. With PyTorch, ../hf-frames.py writes frames of any model.
 DS_MODEL=$(dirname "$0")/../../tests/golden/v3
 . "$(dirname "$0")/begin"
 golden=$DS_MODEL
 modules numpy msgpack
 mkdir "$d/run"
 
-# the prompt is ids: the frame that a program of your own may write just as well (`man ds-frame`)
+# the prompt is a frame of token ids, which any program can write (`man ds-frame`)
 python3 "$here/prompt.py" "$golden/expected.safetensors" | ds-embed >"$d/run/00.dsf"
 
 n=0
@@ -21,11 +21,11 @@ while [ "$n" -lt "$layers" ]; do
 done
 ds-head --tap head.norm <"$d/run/1$((n - 1))2.dsf" >"$d/run/900.dsf"
 
-# in float32 two implementations agree to about a hundred-thousandth; the routers' choices have to be the same.
-# --partial: the file also has the tokens that came next (`greedy`), and our run has none
+# In float32 two implementations agree to about 1e-5. The choices of the routers must be equal.
+# --partial: the file also contains the generated tokens (`greedy`), which this run does not have.
 ds-diff --partial --tol 1e-3 "$d/run" "$golden/expected.safetensors"
 
-# had they a bug (here: one number of layer 2's attention), it would be named
+# a wrong number (here in the attention of layer 2) is found and named
 python3 "$here/prompt.py" "$golden/expected.safetensors" layers.2.attn "$d/bad.safetensors"
 ds-diff --tol 1e-3 "$d/run" "$d/bad.safetensors" >"$d/said" || [ $? -eq 1 ]
 head -n 1 "$d/said"
