@@ -14,17 +14,17 @@ static const char help[] =
 "\n"
 "Passes on the frames, rows and tensors that are selected.\n"
 "\n"
-"  -l LAYERS         frames of these layers: " RANGES_FORM "\n"
-"  --at STAGES       frames at these: embed attn route expert head sample\n"
-"  --seq SEQS        rows of these sequences, written like layers\n"
-"  --pos POSITIONS   rows at these positions\n"
-"  --tensor NAMES    these tensors: h,expert.w or expert.*\n"
-"  --as STAGE        let what is left wait for this stage: head, or attn:4\n"
-"  --allow-none      exit 0 also where nothing was selected\n"
-"  -i FROM           as FROM: streams, read one after another (standard input)\n"
-"  -o TO             where frames go; each of several gets all (standard output)\n"
-"  -v                say at the end how much was passed on\n"
-"  -V, -h            version, this text\n";
+"  -l, --layers LAYERS  frames of these layers: " RANGES_FORM "\n"
+"  --at STAGES          frames at these: embed attn route expert head sample\n"
+"  --seq SEQS           rows of these sequences, written like layers\n"
+"  --pos POSITIONS      rows at these positions\n"
+"  --tensor NAMES       these tensors: h,expert.w or expert.*\n"
+"  --as STAGE           let what is left wait for this stage: head, or attn:4\n"
+"  --allow-none         exit 0 also where nothing was selected\n"
+"  -i, --input FROM     as FROM: streams, read one after another (standard input)\n"
+"  -o, --output TO      where frames go; each output gets all (standard output)\n"
+"  -v                   say at the end how much was passed on\n"
+"  -V, -h               version, this text\n";
 
 struct cut {
 	struct select select;

@@ -17,20 +17,20 @@ static const char help[] =
 "Prints the text of the ids that arrive.  Sequences are printed whole, in the\n"
 "order in which they begin, the foremost as it comes.\n"
 "\n"
-"  -m MODEL          checkpoint folder (or DS_MODEL)\n"
-"  -c                the texts answer a chat: they begin within a thought, if the\n"
-"                    chat template opens one\n"
-"  --template FILE   this template instead of the model's\n"
-"  --thinking HOW    on, off: its variables thinking and enable_thinking\n"
-"  -q                only the answer, without the thought\n"
-"  -0                a NUL behind each sequence instead of a newline\n"
-"  --dim             dim the thought as on a terminal: for a reader that passes\n"
-"                    the text on to one\n"
-"  --special         print special tokens, too\n"
-"  -i FROM           as FROM: streams, read one after another (standard input)\n"
-"  -r FD             write a newline to descriptor FD when ready\n"
-"  -v                say at the end what was done\n"
-"  -V, -h            version, this text\n";
+"  -m, --model MODEL  checkpoint folder (or DS_MODEL)\n"
+"  -c                 the texts answer a chat: they begin within a thought if the\n"
+"                     chat template opens one\n"
+"  --template FILE    this template instead of the model's\n"
+"  --thinking HOW     on, off: its variables thinking and enable_thinking\n"
+"  -q, --quiet        only the answer, without the thought\n"
+"  -0                 a NUL behind each sequence instead of a newline\n"
+"  --dim              dim the thought as on a terminal: for a reader that passes\n"
+"                     the text on to one\n"
+"  --special          print special tokens, too\n"
+"  -i, --input FROM   as FROM: streams, read one after another (standard input)\n"
+"  -r FD              write a newline to descriptor FD when ready\n"
+"  -v                 say at the end what was done\n"
+"  -V, -h             version, this text\n";
 
 static struct {
 	struct filter f;
@@ -100,7 +100,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"special", no_argument, NULL, SPECIAL}, {"template", required_argument, NULL, TEMPLATE},
+		{"quiet", no_argument, NULL, 'q'}, {"special", no_argument, NULL, SPECIAL}, {"template", required_argument, NULL, TEMPLATE},
 		{"thinking", required_argument, NULL, THINKING},
 		{"dim", no_argument, NULL, DIM}, {0}
 	};

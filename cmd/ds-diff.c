@@ -18,21 +18,22 @@ static const char help[] =
 	"A and B: streams of frames (a file, a FIFO, -), folders of streams (*.dsf);\n"
 	"one of them may be a file NAME.safetensors or NAME.npy.\n"
 	"\n"
-	"  --tol TOL   errors up to TOL of a row's largest value are none (none are)\n"
-	"  --common    a tensor of a stage that only one side has is not compared\n"
-	"  --partial   exit 0, not 4, where a part was compared and is the same\n"
-	"  --json      print the report as a JSON object\n"
-	"  --map FILE  what the tensors of a safetensors or npy file are: lines\n"
-	"              THEIR_NAME STAGE LAYER TENSOR\n"
-	"  --seq N     the sequence that such a file is about (the first that comes)\n"
-	"  --hold MIB  most memory for rows that wait for their like (256)\n"
-	"  -q          print no report\n"
-	"  -v          say at the end how many frames and bytes came\n"
-	"  -V, -h      version, this text\n";
+	"  --tol TOL    errors up to TOL of a row's largest value are none (none are)\n"
+	"  --common     a tensor of a stage that only one side has is not compared\n"
+	"  --partial    exit 0, not 4, where a part was compared and is the same\n"
+	"  --json       print the report as a JSON object\n"
+	"  --map FILE   what the tensors of a safetensors or npy file are: lines\n"
+	"               THEIR_NAME STAGE LAYER TENSOR\n"
+	"  --seq N      the sequence that such a file is about (the first that comes)\n"
+	"  --hold MIB   most memory for rows that wait for their like (256)\n"
+	"  -q, --quiet  print no report\n"
+	"  -v           say at the end how many frames and bytes came\n"
+	"  -V, -h       version, this text\n";
 
 enum { TOL = 256, COMMON, PARTIAL, JSON, MAP, SEQ, HOLD };
 
 static const struct option longs[] = {
+	{"quiet", no_argument, NULL, 'q'},
 	{"tol", required_argument, NULL, TOL},
 	{"common", no_argument, NULL, COMMON},
 	{"partial", no_argument, NULL, PARTIAL},

@@ -14,17 +14,17 @@ static const char help[] =
 "and cuts long prompts.  With several -i the last one is the loop, which brings\n"
 "the sampled tokens back; with one there is no loop.\n"
 "\n"
-"  -m MODEL      checkpoint folder (or DS_MODEL)\n"
-"  -B ROWS       most rows of a batch, most sequences that share one (512)\n"
-"  --batches N   most batches on their way to be sampled at once (1)\n"
-"  --ring        frames come round for each layer: also for ds-head and ds-sample\n"
-"  --trace       ask all stages to write into the frames how long they take\n"
+"  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
+"  -B ROWS                most rows, and most sequences, of a batch (512)\n"
+"  --batches N            most batches on their way to be sampled at once (1)\n"
+"  --ring                 frames come round for each layer: a ring\n"
+"  --trace                ask all stages to write their times into the frames\n"
 HELP_PRECISION HELP_MANIFEST
-"  -i FROM       where prompts come from, and last the loop (standard input)\n"
-"  -o TO         where batches go; each of several gets all (standard output)\n"
-"  -r FD         write a newline to descriptor FD when ready\n"
-"  -v            say at the end what was done\n"
-"  -V, -h        version, this text\n";
+"  -i, --input FROM       where prompts come from; last: the loop (stdin)\n"
+"  -o, --output TO        where batches go; each output gets all (stdout)\n"
+"  -r FD                  write a newline to descriptor FD when ready\n"
+"  -v                     say at the end what was done\n"
+"  -V, -h                 version, this text\n";
 
 enum { TRACE = 256, BATCHES, RING };
 

@@ -12,7 +12,7 @@ static const char help[] =
     "Adds what its experts contribute to the residual stream, in its layers.\n"
     "\n"
     HELP_MODEL HELP_LAYERS
-    "  -e SET        the experts it does, s the shared ones: 0-7,s (all not yet done)\n"
+    "  -e SET                 experts to compute, s: shared ones: 0-7,s (all others)\n"
     HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 static int

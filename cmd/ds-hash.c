@@ -12,10 +12,10 @@ static const char help[] =
 	"\n"
 	"Prints a line with the hash of each tensor of a run.\n"
 	"\n"
-	"  -i FROM        as FROM: streams, or folders of *.dsf: points of one run (-)\n"
-	"  --check TRACE  hold the run against this file's lines; print those that fail\n"
-	"  -v             say at the end how many lines there were\n"
-	"  -V, -h         version, this text\n";
+	"  -i, --input FROM  as FROM: streams, or folders of *.dsf: points of one run (-)\n"
+	"  --check TRACE     compare the run with this file's lines; print differences\n"
+	"  -v                say at the end how many lines there were\n"
+	"  -V, -h            version, this text\n";
 
 static const struct option longs[] = {{"check", required_argument, NULL, 256}, {0}};
 

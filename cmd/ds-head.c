@@ -11,7 +11,7 @@ static const char help[] =
     "Turns the rows that want them into logits.\n"
     "\n"
     HELP_MODEL
-    "  --ring        pass on frames that wait for another stage: they come round\n"
+    "  --ring                 pass on frames that wait for another stage\n"
     HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE
     HELP_REST;
 

@@ -14,15 +14,15 @@ static const char help[] =
 "Describes a checkpoint: shapes, parameters, how its weights are stored, the\n"
 "bytes of each layer, and files that are missing.\n"
 "\n"
-"  -m MODEL      checkpoint folder (or DS_MODEL)\n"
-"  -l LAYERS     layers to show and check: " RANGES_FORM " (all)\n"
-"  -v            each layer on a line of its own\n"
-"  --json        the same as JSON\n"
-"  --manifest    instead: a fingerprint of each tensor, from samples\n"
-"  --full        of all bytes\n"
-"  --check FILE  instead: the tensors that differ from those of this manifest\n"
-"  -t THREADS    threads that read (the cores there are)\n"
-"  -V, -h        version, this text\n";
+"  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
+"  -l, --layers LAYERS    layers to show and check: " RANGES_FORM " (all)\n"
+"  -v                     each layer on a line of its own\n"
+"  --json                 the same as JSON\n"
+"  --manifest             instead: a fingerprint of each tensor, from samples\n"
+"  --full                 of all bytes\n"
+"  --check FILE           instead: tensors that differ from this manifest\n"
+"  -t, --threads THREADS  threads that read (the cores there are)\n"
+"  -V, -h                 version, this text\n";
 
 enum { JSON = 256, MANIFEST, FULL, CHECK };
 

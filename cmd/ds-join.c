@@ -12,7 +12,7 @@ static const char help[] =
     "in turn.\n"
     "\n"
     HELP_MODEL
-    "  -i FROM       where the frames of one process come from; two or more\n"
+    "  -i, --input FROM       where the frames of one process come from; two or more\n"
     HELP_TAP HELP_TO HELP_THREADS HELP_REST;
 
 int

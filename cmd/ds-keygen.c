@@ -11,8 +11,8 @@ static const char help[] =
 "Makes a key: FILE, for --key, and its public half on standard output,\n"
 "for the --peers of others.\n"
 "\n"
-"  -v          say where the secret half is\n"
-"  -V, -h      version, this text\n";
+"  -v      say where the secret half is\n"
+"  -V, -h  version, this text\n";
 
 int
 main(int argc, char **argv)

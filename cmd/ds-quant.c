@@ -13,14 +13,14 @@ static const char help[] =
 "Makes the folder OUT: the checkpoint MODEL with its linear layers in FORMAT.\n"
 "FORMAT: q8 (8.5 bits a weight), q4 (4.5), fp8 (128x128 blocks), bf16, f16, f32.\n"
 "\n"
-"  -f FORMAT   what the matrices become\n"
-"  --experts   only routed and shared experts; all others stay as they are\n"
-"  --head      the output matrix, too\n"
-"  --report    print what each matrix loses; OUT may then be left out\n"
-"  -m MODEL    checkpoint folder (or DS_MODEL)\n"
-"  -t THREADS  threads that compute (the cores there are)\n"
-"  -v          say at the end what was done\n"
-"  -V, -h      version, this text\n";
+"  -f FORMAT              what the matrices become\n"
+"  --experts              only routed and shared experts; the rest stays as it is\n"
+"  --head                 the output matrix, too\n"
+"  --report               print what each matrix loses; OUT may then be left out\n"
+"  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
+"  -t, --threads THREADS  threads that compute (all cores)\n"
+"  -v                     say at the end what was done\n"
+"  -V, -h                 version, this text\n";
 
 enum { EXPERTS = 256, HEAD, REPORT };
 

@@ -9,13 +9,13 @@ static const char help[] =
 "Carries frames from any endpoints to any others, byte for byte: a pipe goes on\n"
 "over tcp://, several streams become one, one goes to several programs.\n"
 "\n"
-"  -i FROM       where frames come from; of several, each frame when it has come,\n"
-"                and one end behind the last of all (standard input)\n"
+"  -i, --input FROM       where frames come from; several inputs become one\n"
+"                         stream, in order of arrival (standard input)\n"
 HELP_TO
-"  -d DEVICE     cuda or cuda:N: where tensors of nccl: and cuda: arrive (cpu)\n"
-"  -r FD         write a newline to descriptor FD when ready\n"
-"  -v            say at the end what was done\n"
-"  -V, -h        version, this text\n";
+"  -d, --device DEVICE    where tensors of nccl: and cuda: arrive (cpu)\n"
+"  -r FD                  write a newline to descriptor FD when ready\n"
+"  -v                     say at the end what was done\n"
+"  -V, -h                 version, this text\n";
 
 int
 main(int argc, char **argv)

@@ -23,29 +23,29 @@
 
 static const char help[] =
 "usage: ds-run -m MODEL [OPTION ...] [PROMPT ...]\n"
+"Answers each PROMPT; without one each line typed, or all of standard input.\n"
 "\n"
-"Answers each PROMPT; without any the lines of a terminal, or all of its input.\n"
-"\n"
-"  -m MODEL          checkpoint folder (or DS_MODEL)\n"
-"  -0, --lines FILE  each prompt in FILE (-: standard input) ends in NUL, newline\n"
-"  -c, -w            a PROMPT is a question (the default), or text to go on with\n"
-"  --messages FILE   conversations in JSON, an answer each\n"
-"  --template FILE   this chat template instead of the model's\n"
-"  --thinking HOW    on, off: its variables thinking and enable_thinking\n"
-"  -x CUT            fused: one process for all layers (default), layer, or stage\n"
-"  --plan FILE       the processes of this plan, on its hosts (see ds-plan)\n"
-"  --rsh, --manifest how to reach a host (ssh, or DS_RSH); FILE of its weights\n"
-"  -g, -q            greedy: always the likeliest token; without the thought\n"
-"  -T TEMP           temperature; 0 is greedy\n"
-"  -k, -p N          among the N likeliest; the fewest of together probability N\n"
-"  -n, -S N          most new tokens of each answer; seed of random numbers (0)\n"
-"  --precision P     f32, bf16 or fp8, of all programs (f32, or DS_PRECISION)\n"
-"  --keep DIR        keep each stream between two programs in this folder, too\n"
-"  --batches N       parts that the prompts are answered in at the same time (1)\n"
-"  -t THREADS        threads of each process (the cores there are)\n"
-"  -d DEVICE         where stages compute: cpu, cuda, cuda:N (cpu, or DS_DEVICE)\n"
-"  -s, -v            print a script, stop; count tokens and time, -vv: all speak\n"
-"  -V, -h            version, this text\n";
+"  -m, --model MODEL       checkpoint folder (or DS_MODEL)\n"
+"  -0, --lines FILE        prompts, each ended by a NUL or a newline (-: stdin)\n"
+"  -c, -w, --completion    a PROMPT is a question (default), or text to continue\n"
+"  --messages FILE         conversations in JSON, each to be answered\n"
+"  --template, --thinking  FILE of the chat template; its thinking: on or off\n"
+"  -x CUT                  processes: fused (one for all layers), layer or stage\n"
+"  --plan FILE             run the processes of this plan on its hosts (ds-plan)\n"
+"  --rsh, --manifest       command to reach a host (ssh, DS_RSH); FILE of weights\n"
+"  -g, --greedy            always the likeliest token\n"
+"  -q, --quiet             print the answer without the thought\n"
+"  -T, --temperature TEMP  temperature; 0 is greedy\n"
+"  -k, --top-k K           sample among the K likeliest tokens\n"
+"  -p, --top-p P           sample among the fewest with total probability P\n"
+"  -n, --max-tokens N      most new tokens of each answer\n"
+"  -S, --seed SEED         seed of the random numbers (0)\n"
+"  --precision P           products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
+"  --keep, --batches       DIR to keep all streams in; N batches at once (1)\n"
+"  -t, --threads THREADS   threads of each process (all cores)\n"
+"  -d, --device DEVICE     where to compute: cpu, cuda, cuda:N (DS_DEVICE, cpu)\n"
+"  -s, -v                  print a script; print counts, -vv: of each program\n"
+"  -V, -h                  version, this text\n";
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE };
 
@@ -252,6 +252,9 @@ main(int argc, char **argv)
 {
 	struct choice o = {.run.plan.chat = 1, .run.began = clock_now()};
 	static const struct option longs[] = {
+		SAMPLING_LONGS,
+		{"quiet", no_argument, NULL, 'q'},
+		{"completion", no_argument, NULL, 'w'},
 		{"template", required_argument, NULL, TEMPLATE},
 		{"keep", required_argument, NULL, KEEP},
 		{"batches", required_argument, NULL, BATCHES},

@@ -12,19 +12,19 @@ static const char help[] =
 "Chooses the next token of each sequence that asks for one, sends it to be\n"
 "embedded, and frees the sequence behind its last token.\n"
 "\n"
-"  -m MODEL    checkpoint folder (or DS_MODEL), which has the defaults\n"
-"  -g          greedy: always the likeliest token\n"
-"  -T TEMP     temperature; 0 is greedy\n"
-"  -k K        among the K likeliest; 0 for all\n"
-"  -p P        among the fewest that together have probability P; 1 for all\n"
-"  -S SEED     of the random numbers (0)\n"
-"  -n N        most new tokens of a sequence (until the model's last position)\n"
-"  --ring      pass on frames that wait for another stage, say what is through\n"
-"  -i FROM     where logits come from (standard input)\n"
-"  -o TO       where tokens go; each of several gets all (standard output)\n"
-"  -r FD       write a newline to descriptor FD when ready\n"
-"  -v          say at the end how many tokens were sampled\n"
-"  -V, -h      version, this text\n";
+"  -m, --model MODEL       checkpoint folder (or DS_MODEL); it has the defaults\n"
+"  -g, --greedy            greedy: always the likeliest token\n"
+"  -T, --temperature TEMP  temperature; 0 is greedy\n"
+"  -k, --top-k K           among the K likeliest; 0 for all\n"
+"  -p, --top-p P           among the fewest with total probability P; 1 for all\n"
+"  -S, --seed SEED         of the random numbers (0)\n"
+"  -n, --max-tokens N      most new tokens of a sequence (to the last position)\n"
+"  --ring                  pass on frames that wait for another stage\n"
+"  -i, --input FROM        where logits come from (standard input)\n"
+"  -o, --output TO         where tokens go; each output gets all (stdout)\n"
+"  -r FD                   write a newline to descriptor FD when ready\n"
+"  -v                      say at the end how many tokens were sampled\n"
+"  -V, -h                  version, this text\n";
 
 enum { RING = 256 };
 
@@ -88,7 +88,7 @@ main(int argc, char **argv)
 {
 	static struct filter f;
 	static struct sample s;
-	static const struct option longs[] = {{"ring", no_argument, NULL, RING}, {0}};
+	static const struct option longs[] = {SAMPLING_LONGS, {"ring", no_argument, NULL, RING}, {0}};
 	struct given g = {0};
 	struct sampling p;
 	int status;

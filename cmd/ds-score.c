@@ -13,14 +13,14 @@ static const char help[] =
 "Prints log-likelihood and perplexity of each sequence and of all, from frames\n"
 "of ds-head; ds-tokenize -a asks for the logits that it takes.\n"
 "\n"
-"  -m MODEL      checkpoint folder (or DS_MODEL), for the text of tokens\n"
-"  --tokens      a line for each token, too: the logarithm of its probability,\n"
-"                its rank, and the likeliest tokens at its place\n"
-"  -k K          how many of these (3)\n"
-"  --json        JSON, an object a line\n"
-"  -i FROM       as FROM: streams, read one after another (standard input)\n"
-"  -v            say at the end how many frames came\n"
-"  -V, -h        version, this text\n";
+"  -m, --model MODEL  checkpoint folder (or DS_MODEL), for the text of tokens\n"
+"  --tokens           a line for each token, too: its log-probability,\n"
+"                     its rank, and the likeliest tokens at its place\n"
+"  -k K               how many of these (3)\n"
+"  --json             JSON, an object a line\n"
+"  -i, --input FROM   as FROM: streams, read one after another (standard input)\n"
+"  -v                 say at the end how many frames came\n"
+"  -V, -h             version, this text\n";
 
 static struct filter g;
 static struct record record;

@@ -18,16 +18,16 @@ static const char help[] =
 "\n"
 "Sums up a stream: a line for each stage, layer and tensor, and for each router.\n"
 "\n"
-"  -m MODEL      checkpoint folder (or DS_MODEL), for the number of experts and\n"
-"                their groups\n"
-"  -i FROM       as FROM: streams, or folders of *.dsf (standard input)\n"
-"  --experts     a line for each expert, too\n"
-"  --outliers N  channels count as outliers from N times the median channel (10)\n"
-"  --trace       time by stage and link instead, which ds-embed --trace asks for\n"
-"  --json        JSON, an object a line\n"
-"  --watch       print each second what is known so far; on a terminal in place\n"
-"  -v            say at the end how many frames and bytes came\n"
-"  -V, -h        version, this text\n";
+"  -m, --model MODEL  checkpoint folder (or DS_MODEL), for the number of experts\n"
+"                     and their groups\n"
+"  -i, --input FROM   as FROM: streams, or folders of *.dsf (standard input)\n"
+"  --experts          a line for each expert, too\n"
+"  --outliers N       outliers: channels of N times the median channel (10)\n"
+"  --trace            time by stage and link instead, from ds-embed --trace\n"
+"  --json             JSON, an object a line\n"
+"  --watch            print the state each second; on a terminal in place\n"
+"  -v                 say at the end how many frames and bytes came\n"
+"  -V, -h             version, this text\n";
 
 enum { EXPERTS = 256, OUTLIERS, TRACE, JSON, WATCH };
 

@@ -15,9 +15,9 @@ static const char help[] =
 "\n"
 HELP_MODEL
 HELP_PRECISION
-"  -t THREADS    the most threads to try (the cores there are, 2 at least)\n"
-"  -v            show the shell line of each way\n"
-"  -V, -h        version, this text\n";
+"  -t, --threads THREADS  the most threads to try (all cores, at least 2)\n"
+"  -v                     show the shell line of each way\n"
+"  -V, -h                 version, this text\n";
 
 int
 main(int argc, char **argv)

@@ -135,24 +135,29 @@ take_common(struct options *o, int c, const char *arg)
 	}
 }
 
-#define LONGS_MAX 32
+#define LONGS_MAX 48
 enum { LONG_TAP = 1000, LONG_PRECISION, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY, LONG_PEERS, LONG_UNSAFE };
 
-/* The long options: the program's own, --tap, --precision, --manifest, and those of endpoints. */
+/* Words for the letters that programs share; other words stand beside the letters of their programs. */
+static const struct option words[] = {{"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'}, {"model", 1, NULL, 'm'},
+    {"layers", 1, NULL, 'l'}, {"input", 1, NULL, 'i'}, {"output", 1, NULL, 'o'}, {"threads", 1, NULL, 't'},
+    {"device", 1, NULL, 'd'}, {0}};
+
+/* The long options: the program's own, the words of its letters, --tap, --precision, --manifest, and those of endpoints. */
 static void
-long_options(const struct options *o, struct option *to)
+long_options(const struct options *o, const char *letters, struct option *to)
 {
-	static const struct option all[] = {{"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'}};
 	static const struct option endpoints[] = {{"timeout", 1, NULL, LONG_TIMEOUT}, {"key", 1, NULL, LONG_KEY},
 	    {"peers", 1, NULL, LONG_PEERS}, {"unsafe", 0, NULL, LONG_UNSAFE}};
 	int n = 0;
 
-	while (o->longs && o->longs[n].name && n < LONGS_MAX - 10) {
+	while (o->longs && o->longs[n].name && n < LONGS_MAX - 16) {
 		to[n] = o->longs[n];
 		n++;
 	}
-	for (int i = 0; i < 2; i++)
-		to[n++] = all[i];
+	for (const struct option *w = words; w->name; w++)
+		if (strchr(letters, w->val))
+			to[n++] = *w;
 	if (o->taps)
 		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
 	if (o->products)
@@ -228,6 +233,17 @@ take_link(int c, const char *arg)
 		die_failed();
 }
 
+/* Whether the text, up to a '=', is the beginning of an option's name. */
+static int
+begins_some(const struct option *longs, const char *text)
+{
+	size_t n = strcspn(text, "=");
+
+	while (longs->name && strncmp(longs->name, text, n) != 0)
+		longs++;
+	return longs->name != NULL;
+}
+
 static const char **streams;    /* until the process ends */
 
 static void
@@ -280,10 +296,14 @@ options_parse(struct options *o, int argc, char **argv)
 	o->ready = o->precision = o->ordinal = -1;
 	o->threads = default_threads();
 	opterr = 0;
-	long_options(o, longs);
+	long_options(o, letters, longs);
 	while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
-		if (c == '?' && optopt && optopt < 256)
+		if (c == '?' && optopt && optopt < 256 && (optopt == ':' || !strchr(letters, optopt)))
 			die(FAIL_USAGE, "unknown option '-%c': see %s -h", optopt, program);
+		else if (c == '?' && optopt)
+			die(FAIL_USAGE, "option '%s' takes no value: see %s -h", argv[optind - 1], program);
+		else if (c == '?' && begins_some(longs, argv[optind - 1] + 2))
+			die(FAIL_USAGE, "option '%s' is ambiguous: see %s -h", argv[optind - 1], program);
 		else if (c == '?')
 			die(FAIL_USAGE, "unknown option '%s': see %s -h", argv[optind - 1], program);
 		else if (c == ':')

@@ -14,7 +14,7 @@
 struct options {
 	const char *help;               /* in: the text of -h, its first line the usage */
 	const char *letters;            /* in: letters of its own, getopt's way, e.g. "B:" */
-	const struct option *longs;     /* in: long options of its own, or NULL */
+	const struct option *longs;     /* in: long options of its own, words for its letters included, or NULL */
 	int (*own)(int c, const char *arg, void *to);   /* in: takes them; -1 and a message (fail): usage error */
 	void *to;
 	int operands;                   /* in: 1 if it takes operands */
@@ -59,19 +59,23 @@ int options_switch(const char *option, const char *text, int *out);     /* on: 1
 /* The kernels of DS_KERNELS and of the precision asked for; exits 2 where there are none. */
 const struct kernels *options_kernels(const struct options *o);
 
+/* Words for the letters of the sampler. */
+#define SAMPLING_LONGS {"greedy", 0, NULL, 'g'}, {"temperature", 1, NULL, 'T'}, {"top-k", 1, NULL, 'k'}, \
+    {"top-p", 1, NULL, 'p'}, {"seed", 1, NULL, 'S'}, {"max-tokens", 1, NULL, 'n'}
+
 /* Lines of -h for what they share. */
-#define HELP_MODEL  "  -m MODEL      checkpoint folder (or DS_MODEL)\n"
-#define HELP_LAYERS "  -l LAYERS     the layers it acts on: " RANGES_FORM " (all)\n"
-#define HELP_TAP    "  --tap NAMES   inner tensors to add: NAME,NAME or all; '?' lists them\n"
-#define HELP_PRECISION "  --precision P f32, bf16 or fp8: how numbers enter products (DS_PRECISION; f32)\n"
-#define HELP_MANIFEST "  --manifest F  check the weights against this file of ds-info --manifest\n"
-#define HELP_FROM   "  -i FROM       where frames come from (standard input)\n"
-#define HELP_TO     "  -o TO         where frames go; each of several gets all (standard output)\n"
-#define HELP_DEVICE "  -d DEVICE     where to compute: cpu, cuda, or cuda:N (cpu, or DS_DEVICE)\n"
-#define HELP_THREADS "  -t THREADS    threads that compute (the cores there are)\n"
-#define HELP_REST   "  -r FD         write a newline to descriptor FD when ready\n" \
-                    "  -v            say at the end what was done\n" \
-                    "  -V, -h        version, this text\n"
+#define HELP_MODEL  "  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
+#define HELP_LAYERS "  -l, --layers LAYERS    the layers it acts on: " RANGES_FORM " (all)\n"
+#define HELP_TAP    "  --tap NAMES            inner tensors to add: NAME,NAME or all; '?' lists them\n"
+#define HELP_PRECISION "  --precision P          products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
+#define HELP_MANIFEST "  --manifest FILE        check the weights against a file of ds-info --manifest\n"
+#define HELP_FROM   "  -i, --input FROM       where frames come from (standard input)\n"
+#define HELP_TO     "  -o, --output TO        where frames go; each output gets all (standard output)\n"
+#define HELP_DEVICE "  -d, --device DEVICE    where to compute: cpu, cuda, cuda:N (cpu, or DS_DEVICE)\n"
+#define HELP_THREADS "  -t, --threads THREADS  threads that compute (all cores)\n"
+#define HELP_REST   "  -r FD                  write a newline to descriptor FD when ready\n" \
+                    "  -v                     say at the end what was done\n" \
+                    "  -V, -h                 version, this text\n"
 
 /* A program that is a stage: links opened in order, then the model; all exit on failure. */
 struct filter {

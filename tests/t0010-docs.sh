@@ -26,7 +26,7 @@ usage() {
 
 # listed PROGRAM: the options that the lines of -h explain, one a line
 listed() {
-	"$1" -h | sed -n 's/^  \(--*[^ ]*\), \(--*[^ ]*\) .*/\1\n\2/p; s/^  \(--*[^ ,]*\) .*/\1/p' | sort
+	"$1" -h | sed -n 's/^  \(-[^ ,]*\(, -[^ ,]*\)*\) .*/\1/p' | sed 's/, /\n/g' | sort
 }
 
 # explained PAGE: the options that its section OPTIONS explains, one a line
@@ -64,7 +64,7 @@ for p in $programs; do
 	printf '%s\n' -V -h | cat - all | sort -u >whole
 	same whole listed "$p: -h lists each option of its usage, -V and -h"
 
-	is "$("$p" -h | sed -n 's/^  \(-[^ ,]*\(, -h\| [A-Z]*\)\?  *\)[^ ].*/\1/p' | awk '{ print length }' | sort -u | wc -l)" 1 \
+	is "$("$p" -h | sed -n 's/^  \(-[^ ,]*\(, -[^ ,]*\)*\( [A-Z]*\)\?  *\)[^ ].*/\1/p' | awk '{ print length }' | sort -u | wc -l)" 1 \
 	    "$p: -h is in columns"
 	ok "$p -h exits 0" sh -c '"$1" -h >help 2>complaint && test ! -s complaint' - "$p"
 	is "$(awk 'length($0) > 80 || NR > 24 { print NR ": " $0 }' help)" "" "$p -h fits on a screen of 24 lines"
@@ -96,9 +96,27 @@ done
 
 # one word for one letter
 for p in $programs; do
-	"$p" -h | sed -n "s/^  \(-[A-Za-z0-9]\) \([A-Z]*\) .*/\1 \2/p"
+	"$p" -h | sed -n "s/^  \(-[A-Za-z0-9]\)\(, --[^ ]*\)* \([A-Z][A-Z]*\) .*/\1 \3/p"
 done | sort -u >letters
 is "$(cut -d' ' -f1 letters | uniq -d)" "" "a letter's value has the same name in all programs"
+
+# one letter for one word, and each letter with a word has it wherever it is listed, but for -k of ds-score
+for p in $programs; do
+	"$p" -h | sed -n 's/^  \(-c, \)\?\(-[A-Za-z]\), \(--[^ ]*\)\( [A-Z][A-Z]*\)\? .*/\2 \3\4/p' >words
+	cut -d' ' -f1,2 words >>all-words
+	wrong=
+	while read -r letter word value; do
+		[ "$value" ] || word=$word=1
+		fails_with 2 "^$p: option '$word' (needs a|takes no) value" "$p knows $word, and whether it has a value" "$p" "$word"
+	done <words
+	for letter in $(listed "$p" | grep -x -- '-[milotdgTpSnqw]'); do
+		grep -q -e "^$letter " words || wrong="$wrong $letter"
+	done
+	is "$wrong" "" "$p -h has the words beside their letters"
+done
+is "$(sort -u all-words | tr '\n' ';')" "-S --seed;-T --temperature;-d --device;-g --greedy;-i --input;-k --top-k;-l --layers;-m --model;-n --max-tokens;\
+-o --output;-p --top-p;-q --quiet;-t --threads;-w --completion;" "a word is that of one letter"
+fails_with 2 "^ds-run: option '--tem' is ambiguous" "an abbreviation of two words is ambiguous" ds-run --tem 1
 
 for page in $pages; do
 	name=${page##*/}

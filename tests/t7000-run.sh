@@ -53,6 +53,10 @@ same out hand "and does so as the line by hand"
 ds-run -m "$M" -T 3 -S 7 -k 50 -p 0.99 -n 40 "$a" "$b" >out
 ds-run -m "$M" -T 3 -S 7 -k 50 -p 0.99 -n 40 -x layer "$a" "$b" >again
 same out again "sampling at random with a seed is the same for any cut"
+ds-run --model "$M" --temperature 3 --seed=7 --top-k 50 --top-p=0.99 --max-tokens 40 --threads 1 "$a" "$b" >again
+same out again "words stand for letters"
+ds-run --mod="$M" --gre --max 12 --comp "4 + 4" >again
+same hand again "a word may be shortened"
 ds-run -m "$M" -T 3 -S 7 -k 50 -p 0.99 -n 40 -s "$a" "$b" >script
 sh script >again
 same out again "and in the script"
