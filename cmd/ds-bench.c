@@ -24,7 +24,7 @@ static const char help[] =
 "  --shape SHAPE          v3 (one layer of it), v2-lite, or a config.json\n"
 "  -m, --model MODEL      a checkpoint folder instead (or DS_MODEL)\n"
 "  --weights TYPE         f32, bf16, f16, fp8, q8, q4 (as the shape is published)\n"
-"  -l, --layers LAYERS    these layers only: " RANGES_FORM "\n"
+"  -l, --layers LAYERS    these layers only: " RANGES_SYNTAX "\n"
 "  --stages LIST          of attn,route,expert,head (all)\n"
 "  --decode LIST          rows that decode together, N or N@CONTEXT (1,2,4,8,16)\n"
 "  --prefill LIST         rows of a prompt (32,128,512,2048); 0: no such lines\n"

@@ -14,7 +14,7 @@ static const char help[] =
 "\n"
 "Passes on the frames, rows and tensors that are selected.\n"
 "\n"
-"  -l, --layers LAYERS  frames of these layers: " RANGES_FORM "\n"
+"  -l, --layers LAYERS  frames of these layers: " RANGES_SYNTAX "\n"
 "  --at STAGES          frames at these: embed attn route expert head sample\n"
 "  --seq SEQS           rows of these sequences, written like layers\n"
 "  --pos POSITIONS      rows at these positions\n"
@@ -60,14 +60,14 @@ own(int c, const char *arg, void *to)
 	struct cut *cut = to;
 
 	if (c == 'l')
-		return select_take(&cut->select, "-l", arg);
+		return select_option(&cut->select, "-l", arg);
 	if (c == 260)
 		return take_as(cut, arg);
 	if (c == 261) {
 		cut->allow_none = 1;
 		return 0;
 	}
-	return select_take(&cut->select, c == 256 ? "--at" : c == 257 ? "--seq" : c == 258 ? "--pos" : "--tensor", arg);
+	return select_option(&cut->select, c == 256 ? "--at" : c == 257 ? "--seq" : c == 258 ? "--pos" : "--tensor", arg);
 }
 
 static int
@@ -117,7 +117,7 @@ cut_frame(void *arg, struct frame *f, struct link *out, int nout)
 static int
 is_nothing(const struct cut *c)
 {
-	return select_given(&c->select) &&
+	return select_is_set(&c->select) &&
 	    (c->out.frames == 0 || (c->select.names && c->select.met[SELECT_TENSOR] == 0));
 }
 
@@ -137,7 +137,7 @@ main(int argc, char **argv)
 		warn("%llu of %llu rows, %llu of %llu tensors passed on", c.out.rows, c.in.rows,
 		    c.out.tensors, c.in.tensors);
 	if (status == 0 && !c.allow_none &&
-	    (is_nothing(&c) ? select_nothing(&c.select, "selected") : select_all_named(&c.select)) < 0) {
+	    (is_nothing(&c) ? select_fail_empty(&c.select, "selected") : select_check_names(&c.select)) < 0) {
 		warn("%s", fail_text());
 		status = fail_status();
 	}

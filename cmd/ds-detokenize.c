@@ -130,7 +130,7 @@ main(int argc, char **argv)
 	filter_ready(&g.f);
 	r = stage_run(&g.f.in[0], NULL, 0, take, NULL, NULL);
 	if (r < 0)
-		fail_say();
+		fail_print();
 	r = r < 0 ? fail_status() : 0;
 	if (detok_end(&g.d, &g.out) < 0)        /* what came is printed, also where the stream broke */
 		die_failed();

@@ -15,7 +15,7 @@ static const char help[] =
 "bytes of each layer, and files that are missing.\n"
 "\n"
 "  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
-"  -l, --layers LAYERS    layers to show and check: " RANGES_FORM " (all)\n"
+"  -l, --layers LAYERS    layers to show and check: " RANGES_SYNTAX " (all)\n"
 "  -v                     each layer on a line of its own\n"
 "  --json                 the same as JSON\n"
 "  --manifest             instead: a fingerprint of each tensor, from samples\n"

@@ -27,6 +27,6 @@ main(int argc, char **argv)
 	filter_ready(&f);
 	if (join_run(&f.stage, f.in, f.o.nin, f.out, f.o.nout) == 0)
 		return filter_close(&f, 0);
-	fail_say();
+	fail_print();
 	return filter_close(&f, fail_status());
 }

@@ -25,7 +25,7 @@ static const char help[] =
 "                       surprise: bits of each token, from logits of all rows;\n"
 "                       trace: when each process worked\n"
 "  -m, --model MODEL    write out its tokens, show all its experts (or DS_MODEL)\n"
-"  -l, --layers LAYERS  these layers: " RANGES_FORM "\n"
+"  -l, --layers LAYERS  these layers: " RANGES_SYNTAX "\n"
 "  --seq SEQS           rows of these sequences, written like layers\n"
 "  --pos POSITIONS      rows at these positions\n"
 "  --head HEADS         heads for probs, at most 16 (0)\n"
@@ -52,9 +52,9 @@ own(int c, const char *arg, void *to)
 static void
 open_plot(struct plot *p, const struct taken *t)
 {
-	if (plot_open(p, t->format) < 0 || (t->layers && select_take(&p->select, "-l", t->layers) < 0) ||
-	    (t->seq && select_take(&p->select, "--seq", t->seq) < 0) ||
-	    (t->pos && select_take(&p->select, "--pos", t->pos) < 0) ||
+	if (plot_open(p, t->format) < 0 || (t->layers && select_option(&p->select, "-l", t->layers) < 0) ||
+	    (t->seq && select_option(&p->select, "--seq", t->seq) < 0) ||
+	    (t->pos && select_option(&p->select, "--pos", t->pos) < 0) ||
 	    (t->head && ranges_parse(&p->heads, "--head", t->head) < 0))
 		die_failed();
 }

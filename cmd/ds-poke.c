@@ -13,7 +13,7 @@ static const char help[] =
 "\n"
 "Edits values of F32 tensors.  WHAT: number, FILE.safetensors:NAME, or @NAME[/I].\n"
 "\n"
-"  -l, --layers LAYERS  in frames of these layers: " RANGES_FORM "\n"
+"  -l, --layers LAYERS  in frames of these layers: " RANGES_SYNTAX "\n"
 "  --at STAGES          that wait at these: embed attn route expert head sample\n"
 "  --seq SEQS           rows of these sequences, written like layers\n"
 "  --pos POSITIONS      rows at these positions\n"
@@ -46,7 +46,7 @@ own(int c, const char *arg, void *to)
 
 	switch (c) {
 	case 'l':
-		return select_take(&p->select, "-l", arg);
+		return select_option(&p->select, "-l", arg);
 	case 262:
 		return poke_operand(p, POKE_SCALE, arg);
 	case 263:
@@ -61,7 +61,7 @@ own(int c, const char *arg, void *to)
 		allow_none = 1;
 		return 0;
 	}
-	return select_take(&p->select, names[c - 256], arg);
+	return select_option(&p->select, names[c - 256], arg);
 }
 
 static int
@@ -99,7 +99,7 @@ main(int argc, char **argv)
 	options_parse(&f.o, argc, argv);
 	if (p.what != POKE_NOTHING && !p.select.names)
 		die(FAIL_USAGE, "say which tensor to edit with --tensor: see %s -h", program);
-	if (p.what == POKE_NOTHING && select_given(&p.select))
+	if (p.what == POKE_NOTHING && select_is_set(&p.select))
 		die(FAIL_USAGE, "say what to do with the selected values: --scale, --zero, --set or --add");
 	p.record = command_line(argc, argv);
 	filter_links(&f);
@@ -107,7 +107,7 @@ main(int argc, char **argv)
 	if (f.o.verbose && status == 0)
 		warn("%llu elements of %llu rows in %llu frames edited", p.elements, p.rows, p.frames);
 	if (status == 0 && p.what != POKE_NOTHING && !allow_none &&
-	    (p.elements == 0 ? select_nothing(&p.select, "edited") : select_all_named(&p.select)) < 0) {
+	    (p.elements == 0 ? select_fail_empty(&p.select, "edited") : select_check_names(&p.select)) < 0) {
 		warn("%s", fail_text());
 		status = fail_status();
 	}

@@ -30,6 +30,6 @@ main(int argc, char **argv)
 	filter_ready(&f);
 	if (relay_run(f.in, f.o.nin, f.out, f.o.nout) == 0)
 		return filter_close(&f, 0);
-	fail_say();
+	fail_print();
 	return filter_close(&f, fail_status());
 }

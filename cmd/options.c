@@ -278,7 +278,7 @@ options_parse(struct options *o, int argc, char **argv)
 	int c;
 
 	program = slash ? slash + 1 : argv[0];
-	mem_keep();
+	mem_retain_freed();
 	file_guard();
 	signal(SIGPIPE, SIG_DFL);       /* a reader that went away ends us quietly, whatever our parent ignored */
 	for (const char *s = "mliotdr"; *s; s++) {
@@ -496,6 +496,6 @@ filter_run(struct filter *f, stage_fn *fn, void *arg)
 {
 	if (stage_run(&f->in[0], f->out, f->o.nout, fn, arg, f->stage.gpu) == 0)
 		return filter_close(f, 0);
-	fail_say();
+	fail_print();
 	return filter_close(f, fail_status());
 }

@@ -65,7 +65,7 @@ const struct kernels *options_kernels(const struct options *o);
 
 /* Lines of -h for what they share. */
 #define HELP_MODEL  "  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
-#define HELP_LAYERS "  -l, --layers LAYERS    the layers it acts on: " RANGES_FORM " (all)\n"
+#define HELP_LAYERS "  -l, --layers LAYERS    the layers it acts on: " RANGES_SYNTAX " (all)\n"
 #define HELP_TAP    "  --tap NAMES            inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_PRECISION "  --precision P          products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
 #define HELP_MANIFEST "  --manifest FILE        check the weights against a file of ds-info --manifest\n"

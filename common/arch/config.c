@@ -23,7 +23,7 @@ struct field {
 	const char *key;
 	size_t at;              /* of an int in struct config */
 	int min, max;
-	enum json_need need;
+	enum json_presence need;
 };
 
 static const struct field shape[] = {
@@ -64,7 +64,7 @@ read_fields(struct config *c, const cJSON *o, const struct field *f)
 }
 
 static int
-read_float(const cJSON *o, const char *key, enum json_need need, double min, double max, float *out)
+read_float(const cJSON *o, const char *key, enum json_presence need, double min, double max, float *out)
 {
 	double d = *out;
 
@@ -150,7 +150,7 @@ read_gate(struct config *c, const cJSON *o, enum family family)
 {
 	static const char *const scorings[] = {"softmax", "sigmoid", NULL};
 	static const char *const methods[] = {"greedy", "group_limited_greedy", "noaux_tc", NULL};
-	enum json_need need = family == V2 ? JSON_OPTIONAL : JSON_REQUIRED;
+	enum json_presence need = family == V2 ? JSON_OPTIONAL : JSON_REQUIRED;
 	int scoring = family == V2 ? SCORE_SOFTMAX : SCORE_SIGMOID;
 	int method = family == V2 ? TOPK_GREEDY : TOPK_NOAUX_TC;
 
@@ -398,7 +398,7 @@ config_load(struct config *c, const char *dir)
 		return fail_in("'%s'", path);
 	if (io_path(path, sizeof(path), dir, "generation_config.json") < 0)
 		return -1;
-	if (!file_there(path))
+	if (!file_exists(path))
 		return 0;
 	if (!(o = json_load(path, CONFIG_BYTES_MAX)))
 		return -1;

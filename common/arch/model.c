@@ -167,9 +167,9 @@ read_names(struct model *m)
 	    io_path(one, sizeof(one), m->dir, single) < 0)
 		return -1;
 	/* as transformers does it: an index beside a whole file is what an earlier save in shards left there */
-	if (file_there(one))
+	if (file_exists(one))
 		return read_single(m);
-	if (file_there(index))
+	if (file_exists(index))
 		return read_index(m, index);
 	return fail(FAIL_DATA, "'%s' has no %s and no %s.index.json", m->dir, single, single);
 }

@@ -119,7 +119,7 @@ work_place(struct work *w)
 
 	for (size_t i = 0; i < parts; i++)
 		used += (n * part[i].width + 15) / 16 * 16;
-	p = scratch_need(&w->a->rows, used, sizeof(*p));
+	p = scratch_reserve(&w->a->rows, used, sizeof(*p));
 	if (!p)
 		return -1;
 	for (size_t i = 0; i < parts; i++) {

@@ -251,7 +251,7 @@ mla_attend(struct work *w)
 	size_t threads = (size_t)pool_threads(math->s->pool), most = (size_t)w->r->n * (((size_t)w->c->num_heads + QUERIES - 1) / QUERIES);
 	int kept;
 
-	if (!(a.tasks = scratch_need(&math->tasks, most, sizeof(*a.tasks))))
+	if (!(a.tasks = scratch_reserve(&math->tasks, most, sizeof(*a.tasks))))
 		return -1;
 	tasks_make(&a);
 	kept = parts_make(&a);
@@ -259,7 +259,7 @@ mla_attend(struct work *w)
 	for (int i = 0; i < a.n; i++)
 		if (a.each < QUERIES * CACHE_PAGE + (size_t)kept * slot_floats(w, &a.tasks[i]))
 			a.each = (QUERIES * CACHE_PAGE + (size_t)kept * slot_floats(w, &a.tasks[i]) + 15) / 16 * 16;
-	if (!(a.memory = scratch_need(&math->parts, threads * a.each, sizeof(float))))
+	if (!(a.memory = scratch_reserve(&math->parts, threads * a.each, sizeof(float))))
 		return -1;
 	if (threads > a.tasks[a.n - 1].parts)
 		threads = a.tasks[a.n - 1].parts;

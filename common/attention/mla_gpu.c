@@ -123,7 +123,7 @@ taps_room(struct block *b, const struct mla_taps *taps)
 {
 	size_t n = (size_t)b->rows.n, H = (size_t)b->c->num_heads, v = H * (size_t)b->c->v_head_dim;
 	size_t width = (size_t)(b->c->kv_lora_rank + b->c->qk_rope_head_dim);
-	float *p = scratch_need(&b->g->tapped, n * (width + v), sizeof(*p));
+	float *p = scratch_reserve(&b->g->tapped, n * (width + v), sizeof(*p));
 
 	if (!p)
 		return -1;

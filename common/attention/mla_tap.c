@@ -102,7 +102,7 @@ mla_tap_heads(struct mla_math *a, const struct mat *o, const float *v, int T, fl
 	size_t Hv = (size_t)o->cols;
 	struct heads w = {a, o, v, T, heads};
 
-	if (!scratch_need(&a->parts, (size_t)pool_threads(a->s->pool) * Hv, sizeof(float)))
+	if (!scratch_reserve(&a->parts, (size_t)pool_threads(a->s->pool) * Hv, sizeof(float)))
 		return -1;
 	pool_run(a->s->pool, (size_t)o->rows, 1, (double)T * (double)Hv, heads_out, &w);
 	return 0;

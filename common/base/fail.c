@@ -10,7 +10,7 @@ const char *program = "dspipe";
 
 static _Thread_local char text[1024];
 static _Thread_local int kept = FAIL_SYSTEM;
-static _Thread_local int said;          /* it has been printed */
+static _Thread_local int printed;       /* it has been printed */
 
 /* One message is one line, whatever bytes a file or a peer put into it. */
 static void
@@ -47,7 +47,7 @@ fail_keep(int status, const char *fmt, ...)
 	va_end(ap);
 	memcpy(text, now, sizeof(text));
 	kept = status;
-	said = 0;
+	printed = 0;
 }
 
 void
@@ -90,24 +90,24 @@ die(int status, const char *fmt, ...)
 }
 
 void
-fail_say(void)
+fail_print(void)
 {
-	if (!said)
+	if (!printed)
 		fprintf(stderr, "%s: %s\n", program, text);
-	said = 1;
+	printed = 1;
 }
 
 void
-fail_again(int status, const char *message)
+fail_restore(int status, const char *message)
 {
 	fail_keep(status, "%s", message);
-	said = 1;
+	printed = 1;
 }
 
 void
 die_failed(void)
 {
-	fail_say();
+	fail_print();
 	exit(kept);
 }
 

@@ -37,10 +37,10 @@ const char *fail_text(void);    /* the message kept last on this thread */
 int fail_status(void);          /* its status */
 
 /* "program: message" on standard error for the message that is kept, once: a second call does nothing. */
-void fail_say(void);
+void fail_print(void);
 
 /* Keep a message again that has been printed, after others took its place. */
-void fail_again(int status, const char *message);
+void fail_restore(int status, const char *message);
 
 /* --- for cmd/ only: these end the process --- */
 
@@ -50,7 +50,7 @@ extern const char *program;     /* set first thing in main: "ds-attn" */
 _Noreturn void die(int status, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* fail_say(), then exit with its status. */
+/* fail_print(), then exit with its status. */
 _Noreturn void die_failed(void);
 
 /* "program: message" on standard error; the program goes on. */

@@ -32,7 +32,7 @@ static struct mapped *spares;           /* under the lock */
 static atomic_flag changing = ATOMIC_FLAG_INIT;
 
 int
-file_there(const char *path)
+file_exists(const char *path)
 {
 	struct stat st;
 
@@ -192,7 +192,7 @@ line_number(struct line *l, unsigned long long x)
 static void
 on_bus(int sig, siginfo_t *info, void *context)
 {
-	static atomic_flag told = ATOMIC_FLAG_INIT;
+	static atomic_flag reported = ATOMIC_FLAG_INIT;
 	const unsigned char *at = info->si_addr;
 	struct mapped *e = atomic_load(&list);
 	struct line l = {.n = 0};
@@ -209,7 +209,7 @@ on_bus(int sig, siginfo_t *info, void *context)
 		signal(sig, SIG_DFL);
 		return;
 	}
-	while (atomic_flag_test_and_set(&told))
+	while (atomic_flag_test_and_set(&reported))
 		pause();                /* another thread writes the line */
 	line_add(&l, program);
 	line_add(&l, ": '");

@@ -12,7 +12,7 @@
 #include "base/mem.h"
 
 /* Whether there is an entry of that name; a symbolic link to nothing is one, so that opening it is an error. */
-int file_there(const char *path);
+int file_exists(const char *path);
 
 /* Read the file, a NUL after it (not counted in b->n), at most max bytes: 0, or -1 and a message that names it.
  * A missing file is FAIL_DATA: a model that lacks a file is a broken model. */

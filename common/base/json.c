@@ -109,7 +109,7 @@ refuse(const char *key, const cJSON *v, const char *why)
 }
 
 int
-json_get(const cJSON *o, const char *key, enum json_need need, const cJSON **out)
+json_get(const cJSON *o, const char *key, enum json_presence presence, const cJSON **out)
 {
 	const cJSON *v, *found = NULL;
 
@@ -123,17 +123,17 @@ json_get(const cJSON *o, const char *key, enum json_need need, const cJSON **out
 		found = v;
 	}
 	if (!found || cJSON_IsNull(found))
-		return need == JSON_REQUIRED ? fail(FAIL_DATA, "%s is missing", key) : 0;
+		return presence == JSON_REQUIRED ? fail(FAIL_DATA, "%s is missing", key) : 0;
 	*out = found;
 	return 1;
 }
 
 int
-json_number(const cJSON *o, const char *key, enum json_need need, double min, double max, double *out)
+json_number(const cJSON *o, const char *key, enum json_presence presence, double min, double max, double *out)
 {
 	const cJSON *v;
 	char why[100];
-	int r = json_get(o, key, need, &v);
+	int r = json_get(o, key, presence, &v);
 
 	if (r <= 0)
 		return r;
@@ -147,27 +147,27 @@ json_number(const cJSON *o, const char *key, enum json_need need, double min, do
 }
 
 int
-json_int(const cJSON *o, const char *key, enum json_need need, int min, int max, int *out)
+json_int(const cJSON *o, const char *key, enum json_presence presence, int min, int max, int *out)
 {
 	double d = 0;
 	const cJSON *v;
-	int r = json_number(o, key, need, min, max, &d);
+	int r = json_number(o, key, presence, min, max, &d);
 
 	if (r <= 0)
 		return r;
 	if (d != (int)d)
-		return json_get(o, key, need, &v) < 0 ? -1 : refuse(key, v, "must be an integer");
+		return json_get(o, key, presence, &v) < 0 ? -1 : refuse(key, v, "must be an integer");
 	*out = (int)d;
 	return 1;
 }
 
 /* A value of a type that cJSON's is() knows. */
 static int
-json_typed(const cJSON *o, const char *key, enum json_need need, cJSON_bool (*is)(const cJSON *),
+json_typed(const cJSON *o, const char *key, enum json_presence presence, cJSON_bool (*is)(const cJSON *),
     const char *why, const cJSON **out)
 {
 	const cJSON *v;
-	int r = json_get(o, key, need, &v);
+	int r = json_get(o, key, presence, &v);
 
 	if (r <= 0)
 		return r;
@@ -178,10 +178,10 @@ json_typed(const cJSON *o, const char *key, enum json_need need, cJSON_bool (*is
 }
 
 int
-json_bool(const cJSON *o, const char *key, enum json_need need, int *out)
+json_bool(const cJSON *o, const char *key, enum json_presence presence, int *out)
 {
 	const cJSON *v = NULL;
-	int r = json_typed(o, key, need, cJSON_IsBool, "must be true or false", &v);
+	int r = json_typed(o, key, presence, cJSON_IsBool, "must be true or false", &v);
 
 	if (r > 0)
 		*out = cJSON_IsTrue(v) != 0;
@@ -189,10 +189,10 @@ json_bool(const cJSON *o, const char *key, enum json_need need, int *out)
 }
 
 int
-json_string(const cJSON *o, const char *key, enum json_need need, const char **out)
+json_string(const cJSON *o, const char *key, enum json_presence presence, const char **out)
 {
 	const cJSON *v = NULL;
-	int r = json_typed(o, key, need, cJSON_IsString, "must be a string", &v);
+	int r = json_typed(o, key, presence, cJSON_IsString, "must be a string", &v);
 
 	if (r > 0)
 		*out = v->valuestring;
@@ -200,23 +200,23 @@ json_string(const cJSON *o, const char *key, enum json_need need, const char **o
 }
 
 int
-json_object(const cJSON *o, const char *key, enum json_need need, const cJSON **out)
+json_object(const cJSON *o, const char *key, enum json_presence presence, const cJSON **out)
 {
-	return json_typed(o, key, need, cJSON_IsObject, "must be an object", out);
+	return json_typed(o, key, presence, cJSON_IsObject, "must be an object", out);
 }
 
 int
-json_array(const cJSON *o, const char *key, enum json_need need, const cJSON **out)
+json_array(const cJSON *o, const char *key, enum json_presence presence, const cJSON **out)
 {
-	return json_typed(o, key, need, cJSON_IsArray, "must be an array", out);
+	return json_typed(o, key, presence, cJSON_IsArray, "must be an array", out);
 }
 
 int
-json_choice(const cJSON *o, const char *key, enum json_need need, const char *const *names, int *out)
+json_choice(const cJSON *o, const char *key, enum json_presence presence, const char *const *names, int *out)
 {
 	const char *s = NULL;
 	struct buf known = {0};
-	int r = json_string(o, key, need, &s);
+	int r = json_string(o, key, presence, &s);
 
 	if (r <= 0)
 		return r;

@@ -31,18 +31,18 @@ cJSON *json_parse(const char *text, size_t n);
  * default): 0, or with JSON_REQUIRED an error.  A value of the wrong type or out of
  * range, or a key that is there twice, is an error: -1 and a message (FAIL_DATA).
  * 1: *out was set. */
-enum json_need { JSON_OPTIONAL, JSON_REQUIRED };
+enum json_presence { JSON_OPTIONAL, JSON_REQUIRED };
 
-int json_get(const cJSON *o, const char *key, enum json_need need, const cJSON **out);
-int json_int(const cJSON *o, const char *key, enum json_need need, int min, int max, int *out);
-int json_number(const cJSON *o, const char *key, enum json_need need, double min, double max, double *out);
-int json_bool(const cJSON *o, const char *key, enum json_need need, int *out);
-int json_string(const cJSON *o, const char *key, enum json_need need, const char **out);
-int json_object(const cJSON *o, const char *key, enum json_need need, const cJSON **out);
-int json_array(const cJSON *o, const char *key, enum json_need need, const cJSON **out);
+int json_get(const cJSON *o, const char *key, enum json_presence presence, const cJSON **out);
+int json_int(const cJSON *o, const char *key, enum json_presence presence, int min, int max, int *out);
+int json_number(const cJSON *o, const char *key, enum json_presence presence, double min, double max, double *out);
+int json_bool(const cJSON *o, const char *key, enum json_presence presence, int *out);
+int json_string(const cJSON *o, const char *key, enum json_presence presence, const char **out);
+int json_object(const cJSON *o, const char *key, enum json_presence presence, const cJSON **out);
+int json_array(const cJSON *o, const char *key, enum json_presence presence, const cJSON **out);
 
 /* A string that must be one of names (NULL behind the last): its index. */
-int json_choice(const cJSON *o, const char *key, enum json_need need, const char *const *names, int *out);
+int json_choice(const cJSON *o, const char *key, enum json_presence presence, const char *const *names, int *out);
 
 /* A value that is an integer in 0..max (at most 2^53): 0, or -1 without a message. */
 int json_whole(const cJSON *v, uint64_t max, uint64_t *out);

@@ -30,7 +30,7 @@ mem_new(size_t n, size_t size)
 }
 
 void
-mem_keep(void)
+mem_retain_freed(void)
 {
 	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);      /* the most that it takes */
 	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);

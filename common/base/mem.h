@@ -24,7 +24,7 @@ void *mem_raw(size_t n, size_t size);
 
 /* For the whole process: memory that is freed is kept for the next frame, which needs as much again.  Given
  * back, each of its pages would have to be fetched from the system and cleared once more. */
-void mem_keep(void);
+void mem_retain_freed(void);
 
 /* *array, of *cap objects of the given size, made to hold at least need
  * (doubling); 0, or -1 and a message, *array then as it was.  Not aligned. */

@@ -13,7 +13,7 @@
 #define AWAKE 100e-6            /* seconds that a thread looks for what it waits for before it sleeps */
 #define LOOKS 8                 /* between two looks at the clock */
 
-struct job {
+struct task {
 	void (*fn)(void *arg, size_t from, size_t to, int thread);
 	void *arg;
 	size_t n, grain;
@@ -30,14 +30,14 @@ struct pool {
 	pthread_t *threads;     /* [n - 1] */
 	int started;            /* of them */
 	atomic_int *core;       /* [n] where each runs or ran last; -1: it sleeps */
-	struct job job;
+	struct task task;
 	_Alignas(64) atomic_int left;   /* units that nobody has taken */
 	atomic_int stop;
-	_Alignas(64) atomic_int undone; /* units that are not done */
+	_Alignas(64) atomic_int unfinished; /* units that are not done */
 	_Alignas(64) atomic_int asleep; /* workers that wait for `work` */
-	atomic_int waits;       /* the caller waits for `done` */
+	atomic_int waiting;     /* the caller waits for `done` */
 	pthread_mutex_t lock;   /* held to begin to wait, and to signal */
-	pthread_cond_t work, done;
+	pthread_cond_t ready, done;
 };
 
 struct worker {
@@ -48,7 +48,7 @@ struct worker {
 /* Take units away: fewer each time, so that all threads end at about the same time.  How many, of the *left that there
  * were; 0: none is left. */
 static int
-take_units(struct pool *p, int *left)
+claim_units(struct pool *p, int *left)
 {
 	int n;
 
@@ -60,16 +60,16 @@ take_units(struct pool *p, int *left)
 }
 
 static void
-do_units(struct pool *p, int thread)
+run_units(struct pool *p, int thread)
 {
-	const struct job *j = &p->job;
+	const struct task *j = &p->task;
 	int left, n;
 
-	while ((n = take_units(p, &left)) > 0) {
+	while ((n = claim_units(p, &left)) > 0) {
 		size_t from = (size_t)(j->units - left) * j->grain, to = from + (size_t)n * j->grain;
 
 		j->fn(j->arg, from, to < j->n ? to : j->n, thread);
-		if (atomic_fetch_sub(&p->undone, n) == n && atomic_load(&p->waits)) {
+		if (atomic_fetch_sub(&p->unfinished, n) == n && atomic_load(&p->waiting)) {
 			pthread_mutex_lock(&p->lock);
 			pthread_cond_signal(&p->done);
 			pthread_mutex_unlock(&p->lock);
@@ -84,14 +84,14 @@ has_work(struct pool *p)
 }
 
 static int
-is_done(struct pool *p)
+is_finished(struct pool *p)
 {
-	return atomic_load(&p->undone) == 0;
+	return atomic_load(&p->unfinished) == 0;
 }
 
 /* To wake a thread takes longer than many a job, so look for a while; but let all others on the machine go first. */
 static int
-comes_soon(struct pool *p, int (*what)(struct pool *p))
+spin_until(struct pool *p, int (*what)(struct pool *p))
 {
 	double until = clock_now() + AWAKE;
 
@@ -120,21 +120,21 @@ has_core(struct pool *p, int thread)
 }
 
 static void *
-work(void *arg)
+worker_main(void *arg)
 {
 	struct worker w = *(struct worker *)arg;
 	struct pool *p = w.pool;
 
 	free(arg);
 	while (!atomic_load(&p->stop)) {
-		do_units(p, w.thread);
-		if (has_core(p, w.thread) && comes_soon(p, has_work))
+		run_units(p, w.thread);
+		if (has_core(p, w.thread) && spin_until(p, has_work))
 			continue;
 		atomic_store(&p->core[w.thread], -1);
 		pthread_mutex_lock(&p->lock);
 		atomic_fetch_add(&p->asleep, 1);
 		while (!has_work(p))
-			pthread_cond_wait(&p->work, &p->lock);
+			pthread_cond_wait(&p->ready, &p->lock);
 		atomic_fetch_sub(&p->asleep, 1);
 		pthread_mutex_unlock(&p->lock);
 	}
@@ -153,7 +153,7 @@ pool_new(int n)
 		return NULL;
 	}
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->work, NULL);
+	pthread_cond_init(&p->ready, NULL);
 	pthread_cond_init(&p->done, NULL);
 	p->n = n;
 	for (; p->started < n - 1; p->started++) {
@@ -161,7 +161,7 @@ pool_new(int n)
 
 		if (w)
 			*w = (struct worker){p, p->started + 1};
-		if (!w || pthread_create(&p->threads[p->started], NULL, work, w) != 0) {
+		if (!w || pthread_create(&p->threads[p->started], NULL, worker_main, w) != 0) {
 			free(w);
 			fail(FAIL_SYSTEM, "cannot start thread %d of %d: use a smaller -t", p->started + 2, n);
 			pool_free(p);
@@ -175,7 +175,7 @@ static void
 wake(struct pool *p)
 {
 	pthread_mutex_lock(&p->lock);
-	pthread_cond_broadcast(&p->work);
+	pthread_cond_broadcast(&p->ready);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -189,7 +189,7 @@ pool_free(struct pool *p)
 	for (int i = 0; i < p->started; i++)
 		pthread_join(p->threads[i], NULL);
 	pthread_mutex_destroy(&p->lock);
-	pthread_cond_destroy(&p->work);
+	pthread_cond_destroy(&p->ready);
 	pthread_cond_destroy(&p->done);
 	free(p->threads);
 	free(p->core);
@@ -203,15 +203,15 @@ pool_threads(const struct pool *p)
 }
 
 static void
-wait_done(struct pool *p)
+wait_finished(struct pool *p)
 {
-	if (comes_soon(p, is_done))
+	if (spin_until(p, is_finished))
 		return;
 	pthread_mutex_lock(&p->lock);
-	atomic_store(&p->waits, 1);
-	while (!is_done(p))
+	atomic_store(&p->waiting, 1);
+	while (!is_finished(p))
 		pthread_cond_wait(&p->done, &p->lock);
-	atomic_store(&p->waits, 0);
+	atomic_store(&p->waiting, 0);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -228,11 +228,11 @@ pool_run(struct pool *p, size_t n, size_t grain, double cost,
 		return;
 	}
 	(void)has_core(p, 0);
-	p->job = (struct job){fn, arg, n, grain, (int)units};
-	atomic_store(&p->undone, p->job.units);
-	atomic_store(&p->left, p->job.units);
+	p->task = (struct task){fn, arg, n, grain, (int)units};
+	atomic_store(&p->unfinished, p->task.units);
+	atomic_store(&p->left, p->task.units);
 	if (atomic_load(&p->asleep) > 0)
 		wake(p);
-	do_units(p, 0);
-	wait_done(p);
+	run_units(p, 0);
+	wait_finished(p);
 }

@@ -48,7 +48,7 @@ ranges_parse(struct ranges *r, const char *option, const char *text)
 		s++;
 	}
 bad:
-	return fail(FAIL_USAGE, "%s '%s': give numbers as " RANGES_FORM, option, text);
+	return fail(FAIL_USAGE, "%s '%s': give numbers as " RANGES_SYNTAX, option, text);
 }
 
 int

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RANGES_FORM "3, 0-20, 0-2,5 or 10-"     /* how they are written, for help and messages */
+#define RANGES_SYNTAX "3, 0-20, 0-2,5 or 10-"   /* how they are written, for help and messages */
 
 /* 10- stands for 10 and all that follow. */
 struct ranges {

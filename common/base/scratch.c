@@ -6,7 +6,7 @@
 #include "base/mem.h"
 
 void *
-scratch_need(struct scratch *s, size_t n, size_t size)
+scratch_reserve(struct scratch *s, size_t n, size_t size)
 {
 	size_t bytes;
 

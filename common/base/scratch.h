@@ -14,7 +14,7 @@ struct scratch {
 
 /* At least n objects of the given size, aligned to 64 bytes, not set; NULL
  * and a message where there is no memory. */
-void *scratch_need(struct scratch *s, size_t n, size_t size);
+void *scratch_reserve(struct scratch *s, size_t n, size_t size);
 void scratch_free(struct scratch *s);
 
 #endif

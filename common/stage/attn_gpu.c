@@ -125,7 +125,7 @@ attn_gpu_memory(struct attn_gpu *g)
 static int
 rows_place(struct attn_gpu *g, size_t most, struct mla_rows *r)
 {
-	char *p = scratch_need(&g->rows, most, sizeof(*r->seq) + sizeof(*r->kv) + sizeof(*r->pos));
+	char *p = scratch_reserve(&g->rows, most, sizeof(*r->seq) + sizeof(*r->kv) + sizeof(*r->pos));
 
 	if (!p)
 		return -1;
@@ -168,7 +168,7 @@ tables_set(struct attn *a, int layer, const struct mla_rows *rows, struct gpu_ro
 			pages += rows->seq[t]->npages;
 	if (pages > INT32_MAX)
 		return fail(FAIL_SYSTEM, "%zu pages are more than a batch can have", pages);
-	if (!(page = scratch_need(&g->tables, pages * sizeof(*page) + n * sizeof(*list), 1)))
+	if (!(page = scratch_reserve(&g->tables, pages * sizeof(*page) + n * sizeof(*list), 1)))
 		return -1;
 	list = (int32_t *)(void *)(page + pages);
 	*r = (struct gpu_rows){.n = rows->n};

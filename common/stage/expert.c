@@ -118,7 +118,7 @@ chosen_sort(struct chosen *o, struct scratch *memory, const struct partial *p, s
 {
 	int32_t *next;
 
-	o->start = scratch_need(memory, (E + 1) * 2 + 3 * T * K, sizeof(*o->start));
+	o->start = scratch_reserve(memory, (E + 1) * 2 + 3 * T * K, sizeof(*o->start));
 	if (!o->start)
 		return -1;
 	next = o->start + E + 1;
@@ -168,7 +168,7 @@ parts_routed(struct expert *x, struct frame *f, const struct partial *p, const s
 static int
 part_shared(struct expert *x, struct frame *f, struct mlp_rows *part)
 {
-	int32_t *row = scratch_need(&x->all_rows, 2 * (size_t)f->rows, sizeof(*row));
+	int32_t *row = scratch_reserve(&x->all_rows, 2 * (size_t)f->rows, sizeof(*row));
 	float *one = (float *)(row + f->rows);
 
 	*part = (struct mlp_rows){&x->layers[f->layer].shared, (int)f->rows, row, one, NULL, row};
@@ -188,7 +188,7 @@ contribute(struct expert *x, struct frame *f, const struct partial *p, const str
 {
 	const struct config *c = &x->s->model->config;
 	struct expert_layer *l = &x->layers[f->layer];
-	struct mlp_rows *parts = scratch_need(&x->parts, (size_t)c->n_routed_experts + 1, sizeof(*parts));
+	struct mlp_rows *parts = scratch_reserve(&x->parts, (size_t)c->n_routed_experts + 1, sizeof(*parts));
 	int moe = config_is_moe(c, f->layer), n = 0, bad, row = 0;
 
 	if (!parts || (moe && (n = parts_routed(x, f, p, mine, parts)) < 0))
@@ -229,7 +229,7 @@ batch_cpu(struct expert *x, struct frame *f, const struct partial *p, const stru
 	const float *h = stage_hidden(s, f);
 	float *normed, *tap;
 
-	if (!h || !(normed = scratch_need(&x->normed, (size_t)T * (size_t)D, sizeof(*normed))))
+	if (!h || !(normed = scratch_reserve(&x->normed, (size_t)T * (size_t)D, sizeof(*normed))))
 		return -1;
 	linear_norm(s, normed, D, h, D, T, D, x->layers[f->layer].norm, c->rms_norm_eps);
 	if (tap_add(&tap, s->taps, TAP_EXPERT_IN, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0)

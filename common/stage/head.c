@@ -39,7 +39,7 @@ static float *
 normed_rows(struct head *h, const float *x, const int32_t *row, size_t n)
 {
 	ptrdiff_t D = h->s->model->config.hidden_size;
-	float *y = scratch_need(&h->rows, n * (size_t)D, sizeof(*y));
+	float *y = scratch_reserve(&h->rows, n * (size_t)D, sizeof(*y));
 
 	if (!y)
 		return NULL;

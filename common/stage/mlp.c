@@ -129,7 +129,7 @@ job_run(const struct stage *s, struct job *j, struct scratch *memory)
 
 	if (j->rows == 0)
 		return -1;
-	j->x = scratch_need(memory, (size_t)j->rows * 2 * D + j->inner, sizeof(*j->x));
+	j->x = scratch_reserve(memory, (size_t)j->rows * 2 * D + j->inner, sizeof(*j->x));
 	if (!j->x)
 		return -2;
 	j->y = j->x + (size_t)j->rows * D;

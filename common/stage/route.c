@@ -182,7 +182,7 @@ route_batch(struct route *r, struct frame *f)
 	struct tensor *idx, *w;
 	float *x;
 
-	if (!h || !(x = scratch_need(&r->rows, T * (D + 2 * E), sizeof(*x))) ||
+	if (!h || !(x = scratch_reserve(&r->rows, T * (D + 2 * E), sizeof(*x))) ||
 	    !(idx = frame_add(f, "expert.idx", I32, 2, shape)))
 		return -1;
 	j.idx = idx->data;

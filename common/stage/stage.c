@@ -40,7 +40,7 @@ layers_parse(struct layers *l, const char *text, int n)
 	r = ranges_parse(&list, "-l", text);
 	for (size_t i = 0; i < list.n && r == 0; i++)
 		if ((r = add_layers(l, &list.r[i], n)) < 0)
-			fail(FAIL_USAGE, "-l '%s': layers are 0 to %d, written " RANGES_FORM, text, n - 1);
+			fail(FAIL_USAGE, "-l '%s': layers are 0 to %d, written " RANGES_SYNTAX, text, n - 1);
 	ranges_free(&list);
 	return r;
 }
@@ -64,7 +64,7 @@ stage_fail(struct link *out, int nout, const char *who)
 	struct frame e;
 	int status = fail_status();
 
-	fail_say();
+	fail_print();
 	snprintf(text, sizeof(text), "%s", fail_text());
 	snprintf(told, sizeof(told), "%s: %s", who, text);
 	frame_init(&e);
@@ -72,7 +72,7 @@ stage_fail(struct link *out, int nout, const char *who)
 	if (frame_set_text(&e, told) == 0)
 		(void)stage_send(out, nout, &e);
 	frame_free(&e);
-	fail_again(status, text);
+	fail_restore(status, text);
 	return -1;
 }
 

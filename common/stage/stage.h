@@ -16,7 +16,7 @@
 #include "arch/model.h"
 #include "stage/tap.h"
 
-/* Layers, written as RANGES_FORM says. */
+/* Layers, written as RANGES_SYNTAX says. */
 struct layers {
 	unsigned char has[LAYERS_MAX];
 };
@@ -58,7 +58,7 @@ int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *a
 
 /*
  * For programs with a loop of their own; both return -1.
- * stage_fail prints the message kept (fail_say), then sends an error frame with it, "who: " in front, if that is still
+ * stage_fail prints the message kept (fail_print), then sends an error frame with it, "who: " in front, if that is still
  * possible; it ignores SIGPIPE from then on.
  * stage_upstream makes a message of an error frame that came.  Who failed has printed why: where it came through a
  * pipe, so from this host, its name suffices.  in NULL: the message is repeated.

@@ -15,7 +15,7 @@ settings_load(const char *dir, cJSON **o)
 
 	if (io_path(path, sizeof(path), dir, "tokenizer_config.json") < 0)
 		return -1;
-	if (!file_there(path))
+	if (!file_exists(path))
 		return 0;
 	*o = json_load(path, SETTINGS_MAX);
 	return *o ? 1 : -1;

@@ -79,7 +79,7 @@ file_template(const char *dir, const char *name, char **text)
 
 	if (io_path(path, sizeof(path), dir, name) < 0)
 		return -1;
-	if (!file_there(path))
+	if (!file_exists(path))
 		return 0;
 	r = file_read(path, &b, TEMPLATE_MAX);
 	if (r == 0 && strlen((char *)b.p) != b.n)

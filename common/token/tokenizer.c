@@ -430,7 +430,7 @@ load_vocab_size(struct tokenizer *t, const char *dir)
 	t->vocab = (int64_t)INT_MAX + 1;
 	if (io_path(path, sizeof(path), dir, "config.json") < 0)
 		return -1;
-	if (!file_there(path))
+	if (!file_exists(path))
 		return 0;
 	if (!(o = json_load(path, CONFIG_MAX)))
 		return -1;

@@ -275,7 +275,7 @@ main(int argc, char **argv)
 	int bye[2];
 
 	program = "hop";
-	mem_keep();
+	mem_retain_freed();
 	while (argc == 5 && w < end && strcmp(w->name, argv[1]) != 0)
 		w++;
 	if (argc != 5 || w == end || atoi(argv[2]) < 1 || atoi(argv[3]) < 1)

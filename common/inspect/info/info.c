@@ -79,7 +79,7 @@ look_for_index(struct info *i, const struct model *m)
 
 	if (io_path(path, sizeof(path), m->dir, MODEL_INDEX) < 0)
 		return -1;
-	i->stale = !m->indexed && file_there(path);
+	i->stale = !m->indexed && file_exists(path);
 	return 0;
 }
 
