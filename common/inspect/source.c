@@ -130,7 +130,7 @@ source_next(struct source *s, struct frame *f, int wait)
 		if (r == -1 && fail_status() == FAIL_DATA)
 			return -1;
 		if (r == -2 && !over)
-			fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_BEFORE, s->in.name);
+			fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM, s->in.name);
 		if (r > 0 && f->op == OP_ERROR) {
 			cut = 1;
 			stage_upstream(f, NULL);

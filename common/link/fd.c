@@ -68,7 +68,7 @@ ended_within(const struct link *l)
 
 	if (frame_begins(l->frame, l->have) < 0)
 		return fail_in("frame %llu", frame);
-	return fail(FAIL_SYSTEM, "frame %llu ends after %zu of %zu bytes: " LOST_BEFORE, frame, l->have, l->need);
+	return fail(FAIL_SYSTEM, "frame %llu ends after %zu of %zu bytes: " LOST_UPSTREAM, frame, l->have, l->need);
 }
 
 static int
@@ -93,7 +93,7 @@ fd_receive(struct link *l, struct frame *f, int wait)
 			return fail(FAIL_SYSTEM, "cannot read:");
 		if (n == 0)
 			return l->have == 0 ? -2 : ended_within(l);
-		if (link_took(l, (size_t)n) < 0)
+		if (link_received(l, (size_t)n) < 0)
 			return -1;
 		if (!wait && l->have < l->need)
 			return 0;

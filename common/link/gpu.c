@@ -20,7 +20,7 @@ gpu_link_lost(void *arg)
 /* --- what is said in a frame --- */
 
 int
-gpu_link_say(struct frame *f, const char *key, const void *p, size_t n)
+gpu_link_put(struct frame *f, const char *key, const void *p, size_t n)
 {
 	msgpack_sbuffer b;
 	msgpack_packer k;
@@ -36,7 +36,7 @@ gpu_link_say(struct frame *f, const char *key, const void *p, size_t n)
 }
 
 const void *
-gpu_link_said(const struct frame *f, const char *key, size_t n)
+gpu_link_get(const struct frame *f, const char *key, size_t n)
 {
 	const struct frame_key *k = frame_other(f, key);
 	const unsigned char *p = k ? k->value : NULL;
@@ -122,7 +122,7 @@ notes_send(struct gpu_link *g, struct frame *f, int wait)
 
 /* The GPU of this program, once something is to go there. */
 static int
-need_device(struct gpu_link *g)
+find_device(struct gpu_link *g)
 {
 	g->d = link_settings.gpu;
 	return g->d ? 0 : fail(FAIL_USAGE, "its frames lie in GPUs: give -d cuda");
@@ -135,7 +135,7 @@ batch_send(struct gpu_link *g, struct frame *f)
 	struct frame note;
 	int n, r = note_make(&note, f, t, &n);
 
-	if (r == 0 && n > 0 && (need_device(g) < 0 || g->carrier->announce(g, &note, t, n) < 0))
+	if (r == 0 && n > 0 && (find_device(g) < 0 || g->carrier->write_note(g, &note, t, n) < 0))
 		r = -1;
 	if (r == 0)
 		r = notes_send(g, &note, 1);
@@ -202,7 +202,7 @@ put_at(struct frame *f, const msgpack_object *at)
 
 /* A tensor of the list: a new one of f, where in the GPU it goes, and its bytes. */
 static int
-expect(struct gpu_link *g, struct frame *f, const msgpack_object *o, size_t *total, void **to, size_t *bytes)
+add_tensor(struct gpu_link *g, struct frame *f, const msgpack_object *o, size_t *total, void **to, size_t *bytes)
 {
 	const msgpack_object *v = o->via.array.ptr;
 	uint64_t shape[FRAME_RANK_MAX];
@@ -238,10 +238,10 @@ batch_receive(struct gpu_link *g, struct frame *f, const msgpack_object *all)
 
 	if (n < 0)
 		return fail(FAIL_DATA, "header: '%s' is not an array of at most %d", KEY, FRAME_TENSORS_MAX);
-	if (need_device(g) < 0 || g->carrier->announced(g, f) < 0)
+	if (find_device(g) < 0 || g->carrier->read_note(g, f) < 0)
 		return -1;
 	for (int i = 0; i < n; i++)
-		if (expect(g, f, &all->via.array.ptr[i], &total, &to[i], &bytes[i]) < 0)
+		if (add_tensor(g, f, &all->via.array.ptr[i], &total, &to[i], &bytes[i]) < 0)
 			return -1;
 	return g->carrier->receive(g, to, bytes, n);
 }
@@ -298,13 +298,13 @@ gpu_close(struct link *l)
 }
 
 int
-gpu_link_part(struct link *to, const char *address, const char *behind, enum link_dir dir)
+gpu_link_open_zmq(struct link *to, const char *address, const char *suffix, enum link_dir dir)
 {
 	memset(to, 0, sizeof(*to));
 	to->dir = dir;
 	to->fd = -1;
 	to->transport = &link_zmq;
-	if (asprintf(&to->name, "%s%s", address, behind) < 0) {
+	if (asprintf(&to->name, "%s%s", address, suffix) < 0) {
 		to->name = NULL;
 		return fail(FAIL_SYSTEM, "no memory for an endpoint's name");
 	}
@@ -327,7 +327,7 @@ open_with(struct link *l, const struct carrier *carrier)
 	if (!(g = mem_new(1, sizeof(*g))))
 		return -1;
 	g->carrier = carrier;
-	if (gpu_link_part(&g->notes, address, "", l->dir) == 0) {
+	if (gpu_link_open_zmq(&g->notes, address, "", l->dir) == 0) {
 		if (carrier->open(g, l) == 0) {
 			l->state = g;
 			return 0;

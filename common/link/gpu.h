@@ -19,8 +19,8 @@ struct carrier {
 	const char *name;
 	int (*open)(struct gpu_link *g, struct link *l);                /* its own part of the endpoint, beside the ZeroMQ link */
 	/* Before the frame goes: say in it, under a key, what the receiver needs; after it has come: read that. */
-	int (*announce)(struct gpu_link *g, struct frame *note, struct tensor *const *t, int n);
-	int (*announced)(struct gpu_link *g, struct frame *f);
+	int (*write_note)(struct gpu_link *g, struct frame *note, struct tensor *const *t, int n);
+	int (*read_note)(struct gpu_link *g, struct frame *f);
 	/* The tensors themselves: on return they have left, or they are there. */
 	int (*send)(struct gpu_link *g, struct tensor *const *t, int n);
 	int (*receive)(struct gpu_link *g, void *const *to, const size_t *bytes, int n);
@@ -34,11 +34,11 @@ struct gpu_link {
 	struct gpu_peer *peer;          /* NCCL: the connection, or NULL, */
 	unsigned char id[GPU_NCCL_ID];  /* and the id that it is made with */
 	struct link back;               /* CUDA IPC: word that memory has been read */
-	struct device_scratch given;    /* the memory that the other side sees, */
-	struct device_scratch before;   /* and what it saw before that grew, while it may still do so; */
-	void *taken;                    /* or the other side's that we see, */
+	struct device_scratch shared;   /* the memory that the other side sees, */
+	struct device_scratch retired;  /* and what it saw before that grew, while it may still do so; */
+	void *mapped;                   /* or the other side's that we see, */
 	unsigned char handle[GPU_IPC];  /* by this handle */
-	int owed;                       /* word that has not come yet */
+	int ack_pending;                /* word that has not come yet */
 };
 
 extern const struct carrier carrier_nccl, carrier_ipc;
@@ -47,10 +47,10 @@ extern const struct carrier carrier_nccl, carrier_ipc;
 int gpu_link_lost(void *arg);
 
 /* A ZeroMQ link at address, `behind` put behind its name.  0, or -1 and a message. */
-int gpu_link_part(struct link *to, const char *address, const char *behind, enum link_dir dir);
+int gpu_link_open_zmq(struct link *to, const char *address, const char *suffix, enum link_dir dir);
 
 /* A key with n bytes; the bytes that a key has, which must be n.  0 or a pointer; -1 or NULL and a message. */
-int gpu_link_say(struct frame *f, const char *key, const void *p, size_t n);
-const void *gpu_link_said(const struct frame *f, const char *key, size_t n);
+int gpu_link_put(struct frame *f, const char *key, const void *p, size_t n);
+const void *gpu_link_get(const struct frame *f, const char *key, size_t n);
 
 #endif

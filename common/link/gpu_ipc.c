@@ -11,18 +11,18 @@
 #include "link/gpu.h"
 
 #define KEY "ipc"
-#define LOOK 100        /* milliseconds between two questions whether the other side lives */
-#define PIECE ((size_t)256)     /* tensors begin at multiples of it */
-#define SHARE ((size_t)2 << 20) /* memory is shared in units of it: less would be a part of one that holds other things, too */
+#define POLL_MS 100     /* milliseconds between two questions whether the other side lives */
+#define ALIGN ((size_t)256)     /* tensors begin at multiples of it */
+#define SHARE_UNIT ((size_t)2 << 20) /* memory is shared in units of it: less would be a part of one that holds other things, too */
 
 static size_t
-filled(size_t n)
+align_up(size_t n)
 {
-	return (n + PIECE - 1) / PIECE * PIECE;
+	return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 static void
-drop(struct gpu_link *g, struct device_scratch *s)
+drop_scratch(struct gpu_link *g, struct device_scratch *s)
 {
 	if (s->p)
 		device_drop(g->d, s);
@@ -31,13 +31,13 @@ drop(struct gpu_link *g, struct device_scratch *s)
 static int
 open_back(struct gpu_link *g, struct link *l)
 {
-	return gpu_link_part(&g->back, strchr(l->name, ':') + 1, ".back", l->dir == LINK_IN ? LINK_OUT : LINK_IN);
+	return gpu_link_open_zmq(&g->back, strchr(l->name, ':') + 1, ".back", l->dir == LINK_IN ? LINK_OUT : LINK_IN);
 }
 
 /* Wait for word on the second link: 1 it has come, or what the link says.  A reader that has gone may never have got as far as that
  * link, so the first is asked, too; what it sent before it went has a moment to arrive. */
 static int
-word(struct gpu_link *g, struct frame *f)
+receive_ack(struct gpu_link *g, struct frame *f)
 {
 	for (;;) {
 		int lost = gpu_link_lost(g), r = g->back.transport->receive(&g->back, f, 0);
@@ -46,7 +46,7 @@ word(struct gpu_link *g, struct frame *f)
 		if (r != 0)
 			return r;
 		p = g->back.transport->ready(&g->back);
-		(void)poll(&p, 1, LOOK);
+		(void)poll(&p, 1, POLL_MS);
 		if (lost && (r = g->back.transport->receive(&g->back, f, 0)) == 0)
 			return -2;
 		if (r != 0)
@@ -56,65 +56,65 @@ word(struct gpu_link *g, struct frame *f)
 
 /* The piece has been read. */
 static int
-settle(struct gpu_link *g)
+wait_ack(struct gpu_link *g)
 {
 	struct frame f;
 	int r = 1;
 
 	frame_init(&f);
-	if (g->owed)
-		r = word(g, &f);
+	if (g->ack_pending)
+		r = receive_ack(g, &f);
 	frame_free(&f);
-	if (g->owed && r == 1)
-		drop(g, &g->before);
-	g->owed = 0;
-	return r == 1 ? 0 : r == -2 ? fail(FAIL_SYSTEM, LOST_AFTER) : -1;
+	if (g->ack_pending && r == 1)
+		drop_scratch(g, &g->retired);
+	g->ack_pending = 0;
+	return r == 1 ? 0 : r == -2 ? fail(FAIL_SYSTEM, LOST_DOWNSTREAM) : -1;
 }
 
 /* Memory of so many bytes for the other side.  The old is freed when it has taken the new: CUDA does not want memory to be freed that
  * another process has open. */
 static int
-give(struct gpu_link *g, size_t bytes)
+reserve_shared(struct gpu_link *g, size_t bytes)
 {
-	if (g->given.p && bytes <= g->given.bytes)
+	if (g->shared.p && bytes <= g->shared.bytes)
 		return 0;
-	g->before = g->given;
-	g->given = (struct device_scratch){0};
-	if (!device_need(g->d, &g->given, (bytes + bytes / 4) / SHARE * SHARE + SHARE))
+	g->retired = g->shared;
+	g->shared = (struct device_scratch){0};
+	if (!device_need(g->d, &g->shared, (bytes + bytes / 4) / SHARE_UNIT * SHARE_UNIT + SHARE_UNIT))
 		return -1;
-	return g->d->lib->ipc_give(g->d->gpu, g->given.p, g->handle) < 0 ? device_fail(g->d, "memory for the next program") : 0;
+	return g->d->lib->ipc_give(g->d->gpu, g->shared.p, g->handle) < 0 ? device_fail(g->d, "memory for the next program") : 0;
 }
 
 static int
-announce(struct gpu_link *g, struct frame *note, struct tensor *const *t, int n)
+write_note(struct gpu_link *g, struct frame *note, struct tensor *const *t, int n)
 {
 	const struct gpu_lib *lib = g->d->lib;
 	size_t bytes = 0, at = 0;
 
 	for (int i = 0; i < n; i++)
-		bytes += filled(t[i]->bytes);
-	if (settle(g) < 0 || give(g, bytes) < 0)
+		bytes += align_up(t[i]->bytes);
+	if (wait_ack(g) < 0 || reserve_shared(g, bytes) < 0)
 		return -1;
-	for (int i = 0; i < n; at += filled(t[i++]->bytes))
-		if (t[i]->bytes > 0 && lib->copy(g->d->gpu, (char *)g->given.p + at, device_where(t[i]), t[i]->bytes) < 0)
+	for (int i = 0; i < n; at += align_up(t[i++]->bytes))
+		if (t[i]->bytes > 0 && lib->copy(g->d->gpu, (char *)g->shared.p + at, device_where(t[i]), t[i]->bytes) < 0)
 			return device_fail(g->d, t[i]->name);
-	return device_wait(g->d) < 0 ? -1 : gpu_link_say(note, KEY, g->handle, sizeof(g->handle));
+	return device_wait(g->d) < 0 ? -1 : gpu_link_put(note, KEY, g->handle, sizeof(g->handle));
 }
 
 static int
-announced(struct gpu_link *g, struct frame *f)
+read_note(struct gpu_link *g, struct frame *f)
 {
 	const struct gpu_lib *lib = g->d->lib;
-	const void *handle = gpu_link_said(f, KEY, GPU_IPC);
+	const void *handle = gpu_link_get(f, KEY, GPU_IPC);
 
 	if (!handle)
 		return -1;
-	if (!g->taken || memcmp(handle, g->handle, GPU_IPC) != 0) {
-		if (g->taken)
-			lib->ipc_drop(g->d->gpu, g->taken);
+	if (!g->mapped || memcmp(handle, g->handle, GPU_IPC) != 0) {
+		if (g->mapped)
+			lib->ipc_drop(g->d->gpu, g->mapped);
 		memcpy(g->handle, handle, GPU_IPC);
-		if (lib->ipc_take(g->d->gpu, g->handle, &g->taken) < 0) {
-			g->taken = NULL;
+		if (lib->ipc_take(g->d->gpu, g->handle, &g->mapped) < 0) {
+			g->mapped = NULL;
 			return device_fail(g->d, "memory of the program before it");
 		}
 	}
@@ -126,13 +126,13 @@ static int
 sent(struct gpu_link *g, struct tensor *const *t, int n)
 {
 	(void)t, (void)n;
-	g->owed = 1;
+	g->ack_pending = 1;
 	return 0;
 }
 
 /* Send word to the program before this one. */
 static int
-answer(struct gpu_link *g)
+send_ack(struct gpu_link *g)
 {
 	struct frame f;
 	int r;
@@ -147,7 +147,7 @@ answer(struct gpu_link *g)
 		if (gpu_link_lost(g))
 			r = fail(FAIL_SYSTEM, "the program before it has gone");
 		else
-			(void)poll(&p, 1, LOOK);
+			(void)poll(&p, 1, POLL_MS);
 	}
 	frame_free(&f);
 	return r < 0 ? -1 : 0;
@@ -158,35 +158,35 @@ receive(struct gpu_link *g, void *const *to, const size_t *bytes, int n)
 {
 	size_t at = 0;
 
-	for (int i = 0; i < n; at += filled(bytes[i++]))
-		if (bytes[i] > 0 && g->d->lib->copy(g->d->gpu, to[i], (const char *)g->taken + at, bytes[i]) < 0)
+	for (int i = 0; i < n; at += align_up(bytes[i++]))
+		if (bytes[i] > 0 && g->d->lib->copy(g->d->gpu, to[i], (const char *)g->mapped + at, bytes[i]) < 0)
 			return device_fail(g->d, "memory of the program before it");
-	return device_wait(g->d) < 0 ? -1 : answer(g);
+	return device_wait(g->d) < 0 ? -1 : send_ack(g);
 }
 
 /* The reader lets go of the memory and says so; then the writer frees it. */
 static void
-let_go(struct gpu_link *g, int well)
+release(struct gpu_link *g, int well)
 {
-	if (g->taken) {
-		g->d->lib->ipc_drop(g->d->gpu, g->taken);
-		g->back.ended = well && answer(g) == 0;
+	if (g->mapped) {
+		g->d->lib->ipc_drop(g->d->gpu, g->mapped);
+		g->back.ended = well && send_ack(g) == 0;
 		g->back.frames = (uint64_t)g->back.ended;       /* it gets through before we close */
 	}
-	if (g->given.p && well) {
-		g->owed = 1;
-		(void)settle(g);        /* whoever has gone has let go, too */
+	if (g->shared.p && well) {
+		g->ack_pending = 1;
+		(void)wait_ack(g);      /* whoever has gone has let go, too */
 	}
 }
 
 static int
-finally(struct gpu_link *g, int well)
+close_ipc(struct gpu_link *g, int well)
 {
-	int r = well ? settle(g) : 0;
+	int r = well ? wait_ack(g) : 0;
 
-	let_go(g, well && r == 0);
-	drop(g, &g->before);
-	drop(g, &g->given);
+	release(g, well && r == 0);
+	drop_scratch(g, &g->retired);
+	drop_scratch(g, &g->shared);
 	(void)g->back.transport->close(&g->back);
 	buf_free(&g->back.queue);
 	free(g->back.name);
@@ -194,4 +194,4 @@ finally(struct gpu_link *g, int well)
 	return r;
 }
 
-const struct carrier carrier_ipc = {"cuda", open_back, announce, announced, sent, receive, finally};
+const struct carrier carrier_ipc = {"cuda", open_back, write_note, read_note, sent, receive, close_ipc};

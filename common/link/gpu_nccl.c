@@ -15,38 +15,38 @@ open_nothing(struct gpu_link *g, struct link *l)
 }
 
 static int
-begin(struct gpu_link *g, const unsigned char *id, int rank)
+open_peer(struct gpu_link *g, const unsigned char *id, int rank)
 {
 	return g->d->lib->nccl_open(g->d->gpu, &g->peer, id, rank, gpu_link_lost, g) < 0 ? device_fail(g->d, "NCCL") : 0;
 }
 
 /* The id goes in front of the first tensors; the connection comes up when the receiver has it. */
 static int
-announce(struct gpu_link *g, struct frame *note, struct tensor *const *t, int n)
+write_note(struct gpu_link *g, struct frame *note, struct tensor *const *t, int n)
 {
 	(void)t, (void)n;
 	if (g->peer)
 		return 0;
 	if (g->d->lib->nccl_id(g->id) < 0)
 		return device_fail(g->d, "NCCL");
-	return gpu_link_say(note, KEY, g->id, sizeof(g->id));
+	return gpu_link_put(note, KEY, g->id, sizeof(g->id));
 }
 
 static int
-announced(struct gpu_link *g, struct frame *f)
+read_note(struct gpu_link *g, struct frame *f)
 {
 	const void *id;
 
 	if (g->peer)
 		return 0;
-	if (!(id = gpu_link_said(f, KEY, GPU_NCCL_ID)) || begin(g, id, 1) < 0)
+	if (!(id = gpu_link_get(f, KEY, GPU_NCCL_ID)) || open_peer(g, id, 1) < 0)
 		return -1;
 	frame_drop_other(f, KEY);
 	return 0;
 }
 
 static int
-finish(struct gpu_link *g)
+wait_done(struct gpu_link *g)
 {
 	return g->d->lib->nccl_wait(g->d->gpu, g->peer, gpu_link_lost, g) < 0 ? device_fail(g->d, "NCCL") : 0;
 }
@@ -54,12 +54,12 @@ finish(struct gpu_link *g)
 static int
 send(struct gpu_link *g, struct tensor *const *t, int n)
 {
-	if (!g->peer && begin(g, g->id, 0) < 0)
+	if (!g->peer && open_peer(g, g->id, 0) < 0)
 		return -1;
 	for (int i = 0; i < n; i++)
 		if (t[i]->bytes > 0 && g->d->lib->nccl_send(g->d->gpu, g->peer, device_where(t[i]), t[i]->bytes) < 0)
 			return device_fail(g->d, t[i]->name);
-	return finish(g);
+	return wait_done(g);
 }
 
 static int
@@ -68,15 +68,15 @@ receive(struct gpu_link *g, void *const *to, const size_t *bytes, int n)
 	for (int i = 0; i < n; i++)
 		if (bytes[i] > 0 && g->d->lib->nccl_receive(g->d->gpu, g->peer, to[i], bytes[i]) < 0)
 			return device_fail(g->d, "NCCL");
-	return finish(g);
+	return wait_done(g);
 }
 
 static int
-finally(struct gpu_link *g, int well)
+close_nccl(struct gpu_link *g, int well)
 {
 	if (g->peer)
 		g->d->lib->nccl_close(g->peer, !well);
 	return 0;
 }
 
-const struct carrier carrier_nccl = {"nccl", open_nothing, announce, announced, send, receive, finally};
+const struct carrier carrier_nccl = {"nccl", open_nothing, write_note, read_note, send, receive, close_nccl};

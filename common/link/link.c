@@ -65,7 +65,7 @@ link_lost(const char *message)
 		const char *part;
 		enum lost lost;
 	} table[] = {
-		{LOST_BEFORE, LOST_GONE}, {LOST_AFTER, LOST_GONE}, {LOST_LOOP, LOST_GONE}, {LOST_STUCK, LOST_GONE},
+		{LOST_UPSTREAM, LOST_GONE}, {LOST_DOWNSTREAM, LOST_GONE}, {LOST_LOOP, LOST_GONE}, {LOST_STUCK, LOST_GONE},
 		{LOST_SILENT, LOST_UNHEARD}, {LOST_NEVER_CAME, LOST_UNHEARD}, {LOST_ABSENT, LOST_UNHEARD},
 		{LOST_HANDSHAKE, LOST_UNHEARD}};
 
@@ -80,7 +80,7 @@ link_lost(const char *message)
 }
 
 static int
-take(struct link *l, struct frame *f, int wait)
+receive_one(struct link *l, struct frame *f, int wait)
 {
 	int r = l->transport->receive(l, f, wait);
 
@@ -122,10 +122,10 @@ link_receive(struct link *l, struct frame *f)
 		return 0;
 	do {
 		if (!l->ended || link_is_file(l)) {
-			if ((r = take(l, f, 1)) != -2)
+			if ((r = receive_one(l, f, 1)) != -2)
 				return r;
 			if (!l->ended)
-				return fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_BEFORE,
+				return fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM,
 				    l->name);
 		}
 	} while ((r = open_next(l)) > 0);
@@ -147,7 +147,7 @@ link_open_all(struct link *l, const char *const *endpoints, int n)
 }
 
 int
-link_more(const struct link *l)
+link_has_more(const struct link *l)
 {
 	struct stat st;
 
@@ -185,7 +185,7 @@ link_exists(const char *endpoint)
 int
 link_try_receive(struct link *l, struct frame *f)
 {
-	return take(l, f, 0);
+	return receive_one(l, f, 0);
 }
 
 struct pollfd
@@ -195,7 +195,7 @@ link_poll(struct link *l)
 }
 
 int
-link_takes_device(const struct link *l)
+link_accepts_device(const struct link *l)
 {
 	return l->transport == &link_nccl || l->transport == &link_ipc;
 }

@@ -78,7 +78,7 @@ int link_receive(struct link *l, struct frame *f);
 int link_open_all(struct link *l, const char *const *endpoints, int n);
 
 /* After an end frame: 1 if it is known without waiting that another stream follows. */
-int link_more(const struct link *l);
+int link_has_more(const struct link *l);
 
 /* 1 if it is a file that was given by its name, and more follows the end frame that came: no other program
  * can read it on, as they can standard input. */
@@ -106,7 +106,7 @@ int link_flush(struct link *l);
 int link_is_pipe(const struct link *l);
 
 /* 1 if it takes tensors where they lie in the GPU (nccl:, cuda:): its frames are sent by the thread that computes there. */
-int link_takes_device(const struct link *l);
+int link_accepts_device(const struct link *l);
 
 /* 1 if what is sent is stored, or goes to a device such as /dev/null: no other program reads it as it comes. */
 int link_is_stored(const struct link *l);
@@ -122,8 +122,8 @@ void link_drop(struct link *l);
  * What a program says where another one is missing, so that who watches both (launch/child.h) knows an effect from a cause:
  * parts of messages, each once.
  */
-#define LOST_BEFORE "the program before it failed"
-#define LOST_AFTER "the program after it has gone"
+#define LOST_UPSTREAM "the program before it failed"
+#define LOST_DOWNSTREAM "the program after it has gone"
 #define LOST_LOOP "the loop ended while there was work"
 #define LOST_STUCK "the program after it takes nothing"
 #define LOST_SILENT "no sign of life for %g seconds"

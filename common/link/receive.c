@@ -38,11 +38,11 @@ link_room(struct link *l)
 	if (l->have == l->cap && grow(l) < 0)
 		return 0;
 	room = (l->need < l->cap ? l->need : l->cap) - l->have;
-	return room < LINK_PIECE ? room : LINK_PIECE;
+	return room < LINK_CHUNK ? room : LINK_CHUNK;
 }
 
 int
-link_took(struct link *l, size_t n)
+link_received(struct link *l, size_t n)
 {
 	size_t before = l->have, data;
 

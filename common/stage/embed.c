@@ -434,7 +434,7 @@ receive(struct embed *e, int input)
 	else if (r == -2 && input == e->loop && e->finished)
 		r = e->ended[input] = 1;
 	else if (r == -2)
-		r = fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_BEFORE, e->in[input].name);
+		r = fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM, e->in[input].name);
 	frame_free(&f);
 	return r < 0 ? -1 : 0;
 }

@@ -21,7 +21,7 @@ take(struct relay *r, int i, struct frame *f)
 	int got = link_try_receive(&r->in[i], f);
 
 	if (got == -2)
-		return fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_BEFORE, r->in[i].name);
+		return fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM, r->in[i].name);
 	if (got == 1)
 		r->turn = (i + 1) % r->nin;     /* one that is never empty leaves room for the others */
 	return got;

@@ -92,7 +92,7 @@ stage_upstream(const struct frame *f, const struct link *in)
 
 	if (n == 0)
 		return fail(FAIL_SYSTEM, "upstream: %s", f->text);
-	return fail(FAIL_SYSTEM, "upstream: %s%.*s failed", strstr(f->text, LOST_BEFORE) ? "the program before " : "", (int)n, f->text);
+	return fail(FAIL_SYSTEM, "upstream: %s%.*s failed", strstr(f->text, LOST_UPSTREAM) ? "the program before " : "", (int)n, f->text);
 }
 
 /* What a GPU still works on is done when it is here. */
@@ -129,7 +129,7 @@ run(struct behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
 			r = -1;
 		if (r < 0)
 			return REFUSED;
-		if (f->op == OP_END && link_more(in))
+		if (f->op == OP_END && link_has_more(in))
 			continue;       /* one stream goes on, whatever many came */
 		over = f->op == OP_END;
 		if ((r > 0 || over) && behind_send(b, f) < 0)

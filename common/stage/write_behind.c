@@ -17,7 +17,7 @@ behind_init(struct behind *b, struct link *out, int nout, struct device *gpu)
 	b->nout = nout;
 	b->gpu = gpu;
 	for (int i = 0; i < nout; i++)
-		if (link_takes_device(&out[i]))
+		if (link_accepts_device(&out[i]))
 			b->gpu = NULL;
 }
 

@@ -106,7 +106,7 @@ read_tokens(struct drive *d)
 	r = link_try_receive(&d->take, &f);
 	if (r <= 0) {
 		if (r == -2)
-			fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_BEFORE, d->take.name);
+			fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM, d->take.name);
 		return r == 0 ? 0 : drive_cut(d);
 	}
 	if (f.op == OP_ERROR) {

@@ -46,7 +46,7 @@ add(struct peer *p)
 	if (r == 0)
 		bound[nbound++] = p;
 	snprintf(domain, sizeof(domain), "%zu", nbound - 1);
-	p->taken = 0;
+	p->admitted = 0;
 	pthread_mutex_unlock(&lock);
 	return r < 0 ? -1 : set(p, ZMQ_ZAP_DOMAIN, domain, strlen(domain));
 }
@@ -87,7 +87,7 @@ auth_remove(struct peer *p)
 }
 
 int
-auth_tried(const struct peer *p)
+auth_tried_all(const struct peer *p)
 {
 	const struct keys *k;
 
@@ -98,7 +98,7 @@ void
 auth_release(struct peer *p)
 {
 	pthread_mutex_lock(&lock);
-	p->taken = 0;
+	p->admitted = 0;
 	pthread_mutex_unlock(&lock);
 }
 
@@ -178,8 +178,8 @@ decide(zmq_msg_t *m)
 	pthread_mutex_lock(&lock);
 	if (at < nbound && bound[at] && !is_allowed(bound[at], m)) {
 		answer = "400";
-	} else if (at < nbound && bound[at] && !bound[at]->taken) {
-		bound[at]->taken = 1;
+	} else if (at < nbound && bound[at] && !bound[at]->admitted) {
+		bound[at]->admitted = 1;
 		answer = "200";
 	}
 	pthread_mutex_unlock(&lock);

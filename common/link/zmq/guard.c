@@ -35,7 +35,7 @@ is_from_library(void)
 }
 
 static void
-say(const char *text)
+write_stderr(const char *text)
 {
 	(void)!write(2, text, strlen(text));
 }
@@ -46,8 +46,8 @@ aborted(int sig, siginfo_t *info, void *context)
 {
 	(void)context;
 	if (info->si_code == SI_TKILL && is_from_library()) {
-		say(program);
-		say(": ZeroMQ cannot go on: it lacks descriptors, memory or threads (ulimit -n, -v, -u)\n");
+		write_stderr(program);
+		write_stderr(": ZeroMQ cannot go on: it lacks descriptors, memory or threads (ulimit -n, -v, -u)\n");
 		_exit(FAIL_SYSTEM);
 	}
 	signal(sig, SIG_DFL);

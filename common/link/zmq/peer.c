@@ -129,7 +129,7 @@ peer_open(struct peer *p, const char *endpoint, enum link_dir dir)
 }
 
 void
-peer_later(struct peer *p, double seconds)
+peer_set_timer(struct peer *p, double seconds)
 {
 	struct itimerspec t = {.it_value = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) + 1}};
 	double due = clock_now() + seconds;
@@ -170,29 +170,29 @@ refused(struct peer *p, int event)
 		p->refused = clock_now();
 	if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 		p->why = auth_is_ipc(p) ? "it admits programs of its own user only" : "our key is not wanted there";
-	else if (clock_now() - p->refused > link_settings.timeout && auth_tried(p))
+	else if (clock_now() - p->refused > link_settings.timeout && auth_tried_all(p))
 		p->why = LOST_HANDSHAKE;
 }
 
 /* A connection is gone: ours, or one that never got further than its handshake. */
 static void
-gone(struct peer *p, int fd)
+on_disconnect(struct peer *p, int fd)
 {
 	remove_fd(p, fd);
 	if (!p->up) {
 		auth_release(p);
 		refused(p, 0);  /* what is no ZeroMQ at all is only hung up on */
 		if (!p->bound)
-			peer_later(p, RETRY);
+			peer_set_timer(p, RETRY);
 	} else if (p->fd < 0 ? p->nfds == 0 : p->fd == fd) {
 		p->lost = 1;
 		p->lost_at = clock_now();
-		peer_later(p, RETRY);
+		peer_set_timer(p, RETRY);
 	}
 }
 
 static int
-take_event(struct peer *p, int event, int value)
+on_event(struct peer *p, int event, int value)
 {
 	if (event & FAILED)
 		refused(p, event);
@@ -211,13 +211,13 @@ take_event(struct peer *p, int event, int value)
 		p->up = 1;
 		break;
 	case ZMQ_EVENT_DISCONNECTED:
-		gone(p, value);
+		on_disconnect(p, value);
 		break;
 	case ZMQ_EVENT_CLOSED:          /* nobody listens there */
 		if (!p->up)
 			p->refused = 0;
 		if (!p->bound && !p->up)
-			peer_later(p, RETRY);
+			peer_set_timer(p, RETRY);
 		break;
 	}
 	if (p->up && !p->lost && p->fd < 0 && p->nfds == 1)
@@ -292,7 +292,7 @@ peer_pump(struct peer *p)
 	if (what & SOCKET)
 		(void)peer_events(p);   /* libzmq takes in what its threads have to say, or its descriptor stays ready */
 	while (what & MONITOR && next_event(p, &event, &value))
-		if (take_event(p, event, value) < 0)
+		if (on_event(p, event, value) < 0)
 			return -1;
 	if (p->why)
 		return fail(FAIL_SYSTEM, "%s", p->why);
@@ -311,7 +311,7 @@ peer_overdue(struct peer *p)
 	if (p->up || link_settings.wait <= 0)
 		return 0;
 	if (p->bound)
-		peer_later(p, 0.9);
+		peer_set_timer(p, 0.9);
 	return clock_now() - p->opened > link_settings.wait;
 }
 
@@ -326,7 +326,7 @@ peer_wait(struct peer *p, double until)
 
 /* --- sending --- */
 
-struct part {
+struct message_part {
 	struct peer *peer;
 	size_t n;
 	void *own;
@@ -334,36 +334,36 @@ struct part {
 
 /* libzmq's threads call it: a part's bytes have left, or will never. */
 static void
-part_sent(void *data, void *hint)
+on_part_sent(void *data, void *hint)
 {
-	struct part *part = hint;
-	struct peer *p = part->peer;
+	struct message_part *message_part = hint;
+	struct peer *p = message_part->peer;
 	uint64_t one = 1;
 
 	(void)data;
-	free(part->own);
+	free(message_part->own);
 	pthread_mutex_lock(&p->lock);
-	p->held -= part->n;
-	if (p->held <= p->enough && p->held + part->n > p->enough)
+	p->pending -= message_part->n;
+	if (p->pending <= p->low_water && p->pending + message_part->n > p->low_water)
 		(void)!write(p->wake, &one, sizeof(one));
 	pthread_mutex_unlock(&p->lock);
-	free(part);
+	free(message_part);
 }
 
 int
-peer_post(struct peer *p, void *data, size_t n, int more, void *own)
+peer_send(struct peer *p, void *data, size_t n, int more, void *own)
 {
-	struct part *part = malloc(sizeof(*part));
+	struct message_part *message_part = malloc(sizeof(*message_part));
 	zmq_msg_t m;
 
-	if (!part || zmq_msg_init_data(&m, data, n, part_sent, part) < 0) {
-		free(part);
+	if (!message_part || zmq_msg_init_data(&m, data, n, on_part_sent, message_part) < 0) {
+		free(message_part);
 		free(own);
 		return fail(FAIL_SYSTEM, "no memory for a message of %zu bytes", n);
 	}
-	*part = (struct part){p, n, own};
+	*message_part = (struct message_part){p, n, own};
 	pthread_mutex_lock(&p->lock);
-	p->held += n;
+	p->pending += n;
 	pthread_mutex_unlock(&p->lock);
 	while (zmq_msg_send(&m, p->sock, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0) {
 		if (zmq_errno() == EINTR)
@@ -373,19 +373,19 @@ peer_post(struct peer *p, void *data, size_t n, int more, void *own)
 			continue;
 		}
 		zmq_msg_close(&m);
-		return fail(FAIL_SYSTEM, LOST_AFTER);
+		return fail(FAIL_SYSTEM, LOST_DOWNSTREAM);
 	}
 	return 0;
 }
 
 size_t
-peer_held(struct peer *p, size_t enough)
+peer_pending(struct peer *p, size_t low_water)
 {
 	size_t n;
 
 	pthread_mutex_lock(&p->lock);
-	n = p->held;
-	p->enough = enough;
+	n = p->pending;
+	p->low_water = low_water;
 	pthread_mutex_unlock(&p->lock);
 	return n;
 }
@@ -399,7 +399,7 @@ peer_unread(const struct peer *p)
 }
 
 static struct tcp_info
-ask_kernel(const struct peer *p)
+read_tcp_info(const struct peer *p)
 {
 	struct tcp_info i;
 	socklen_t n = sizeof(i);
@@ -411,29 +411,29 @@ ask_kernel(const struct peer *p)
 }
 
 uint64_t
-peer_signs(const struct peer *p)
+peer_bytes(const struct peer *p)
 {
-	return ask_kernel(p).tcpi_bytes_received;
+	return read_tcp_info(p).tcpi_bytes_received;
 }
 
 double
 peer_silence(const struct peer *p)
 {
-	return ask_kernel(p).tcpi_last_data_recv * 1e-3;
+	return read_tcp_info(p).tcpi_last_data_recv * 1e-3;
 }
 
 double
-peer_unheard(struct peer *p)
+peer_unacked(struct peer *p)
 {
-	struct tcp_info i = ask_kernel(p);
+	struct tcp_info i = read_tcp_info(p);
 	double now = clock_now(), heard = now - i.tcpi_last_ack_recv * 1e-3;
 
 	if (i.tcpi_unacked == 0 || now - p->checked > 2)        /* (what was seen long ago tells nothing of now) */
-		p->unheard = now;
+		p->unacked_since = now;
 	p->checked = now;
-	if (heard > p->unheard)
-		p->unheard = heard;
-	return now - p->unheard;
+	if (heard > p->unacked_since)
+		p->unacked_since = heard;
+	return now - p->unacked_since;
 }
 
 /* --- the end --- */
@@ -465,7 +465,7 @@ peer_shut(struct peer *p, int linger)
 		context_done();
 	}
 	p->mon = p->sock = NULL;
-	while (peer_held(p, 0) > 0) {
+	while (peer_pending(p, 0) > 0) {
 		struct pollfd f = {.fd = p->wake, .events = POLLIN};
 		uint64_t n;
 

@@ -26,21 +26,21 @@ struct peer {
 	size_t tries;                   /* to connect, with keys */
 	double refused;                 /* since when handshakes fail, 0: they don't */
 	double opened, lost_at;
-	double unheard, checked;        /* since when no arrival has been heard of, when that was looked at */
-	double hungry;                  /* since when a receiver has waited, 0: it has not */
+	double unacked_since, checked;  /* since when no arrival has been heard of, when that was looked at */
+	double waiting_since;           /* since when a receiver has waited, 0: it has not */
 	double due;                     /* when the timer goes off, 0: it is not set */
 	int look;                       /* what has something to tell, as far as we know; 0: nothing, or we have not asked */
 	int poll, wake, timer, ready;   /* epoll of all below; our own call; to try again; always readable */
 	pthread_mutex_t lock;
-	size_t held, enough;            /* under lock: bytes that libzmq has to send yet; how few we are waiting for */
-	int taken;                      /* under the lock of auth.c: somebody has been let in */
+	size_t pending, low_water;      /* under lock: bytes that libzmq has to send yet; how few we are waiting for */
+	int admitted;                   /* under the lock of auth.c: somebody has been let in */
 };
 
 /* Bind or connect; does not wait for the other side.  0, or -1 and a message. */
 int peer_open(struct peer *p, const char *endpoint, enum link_dir dir);
 
 /* Be woken in so many seconds, or before. */
-void peer_later(struct peer *p, double seconds);
+void peer_set_timer(struct peer *p, double seconds);
 
 /* Look at what has happened meanwhile: 0, or -1 and a message where the connection cannot come up. */
 int peer_pump(struct peer *p);
@@ -54,23 +54,23 @@ int peer_events(const struct peer *p);
 /* Sleep until something may have happened, at most until that time (clock_now; 0: as long as it takes). */
 void peer_wait(struct peer *p, double until);
 
-/* Send n bytes at data as a part of a message; they are left alone until peer_held has gone down,
+/* Send n bytes at data as a part of a message; they are left alone until peer_pending has gone down,
  * and own, if not NULL, is freed then.  0, or -1 and a message. */
-int peer_post(struct peer *p, void *data, size_t n, int more, void *own);
+int peer_send(struct peer *p, void *data, size_t n, int more, void *own);
 
 /* Bytes that have not left yet; who sleeps now is woken as soon as no more than `enough` are left. */
-size_t peer_held(struct peer *p, size_t enough);
+size_t peer_pending(struct peer *p, size_t low_water);
 
 /* 1 while what was sent may still be on its way to a peer that lives. */
 int peer_unread(const struct peer *p);
 
 /* A number that changes with each sign of life that the peer sends, as far as the kernel tells (tcp). */
-uint64_t peer_signs(const struct peer *p);
+uint64_t peer_bytes(const struct peer *p);
 double peer_silence(const struct peer *p);      /* seconds since the last one */
 
 /* Seconds for which bytes have been on their way without a word of their arrival from the kernel there (tcp),
  * as far as it was asked again every two seconds. */
-double peer_unheard(struct peer *p);
+double peer_unacked(struct peer *p);
 
 /* Close the socket; linger: milliseconds that what was posted has to leave in.  On return
  * no memory of a caller is in use. */
@@ -90,7 +90,7 @@ int auth_apply(struct peer *p);
 void auth_remove(struct peer *p);
 int auth_is_ipc(const struct peer *p);  /* no keys there: the kernel tells who it is */
 int auth_connected(const struct peer *p, int fd);      /* 0: with --key, an ipc:// socket of another user */
-int auth_tried(const struct peer *p);   /* 1 when it has connected for each key that may be there */
+int auth_tried_all(const struct peer *p); /* 1 when it has connected for each key that may be there */
 void auth_release(struct peer *p);      /* whoever was let in has failed */
 int auth_start(void *context);          /* the thread that answers libzmq's questions */
 void auth_stop(void);                   /* after the context has been shut down */

@@ -63,7 +63,7 @@ append(struct link *l, const unsigned char *from, size_t n)
 			return -1;
 		room = n < room ? n : room;
 		memcpy(l->frame + l->have, from, room);
-		if (link_took(l, room) < 0)
+		if (link_received(l, room) < 0)
 			return -1;
 		from += room;
 		n -= room;
@@ -73,7 +73,7 @@ append(struct link *l, const unsigned char *from, size_t n)
 
 /* A message if there is one: 1, 0 or -1. */
 static int
-take_message(struct link *l)
+receive_message(struct link *l)
 {
 	struct peer *p = l->state;
 	zmq_msg_t m;
@@ -105,18 +105,18 @@ is_dead(struct peer *p)
 	double limit = link_settings.timeout, now = clock_now(), waited, silence;
 
 	if (p->lost)
-		peer_later(p, GRACE);
+		peer_set_timer(p, GRACE);
 	if (p->lost || !p->up)
 		return 0;
-	if (p->hungry == 0)
-		p->hungry = now;
+	if (p->waiting_since == 0)
+		p->waiting_since = now;
 	if (p->due > 0)         /* not yet, and the kernel is not asked for each frame */
 		return 0;
-	waited = now - p->hungry;
+	waited = now - p->waiting_since;
 	silence = peer_silence(p);
 	if (waited > limit && silence > limit)
 		return 1;
-	peer_later(p, limit - (waited < silence ? waited : silence) + 0.01);
+	peer_set_timer(p, limit - (waited < silence ? waited : silence) + 0.01);
 	return 0;
 }
 
@@ -127,7 +127,7 @@ silent(void)
 }
 
 static int
-nobody_came(void)
+never_came(void)
 {
 	return fail(FAIL_SYSTEM, LOST_NEVER_CAME, link_settings.wait);
 }
@@ -142,21 +142,21 @@ zmq_receive(struct link *l, struct frame *f, int wait)
 
 		if (!p->sock)
 			return -2;
-		if (peer_pump(p) < 0 || (r = take_message(l)) < 0)
+		if (peer_pump(p) < 0 || (r = receive_message(l)) < 0)
 			return -1;
 		if (r == 1)
 			break;
 		if (p->lost && clock_now() - p->lost_at > GRACE)
 			return -2;
 		if (peer_overdue(p))
-			return nobody_came();
+			return never_came();
 		if (is_dead(p))
 			return silent();
 		if (!wait)
 			return 0;
 		peer_wait(p, 0);
 	}
-	p->hungry = 0;
+	p->waiting_since = 0;
 	if (link_parse(l, f) < 0)
 		return -1;
 	if (f->op == OP_END)    /* this is how the other side learns that all has come */
@@ -170,17 +170,17 @@ zmq_receive(struct link *l, struct frame *f, int wait)
  * where the program is busy: it has gone.  (Without this a host that goes before its first sign of life is never missed.)
  * Sees to it that it is asked again. */
 static int
-is_cut(struct peer *p)
+is_unreachable(struct peer *p)
 {
 	if (!p->up || p->lost || !p->sock || p->due > 0)
 		return 0;
-	peer_later(p, 0.5);
-	return peer_unheard(p) > link_settings.timeout;
+	peer_set_timer(p, 0.5);
+	return peer_unacked(p) > link_settings.timeout;
 }
 
 /* Wait until the peer is there and no more than `held` bytes wait.  limit: seconds, 0 for any time. */
 static int
-make_way(struct peer *p, size_t held, double limit)
+wait_room(struct peer *p, size_t pending, double limit)
 {
 	double until = limit > 0 ? clock_now() + limit : 0;
 
@@ -188,12 +188,12 @@ make_way(struct peer *p, size_t held, double limit)
 		if (peer_pump(p) < 0)
 			return -1;
 		if (p->lost || !p->sock)
-			return fail(FAIL_SYSTEM, LOST_AFTER);
-		if (p->up && peer_held(p, held) <= held)
+			return fail(FAIL_SYSTEM, LOST_DOWNSTREAM);
+		if (p->up && peer_pending(p, pending) <= pending)
 			return 0;
 		if (peer_overdue(p))
-			return nobody_came();
-		if (is_cut(p))
+			return never_came();
+		if (is_unreachable(p))
 			return silent();
 		if (until > 0 && clock_now() >= until)
 			return fail(FAIL_SYSTEM, p->up ? LOST_STUCK : LOST_ABSENT);
@@ -203,7 +203,7 @@ make_way(struct peer *p, size_t held, double limit)
 
 /* Bytes of a frame of n, copied. */
 static int
-post_copy(struct peer *p, const struct iovec *v, int nv, size_t n)
+send_copy(struct peer *p, const struct iovec *v, int nv, size_t n)
 {
 	unsigned char *copy = mem_raw(n, 1), *to = copy;
 
@@ -214,38 +214,38 @@ post_copy(struct peer *p, const struct iovec *v, int nv, size_t n)
 			memcpy(to, v[i].iov_base, v[i].iov_len);
 		to += v[i].iov_len;
 	}
-	return peer_post(p, copy, n, 0, copy);
+	return peer_send(p, copy, n, 0, copy);
 }
 
 /* From where they are, in parts. */
 static int
-post_parts(struct peer *p, const struct iovec *v, int nv, size_t left)
+send_parts(struct peer *p, const struct iovec *v, int nv, size_t left)
 {
 	for (int i = 0; i < nv; i++)
 		for (size_t at = 0, n; at < v[i].iov_len; at += n) {
 			n = v[i].iov_len - at < PART ? v[i].iov_len - at : PART;
 			left -= n;
-			if (peer_post(p, (char *)v[i].iov_base + at, n, left > 0, NULL) < 0)
+			if (peer_send(p, (char *)v[i].iov_base + at, n, left > 0, NULL) < 0)
 				return -1;
 		}
 	return 0;
 }
 
 static int
-post(struct peer *p, const struct iovec *v, int nv, double limit)
+send_frame(struct peer *p, const struct iovec *v, int nv, double limit)
 {
 	size_t n = 0;
 	int r;
 
 	for (int i = 0; i < nv; i++)
 		n += v[i].iov_len;
-	if (make_way(p, QUEUE, limit) < 0)
+	if (wait_room(p, QUEUE, limit) < 0)
 		return -1;
 	if (n <= SMALL)
-		return post_copy(p, v, nv, n);
-	r = post_parts(p, v, nv, n);
+		return send_copy(p, v, nv, n);
+	r = send_parts(p, v, nv, n);
 	if (r == 0)
-		r = make_way(p, 0, limit);
+		r = wait_room(p, 0, limit);
 	if (r < 0)
 		peer_shut(p, 0);        /* nothing of the frame is in use any more */
 	return r;
@@ -261,15 +261,15 @@ flush(struct link *l, int wait)
 		unsigned char *at = l->queue.p + l->sent;
 		size_t n = frame_size(at), part;
 
-		if (wait ? make_way(p, QUEUE, 0) < 0 : peer_pump(p) < 0)
+		if (wait ? wait_room(p, QUEUE, 0) < 0 : peer_pump(p) < 0)
 			return -1;
 		if (p->lost || !p->sock)
-			return fail(FAIL_SYSTEM, LOST_AFTER);
+			return fail(FAIL_SYSTEM, LOST_DOWNSTREAM);
 		if (peer_overdue(p))
-			return nobody_came();
-		if (is_cut(p))
+			return never_came();
+		if (is_unreachable(p))
 			return silent();
-		if (!p->up || peer_held(p, QUEUE) > QUEUE)
+		if (!p->up || peer_pending(p, QUEUE) > QUEUE)
 			return 0;
 		for (size_t left = n; left > 0; left -= part, at += part) {
 			struct iovec v;
@@ -280,7 +280,7 @@ flush(struct link *l, int wait)
 			if (!(copy = mem_raw(part, 1)))
 				return -1;
 			memcpy(copy, v.iov_base, part);
-			if (peer_post(p, copy, part, left > part, copy) < 0)
+			if (peer_send(p, copy, part, left > part, copy) < 0)
 				return -1;
 		}
 		l->sent += n;
@@ -300,7 +300,7 @@ zmq_transport_send(struct link *l, struct frame *f, int wait)
 	if (flush(l, 1) < 0 || (n = frame_iov(f, v)) < 0)
 		return -1;
 	/* who has failed tells those behind, but does not wait for ever to be heard */
-	return post(l->state, v, n, f->op == OP_ERROR ? link_settings.timeout : 0) < 0 ? -1 : 1;
+	return send_frame(l->state, v, n, f->op == OP_ERROR ? link_settings.timeout : 0) < 0 ? -1 : 1;
 }
 
 /* Is there something to do at once? */
@@ -312,7 +312,7 @@ is_ready(struct link *l)
 	if (!p->sock || peer_pump(p) < 0 || peer_overdue(p))
 		return 1;       /* the next call says why */
 	if (l->dir == LINK_OUT)
-		return p->lost || (p->up && peer_held(p, QUEUE) <= QUEUE) || is_cut(p);
+		return p->lost || (p->up && peer_pending(p, QUEUE) <= QUEUE) || is_unreachable(p);
 	return (peer_events(p) & ZMQ_POLLIN) || is_dead(p) || (p->lost && clock_now() - p->lost_at > GRACE);
 }
 
@@ -340,11 +340,11 @@ deliver(struct link *l)
 		if (peer_pump(p) < 0)
 			return -1;
 		if (p->lost)
-			return l->ended ? 0 : fail(FAIL_SYSTEM, LOST_AFTER);
-		if (is_cut(p))
+			return l->ended ? 0 : fail(FAIL_SYSTEM, LOST_DOWNSTREAM);
+		if (is_unreachable(p))
 			return silent();
-		now = peer_signs(p);
-		if (l->ended && (!p->up || now != signs || peer_held(p, 0) > 0 || peer_unread(p)))
+		now = peer_bytes(p);
+		if (l->ended && (!p->up || now != signs || peer_pending(p, 0) > 0 || peer_unread(p)))
 			since = clock_now();
 		signs = now;
 		if (clock_now() - since >= limit)
