@@ -336,32 +336,32 @@ struct message_part {
 static void
 on_part_sent(void *data, void *hint)
 {
-	struct message_part *message_part = hint;
-	struct peer *p = message_part->peer;
+	struct message_part *part = hint;
+	struct peer *p = part->peer;
 	uint64_t one = 1;
 
 	(void)data;
-	free(message_part->own);
+	free(part->own);
 	pthread_mutex_lock(&p->lock);
-	p->pending -= message_part->n;
-	if (p->pending <= p->low_water && p->pending + message_part->n > p->low_water)
+	p->pending -= part->n;
+	if (p->pending <= p->low_water && p->pending + part->n > p->low_water)
 		(void)!write(p->wake, &one, sizeof(one));
 	pthread_mutex_unlock(&p->lock);
-	free(message_part);
+	free(part);
 }
 
 int
 peer_send(struct peer *p, void *data, size_t n, int more, void *own)
 {
-	struct message_part *message_part = malloc(sizeof(*message_part));
+	struct message_part *part = malloc(sizeof(*part));
 	zmq_msg_t m;
 
-	if (!message_part || zmq_msg_init_data(&m, data, n, on_part_sent, message_part) < 0) {
-		free(message_part);
+	if (!part || zmq_msg_init_data(&m, data, n, on_part_sent, part) < 0) {
+		free(part);
 		free(own);
 		return fail(FAIL_SYSTEM, "no memory for a message of %zu bytes", n);
 	}
-	*message_part = (struct message_part){p, n, own};
+	*part = (struct message_part){p, n, own};
 	pthread_mutex_lock(&p->lock);
 	p->pending += n;
 	pthread_mutex_unlock(&p->lock);
