@@ -5,7 +5,7 @@
 
 #include "base/fail.h"
 #include "options.h"
-#include "inspect/hash/trace.h"
+#include "inspect/hash/hash.h"
 
 static const char help[] =
 	"usage: ds-hash [--check TRACE] [-i FROM ...] [-v] [FROM ...]\n"
@@ -40,17 +40,17 @@ main(int argc, char **argv)
 	const char *check = NULL;
 	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &check,
 	    .streams = 1, .max_in = ENDPOINTS_MAX};
-	struct trace t = {0};
+	struct hashes t = {0};
 	long bad = 0, total = 0, more = 0;
 
 	options_parse(&o, argc, argv);
 	for (int i = 0; i < o.nfrom; i++)
-		if (trace_read(&t, o.from[i]) < 0)
+		if (hash_read(&t, o.from[i]) < 0)
 			die_of_trouble();
 	if (check)
-		bad = trace_check(stdout, &t, check, &total, &more);
+		bad = hash_check(stdout, &t, check, &total, &more);
 	else
-		bad = trace_print(stdout, &t, &total);
+		bad = hash_print(stdout, &t, &total);
 	if (bad < 0)
 		die_of_trouble();
 	if (fflush(stdout) != 0 || fclose(stdout) != 0)
@@ -68,6 +68,6 @@ main(int argc, char **argv)
 	if (more > 0)
 		warn("'%s' asks for no row, or not for all, of %ld tensor%s of the run", check,
 		    more, more > 1 ? "s" : "");
-	trace_free(&t);
+	hash_free(&t);
 	return bad > 0;
 }

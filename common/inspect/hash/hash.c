@@ -1,35 +1,35 @@
-#include "inspect/hash/trace.h"
+#include "inspect/hash/hash.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
-#include "inspect/hash/trace_internal.h"
+#include "inspect/hash/hash_internal.h"
 
 /* A sequence that was freed, and how often. */
-struct life {
+struct generation {
 	uint64_t seq, n;
 };
 
 static void
-forget_lives(struct trace *t)
+free_generations(struct hashes *t)
 {
-	for (struct table_slot *s = NULL; (s = table_next(&t->lives, s)); )
+	for (struct table_slot *s = NULL; (s = table_next(&t->generations, s)); )
 		free(s->value);
-	table_free(&t->lives);
+	table_free(&t->generations);
 }
 
 static int
-end_life(struct trace *t, uint64_t seq)
+next_generation(struct hashes *t, uint64_t seq)
 {
-	struct life *l = table_get(&t->lives, &seq, sizeof(seq));
+	struct generation *l = table_get(&t->generations, &seq, sizeof(seq));
 
 	if (!l) {
 		if (!(l = mem_new(1, sizeof(*l))))
 			return -1;
 		l->seq = seq;
-		if (table_put(&t->lives, &l->seq, sizeof(l->seq), l) < 0) {
+		if (table_put(&t->generations, &l->seq, sizeof(l->seq), l) < 0) {
 			free(l);
 			return -1;
 		}
@@ -38,17 +38,17 @@ end_life(struct trace *t, uint64_t seq)
 	return 0;
 }
 
-static struct trace_line *
-find_line(struct trace *t, const struct row *r)
+static struct hash_line *
+find_line(struct hashes *t, const struct row *r)
 {
-	struct life *life = table_get(&t->lives, &r->seq, sizeof(r->seq));
-	struct trace_key k = {r->seq, life ? life->n : 0, r->group->id};
-	struct trace_line *l = t->last;
+	struct generation *generation = table_get(&t->generations, &r->seq, sizeof(r->seq));
+	struct hash_line_key k = {r->seq, generation ? generation->n : 0, r->group->id};
+	struct hash_line *l = t->last;
 
 	if (l && memcmp(&l->key, &k, sizeof(k)) == 0)
 		return l;
 	if (!(l = table_get(&t->names, &k, sizeof(k)))) {
-		if (mem_grow(&t->lines, &t->cap, t->n + 1, sizeof(struct trace_line *)) < 0 || !(l = mem_new(1, sizeof(*l))))
+		if (mem_grow(&t->lines, &t->cap, t->n + 1, sizeof(struct hash_line *)) < 0 || !(l = mem_new(1, sizeof(*l))))
 			return NULL;
 		l->key = k;
 		l->group = r->group;
@@ -61,11 +61,11 @@ find_line(struct trace *t, const struct row *r)
 	return t->last = l;
 }
 
-static struct trace_row *
-find_row(struct trace_line *l, uint32_t pos)
+static struct hash_row *
+find_row(struct hash_line *l, uint32_t pos)
 {
-	uint64_t number = pos / TRACE_PAGE;
-	struct trace_page *p = l->last;
+	uint64_t number = pos / HASH_PAGE;
+	struct hash_page *p = l->last;
 
 	if (!p || p->number != number)
 		p = table_get(&l->pages, &number, sizeof(number));
@@ -79,15 +79,15 @@ find_row(struct trace_line *l, uint32_t pos)
 		}
 	}
 	l->last = p;
-	return &p->rows[pos % TRACE_PAGE];
+	return &p->rows[pos % HASH_PAGE];
 }
 
 static int
-take_row(void *arg, const struct row *r)
+add_row(void *arg, const struct row *r)
 {
-	struct trace *t = arg;
-	struct trace_line *l = find_line(t, r);
-	struct trace_row *x = l ? find_row(l, r->pos) : NULL;
+	struct hashes *t = arg;
+	struct hash_line *l = find_line(t, r);
+	struct hash_row *x = l ? find_row(l, r->pos) : NULL;
 	unsigned char hash[SHA256_DIGEST_SIZE];
 	struct sha256_ctx sha;
 
@@ -97,9 +97,9 @@ take_row(void *arg, const struct row *r)
 	sha256_update(&sha, r->bytes, r->data);
 	sha256_digest(&sha, sizeof(hash), hash);
 	l->clock++;
-	if (x->came && (memcmp(x->hash, hash, sizeof(hash)) != 0 || x->dtype != r->dtype))
+	if (x->seen && (memcmp(x->hash, hash, sizeof(hash)) != 0 || x->dtype != r->dtype))
 		x->changed = l->clock;
-	x->came = l->clock;
+	x->seen = l->clock;
 	x->dtype = r->dtype;
 	x->count = r->ragged ? 0 : r->count;
 	memcpy(x->hash, hash, sizeof(hash));
@@ -107,7 +107,7 @@ take_row(void *arg, const struct row *r)
 }
 
 int
-trace_read(struct trace *t, const char *name)
+hash_read(struct hashes *t, const char *name)
 {
 	struct source s;
 	struct frame f;
@@ -119,9 +119,9 @@ trace_read(struct trace *t, const char *name)
 	frame_init(&f);
 	while ((r = source_next(&s, &f, 1)) > 0) {
 		if (s.stream != stream)
-			forget_lives(t);
+			free_generations(t);
 		stream = s.stream;
-		r = frame_frees(&f) ? end_life(t, f.seq) : rows_walk(&t->groups, &f, take_row, t, &t->odd);
+		r = frame_frees(&f) ? next_generation(t, f.seq) : rows_walk(&t->groups, &f, add_row, t, &t->odd);
 		frame_free(&f);
 		if (r < 0) {
 			fail_in("%s: frame %llu", s.in.name, (unsigned long long)s.in.frames);
@@ -129,7 +129,7 @@ trace_read(struct trace *t, const char *name)
 		}
 	}
 	frame_free(&f);
-	forget_lives(t);
+	free_generations(t);
 	if (r == -2 && s.cut)
 		r = fail(FAIL_SYSTEM, "%s", s.cut);
 	source_close(&s);
@@ -141,77 +141,77 @@ trace_read(struct trace *t, const char *name)
 static int
 by_number(const void *a, const void *b)
 {
-	const struct trace_page *x = *(struct trace_page *const *)a, *y = *(struct trace_page *const *)b;
+	const struct hash_page *x = *(struct hash_page *const *)a, *y = *(struct hash_page *const *)b;
 
 	return (x->number > y->number) - (x->number < y->number);
 }
 
 int
-trace_sort(struct trace_line *l)
+hash_sort(struct hash_line *l)
 {
 	uint64_t changed = 0;
 	size_t n = 0;
 
-	if (!(l->sorted = mem_raw(l->pages.n, sizeof(struct trace_page *))))
+	if (!(l->sorted = mem_raw(l->pages.n, sizeof(struct hash_page *))))
 		return -1;
 	for (struct table_slot *s = NULL; (s = table_next(&l->pages, s)); )
 		l->sorted[n++] = s->value;
-	qsort(l->sorted, n, sizeof(struct trace_page *), by_number);
-	for (size_t i = 0; i < n * TRACE_PAGE; i++) {
-		struct trace_row *x = &l->sorted[i / TRACE_PAGE]->rows[i % TRACE_PAGE];
+	qsort(l->sorted, n, sizeof(struct hash_page *), by_number);
+	for (size_t i = 0; i < n * HASH_PAGE; i++) {
+		struct hash_row *x = &l->sorted[i / HASH_PAGE]->rows[i % HASH_PAGE];
 
-		if (x->came < changed)
-			x->came = 0;            /* taken back with a row before it */
+		if (x->seen < changed)
+			x->seen = 0;            /* taken back with a row before it */
 		if (x->changed > changed)
 			changed = x->changed;
 	}
 	return 0;
 }
 
-const struct trace_row *
-trace_row_at(const struct trace_line *l, uint64_t pos)
+const struct hash_row *
+hash_row_at(const struct hash_line *l, uint64_t pos)
 {
-	uint64_t number = pos / TRACE_PAGE;
-	const struct trace_page *p = table_get(&l->pages, &number, sizeof(number));
+	uint64_t number = pos / HASH_PAGE;
+	const struct hash_page *p = table_get(&l->pages, &number, sizeof(number));
 
-	return p && p->rows[pos % TRACE_PAGE].came ? &p->rows[pos % TRACE_PAGE] : NULL;
+	return p && p->rows[pos % HASH_PAGE].seen ? &p->rows[pos % HASH_PAGE] : NULL;
 }
 
 void
-trace_hash(const struct trace_line *l, uint64_t from, uint64_t to, char hex[2 * SHA256_DIGEST_SIZE + 1])
+hash_range(const struct hash_line *l, uint64_t from, uint64_t to, char hex[2 * SHA256_DIGEST_SIZE + 1])
 {
 	unsigned char hash[SHA256_DIGEST_SIZE];
 	struct sha256_ctx sha;
 
 	sha256_init(&sha);
 	for (uint64_t pos = from; pos <= to; pos++)
-		sha256_update(&sha, sizeof(hash), trace_row_at(l, pos)->hash);
+		sha256_update(&sha, sizeof(hash), hash_row_at(l, pos)->hash);
 	sha256_digest(&sha, sizeof(hash), hash);
 	for (size_t i = 0; i < sizeof(hash); i++)
 		sprintf(hex + 2 * i, "%02x", hash[i]);
 }
 
 void
-trace_print_seq(FILE *to, const struct trace_line *l)
+hash_print_seq(FILE *to, const struct hash_line *l)
 {
 	group_print_stage(to, l->group);
 	fprintf(to, " %" PRIu64, l->key.seq);
-	if (l->key.life > 0)
-		fprintf(to, ":%" PRIu64, l->key.life + 1);
+	if (l->key.generation > 0)
+		fprintf(to, ":%" PRIu64, l->key.generation + 1);
 }
 
 static int
-by_place(const void *a, const void *b)
+by_order(const void *a, const void *b)
 {
-	const struct trace_line *x = *(struct trace_line *const *)a, *y = *(struct trace_line *const *)b;
+	const struct hash_line *x = *(struct hash_line *const *)a, *y = *(struct hash_line *const *)b;
 	int c = (x->key.seq > y->key.seq) - (x->key.seq < y->key.seq);
 
-	c = c ? c : (x->key.life > y->key.life) - (x->key.life < y->key.life);
+	c = c ? c : (x->key.generation > y->key.generation) - (x->key.generation < y->key.generation);
 	return c ? c : group_cmp(x->group, y->group);
 }
 
 void
-trace_count(const struct trace_row *x, char to[24])
+hash_format_count(const struct hash_row *x, char to[24])
 {
 	if (x->count > 0)
 		snprintf(to, 24, "%" PRIu64, x->count);
@@ -220,14 +220,14 @@ trace_count(const struct trace_row *x, char to[24])
 }
 
 static void
-print_range(FILE *to, const struct trace_line *l, uint64_t from, uint64_t to_pos, const struct trace_row *x)
+print_range(FILE *to, const struct hash_line *l, uint64_t from, uint64_t to_pos, const struct hash_row *x)
 {
 	char hex[2 * SHA256_DIGEST_SIZE + 1], count[24];
 
-	trace_count(x, count);
-	trace_hash(l, from, to_pos, hex);
+	hash_format_count(x, count);
+	hash_range(l, from, to_pos, hex);
 	fprintf(to, "%s ", hex);
-	trace_print_seq(to, l);
+	hash_print_seq(to, l);
 	fprintf(to, " %" PRIu64 "-%" PRIu64 " ", from, to_pos);
 	group_print_tensor(to, l->group);
 	fprintf(to, " %s %s\n", dtype_name(x->dtype), count);
@@ -235,17 +235,17 @@ print_range(FILE *to, const struct trace_line *l, uint64_t from, uint64_t to_pos
 
 /* A line of text for each run of positions whose rows are alike. */
 static void
-print_line(FILE *to, const struct trace_line *l, long *total)
+print_line(FILE *to, const struct hash_line *l, long *total)
 {
-	const struct trace_row *first = NULL;
+	const struct hash_row *first = NULL;
 	uint64_t from = 0, next = 0;
 
-	for (size_t i = 0; i < l->pages.n * TRACE_PAGE; i++) {
-		const struct trace_page *p = l->sorted[i / TRACE_PAGE];
-		const struct trace_row *x = &p->rows[i % TRACE_PAGE];
-		uint64_t pos = p->number * TRACE_PAGE + i % TRACE_PAGE;
+	for (size_t i = 0; i < l->pages.n * HASH_PAGE; i++) {
+		const struct hash_page *p = l->sorted[i / HASH_PAGE];
+		const struct hash_row *x = &p->rows[i % HASH_PAGE];
+		uint64_t pos = p->number * HASH_PAGE + i % HASH_PAGE;
 
-		if (!x->came)
+		if (!x->seen)
 			continue;
 		if (first && (pos != next || x->dtype != first->dtype || x->count != first->count)) {
 			print_range(to, l, from, next - 1, first);
@@ -265,13 +265,13 @@ print_line(FILE *to, const struct trace_line *l, long *total)
 }
 
 int
-trace_print(FILE *to, struct trace *t, long *total)
+hash_print(FILE *to, struct hashes *t, long *total)
 {
 	*total = 0;
 	if (t->n > 0)
-		qsort(t->lines, t->n, sizeof(struct trace_line *), by_place);
+		qsort(t->lines, t->n, sizeof(struct hash_line *), by_order);
 	for (size_t i = 0; i < t->n; i++) {
-		if (trace_sort(t->lines[i]) < 0)
+		if (hash_sort(t->lines[i]) < 0)
 			return -1;
 		print_line(to, t->lines[i], total);
 	}
@@ -279,10 +279,10 @@ trace_print(FILE *to, struct trace *t, long *total)
 }
 
 void
-trace_free(struct trace *t)
+hash_free(struct hashes *t)
 {
 	for (size_t i = 0; i < t->n; i++) {
-		struct trace_line *l = t->lines[i];
+		struct hash_line *l = t->lines[i];
 
 		for (struct table_slot *s = NULL; (s = table_next(&l->pages, s)); )
 			free(s->value);
@@ -292,7 +292,7 @@ trace_free(struct trace *t)
 	}
 	free(t->lines);
 	table_free(&t->names);
-	forget_lives(t);
+	free_generations(t);
 	groups_free(&t->groups);
 	memset(t, 0, sizeof(*t));
 }

@@ -5,15 +5,15 @@
 
 #include "base/fail.h"
 #include "base/io.h"
-#include "inspect/hash/trace.h"
-#include "inspect/hash/trace_internal.h"
+#include "inspect/hash/hash.h"
+#include "inspect/hash/hash_internal.h"
 
 #define FILE_MAX ((size_t)1 << 30)
 #define FIELDS 8                /* hash, stage, layer, sequence, positions, tensor, dtype, elements */
 
 /* What the lines of a trace are found by: "STAGE LAYER SEQ TENSOR". */
 static int
-index_lines(struct table *index, struct trace *t)
+index_lines(struct table *index, struct hashes *t)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		char *key = NULL;
@@ -22,14 +22,14 @@ index_lines(struct table *index, struct trace *t)
 
 		if (!f)
 			return fail(FAIL_SYSTEM, "no memory for the name of a line");
-		trace_print_seq(f, t->lines[i]);
+		hash_print_seq(f, t->lines[i]);
 		putc(' ', f);
 		group_print_tensor(f, t->lines[i]->group);
 		if (fclose(f) != 0 || table_put(index, key, n, t->lines[i]) < 0) {
 			free(key);
 			return fail(FAIL_SYSTEM, "no memory for the name of a line");
 		}
-		if (trace_sort(t->lines[i]) < 0)
+		if (hash_sort(t->lines[i]) < 0)
 			return -1;
 	}
 	return 0;
@@ -71,20 +71,20 @@ parse_range(const char *s, uint64_t *from, uint64_t *to)
 
 /* Is it what was read?  NULL, or what to say. */
 static const char *
-verdict(const struct trace_line *l, char **v, uint64_t from, uint64_t to)
+verdict(const struct hash_line *l, char **v, uint64_t from, uint64_t to)
 {
 	char hex[2 * SHA256_DIGEST_SIZE + 1], count[24];
 
 	for (uint64_t pos = from; pos <= to; pos++) {
-		const struct trace_row *x = l ? trace_row_at(l, pos) : NULL;
+		const struct hash_row *x = l ? hash_row_at(l, pos) : NULL;
 
 		if (!x)
 			return "MISSING";
-		trace_count(x, count);
+		hash_format_count(x, count);
 		if (strcmp(v[6], dtype_name(x->dtype)) != 0 || strcmp(v[7], count) != 0)
 			return "FAILED";
 	}
-	trace_hash(l, from, to, hex);
+	hash_range(l, from, to, hex);
 	return strcmp(hex, v[0]) == 0 ? NULL : "FAILED";
 }
 
@@ -93,7 +93,7 @@ static int
 check_line(FILE *out, const struct table *index, char *line)
 {
 	struct buf key = {0};
-	struct trace_line *l;
+	struct hash_line *l;
 	uint64_t from, to;
 	char *v[FIELDS + 1];
 	const char *say;
@@ -105,7 +105,7 @@ check_line(FILE *out, const struct table *index, char *line)
 	l = table_get(index, key.p, key.n);
 	say = verdict(l, v, from, to);
 	if (l)
-		l->asked += to - from + 1;
+		l->requested += to - from + 1;
 	buf_free(&key);
 	if (say)
 		fprintf(out, "%s %s %s %s %s: %s\n", v[1], v[2], v[3], v[4], v[5], say);
@@ -136,17 +136,17 @@ check_lines(FILE *out, const struct table *index, char *text, long *total)
 
 /* Has the run rows of it that no line asked for? */
 static int
-has_more(const struct trace_line *l)
+has_more(const struct hash_line *l)
 {
 	uint64_t rows = 0;
 
-	for (size_t i = 0; i < l->pages.n * TRACE_PAGE; i++)
-		rows += l->sorted[i / TRACE_PAGE]->rows[i % TRACE_PAGE].came > 0;
-	return rows > l->asked;
+	for (size_t i = 0; i < l->pages.n * HASH_PAGE; i++)
+		rows += l->sorted[i / HASH_PAGE]->rows[i % HASH_PAGE].seen > 0;
+	return rows > l->requested;
 }
 
 long
-trace_check(FILE *out, struct trace *t, const char *path, long *total, long *more)
+hash_check(FILE *out, struct hashes *t, const char *path, long *total, long *more)
 {
 	struct table index = {0};
 	struct buf b = {0};

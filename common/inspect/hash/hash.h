@@ -6,37 +6,37 @@
  * behind the other.  A row that comes again counts as it came last; where it then has other bits, a draft
  * was taken back: rows behind it that came before are forgotten, as caches forget them.
  */
-#ifndef DS_TRACE_H
-#define DS_TRACE_H
+#ifndef DS_HASH_H
+#define DS_HASH_H
 
 #include "inspect/rows.h"
 #include "inspect/source.h"
 
-struct trace_line;
+struct hash_line;
 
-struct trace {
+struct hashes {
 	struct groups groups;
-	struct table names;             /* (group, sequence, life) -> struct trace_line */
-	struct trace_line **lines;      /* [n] */
+	struct table names;             /* (group, sequence, life) -> struct hash_line */
+	struct hash_line **lines;       /* [n] */
 	size_t n, cap;
-	struct table lives;             /* of this stream: sequence -> how often it was freed */
-	struct trace_line *last;        /* looked up last */
+	struct table generations;       /* of this stream: sequence -> how often it was freed */
+	struct hash_line *last;         /* looked up last */
 	uint64_t odd;                   /* tensors without a row for each position */
 };
 
 /* Take in a stream, or all of a folder's.  0, or -1 and a message (a stream cut short included). */
-int trace_read(struct trace *t, const char *name);
+int hash_read(struct hashes *t, const char *name);
 
 /* Print the lines in the order of sequence, pipeline and position, *total of them.  0, or -1 and a message. */
-int trace_print(FILE *to, struct trace *t, long *total);
+int hash_print(FILE *to, struct hashes *t, long *total);
 
 /*
  * Hold the lines of a file against what was read; those that are not as they should be are printed.
  * Their number, *total that of all, or -1 and a message.  Rows that no line asks for are no fault:
  * *more is the number of the run's tensors (a sequence's each) that have such rows.
  */
-long trace_check(FILE *to, struct trace *t, const char *path, long *total, long *more);
+long hash_check(FILE *to, struct hashes *t, const char *path, long *total, long *more);
 
-void trace_free(struct trace *t);
+void hash_free(struct hashes *t);
 
 #endif
