@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "options.h"
-#include "inspect/stat/health.h"
+#include "inspect/stat/tensor_stats.h"
 #include "inspect/stat/load.h"
 #include "inspect/source.h"
 #include "inspect/stat/timing.h"
@@ -33,27 +33,27 @@ enum { EXPERTS = 256, OUTLIERS, TRACE, JSON, WATCH };
 
 static struct {
 	int experts, trace, json, watch;
-	struct health health;
+	struct tensor_stats tensors;
 	struct load load;
 	struct timing timing;
-} g = {.health = {.outlier = 10, .top = 4}};
+} g = {.tensors = {.outlier = 10, .top = 4}};
 
 static int
 own(int c, const char *arg, void *to)
 {
 	(void)to;
 	if (c == OUTLIERS)
-		return options_double("--outliers", arg, 1, 1e30, &g.health.outlier);
+		return options_double("--outliers", arg, 1, 1e30, &g.tensors.outlier);
 	*(c == EXPERTS ? &g.experts : c == TRACE ? &g.trace : c == JSON ? &g.json : &g.watch) = 1;
 	return 0;
 }
 
 static int
-take(struct frame *f)
+add_frame(struct frame *f)
 {
 	if (g.trace)
 		return timing_frame(&g.timing, f);
-	return health_frame(&g.health, f) < 0 ? -1 : load_frame(&g.load, f);
+	return tensor_stats_frame(&g.tensors, f) < 0 ? -1 : load_frame(&g.load, f);
 }
 
 /* now: it is not the end yet */
@@ -67,7 +67,7 @@ report(int now)
 		fputs("\033[H\033[2J", stdout);
 	if (g.trace)
 		timing_print(&g.timing, &r);
-	else if (health_print(&g.health, &r) < 0)
+	else if (tensor_stats_print(&g.tensors, &r) < 0)
 		return -1;
 	else
 		load_print(&g.load, &r, g.experts);
@@ -101,7 +101,7 @@ read_all(struct source *s)
 			return r == -2 ? 0 : -1;
 		}
 		if (r > 0)
-			r = take(&f);
+			r = add_frame(&f);
 		frame_free(&f);
 		frame_init(&f);
 		if (r < 0)
@@ -115,7 +115,7 @@ missing(void)
 {
 	if (g.trace)
 		return g.timing.frames ? NULL : "no frame has a trace: ds-embed --trace asks for it";
-	if (!health_any(&g.health))
+	if (!tensor_stats_any(&g.tensors))
 		return "no frame has tensors with a row for each position";
 	return g.experts && !load_any(&g.load) ? "--experts: no frame comes from ds-route" : NULL;
 }
@@ -160,13 +160,13 @@ main(int argc, char **argv)
 		die(FAIL_SYSTEM, "cannot write:");
 	if (o.verbose)
 		warn("%llu frames, %llu bytes; %llu tensors without a row for each position are left out",
-		    (unsigned long long)s.frames, (unsigned long long)s.bytes, (unsigned long long)g.health.odd);
+		    (unsigned long long)s.frames, (unsigned long long)s.bytes, (unsigned long long)g.tensors.odd);
 	if (status == 0 && missing()) {
 		warn("nothing to sum up: %s", missing());
 		status = FAIL_DATA;
 	}
 	source_close(&s);
-	health_free(&g.health);
+	tensor_stats_free(&g.tensors);
 	load_free(&g.load);
 	timing_free(&g.timing);
 	return status;

@@ -6,14 +6,14 @@
 
 #include "frame/frame.h"
 
-struct times_place {            /* who worked; the text is not ended by NUL */
+struct times_stage {            /* who worked; the text is not ended by NUL */
 	const char *program, *host;
 	uint32_t nprogram, nhost;
 	int64_t layer;                  /* -1: none */
 };
 
 struct times_entry {
-	struct times_place at;
+	struct times_stage at;
 	int64_t start, end;             /* ns since 1970 */
 	uint64_t bytes;                 /* that came in */
 };

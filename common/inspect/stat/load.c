@@ -8,7 +8,7 @@
 #include "kernels.h"
 
 struct load_layer {
-	char *home;             /* experts_done of the frames that are counted, "" for none */
+	char *location;         /* experts_done of the frames that are counted, "" for none */
 	uint64_t rows, chosen;  /* chosen: rows times k */
 	uint64_t dropped;       /* groups without a chosen expert, of rows times groups */
 	int experts;            /* that there are, or 1 + the highest chosen */
@@ -27,14 +27,14 @@ layer_at(struct load *l, const struct frame *f)
 		return NULL;
 	y->count = mem_new(EXPERTS_MAX, sizeof(*y->count));
 	y->weight = mem_new(EXPERTS_MAX, sizeof(*y->weight));
-	y->home = strdup(f->experts_done ? f->experts_done : "");
+	y->location = strdup(f->experts_done ? f->experts_done : "");
 	y->experts = l->experts;
 	l->layers[f->layer] = y;
 	if (!y->count || !y->weight)
 		return NULL;
-	if (!y->home)
+	if (!y->location)
 		fail(FAIL_SYSTEM, "no memory for a layer's experts");
-	return y->home ? y : NULL;
+	return y->location ? y : NULL;
 }
 
 /* Groups that none of a row's experts is in; idx ascends. */
@@ -86,7 +86,7 @@ load_frame(struct load *l, struct frame *f)
 	if (!frame_need(f, "expert.idx", I32, f->rows, k) || !(w = frame_need(f, "expert.w", F32, f->rows, k)) ||
 	    !(y = layer_at(l, f)))
 		return -1;
-	if (strcmp(y->home, f->experts_done ? f->experts_done : "") != 0)
+	if (strcmp(y->location, f->experts_done ? f->experts_done : "") != 0)
 		return 0;
 	for (uint64_t i = 0; i < f->rows; i++)
 		if (add_row(l, y, (int32_t *)idx->data + i * k, (float *)w->data + i * k, k) < 0)
@@ -164,7 +164,7 @@ load_free(struct load *l)
 
 		if (!y)
 			continue;
-		free(y->home);
+		free(y->location);
 		free(y->count);
 		free(y->weight);
 		free(y);

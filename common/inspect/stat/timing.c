@@ -8,22 +8,22 @@
 
 struct timing_sum {
 	struct buf key;         /* owns the text */
-	struct times_place from, to;    /* from.program NULL: a stage, else what lies between two */
+	struct times_stage from, to;    /* from.program NULL: a stage, else what lies between two */
 	uint64_t frames, bytes;
 	double seconds;
 };
 
 static int
-add_place(struct buf *b, const struct times_place *p)
+append_stage(struct buf *b, const struct times_stage *p)
 {
 	return buf_add(b, &p->layer, sizeof(p->layer)) < 0 || buf_add(b, &p->nprogram, sizeof(p->nprogram)) < 0 ||
 	    buf_add(b, &p->nhost, sizeof(p->nhost)) < 0 || buf_add(b, p->program, p->nprogram) < 0 ||
 	    buf_add(b, p->host, p->nhost) < 0 ? -1 : 0;
 }
 
-/* Let p, whose text add_place put at `at`, point there; returns where the next one is. */
+/* Let p, whose text append_stage put at `at`, point there; returns where the next one is. */
 static const char *
-own_place(struct times_place *p, const char *at)
+point_into(struct times_stage *p, const char *at)
 {
 	p->program = at + sizeof(p->layer) + sizeof(p->nprogram) + sizeof(p->nhost);
 	p->host = p->program + p->nprogram;
@@ -32,13 +32,13 @@ own_place(struct times_place *p, const char *at)
 
 /* The sum of a stage, or with from of the way to it. NULL and a message without memory. */
 static struct timing_sum *
-find(struct timing *t, const struct times_place *from, const struct times_place *to)
+find(struct timing *t, const struct times_stage *from, const struct times_stage *to)
 {
 	struct buf key = {0};
 	struct timing_sum *s = NULL;
 	const char *at;
 
-	if ((from && add_place(&key, from) < 0) || add_place(&key, to) < 0)
+	if ((from && append_stage(&key, from) < 0) || append_stage(&key, to) < 0)
 		goto end;
 	if ((s = table_get(&t->names, key.p, key.n)))
 		goto end;
@@ -52,8 +52,8 @@ find(struct timing *t, const struct times_place *from, const struct times_place 
 	s->to = *to;
 	if (from)
 		s->from = *from;
-	at = from ? own_place(&s->from, (char *)key.p) : (char *)key.p;
-	own_place(&s->to, at);
+	at = from ? point_into(&s->from, (char *)key.p) : (char *)key.p;
+	point_into(&s->to, at);
 	s->key = key;
 	return t->all[t->n++] = s;
 end:
@@ -76,7 +76,7 @@ add(struct timing *t, const struct times_entry *before, const struct times_entry
 
 /* Experts of one layer that worked at the same time. */
 static int
-side_by_side(const struct times_entry *a, const struct times_entry *b)
+overlaps(const struct times_entry *a, const struct times_entry *b)
 {
 	return a->at.layer == b->at.layer && a->at.nprogram == b->at.nprogram &&
 	    memcmp(a->at.program, b->at.program, a->at.nprogram) == 0 && b->start < a->end;
@@ -94,7 +94,7 @@ static int
 add_entry(void *arg, const struct times_entry *e)
 {
 	struct way *w = arg;
-	int beside = w->n > 0 && side_by_side(&w->before, e);
+	int beside = w->n > 0 && overlaps(&w->before, e);
 
 	if (w->n++ == 0) {
 		w->first = e->start;
@@ -124,7 +124,7 @@ timing_frame(struct timing *t, const struct frame *f)
 }
 
 static void
-print_place(struct record *r, const struct times_place *p)
+print_stage(struct record *r, const struct times_stage *p)
 {
 	record_text(r, p->program, p->nprogram);
 	record_text(r, p->host, p->nhost);
@@ -157,8 +157,8 @@ timing_print(const struct timing *t, struct record *r)
 				continue;
 			record_begin(r, links ? link : stage);
 			if (links)
-				print_place(r, &s->from);
-			print_place(r, &s->to);
+				print_stage(r, &s->from);
+			print_stage(r, &s->to);
 			print_sum(r, s->frames, s->bytes, s->seconds, t->seconds);
 		}
 	record_begin(r, total);

@@ -1,4 +1,4 @@
-#include "inspect/stat/health_row.h"
+#include "inspect/stat/row_stats.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,9 +9,9 @@
 #define LANES 16
 
 void
-health_sums_init(struct health_sums *s)
+row_stats_init(struct row_stats *s)
 {
-	*s = (struct health_sums){.min = INFINITY, .max = -INFINITY};
+	*s = (struct row_stats){.min = INFINITY, .max = -INFINITY};
 }
 
 static int
@@ -59,7 +59,7 @@ add_block(struct lanes *restrict l, uint64_t *restrict zeros, const float *restr
 
 /* n elements of any kind. */
 static void
-add_some(struct lanes *l, struct health_sums *s, const float *x, float *channel, int n)
+add_some(struct lanes *l, struct row_stats *s, const float *x, float *channel, int n)
 {
 	for (int i = 0; i < n; i++) {
 		s->nans += isnan(x[i]) != 0;
@@ -96,7 +96,7 @@ floats_of(const struct row *r, uint64_t from, int n, float *buf)
 }
 
 double
-health_floats(struct health_sums *s, const struct row *r, float *channel)
+row_stats_floats(struct row_stats *s, const struct row *r, float *channel)
 {
 	float buf[BLOCK], unused[BLOCK] = {0};
 	struct lanes l;
@@ -128,7 +128,7 @@ health_floats(struct health_sums *s, const struct row *r, float *channel)
 }
 
 void
-health_ints(struct health_sums *s, const struct row *r)
+row_stats_ints(struct row_stats *s, const struct row *r)
 {
 	struct tensor t = {.dtype = r->dtype, .data = (void *)(uintptr_t)r->data, .bytes = r->bytes};
 

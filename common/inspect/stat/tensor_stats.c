@@ -1,4 +1,4 @@
-#include "inspect/stat/health.h"
+#include "inspect/stat/tensor_stats.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -6,23 +6,23 @@
 
 #include "base/fail.h"
 #include "inspect/frame_json.h"
-#include "inspect/stat/health_row.h"
+#include "inspect/stat/row_stats.h"
 
 #define CHANNELS_MAX (1 << 20)
 
-struct health_group {
+struct stats_group {
 	const struct group *group;      /* NULL: nothing has come */
-	uint64_t home;          /* where frames wait that are counted: a hash */
+	uint64_t location;      /* where frames wait that are counted: a hash */
 	uint64_t rows, width;   /* width 0: rows differ in it */
 	int counted;            /* of floats: norms and shares of NaN mean something */
-	struct health_sums sums;
+	struct row_stats sums;
 	double norms, norm_max; /* sum and largest of the rows' norms */
 	float *channels;        /* [width] largest |x|, or NULL */
 };
 
 /* Where a frame waits: `h` behind ds-attn comes along behind ds-route and is no other there. */
 static uint64_t
-home_of(const struct frame *f)
+location_of(const struct frame *f)
 {
 	uint64_t h = hash_bytes(f->at_text, strlen(f->at_text), 0);
 
@@ -30,8 +30,8 @@ home_of(const struct frame *f)
 	return f->experts_done ? hash_bytes(f->experts_done, strlen(f->experts_done), h) : h;
 }
 
-static struct health_group *
-group_at(struct health *h, const struct group *g)
+static struct stats_group *
+group_at(struct tensor_stats *h, const struct group *g)
 {
 	size_t old = h->cap;
 
@@ -44,33 +44,33 @@ group_at(struct health *h, const struct group *g)
 }
 
 static int
-start(struct health_group *g, const struct row *r, uint64_t home)
+start(struct stats_group *g, const struct row *r, uint64_t location)
 {
 	g->group = r->group;
-	g->home = home;
+	g->location = location;
 	g->width = r->ragged ? 0 : r->count;
 	g->counted = r->dtype != I32 && r->dtype != U8 && (r->dtype != I64 || r->group->done);
-	health_sums_init(&g->sums);
+	row_stats_init(&g->sums);
 	if (!g->counted || g->width == 0 || g->width > CHANNELS_MAX)
 		return 0;
 	return (g->channels = mem_new(g->width, sizeof(*g->channels))) ? 0 : -1;
 }
 
 struct walk {
-	struct health *h;
-	uint64_t home;
+	struct tensor_stats *h;
+	uint64_t location;
 };
 
 static int
-take_row(void *arg, const struct row *r)
+add_row(void *arg, const struct row *r)
 {
 	struct walk *w = arg;
-	struct health_group *g = group_at(w->h, r->group);
+	struct stats_group *g = group_at(w->h, r->group);
 	double squares;
 
-	if (!g || (!g->group && start(g, r, w->home) < 0))
+	if (!g || (!g->group && start(g, r, w->location) < 0))
 		return -1;
-	if (g->home != w->home)
+	if (g->location != w->location)
 		return 0;
 	if (r->count != g->width) {
 		g->width = 0;
@@ -79,21 +79,21 @@ take_row(void *arg, const struct row *r)
 	}
 	g->rows++;
 	if (!g->counted) {
-		health_ints(&g->sums, r);
+		row_stats_ints(&g->sums, r);
 		return 0;
 	}
-	squares = health_floats(&g->sums, r, g->channels);
+	squares = row_stats_floats(&g->sums, r, g->channels);
 	g->norms += sqrt(squares);
 	g->norm_max = fmax(g->norm_max, sqrt(squares));
 	return 0;
 }
 
 int
-health_frame(struct health *h, struct frame *f)
+tensor_stats_frame(struct tensor_stats *h, struct frame *f)
 {
-	struct walk w = {h, f->op == OP_NONE ? home_of(f) : 0};
+	struct walk w = {h, f->op == OP_NONE ? location_of(f) : 0};
 
-	return rows_walk(&h->groups, f, take_row, &w, &h->odd);
+	return rows_walk(&h->groups, f, add_row, &w, &h->odd);
 }
 
 /* --- the report --- */
@@ -108,7 +108,7 @@ by_value(const void *a, const void *b)
 
 /* The largest |x| of the median channel; NaN where nothing can stand out. */
 static double
-median_channel(const struct health_group *g)
+median_channel(const struct stats_group *g)
 {
 	float *sorted;
 	double m;
@@ -124,7 +124,7 @@ median_channel(const struct health_group *g)
 
 /* Channels that stand out: how many, and the first of them by size. */
 static void
-print_channels(const struct health *h, const struct health_group *g, struct record *r)
+print_channels(const struct tensor_stats *h, const struct stats_group *g, struct record *r)
 {
 	double median = median_channel(g), bound = median * h->outlier, last = INFINITY;
 	int64_t n = isnan(median) ? -1 : 0, last_at = -1;
@@ -154,12 +154,12 @@ print_channels(const struct health *h, const struct health_group *g, struct reco
 }
 
 static void
-print_group(const struct health *h, const struct health_group *g, struct record *r)
+print_group(const struct tensor_stats *h, const struct stats_group *g, struct record *r)
 {
 	static const char columns[] = "tensor stage    layer name             rows     width  norm      norm_max  "
 	    "min        max        nan      inf      zero     outliers channels";
 	const struct group *o = g->group;
-	const struct health_sums *s = &g->sums;
+	const struct row_stats *s = &g->sums;
 	double n = (double)s->n;
 	int finite = s->min <= s->max, digits = g->counted ? 5 : 10;
 	char name[256];
@@ -183,15 +183,15 @@ print_group(const struct health *h, const struct health_group *g, struct record 
 }
 
 static int
-by_place(const void *a, const void *b)
+by_order(const void *a, const void *b)
 {
-	return group_cmp((*(const struct health_group *const *)a)->group, (*(const struct health_group *const *)b)->group);
+	return group_cmp((*(const struct stats_group *const *)a)->group, (*(const struct stats_group *const *)b)->group);
 }
 
 int
-health_print(const struct health *h, struct record *r)
+tensor_stats_print(const struct tensor_stats *h, struct record *r)
 {
-	const struct health_group **sorted = mem_raw(h->cap, sizeof(*sorted));
+	const struct stats_group **sorted = mem_raw(h->cap, sizeof(*sorted));
 	size_t n = 0;
 
 	if (!sorted)
@@ -199,7 +199,7 @@ health_print(const struct health *h, struct record *r)
 	for (size_t i = 0; i < h->cap; i++)
 		if (h->all[i].group)
 			sorted[n++] = &h->all[i];
-	qsort(sorted, n, sizeof(*sorted), by_place);
+	qsort(sorted, n, sizeof(*sorted), by_order);
 	for (size_t i = 0; i < n; i++)
 		print_group(h, sorted[i], r);
 	free(sorted);
@@ -207,7 +207,7 @@ health_print(const struct health *h, struct record *r)
 }
 
 int
-health_any(const struct health *h)
+tensor_stats_any(const struct tensor_stats *h)
 {
 	for (size_t i = 0; i < h->cap; i++)
 		if (h->all[i].group)
@@ -216,7 +216,7 @@ health_any(const struct health *h)
 }
 
 void
-health_free(struct health *h)
+tensor_stats_free(struct tensor_stats *h)
 {
 	for (size_t i = 0; i < h->cap; i++)
 		free(h->all[i].channels);
