@@ -47,7 +47,7 @@ own_option(int c, const char *arg, void *to)
 	int format;
 
 	if (c == TENSOR)
-		return select_take(&d->select, "--tensor", arg);
+		return select_option(&d->select, "--tensor", arg);
 	if (c == DIR) {
 		d->dir = arg;
 		return 0;

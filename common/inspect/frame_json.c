@@ -11,7 +11,7 @@
 #define CHUNK 1024              /* elements converted at a time */
 
 void
-dump_string(FILE *to, const char *s, size_t n)
+frame_json_string(FILE *to, const char *s, size_t n)
 {
 	struct buf b = {0};
 
@@ -71,7 +71,7 @@ put_key(FILE *to, const msgpack_object *o)
 	if ((f = open_memstream(&text, &n)) != NULL) {
 		put_object(f, o);
 		fclose(f);
-		dump_string(to, text, n);
+		frame_json_string(to, text, n);
 		free(text);
 	}
 	putc('"', to);
@@ -112,7 +112,7 @@ put_object(FILE *to, const msgpack_object *o)
 		break;
 	case MSGPACK_OBJECT_STR:
 		putc('"', to);
-		dump_string(to, o->via.str.ptr, o->via.str.size);
+		frame_json_string(to, o->via.str.ptr, o->via.str.size);
 		putc('"', to);
 		break;
 	case MSGPACK_OBJECT_BIN:
@@ -139,7 +139,7 @@ put_object(FILE *to, const msgpack_object *o)
 }
 
 void
-dump_packed(FILE *to, const unsigned char *p, size_t n)
+frame_json_value(FILE *to, const unsigned char *p, size_t n)
 {
 	msgpack_unpacked u;
 
@@ -155,14 +155,14 @@ put_run(FILE *to, const struct tensor *t, size_t from, size_t count)
 	float v[CHUNK];
 
 	for (size_t i = 0; i < count; i++) {
-		if (dump_is_float(t) && i % CHUNK == 0)
-			dump_floats(t, from + i, (int)(count - i < CHUNK ? count - i : CHUNK), v);
+		if (tensor_is_float(t) && i % CHUNK == 0)
+			tensor_floats(t, from + i, (int)(count - i < CHUNK ? count - i : CHUNK), v);
 		if (i > 0)
 			fputs(", ", to);
-		if (dump_is_float(t))
+		if (tensor_is_float(t))
 			put_float(to, (double)v[i % CHUNK], 9);
 		else
-			fprintf(to, "%" PRId64, dump_int(t, from + i));
+			fprintf(to, "%" PRId64, tensor_int(t, from + i));
 	}
 }
 
@@ -186,13 +186,13 @@ static void
 put_tensor(FILE *to, const struct tensor *t)
 {
 	fputs("{\"name\": \"", to);
-	dump_string(to, t->name, strlen(t->name));
+	frame_json_string(to, t->name, strlen(t->name));
 	fprintf(to, "\", \"dtype\": \"%s\", \"shape\": [", dtype_name(t->dtype));
 	for (int d = 0; d < t->rank; d++)
 		fprintf(to, "%s%" PRIu64, d ? ", " : "", t->shape[d]);
 	fputs(t->rank ? "], \"data\": [" : "], \"data\": ", to);
-	if (dump_count(t) > 0)          /* an empty one may claim any number of empty rows */
-		put_data(to, t, 0, 0, dump_count(t));
+	if (tensor_count(t) > 0)        /* an empty one may claim any number of empty rows */
+		put_data(to, t, 0, 0, tensor_count(t));
 	fputs(t->rank ? "]}" : "}", to);
 }
 
@@ -223,7 +223,7 @@ put_pair(FILE *to, const struct frame *f, const msgpack_object_kv *e, int data)
 }
 
 void
-dump_header(FILE *to, const struct frame *f, int data)
+frame_json_header(FILE *to, const struct frame *f, int data)
 {
 	msgpack_unpacked u;
 	const char *comma = "";

@@ -8,19 +8,19 @@
 
 #include "frame/frame.h"
 
-int dump_is_float(const struct tensor *t);
-size_t dump_count(const struct tensor *t);                              /* elements */
-void dump_floats(const struct tensor *t, size_t from, int n, float *out);       /* n elements of a tensor of floats */
-int64_t dump_int(const struct tensor *t, size_t i);                     /* of one of integers */
+int tensor_is_float(const struct tensor *t);
+size_t tensor_count(const struct tensor *t);                            /* elements */
+void tensor_floats(const struct tensor *t, size_t from, int n, float *out);     /* n elements of a tensor of floats */
+int64_t tensor_int(const struct tensor *t, size_t i);                   /* of one of integers */
 
 /* n bytes of text as inside a JSON string, without its quotes: nothing in it can move a
  * terminal's cursor, and what is no UTF-8 becomes U+FFFD. */
-void dump_string(FILE *to, const char *s, size_t n);
+void frame_json_string(FILE *to, const char *s, size_t n);
 
 /* One msgpack object as JSON. */
-void dump_packed(FILE *to, const unsigned char *p, size_t n);
+void frame_json_value(FILE *to, const unsigned char *p, size_t n);
 
 /* The header of f as JSON, its padding left out; with data the tensors of a batch are told with theirs. */
-void dump_header(FILE *to, const struct frame *f, int data);
+void frame_json_header(FILE *to, const struct frame *f, int data);
 
 #endif

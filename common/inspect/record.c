@@ -52,7 +52,7 @@ put_visible(FILE *to, const char *s, size_t n)
 	for (size_t i = 0, run; i < n; i += run) {
 		for (run = 0; i + run < n && s[i + run] != ' ' && (n - i - run < 3 || memcmp(s + i + run, BLANK, 3) != 0); run++)
 			;
-		dump_string(to, s + i, run);
+		frame_json_string(to, s + i, run);
 		width += (int)run;
 		if (i + run == n)
 			break;
@@ -68,7 +68,7 @@ record_put_string(struct record *r, const char *s, size_t n)
 {
 	putc('"', r->to);
 	if (r->json)
-		dump_string(r->to, s, n);
+		frame_json_string(r->to, s, n);
 	else
 		r->pad -= 2 + put_visible(r->to, s, n);
 	putc('"', r->to);

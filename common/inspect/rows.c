@@ -176,7 +176,7 @@ print_field(FILE *to, const char *s)
 		putc('-', to);
 	for (size_t n; *s; s += n) {
 		n = strcspn(s, " ");
-		dump_string(to, s, n);
+		frame_json_string(to, s, n);
 		if (s[n] == ' ') {
 			fputs("\\u0020", to);
 			n++;
@@ -253,14 +253,14 @@ row_digest(const struct row *r)
 }
 
 /* Walking a frame: where a row of a tensor is. */
-struct place {
+struct row_cursor {
 	const struct frame *f;
 	int span;
 	uint64_t first;         /* the span's first row */
 };
 
 static void
-place_row(struct place *p, uint64_t row, struct row *r)
+locate_row(struct row_cursor *p, uint64_t row, struct row *r)
 {
 	while (row - p->first >= p->f->spans[p->span].n)
 		p->first += p->f->spans[p->span++].n;
@@ -270,7 +270,7 @@ place_row(struct place *p, uint64_t row, struct row *r)
 
 /* The tensor `row`, or NULL where there is none; 0, or -1 and a message where it is wrong. */
 static int
-wanted_rows(struct frame *f, const struct tensor **out)
+logit_rows(struct frame *f, const struct tensor **out)
 {
 	const struct tensor *t = frame_tensor(f, "row");
 	const int32_t *v;
@@ -320,7 +320,7 @@ walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const str
     int (*fn)(void *arg, const struct row *r), void *arg, uint64_t *odd)
 {
 	struct row r = {.dtype = t->dtype};
-	struct place p = {.f = f};
+	struct row_cursor p = {.f = f};
 	const int32_t *which = NULL;
 	uint64_t n = t->rank > 0 ? t->shape[0] : 0;
 
@@ -342,7 +342,7 @@ walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const str
 		r.bytes = t->bytes / n;
 		r.count = r.bytes / dtype_size(t->dtype);
 		r.data = (const char *)t->data + i * r.bytes;
-		place_row(&p, which ? (uint64_t)which[i] : i, &r);
+		locate_row(&p, which ? (uint64_t)which[i] : i, &r);
 		if ((r.ragged && row_trim(&g->trimmed, t->shape[1], t->shape[2], &r) < 0) ||
 		    fn(arg, &r) < 0)
 			return -1;
@@ -357,7 +357,7 @@ rows_walk(struct groups *g, struct frame *f, int (*fn)(void *arg, const struct r
 
 	if (f->op != OP_NONE)
 		return 0;
-	if (wanted_rows(f, &wanted) < 0)
+	if (logit_rows(f, &wanted) < 0)
 		return -1;
 	for (int i = 0; i < f->ntensors; i++)
 		if (&f->tensors[i] != wanted &&

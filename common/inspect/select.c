@@ -6,7 +6,7 @@
 #include "base/fail.h"
 
 static int
-take_stages(struct select *s, const char *text)
+parse_stages(struct select *s, const char *text)
 {
 	for (const char *p = text; ; p++) {
 		size_t n = strcspn(p, ",");
@@ -22,7 +22,7 @@ take_stages(struct select *s, const char *text)
 }
 
 static int
-take_names(struct select *s, const char *text)
+parse_names(struct select *s, const char *text)
 {
 	size_t n = strlen(text);
 	char *p;
@@ -56,7 +56,7 @@ list_of(struct select *s, int by)
 }
 
 int
-select_take(struct select *s, const char *option, const char *text)
+select_option(struct select *s, const char *option, const char *text)
 {
 	int by = 0;
 
@@ -65,7 +65,7 @@ select_take(struct select *s, const char *option, const char *text)
 	s->text[by] = text;
 	if (list_of(s, by))
 		return ranges_parse(list_of(s, by), option, text);
-	return by == SELECT_AT ? take_stages(s, text) : take_names(s, text);
+	return by == SELECT_AT ? parse_stages(s, text) : parse_names(s, text);
 }
 
 void
@@ -80,7 +80,7 @@ select_free(struct select *s)
 }
 
 int
-select_given(const struct select *s)
+select_is_set(const struct select *s)
 {
 	for (int by = 0; by < SELECTORS; by++)
 		if (s->text[by])
@@ -89,7 +89,7 @@ select_given(const struct select *s)
 }
 
 int
-select_nothing(const struct select *s, const char *done)
+select_fail_empty(const struct select *s, const char *done)
 {
 	int given = 0, by = SELECTORS;
 
@@ -147,7 +147,7 @@ static int
 listed(struct select *s, const char *name)
 {
 	size_t bare = strcspn(name, "@");
-	int yes = 0;
+	int found = 0;
 
 	if (!s->names)
 		return 1;
@@ -156,13 +156,13 @@ listed(struct select *s, const char *name)
 
 		if (strcmp(p, name) == 0 || (n == bare && strncmp(p, name, n) == 0) ||
 		    (n > 0 && p[n - 1] == '*' && strncmp(p, name, n - 1) == 0))
-			yes = s->named[p - s->names] = 1;
+			found = s->named[p - s->names] = 1;
 	}
-	return yes;
+	return found;
 }
 
 int
-select_all_named(const struct select *s)
+select_check_names(const struct select *s)
 {
 	for (const char *p = s->names; p && *p; p += strlen(p) + 1)
 		if (!s->named[p - s->names])
@@ -174,10 +174,10 @@ select_all_named(const struct select *s)
 int
 select_tensor(struct select *s, const char *name)
 {
-	int yes = listed(s, name);
+	int found = listed(s, name);
 
-	s->met[SELECT_TENSOR] += (uint64_t)yes;
-	return yes;
+	s->met[SELECT_TENSOR] += (uint64_t)found;
+	return found;
 }
 
 int

@@ -29,16 +29,16 @@ struct select {
 
 /* Take one of -l, --at, --seq, --pos, --tensor, --col, --expert (`option` says which, as
  * the user wrote it).  0, or -1 and a message (FAIL_USAGE). */
-int select_take(struct select *s, const char *option, const char *text);
+int select_option(struct select *s, const char *option, const char *text);
 void select_free(struct select *s);
-int select_given(const struct select *s);       /* 1 if any of them was taken */
+int select_is_set(const struct select *s);      /* 1 if any of them was taken */
 
 /* Nothing was DONE ("edited"): always -1 and a message (FAIL_DATA) with the option that selected
  * nothing. */
-int select_nothing(const struct select *s, const char *done);
+int select_fail_empty(const struct select *s, const char *done);
 
 /* Every name of --tensor was that of a tensor: 0, or -1 and a message (FAIL_DATA) with the first that was not. */
-int select_all_named(const struct select *s);
+int select_check_names(const struct select *s);
 
 /* Whether a batch waits at a selected stage and layer. */
 int select_frame(struct select *s, const struct frame *f);

@@ -39,7 +39,7 @@ is_told(const struct diff *d, const struct group *g)
 static void
 print_where(FILE *to, const struct group *g)
 {
-	dump_string(to, g->stage, strlen(g->stage));
+	frame_json_string(to, g->stage, strlen(g->stage));
 	if (g->layer >= 0)
 		fprintf(to, " layer %d", g->layer);
 }
@@ -220,7 +220,7 @@ print_apart(FILE *to, const struct diff *d)
 		if (named_is_whole(t))
 			continue;
 		fprintf(to, "not compared: %c: ", 'A' + d->named_side);
-		dump_string(to, t->name, strlen(t->name));
+		frame_json_string(to, t->name, strlen(t->name));
 		print_why(to, t);
 		putc('\n', to);
 	}
@@ -277,7 +277,7 @@ json_text(FILE *to, const char *key, const char *s)
 		return;
 	}
 	putc('"', to);
-	dump_string(to, s, strlen(s));
+	frame_json_string(to, s, strlen(s));
 	putc('"', to);
 }
 
@@ -368,7 +368,7 @@ json_apart(FILE *to, const struct diff *d)
 	for (size_t i = 0; i < d->named.n; i++)
 		if (!named_is_whole(&d->named.tensors[i])) {
 			fprintf(to, "%s\"", comma);
-			dump_string(to, d->named.tensors[i].name, strlen(d->named.tensors[i].name));
+			frame_json_string(to, d->named.tensors[i].name, strlen(d->named.tensors[i].name));
 			putc('"', to);
 			comma = ", ";
 		}

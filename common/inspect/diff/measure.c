@@ -25,7 +25,7 @@ is_float(const struct row *r)
 {
 	struct tensor t = row_tensor(r);
 
-	return r->dtype == ROW_F64 || dump_is_float(&t);
+	return r->dtype == ROW_F64 || tensor_is_float(&t);
 }
 
 /* Integers that stand for fractions: sums of experts. */
@@ -47,13 +47,13 @@ row_values(const struct row *r, uint64_t from, int n, double *out)
 		return;
 	}
 	if (is_float(r)) {
-		dump_floats(&t, from, n, v);
+		tensor_floats(&t, from, n, v);
 		for (int i = 0; i < n; i++)
 			out[i] = (double)v[i];
 		return;
 	}
 	for (int i = 0; i < n; i++)
-		out[i] = (double)dump_int(&t, from + (uint64_t)i) * (is_fixed(r) ? 0x1p-40 : 1);
+		out[i] = (double)tensor_int(&t, from + (uint64_t)i) * (is_fixed(r) ? 0x1p-40 : 1);
 }
 
 /* A float's bits as an integer that counts the values of the type in their order. */
@@ -119,7 +119,7 @@ same_value(const struct row *a, const struct row *b, uint64_t i, double x, doubl
 	struct tensor s = row_tensor(a), t = row_tensor(b);
 
 	if (!is_float(a) && !is_float(b) && !is_fixed(a))
-		return dump_int(&s, i) == dump_int(&t, i);
+		return tensor_int(&s, i) == tensor_int(&t, i);
 	if (isnan(x) && isnan(y))
 		return tol >= 0 || a->dtype != b->dtype;
 	if (tol < 0)
@@ -186,7 +186,7 @@ count_choices(struct measure *m, const struct row *a, const struct row *b)
 	for (uint64_t i = 0; i < a->count; i++) {
 		uint64_t j = 0;
 
-		while (j < b->count && dump_int(&s, i) != dump_int(&t, j))
+		while (j < b->count && tensor_int(&s, i) != tensor_int(&t, j))
 			j++;
 		m->choices += j == b->count;
 	}

@@ -284,7 +284,7 @@ chosen(const struct named_tensor *idx, uint64_t row, uint64_t count, uint64_t i)
 {
 	struct tensor t = {.dtype = idx->dtype, .data = (void *)(uintptr_t)idx->data};
 
-	return dump_int(&t, row * count + i);
+	return tensor_int(&t, row * count + i);
 }
 
 /* Row i of t with its elements in the order of the experts that they belong to. */

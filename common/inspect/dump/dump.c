@@ -34,19 +34,19 @@ dump_format_parse(const char *name)
 }
 
 int
-dump_is_float(const struct tensor *t)
+tensor_is_float(const struct tensor *t)
 {
 	return t->dtype != I32 && t->dtype != I64 && t->dtype != U8;
 }
 
 size_t
-dump_count(const struct tensor *t)
+tensor_count(const struct tensor *t)
 {
 	return t->bytes / dtype_size(t->dtype);
 }
 
 void
-dump_floats(const struct tensor *t, size_t from, int n, float *out)
+tensor_floats(const struct tensor *t, size_t from, int n, float *out)
 {
 	struct mat m = {.data = (const char *)t->data + from * dtype_size(t->dtype), .rows = 1, .cols = n,
 	    .dtype = t->dtype};
@@ -55,7 +55,7 @@ dump_floats(const struct tensor *t, size_t from, int n, float *out)
 }
 
 int64_t
-dump_int(const struct tensor *t, size_t i)
+tensor_int(const struct tensor *t, size_t i)
 {
 	const char *p = (const char *)t->data + i * dtype_size(t->dtype);
 	int64_t wide;
@@ -142,7 +142,7 @@ print(struct dump *d, FILE *to, struct frame *f, unsigned long long number)
 		dump_text(to, f, number);
 		return 0;
 	case DUMP_JSON:
-		dump_header(to, f, 1);
+		frame_json_header(to, f, 1);
 		putc('\n', to);
 		return 0;
 	case DUMP_IDS:
@@ -213,10 +213,10 @@ dump_check(const struct dump *d)
 	int arrays = d->format == DUMP_CSV || d->format == DUMP_NPY || d->format == DUMP_SAFETENSORS;
 
 	if (d->select.names && d->select.met[SELECT_TENSOR] == 0)
-		return select_nothing(&d->select, "printed");
+		return select_fail_empty(&d->select, "printed");
 	if (formats[d->format].needs && (arrays ? d->tensors : d->printed) == 0)
 		return fail(FAIL_DATA, "nothing was printed: no frame has %s", formats[d->format].needs);
-	return select_all_named(&d->select);
+	return select_check_names(&d->select);
 }
 
 void

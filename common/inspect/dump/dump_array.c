@@ -20,7 +20,7 @@ is_widened(const struct tensor *t)
 static void
 put_data(FILE *to, const struct tensor *t)
 {
-	size_t count = dump_count(t);
+	size_t count = tensor_count(t);
 	float v[CHUNK];
 
 	if (!is_widened(t)) {
@@ -30,7 +30,7 @@ put_data(FILE *to, const struct tensor *t)
 	for (size_t i = 0; i < count; i += CHUNK) {
 		size_t n = count - i < CHUNK ? count - i : CHUNK;
 
-		dump_floats(t, i, (int)n, v);
+		tensor_floats(t, i, (int)n, v);
 		fwrite(v, sizeof(v[0]), n, to);
 	}
 }
@@ -67,7 +67,7 @@ static void
 put_metadata(FILE *to, const struct frame *f, unsigned long long number)
 {
 	fprintf(to, "{\"__metadata__\": {\"frame\": \"%llu\", \"at\": \"", number);
-	dump_string(to, f->at_text, strlen(f->at_text));
+	frame_json_string(to, f->at_text, strlen(f->at_text));
 	putc('"', to);
 	if (f->layer >= 0)
 		fprintf(to, ", \"layer\": \"%d\"", f->layer);
@@ -77,7 +77,7 @@ put_metadata(FILE *to, const struct frame *f, unsigned long long number)
 		fprintf(to, ", \"precision\": \"%s\"", precision_name(f->precision));
 	if (f->experts_done) {
 		fputs(", \"experts_done\": \"", to);
-		dump_string(to, f->experts_done, strlen(f->experts_done));
+		frame_json_string(to, f->experts_done, strlen(f->experts_done));
 		putc('"', to);
 	}
 	fputs(", \"spans\": \"[", to);
@@ -91,7 +91,7 @@ static void
 put_entry(FILE *to, const struct tensor *t, size_t at)
 {
 	fputs(", \"", to);
-	dump_string(to, t->name, strlen(t->name));
+	frame_json_string(to, t->name, strlen(t->name));
 	fprintf(to, "\": {\"dtype\": \"%s\", \"shape\": [", dtype_name(t->dtype));
 	for (int d = 0; d < t->rank; d++)
 		fprintf(to, "%s%" PRIu64, d ? ", " : "", t->shape[d]);

@@ -93,21 +93,21 @@ put_elements(FILE *to, const struct tensor *t, size_t from, size_t n, const char
 	float v[CHUNK];
 
 	for (size_t i = 0; i < n; i++) {
-		if (dump_is_float(t) && i % CHUNK == 0)
-			dump_floats(t, from + i, (int)(n - i < CHUNK ? n - i : CHUNK), v);
+		if (tensor_is_float(t) && i % CHUNK == 0)
+			tensor_floats(t, from + i, (int)(n - i < CHUNK ? n - i : CHUNK), v);
 		fputs(row, to);
 		put_index(to, t, i);
-		if (dump_is_float(t))
+		if (tensor_is_float(t))
 			put_value(to, (double)v[i % CHUNK]);
 		else
-			fprintf(to, "%" PRId64 "\n", dump_int(t, from + i));
+			fprintf(to, "%" PRId64 "\n", tensor_int(t, from + i));
 	}
 }
 
 static int
 put_tensor(FILE *to, const struct frame *f, unsigned long long number, const struct tensor *t, const uint32_t *rows)
 {
-	size_t count = dump_count(t), width = t->rank > 0 && count > 0 ? count / t->shape[0] : 1;
+	size_t count = tensor_count(t), width = t->rank > 0 && count > 0 ? count / t->shape[0] : 1;
 
 	for (size_t i = 0; i < count; i += width) {
 		char *row = NULL;

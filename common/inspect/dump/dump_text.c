@@ -32,13 +32,13 @@ sum_up(struct summary *s, double v)
 static void
 sum_tensor(struct summary *s, const struct tensor *t)
 {
-	size_t count = dump_count(t);
+	size_t count = tensor_count(t);
 	float v[CHUNK];
 
 	memset(s, 0, sizeof(*s));
-	if (!dump_is_float(t)) {
+	if (!tensor_is_float(t)) {
 		for (size_t i = 0; i < count; i++) {
-			int64_t x = dump_int(t, i);
+			int64_t x = tensor_int(t, i);
 
 			s->least = i == 0 || x < s->least ? x : s->least;
 			s->most = i == 0 || x > s->most ? x : s->most;
@@ -49,7 +49,7 @@ sum_tensor(struct summary *s, const struct tensor *t)
 	for (size_t i = 0; i < count; i += CHUNK) {
 		int n = (int)(count - i < CHUNK ? count - i : CHUNK);
 
-		dump_floats(t, i, n, v);
+		tensor_floats(t, i, n, v);
 		for (int j = 0; j < n; j++)
 			sum_up(s, (double)v[j]);
 	}
@@ -62,13 +62,13 @@ text_tensor(FILE *to, const struct tensor *t)
 
 	sum_tensor(&s, t);
 	fputs("  ", to);
-	dump_string(to, t->name, strlen(t->name));
+	frame_json_string(to, t->name, strlen(t->name));
 	fprintf(to, " %s [", dtype_name(t->dtype));
 	for (int d = 0; d < t->rank; d++)
 		fprintf(to, "%s%llu", d ? ", " : "", (unsigned long long)t->shape[d]);
 	if (s.n == 0)
 		fputs("] min - max - mean - norm -", to);
-	else if (dump_is_float(t))
+	else if (tensor_is_float(t))
 		fprintf(to, "] min %.6g max %.6g mean %.6g norm %.6g", s.min, s.max, s.sum / (double)s.n, sqrt(s.squares));
 	else
 		fprintf(to, "] min %lld max %lld mean %.6g norm %.6g", (long long)s.least, (long long)s.most,
@@ -99,17 +99,17 @@ text_rest(FILE *to, const struct frame *f)
 		fprintf(to, "; precision %s", precision_name(f->precision));
 	if (f->experts_done) {
 		fputs("; experts ", to);
-		dump_string(to, f->experts_done, strlen(f->experts_done));
+		frame_json_string(to, f->experts_done, strlen(f->experts_done));
 	}
 	for (int i = 0; i < f->nseqs; i++) {
 		fprintf(to, "%s%llu ", i ? ", " : "; seqs ", (unsigned long long)f->seqs[i].seq);
-		dump_packed(to, f->seqs[i].params, f->seqs[i].n);
+		frame_json_value(to, f->seqs[i].params, f->seqs[i].n);
 	}
 	for (int i = 0; i < f->nothers; i++) {
 		fputs("; ", to);
-		dump_packed(to, f->others[i].key, f->others[i].nkey);
+		frame_json_value(to, f->others[i].key, f->others[i].nkey);
 		fputs(": ", to);
-		dump_packed(to, f->others[i].value, f->others[i].nvalue);
+		frame_json_value(to, f->others[i].value, f->others[i].nvalue);
 	}
 }
 
@@ -129,15 +129,15 @@ text_control(FILE *to, const struct frame *f)
 		break;
 	case OP_FAILED:
 		fprintf(to, "error of sequence %llu: ", (unsigned long long)f->seq);
-		dump_string(to, f->text, strlen(f->text));
+		frame_json_string(to, f->text, strlen(f->text));
 		break;
 	case OP_ERROR:
 		fputs("error: ", to);
-		dump_string(to, f->text, strlen(f->text));
+		frame_json_string(to, f->text, strlen(f->text));
 		break;
 	default:
 		fputs("control ", to);
-		dump_header(to, f, 0);
+		frame_json_header(to, f, 0);
 	}
 }
 
@@ -151,7 +151,7 @@ dump_text(FILE *to, const struct frame *f, unsigned long long number)
 		text_control(to, f);
 	} else {
 		frame_where(f, where, sizeof(where));
-		dump_string(to, where, strlen(where));
+		frame_json_string(to, where, strlen(where));
 		text_spans(to, f);
 		text_rest(to, f);
 	}
@@ -172,7 +172,7 @@ dump_ids(FILE *to, struct frame *f)
 		return -1;
 	for (int i = 0; i < f->nspans; i++) {
 		for (uint32_t j = 0; j < f->spans[i].n; j++)
-			fprintf(to, "%s%lld", j ? " " : "", (long long)dump_int(t, row++));
+			fprintf(to, "%s%lld", j ? " " : "", (long long)tensor_int(t, row++));
 		putc('\n', to);
 	}
 	return 0;

@@ -55,7 +55,7 @@ put_comma(struct dump *d)
 static void
 put_stage(FILE *to, const struct times_entry *e)
 {
-	dump_string(to, e->at.program, e->at.nprogram);
+	frame_json_string(to, e->at.program, e->at.nprogram);
 	if (e->at.layer >= 0)
 		fprintf(to, " layer %" PRId64, e->at.layer);
 }
@@ -70,7 +70,7 @@ put_name(struct dump *d, const struct times_entry *e, int pid, int tid)
 	if (tid)
 		put_stage(d->to, e);
 	else
-		dump_string(d->to, e->at.host, e->at.nhost);
+		frame_json_string(d->to, e->at.host, e->at.nhost);
 	fputs("\"}}", d->to);
 	if (!tid)
 		return;

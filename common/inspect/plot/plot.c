@@ -34,7 +34,7 @@ plot_draw(struct plot *p, FILE *to)
 	int r = p->kind->draw(p, to);
 
 	if (r == 0)
-		return fail(FAIL_DATA, "nothing to draw%s: %s", select_given(&p->select) ?
+		return fail(FAIL_DATA, "nothing to draw%s: %s", select_is_set(&p->select) ?
 		    " of what the options select" : "", p->kind->needs);
 	return r < 0 ? -1 : 0;
 }

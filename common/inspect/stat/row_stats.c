@@ -133,7 +133,7 @@ row_stats_ints(struct row_stats *s, const struct row *r)
 	struct tensor t = {.dtype = r->dtype, .data = (void *)(uintptr_t)r->data, .bytes = r->bytes};
 
 	for (uint64_t i = 0; i < r->count; i++) {
-		double v = (double)dump_int(&t, i);
+		double v = (double)tensor_int(&t, i);
 
 		s->zeros += v == 0;
 		s->min = fmin(s->min, v);
