@@ -7,8 +7,47 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "kernels.h"
 
 #define CHUNK 1024              /* elements converted at a time */
+
+int
+tensor_is_float(const struct tensor *t)
+{
+	return t->dtype != I32 && t->dtype != I64 && t->dtype != U8;
+}
+
+size_t
+tensor_count(const struct tensor *t)
+{
+	return t->bytes / dtype_size(t->dtype);
+}
+
+void
+tensor_floats(const struct tensor *t, size_t from, int n, float *out)
+{
+	struct mat m = {.data = (const char *)t->data + from * dtype_size(t->dtype), .rows = 1, .cols = n,
+	    .dtype = t->dtype};
+
+	kernels_named("ref")->row(out, &m, 0);
+}
+
+int64_t
+tensor_int(const struct tensor *t, size_t i)
+{
+	const char *p = (const char *)t->data + i * dtype_size(t->dtype);
+	int64_t wide;
+	int32_t narrow;
+
+	if (t->dtype == U8)
+		return *(const unsigned char *)p;
+	if (t->dtype == I64) {
+		memcpy(&wide, p, sizeof(wide));
+		return wide;
+	}
+	memcpy(&narrow, p, sizeof(narrow));
+	return narrow;
+}
 
 void
 frame_json_string(FILE *to, const char *s, size_t n)

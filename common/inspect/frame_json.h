@@ -1,8 +1,8 @@
 /*
  * Shared by dump.c and dump_json.c.
  */
-#ifndef DS_DUMP_JSON_H
-#define DS_DUMP_JSON_H
+#ifndef DS_FRAME_JSON_H
+#define DS_FRAME_JSON_H
 
 #include <stdio.h>
 
