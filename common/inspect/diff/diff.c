@@ -22,7 +22,7 @@ measure_of(struct diff *d, const struct group *g)
 
 /* Is this place before that of the first difference so far? */
 static int
-is_before(const struct first *f, const struct row *r)
+precedes(const struct first *f, const struct row *r)
 {
 	if (!f->group || r->seq != f->seq)
 		return !f->group || r->seq < f->seq;
@@ -30,7 +30,7 @@ is_before(const struct first *f, const struct row *r)
 }
 
 static int
-met(void *arg, const struct row *a, const struct row *b, int again)
+on_pair(void *arg, const struct row *a, const struct row *b, int again)
 {
 	struct diff *d = arg;
 	struct measure *m = measure_of(d, a->group);
@@ -44,11 +44,11 @@ met(void *arg, const struct row *a, const struct row *b, int again)
 	if (a->data && b->data)
 		differs = measure_rows(m, a, b, d->tol, &at);
 	else
-		measure_blind(m);
-	d->blind += !a->data || !b->data;
+		measure_digest_only(m);
+	d->unlocated += !a->data || !b->data;
 	d->rows++;
 	d->differ += (uint64_t)differs;
-	if (differs && is_before(&d->first, a))
+	if (differs && precedes(&d->first, a))
 		d->first = (struct first){a->group, a->seq, a->pos, at, !a->data || !b->data, -1};
 	return 0;
 }
@@ -61,7 +61,7 @@ struct arrival {
 };
 
 static int
-arrive(void *arg, const struct row *r)
+on_row(void *arg, const struct row *r)
 {
 	struct arrival *a = arg;
 
@@ -96,7 +96,7 @@ run_streams(struct diff *d)
 	int r = 0;
 
 	frame_init(&f);
-	pair_init(&d->pair, d->hold, met, d);
+	pair_init(&d->pair, d->hold, on_pair, d);
 	while (r >= 0 && !(d->src[0].ended && d->src[1].ended)) {
 		struct arrival a = {d, choose(d)};
 
@@ -104,7 +104,7 @@ run_streams(struct diff *d)
 			r = -1;
 			break;
 		}
-		if (r == 1 && (r = rows_walk(&d->groups, &f, arrive, &a, &d->odd)) < 0)
+		if (r == 1 && (r = rows_walk(&d->groups, &f, on_row, &a, &d->odd)) < 0)
 			fail_in("%s: frame %llu", d->names[a.side], (unsigned long long)d->src[a.side].frames);
 		else if (r == -2)
 			r = 0;
@@ -115,7 +115,7 @@ run_streams(struct diff *d)
 }
 
 static int
-leave(void *arg, int side, const struct row *r)
+on_unpaired(void *arg, int side, const struct row *r)
 {
 	struct diff *d = arg;
 	struct measure *m = measure_of(d, r->group);
@@ -158,7 +158,7 @@ look_up(void *arg, const struct row *ours)
 		m->only[!d->named_side]++;
 		return 0;
 	}
-	return d->named_side == 0 ? met(d, &theirs, ours, 0) : met(d, ours, &theirs, 0);
+	return d->named_side == 0 ? on_pair(d, &theirs, ours, 0) : on_pair(d, ours, &theirs, 0);
 }
 
 /* The rows of the file that nothing was laid against. */
@@ -172,7 +172,7 @@ count_left(struct diff *d)
 		if (t->group && !m)
 			return -1;
 		if (m && t->fitted)
-			m->only[d->named_side] += t->rows - t->met;
+			m->only[d->named_side] += t->rows - t->compared;
 	}
 	return 0;
 }
@@ -204,7 +204,7 @@ run_named(struct diff *d)
 /* --- both --- */
 
 static int
-by_place(const void *a, const void *b)
+by_order(const void *a, const void *b)
 {
 	const struct only *x = a, *y = b;
 	int c = x->side - y->side;
@@ -216,7 +216,7 @@ by_place(const void *a, const void *b)
 
 /* The rows that one side alone has: as ranges, and the first where no other difference is. */
 static void
-sum_up_only(struct diff *d)
+merge_only(struct diff *d)
 {
 	int none = !d->first.group;
 	size_t n = 0;
@@ -225,11 +225,11 @@ sum_up_only(struct diff *d)
 		const struct only *o = &d->only[i];
 		struct row r = {.group = o->group, .seq = o->seq, .pos = o->from};
 
-		if (!d->src[!o->side].cut && is_before(&d->first, &r))
+		if (!d->src[!o->side].cut && precedes(&d->first, &r))
 			d->first = (struct first){o->group, o->seq, o->from, {0}, 1, o->side};
 	}
 	if (d->nonly > 1)
-		qsort(d->only, d->nonly, sizeof(*d->only), by_place);
+		qsort(d->only, d->nonly, sizeof(*d->only), by_order);
 	for (size_t i = 0; i < d->nonly; i++) {
 		struct only *o = &d->only[i], *last = &d->only[n - (n > 0)];
 
@@ -264,7 +264,7 @@ open_sides(struct diff *d)
 
 /* Why there was nothing to compare. */
 static int
-nothing(const struct diff *d)
+fail_empty(const struct diff *d)
 {
 	const char *cut = d->src[0].cut ? d->src[0].cut : d->src[1].cut;
 
@@ -306,7 +306,7 @@ count_tensors(struct diff *d)
 			d->apart += g->odd > 0 ||
 			    (d->common && m->rows == 0 && m->only[0] + m->only[1] > 0);
 		} else {
-			d->more += !t && m->only[!file] > 0;
+			d->extra_tensors += !t && m->only[!file] > 0;
 			d->longer += t && m->only[!file] > 0;
 		}
 	}
@@ -321,16 +321,16 @@ diff_run(struct diff *d)
 {
 	if (open_sides(d) < 0 || (d->named_side < 0 ? run_streams(d) : run_named(d)) < 0)
 		return -1;
-	if (d->named_side < 0 && pair_left(&d->pair, leave, d) < 0)
+	if (d->named_side < 0 && pair_left(&d->pair, on_unpaired, d) < 0)
 		return -1;
 	if (d->groups.n > 0 && !measure_of(d, d->groups.all[d->groups.n - 1]))
 		return -1;
-	sum_up_only(d);
+	merge_only(d);
 	count_tensors(d);
 	if (d->differ > 0 || d->missed > 0)
 		return DIFF_DIFFERS;
 	if (d->rows == 0)
-		return nothing(d);
+		return fail_empty(d);
 	if (d->src[0].cut || d->src[1].cut)
 		return DIFF_CUT;
 	return d->whole < d->tensors ? DIFF_PART : DIFF_SAME;

@@ -14,7 +14,7 @@ struct first {                  /* a difference */
 	uint64_t seq;
 	uint32_t pos;
 	struct difference at;
-	int blind;              /* nobody knows where in the row */
+	int unlocated;          /* nobody knows where in the row */
 	int only;               /* the side (0, 1) that alone has the row; -1: both have it */
 };
 
@@ -45,10 +45,10 @@ struct diff {
 	struct only *only;              /* [nonly], pipeline order within a side */
 	size_t nonly, only_cap;
 	uint64_t rows, differ;          /* compared; of these further apart than tol */
-	uint64_t blind;                 /* of these, not measured */
+	uint64_t unlocated;             /* of these, not measured */
 	uint64_t tensors, whole;        /* that could be compared, and of these each row was */
 	uint64_t apart;                 /* that were not, or in part, where that is no difference */
-	uint64_t more;                  /* tensors of the run that the file does not have */
+	uint64_t extra_tensors;         /* tensors of the run that the file does not have */
 	uint64_t longer;                /* that it has, but not all rows of */
 	uint64_t nan;                   /* rows that are the same, and not a number somewhere */
 	uint64_t odd;                   /* tensors without a row for each position */

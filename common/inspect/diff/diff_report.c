@@ -29,7 +29,7 @@ sorted(const struct diff *d)
 
 /* Is there anything to say of the group? */
 static int
-is_told(const struct diff *d, const struct group *g)
+is_reported(const struct diff *d, const struct group *g)
 {
 	const struct measure *m = &d->measures[g->id];
 
@@ -68,12 +68,12 @@ print_first(FILE *to, const struct first *f)
 	print_where(to, f->group);
 	fputs(": ", to);
 	group_print_tensor(to, f->group);
-	if (!f->blind)
+	if (!f->unlocated)
 		fprintf(to, "[%" PRIu64 "]", f->at.index);
 	fprintf(to, " of sequence %" PRIu64 " position %" PRIu32, f->seq, f->pos);
 	if (f->only >= 0)
 		fprintf(to, ": only %c has the row", 'A' + f->only);
-	else if (f->blind)
+	else if (f->unlocated)
 		fputs(": somewhere in the row (a larger --hold tells where)", to);
 	else if (f->at.shape)
 		print_extents(to, f->at.types, f->at.extents);
@@ -115,9 +115,9 @@ print_verdict(FILE *to, const struct diff *d, int answer)
 		fprintf(to, "; not compared: %" PRIu64 " of ", d->apart);
 		print_count(to, d->tensors, "tensor");
 	}
-	if (d->more > 0) {
+	if (d->extra_tensors > 0) {
 		fprintf(to, "; %c has ", run);
-		print_count(to, d->more, "tensor");
+		print_count(to, d->extra_tensors, "tensor");
 		fputs(" more", to);
 	}
 	if (d->longer > 0) {
@@ -133,7 +133,7 @@ print_line(FILE *to, const struct group *g, const struct measure *m)
 	char *name = NULL;
 	size_t n = 0;
 	FILE *f = open_memstream(&name, &n);
-	int unmeasured = m->blind > 0 && m->blind == m->differ;
+	int unmeasured = m->unlocated > 0 && m->unlocated == m->differ;
 
 	if (f) {
 		group_print_stage(f, g);
@@ -207,7 +207,7 @@ print_why(FILE *to, const struct named_tensor *t)
 		fprintf(to, ": the run has none of %s",
 		    group_where(t->group, where, sizeof(where)));
 	else
-		fprintf(to, ": %" PRIu64 " of its %" PRIu64 " rows", t->rows - t->met, t->rows);
+		fprintf(to, ": %" PRIu64 " of its %" PRIu64 " rows", t->rows - t->compared, t->rows);
 }
 
 /* What was not compared, and is no difference. */
@@ -255,15 +255,15 @@ diff_report(FILE *to, const struct diff *d, int answer)
 	fprintf(to, "%-24s %6s %6s %6s %10s %10s %10s %12s %7s %6s %6s\n", "stage layer tensor", "rows", "equal", "differ",
 	    "max_abs", "max_rel", "ulps", "cosine", "choices", "only_a", "only_b");
 	for (size_t i = 0; v && i < d->groups.n; i++)
-		if (is_told(d, v[i]))
+		if (is_reported(d, v[i]))
 			print_line(to, v[i], &d->measures[v[i]->id]);
 	free(v);
 	print_only(to, d);
 	print_reshaped(to, d);
 	print_apart(to, d);
-	if (d->blind > 0)
+	if (d->unlocated > 0)
 		fprintf(to, "not measured: %" PRIu64 " rows, known to differ by their digests (a larger --hold measures them)\n",
-		    d->blind);
+		    d->unlocated);
 }
 
 /* --- JSON --- */
@@ -325,7 +325,7 @@ json_first(FILE *to, const struct first *f)
 	putc('{', to);
 	json_group(to, f->group);
 	fprintf(to, ", \"seq\": %" PRIu64 ", \"pos\": %" PRIu32, f->seq, f->pos);
-	if (f->blind)
+	if (f->unlocated)
 		fputs(", \"index\": null", to);
 	else
 		fprintf(to, ", \"index\": %" PRIu64, f->at.index);
@@ -334,7 +334,7 @@ json_first(FILE *to, const struct first *f)
 	else if (f->at.shape) {
 		json_extent(to, "shape_a", &f->at.extents[0]);
 		json_extent(to, "shape_b", &f->at.extents[1]);
-	} else if (!f->blind) {
+	} else if (!f->unlocated) {
 		json_float(to, "a", f->at.a);
 		json_float(to, "b", f->at.b);
 	}
@@ -347,7 +347,7 @@ json_line(FILE *to, const struct group *g, const struct measure *m)
 	putc('{', to);
 	json_group(to, g);
 	fprintf(to, ", \"rows\": %" PRIu64 ", \"equal\": %" PRIu64 ", \"differ\": %" PRIu64 ", \"blind\": %" PRIu64,
-	    m->rows, m->equal, m->differ, m->blind);
+	    m->rows, m->equal, m->differ, m->unlocated);
 	json_float(to, "max_abs", m->max_abs);
 	json_float(to, "max_rel", m->max_rel);
 	if (m->floats) {
@@ -402,7 +402,7 @@ diff_report_json(FILE *to, const struct diff *d, int answer)
 	json_first(to, &d->first);
 	fputs(", \"table\": [", to);
 	for (size_t i = 0; v && i < d->groups.n; i++)
-		if (is_told(d, v[i])) {
+		if (is_reported(d, v[i])) {
 			fputs(comma, to);
 			json_line(to, v[i], &d->measures[v[i]->id]);
 			comma = ", ";
@@ -425,5 +425,5 @@ diff_report_json(FILE *to, const struct diff *d, int answer)
 	fprintf(to,
 	    "], \"odd_tensors\": %" PRIu64 ", \"tensors\": %" PRIu64 ", \"compared\": %" PRIu64
 	    ", \"more_tensors\": %" PRIu64 ", \"nan_rows\": %" PRIu64 "}\n",
-	    d->odd, d->tensors, d->whole, d->more, d->nan);
+	    d->odd, d->tensors, d->whole, d->extra_tensors, d->nan);
 }

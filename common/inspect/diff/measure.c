@@ -289,9 +289,9 @@ measure_rows(struct measure *m, const struct row *a, const struct row *b, double
 }
 
 void
-measure_blind(struct measure *m)
+measure_digest_only(struct measure *m)
 {
 	m->rows++;
 	m->differ++;
-	m->blind++;
+	m->unlocated++;
 }

@@ -10,7 +10,7 @@ struct measure {                /* of a group */
 	uint64_t rows;          /* compared */
 	uint64_t equal;         /* of these, with the same bits (of two dtypes: the same values) */
 	uint64_t differ;        /* further apart than the tolerance */
-	uint64_t blind;         /* of these, known by their digest alone: not in the rest */
+	uint64_t unlocated;     /* of these, known by their digest alone: not in the rest */
 	uint64_t only[2];       /* rows that one side alone has */
 	double max_abs;         /* |a - b|; infinite where only one is a finite number */
 	double max_rel;         /* |a - b| / max(|a|, |b|), of the finite */
@@ -43,6 +43,6 @@ void measure_init(struct measure *m);
 int measure_rows(struct measure *m, const struct row *a, const struct row *b, double tol, struct difference *d);
 
 /* A row that is known to differ, its values being gone. */
-void measure_blind(struct measure *m);
+void measure_digest_only(struct measure *m);
 
 #endif

@@ -45,7 +45,7 @@ group_by_name(struct named *n, struct groups *g, const char *name)
 
 /* Can the tensor be laid against rows at all?  NULL, or why not. */
 static const char *
-unfit(const struct named *n, const struct named_tensor *t)
+why_not(const struct named *n, const struct named_tensor *t)
 {
 	const struct extent *e = &t->extent;
 	int is_head = strcmp(t->name, "logits") == 0 || strncmp(t->name, "head.", 5) == 0;
@@ -64,7 +64,7 @@ unfit(const struct named *n, const struct named_tensor *t)
 
 /* Enter a tensor under its group, or under its name where the run decides. */
 static int
-enter(struct named *n, struct named_tensor *t)
+register_tensor(struct named *n, struct named_tensor *t)
 {
 	if (t->why)
 		return 0;
@@ -102,7 +102,7 @@ add(struct named *n, struct groups *g, const char *name, const char *type, int d
 	}
 	n->n++;
 	if (!t->why)
-		t->why = unfit(n, t);
+		t->why = why_not(n, t);
 	if (dtype < 0 && t->group)
 		return fail(FAIL_DATA, "tensor '%.200s' is %s, which no frame has", name, type);
 	if (dtype < 0 && !t->why)
@@ -110,7 +110,7 @@ add(struct named *n, struct groups *g, const char *name, const char *type, int d
 	if (t->why && t->line)
 		return fail(FAIL_USAGE, "'%s' line %d: tensor '%.200s': %s", n->names.path, t->line,
 		    name, t->why);
-	if (enter(n, t) < 0)
+	if (register_tensor(n, t) < 0)
 		return -1;
 	if (t->why && t->line)
 		return fail(FAIL_USAGE, "'%s' line %d: tensor '%.200s': %s", n->names.path, t->line,
@@ -157,7 +157,7 @@ type_of(const struct safetensor *t)
 
 /* The file's tensor `row` says which rows of its frame have logits. */
 static int
-take_which(struct named *n, const struct safetensor *t)
+read_logit_rows(struct named *n, const struct safetensor *t)
 {
 	const int32_t *v = safetensors_data(&n->st, t);
 
@@ -183,7 +183,7 @@ add_safetensors(struct named *n, struct groups *g)
 		return -1;
 	if (!n->frame.spans_known || n->frame.f.at != AT_SAMPLE)
 		row = NULL;
-	if (row && take_which(n, row) < 0)
+	if (row && read_logit_rows(n, row) < 0)
 		return -1;
 	for (size_t i = 0; i < n->st.n; i++) {
 		const struct safetensor *t = &n->st.tensors[i];
@@ -390,7 +390,7 @@ named_row(struct named *n, const struct row *ours, struct row *theirs)
 	theirs->data = t->data + (uint64_t)row * theirs->bytes;
 	if (t->seen[row] == d)
 		return 2;
-	t->met += t->seen[row] == 0;
+	t->compared += t->seen[row] == 0;
 	t->seen[row] = d;
 	if (ours->ragged && t->extent.rank - t->extent.lead == 3) {
 		const uint64_t *shape = t->extent.shape + t->extent.lead;
@@ -406,11 +406,11 @@ named_check(const struct named *n, const char *name)
 	for (size_t i = 0; i < n->n; i++) {
 		const struct named_tensor *t = &n->tensors[i];
 		char where[128];
-		int met = 0;
+		int compared = 0;
 
 		for (size_t j = 0; t->line && j < n->n; j++)
-			met |= n->tensors[j].line == t->line && n->tensors[j].met > 0;
-		if (t->line && !met)
+			compared |= n->tensors[j].line == t->line && n->tensors[j].compared > 0;
+		if (t->line && !compared)
 			return fail(FAIL_USAGE,
 			    "'%s' line %d: '%s' has no '%.200s' of %s, which '%.200s' stands for",
 			    n->names.path, t->line, name, t->group->tensor,
@@ -422,7 +422,7 @@ named_check(const struct named *n, const char *name)
 int
 named_is_whole(const struct named_tensor *t)
 {
-	return t->fitted && t->met == t->rows;
+	return t->fitted && t->compared == t->rows;
 }
 
 void

@@ -32,7 +32,7 @@ struct named_tensor {
 	const unsigned char *data;
 	struct named_tensor *by;        /* of a router's: the experts to sort by, or NULL */
 	uint64_t *seen;         /* [rows] digest of our row that was laid against it last, 0: none was */
-	uint64_t met;           /* rows that were */
+	uint64_t compared;      /* rows that were */
 };
 
 struct named {

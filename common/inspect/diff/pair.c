@@ -32,11 +32,11 @@ struct page {
 };
 
 void
-pair_init(struct pair *p, size_t hold, int (*met)(void *, const struct row *, const struct row *, int), void *arg)
+pair_init(struct pair *p, size_t hold, int (*on_pair)(void *, const struct row *, const struct row *, int), void *arg)
 {
 	memset(p, 0, sizeof(*p));
 	p->hold = hold;
-	p->met = met;
+	p->on_pair = on_pair;
 	p->arg = arg;
 }
 
@@ -62,7 +62,7 @@ find_slot(struct pair *p, const struct row *r)
 }
 
 static void
-age_add(struct age *a, struct waiting *w)
+list_append(struct arrival_list *a, struct waiting *w)
 {
 	w->older = a->newest;
 	w->newer = NULL;
@@ -74,7 +74,7 @@ age_add(struct age *a, struct waiting *w)
 }
 
 static void
-age_remove(struct age *a, struct waiting *w)
+list_remove(struct arrival_list *a, struct waiting *w)
 {
 	if (w->older)
 		w->older->newer = w->newer;
@@ -93,7 +93,7 @@ release(struct pair *p, struct waiting *w)
 	if (!w->copy)
 		p->waiting[w->side] -= w->row.bytes;
 	if (w->row.data) {
-		age_remove(w->copy ? &p->copies : &p->rows, w);
+		list_remove(w->copy ? &p->copies : &p->rows, w);
 		p->held -= w->row.bytes;
 	}
 }
@@ -118,7 +118,7 @@ forget_data(struct pair *p, struct waiting *w)
 
 	if (!small)
 		return fail(FAIL_SYSTEM, "no memory for a row");
-	age_remove(&p->rows, w);
+	list_remove(&p->rows, w);
 	p->held -= w->row.bytes;
 	memcpy(small, w, sizeof(*small));
 	small->row.data = NULL;
@@ -141,7 +141,7 @@ wait_for_other(struct pair *p, struct slot *s, int side, const struct row *r, ui
 	while (*at)
 		at = &(*at)->next;
 	*at = w;
-	age_add(copy ? &p->copies : &p->rows, w);
+	list_append(copy ? &p->copies : &p->rows, w);
 	p->held += r->bytes;
 	if (!copy)
 		p->waiting[side] += r->bytes;
@@ -164,7 +164,7 @@ meet(struct pair *p, const struct waiting *w, const struct row *r, uint64_t d, i
 		other.data = r->data;
 	else if (!other.data)
 		this.data = NULL;
-	return p->met(p->arg, w->side == 0 ? &other : &this, w->side == 0 ? &this : &other,
+	return p->on_pair(p->arg, w->side == 0 ? &other : &this, w->side == 0 ? &this : &other,
 	    same ? w->copy || repeats : w->copy && repeats);
 }
 

@@ -16,7 +16,7 @@
 
 struct waiting;
 
-struct age {                    /* a list by arrival */
+struct arrival_list {           /* a list by arrival */
 	struct waiting *oldest, *newest;
 };
 
@@ -25,14 +25,14 @@ struct pair {
 	struct page *last;      /* looked up last */
 	size_t hold, held;      /* bytes of rows that wait: at most, now */
 	uint64_t waiting[2];    /* bytes of the rows of each side that wait, copies not counted, kept or not */
-	struct age copies, rows;
+	struct arrival_list copies, rows;
 	/* Two rows have met.  Both have data, or neither (they differ, but nobody knows where).
 	 * again: copies met; what there is to say of them has been said.  0, or -1 and a message. */
-	int (*met)(void *arg, const struct row *a, const struct row *b, int again);
+	int (*on_pair)(void *arg, const struct row *a, const struct row *b, int again);
 	void *arg;
 };
 
-void pair_init(struct pair *p, size_t hold, int (*met)(void *, const struct row *, const struct row *, int), void *arg);
+void pair_init(struct pair *p, size_t hold, int (*on_pair)(void *, const struct row *, const struct row *, int), void *arg);
 
 /* A row arrives on side 0 or 1; what r points at may be gone afterwards.  0, or -1 and a message. */
 int pair_row(struct pair *p, int side, const struct row *r);

@@ -13,7 +13,7 @@
 static const struct {
 	const char *name, *suffix;
 	int rows;               /* 1: control frames have nothing to say in it */
-	const char *needs;      /* what a frame must have to be printed; NULL: nothing */
+	const char *requires;   /* what a frame must have to be printed; NULL: nothing */
 } formats[] = {
 	[DUMP_TEXT] = {"text", ".txt", 0, NULL},
 	[DUMP_JSON] = {"json", ".json", 0, NULL},
@@ -176,8 +176,8 @@ dump_check(const struct dump *d)
 
 	if (d->select.names && d->select.met[SELECT_TENSOR] == 0)
 		return select_fail_empty(&d->select, "printed");
-	if (formats[d->format].needs && (arrays ? d->tensors : d->printed) == 0)
-		return fail(FAIL_DATA, "nothing was printed: no frame has %s", formats[d->format].needs);
+	if (formats[d->format].requires && (arrays ? d->tensors : d->printed) == 0)
+		return fail(FAIL_DATA, "nothing was printed: no frame has %s", formats[d->format].requires);
 	return select_check_names(&d->select);
 }
 

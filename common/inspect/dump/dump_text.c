@@ -16,7 +16,7 @@ struct summary {
 };
 
 static void
-sum_up(struct summary *s, double v)
+add_value(struct summary *s, double v)
 {
 	if (isnan(v)) {
 		s->nans++;
@@ -42,7 +42,7 @@ sum_tensor(struct summary *s, const struct tensor *t)
 
 			s->least = i == 0 || x < s->least ? x : s->least;
 			s->most = i == 0 || x > s->most ? x : s->most;
-			sum_up(s, (double)x);
+			add_value(s, (double)x);
 		}
 		return;
 	}
@@ -51,7 +51,7 @@ sum_tensor(struct summary *s, const struct tensor *t)
 
 		tensor_floats(t, i, n, v);
 		for (int j = 0; j < n; j++)
-			sum_up(s, (double)v[j]);
+			add_value(s, (double)v[j]);
 	}
 }
 
@@ -91,7 +91,7 @@ text_spans(FILE *to, const struct frame *f)
 
 /* What else the header has, each after a semicolon. */
 static void
-text_rest(FILE *to, const struct frame *f)
+text_others(FILE *to, const struct frame *f)
 {
 	if (f->model[0])
 		fprintf(to, "; model %s", f->model);
@@ -153,7 +153,7 @@ dump_text(FILE *to, const struct frame *f, unsigned long long number)
 		frame_where(f, where, sizeof(where));
 		frame_json_string(to, where, strlen(where));
 		text_spans(to, f);
-		text_rest(to, f);
+		text_others(to, f);
 	}
 	putc('\n', to);
 	for (int i = 0; i < f->ntensors; i++)

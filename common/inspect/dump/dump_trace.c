@@ -81,7 +81,7 @@ put_name(struct dump *d, const struct times_entry *e, int pid, int tid)
 
 /* Numbers of the host and of the stage on it, their names told at first sight. */
 static int
-find_place(struct dump *d, const struct times_entry *e, int *pid, int *tid)
+find_lanes(struct dump *d, const struct times_entry *e, int *pid, int *tid)
 {
 	struct buf key = {0};
 	const struct lane *host, *stage;
@@ -120,7 +120,7 @@ put_event(void *arg, const struct times_entry *e)
 	struct dump *d = v->d;
 	int pid, tid;
 
-	if (find_place(d, e, &pid, &tid) < 0)
+	if (find_lanes(d, e, &pid, &tid) < 0)
 		return -1;
 	if (d->began == 0)
 		d->began = e->start;

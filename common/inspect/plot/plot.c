@@ -35,7 +35,7 @@ plot_draw(struct plot *p, FILE *to)
 
 	if (r == 0)
 		return fail(FAIL_DATA, "nothing to draw%s: %s", select_is_set(&p->select) ?
-		    " of what the options select" : "", p->kind->needs);
+		    " of what the options select" : "", p->kind->input);
 	return r < 0 ? -1 : 0;
 }
 

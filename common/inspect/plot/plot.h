@@ -33,7 +33,7 @@ struct plot_kind {
 	int (*frame)(struct plot *p, struct frame *f);
 	int (*draw)(struct plot *p, FILE *to);
 	void (*free)(void *state);
-	const char *needs;              /* what to feed it */
+	const char *input;              /* what to feed it */
 };
 
 extern const struct plot_kind plot_norm, plot_load, plot_probs, plot_surprise, plot_trace;

@@ -177,7 +177,7 @@ quantile(const struct point *o, double q)
 
 /* Where a point stands, in layers: attention halfway to its layer's end. */
 static double
-place(const struct point *o)
+x_of(const struct point *o)
 {
 	return o->group->layer < 0 ? -1 : strcmp(o->group->stage, "attn") == 0 ? o->group->layer - 0.5 : o->group->layer;
 }
@@ -250,8 +250,8 @@ set_axes(struct chart *c)
 
 		lo = fmin(lo, o->sorted[0]);
 		hi = fmax(hi, o->sorted[o->n - 1]);
-		first = fmin(first, place(o));
-		last = fmax(last, place(o));
+		first = fmin(first, x_of(o));
+		last = fmax(last, x_of(o));
 	}
 	log = lo > 0 && hi / lo > 20;
 	axis_set(&c->y, log ? lo * 0.8 : 0, log ? hi * 1.25 : hi, BOTTOM, TOP, log, 1, 6);
@@ -265,7 +265,7 @@ draw_quantile(struct chart *c, const char *class, double q)
 {
 	svg_path_begin(c->to, class);
 	for (size_t i = 0; i < c->s->n; i++)
-		svg_path_point(c->to, i == 0, axis_at(&c->x, place(&c->s->points[i])), axis_at(&c->y, quantile(&c->s->points[i], q)));
+		svg_path_point(c->to, i == 0, axis_at(&c->x, x_of(&c->s->points[i])), axis_at(&c->y, quantile(&c->s->points[i], q)));
 	svg_path_end(c->to, 0);
 }
 
@@ -274,9 +274,9 @@ draw_band(struct chart *c, const char *class, double from, double to)
 {
 	svg_path_begin(c->to, class);
 	for (size_t i = 0; i < c->s->n; i++)
-		svg_path_point(c->to, i == 0, axis_at(&c->x, place(&c->s->points[i])), axis_at(&c->y, quantile(&c->s->points[i], from)));
+		svg_path_point(c->to, i == 0, axis_at(&c->x, x_of(&c->s->points[i])), axis_at(&c->y, quantile(&c->s->points[i], from)));
 	for (size_t i = c->s->n; i-- > 0; )
-		svg_path_point(c->to, 0, axis_at(&c->x, place(&c->s->points[i])), axis_at(&c->y, quantile(&c->s->points[i], to)));
+		svg_path_point(c->to, 0, axis_at(&c->x, x_of(&c->s->points[i])), axis_at(&c->y, quantile(&c->s->points[i], to)));
 	svg_path_end(c->to, 1);
 }
 
@@ -319,7 +319,7 @@ draw_spread(struct chart *c)
 		snprintf(tip, sizeof(tip), "%s: median %.6g, 10 %% to 90 %% %.6g to %.6g, smallest %.6g, largest %.6g, rows %zu",
 		    name_of(o, where, sizeof(where)), quantile(o, 0.5), quantile(o, 0.1), quantile(o, 0.9), quantile(o, 0),
 		    quantile(o, 1), o->n);
-		svg_dot(c->to, dot_class(o), axis_at(&c->x, place(o)), axis_at(&c->y, quantile(o, 0.5)), r, tip);
+		svg_dot(c->to, dot_class(o), axis_at(&c->x, x_of(o)), axis_at(&c->y, quantile(o, 0.5)), r, tip);
 	}
 	for (int i = 0; i < 5; i++)
 		label_line(c, axis_at(&c->y, quantile(end, q[i])), &last, "lead", name[i]);
@@ -359,7 +359,7 @@ draw_line(struct chart *c, size_t k)
 	svg_path_begin(c->to, class);
 	for (size_t i = 0; i < c->s->n; i++)
 		if ((r = find_row(&c->s->points[i], &c->keys[k])) != NULL)
-			svg_path_point(c->to, drawn++ == 0, axis_at(&c->x, place(&c->s->points[i])), axis_at(&c->y, r->norm));
+			svg_path_point(c->to, drawn++ == 0, axis_at(&c->x, x_of(&c->s->points[i])), axis_at(&c->y, r->norm));
 	svg_path_end(c->to, 0);
 	for (size_t i = 0; i < c->s->n; i++) {
 		const struct point *o = &c->s->points[i];
@@ -370,7 +370,7 @@ draw_line(struct chart *c, size_t k)
 		    r->seq, r->pos, r->norm);
 		snprintf(class, sizeof(class), strcmp(dot_class(o), "ring") == 0 ? "ring s%d" : "k%d",
 		    colour_of(k));
-		svg_dot(c->to, class, axis_at(&c->x, place(o)), axis_at(&c->y, r->norm), c->s->n > 60 ? 1.6 : 3, tip);
+		svg_dot(c->to, class, axis_at(&c->x, x_of(o)), axis_at(&c->y, r->norm), c->s->n > 60 ? 1.6 : 3, tip);
 	}
 }
 

@@ -98,7 +98,7 @@ add_columns(struct plot *p, uint32_t pos)
 }
 
 static int
-take_row(struct plot *p, const struct tensor *t, const struct plot_row *r, int32_t id)
+add_row(struct plot *p, const struct tensor *t, const struct plot_row *r, int32_t id)
 {
 	struct probs *s = p->state;
 	const float *v = (const float *)t->data + r->row * t->shape[1] * t->shape[2];
@@ -156,7 +156,7 @@ probs_frame(struct plot *p, struct frame *f)
 		s->seq = r.seq;
 		if ((uint64_t)s->head[s->heads - 1] >= t->shape[1])
 			return fail(FAIL_DATA, "%s: %" PRIu64 " heads, fewer than before", t->name, t->shape[1]);
-		if (take_row(p, t, &r, ids ? ((const int32_t *)ids->data)[r.row] : -1) < 0)
+		if (add_row(p, t, &r, ids ? ((const int32_t *)ids->data)[r.row] : -1) < 0)
 			return -1;
 	}
 	return 0;

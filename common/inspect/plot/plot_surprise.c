@@ -80,7 +80,7 @@ add_word(struct text *t, uint32_t pos, int32_t id, double bits)
 
 /* The next row of the text: score its token if the row before it said what it expects. */
 static int
-take_row(struct plot *p, struct text *t, uint32_t pos, int32_t id, const float *logits, uint64_t vocab)
+add_row(struct plot *p, struct text *t, uint32_t pos, int32_t id, const float *logits, uint64_t vocab)
 {
 	while (t->n > 0 && t->words[t->n - 1].pos >= pos) {     /* the text was taken back */
 		struct word *w = &t->words[--t->n];
@@ -133,7 +133,7 @@ keep_logits(struct surprise *s)
 }
 
 static int
-take_rows(struct plot *p, struct frame *f, const struct tensor *ids, const struct tensor *logits, const uint32_t *rows)
+add_rows(struct plot *p, struct frame *f, const struct tensor *ids, const struct tensor *logits, const uint32_t *rows)
 {
 	struct plot_row r = {0};
 	uint64_t i = 0;
@@ -147,7 +147,7 @@ take_rows(struct plot *p, struct frame *f, const struct tensor *ids, const struc
 		if (i < logits->shape[0] && rows[i] == r.row)
 			x = (const float *)logits->data + i * logits->shape[1];
 		if (select_row(&p->select, r.seq, r.pos) && (t = text_of(p->state, r.seq)) &&
-		    take_row(p, t, r.pos, ((const int32_t *)ids->data)[r.row], x, logits->shape[1]) < 0)
+		    add_row(p, t, r.pos, ((const int32_t *)ids->data)[r.row], x, logits->shape[1]) < 0)
 			return -1;
 	}
 	return keep_logits(p->state);
@@ -169,7 +169,7 @@ surprise_frame(struct plot *p, struct frame *f)
 	r = select_rows_of(f, logits, &rows);
 	if (r <= 0)
 		return r < 0 ? -1 : fail(FAIL_DATA, "tensor 'logits' has other rows than 'row' says");
-	r = take_rows(p, f, ids, logits, rows);
+	r = add_rows(p, f, ids, logits, rows);
 	free(rows);
 	return r;
 }

@@ -67,7 +67,7 @@ end:
 }
 
 static int
-take_entry(void *to, const struct times_entry *e)
+add_entry(void *to, const struct times_entry *e)
 {
 	struct plot *p = to;
 	struct lane *l;
@@ -87,7 +87,7 @@ trace_frame(struct plot *p, struct frame *f)
 	struct trace *s = p->state;
 
 	s->frames += frame_other(f, "trace") != NULL;
-	return times_read(f, take_entry, p);
+	return times_read(f, add_entry, p);
 }
 
 static int

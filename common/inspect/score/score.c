@@ -199,7 +199,7 @@ print_seq(struct score *s, const struct score_seq *q)
 
 /* The token at pos has come. */
 static int
-take_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
+add_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
 {
 	struct logits none = {0}, *l = q->before.x && pos > 0 && q->before.pos == pos - 1 ? &q->before : &none;
 	struct scored *t;
@@ -222,7 +222,7 @@ take_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
 
 /* The frame goes: its logits that are still wanted are copied. */
 static int
-keep(struct score_seq *q)
+keep_logits(struct score_seq *q)
 {
 	if (!q->before.x || q->before.x == q->kept)
 		return 0;
@@ -247,20 +247,20 @@ fork_seq(struct score *s, const struct frame *f)
 	if (!(to = seq_get(s, f->to)))
 		return -1;
 	to->before = from->before;
-	return keep(to);
+	return keep_logits(to);
 }
 
 /* --- frames --- */
 
 /* The logits of a frame's rows: row[i] says whose the i-th is, n of them. */
-struct wanted {
+struct logit_rows {
 	const struct tensor *logits;
 	uint32_t *row;
 	uint64_t n, next;
 };
 
 static int
-find_wanted(struct frame *f, struct wanted *w)
+find_logits(struct frame *f, struct logit_rows *w)
 {
 	struct tensor *t = frame_tensor(f, "logits");
 	int r;
@@ -279,14 +279,14 @@ find_wanted(struct frame *f, struct wanted *w)
 }
 
 static int
-take_span(struct score *s, const struct span *p, const int32_t *ids, uint32_t first, struct wanted *w)
+add_span(struct score *s, const struct span *p, const int32_t *ids, uint32_t first, struct logit_rows *w)
 {
 	struct score_seq *q = seq_get(s, p->seq);
 
 	if (!q)
 		return -1;
 	for (uint32_t i = 0; i < p->n; i++) {
-		if (take_token(s, q, p->pos + i, ids[first + i]) < 0)
+		if (add_token(s, q, p->pos + i, ids[first + i]) < 0)
 			return fail_in("sequence %llu", LLU(p->seq));
 		q->before = (struct logits){.pos = p->pos + i};
 		if (w->next < w->n && w->row[w->next] == first + i) {
@@ -294,21 +294,21 @@ take_span(struct score *s, const struct span *p, const int32_t *ids, uint32_t fi
 			q->before.x = (const float *)w->logits->data + q->before.n * w->next++;
 		}
 	}
-	return keep(q);
+	return keep_logits(q);
 }
 
 static int
-take_rows(struct score *s, struct frame *f)
+add_rows(struct score *s, struct frame *f)
 {
 	const struct tensor *ids = frame_need(f, "ids", I32, f->rows, 0);
-	struct wanted w;
+	struct logit_rows w;
 	uint32_t row = 0;
-	int r = ids ? find_wanted(f, &w) : -1;
+	int r = ids ? find_logits(f, &w) : -1;
 
 	if (!ids)
 		return -1;
 	for (int i = 0; i < f->nspans && r == 0; i++) {
-		r = f->spans[i].n > 0 ? take_span(s, &f->spans[i], ids->data, row, &w) : 0;
+		r = f->spans[i].n > 0 ? add_span(s, &f->spans[i], ids->data, row, &w) : 0;
 		row += f->spans[i].n;
 	}
 	free(w.row);
@@ -346,7 +346,7 @@ score_frame(struct score *s, struct frame *f)
 		return 0;
 	if (f->at != AT_SAMPLE)
 		return frame_stray(f, "");
-	return take_rows(s, f);
+	return add_rows(s, f);
 }
 
 void
