@@ -1,8 +1,9 @@
 #include "arch/config.h"
 
-#include <stddef.h>
 #include <string.h>
 
+#include "arch/arch.h"
+#include "arch/config_internal.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/io.h"
@@ -10,52 +11,10 @@
 #include "kernels.h"
 
 #define CONFIG_BYTES_MAX (1 << 20)
+#define TYPES_MAX 32            /* values of model_type, of all families together */
 
-/* Every product of two sizes that the project forms as an int fits one under these bounds. */
-#define DIM_MAX (1 << 20)
-#define HEAD_DIM_MAX (1 << 14)
-#define HEADS_MAX (1 << 12)
-#define VOCAB_MAX (1 << 24)
-
-enum family { V2, V3 };
-
-struct field {
-	const char *key;
-	size_t at;              /* of an int in struct config */
-	int min, max;
-	enum json_presence need;
-};
-
-static const struct field shape[] = {
-	{"vocab_size", offsetof(struct config, vocab_size), 1, VOCAB_MAX, JSON_REQUIRED},
-	{"hidden_size", offsetof(struct config, hidden_size), 1, DIM_MAX, JSON_REQUIRED},
-	{"num_hidden_layers", offsetof(struct config, num_layers), 1, LAYERS_MAX, JSON_REQUIRED},
-	{"num_attention_heads", offsetof(struct config, num_heads), 1, HEADS_MAX, JSON_REQUIRED},
-	{"q_lora_rank", offsetof(struct config, q_lora_rank), 0, DIM_MAX, JSON_OPTIONAL},
-	{"kv_lora_rank", offsetof(struct config, kv_lora_rank), 1, DIM_MAX, JSON_REQUIRED},
-	{"qk_nope_head_dim", offsetof(struct config, qk_nope_head_dim), 1, HEAD_DIM_MAX, JSON_REQUIRED},
-	{"qk_rope_head_dim", offsetof(struct config, qk_rope_head_dim), 2, HEAD_DIM_MAX, JSON_REQUIRED},
-	{"v_head_dim", offsetof(struct config, v_head_dim), 1, HEAD_DIM_MAX, JSON_REQUIRED},
-	{"intermediate_size", offsetof(struct config, intermediate_size), 1, DIM_MAX, JSON_REQUIRED},
-	{"max_position_embeddings", offsetof(struct config, max_position), 1, 1 << 30, JSON_REQUIRED},
-	{"n_routed_experts", offsetof(struct config, n_routed_experts), 0, EXPERTS_MAX, JSON_OPTIONAL},
-	{NULL, 0, 0, 0, JSON_OPTIONAL}
-}, experts[] = {
-	{"moe_intermediate_size", offsetof(struct config, moe_intermediate_size), 1, DIM_MAX, JSON_REQUIRED},
-	/* the sum of an expert layer has one term a chosen expert and one for the shared ones */
-	{"num_experts_per_tok", offsetof(struct config, num_experts_per_tok), 1, FIXED_TERMS_MAX - 1, JSON_REQUIRED},
-	{"n_shared_experts", offsetof(struct config, n_shared_experts), 0, 64, JSON_OPTIONAL},
-	{"first_k_dense_replace", offsetof(struct config, first_k_dense_replace), 0, LAYERS_MAX, JSON_REQUIRED},
-	{"moe_layer_freq", offsetof(struct config, moe_layer_freq), 1, LAYERS_MAX, JSON_OPTIONAL},
-	{NULL, 0, 0, 0, JSON_OPTIONAL}
-}, groups[] = {
-	{"n_group", offsetof(struct config, n_group), 1, EXPERTS_MAX, JSON_REQUIRED},
-	{"topk_group", offsetof(struct config, topk_group), 1, EXPERTS_MAX, JSON_REQUIRED},
-	{NULL, 0, 0, 0, JSON_OPTIONAL}
-};
-
-static int
-read_fields(struct config *c, const cJSON *o, const struct field *f)
+int
+config_fields(struct config *c, const cJSON *o, const struct config_field *f)
 {
 	for (; f->key; f++)
 		if (json_int(o, f->key, f->need, f->min, f->max, (int *)((char *)c + f->at)) < 0)
@@ -63,8 +22,9 @@ read_fields(struct config *c, const cJSON *o, const struct field *f)
 	return 0;
 }
 
-static int
-read_float(const cJSON *o, const char *key, enum json_presence need, double min, double max, float *out)
+int
+config_float(const cJSON *o, const char *key, enum json_presence need, double min, double max,
+    float *out)
 {
 	double d = *out;
 
@@ -74,104 +34,30 @@ read_float(const cJSON *o, const char *key, enum json_presence need, double min,
 	return 0;
 }
 
-/* A switch that must stand as given, where it stands at all. */
-static int
-must_be(const cJSON *o, const char *key, int want)
+int
+config_must_be(const cJSON *o, const char *key, int value)
 {
-	int is = want;
+	int is = value;
 
 	if (json_bool(o, key, JSON_OPTIONAL, &is) < 0)
 		return -1;
-	return is == want ? 0 : fail(FAIL_DATA, "%s is %s, which is not supported", key, is ? "true" : "false");
+	return is == value ? 0 : fail(FAIL_DATA, "%s is %s, which is not supported", key,
+	    is ? "true" : "false");
 }
 
-static int
-read_family(const cJSON *o, enum family *family)
+int
+config_architecture(const cJSON *o, const char *architecture, const char *type)
 {
-	static const char *const types[] = {"deepseek_v2", "deepseek_v3", "kimi_k2", NULL};
 	const cJSON *list = NULL, *a;
-	const char *want;
-	int type = 0;
 
-	if (json_choice(o, "model_type", JSON_REQUIRED, types, &type) < 0 ||
-	    json_array(o, "architectures", JSON_OPTIONAL, &list) < 0)
+	if (json_array(o, "architectures", JSON_OPTIONAL, &list) < 0)
 		return -1;
-	*family = type == 0 ? V2 : V3;
-	want = *family == V2 ? "DeepseekV2ForCausalLM" : "DeepseekV3ForCausalLM";
 	cJSON_ArrayForEach(a, list)
-		if (!cJSON_IsString(a) || strcmp(a->valuestring, want) != 0)
-			return fail(FAIL_DATA, "architectures has '%.100s', which is not supported with model_type %s",
-			    cJSON_IsString(a) ? a->valuestring : "no string", types[type]);
+		if (!cJSON_IsString(a) || strcmp(a->valuestring, architecture) != 0)
+			return fail(FAIL_DATA, "architectures has '%.100s', which is not supported "
+			    "with model_type %s", cJSON_IsString(a) ? a->valuestring : "no string",
+			    type);
 	return 0;
-}
-
-/* What these say is built in. */
-static int
-read_fixed(const cJSON *o, const struct config *c)
-{
-	static const char *const acts[] = {"silu", NULL};
-	const cJSON *sparse = NULL;
-	int i = 0, kv = c->num_heads;
-
-	if (json_choice(o, "hidden_act", JSON_REQUIRED, acts, &i) < 0 ||
-	    must_be(o, "attention_bias", 0) < 0 || must_be(o, "rope_interleave", 1) < 0 ||
-	    json_int(o, "num_key_value_heads", JSON_OPTIONAL, 1, HEADS_MAX, &kv) < 0 ||
-	    json_get(o, "index_topk", JSON_OPTIONAL, &sparse) < 0)
-		return -1;
-	if (sparse)
-		return fail(FAIL_DATA, "index_topk is given: sparse attention is not supported");
-	if (kv != c->num_heads)
-		return fail(FAIL_DATA, "num_key_value_heads is %d, must be num_attention_heads, %d", kv, c->num_heads);
-	if (c->qk_rope_head_dim % 2)
-		return fail(FAIL_DATA, "qk_rope_head_dim is %d, must be even", c->qk_rope_head_dim);
-	return 0;
-}
-
-static int
-check_groups(const struct config *c)
-{
-	int size = c->n_routed_experts / c->n_group;
-
-	if (c->n_routed_experts % c->n_group)
-		return fail(FAIL_DATA, "n_group is %d, must divide n_routed_experts, %d", c->n_group, c->n_routed_experts);
-	if (c->topk_group > c->n_group)
-		return fail(FAIL_DATA, "topk_group is %d, must be at most n_group, %d", c->topk_group, c->n_group);
-	if (c->topk_method == TOPK_NOAUX_TC && c->n_group > 1 && size < 2)
-		return fail(FAIL_DATA, "n_group is %d, must leave two experts a group or more", c->n_group);
-	if (c->num_experts_per_tok > c->topk_group * size)
-		return fail(FAIL_DATA, "num_experts_per_tok is %d, must be at most %d, the experts of topk_group groups",
-		    c->num_experts_per_tok, c->topk_group * size);
-	return 0;
-}
-
-/* The gate.  Defaults that differ between releases are not guessed: their keys are required. */
-static int
-read_gate(struct config *c, const cJSON *o, enum family family)
-{
-	static const char *const scorings[] = {"softmax", "sigmoid", NULL};
-	static const char *const methods[] = {"greedy", "group_limited_greedy", "noaux_tc", NULL};
-	enum json_presence need = family == V2 ? JSON_OPTIONAL : JSON_REQUIRED;
-	int scoring = family == V2 ? SCORE_SOFTMAX : SCORE_SIGMOID;
-	int method = family == V2 ? TOPK_GREEDY : TOPK_NOAUX_TC;
-
-	c->n_group = c->topk_group = 1;
-	c->routed_scaling_factor = 1;
-	if (json_choice(o, "scoring_func", JSON_OPTIONAL, scorings, &scoring) < 0 ||
-	    json_choice(o, "topk_method", JSON_OPTIONAL, methods, &method) < 0 ||
-	    json_bool(o, "norm_topk_prob", need, &c->norm_topk_prob) < 0 ||
-	    read_float(o, "routed_scaling_factor", need, 1e-6, 1e6, &c->routed_scaling_factor) < 0)
-		return -1;
-	c->scoring = (enum scoring)scoring;
-	c->topk_method = (enum topk_method)method;
-	if ((c->scoring == SCORE_SIGMOID) != (c->topk_method == TOPK_NOAUX_TC))
-		return fail(FAIL_DATA, "topk_method is '%s', which is not supported with scoring_func '%s'",
-		    methods[method], scorings[scoring]);
-	/* published V2 code disagrees on whether the factor then still counts */
-	if (c->scoring == SCORE_SOFTMAX && c->norm_topk_prob)
-		return fail(FAIL_DATA, "norm_topk_prob is true, which is not supported with scoring_func 'softmax'");
-	if (c->topk_method != TOPK_GREEDY && read_fields(c, o, groups) < 0)
-		return -1;
-	return check_groups(c);
 }
 
 /*
@@ -244,8 +130,8 @@ read_scaling(struct rope_config *r, const cJSON *o, const char *key)
 	return 1;
 }
 
-static int
-read_rope(struct rope_config *r, const cJSON *o)
+int
+config_rope(struct rope_config *r, const cJSON *o)
 {
 	int scaling;
 
@@ -336,20 +222,38 @@ read_eos(struct generation *g, const cJSON *o, int vocab)
 	return 0;
 }
 
+/* model_type: the family, and which of its types. */
+static int
+read_family(struct config *c, const cJSON *o, int *type)
+{
+	const char *known[TYPES_MAX + 1] = {NULL};
+	struct { const struct arch *arch; int type; } of[TYPES_MAX];
+	int n = 0, i = 0;
+
+	for (int a = 0; archs[a]; a++)
+		for (int t = 0; archs[a]->types[t] && n < TYPES_MAX; t++, n++) {
+			known[n] = archs[a]->types[t];
+			of[n].arch = archs[a];
+			of[n].type = t;
+		}
+	if (json_choice(o, "model_type", JSON_REQUIRED, known, &i) < 0)
+		return -1;
+	c->arch = of[i].arch;
+	*type = of[i].type;
+	return 0;
+}
+
 static int
 read_config(struct config *c, const cJSON *o)
 {
-	enum family family = V3;
+	int type = 0;
 
 	c->rms_norm_eps = 1e-6f;
 	c->moe_layer_freq = 1;
 	c->bos = -1;
-	if (read_family(o, &family) < 0 || read_fields(c, o, shape) < 0 || read_fixed(o, c) < 0)
-		return -1;
-	if (c->n_routed_experts > 0 && (read_fields(c, o, experts) < 0 || read_gate(c, o, family) < 0))
-		return -1;
-	if (read_rope(&c->rope, o) < 0 || read_quantization(c, o) < 0 ||
-	    read_float(o, "rms_norm_eps", JSON_OPTIONAL, 1e-12, 1, &c->rms_norm_eps) < 0 ||
+	if (read_family(c, o, &type) < 0 || c->arch->config(c, o, type) < 0 ||
+	    read_quantization(c, o) < 0 ||
+	    config_float(o, "rms_norm_eps", JSON_OPTIONAL, 1e-12, 1, &c->rms_norm_eps) < 0 ||
 	    json_bool(o, "tie_word_embeddings", JSON_OPTIONAL, &c->tie_word_embeddings) < 0 ||
 	    json_int(o, "bos_token_id", JSON_OPTIONAL, 0, c->vocab_size - 1, &c->bos) < 0)
 		return -1;
@@ -374,8 +278,8 @@ static int
 read_generation(struct generation *g, const cJSON *o, int vocab)
 {
 	if (json_bool(o, "do_sample", JSON_OPTIONAL, &g->do_sample) < 0 ||
-	    read_float(o, "temperature", JSON_OPTIONAL, 0, 1000, &g->temperature) < 0 ||
-	    read_float(o, "top_p", JSON_OPTIONAL, 0, 1, &g->top_p) < 0 ||
+	    config_float(o, "temperature", JSON_OPTIONAL, 0, 1000, &g->temperature) < 0 ||
+	    config_float(o, "top_p", JSON_OPTIONAL, 0, 1, &g->top_p) < 0 ||
 	    read_top_k(g, o) < 0)
 		return -1;
 	return read_eos(g, o, vocab);

@@ -5,6 +5,7 @@
 #ifndef DS_CONFIG_H
 #define DS_CONFIG_H
 
+enum attention { ATTENTION_MLA };        /* its kind: attention/attention.h */
 enum scoring { SCORE_SOFTMAX, SCORE_SIGMOID };
 enum topk_method { TOPK_GREEDY, TOPK_GROUP_MAX, TOPK_NOAUX_TC };        /* greedy, group_limited_greedy, noaux_tc */
 
@@ -27,7 +28,11 @@ struct generation {                     /* generation_config.json; what is missi
 	int eos[CONFIG_EOS_MAX], neos;  /* eos_token_id here, else config.json's */
 };
 
+struct arch;
+
 struct config {
+	const struct arch *arch;                /* the family: arch/arch.h */
+	enum attention attention;
 	int vocab_size;                         /* V */
 	int hidden_size;                        /* D */
 	int num_layers;

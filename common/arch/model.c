@@ -290,19 +290,13 @@ take_groups(struct model *m, struct mat *w, const struct form *f)
 	return 0;
 }
 
-int
-model_mat(struct model *m, struct mat *w, int rows, int cols, const char *fmt, ...)
+static int
+open_mat(struct model *m, struct mat *w, int rows, int cols, const char *name)
 {
-	char name[NAME_BYTES];
 	struct form f;
 	const void *data, *scale;
-	va_list ap;
-	int r;
 
-	va_start(ap, fmt);
-	r = make_name(name, fmt, ap, ".weight");
-	va_end(ap);
-	if (r < 0 || form_find(&f, m, name, (size_t)rows, (size_t)cols) < 0 || !model_tensor(m, name, &data))
+	if (form_find(&f, m, name, (size_t)rows, (size_t)cols) < 0 || !model_tensor(m, name, &data))
 		return -1;
 	*w = (struct mat){.data = data, .rows = rows, .cols = cols, .dtype = f.dtype};
 	if (f.factor)
@@ -314,6 +308,19 @@ model_mat(struct model *m, struct mat *w, int rows, int cols, const char *fmt, .
 	w->scale = scale;
 	w->scale_cols = (int)f.scale->shape[1];
 	return 0;
+}
+
+int
+model_mat(struct model *m, struct mat *w, int rows, int cols, const char *fmt, ...)
+{
+	char name[NAME_BYTES];
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	r = make_name(name, fmt, ap, ".weight");
+	va_end(ap);
+	return r < 0 ? -1 : open_mat(m, w, rows, cols, name);
 }
 
 float *
@@ -335,4 +342,30 @@ model_vec(struct model *m, int n, const char *fmt, ...)
 	if ((out = mem_raw((size_t)n, sizeof(*out))))
 		kernels_named("ref")->row(out, &row, 0);
 	return out;
+}
+
+/* The family's tensor of a role: 0, or -1 and a message. */
+static int
+find_weight(const struct model *m, struct weight *w, enum role role, int layer, int expert)
+{
+	return weight_find(w, &m->config, role, layer, expert) ? 0 :
+	    fail(FAIL_DATA, "'%.400s': a %s has no tensor of role %d in layer %d", m->dir,
+	    m->config.arch->types[0], (int)role, layer);
+}
+
+int
+model_weight(struct model *m, enum role role, int layer, int expert, struct mat *w)
+{
+	struct weight t;
+
+	return find_weight(m, &t, role, layer, expert) < 0 ? -1 :
+	    open_mat(m, w, t.rows, t.cols, t.name);
+}
+
+float *
+model_vector(struct model *m, enum role role, int layer)
+{
+	struct weight t;
+
+	return find_weight(m, &t, role, layer, -1) < 0 ? NULL : model_vec(m, t.rows, "%s", t.name);
 }

@@ -8,7 +8,7 @@
 
 #include "base/table.h"
 #include "kernels.h"
-#include "arch/config.h"
+#include "arch/arch.h"
 #include "weights/safetensors.h"
 
 #define MODEL_INDEX "model.safetensors.index.json"
@@ -49,6 +49,13 @@ const struct safetensor *model_tensor(struct model *m, const char *name, const v
 
 /* What the header of its file says of a tensor, its bytes untouched.  NULL and a message. */
 const struct safetensor *model_entry(struct model *m, const char *name);
+
+/* The matrix of a role; layer and expert are -1 where it has none.  Its memory is the mapped
+ * file: read-only, shared.  0, or -1 and a message that names the tensor. */
+int model_weight(struct model *m, enum role role, int layer, int expert, struct mat *w);
+
+/* The vector of a role as float32 in memory of its own (free() it).  NULL and a message. */
+float *model_vector(struct model *m, enum role role, int layer);
 
 /* A weight matrix [rows][cols], the name made by fmt and without ".weight":
  * "model.layers.3.mlp.gate_proj".  Any form of form.h: F32, BF16, F16, F8_E4M3 with its

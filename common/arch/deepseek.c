@@ -1,0 +1,238 @@
+/*
+ * DeepSeek-V2, V3 and R1, and models of their shape (Kimi-K2, Moonlight): multi-head latent
+ * attention, a mixture of experts with shared ones.
+ */
+#include <string.h>
+
+#include "arch/arch.h"
+#include "arch/config_internal.h"
+#include "base/fail.h"
+#include "kernels.h"
+
+static const char *const types[] = {"deepseek_v2", "deepseek_v3", "kimi_k2", NULL};
+
+/* --- config.json --- */
+
+#define KEY(key, member, min, max, need) \
+	{key, offsetof(struct config, member), min, max, JSON_##need}
+
+static const struct config_field shape[] = {
+	KEY("vocab_size", vocab_size, 1, VOCAB_MAX, REQUIRED),
+	KEY("hidden_size", hidden_size, 1, DIM_MAX, REQUIRED),
+	KEY("num_hidden_layers", num_layers, 1, LAYERS_MAX, REQUIRED),
+	KEY("num_attention_heads", num_heads, 1, HEADS_MAX, REQUIRED),
+	KEY("q_lora_rank", q_lora_rank, 0, DIM_MAX, OPTIONAL),
+	KEY("kv_lora_rank", kv_lora_rank, 1, DIM_MAX, REQUIRED),
+	KEY("qk_nope_head_dim", qk_nope_head_dim, 1, HEAD_DIM_MAX, REQUIRED),
+	KEY("qk_rope_head_dim", qk_rope_head_dim, 2, HEAD_DIM_MAX, REQUIRED),
+	KEY("v_head_dim", v_head_dim, 1, HEAD_DIM_MAX, REQUIRED),
+	KEY("intermediate_size", intermediate_size, 1, DIM_MAX, REQUIRED),
+	KEY("max_position_embeddings", max_position, 1, 1 << 30, REQUIRED),
+	KEY("n_routed_experts", n_routed_experts, 0, EXPERTS_MAX, OPTIONAL),
+	{0}
+}, experts[] = {
+	KEY("moe_intermediate_size", moe_intermediate_size, 1, DIM_MAX, REQUIRED),
+	/* the sum of an expert layer has one term a chosen expert and one for the shared ones */
+	KEY("num_experts_per_tok", num_experts_per_tok, 1, FIXED_TERMS_MAX - 1, REQUIRED),
+	KEY("n_shared_experts", n_shared_experts, 0, 64, OPTIONAL),
+	KEY("first_k_dense_replace", first_k_dense_replace, 0, LAYERS_MAX, REQUIRED),
+	KEY("moe_layer_freq", moe_layer_freq, 1, LAYERS_MAX, OPTIONAL),
+	{0}
+}, groups[] = {
+	KEY("n_group", n_group, 1, EXPERTS_MAX, REQUIRED),
+	KEY("topk_group", topk_group, 1, EXPERTS_MAX, REQUIRED),
+	{0}
+};
+
+/* What else these keys could be is not supported. */
+static int
+read_fixed(const cJSON *o, const struct config *c)
+{
+	static const char *const acts[] = {"silu", NULL};
+	const cJSON *sparse = NULL;
+	int i = 0, kv = c->num_heads;
+
+	if (json_choice(o, "hidden_act", JSON_REQUIRED, acts, &i) < 0 ||
+	    config_must_be(o, "attention_bias", 0) < 0 ||
+	    config_must_be(o, "rope_interleave", 1) < 0 ||
+	    json_int(o, "num_key_value_heads", JSON_OPTIONAL, 1, HEADS_MAX, &kv) < 0 ||
+	    json_get(o, "index_topk", JSON_OPTIONAL, &sparse) < 0)
+		return -1;
+	if (sparse)
+		return fail(FAIL_DATA, "index_topk is given: sparse attention is not supported");
+	if (kv != c->num_heads)
+		return fail(FAIL_DATA, "num_key_value_heads is %d, must be num_attention_heads, %d",
+		    kv, c->num_heads);
+	if (c->qk_rope_head_dim % 2)
+		return fail(FAIL_DATA, "qk_rope_head_dim is %d, must be even", c->qk_rope_head_dim);
+	return 0;
+}
+
+static int
+check_groups(const struct config *c)
+{
+	int size = c->n_routed_experts / c->n_group;
+
+	if (c->n_routed_experts % c->n_group)
+		return fail(FAIL_DATA, "n_group is %d, must divide n_routed_experts, %d",
+		    c->n_group, c->n_routed_experts);
+	if (c->topk_group > c->n_group)
+		return fail(FAIL_DATA, "topk_group is %d, must be at most n_group, %d",
+		    c->topk_group, c->n_group);
+	if (c->topk_method == TOPK_NOAUX_TC && c->n_group > 1 && size < 2)
+		return fail(FAIL_DATA, "n_group is %d, must leave two experts a group or more",
+		    c->n_group);
+	if (c->num_experts_per_tok > c->topk_group * size)
+		return fail(FAIL_DATA, "num_experts_per_tok is %d, must be at most %d, the experts "
+		    "of topk_group groups", c->num_experts_per_tok, c->topk_group * size);
+	return 0;
+}
+
+/* The gate.  Defaults that differ between releases are not guessed: their keys are required. */
+static int
+read_gate(struct config *c, const cJSON *o, int v2)
+{
+	static const char *const scorings[] = {"softmax", "sigmoid", NULL};
+	static const char *const methods[] = {"greedy", "group_limited_greedy", "noaux_tc", NULL};
+	enum json_presence need = v2 ? JSON_OPTIONAL : JSON_REQUIRED;
+	int scoring = v2 ? SCORE_SOFTMAX : SCORE_SIGMOID;
+	int method = v2 ? TOPK_GREEDY : TOPK_NOAUX_TC;
+
+	c->n_group = c->topk_group = 1;
+	c->routed_scaling_factor = 1;
+	if (json_choice(o, "scoring_func", JSON_OPTIONAL, scorings, &scoring) < 0 ||
+	    json_choice(o, "topk_method", JSON_OPTIONAL, methods, &method) < 0 ||
+	    json_bool(o, "norm_topk_prob", need, &c->norm_topk_prob) < 0 ||
+	    config_float(o, "routed_scaling_factor", need, 1e-6, 1e6,
+	    &c->routed_scaling_factor) < 0)
+		return -1;
+	c->scoring = (enum scoring)scoring;
+	c->topk_method = (enum topk_method)method;
+	if ((c->scoring == SCORE_SIGMOID) != (c->topk_method == TOPK_NOAUX_TC))
+		return fail(FAIL_DATA, "topk_method is '%s', which is not supported with "
+		    "scoring_func '%s'", methods[method], scorings[scoring]);
+	/* published V2 code disagrees on whether the factor then still counts */
+	if (c->scoring == SCORE_SOFTMAX && c->norm_topk_prob)
+		return fail(FAIL_DATA, "norm_topk_prob is true, which is not supported with "
+		    "scoring_func 'softmax'");
+	if (c->topk_method != TOPK_GREEDY && config_fields(c, o, groups) < 0)
+		return -1;
+	return check_groups(c);
+}
+
+static int
+read_config(struct config *c, const cJSON *o, int type)
+{
+	int v2 = type == 0;
+	const char *architecture = v2 ? "DeepseekV2ForCausalLM" : "DeepseekV3ForCausalLM";
+
+	c->attention = ATTENTION_MLA;
+	if (config_architecture(o, architecture, types[type]) < 0 ||
+	    config_fields(c, o, shape) < 0 || read_fixed(o, c) < 0)
+		return -1;
+	if (c->n_routed_experts > 0 &&
+	    (config_fields(c, o, experts) < 0 || read_gate(c, o, v2) < 0))
+		return -1;
+	return config_rope(&c->rope, o);
+}
+
+/* --- weights --- */
+
+#define DIM(name, expression) static int name(const struct config *c) { return expression; }
+#define EXISTS(name, expression) \
+	static int name(const struct config *c, int l) { (void)l; return expression; }
+
+DIM(vocab, c->vocab_size)
+DIM(hidden, c->hidden_size)
+DIM(q_lora, c->q_lora_rank)
+DIM(q_rows, c->num_heads * (c->qk_nope_head_dim + c->qk_rope_head_dim))
+DIM(rank, c->kv_lora_rank)
+DIM(kv_a_rows, c->kv_lora_rank + c->qk_rope_head_dim)
+DIM(kv_b_rows, c->num_heads * (c->qk_nope_head_dim + c->v_head_dim))
+DIM(values, c->num_heads * c->v_head_dim)
+DIM(dense, c->intermediate_size)
+DIM(expert, c->moe_intermediate_size)
+DIM(shared, c->n_shared_experts * c->moe_intermediate_size)
+DIM(routed, c->n_routed_experts)
+DIM(twice_hidden, 2 * c->hidden_size)
+
+EXISTS(is_tied, c->tie_word_embeddings)
+EXISTS(is_untied, !c->tie_word_embeddings)
+EXISTS(has_lora, c->q_lora_rank > 0)
+EXISTS(has_no_lora, c->q_lora_rank == 0)
+EXISTS(is_dense, !config_is_moe(c, l))
+EXISTS(is_moe, config_is_moe(c, l))
+EXISTS(has_bias, config_is_moe(c, l) && c->topk_method == TOPK_NOAUX_TC)
+EXISTS(has_shared, config_is_moe(c, l) && c->n_shared_experts > 0)
+EXISTS(is_mtp, l >= c->num_layers)
+
+#define LAYER "model.layers.{l}."
+#define ATTN LAYER "self_attn."
+#define MLP LAYER "mlp."
+#define ROUTED MLP "experts.{e}."
+#define SHARED MLP "shared_experts."
+
+#define W(role, kind, stage, name, rows, cols, exists) \
+	{ROLE_##role, WEIGHT_##kind, AT_##stage, name, rows, cols, exists}
+
+static const struct weight_row weights[] = {
+	W(EMBED, PLAIN, EMBED, "model.embed_tokens.weight", vocab, hidden, NULL),
+
+	W(Q, LINEAR, ATTN, ATTN "q_proj.weight", q_rows, hidden, has_no_lora),
+	W(Q_A, LINEAR, ATTN, ATTN "q_a_proj.weight", q_lora, hidden, has_lora),
+	W(Q, LINEAR, ATTN, ATTN "q_b_proj.weight", q_rows, q_lora, has_lora),
+	W(KV_A, LINEAR, ATTN, ATTN "kv_a_proj_with_mqa.weight", kv_a_rows, hidden, NULL),
+	W(KV_B, LINEAR, ATTN, ATTN "kv_b_proj.weight", kv_b_rows, rank, NULL),
+	W(O, LINEAR, ATTN, ATTN "o_proj.weight", hidden, values, NULL),
+	W(ATTN_NORM, NORM, ATTN, LAYER "input_layernorm.weight", hidden, NULL, NULL),
+	W(Q_A_NORM, NORM, ATTN, ATTN "q_a_layernorm.weight", q_lora, NULL, has_lora),
+	W(KV_A_NORM, NORM, ATTN, ATTN "kv_a_layernorm.weight", rank, NULL, NULL),
+
+	W(MLP_NORM, NORM, ROUTE, LAYER "post_attention_layernorm.weight", hidden, NULL, NULL),
+	W(ROUTER, PLAIN, ROUTE, MLP "gate.weight", routed, hidden, is_moe),
+	W(ROUTER_BIAS, BIAS, ROUTE, MLP "gate.e_score_correction_bias", routed, NULL, has_bias),
+
+	W(DENSE_GATE, LINEAR, EXPERT, MLP "gate_proj.weight", dense, hidden, is_dense),
+	W(DENSE_UP, LINEAR, EXPERT, MLP "up_proj.weight", dense, hidden, is_dense),
+	W(DENSE_DOWN, LINEAR, EXPERT, MLP "down_proj.weight", hidden, dense, is_dense),
+	W(EXPERT_GATE, EXPERT, EXPERT, ROUTED "gate_proj.weight", expert, hidden, is_moe),
+	W(EXPERT_UP, EXPERT, EXPERT, ROUTED "up_proj.weight", expert, hidden, is_moe),
+	W(EXPERT_DOWN, EXPERT, EXPERT, ROUTED "down_proj.weight", hidden, expert, is_moe),
+	W(SHARED_GATE, SHARED, EXPERT, SHARED "gate_proj.weight", shared, hidden, has_shared),
+	W(SHARED_UP, SHARED, EXPERT, SHARED "up_proj.weight", shared, hidden, has_shared),
+	W(SHARED_DOWN, SHARED, EXPERT, SHARED "down_proj.weight", hidden, shared, has_shared),
+
+	W(FINAL_NORM, NORM, HEAD, "model.norm.weight", hidden, NULL, NULL),
+	W(HEAD, HEAD, HEAD, "lm_head.weight", vocab, hidden, is_untied),
+	W(HEAD, PLAIN, HEAD, "model.embed_tokens.weight", vocab, hidden, is_tied),
+
+	/* The layer for multi-token prediction also has what any layer has. */
+	W(MTP_EMBED, PLAIN, EMBED, LAYER "embed_tokens.weight", vocab, hidden, is_mtp),
+	W(MTP_EMBED_NORM, NORM, EMBED, LAYER "enorm.weight", hidden, NULL, is_mtp),
+	W(MTP_HIDDEN_NORM, NORM, EMBED, LAYER "hnorm.weight", hidden, NULL, is_mtp),
+	W(MTP_JOIN, LINEAR, EMBED, LAYER "eh_proj.weight", hidden, twice_hidden, is_mtp),
+	W(MTP_FINAL_NORM, NORM, HEAD, LAYER "shared_head.norm.weight", hidden, NULL, is_mtp),
+	W(MTP_HEAD, PLAIN, HEAD, LAYER "shared_head.head.weight", vocab, hidden, is_mtp),
+	{0}
+};
+
+/* What the hook of a module is given ends in .input; .0, .1 and .2 are the values of a module that
+ * returns several: of the gate the chosen experts and their weights, or logits before both. */
+static const char modules[] =
+	"model.embed_tokens embed - h\n"
+	"model.layers.{l}.self_attn attn {l} attn.out@{l}\n"
+	"model.layers.{l}.self_attn.0 attn {l} attn.out@{l}\n"
+	"model.layers.{l}.post_attention_layernorm.input attn {l} h\n"
+	"model.layers.{l}.mlp.gate.0 route {l} expert.idx\n"
+	"model.layers.{l}.mlp.gate.1 route {l} expert.w\n"
+	"model.layers.{l}.mlp.gate.2 route {l} expert.idx\n"
+	"model.layers.{l}.mlp expert {l} expert.out@{l}\n"
+	"model.layers.{l} expert {l} h\n"
+	"model.layers.{l}.0 expert {l} h\n"
+	"model.norm head - head.norm\n"
+	"lm_head head - logits\n";
+
+const struct arch arch_deepseek = {
+	.types = types, .layer = LAYER, .weights = weights, .modules = modules,
+	.config = read_config,
+};
