@@ -1,10 +1,10 @@
 #include "attention/mla.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention/attention.h"
 #include "stage/linear.h"
 #include "attention/mla_work.h"
 
@@ -37,25 +37,17 @@ mla_math_close(struct mla_math *a)
 static int
 weights_open(struct mla *m, struct model *model, int layer)
 {
-	const struct config *c = &model->config;
-	int D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank, lora = c->q_lora_rank;
-	int rope = c->qk_rope_head_dim, qk = c->qk_nope_head_dim + rope;
-	int kv = c->qk_nope_head_dim + c->v_head_dim;
-	char p[48];
-
-	snprintf(p, sizeof(p), "model.layers.%d", layer);
-	if (!(m->norm = model_vec(model, D, "%s.input_layernorm.weight", p)) ||
-	    !(m->kv_norm = model_vec(model, R, "%s.self_attn.kv_a_layernorm.weight", p)) ||
-	    model_mat(model, &m->kv_a, R + rope, D, "%s.self_attn.kv_a_proj_with_mqa", p) < 0 ||
-	    model_mat(model, &m->kv_b, H * kv, R, "%s.self_attn.kv_b_proj", p) < 0 ||
-	    model_mat(model, &m->o, D, H * c->v_head_dim, "%s.self_attn.o_proj", p) < 0)
+	if (!(m->norm = model_vector(model, ROLE_ATTN_NORM, layer)) ||
+	    !(m->kv_norm = model_vector(model, ROLE_KV_A_NORM, layer)) ||
+	    model_weight(model, ROLE_KV_A, layer, -1, &m->kv_a) < 0 ||
+	    model_weight(model, ROLE_KV_B, layer, -1, &m->kv_b) < 0 ||
+	    model_weight(model, ROLE_O, layer, -1, &m->o) < 0)
 		return -1;
-	if (lora == 0)
-		return model_mat(model, &m->q, H * qk, D, "%s.self_attn.q_proj", p);
-	if (!(m->q_norm = model_vec(model, lora, "%s.self_attn.q_a_layernorm.weight", p)) ||
-	    model_mat(model, &m->q_a, lora, D, "%s.self_attn.q_a_proj", p) < 0)
+	if (model->config.q_lora_rank > 0 &&
+	    (!(m->q_norm = model_vector(model, ROLE_Q_A_NORM, layer)) ||
+	    model_weight(model, ROLE_Q_A, layer, -1, &m->q_a) < 0))
 		return -1;
-	return model_mat(model, &m->q, H * qk, lora, "%s.self_attn.q_b_proj", p);
+	return model_weight(model, ROLE_Q, layer, -1, &m->q);
 }
 
 /* All of them shall be in the GPU. */
@@ -77,10 +69,10 @@ int
 mla_open(struct mla *m, const struct stage *s, int layer, const struct cache_memory *memory)
 {
 	const struct config *c = &s->model->config;
-	int R = c->kv_lora_rank, rope = c->qk_rope_head_dim;
+	struct attention_where where = {s->gpu != NULL, s->k->precision};
 
 	memset(m, 0, sizeof(*m));
-	cache_init(&m->cache, memory ? gpu_cache_row(R, rope, s->k->precision) : (size_t)(R + rope) * sizeof(float), memory);
+	cache_init(&m->cache, attention_of(c)->cache_row(c, where), memory);
 	if (weights_open(m, s->model, layer) < 0)
 		return -1;
 	m->mapped_o = m->o;
@@ -226,3 +218,22 @@ mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, c
 		s->k->add(h + (ptrdiff_t)t * D, w.x + (ptrdiff_t)t * D, D);
 	return 0;
 }
+
+/* --- its row of the table --- */
+
+/* A latent [R] and a rotated key [rope]: on the CPU float32 in every precision. */
+static size_t
+mla_cache_row(const struct config *c, struct attention_where where)
+{
+	return where.gpu ? gpu_cache_row(c->kv_lora_rank, c->qk_rope_head_dim, where.precision) :
+	    (size_t)(c->kv_lora_rank + c->qk_rope_head_dim) * sizeof(float);
+}
+
+/* A score is a product of R + rope numbers, a weighted sum has R. */
+static double
+mla_operations(const struct config *c, double rows, double held)
+{
+	return 2 * rows * held * c->num_heads * (2.0 * c->kv_lora_rank + c->qk_rope_head_dim);
+}
+
+const struct attention_kind attention_mla = {"mla", mla_cache_row, mla_operations};

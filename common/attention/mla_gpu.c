@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "attention/attention.h"
 #include "base/fail.h"
 #include "stage/attn_gpu_internal.h"
 #include "attention/mla_work.h"
@@ -202,10 +203,11 @@ attn_gpu_expect(const struct attn *a)
 {
 	const struct config *c = &a->s->model->config;
 	struct device *d = a->s->gpu;
+	struct attention_where where = {1, a->s->k->precision};
 	struct block b = {.c = c};
 
 	d->expected += block_place(&b, ATTN_GPU_ROWS, NULL) + ATTN_GPU_SLAB;
 	for (int i = 0; i < c->num_layers; i++)
 		if (a->s->layers.has[i])
-			d->position += gpu_cache_row(c->kv_lora_rank, c->qk_rope_head_dim, a->s->k->precision);
+			d->position += attention_of(c)->cache_row(c, where);
 }

@@ -19,8 +19,6 @@ int
 embed_open(struct embed *e, struct stage *s, struct link *in, int nin,
     struct link *out, int nout, uint32_t batch)
 {
-	const struct config *c = &s->model->config;
-
 	memset(e, 0, sizeof(*e));
 	e->stage = s;
 	e->in = in;
@@ -30,7 +28,7 @@ embed_open(struct embed *e, struct stage *s, struct link *in, int nin,
 	e->batch = batch;
 	e->batches = 1;
 	e->loop = nin > 1 ? nin - 1 : -1;
-	return model_mat(s->model, &e->table, c->vocab_size, c->hidden_size, "model.embed_tokens");
+	return model_weight(s->model, ROLE_EMBED, -1, -1, &e->table);
 }
 
 void

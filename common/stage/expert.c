@@ -14,34 +14,31 @@
 #define SHARED (-1)     /* in the place of an expert's number */
 
 static int
-dense_open(struct expert *x, struct expert_layer *l, int layer)
-{
-	struct model *m = x->s->model;
-	char name[64];
-
-	snprintf(name, sizeof(name), "model.layers.%d.mlp", layer);
-	return x->set.shared ? mlp_open(&l->shared, m, m->config.intermediate_size, name) : 0;
-}
-
-static int
 moe_open(struct expert *x, struct expert_layer *l, int layer)
 {
 	struct model *m = x->s->model;
-	const struct config *c = &m->config;
-	char name[64];
+	int E = m->config.n_routed_experts;
 
-	l->routed = mem_new((size_t)c->n_routed_experts, sizeof(*l->routed));
-	if (!l->routed)
+	if (!(l->routed = mem_new((size_t)E, sizeof(*l->routed))))
 		return -1;
-	for (int e = 0; e < c->n_routed_experts; e++) {
-		snprintf(name, sizeof(name), "model.layers.%d.mlp.experts.%d", layer, e);
-		if (x->set.has[e] && mlp_open(&l->routed[e], m, c->moe_intermediate_size, name) < 0)
+	for (int e = 0; e < E; e++)
+		if (x->set.has[e] && mlp_open(&l->routed[e], m, ROLE_EXPERT_GATE, layer, e) < 0)
 			return -1;
-	}
-	snprintf(name, sizeof(name), "model.layers.%d.mlp.shared_experts", layer);
-	if (!x->set.shared || c->n_shared_experts == 0)
+	if (!x->set.shared || m->config.n_shared_experts == 0)
 		return 0;
-	return mlp_open(&l->shared, m, c->n_shared_experts * c->moe_intermediate_size, name);
+	return mlp_open(&l->shared, m, ROLE_SHARED_GATE, layer, -1);
+}
+
+static int
+layer_open(struct expert *x, struct expert_layer *l, int layer)
+{
+	struct model *m = x->s->model;
+
+	if (!(l->norm = model_vector(m, ROLE_MLP_NORM, layer)))
+		return -1;
+	if (config_is_moe(&m->config, layer))
+		return moe_open(x, l, layer);
+	return x->set.shared ? mlp_open(&l->shared, m, ROLE_DENSE_GATE, layer, -1) : 0;
 }
 
 int
@@ -59,15 +56,9 @@ expert_open(struct expert *x, const struct stage *s, const char *set)
 	x->layers = mem_new((size_t)c->num_layers, sizeof(*x->layers));
 	if (!x->layers || stage_has_products(s) < 0)
 		return -1;
-	for (int i = 0; i < c->num_layers; i++) {
-		struct expert_layer *l = &x->layers[i];
-
-		if (!s->layers.has[i])
-			continue;
-		l->norm = model_vec(s->model, c->hidden_size, "model.layers.%d.post_attention_layernorm.weight", i);
-		if (!l->norm || (config_is_moe(c, i) ? moe_open(x, l, i) : dense_open(x, l, i)) < 0)
+	for (int i = 0; i < c->num_layers; i++)
+		if (s->layers.has[i] && layer_open(x, &x->layers[i], i) < 0)
 			return -1;
-	}
 	expert_ahead_init(&x->ahead);
 	return s->gpu ? expert_gpu_want(x) : 0;
 }

@@ -10,15 +10,10 @@
 int
 head_open(struct head *h, const struct stage *s)
 {
-	const struct config *c = &s->model->config;
-
 	memset(h, 0, sizeof(*h));
 	h->s = s;
-	h->norm = model_vec(s->model, c->hidden_size, "model.norm.weight");
-	if (!h->norm || stage_has_products(s) < 0)
-		return -1;
-	if (model_mat(s->model, &h->weight, c->vocab_size, c->hidden_size,
-	    c->tie_word_embeddings ? "model.embed_tokens" : "lm_head") < 0)
+	if (!(h->norm = model_vector(s->model, ROLE_FINAL_NORM, -1)) || stage_has_products(s) < 0 ||
+	    model_weight(s->model, ROLE_HEAD, -1, -1, &h->weight) < 0)
 		return -1;
 	return s->gpu ? head_gpu_want(h) : 0;
 }

@@ -6,14 +6,11 @@
 #include "stage/linear.h"
 
 int
-mlp_open(struct mlp *m, struct model *model, int width, const char *name)
+mlp_open(struct mlp *m, struct model *model, enum role gate, int layer, int expert)
 {
-	int D = model->config.hidden_size;
-
-	if (model_mat(model, &m->gate, width, D, "%s.gate_proj", name) < 0 ||
-	    model_mat(model, &m->up, width, D, "%s.up_proj", name) < 0)
-		return -1;
-	return model_mat(model, &m->down, D, width, "%s.down_proj", name);
+	return model_weight(model, gate, layer, expert, &m->gate) < 0 ||
+	    model_weight(model, gate + 1, layer, expert, &m->up) < 0 ||
+	    model_weight(model, gate + 2, layer, expert, &m->down) < 0 ? -1 : 0;
 }
 
 struct piece {                  /* some rows of a part */

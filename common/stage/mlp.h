@@ -16,8 +16,8 @@ struct mlp {
 	struct mat down;                /* [D][width] */
 };
 
-/* Its tensors are NAME.gate_proj.weight and so on.  0, or -1 and a message. */
-int mlp_open(struct mlp *m, struct model *model, int width, const char *name);
+/* gate: the role of its first matrix; expert: -1 where it has none.  0, or -1 and a message. */
+int mlp_open(struct mlp *m, struct model *model, enum role gate, int layer, int expert);
 
 /* One of them and the rows that it gets, no row twice. */
 struct mlp_rows {

@@ -12,16 +12,12 @@
 static int
 gate_open(struct gate *g, struct model *m, int layer)
 {
-	const struct config *c = &m->config;
-
-	g->norm = model_vec(m, c->hidden_size, "model.layers.%d.post_attention_layernorm.weight", layer);
-	if (!g->norm || model_mat(m, &g->weight, c->n_routed_experts, c->hidden_size,
-	    "model.layers.%d.mlp.gate", layer) < 0)
+	if (!(g->norm = model_vector(m, ROLE_MLP_NORM, layer)) ||
+	    model_weight(m, ROLE_ROUTER, layer, -1, &g->weight) < 0)
 		return -1;
-	if (c->topk_method != TOPK_NOAUX_TC)
+	if (m->config.topk_method != TOPK_NOAUX_TC)
 		return 0;
-	g->bias = model_vec(m, c->n_routed_experts, "model.layers.%d.mlp.gate.e_score_correction_bias", layer);
-	return g->bias ? 0 : -1;
+	return (g->bias = model_vector(m, ROLE_ROUTER_BIAS, layer)) ? 0 : -1;
 }
 
 int
