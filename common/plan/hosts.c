@@ -48,7 +48,7 @@ read_number(const char *what, const char *text, double min, double max, double *
 }
 
 static int
-take_name(const struct hosts *s, struct host *h, const char *name)
+parse_name(const struct hosts *s, struct host *h, const char *name)
 {
 	if (!is_name(name) || strlen(name) >= sizeof(h->name) || strcmp(name, "run") == 0)
 		return fail(FAIL_USAGE, "'%.60s' cannot be a host's name: letters, digits and - . _, at most %zu",
@@ -63,7 +63,7 @@ take_name(const struct hosts *s, struct host *h, const char *name)
 
 /* KEY=GFLOP/s of one of the rates: 1, or 0 where the word is none; -1 and a message. */
 static int
-take_rate(struct host *h, const char *word)
+parse_rate(struct host *h, const char *word)
 {
 	const struct { const char *key; double *to; } rates[] = {{"row=", &h->row}, {"rows=", &h->rows}, {"attend=", &h->attend}};
 
@@ -84,9 +84,9 @@ take_rate(struct host *h, const char *word)
 
 /* A word after the numbers. */
 static int
-take_extra(struct host *h, const char *word)
+parse_extra(struct host *h, const char *word)
 {
-	int rate = take_rate(h, word);
+	int rate = parse_rate(h, word);
 
 	if (rate != 0)
 		return rate < 0 ? -1 : 0;
@@ -122,7 +122,7 @@ read_host(struct hosts *s, char *line)
 	if (n < 4)
 		return fail(FAIL_USAGE, "%d words: give NAME CORES MEMORY-GiB BANDWIDTH-GB/s [addr=ADDRESS] [spare] ...", n);
 	memset(h, 0, sizeof(*h));
-	if (take_name(s, h, word[0]) < 0 || read_number("number of cores", word[1], 1, 1024, &cores) < 0 ||
+	if (parse_name(s, h, word[0]) < 0 || read_number("number of cores", word[1], 1, 1024, &cores) < 0 ||
 	    read_number("memory in GiB", word[2], 1e-3, 1e6, &gib) < 0 ||
 	    read_number("memory bandwidth in GB/s", word[3], 1e-3, 1e6, &rate) < 0)
 		return -1;
@@ -132,7 +132,7 @@ read_host(struct hosts *s, char *line)
 	h->memory = gib * GIB;
 	h->bandwidth = rate * 1e9;
 	for (int i = 4; i < n; i++)
-		if (take_extra(h, word[i]) < 0)
+		if (parse_extra(h, word[i]) < 0)
 			return -1;
 	if (strcmp(h->address, "localhost") == 0)
 		snprintf(h->address, sizeof(h->address), "127.0.0.1");  /* ZeroMQ does not wait at names */

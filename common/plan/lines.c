@@ -8,7 +8,7 @@
 #include "base/fail.h"
 #include "launch/script.h"
 
-struct make {
+struct builder {
 	struct lines *o;
 	const struct cost *c;
 	const struct line_options *opt;
@@ -18,7 +18,7 @@ struct make {
 
 /* Append to a line's command; in is_label, to what messages call it as well. */
 static void
-append(struct make *k, int line, int is_label, const char *fmt, va_list ap)
+append(struct builder *k, int line, int is_label, const char *fmt, va_list ap)
 {
 	char text[512];
 	int n = vsnprintf(text, sizeof(text), fmt, ap);
@@ -35,7 +35,7 @@ append(struct make *k, int line, int is_label, const char *fmt, va_list ap)
 
 __attribute__((format(printf, 3, 4)))
 static void
-say(struct make *k, int line, const char *fmt, ...)
+append_text(struct builder *k, int line, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -47,7 +47,7 @@ say(struct make *k, int line, const char *fmt, ...)
 /* The layers and experts of a line. */
 __attribute__((format(printf, 3, 4)))
 static void
-say_part(struct make *k, int line, const char *fmt, ...)
+append_label(struct builder *k, int line, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -58,12 +58,12 @@ say_part(struct make *k, int line, const char *fmt, ...)
 
 /* Words with blanks between them. */
 static void
-say_words(struct make *k, int line, const char *words)
+append_words(struct builder *k, int line, const char *words)
 {
 	char *copy = strdup(words), *save;
 
 	for (char *w = copy ? strtok_r(copy, " ", &save) : NULL; w; w = strtok_r(NULL, " ", &save)) {
-		say(k, line, " ");
+		append_text(k, line, " ");
 		if (script_quote(&k->o->line[line].text, w) < 0)
 			k->failed = 1;
 	}
@@ -73,7 +73,7 @@ say_words(struct make *k, int line, const char *words)
 
 /* A line of its own; its number. */
 static int
-program_on(struct make *k, int host, const char *name)
+program_on(struct builder *k, int host, const char *name)
 {
 	struct lines *o = k->o;
 	struct line *l;
@@ -85,8 +85,8 @@ program_on(struct make *k, int host, const char *name)
 	l = &o->line[o->n];
 	memset(l, 0, sizeof(*l));
 	l->host = host;
-	say_part(k, o->n, "%s", name);
-	say(k, o->n, " -m ");
+	append_label(k, o->n, "%s", name);
+	append_text(k, o->n, " -m ");
 	if (script_quote(&l->text, k->opt->model) < 0)
 		k->failed = 1;
 	return o->n++;
@@ -94,19 +94,19 @@ program_on(struct make *k, int host, const char *name)
 
 /* One that computes. */
 static int
-worker(struct make *k, int host, const char *name, int from, int to)
+worker(struct builder *k, int host, const char *name, int from, int to)
 {
 	const struct host *h = &k->c->hosts->h[host];
 	int l = program_on(k, host, name);
 
 	if (to == from + 1)
-		say_part(k, l, " -l %d", from);
+		append_label(k, l, " -l %d", from);
 	else if (to > from)
-		say_part(k, l, " -l %d-%d", from, to - 1);
+		append_label(k, l, " -l %d-%d", from, to - 1);
 	if (h->gpu)
-		say(k, l, " -d cuda:0");
+		append_text(k, l, " -d cuda:0");
 	else if (k->opt->threads)
-		say(k, l, " -t %d", h->cores);
+		append_text(k, l, " -t %d", h->cores);
 	return l;
 }
 
@@ -117,7 +117,7 @@ host_of(const struct lines *o, int line)
 }
 
 static void
-join(struct make *k, int from, int to, enum load load)
+add_wire(struct builder *k, int from, int to, enum load load)
 {
 	struct lines *o = k->o;
 
@@ -134,20 +134,20 @@ join(struct make *k, int from, int to, enum load load)
 
 /* The next in a row of programs. */
 static void
-behind(struct make *k, int line, enum load load)
+append_program(struct builder *k, int line, enum load load)
 {
-	join(k, k->last, line, load);
+	add_wire(k, k->last, line, load);
 	k->last = line;
 }
 
 /* The experts of a layer, dealt out. */
 static void
-spread(struct make *k, const struct group *g, int layer)
+spread_experts(struct builder *k, const struct group *g, int layer)
 {
 	int member[GROUP_MAX], n = 0, next = 0, sum;
 
-	behind(k, worker(k, g->host, "ds-attn", layer, layer + 1), LOAD_FRAME);
-	behind(k, worker(k, g->host, "ds-route", layer, layer + 1), LOAD_FRAME);
+	append_program(k, worker(k, g->host, "ds-attn", layer, layer + 1), LOAD_FRAME);
+	append_program(k, worker(k, g->host, "ds-route", layer, layer + 1), LOAD_FRAME);
 	for (int i = 0; i < g->n; i++) {
 		int e = g->experts[i], shared = g->shared == i, l;
 
@@ -155,23 +155,23 @@ spread(struct make *k, const struct group *g, int layer)
 			continue;
 		l = worker(k, g->host + i, "ds-expert", layer, layer + 1);
 		if (e > 1)
-			say_part(k, l, " -e %d-%d%s", next, next + e - 1, shared ? ",s" : "");
+			append_label(k, l, " -e %d-%d%s", next, next + e - 1, shared ? ",s" : "");
 		else if (e == 1)
-			say_part(k, l, " -e %d%s", next, shared ? ",s" : "");
+			append_label(k, l, " -e %d%s", next, shared ? ",s" : "");
 		else
-			say_part(k, l, " -e s");
+			append_label(k, l, " -e s");
 		next += e;
-		join(k, k->last, l, LOAD_CHOSEN);
+		add_wire(k, k->last, l, LOAD_CHOSEN);
 		member[n++] = l;
 	}
 	sum = program_on(k, g->host, "ds-join");
 	for (int i = 0; i < n; i++)
-		join(k, member[i], sum, LOAD_PARTIAL);
+		add_wire(k, member[i], sum, LOAD_PARTIAL);
 	k->last = sum;
 }
 
 static void
-lay_group(struct make *k, const struct group *g)
+add_group(struct builder *k, const struct group *g)
 {
 	const struct layer_size *l = k->c->s->layers;
 
@@ -179,15 +179,15 @@ lay_group(struct make *k, const struct group *g)
 		for (to = i; to < g->to && (g->n == 1 || !l[to].moe); to++)
 			;
 		if (to > i)
-			behind(k, worker(k, g->host, "ds-block", i, to), LOAD_FRAME);
+			append_program(k, worker(k, g->host, "ds-block", i, to), LOAD_FRAME);
 		else
-			spread(k, g, to++);
+			spread_experts(k, g, to++);
 	}
 }
 
 /* A port for each link between hosts; a NUL behind each text. */
 static void
-finish(struct make *k)
+assign_ports(struct builder *k)
 {
 	struct lines *o = k->o;
 	int port = k->opt->port;
@@ -209,26 +209,26 @@ finish(struct make *k)
 int
 lines_make(struct lines *o, const struct split *s, const struct cost *many, const struct line_options *opt)
 {
-	struct make k = {.o = o, .c = many, .opt = opt};
+	struct builder k = {.o = o, .c = many, .opt = opt};
 	const struct demand *d = many->d;
 	int embed, head, sample, first = s->group[0].host, last = s->group[s->n - 1].host;
 
 	*o = (struct lines){0};
 	embed = k.last = program_on(&k, first, "ds-embed");
-	say(&k, embed, " -B %d", d->rows);
+	append_text(&k, embed, " -B %d", d->rows);
 	if (d->batches > 1)
-		say(&k, embed, " --batches %d", d->batches);
-	join(&k, DRIVER, embed, LOAD_PROMPT);
+		append_text(&k, embed, " --batches %d", d->batches);
+	add_wire(&k, DRIVER, embed, LOAD_PROMPT);
 	for (int i = 0; i < s->n; i++)
-		lay_group(&k, &s->group[i]);
+		add_group(&k, &s->group[i]);
 	head = worker(&k, last, "ds-head", 0, 0);
-	behind(&k, head, LOAD_FRAME);
+	append_program(&k, head, LOAD_FRAME);
 	sample = program_on(&k, last, "ds-sample");
-	say_words(&k, sample, opt->sample);
-	behind(&k, sample, LOAD_LOGITS);
-	join(&k, sample, embed, LOAD_TOKENS);
-	join(&k, sample, DRIVER, LOAD_TOKENS);
-	finish(&k);
+	append_words(&k, sample, opt->sample);
+	append_program(&k, sample, LOAD_LOGITS);
+	add_wire(&k, sample, embed, LOAD_TOKENS);
+	add_wire(&k, sample, DRIVER, LOAD_TOKENS);
+	assign_ports(&k);
 	return k.failed ? -1 : 0;
 }
 

@@ -35,7 +35,7 @@ is_made_of(const char *s, const char *others)
 
 /* A name that begins with a dash would be an option of ssh. */
 static int
-take_host(struct planfile *p, char **w, int n)
+parse_host(struct planfile *p, char **w, int n)
 {
 	struct plan_host h = {.name = n > 1 ? w[1] : ""};
 
@@ -105,7 +105,7 @@ check_word(const struct planfile *p, const char *word, int run)
 }
 
 static int
-take_endpoint(struct planfile *p, const char **to, char **w, int n)
+parse_endpoint(struct planfile *p, const char **to, char **w, int n)
 {
 	if (*to)
 		return fail(FAIL_DATA, "a second '%s'", w[0]);
@@ -128,7 +128,7 @@ make_label(struct plan_line *l)
 }
 
 static int
-take_run(struct planfile *p, char **w, int n)
+parse_run(struct planfile *p, char **w, int n)
 {
 	struct plan_line l = {.nwords = n - 2};
 
@@ -155,7 +155,7 @@ take_run(struct planfile *p, char **w, int n)
 /* --- lines --- */
 
 static int
-take_line(struct planfile *p, char *line, int *version)
+parse_line(struct planfile *p, char *line, int *version)
 {
 	char *w[WORDS_MAX + 1];
 	int n;
@@ -179,13 +179,13 @@ take_line(struct planfile *p, char *line, int *version)
 		return 0;
 	}
 	if (strcmp(w[0], "host") == 0)
-		return take_host(p, w, n);
+		return parse_host(p, w, n);
 	if (strcmp(w[0], "feed") == 0)
-		return take_endpoint(p, &p->feed, w, n);
+		return parse_endpoint(p, &p->feed, w, n);
 	if (strcmp(w[0], "take") == 0)
-		return take_endpoint(p, &p->take, w, n);
+		return parse_endpoint(p, &p->take, w, n);
 	if (strcmp(w[0], "run") == 0)
-		return take_run(p, w, n);
+		return parse_run(p, w, n);
 	return fail(FAIL_DATA, "'%s': a line begins with host, feed, take or run", w[0]);
 }
 
@@ -209,7 +209,7 @@ planfile_parse(struct planfile *p, const char *path)
 	for (; line; line = next, number++) {
 		if ((next = strchr(line, '\n')))
 			*next++ = 0;
-		if (take_line(p, line, &version) < 0)
+		if (parse_line(p, line, &version) < 0)
 			return fail_in("plan '%s' line %d", path, number);
 	}
 	if (!p->feed || !p->take || p->nlines == 0)

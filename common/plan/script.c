@@ -199,7 +199,7 @@ add_word(struct buf *to, const char *word)
 
 /* What runs it: the function, and whatever the function has to know of the host. */
 static int
-write_place(struct buf *to, const struct writing *w, enum format format, int host)
+write_prefix(struct buf *to, const struct writing *w, enum format format, int host)
 {
 	const struct host *h = &w->hosts->h[host];
 
@@ -216,7 +216,7 @@ write_program(struct buf *to, const struct writing *w, enum format format, int i
 {
 	const struct line *l = &w->lines->line[i];
 	struct buf text = {0};
-	int r = write_place(to, w, format, l->host) < 0 || add_word(to, l->label) < 0 || write_line(&text, w, format, i) < 0 ||
+	int r = write_prefix(to, w, format, l->host) < 0 || add_word(to, l->label) < 0 || write_line(&text, w, format, i) < 0 ||
 	    buf_addc(&text, 0) < 0 ? -1 : 0;
 
 	if (r == 0)
