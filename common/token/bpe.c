@@ -124,7 +124,7 @@ step_pop(struct bpe *b)
 
 /* Merge the pair of a step, unless an earlier one has changed it. */
 static int
-step_take(struct bpe *b, const struct step *step)
+step_apply(struct bpe *b, const struct step *step)
 {
 	struct symbol *s = &b->symbols[step->at], *next;
 	const struct merge *m;
@@ -178,7 +178,7 @@ bpe_encode(struct bpe *b, const char *text, size_t n, struct ids *ids)
 	while (b->heap_n > 0) {
 		struct step step = step_pop(b);
 
-		if (step_take(b, &step) < 0)
+		if (step_apply(b, &step) < 0)
 			return -1;
 	}
 	for (uint32_t i = 0; n > 0 && i != NONE; i = b->symbols[i].after)

@@ -65,7 +65,7 @@ seq_free(struct detok_seq *s)
 
 /* Put n bytes of well-formed text behind what the sequence has to say. */
 static int
-say(const struct detok *d, struct detok_seq *s, const unsigned char *p, size_t n)
+add_text(const struct detok *d, struct detok_seq *s, const unsigned char *p, size_t n)
 {
 	int dim = d->dim && s->thought;
 
@@ -91,7 +91,7 @@ settle(const struct detok *d, struct detok_seq *s, int all)
 
 	while (n < s->part.n && (utf8_next(s->part.p + n, s->part.n - n, &len) != UTF8_SHORT || all))
 		n += len;
-	r = utf8_clean(&clean, s->part.p, n) < 0 || say(d, s, clean.p, clean.n) < 0 ? -1 : 0;
+	r = utf8_clean(&clean, s->part.p, n) < 0 || add_text(d, s, clean.p, clean.n) < 0 ? -1 : 0;
 	if (r == 0 && n > 0)
 		buf_drop(&s->part, n);
 	buf_free(&clean);
@@ -99,7 +99,7 @@ settle(const struct detok *d, struct detok_seq *s, int all)
 }
 
 static int
-take_token(const struct detok *d, struct detok_seq *s, int64_t id)
+add_token(const struct detok *d, struct detok_seq *s, int64_t id)
 {
 	size_t n;
 	const char *bytes = tokenizer_bytes(d->t, id, &n);
@@ -152,7 +152,7 @@ expect_free(struct detok *d, uint64_t id)
 }
 
 static int
-take_rows(struct detok *d, struct frame *f)
+add_rows(struct detok *d, struct frame *f)
 {
 	struct tensor *t;
 	const int32_t *id;
@@ -171,7 +171,7 @@ take_rows(struct detok *d, struct frame *f)
 		if (!(s = seq_get(d, f->spans[i].seq)))
 			return -1;
 		for (uint32_t row = 0; row < f->spans[i].n; row++)
-			if (take_token(d, s, *id++) < 0)
+			if (add_token(d, s, *id++) < 0)
 				return -1;
 		if (settle(d, s, 0) < 0)
 			return -1;
@@ -183,7 +183,7 @@ take_rows(struct detok *d, struct frame *f)
 }
 
 static int
-take_free(struct detok *d, uint64_t id)
+on_free(struct detok *d, uint64_t id)
 {
 	uint64_t *ended = table_del(&d->ended, &id, sizeof(id));
 	struct detok_seq *s;
@@ -225,7 +225,7 @@ forget_ended(struct detok *d)
 
 /* The stream ends here; another may use the numbers of its sequences again. */
 static int
-take_end(struct detok *d)
+on_end(struct detok *d)
 {
 	for (struct detok_seq *s = d->first; s; s = s->next)
 		if (!s->over && finish(d, s) < 0)
@@ -240,18 +240,18 @@ detok_frame(struct detok *d, struct frame *f, struct buf *out)
 	int r = 0;
 
 	if (f->op == OP_NONE)
-		r = take_rows(d, f);
+		r = add_rows(d, f);
 	else if (frame_frees(f))
-		r = take_free(d, f->seq);
+		r = on_free(d, f->seq);
 	else if (f->op == OP_END)
-		r = take_end(d);
+		r = on_end(d);
 	return print(d, out) < 0 ? -1 : r;
 }
 
 int
 detok_end(struct detok *d, struct buf *out)
 {
-	return take_end(d) < 0 ? -1 : print(d, out);
+	return on_end(d) < 0 ? -1 : print(d, out);
 }
 
 void

@@ -104,7 +104,7 @@ post_load(struct tokenizer *t, const cJSON *json)
 
 /* Whether the class takes the two keys; DeepSeek's model types have it where none is named. */
 static int
-takes_keys(const char *class)
+reads_keys(const char *class)
 {
 	return !class || strcmp(class, "LlamaTokenizer") == 0 || strcmp(class, "LlamaTokenizerFast") == 0;
 }
@@ -140,7 +140,7 @@ post_settings(struct tokenizer *t, const cJSON *o)
 	case 1:
 		given = 1;
 	}
-	if (!given || !takes_keys(class))
+	if (!given || !reads_keys(class))
 		return 0;
 	t->around.n = t->around.before = 0;
 	if ((bos && add_named(t, o, "bos_token", 1) < 0) || (eos && add_named(t, o, "eos_token", 0) < 0))

@@ -154,7 +154,7 @@ receive_length(struct jinja *j, size_t *n)
 /* Append the answer to a request; where it is a refusal, *refused is 1, and it becomes the
  * message. */
 static int
-ask(struct jinja *j, const char *request, size_t n, struct buf *to, int *refused)
+send_request(struct jinja *j, const char *request, size_t n, struct buf *to, int *refused)
 {
 	char head[32], status;
 	size_t len, before = to->n;
@@ -216,7 +216,7 @@ jinja_open(struct template *t, char **names)
 
 	if (setup && (t->jinja = mem_new(1, sizeof(*t->jinja)))) {
 		t->jinja->fd = -1;
-		r = start(t->jinja) < 0 ? -1 : ask(t->jinja, setup, strlen(setup), &reads, &refused);
+		r = start(t->jinja) < 0 ? -1 : send_request(t->jinja, setup, strlen(setup), &reads, &refused);
 	}
 	if (refused && strcmp(fail_text(), "!") == 0)
 		fail(FAIL_SYSTEM, "%s has no jinja2, which renders chat templates: install the package python3-jinja2",
@@ -245,7 +245,7 @@ jinja_close(struct jinja *j)
 int
 jinja_render(struct template *t, struct buf *to, const char *json, size_t n, int *refused)
 {
-	int no = 0, r = ask(t->jinja, json, n, to, &no);
+	int no = 0, r = send_request(t->jinja, json, n, to, &no);
 
 	if (refused)
 		*refused = no;

@@ -163,7 +163,7 @@ add_system(const struct family *f, struct buf *to, const struct turn *turns, siz
 
 /* What the assistant said, without the thought where the family cuts it. */
 static int
-add_said(const struct family *f, struct buf *to, const struct turn *turn)
+add_answer(const struct family *f, struct buf *to, const struct turn *turn)
 {
 	static const char mark[] = "</think>";
 	const char *from = turn->text, *end = turn->text + turn->n, *found;
@@ -197,7 +197,7 @@ known_render(const struct template *t, struct buf *to, const struct turn *turns,
 			after_user = 1;
 		} else if (turn->role == ROLE_ASSISTANT) {
 			r = (!(f->answers && !after_user) && add(to, f->assistant) < 0) ||
-			    add_said(f, to, turn) < 0 || add(to, f->eos ? t->eos : EOS) < 0;
+			    add_answer(f, to, turn) < 0 || add(to, f->eos ? t->eos : EOS) < 0;
 			after_user = 0;
 		} else if (f->system == SYSTEM_IN_PLACE) {
 			r = buf_add(to, turn->text, turn->n) < 0 || add(to, f->system_end) < 0;
