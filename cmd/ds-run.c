@@ -271,7 +271,7 @@ main(int argc, char **argv)
 	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
 	    .gpu = 2, .products = 1, .links = 1};
 	struct config config;
-	struct converse converse = {0};
+	struct dialog dialog = {0};
 	struct tally tally;
 	char text[128], device[16];
 	int i = options_parse(&common, argc, argv), sig = 0, status;
@@ -311,14 +311,14 @@ main(int argc, char **argv)
 	if (o.run.plan.keep && !o.plan && keep_open(o.run.plan.keep) < 0)
 		die_failed();
 	o.run.ask = o.run.ntexts == 0 && o.run.prompts < 0 && isatty(0);
-	if (o.run.ask && o.run.plan.chat && template_converses(o.run.plan.template)) {
-		if (converse_open(&converse, common.model) < 0)
+	if (o.run.ask && o.run.plan.chat && template_is_multi_turn(o.run.plan.template)) {
+		if (dialog_open(&dialog, common.model) < 0)
 			die_failed();
-		o.run.converse = &converse;
+		o.run.dialog = &dialog;
 	}
 	o.run.count = common.verbose > 0;
 	status = o.plan ? run_plan(&o, &tally, &sig) : run_pipeline(&o.run, &tally, &sig);
-	converse_close(&converse);
+	dialog_close(&dialog);
 	if (status < 0)
 		die_failed();
 	if (sig)

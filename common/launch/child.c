@@ -18,7 +18,7 @@
 /* --- in the child, between fork and exec --- */
 
 static _Noreturn void
-become(const struct part *p, const struct start *s, pid_t parent, int err)
+exec_child(const struct command *p, const struct child_options *s, pid_t parent, int err)
 {
 	char path[4096];
 	char **argv = (char **)(uintptr_t)p->words;
@@ -44,22 +44,22 @@ become(const struct part *p, const struct start *s, pid_t parent, int err)
 /* --- in the parent --- */
 
 int
-child_start(struct child *c, const struct start *s)
+child_start(struct child *c, const struct child_options *s)
 {
 	pid_t parent = getpid();
 	int err[2];
 
 	c->err = -1;
 	if (pipe2(err, O_CLOEXEC) < 0)
-		return fail(FAIL_SYSTEM, "%s: cannot make a pipe:", c->part->label);
+		return fail(FAIL_SYSTEM, "%s: cannot make a pipe:", c->command->label);
 	c->pid = fork();
 	if (c->pid == 0)
-		become(c->part, s, parent, err[1]);
+		exec_child(c->command, s, parent, err[1]);
 	close(err[1]);
 	c->err = err[0];
 	if (c->pid < 0) {
 		c->pid = 0;
-		return fail(FAIL_SYSTEM, "%s: cannot start it:", c->part->label);
+		return fail(FAIL_SYSTEM, "%s: cannot start it:", c->command->label);
 	}
 	(void)fcntl(c->err, F_SETFL, O_NONBLOCK);
 	return 0;
@@ -67,30 +67,30 @@ child_start(struct child *c, const struct start *s)
 
 /* The first n bytes that it said go to our standard error. */
 static void
-show(const struct child *c, size_t n)
+print_prefixed(const struct child *c, size_t n)
 {
 	struct buf b = {0};
 
-	for (size_t i = 0; c->from && i < n; i++) {
-		if ((i == 0 || c->said.p[i - 1] == '\n') && buf_addf(&b, "%s: ", c->from) < 0)
+	for (size_t i = 0; c->prefix && i < n; i++) {
+		if ((i == 0 || c->pending.p[i - 1] == '\n') && buf_addf(&b, "%s: ", c->prefix) < 0)
 			break;
-		if (c->said.p[i] == '\r' && i + 1 < n && c->said.p[i + 1] == '\n')
+		if (c->pending.p[i] == '\r' && i + 1 < n && c->pending.p[i + 1] == '\n')
 			continue;       /* ssh ends its lines so */
-		if (buf_addc(&b, c->said.p[i]) < 0)
+		if (buf_addc(&b, c->pending.p[i]) < 0)
 			break;
 	}
-	(void)io_write(2, c->from ? b.p : c->said.p, c->from ? b.n : n);
+	(void)io_write(2, c->prefix ? b.p : c->pending.p, c->prefix ? b.n : n);
 	buf_free(&b);
 }
 
 /* The n bytes, a line with its newline, report that a sequence failed, as stage/failed.h does. */
 static int
-is_report(const struct child *c, const unsigned char *line, size_t n)
+is_sequence_failure(const struct child *c, const unsigned char *line, size_t n)
 {
-	size_t name = strlen(c->part->words[0]);
+	size_t name = strlen(c->command->words[0]);
 	const char *end = memmem(line, n, " failed: ", 9);
 
-	return end && n > name + 2 && memcmp(line, c->part->words[0], name) == 0 && memcmp(line + name, ": ", 2) == 0 &&
+	return end && n > name + 2 && memcmp(line, c->command->words[0], name) == 0 && memcmp(line + name, ": ", 2) == 0 &&
 	    line[n - 1] == '\n' && memmem(line, (size_t)(end - (const char *)line), " sequence", 9);
 }
 
@@ -98,22 +98,22 @@ is_report(const struct child *c, const unsigned char *line, size_t n)
 static void
 pass_lines(struct child *c, int pass)
 {
-	unsigned char *last = c->said.n > 1 ? memrchr(c->said.p, '\n', c->said.n - 1) : NULL;
-	size_t n = last ? (size_t)(last - c->said.p) + 1 : 0;
+	unsigned char *last = c->pending.n > 1 ? memrchr(c->pending.p, '\n', c->pending.n - 1) : NULL;
+	size_t n = last ? (size_t)(last - c->pending.p) + 1 : 0;
 
-	if (is_report(c, c->said.p + n, c->said.n - n)) {
-		n = c->said.n;
+	if (is_sequence_failure(c, c->pending.p + n, c->pending.n - n)) {
+		n = c->pending.n;
 		c->failed = 1;
 	}
-	if (n == 0 && c->said.n > LINE_MAX_BYTES)
-		n = c->said.n;
+	if (n == 0 && c->pending.n > LINE_MAX_BYTES)
+		n = c->pending.n;
 	if (pass && n > 0)
-		show(c, n);
-	buf_drop(&c->said, n);
+		print_prefixed(c, n);
+	buf_drop(&c->pending, n);
 }
 
 static void
-deaf(struct child *c)
+close_stderr(struct child *c)
 {
 	if (c->err >= 0)
 		close(c->err);
@@ -121,7 +121,7 @@ deaf(struct child *c)
 }
 
 void
-child_listen(struct child *c, int pass)
+child_read_stderr(struct child *c, int pass)
 {
 	char got[LINE_MAX_BYTES];
 	ssize_t n;
@@ -129,27 +129,27 @@ child_listen(struct child *c, int pass)
 	if (c->err < 0)
 		return;
 	while ((n = read(c->err, got, sizeof(got))) > 0) {
-		if (buf_add(&c->said, got, (size_t)n) < 0)
+		if (buf_add(&c->pending, got, (size_t)n) < 0)
 			break;
 		pass_lines(c, pass);
 	}
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		deaf(c);
+		close_stderr(c);
 }
 
 /* Its last line without the program's name in front, as text. */
 static const char *
-last_words(struct child *c)
+last_line(struct child *c)
 {
-	size_t n = strlen(c->part->words[0]);
+	size_t n = strlen(c->command->words[0]);
 	char *s;
 
-	while (c->said.n > 0 && (c->said.p[c->said.n - 1] == '\n' || c->said.p[c->said.n - 1] == '\r'))
-		c->said.n--;
-	if (buf_addc(&c->said, 0) < 0)
+	while (c->pending.n > 0 && (c->pending.p[c->pending.n - 1] == '\n' || c->pending.p[c->pending.n - 1] == '\r'))
+		c->pending.n--;
+	if (buf_addc(&c->pending, 0) < 0)
 		return "";
-	s = (char *)c->said.p;
-	return strncmp(s, c->part->words[0], n) == 0 && strncmp(s + n, ": ", 2) == 0 ? s + n + 2 : s;
+	s = (char *)c->pending.p;
+	return strncmp(s, c->command->words[0], n) == 0 && strncmp(s + n, ": ", 2) == 0 ? s + n + 2 : s;
 }
 
 /* A stage that follows another's failure exits 3 and says what it saw of it. */
@@ -168,26 +168,26 @@ judge(struct child *c, int wstatus)
 {
 	struct verdict v = {.status = FAIL_SYSTEM};
 
-	if (WIFSIGNALED(wstatus) && WTERMSIG(wstatus) == SIGPIPE && c->last) {
+	if (WIFSIGNALED(wstatus) && WTERMSIG(wstatus) == SIGPIPE && c->to_stdout) {
 		v.blame = BLAME_OWN;            /* our own reader went away */
 		v.signal = SIGPIPE;
 	} else if (WIFSIGNALED(wstatus)) {
 		int sig = WTERMSIG(wstatus);
 
 		v.blame = sig == SIGPIPE || sig == SIGINT || sig == SIGQUIT ? BLAME_GONE : BLAME_OWN;
-		snprintf(v.text, sizeof(v.text), "%s: killed by signal %d", c->part->label, sig);
+		snprintf(v.text, sizeof(v.text), "%s: killed by signal %d", c->command->label, sig);
 	} else if (WEXITSTATUS(wstatus) == FAIL_DATA && c->failed) {
 		v.failed = 1;
 	} else if (WEXITSTATUS(wstatus) != 0) {
 		int status = WEXITSTATUS(wstatus);
-		const char *words = last_words(c);
+		const char *words = last_line(c);
 
 		v.status = status < FAIL_SYSTEM ? status : FAIL_SYSTEM;
 		v.blame = blame_of(v.status, words);
 		if (*words)
-			snprintf(v.text, sizeof(v.text), "%s: %s", c->part->label, words);
+			snprintf(v.text, sizeof(v.text), "%s: %s", c->command->label, words);
 		else
-			snprintf(v.text, sizeof(v.text), "%s: ended with status %d and said nothing", c->part->label, status);
+			snprintf(v.text, sizeof(v.text), "%s: ended with status %d and said nothing", c->command->label, status);
 	}
 	return v;
 }
@@ -198,21 +198,21 @@ child_ended(struct child *c, int wstatus, struct verdict *v)
 	struct verdict now;
 
 	c->pid = 0;
-	child_listen(c, 1);
+	child_read_stderr(c, 1);
 	now = judge(c, wstatus);
 	now.failed |= v->failed;
 	if (now.blame > v->blame)
 		*v = now;
 	v->failed = now.failed;
-	if ((wstatus == 0 || now.blame == BLAME_NONE) && c->said.n > 0)
-		show(c, c->said.n);
-	child_forget(c);
+	if ((wstatus == 0 || now.blame == BLAME_NONE) && c->pending.n > 0)
+		print_prefixed(c, c->pending.n);
+	child_discard(c);
 }
 
 void
-child_forget(struct child *c)
+child_discard(struct child *c)
 {
 	c->pid = 0;
-	deaf(c);
-	buf_free(&c->said);
+	close_stderr(c);
+	buf_free(&c->pending);
 }

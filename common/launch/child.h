@@ -12,17 +12,17 @@
 #include "launch/plan.h"
 
 struct child {
-	const struct part *part;
+	const struct command *command;
 	pid_t pid;                      /* 0: not running */
 	int err;                        /* its standard error, to be read; -1: closed */
-	struct buf said;                /* what it said and nobody has seen: its last line, or part of one */
-	int last;                       /* it writes to our standard output */
+	struct buf pending;             /* what it said and nobody has seen: its last line, or part of one */
+	int to_stdout;                  /* it writes to our standard output */
 	int failed;                     /* it reported a sequence that failed, and was passed on at once */
-	const char *from;               /* put before each of its lines that is passed on: the host; NULL: none */
+	const char *prefix;             /* put before each of its lines that is passed on: the host; NULL: none */
 };
 
 /* How a child is started. */
-struct start {
+struct child_options {
 	int in, out;                    /* become its standard input and output */
 	int keep[2];                    /* stay open under their numbers; -1: none */
 	const char *dir;                /* where programs are looked for first; NULL: in PATH alone */
@@ -30,14 +30,14 @@ struct start {
 };
 
 /*
- * Start it; c->part is set.  The kernel kills it when this process dies.  A program that cannot be run is a child
+ * Start it; c->command is set.  The kernel kills it when this process dies.  A program that cannot be run is a child
  * that says so and fails.  0, or -1 and a message.
  */
-int child_start(struct child *c, const struct start *s);
+int child_start(struct child *c, const struct child_options *s);
 
 /* Take in what it says; all but the last line is passed on to standard error, if `pass`, and that as well if it reports a
  * sequence that failed: that is no reason to end. */
-void child_listen(struct child *c, int pass);
+void child_read_stderr(struct child *c, int pass);
 
 /* What went wrong.  A later failure replaces an earlier one only if it explains more. */
 enum blame {
@@ -61,6 +61,6 @@ struct verdict {
 void child_ended(struct child *c, int wstatus, struct verdict *v);
 
 /* It has ended and nobody wants to know why. */
-void child_forget(struct child *c);
+void child_discard(struct child *c);
 
 #endif

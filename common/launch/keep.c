@@ -39,7 +39,7 @@ keep_open(const char *dir)
 }
 
 static int
-has_output(const struct part *t)
+has_output(const struct command *t)
 {
 	for (int i = 0; i < t->nwords; i++)
 		if (strcmp(t->words[i], "-o") == 0)
@@ -48,7 +48,7 @@ has_output(const struct part *t)
 }
 
 static char *
-stream_path(const struct part *t, const char *dir, int i, int width)
+stream_path(const struct command *t, const char *dir, int i, int width)
 {
 	size_t size = strlen(dir) + 64;
 	char *path = mem_raw(size, 1), layer[24] = "";
@@ -66,13 +66,13 @@ keep_plan(struct plan *p, const char *dir)
 	int width = p->n > 1000 ? 4 : 3;
 
 	for (int i = 0; i < p->n - 1; i++) {
-		struct part *t = &p->parts[i];
+		struct command *t = &p->commands[i];
 
 		if (!(t->keep = stream_path(t, dir, i, width)))
 			return -1;
 		if (!has_output(t))
-			part_option(t, "-o", "-");
-		part_option(t, "-o", t->keep);
+			command_option(t, "-o", "-");
+		command_option(t, "-o", t->keep);
 	}
 	return 0;
 }
@@ -94,11 +94,11 @@ int
 keep_create(const struct plan *p, const char *dir)
 {
 	for (int i = 0; i < p->n; i++) {
-		if (!p->parts[i].keep || create(p->parts[i].keep, dir) == 0)
+		if (!p->commands[i].keep || create(p->commands[i].keep, dir) == 0)
 			continue;
 		while (i-- > 0)
-			if (p->parts[i].keep)
-				(void)unlink(p->parts[i].keep);
+			if (p->commands[i].keep)
+				(void)unlink(p->commands[i].keep);
 		return -1;
 	}
 	return 0;

@@ -7,146 +7,146 @@
 #include "launch/keep.h"
 
 static void
-word(struct part *p, const char *w)
+add_word(struct command *p, const char *w)
 {
 	p->words[p->nwords++] = w;
 }
 
 void
-part_option(struct part *p, const char *letter, const char *value)
+command_option(struct command *p, const char *letter, const char *value)
 {
-	word(p, letter);
-	word(p, value);
+	add_word(p, letter);
+	add_word(p, value);
 }
 
 /* The next program, with what all of them take. */
-static struct part *
-part(struct plan *p, const struct plan_options *o, const char *name)
+static struct command *
+add_command(struct plan *p, const struct plan_options *o, const char *name)
 {
-	struct part *t = &p->parts[p->n++];
+	struct command *t = &p->commands[p->n++];
 
 	t->layer = -1;
 	snprintf(t->label, sizeof(t->label), "%s", name);
-	word(t, name);
-	part_option(t, "-m", o->model);
+	add_word(t, name);
+	command_option(t, "-m", o->model);
 	if (o->verbose)
-		word(t, "-v");
+		add_word(t, "-v");
 	return t;
 }
 
 static void
-precision(struct part *t, const struct plan_options *o)
+add_precision(struct command *t, const struct plan_options *o)
 {
 	if (o->precision)
-		part_option(t, "--precision", o->precision);
+		command_option(t, "--precision", o->precision);
 }
 
 /* One that computes; layer -1: on all layers. */
-static struct part *
-worker(struct plan *p, const struct plan_options *o, const char *name, int layer)
+static struct command *
+add_worker(struct plan *p, const struct plan_options *o, const char *name, int layer)
 {
-	struct part *t = part(p, o, name);
+	struct command *t = add_command(p, o, name);
 
 	if (layer >= 0) {
 		t->layer = layer;
 		snprintf(t->number, sizeof(t->number), "%d", layer);
 		snprintf(t->label, sizeof(t->label), "%s -l %d", name, layer);
-		part_option(t, "-l", t->number);
+		command_option(t, "-l", t->number);
 	}
 	if (o->threads > 0)
-		part_option(t, "-t", p->threads);
+		command_option(t, "-t", p->threads);
 	if (o->device)
-		part_option(t, "-d", o->device);
-	precision(t, o);
+		command_option(t, "-d", o->device);
+	add_precision(t, o);
 	return t;
 }
 
 static void
-layers(struct plan *p, const struct plan_options *o)
+add_layers(struct plan *p, const struct plan_options *o)
 {
 	for (int i = 0; i < o->layers && o->cut != CUT_FUSED; i++) {
 		if (o->cut == CUT_LAYER) {
-			worker(p, o, "ds-block", i);
+			add_worker(p, o, "ds-block", i);
 			continue;
 		}
-		worker(p, o, "ds-attn", i);
-		worker(p, o, "ds-route", i);
-		worker(p, o, "ds-expert", i);
+		add_worker(p, o, "ds-attn", i);
+		add_worker(p, o, "ds-route", i);
+		add_worker(p, o, "ds-expert", i);
 	}
 	if (o->cut == CUT_FUSED)
-		worker(p, o, "ds-block", -1);
+		add_worker(p, o, "ds-block", -1);
 }
 
 /* The loop first: the next batch waits for it, the reader does not. */
 static void
-sample(struct plan *p, const struct plan_options *o)
+add_sampler(struct plan *p, const struct plan_options *o)
 {
 	static const char *const letters[] = {"-T", "-k", "-p", "-S", "-n"};
-	struct part *t = part(p, o, "ds-sample");
+	struct command *t = add_command(p, o, "ds-sample");
 
 	if (o->greedy)
-		word(t, "-g");
+		add_word(t, "-g");
 	for (int i = 0; i < 5; i++)
 		if (o->sampling[i])
-			part_option(t, letters[i], o->sampling[i]);
+			command_option(t, letters[i], o->sampling[i]);
 	if (o->loop_out) {
-		part_option(t, "-o", o->loop_out);
-		part_option(t, "-o", "-");
+		command_option(t, "-o", o->loop_out);
+		command_option(t, "-o", "-");
 	}
 	if (o->tally)
-		part_option(t, "-o", o->tally);
+		command_option(t, "-o", o->tally);
 }
 
 static void
-chat(struct part *t, const struct plan_options *o)
+add_chat(struct command *t, const struct plan_options *o)
 {
 	if (o->chat)
-		word(t, "-c");
+		add_word(t, "-c");
 	if (o->chat && o->template)
-		part_option(t, "--template", o->template);
+		command_option(t, "--template", o->template);
 	if (o->chat && o->thinking)
-		part_option(t, "--thinking", o->thinking);
+		command_option(t, "--thinking", o->thinking);
 }
 
 int
 plan_make(struct plan *p, const struct plan_options *o)
 {
-	struct part *t;
+	struct command *t;
 
 	p->n = 0;
 	snprintf(p->threads, sizeof(p->threads), "%d", o->threads);
-	p->parts = mem_new(5 + 3 * (size_t)o->layers, sizeof(*p->parts));
-	if (!p->parts)
+	p->commands = mem_new(5 + 3 * (size_t)o->layers, sizeof(*p->commands));
+	if (!p->commands)
 		return -1;
-	t = part(p, o, "ds-tokenize");
-	chat(t, o);
+	t = add_command(p, o, "ds-tokenize");
+	add_chat(t, o);
 	if (o->texts || o->lines || o->messages)
-		word(t, o->messages ? "--messages" : o->texts ? "-0" : "--lines");
-	t = part(p, o, "ds-embed");
-	part_option(t, "-i", "-");
-	part_option(t, "-i", o->loop_in);
+		add_word(t, o->messages ? "--messages" : o->texts ? "-0" : "--lines");
+	t = add_command(p, o, "ds-embed");
+	command_option(t, "-i", "-");
+	command_option(t, "-i", o->loop_in);
 	if (o->batches)
-		part_option(t, "--batches", o->batches);
-	precision(t, o);
-	layers(p, o);
-	worker(p, o, "ds-head", -1);
-	sample(p, o);
-	t = part(p, o, "ds-detokenize");
-	chat(t, o);
+		command_option(t, "--batches", o->batches);
+	add_precision(t, o);
+	add_layers(p, o);
+	add_worker(p, o, "ds-head", -1);
+	add_sampler(p, o);
+	t = add_command(p, o, "ds-detokenize");
+	add_chat(t, o);
 	if (o->quiet)
-		word(t, "-q");
+		add_word(t, "-q");
 	if (o->asks)
-		word(t, "-0");
+		add_word(t, "-0");
 	if (o->dim)
-		word(t, "--dim");
+		add_word(t, "--dim");
 	return o->keep ? keep_plan(p, o->keep) : 0;
 }
 
 void
 plan_free(struct plan *p)
 {
-	for (int i = 0; i < p->n && p->parts; i++)
-		free(p->parts[i].keep);
-	free(p->parts);
-	p->parts = NULL;
+	for (int i = 0; i < p->n && p->commands; i++)
+		free(p->commands[i].keep);
+	free(p->commands);
+	p->commands = NULL;
 }

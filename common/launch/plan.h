@@ -40,7 +40,7 @@ struct plan_options {                   /* all strings are borrowed, also by the
 	int dim;                        /* the thought is dimmed, although text goes to a pipe */
 };
 
-struct part {
+struct command {
 	const char *words[WORDS_MAX];   /* its command line, NULL behind the last */
 	int nwords;
 	int layer;                      /* -1: none */
@@ -50,7 +50,7 @@ struct part {
 };
 
 struct plan {
-	struct part *parts;             /* [n] */
+	struct command *commands;             /* [n] */
 	int n;
 	char threads[16];
 };
@@ -60,6 +60,6 @@ int plan_make(struct plan *p, const struct plan_options *o);
 void plan_free(struct plan *p);
 
 /* Two words more. */
-void part_option(struct part *p, const char *letter, const char *value);
+void command_option(struct command *p, const char *letter, const char *value);
 
 #endif

@@ -16,7 +16,7 @@
 #include "launch/child.h"
 #include "launch/keep.h"
 #include "launch/streams.h"
-#include "launch/talk.h"
+#include "launch/textio.h"
 
 #define DOUBT 1.0       /* seconds to wait for the cause when what was seen may be its effect */
 #define GRACE 0.5       /* seconds between SIGTERM and SIGKILL */
@@ -29,7 +29,7 @@ struct run {
 	struct child *children;         /* [plan.n] */
 	int alive;
 	struct pollfd *polls;           /* signals, tally, talk, children */
-	struct talk talk;
+	struct textio textio;
 	struct tally *tally;
 	int signals;                    /* a signalfd */
 	sigset_t mask;                  /* as it was */
@@ -52,7 +52,7 @@ make_plan(struct run *r, struct pipes *p)
 
 	memset(p, -1, sizeof(*p));
 	if (streams_pipe(p->feed, o->ntexts > 0 || o->ask) < 0 || streams_pipe(p->text, o->ask) < 0 ||
-	    streams_pipe(p->loop, 1) < 0 || streams_pipe(p->copy, o->count || o->converse) < 0)
+	    streams_pipe(p->loop, 1) < 0 || streams_pipe(p->copy, o->count || o->dialog) < 0)
 		return -1;
 	r->options = o->plan;
 	snprintf(r->loop_in, sizeof(r->loop_in), "/dev/fd/%d", p->loop[0]);
@@ -60,22 +60,22 @@ make_plan(struct run *r, struct pipes *p)
 	snprintf(r->copy, sizeof(r->copy), "/dev/fd/%d", p->copy[1]);
 	r->options.loop_in = r->loop_in;
 	r->options.loop_out = r->loop_out;
-	r->options.tally = o->count || o->converse ? r->copy : NULL;
+	r->options.tally = o->count || o->dialog ? r->copy : NULL;
 	r->options.texts |= o->ntexts > 0 || o->ask;
-	r->options.messages |= o->converse != NULL;
+	r->options.messages |= o->dialog != NULL;
 	r->options.asks = o->ask;
 	r->options.dim = o->ask && isatty(1);
 	if (plan_make(&r->plan, &r->options) < 0 || (o->plan.keep && keep_create(&r->plan, o->plan.keep) < 0))
 		return -1;
 	r->children = mem_new((size_t)r->plan.n, sizeof(*r->children));
-	r->polls = mem_new((size_t)r->plan.n + TALK_POLL + 2, sizeof(*r->polls));
+	r->polls = mem_new((size_t)r->plan.n + TEXTIO_POLL + 2, sizeof(*r->polls));
 	return r->children && r->polls ? 0 : -1;
 }
 
 static int
-start_child(struct run *r, int i, const struct start *s)
+start_child(struct run *r, int i, const struct child_options *s)
 {
-	r->children[i].part = &r->plan.parts[i];
+	r->children[i].command = &r->plan.commands[i];
 	if (child_start(&r->children[i], s) < 0)
 		return -1;
 	r->alive++;
@@ -90,9 +90,9 @@ start_children(struct run *r, struct pipes *p)
 
 	for (int i = 0; i < n; i++)
 		r->children[i].err = -1;
-	r->children[n - 1].last = p->text[1] < 0;
+	r->children[n - 1].to_stdout = p->text[1] < 0;
 	for (int i = 0; i < n && result == 0; i++) {
-		struct start s = {.in = in, .keep = {-1, -1}, .dir = r->o->dir, .mask = &r->mask};
+		struct child_options s = {.in = in, .keep = {-1, -1}, .dir = r->o->dir, .mask = &r->mask};
 
 		if ((result = streams_pipe(next, i < n - 1)) < 0)
 			break;
@@ -114,18 +114,18 @@ start_children(struct run *r, struct pipes *p)
 
 /* What the children have of the pipes is theirs alone from now on. */
 static int
-keep_ends(struct run *r, struct pipes *p, int result)
+keep_pipe_ends(struct run *r, struct pipes *p, int result)
 {
 	streams_shut(&p->feed[0]);
 	streams_shut(&p->text[1]);
 	streams_shut(&p->loop[0]);
 	streams_shut(&p->loop[1]);
 	streams_shut(&p->copy[1]);
-	if (talk_open(&r->talk, p->feed[1], p->text[0], r->o->ask, r->o->converse, r->o->texts, r->o->ntexts) < 0)
+	if (textio_open(&r->textio, p->feed[1], p->text[0], r->o->ask, r->o->dialog, r->o->texts, r->o->ntexts) < 0)
 		return -1;
 	if (p->copy[0] >= 0 && tally_open(r->tally, p->copy[0], r->o->began) < 0)
 		return -1;
-	r->tally->converse = r->o->converse;
+	r->tally->dialog = r->o->dialog;
 	return result;
 }
 
@@ -152,12 +152,12 @@ stop(struct run *r)
 
 /* What fail() keeps is the cause. */
 static void
-blame_us(struct run *r)
+record_own_failure(struct run *r)
 {
 	if (r->verdict.blame < BLAME_OWN) {
 		r->verdict.blame = BLAME_OWN;
 		r->verdict.status = fail_status();
-		r->verdict.signal = r->talk.gone ? SIGPIPE : 0;
+		r->verdict.signal = r->textio.gone ? SIGPIPE : 0;
 		snprintf(r->verdict.text, sizeof(r->verdict.text), "%s", fail_text());
 	}
 	if (r->state < STOPPING)
@@ -177,7 +177,7 @@ reap(struct run *r)
 		if (r->state < STOPPING)
 			child_ended(c, wstatus, &r->verdict);
 		else
-			child_forget(c);
+			child_discard(c);
 	}
 	if (r->verdict.blame == BLAME_OWN && r->state < STOPPING)
 		stop(r);
@@ -223,13 +223,13 @@ wait_for(struct run *r)
 
 	p[0] = (struct pollfd){.fd = r->signals, .events = POLLIN};
 	p[1] = (struct pollfd){.fd = going && r->tally->open ? link_poll(&r->tally->in).fd : -1, .events = POLLIN};
-	talk_wait(&r->talk, p + 2);
-	for (int i = 0; i < TALK_POLL && !going; i++)
+	textio_poll(&r->textio, p + 2);
+	for (int i = 0; i < TEXTIO_POLL && !going; i++)
 		p[2 + i].fd = -1;
 	for (int i = 0; i < r->plan.n; i++)
-		p[2 + TALK_POLL + i] = (struct pollfd){.fd = r->children[i].err, .events = POLLIN};
-	if (poll(p, (nfds_t)(2 + TALK_POLL + r->plan.n), timeout_ms(r)) < 0)
-		for (int i = 0; i < 2 + TALK_POLL + r->plan.n; i++)
+		p[2 + TEXTIO_POLL + i] = (struct pollfd){.fd = r->children[i].err, .events = POLLIN};
+	if (poll(p, (nfds_t)(2 + TEXTIO_POLL + r->plan.n), timeout_ms(r)) < 0)
+		for (int i = 0; i < 2 + TEXTIO_POLL + r->plan.n; i++)
 			p[i].revents = 0;
 }
 
@@ -240,8 +240,8 @@ step(struct run *r)
 
 	wait_for(r);
 	for (int i = 0; i < r->plan.n; i++)
-		if (p[2 + TALK_POLL + i].revents)
-			child_listen(&r->children[i], r->state < STOPPING);
+		if (p[2 + TEXTIO_POLL + i].revents)
+			child_read_stderr(&r->children[i], r->state < STOPPING);
 	if (p[0].revents)
 		read_signals(r);
 	if (r->until > 0 && clock_now() >= r->until)
@@ -249,26 +249,26 @@ step(struct run *r)
 	if (r->state >= STOPPING)
 		return;
 	if (p[1].revents && tally_read(r->tally) < 0)
-		blame_us(r);
-	if (talk_step(&r->talk, p + 2) < 0)
-		blame_us(r);
-	if (r->talk.asked)
-		tally_ask(r->tally);
-	r->talk.asked = 0;
+		record_own_failure(r);
+	if (textio_step(&r->textio, p + 2) < 0)
+		record_own_failure(r);
+	if (r->textio.asked)
+		tally_question(r->tally);
+	r->textio.asked = 0;
 }
 
 /* All children have ended, and, if they did so well, all that they wrote has been read. */
 static int
-done(const struct run *r)
+is_done(const struct run *r)
 {
 	if (r->alive > 0)
 		return 0;
-	return r->verdict.blame != BLAME_NONE || r->state >= STOPPING || (talk_done(&r->talk) && !r->tally->open);
+	return r->verdict.blame != BLAME_NONE || r->state >= STOPPING || (textio_done(&r->textio) && !r->tally->open);
 }
 
 /* A thought may have been cut off in the middle: the terminal is not left dim. */
 static int
-result(const struct run *r, int *sig)
+finish(const struct run *r, int *sig)
 {
 	*sig = r->sig ? r->sig : r->verdict.signal;
 	if (*sig == 0 && r->verdict.blame == BLAME_NONE)
@@ -279,11 +279,11 @@ result(const struct run *r, int *sig)
 }
 
 static void
-forget(struct run *r)
+run_close(struct run *r)
 {
 	for (int i = 0; i < r->plan.n && r->children; i++)
-		child_forget(&r->children[i]);
-	talk_close(&r->talk);
+		child_discard(&r->children[i]);
+	textio_close(&r->textio);
 	tally_close(r->tally);
 	streams_shut(&r->signals);
 	free(r->children);
@@ -303,11 +303,11 @@ run_pipeline(const struct run_options *o, struct tally *tally, int *sig)
 		return -1;
 	if (make_plan(&r, &p) < 0)
 		return -1;
-	if (keep_ends(&r, &p, start_children(&r, &p)) < 0)
-		blame_us(&r);
-	while (!done(&r))
+	if (keep_pipe_ends(&r, &p, start_children(&r, &p)) < 0)
+		record_own_failure(&r);
+	while (!is_done(&r))
 		step(&r);
-	status = result(&r, sig);
-	forget(&r);
+	status = finish(&r, sig);
+	run_close(&r);
 	return status;
 }

@@ -5,7 +5,7 @@
 #ifndef DS_RUN_H
 #define DS_RUN_H
 
-#include "launch/converse.h"
+#include "launch/dialog.h"
 #include "launch/plan.h"
 #include "launch/tally.h"
 
@@ -16,7 +16,7 @@ struct run_options {
 	char **texts;                   /* prompts; none: */
 	int ntexts;
 	int prompts;                    /* descriptor of a file of them, or -1: */
-	struct converse *converse;      /* with ask: the lines are one conversation; NULL: each is one of its own */
+	struct dialog *dialog;          /* with ask: the lines are one conversation; NULL: each is one of its own */
 	int ask;                        /* 1: lines of the terminal at standard input are questions; 0: it is one text */
 	int count;                      /* fill the tally */
 	double began;                   /* clock_now() when the program was started */

@@ -62,7 +62,7 @@ script_remark(struct buf *b, const char *s)
 }
 
 static int
-command(struct buf *b, const struct part *t, const struct plan_options *o)
+command(struct buf *b, const struct command *t, const struct plan_options *o)
 {
 	int r = buf_addf(b, "run %s", t->words[0]);
 
@@ -108,7 +108,7 @@ keep_files(struct buf *to, const struct plan *p, const struct plan_options *o)
 	if (assign(to, "keep", o->keep, "") < 0 || buf_addf(to, "%s", keep) < 0)
 		return -1;
 	for (int i = 0; i < p->n; i++)
-		if (p->parts[i].keep && buf_addf(to, " %s", strrchr(p->parts[i].keep, '/') + 1) < 0)
+		if (p->commands[i].keep && buf_addf(to, " %s", strrchr(p->commands[i].keep, '/') + 1) < 0)
 			return -1;
 	return buf_addf(to, "%s", create);
 }
@@ -123,7 +123,7 @@ script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
 	    buf_addf(to, "%s", start) < 0)
 		return -1;
 	for (int i = 0; i < p->n; i++) {
-		if (command(to, &p->parts[i], o) < 0 || (i == 0 && operands(to, texts, ntexts) < 0))
+		if (command(to, &p->commands[i], o) < 0 || (i == 0 && operands(to, texts, ntexts) < 0))
 			return -1;
 		if (i == 0 && prompts && (buf_addf(to, " <") < 0 || script_quote(to, prompts) < 0))
 			return -1;

@@ -21,7 +21,7 @@ tally_open(struct tally *t, int fd, double asked)
 }
 
 void
-tally_ask(struct tally *t)
+tally_question(struct tally *t)
 {
 	t->asked = clock_now();
 	t->last = 0;
@@ -58,7 +58,7 @@ tally_read(struct tally *t)
 	r = link_try_receive(&t->in, &f);
 	if (r == 1)
 		tally_count(t, &f);
-	if (r == 1 && t->converse && converse_hear(t->converse, &f) < 0)
+	if (r == 1 && t->dialog && dialog_add_frame(t->dialog, &f) < 0)
 		r = -1;
 	if (r == 1 ? f.op == OP_END : r < 0)
 		tally_close(t);

@@ -5,12 +5,12 @@
 #define DS_TALLY_H
 
 #include "link/link.h"
-#include "launch/converse.h"
+#include "launch/dialog.h"
 
 struct tally {
 	struct link in;
 	int open;
-	struct converse *converse;      /* hears each frame, if it is not NULL */
+	struct dialog *dialog;          /* hears each frame, if it is not NULL */
 	uint64_t generated;             /* new tokens */
 	uint64_t whole;                 /* tokens of sequences that have ended, prompts included */
 	double asked, last;             /* when the prompts went in; when the latest tokens came, 0: not yet */
@@ -23,7 +23,7 @@ struct tally {
 int tally_open(struct tally *t, int fd, double asked);
 
 /* Another question was asked: what has passed since the last answer does not count. */
-void tally_ask(struct tally *t);
+void tally_question(struct tally *t);
 
 /* A frame of ds-sample. */
 void tally_count(struct tally *t, const struct frame *f);

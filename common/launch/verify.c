@@ -64,7 +64,7 @@ make_line(struct maker *m, const struct way *w, const char *layers)
 
 /* The experts of part i of n, as -e has them. */
 static void
-part_of(const struct maker *m, int i, int n, char *to, size_t size)
+expert_range(const struct maker *m, int i, int n, char *to, size_t size)
 {
 	int E = m->v->model->config.n_routed_experts;
 
@@ -85,7 +85,7 @@ add_joined(struct maker *m, int layer, int n)
 	if (r == 0)
 		r = buf_addf(b, " <&3 & ");
 	for (int i = 0; i < n && r == 0; i++) {
-		part_of(m, i, n, set, sizeof(set));
+		expert_range(m, i, n, set, sizeof(set));
 		r = buf_addf(b, "ds-expert -t 1 -l %d -e %s -i \"$D/%d.%d\" -o \"$D/%d.%d.out\" & ", layer, set,
 		    layer, i, layer, i);
 	}
@@ -115,7 +115,7 @@ add_layer(struct maker *m, enum kind kind, int layer, int n)
 	if (kind == STAGES)
 		return buf_addf(b, " | ds-expert -t 1 -l %d", layer);
 	for (int i = 0; i < n; i++) {
-		part_of(m, i, n, set, sizeof(set));
+		expert_range(m, i, n, set, sizeof(set));
 		if (buf_addf(b, " | ds-expert -t 1 -l %d -e %s", layer, set) < 0)
 			return -1;
 	}
@@ -138,7 +138,7 @@ make_layers(struct maker *m, enum kind kind, int n)
 /* --- running and comparing --- */
 
 static int
-take_rows(struct logits *g, struct frame *f, int V)
+add_rows(struct logits *g, struct frame *f, int V)
 {
 	struct tensor *row = frame_tensor(f, "row"), *t;
 	uint32_t at = 0;
@@ -178,7 +178,7 @@ collect(struct maker *m, const struct way *w, struct logits *g)
 	r = link_open(&in, name, LINK_IN);
 	while (r == 0 && (r = link_receive(&in, &f)) > 0)
 		r = f.op == OP_ERROR || f.op == OP_FAILED ? fail(FAIL_SYSTEM, "upstream: %s", f.text) :
-		    f.op == OP_NONE ? take_rows(g, &f, m->v->model->config.vocab_size) : 0;
+		    f.op == OP_NONE ? add_rows(g, &f, m->v->model->config.vocab_size) : 0;
 	frame_free(&f);
 	(void)link_close(&in);
 	pclose(p);

@@ -30,7 +30,7 @@
 struct process {
 	int number;                     /* as the supervisor calls it */
 	struct child child;
-	struct part part;
+	struct command command;
 	char *memory[WORDS_MAX];        /* of part.words */
 	double stopped;                 /* since when it stands still by a signal; 0: it does not */
 	int signal;                     /* which one */
@@ -124,11 +124,11 @@ end_file(struct agent *a)
 /* --- processes --- */
 
 static void
-forget(struct agent *a)
+reset(struct agent *a)
 {
 	for (int i = 0; i < a->n; i++) {
-		child_forget(&a->p[i]->child);
-		for (int k = 0; k < a->p[i]->part.nwords; k++)
+		child_discard(&a->p[i]->child);
+		for (int k = 0; k < a->p[i]->command.nwords; k++)
 			free(a->p[i]->memory[k]);
 		free(a->p[i]);
 	}
@@ -162,8 +162,8 @@ add_word(struct agent *a, struct process *p, const char *word)
 		buf_free(&b);
 		return -1;
 	}
-	p->memory[p->part.nwords] = (char *)b.p;
-	p->part.words[p->part.nwords++] = (char *)b.p;
+	p->memory[p->command.nwords] = (char *)b.p;
+	p->command.words[p->command.nwords++] = (char *)b.p;
 	return 0;
 }
 
@@ -180,11 +180,11 @@ report(struct agent *a, int number, const struct verdict *v)
 
 /* What a program answers to -V within a few seconds, as text. */
 static void
-ask_version(const struct agent *a, const char *called, char said[256])
+read_version(const struct agent *a, const char *called, char said[256])
 {
-	struct part p = {.words = {called, "-V"}, .nwords = 2, .label = "ds"};
-	struct child c = {.part = &p, .err = -1};
-	struct start s = {.in = a->null, .keep = {-1, -1}, .dir = a->dir, .mask = &a->mask};
+	struct command p = {.words = {called, "-V"}, .nwords = 2, .label = "ds"};
+	struct child c = {.command = &p, .err = -1};
+	struct child_options s = {.in = a->null, .keep = {-1, -1}, .dir = a->dir, .mask = &a->mask};
 	double until = clock_now() + VERSION_WAIT, left;
 	int fd[2] = {-1, -1};
 	ssize_t n = 0, got = 1;
@@ -203,7 +203,7 @@ ask_version(const struct agent *a, const char *called, char said[256])
 		(void)kill(c.pid, SIGKILL);
 		(void)waitpid(c.pid, NULL, 0);
 	}
-	child_forget(&c);
+	child_discard(&c);
 	streams_shut(&fd[0]);
 	streams_shut(&fd[1]);
 	said[n] = 0;
@@ -219,7 +219,7 @@ check_version(struct agent *a, int number, const char *called)
 
 	if (strncmp(name, "ds-", 3) != 0 || table_get(&a->versions, called, strlen(called)))
 		return 0;
-	ask_version(a, called, said);
+	read_version(a, called, said);
 	if (sscanf(said, "%*s (dspipe) %63s", version) == 1 && strcmp(version, DS_VERSION) != 0) {
 		snprintf(v.text, sizeof(v.text), "it has version %s of dspipe, ds-run there has %s", version, DS_VERSION);
 		return report(a, number, &v) < 0 ? -1 : 1;
@@ -251,7 +251,7 @@ uses_folder(char **w, int n)
 static int
 start(struct agent *a, int number, char **w, int n)
 {
-	struct start s = {.in = a->null, .out = a->null, .keep = {-1, -1}, .dir = a->dir, .mask = &a->mask};
+	struct child_options s = {.in = a->null, .out = a->null, .keep = {-1, -1}, .dir = a->dir, .mask = &a->mask};
 	struct process *p;
 	int r;
 
@@ -261,7 +261,7 @@ start(struct agent *a, int number, char **w, int n)
 		return -1;
 	a->p[a->n++] = p;
 	p->number = number;
-	p->child.part = &p->part;
+	p->child.command = &p->command;
 	p->child.err = -1;
 	if ((r = check_version(a, number, w[0])) != 0)
 		return r < 0 ? -1 : 0;
@@ -278,7 +278,7 @@ start(struct agent *a, int number, char **w, int n)
 
 /* A process has ended, or has been stopped or continued by a signal. */
 static int
-take_status(struct agent *a, struct process *p, int wstatus)
+on_status(struct agent *a, struct process *p, int wstatus)
 {
 	struct verdict v = {0};
 
@@ -290,7 +290,7 @@ take_status(struct agent *a, struct process *p, int wstatus)
 	a->alive--;
 	p->stopped = 0;
 	if (a->stopping || p->reported) {
-		child_forget(&p->child);
+		child_discard(&p->child);
 		return 0;
 	}
 	child_ended(&p->child, wstatus, &v);
@@ -305,7 +305,7 @@ reap(struct agent *a)
 		int wstatus;
 
 		while (c->pid > 0 && waitpid(c->pid, &wstatus, WNOHANG | WUNTRACED | WCONTINUED) == c->pid)
-			if (take_status(a, a->p[i], wstatus) < 0)
+			if (on_status(a, a->p[i], wstatus) < 0)
 				return -1;
 	}
 	return 0;
@@ -361,7 +361,7 @@ greet(struct agent *a, char **w, int n)
 }
 
 static int
-obey(struct agent *a, char *line)
+handle_order(struct agent *a, char *line)
 {
 	char *w[WORDS_MAX + 4];
 	int n = words_split(line, w, WORDS_MAX + 4);
@@ -386,7 +386,7 @@ obey(struct agent *a, char *line)
 }
 
 static int
-listen_to(struct agent *a)
+read_orders(struct agent *a)
 {
 	char got[65536], *line;
 	ssize_t n = read(0, got, sizeof(got));
@@ -402,7 +402,7 @@ listen_to(struct agent *a)
 	if (buf_add(&a->got, got, (size_t)n) < 0)
 		return -1;
 	while ((r = words_line(&a->got, &line)) > 0) {
-		r = obey(a, line);
+		r = handle_order(a, line);
 		free(line);
 		if (r < 0)
 			return -1;
@@ -411,7 +411,7 @@ listen_to(struct agent *a)
 }
 
 static void
-answer(struct agent *a)
+write_answers(struct agent *a)
 {
 	ssize_t n = write(1, a->answers.p, a->answers.n);
 
@@ -479,10 +479,10 @@ step(struct agent *a)
 		return -1;
 	for (int i = 0; i < n; i++)
 		if (a->polls[3 + i].revents)
-			child_listen(&a->p[i]->child, !a->stopping);
+			child_read_stderr(&a->p[i]->child, !a->stopping);
 	if (a->polls[2].revents && read_signals(a) < 0)
 		return -1;
-	if (a->polls[0].revents && listen_to(a) < 0)
+	if (a->polls[0].revents && read_orders(a) < 0)
 		return -1;
 	if (report_standstill(a) < 0)
 		return -1;
@@ -490,12 +490,12 @@ step(struct agent *a)
 		a->over = 1;
 	if (a->stopping && a->alive == 0) {
 		a->stopping = 0;
-		forget(a);
+		reset(a);
 		if (buf_addf(&a->answers, "stopped\n") < 0)
 			return -1;
 	}
 	if (a->answers.n > 0)
-		answer(a);
+		write_answers(a);
 	return 0;
 }
 
@@ -517,7 +517,7 @@ agent_run(const char *dir)
 	for (int i = 0; i < a.n; i++)
 		if (a.p[i]->child.pid > 0)
 			(void)waitpid(a.p[i]->child.pid, NULL, 0);
-	forget(&a);
+	reset(&a);
 	for (struct table_slot *s = NULL; (s = table_next(&a.versions, s)); )
 		free(s->value);
 	table_free(&a.versions);

@@ -60,7 +60,7 @@ cluster_close(struct cluster *c)
 	for (int i = 0; c->m && i < c->plan->nhosts; i++) {
 		struct machine *m = &c->m[i];
 
-		child_forget(&m->shell);
+		child_discard(&m->shell);
 		streams_shut(&m->in);
 		streams_shut(&m->out);
 		buf_free(&m->send);
@@ -71,7 +71,7 @@ cluster_close(struct cluster *c)
 	free(c->address);
 	free(c->script);
 	buf_free(&c->reports);
-	child_forget(&c->probe);
+	child_discard(&c->probe);
 	reach_close(&c->reach);
 	c->m = NULL;
 }
@@ -80,12 +80,12 @@ cluster_close(struct cluster *c)
 
 /* Has a program ended whose own words are part of these? */
 static int
-is_reported(const struct cluster *c, const char *told)
+is_reported(const struct cluster *c, const char *error_text)
 {
 	const char *s = (const char *)c->reports.p, *end = s + c->reports.n;
 
 	for (; s < end; s += strlen(s) + 1)
-		if (strstr(told, s))
+		if (strstr(error_text, s))
 			return 1;
 	return 0;
 }
@@ -97,7 +97,7 @@ blame(struct cluster *c, const struct machine *m, enum blame b, int status, cons
 	struct verdict *v = &c->verdict;
 
 	if (b != BLAME_UPSTREAM && c->reports.n < REPORTS_MAX && buf_add(&c->reports, text, strlen(text) + 1) == 0)
-		*c->told = is_reported(c, c->told) ? 0 : *c->told;
+		*c->error_text = is_reported(c, c->error_text) ? 0 : *c->error_text;
 	if (b <= v->blame)
 		return;
 	v->blame = b;
@@ -107,15 +107,15 @@ blame(struct cluster *c, const struct machine *m, enum blame b, int status, cons
 }
 
 void
-cluster_told(struct cluster *c, const char *text)
+cluster_note_error(struct cluster *c, const char *text)
 {
-	if (!*c->told && !is_reported(c, text))
-		snprintf(c->told, sizeof(c->told), "%s", text);
+	if (!*c->error_text && !is_reported(c, text))
+		snprintf(c->error_text, sizeof(c->error_text), "%s", text);
 }
 
 /* Nothing is expected of it any more; a shell that still lives would only confuse us later. */
 static void
-dead(struct cluster *c, struct machine *m, const char *why)
+mark_dead(struct cluster *c, struct machine *m, const char *why)
 {
 	if (m->state == MACHINE_DEAD || m->state == MACHINE_OFF)
 		return;
@@ -139,25 +139,25 @@ make_command(struct cluster *c, struct machine *m)
 	int here = address_is_here(address), bare = *address == '[' && address[strlen(address) - 1] == ']';
 
 	snprintf(m->target, sizeof(m->target), "%.*s", (int)(strlen(address) - 2 * (size_t)bare), address + bare);
-	m->part.nwords = here ? 2 : 7;
-	for (int i = 0; i < m->part.nwords; i++)
-		m->part.words[i] = here ? direct[i] : shell[i];
-	m->part.words[m->part.nwords] = NULL;
-	snprintf(m->part.label, sizeof(m->part.label), "its agent");
+	m->command.nwords = here ? 2 : 7;
+	for (int i = 0; i < m->command.nwords; i++)
+		m->command.words[i] = here ? direct[i] : shell[i];
+	m->command.words[m->command.nwords] = NULL;
+	snprintf(m->command.label, sizeof(m->command.label), "its agent");
 }
 
 static int
-call(struct cluster *c, struct machine *m)
+contact(struct cluster *c, struct machine *m)
 {
-	struct start s = {.keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
+	struct child_options s = {.keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
 	int to[2] = {-1, -1}, from[2] = {-1, -1}, r = -1;
 
 	make_command(c, m);
 	if (streams_pipe(to, 1) == 0 && streams_pipe(from, 1) == 0) {
 		s.in = to[0];
 		s.out = from[1];
-		m->shell.part = &m->part;
-		m->shell.from = name_of(c, m);
+		m->shell.command = &m->command;
+		m->shell.prefix = name_of(c, m);
 		r = child_start(&m->shell, &s);
 	}
 	streams_shut(&to[0]);
@@ -169,10 +169,10 @@ call(struct cluster *c, struct machine *m)
 		return -1;
 	(void)fcntl(m->in, F_SETFL, O_NONBLOCK);
 	(void)fcntl(m->out, F_SETFL, O_NONBLOCK);
-	m->state = MACHINE_CALLED;
-	m->heard = m->asked = clock_now();
+	m->state = MACHINE_CONTACTED;
+	m->last_heard = m->last_ping = clock_now();
 	m->quiet = m->known || FIRST_CALL < c->timeout ? 2 * c->timeout : FIRST_CALL;
-	m->cut = 0;
+	m->output_ended = 0;
 	m->alive = 0;
 	return buf_addf(&m->send, "hello %s %g %g %s %d\n", DS_VERSION, c->timeout, link_settings.wait, c->precision, c->verbose);
 }
@@ -191,7 +191,7 @@ send_line(struct cluster *c, int number)
 		b.n = 0;
 		r = planfile_fill(&b, c->plan, l->words[i], c->address) < 0 || buf_addc(&b, 0) < 0 ||
 		    buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
-		if (r == 0 && i == 0 && weights_concern(c->weights, l, c->address[l->host]))
+		if (r == 0 && i == 0 && host_weights_apply(c->weights, l, c->address[l->host]))
 			r = buf_addf(&m->send, " --manifest {run}/" WEIGHTS_FILE);
 	}
 	buf_free(&b);
@@ -208,7 +208,7 @@ start_lines(struct cluster *c)
 	for (int i = 0; i < c->plan->nhosts; i++) {
 		struct machine *m = c->at[i] >= 0 ? &c->m[c->at[i]] : NULL;
 
-		if (m && m->state == MACHINE_OFF && m->shell.pid == 0 && call(c, m) < 0)
+		if (m && m->state == MACHINE_OFF && m->shell.pid == 0 && contact(c, m) < 0)
 			return -1;
 		missing += m && m->state != MACHINE_READY;
 	}
@@ -216,7 +216,7 @@ start_lines(struct cluster *c)
 		return 0;
 	c->starting = 0;
 	for (int i = 0; i < c->plan->nhosts; i++)
-		if (c->at[i] >= 0 && weights_send(&c->m[c->at[i]].send, c->weights, c->plan, i, c->address[i]) < 0)
+		if (c->at[i] >= 0 && host_weights_send(&c->m[c->at[i]].send, c->weights, c->plan, i, c->address[i]) < 0)
 			return -1;
 	for (int i = 0; i < c->plan->nlines; i++)
 		if (send_line(c, i) < 0)
@@ -231,10 +231,10 @@ int
 cluster_start(struct cluster *c)
 {
 	memset(&c->verdict, 0, sizeof(c->verdict));
-	*c->told = 0;
+	*c->error_text = 0;
 	c->reports.n = 0;
 	c->culprit = -1;
-	reach_forget(&c->reach);
+	reach_reset(&c->reach);
 	c->starting = 1;
 	for (int i = 0; i < c->plan->nhosts; i++) {
 		c->m[i].cut_off = 0;
@@ -299,16 +299,16 @@ cluster_stopped(const struct cluster *c)
 }
 
 void
-cluster_forsake(struct cluster *c)
+cluster_abandon(struct cluster *c)
 {
 	for (int i = 0; i < c->plan->nhosts; i++)
 		if (c->m[i].state == MACHINE_STOPS)
-			dead(c, &c->m[i], "its processes do not end");
+			mark_dead(c, &c->m[i], "its processes do not end");
 }
 
 /* The machine that runs nothing and has failed least often, but not just now; the present one if that is not better. */
 static int
-find_place(const struct cluster *c, int now)
+find_machine(const struct cluster *c, int now)
 {
 	double banned = clock_now() - BAN;
 	int best = now;
@@ -325,7 +325,7 @@ find_place(const struct cluster *c, int now)
 }
 
 int
-cluster_move(struct cluster *c, int tired, struct buf *what)
+cluster_reassign(struct cluster *c, int tired, struct buf *what)
 {
 	int fresh = 0;
 
@@ -336,7 +336,7 @@ cluster_move(struct cluster *c, int tired, struct buf *what)
 			continue;
 		c->m[now].deaths++;
 		c->m[now].failed = clock_now();
-		if ((to = find_place(c, now)) == now)
+		if ((to = find_machine(c, now)) == now)
 			continue;
 		c->m[now].host = -1;
 		if (c->m[now].state != MACHINE_DEAD) {
@@ -356,11 +356,11 @@ cluster_move(struct cluster *c, int tired, struct buf *what)
 /* --- what the agents say --- */
 
 static void
-take_ready(struct cluster *c, struct machine *m, const char *version)
+on_ready(struct cluster *c, struct machine *m, const char *version)
 {
 	char why[200];
 
-	if (m->state != MACHINE_CALLED)
+	if (m->state != MACHINE_CONTACTED)
 		return;
 	if (strcmp(version, DS_VERSION) != 0) {
 		snprintf(why, sizeof(why), "it has version %.40s of dspipe, here is %s", version, DS_VERSION);
@@ -374,7 +374,7 @@ take_ready(struct cluster *c, struct machine *m, const char *version)
 
 /* A probe of a host (nhosts: of ours) tells which of its ends met no peer.  Only those that connect count: each link has one. */
 static void
-take_unreachable(struct cluster *c, int host, const char *text)
+on_unreachable(struct cluster *c, int host, const char *text)
 {
 	char *end;
 
@@ -396,7 +396,7 @@ take_unreachable(struct cluster *c, int host, const char *text)
 }
 
 static void
-take_ended(struct cluster *c, struct machine *m, char **w)
+on_ended(struct cluster *c, struct machine *m, char **w)
 {
 	long line = strtol(w[1], NULL, 10), b = strtol(w[2], NULL, 10), status = strtol(w[3], NULL, 10);
 
@@ -405,39 +405,39 @@ take_ended(struct cluster *c, struct machine *m, char **w)
 		return;
 	m->alive--;
 	if (c->probing) {
-		take_unreachable(c, m->host, w[4]);
+		on_unreachable(c, m->host, w[4]);
 		return;
 	}
 	reach_accuse(&c->reach, (int)line, w[4], c->address);
 	if (b == BLAME_UPSTREAM)
-		cluster_told(c, w[4]);
+		cluster_note_error(c, w[4]);
 	if (b > BLAME_NONE)
 		blame(c, m, (enum blame)b, (int)status, c->plan->lines[line].label, w[4]);
 }
 
 /* Its host lacks what every start needs. */
 static void
-take_unfit(struct cluster *c, struct machine *m, const char *why)
+on_unfit(struct cluster *c, struct machine *m, const char *why)
 {
-	if (m->state != MACHINE_CALLED)
+	if (m->state != MACHINE_CONTACTED)
 		return;
 	m->unfit = 1;
-	dead(c, m, why);
+	mark_dead(c, m, why);
 }
 
 /* Before it is ready, what a shell's start-up files print is none of our business. */
 static void
-take_line(struct cluster *c, struct machine *m, char *line)
+on_line(struct cluster *c, struct machine *m, char *line)
 {
 	char *w[8];
 	int n = words_split(line, w, 8);
 
 	if (n == 2 && strcmp(w[0], "ready") == 0)
-		take_ready(c, m, w[1]);
+		on_ready(c, m, w[1]);
 	else if (n == 2 && strcmp(w[0], "unfit") == 0)
-		take_unfit(c, m, w[1]);
+		on_unfit(c, m, w[1]);
 	else if (n == 5 && strcmp(w[0], "ended") == 0)
-		take_ended(c, m, w);
+		on_ended(c, m, w);
 	else if (n == 1 && strcmp(w[0], "stopped") == 0 && m->state == MACHINE_STOPS) {
 		m->state = MACHINE_READY;
 		m->alive = 0;
@@ -445,7 +445,7 @@ take_line(struct cluster *c, struct machine *m, char *line)
 }
 
 static int
-listen_to(struct cluster *c, struct machine *m)
+read_answers(struct cluster *c, struct machine *m)
 {
 	char got[65536], *line;
 	ssize_t n = read(m->out, got, sizeof(got));
@@ -454,24 +454,24 @@ listen_to(struct cluster *c, struct machine *m)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n <= 0) {
-		m->cut = clock_now();
+		m->output_ended = clock_now();
 		streams_shut(&m->out);
 		return 0;
 	}
-	m->heard = clock_now();
+	m->last_heard = clock_now();
 	if (buf_add(&m->got, got, (size_t)n) < 0)
 		return -1;
 	while ((r = words_line(&m->got, &line)) > 0) {
-		take_line(c, m, line);
+		on_line(c, m, line);
 		free(line);
 	}
 	if (r < 0 || m->got.n > LINE_MAX_BYTES)
-		dead(c, m, "its agent says what nobody understands");
+		mark_dead(c, m, "its agent says what nobody understands");
 	return 0;
 }
 
 static void
-speak(struct machine *m)
+write_orders(struct machine *m)
 {
 	ssize_t n = write(m->in, m->send.p, m->send.n);
 
@@ -491,14 +491,14 @@ cluster_reap(struct cluster *c, pid_t pid, int wstatus)
 		if (m->shell.pid != pid)
 			continue;
 		child_ended(&m->shell, wstatus, &v);
-		dead(c, m, v.blame > BLAME_NONE ? v.text : "its agent ended");
+		mark_dead(c, m, v.blame > BLAME_NONE ? v.text : "its agent ended");
 		return 1;
 	}
 	if (c->probe.pid == pid && pid > 0) {
 		struct verdict v = {0};
 
 		child_ended(&c->probe, wstatus, &v);
-		take_unreachable(c, c->plan->nhosts, v.text + strspn(v.text, ": "));    /* it has no label */
+		on_unreachable(c, c->plan->nhosts, v.text + strspn(v.text, ": "));      /* it has no label */
 		return 1;
 	}
 	return 0;
@@ -507,7 +507,7 @@ cluster_reap(struct cluster *c, pid_t pid, int wstatus)
 /* --- who is cut off --- */
 
 void
-cluster_cut(struct cluster *c)
+cluster_link_failed(struct cluster *c)
 {
 	struct verdict *v = &c->verdict;
 
@@ -563,14 +563,14 @@ send_probe(struct cluster *c, struct machine *m)
 static int
 start_probe(struct cluster *c)
 {
-	struct start s = {.in = 0, .out = 1, .keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
-	struct part *p = &c->probe_part;
+	struct child_options s = {.in = 0, .out = 1, .keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
+	struct command *p = &c->probe_command;
 	struct buf b = {0};
 	int r = 0;
 
 	memset(p, 0, sizeof(*p));
 	p->words[p->nwords++] = "ds-run";
-	part_option(p, "--probe", c->probe_words[2]);
+	command_option(p, "--probe", c->probe_words[2]);
 	snprintf(c->probe_words[2], sizeof(c->probe_words[2]), "%d", PROBE_SECONDS);
 	for (int i = 0, k = 0; i < c->reach.n && k < 2 && r == 0; i++) {
 		if (c->reach.l[i].from != c->plan->nhosts)
@@ -582,7 +582,7 @@ start_probe(struct cluster *c)
 		p->words[p->nwords++] = c->probe_words[k++];
 	}
 	buf_free(&b);
-	c->probe.part = p;
+	c->probe.command = p;
 	return r < 0 || p->nwords == 3 ? r : child_start(&c->probe, &s);
 }
 
@@ -641,36 +641,36 @@ cluster_judge(struct cluster *c, int again)
 /* --- signs of life --- */
 
 void
-cluster_ask(struct cluster *c)
+cluster_ping(struct cluster *c)
 {
 	for (int i = 0; i < c->plan->nhosts; i++)
 		if (c->m[i].state >= MACHINE_READY && c->m[i].state != MACHINE_DEAD && c->m[i].in >= 0) {
-			c->m[i].asked = clock_now();
+			c->m[i].last_ping = clock_now();
 			(void)buf_addf(&c->m[i].send, "alive\n");
 		}
 }
 
 int
-cluster_heard(const struct cluster *c, double since)
+cluster_answered(const struct cluster *c, double since)
 {
 	for (int i = 0; i < c->plan->nhosts; i++)
-		if (c->m[i].state >= MACHINE_READY && c->m[i].state != MACHINE_DEAD && c->m[i].heard <= since)
+		if (c->m[i].state >= MACHINE_READY && c->m[i].state != MACHINE_DEAD && c->m[i].last_heard <= since)
 			return 0;
 	return 1;
 }
 
 static void
-watch(struct cluster *c, struct machine *m, double now)
+check_alive(struct cluster *c, struct machine *m, double now)
 {
 	char why[100];
 
 	if (m->state == MACHINE_OFF || m->state == MACHINE_DEAD)
 		return;
-	snprintf(why, sizeof(why), m->state == MACHINE_CALLED ? "no answer for %g seconds" : "no sign of life for %g seconds", m->quiet);
-	if (m->cut > 0 ? now - m->cut > LAST_WORDS : now - m->heard > m->quiet)
-		dead(c, m, m->cut > 0 ? "its agent ended" : why);
-	else if (m->state != MACHINE_CALLED && now - m->asked > c->timeout / 4) {
-		m->asked = now;
+	snprintf(why, sizeof(why), m->state == MACHINE_CONTACTED ? "no answer for %g seconds" : "no sign of life for %g seconds", m->quiet);
+	if (m->output_ended > 0 ? now - m->output_ended > LAST_WORDS : now - m->last_heard > m->quiet)
+		mark_dead(c, m, m->output_ended > 0 ? "its agent ended" : why);
+	else if (m->state != MACHINE_CONTACTED && now - m->last_ping > c->timeout / 4) {
+		m->last_ping = now;
 		(void)buf_addf(&m->send, "alive\n");
 	}
 }
@@ -682,7 +682,7 @@ cluster_wait(struct cluster *c, struct pollfd *p)
 		struct machine *m = &c->m[i];
 
 		if (m->send.n > 0 && m->in >= 0)
-			speak(m);
+			write_orders(m);
 		*p++ = (struct pollfd){.fd = m->send.n > 0 ? m->in : -1, .events = POLLOUT};
 		*p++ = (struct pollfd){.fd = m->out, .events = POLLIN};
 		*p++ = (struct pollfd){.fd = m->shell.err, .events = POLLIN};
@@ -698,12 +698,12 @@ cluster_step(struct cluster *c, const struct pollfd *p)
 		struct machine *m = &c->m[i];
 
 		if (p[2].revents)
-			child_listen(&m->shell, 1);
-		if (p[1].revents && m->out >= 0 && listen_to(c, m) < 0)
+			child_read_stderr(&m->shell, 1);
+		if (p[1].revents && m->out >= 0 && read_answers(c, m) < 0)
 			return -1;
 		if (away > c->timeout / 2)      /* it was us who did not listen */
-			m->heard = now;
-		watch(c, m, now);
+			m->last_heard = now;
+		check_alive(c, m, now);
 	}
 	c->seen = now;
 	return c->starting ? start_lines(c) : 0;

@@ -11,18 +11,18 @@
 
 #include "launch/child.h"
 #include "supervise/reach.h"
-#include "supervise/weights.h"
+#include "supervise/host_weights.h"
 
 struct machine {
 	struct child shell;             /* what reaches the agent: a remote shell, or the agent itself */
-	struct part part;               /* its command line */
+	struct command command;               /* its command line */
 	char target[300];               /* memory of a word of it */
 	int in, out;                    /* to and from the agent, -1: closed */
 	struct buf send, got;
-	enum { MACHINE_OFF, MACHINE_CALLED, MACHINE_READY, MACHINE_RUNS, MACHINE_STOPS, MACHINE_DEAD } state;
-	double heard, asked;            /* when it last spoke, when it was last asked to */
+	enum { MACHINE_OFF, MACHINE_CONTACTED, MACHINE_READY, MACHINE_RUNS, MACHINE_STOPS, MACHINE_DEAD } state;
+	double last_heard, last_ping;  /* when it last spoke, when it was last asked to */
 	double quiet;                   /* seconds of silence that it is granted now */
-	double cut;                     /* when its output ended, 0: it hasn't */
+	double output_ended;            /* when its output ended, 0: it hasn't */
 	int alive;                      /* processes there */
 	int host;                       /* whose lines it runs, -1: none */
 	int deaths;                     /* how often its lines had to go, or to be started again for its sake */
@@ -34,7 +34,7 @@ struct machine {
 
 struct cluster {
 	const struct planfile *plan;
-	const struct weights *weights;  /* what those of the hosts have to be */
+	const struct host_weights *weights;  /* what those of the hosts have to be */
 	const char *rsh;                /* a command of sh */
 	const char *dir;                /* where programs are looked for first, for agents that are started directly */
 	double timeout;
@@ -45,13 +45,13 @@ struct cluster {
 	int *at;                        /* [plan->nhosts] machine, -1: a spare, or nothing runs there */
 	const char **address;           /* [plan->nhosts] in whose place it is now, for {NAME} */
 	struct verdict verdict;         /* what went wrong since cluster_start */
-	char told[1024];                /* what a program that failed told the others, until it has ended */
+	char error_text[1024];          /* what a program that failed told the others, until it has ended */
 	struct buf reports;             /* what programs that failed said, each with its NUL */
 	int culprit;                    /* the machine where it did, -1: none */
 	int starting;                   /* the lines are to be sent */
 	struct reach reach;             /* the links between hosts, and what is wrong with them */
 	struct child probe;             /* tries those of ours */
-	struct part probe_part;         /* its command line */
+	struct command probe_command;         /* its command line */
 	char probe_words[3][320];       /* memory of that */
 	int probing;                    /* what runs are probes */
 	char *script;                   /* rsh with the words behind it */
@@ -69,13 +69,13 @@ int cluster_unfit(const struct cluster *c);             /* 1: on a host of the l
 int cluster_running(const struct cluster *c);           /* how many processes there are */
 
 /* Kill all processes; over when cluster_stopped: then none is left on a machine that can be reached.
- * cluster_forsake: wait no longer, those that have not said so are dead. */
+ * cluster_abandon: wait no longer, those that have not said so are dead. */
 void cluster_stop(struct cluster *c);
 int cluster_stopped(const struct cluster *c);
-void cluster_forsake(struct cluster *c);
+void cluster_abandon(struct cluster *c);
 
 /* A link of ours broke, fail() keeps how. */
-void cluster_cut(struct cluster *c);
+void cluster_link_failed(struct cluster *c);
 
 /*
  * Once all have stopped: try each link of the plan between hosts, for at most PROBE_SECONDS.  Over when cluster_probed;
@@ -93,14 +93,14 @@ void cluster_judge(struct cluster *c, int again);
  * failed, or the one that did least often and not just now, which may be the same.  What was done is appended: "; gamma takes
  * beta's place".  Returns how many were moved to machines that had not been tried, or -1 and a message.
  */
-int cluster_move(struct cluster *c, int tired, struct buf *what);
+int cluster_reassign(struct cluster *c, int tired, struct buf *what);
 
 /* An error came down the line: the program that sent it is about to end, and says why. */
-void cluster_told(struct cluster *c, const char *text);
+void cluster_note_error(struct cluster *c, const char *text);
 
-/* Ask all for a sign of life; cluster_heard: every one that is not dead has given one since then. */
-void cluster_ask(struct cluster *c);
-int cluster_heard(const struct cluster *c, double since);
+/* Ask all for a sign of life; cluster_answered: every one that is not dead has given one since then. */
+void cluster_ping(struct cluster *c);
+int cluster_answered(const struct cluster *c, double since);
 
 /* Let the agents go, which kill what is left; cluster_gone: all have.  sig not 0: kill those. */
 void cluster_release(struct cluster *c);

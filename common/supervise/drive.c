@@ -26,7 +26,7 @@ write_text(struct drive *d)
 }
 
 static int
-say(struct drive *d, struct frame *f)
+queue_text(struct drive *d, struct frame *f)
 {
 	if (!d->text.opened)
 		return 0;
@@ -48,7 +48,7 @@ read_prompts(struct drive *d)
 	if (r == 1 && f.op == OP_NONE)
 		kept = replay_add(&d->replay, &f);
 	else if (r == 1 && f.op == OP_FAILED)   /* a prompt that ds-tokenize refuses: the line has no part in it */
-		kept = say(d, &f);
+		kept = queue_text(d, &f);
 	else if (r == 1 && f.op == OP_END)
 		d->prompts_ended = 1;
 	frame_free(&f);
@@ -76,7 +76,7 @@ feed(struct drive *d)
 			r = -1;
 		frame_free(&f);
 		if (r > 0 && link_flush(&d->feed) < 0)
-			return drive_cut(d);
+			return drive_link_failed(d);
 	}
 	return r < 0 ? -1 : 0;
 }
@@ -90,7 +90,7 @@ drive_finish(struct drive *d)
 	frame_init(&f);
 	f.op = OP_END;
 	d->ended = 1;
-	r = say(d, &f);
+	r = queue_text(d, &f);
 	frame_free(&f);
 	return r;
 }
@@ -107,26 +107,26 @@ read_tokens(struct drive *d)
 	if (r <= 0) {
 		if (r == -2)
 			fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM, d->take.name);
-		return r == 0 ? 0 : drive_cut(d);
+		return r == 0 ? 0 : drive_link_failed(d);
 	}
 	if (f.op == OP_ERROR) {
 		(void)stage_upstream(&f, NULL);
-		cluster_told(&d->cluster, fail_text());
+		cluster_note_error(&d->cluster, fail_text());
 		frame_free(&f);
-		return drive_cut(d);
+		return drive_link_failed(d);
 	}
-	ok = replay_take(&d->replay, &f);
+	ok = replay_receive(&d->replay, &f);
 	if (ok == 0 && f.op == OP_NONE && f.rows > 0)
 		d->failures = 0;
 	if (ok == 0 && d->o->run.count)
 		tally_count(d->tally, &f);
-	if (ok == 0 && d->o->run.converse)
-		ok = converse_hear(d->o->run.converse, &f);
+	if (ok == 0 && d->o->run.dialog)
+		ok = dialog_add_frame(d->o->run.dialog, &f);
 	if (ok == 0 && f.op == OP_END)
 		ok = replay_left(&d->replay) == 0 && d->prompts_ended ? drive_finish(d) :
 		    fail(FAIL_DATA, "%s: it ended before its answers", d->take.name);
 	else if (ok == 0)
-		ok = say(d, &f);
+		ok = queue_text(d, &f);
 	frame_free(&f);
 	return ok;
 }
@@ -145,7 +145,7 @@ reap(struct drive *d)
 		for (int i = 0; i < 2; i++)
 			if (d->own[i].pid == pid) {
 				if (d->state == DRIVE_ENDS && d->verdict.blame > BLAME_NONE)
-					child_forget(&d->own[i]);
+					child_discard(&d->own[i]);
 				else
 					child_ended(&d->own[i], wstatus, &d->verdict);
 			}
@@ -172,8 +172,8 @@ read_signals(struct drive *d)
 /* --- the loop --- */
 
 /* Descriptors: ours, those of talk, those of the hosts. */
-enum { POLL_SIGNALS, POLL_PROMPTS, POLL_FEED, POLL_TAKE, POLL_TEXT, POLL_OWN, POLL_TALK = POLL_OWN + 2,
-	POLL_CLUSTER = POLL_TALK + TALK_POLL };
+enum { POLL_SIGNALS, POLL_PROMPTS, POLL_FEED, POLL_TAKE, POLL_TEXT, POLL_OWN, POLL_TEXTIO = POLL_OWN + 2,
+	POLL_CLUSTER = POLL_TEXTIO + TEXTIO_POLL };
 
 static struct pollfd
 poll_link(struct link *l, int wanted)
@@ -189,13 +189,13 @@ wait_for(struct drive *d)
 	double now = clock_now(), until = now + d->cluster.timeout / 8;
 
 	p[POLL_SIGNALS] = (struct pollfd){.fd = d->signals, .events = POLLIN};
-	p[POLL_PROMPTS] = poll_link(&d->prompts, replay_admits(&d->replay) && d->state != DRIVE_ENDS);
+	p[POLL_PROMPTS] = poll_link(&d->prompts, replay_has_room(&d->replay) && d->state != DRIVE_ENDS);
 	p[POLL_FEED] = poll_link(&d->feed, going && d->feed.queue.n > 0);
 	p[POLL_TAKE] = poll_link(&d->take, going && d->text.queue.n == 0);
 	p[POLL_TEXT] = poll_link(&d->text, d->text.queue.n > 0);
 	for (int i = 0; i < 2; i++)
 		p[POLL_OWN + i] = (struct pollfd){.fd = d->own[i].err, .events = POLLIN};
-	talk_wait(&d->talk, p + POLL_TALK);
+	textio_poll(&d->textio, p + POLL_TEXTIO);
 	cluster_wait(&d->cluster, p + POLL_CLUSTER);
 	if (d->until > 0 && d->until < until)
 		until = d->until;
@@ -216,7 +216,7 @@ move_frames(struct drive *d)
 	if (d->state != DRIVE_GOES && d->state != DRIVE_DOUBTS)
 		return 0;
 	if (p[POLL_FEED].revents && link_flush(&d->feed) < 0)
-		return drive_cut(d);
+		return drive_link_failed(d);
 	if (p[POLL_TAKE].revents && read_tokens(d) < 0)
 		return -1;
 	return d->feed.opened ? feed(d) : 0;
@@ -230,26 +230,26 @@ step(struct drive *d)
 	wait_for(d);
 	for (int i = 0; i < 2; i++)
 		if (p[POLL_OWN + i].revents)
-			child_listen(&d->own[i], d->state != DRIVE_ENDS);
+			child_read_stderr(&d->own[i], d->state != DRIVE_ENDS);
 	if (cluster_step(&d->cluster, p + POLL_CLUSTER) < 0)
 		return -1;
 	if (p[POLL_SIGNALS].revents)
 		read_signals(d);
 	if (move_frames(d) < 0)
 		return -1;
-	if (talk_step(&d->talk, p + POLL_TALK) < 0) {
-		d->verdict.signal = d->talk.gone ? SIGPIPE : 0;
+	if (textio_step(&d->textio, p + POLL_TEXTIO) < 0) {
+		d->verdict.signal = d->textio.gone ? SIGPIPE : 0;
 		return -1;
 	}
-	if (d->talk.asked)
-		tally_ask(d->tally);
-	d->talk.asked = 0;
+	if (d->textio.asked)
+		tally_question(d->tally);
+	d->textio.asked = 0;
 	return drive_advance(d);
 }
 
 /* What fail() keeps is the cause, and final. */
 static void
-blame_us(struct drive *d)
+record_own_failure(struct drive *d)
 {
 	if (d->verdict.blame < BLAME_OWN) {
 		d->verdict.blame = BLAME_OWN;
@@ -263,7 +263,7 @@ static int
 is_done(const struct drive *d)
 {
 	return d->state == DRIVE_ENDS && cluster_gone(&d->cluster) && d->own[0].pid == 0 && d->own[1].pid == 0 &&
-	    (d->verdict.blame > BLAME_NONE || d->sig || talk_done(&d->talk));
+	    (d->verdict.blame > BLAME_NONE || d->sig || textio_done(&d->textio));
 }
 
 int
@@ -277,10 +277,10 @@ drive_plan(const struct drive_options *o, struct tally *tally, int *sig)
 	tally->asked = o->run.began;
 	if (r == 0) {
 		if (drive_start(&d) < 0)
-			blame_us(&d);
+			record_own_failure(&d);
 		while (!is_done(&d))
 			if (step(&d) < 0)
-				blame_us(&d);
+				record_own_failure(&d);
 		*sig = d.sig ? d.sig : d.verdict.signal;
 		if (d.dim && (*sig || d.verdict.blame > BLAME_NONE) && *sig != SIGPIPE)
 			(void)io_write(1, "\033[m", 3);         /* the terminal is not left dim */

@@ -7,7 +7,7 @@
 #include "supervise/cluster.h"
 #include "supervise/drive.h"
 #include "supervise/replay.h"
-#include "launch/talk.h"
+#include "launch/textio.h"
 
 struct drive {
 	const struct drive_options *o;
@@ -15,14 +15,14 @@ struct drive {
 	struct plan programs;
 	struct child own[2];            /* ds-tokenize and ds-detokenize */
 	struct planfile plan;
-	struct weights weights;
+	struct host_weights weights;
 	struct cluster cluster;
 	struct replay replay;
 	struct link prompts, feed, take, text;  /* from ds-tokenize, to the line, from it, to ds-detokenize */
 	int prompts_ended;              /* all prompts have come */
 	int fed;                        /* the line has been told so */
 	int ended;                      /* all text has come, and ds-detokenize has been told so */
-	struct talk talk;
+	struct textio textio;
 	struct tally *tally;
 	enum { DRIVE_STARTS, DRIVE_GOES, DRIVE_DOUBTS, DRIVE_HALTS, DRIVE_PROBES, DRIVE_PAUSES, DRIVE_CLOSES, DRIVE_ENDS } state;
 	double since;                   /* when the state began */
@@ -46,7 +46,7 @@ int drive_start(struct drive *d);
 int drive_advance(struct drive *d);
 
 /* A link to the line broke, fail() keeps how: 0, or -1 where a new start would not help. */
-int drive_cut(struct drive *d);
+int drive_link_failed(struct drive *d);
 
 /* The line has said all: tell ds-detokenize.  0, or -1 and a message. */
 int drive_finish(struct drive *d);

@@ -16,13 +16,13 @@
 
 #define BYTES ((size_t)16 << 10)
 #define RETRY 0.05      /* seconds between attempts to connect */
-#define LOOK 20         /* milliseconds */
+#define POLL_MS 20      /* milliseconds */
 
 /* Who connects sends its bytes first and then reads the other's; who waits does it the other way round. */
 struct end {
 	int binds;
 	struct addrinfo *at;            /* NULL: not known here, nothing can be done */
-	int door;                       /* of who waits; -1: none */
+	int listener;                   /* of who waits; -1: none */
 	int fd;                         /* the connection; -1: none */
 	size_t got, sent;
 	double again;                   /* when to try to connect next */
@@ -36,7 +36,7 @@ open_end(struct end *e, const char *endpoint)
 	char name[ADDRESS_NAME], port[8];
 	int one = 1, zero = 0;
 
-	*e = (struct end){.binds = *endpoint == '@', .door = -1, .fd = -1};
+	*e = (struct end){.binds = *endpoint == '@', .listener = -1, .fd = -1};
 	if (address_split(endpoint, name, port) < 0)
 		return;
 	if (e->binds && strcmp(name, "*") == 0)
@@ -45,12 +45,12 @@ open_end(struct end *e, const char *endpoint)
 		e->at = NULL;
 	if (!e->binds || !e->at)
 		return;
-	e->door = socket(e->at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	(void)setsockopt(e->door, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	(void)setsockopt(e->door, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
-	if (e->door >= 0 && (bind(e->door, e->at->ai_addr, e->at->ai_addrlen) < 0 || listen(e->door, 4) < 0)) {
-		close(e->door);
-		e->door = -1;
+	e->listener = socket(e->at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	(void)setsockopt(e->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	(void)setsockopt(e->listener, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	if (e->listener >= 0 && (bind(e->listener, e->at->ai_addr, e->at->ai_addrlen) < 0 || listen(e->listener, 4) < 0)) {
+		close(e->listener);
+		e->listener = -1;
 	}
 }
 
@@ -68,7 +68,7 @@ static void
 connect_or_accept(struct end *e, double now)
 {
 	if (e->binds) {
-		e->fd = e->door >= 0 ? accept4(e->door, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+		e->fd = e->listener >= 0 ? accept4(e->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
 		return;
 	}
 	if (!e->at || now < e->again)
@@ -107,10 +107,10 @@ exchange(struct end *e, double now)
 }
 
 static struct pollfd
-wanted(const struct end *e)
+poll_end(const struct end *e)
 {
 	if (e->fd < 0)
-		return (struct pollfd){.fd = e->door, .events = POLLIN};
+		return (struct pollfd){.fd = e->listener, .events = POLLIN};
 	return (struct pollfd){.fd = e->fd, .events = may_send(e) ? POLLOUT : POLLIN};
 }
 
@@ -124,10 +124,10 @@ step(struct end *e, struct pollfd *p, int n)
 	for (int i = 0; i < n; i++) {
 		if (!e[i].met && e[i].fd < 0)
 			connect_or_accept(&e[i], now);
-		p[i] = e[i].met ? (struct pollfd){.fd = -1} : wanted(&e[i]);
+		p[i] = e[i].met ? (struct pollfd){.fd = -1} : poll_end(&e[i]);
 		left += !e[i].met;
 	}
-	if (left == 0 || poll(p, (nfds_t)n, LOOK) <= 0)
+	if (left == 0 || poll(p, (nfds_t)n, POLL_MS) <= 0)
 		return left;
 	for (int i = 0; i < n; i++)
 		if (!e[i].met && e[i].fd >= 0 && p[i].fd == e[i].fd && p[i].revents)
@@ -168,8 +168,8 @@ probe_run(const char *seconds, char **ends, int n)
 		r = result(e, n);
 		for (int i = 0; i < n; i++) {
 			hang_up(&e[i], 0);
-			if (e[i].door >= 0)
-				close(e[i].door);
+			if (e[i].listener >= 0)
+				close(e[i].listener);
 			if (e[i].at)
 				freeaddrinfo(e[i].at);
 		}

@@ -96,7 +96,7 @@ reach_close(struct reach *r)
 }
 
 void
-reach_forget(struct reach *r)
+reach_reset(struct reach *r)
 {
 	for (int i = 0; i < r->n; i++)
 		r->l[i].broken = r->l[i].accused = 0;

@@ -25,7 +25,7 @@ struct reach {
 /* The links of a plan by tcp:// whose two ends it has, between two hosts.  0, or -1 and a message. */
 int reach_open(struct reach *r, const struct planfile *plan);
 void reach_close(struct reach *r);
-void reach_forget(struct reach *r);             /* no link is broken or accused */
+void reach_reset(struct reach *r);              /* no link is broken or accused */
 
 /* A program of that line (-1: the driver) ended with this message: if it is about a link, that one is accused. */
 void reach_accuse(struct reach *r, int line, const char *text, const char *const *address);

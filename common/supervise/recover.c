@@ -26,7 +26,7 @@ drive_shut(struct link *l)
 }
 
 static void
-enter(struct drive *d, int state, double seconds)
+set_state(struct drive *d, int state, double seconds)
 {
 	d->state = state;
 	d->since = clock_now();
@@ -51,7 +51,7 @@ make_programs(struct drive *d, int asked)
 	d->options = d->o->run.plan;
 	d->options.layers = 1;
 	d->options.loop_in = "-";
-	d->options.messages |= d->o->run.converse != NULL;
+	d->options.messages |= d->o->run.dialog != NULL;
 	d->options.texts |= asked || d->o->run.ntexts > 0;
 	d->options.asks = asked;
 	d->options.dim = asked && d->dim;
@@ -63,11 +63,11 @@ start_programs(struct drive *d)
 {
 	const struct run_options *o = &d->o->run;
 	int given[2], prompts[2], ids[2], text[2], r = -1;
-	struct start s[2] = {{.in = 0, .keep = {-1, -1}, .dir = o->dir, .mask = &d->mask}};
+	struct child_options s[2] = {{.in = 0, .keep = {-1, -1}, .dir = o->dir, .mask = &d->mask}};
 
-	d->own[0].part = &d->programs.parts[0];
-	d->own[1].part = &d->programs.parts[d->programs.n - 1];
-	d->own[1].last = !o->ask;
+	d->own[0].command = &d->programs.commands[0];
+	d->own[1].command = &d->programs.commands[d->programs.n - 1];
+	d->own[1].to_stdout = !o->ask;
 	s[1] = s[0];
 	if (streams_pipe(given, o->ntexts > 0 || o->ask) == 0 && streams_pipe(prompts, 1) == 0 && streams_pipe(ids, 1) == 0 &&
 	    streams_pipe(text, o->ask) == 0) {
@@ -83,7 +83,7 @@ start_programs(struct drive *d)
 			streams_shut(&prompts[i]);
 			streams_shut(&ids[i]);
 		}
-		if (talk_open(&d->talk, given[1], text[0], o->ask, o->converse, o->texts, o->ntexts) < 0)
+		if (textio_open(&d->textio, given[1], text[0], o->ask, o->dialog, o->texts, o->ntexts) < 0)
 			return -1;
 	}
 	return r;
@@ -98,7 +98,7 @@ drive_open(struct drive *d)
 	struct cluster *c = &d->cluster;
 
 	d->own[0].err = d->own[1].err = -1;
-	d->talk.in = d->talk.text = -1;
+	d->textio.in = d->textio.text = -1;
 	d->replay.o = &d->options;
 	c->plan = &d->plan;
 	c->weights = &d->weights;
@@ -117,7 +117,7 @@ drive_open(struct drive *d)
 	d->dim = o->ask && isatty(1);
 	if ((d->signals = streams_signals(&d->mask)) < 0 || make_programs(d, o->ask) < 0 || cluster_open(c) < 0)
 		return -1;
-	d->polls = mem_new(16 + TALK_POLL + 3 * (size_t)d->plan.nhosts, sizeof(*d->polls));
+	d->polls = mem_new(16 + TEXTIO_POLL + 3 * (size_t)d->plan.nhosts, sizeof(*d->polls));
 	return d->polls ? 0 : -1;
 }
 
@@ -144,8 +144,8 @@ drive_start(struct drive *d)
 {
 	if (check_links(d) < 0)
 		return -1;
-	enter(d, DRIVE_STARTS, 0);
-	if (start_programs(d) < 0 || weights_open(&d->weights, &d->plan, d->o->run.plan.model, d->o->manifest) < 0)
+	set_state(d, DRIVE_STARTS, 0);
+	if (start_programs(d) < 0 || host_weights_open(&d->weights, &d->plan, d->o->run.plan.model, d->o->manifest) < 0)
 		return -1;
 	return cluster_start(&d->cluster);
 }
@@ -163,31 +163,31 @@ open_link(struct drive *d, struct link *l, const char *endpoint, enum link_dir d
 
 /* All agents have their lines. */
 static int
-go(struct drive *d)
+open_links(struct drive *d)
 {
-	enter(d, DRIVE_GOES, 0);
-	replay_again(&d->replay);
+	set_state(d, DRIVE_GOES, 0);
+	replay_rewind(&d->replay);
 	d->fed = 0;
 	if (open_link(d, &d->feed, d->plan.feed, LINK_OUT) < 0 || open_link(d, &d->take, d->plan.take, LINK_IN) < 0)
-		return drive_cut(d);
+		return drive_link_failed(d);
 	return 0;
 }
 
 /* --- failing --- */
 
 int
-drive_cut(struct drive *d)
+drive_link_failed(struct drive *d)
 {
 	drive_shut(&d->feed);
 	drive_shut(&d->take);
 	if (fail_status() != FAIL_SYSTEM)
 		return -1;
-	cluster_cut(&d->cluster);
+	cluster_link_failed(&d->cluster);
 	return 0;
 }
 
 static int
-give_up(struct drive *d, const struct verdict *v)
+end_with(struct drive *d, const struct verdict *v)
 {
 	if (d->verdict.blame == BLAME_NONE)
 		d->verdict = *v;
@@ -206,14 +206,14 @@ halt(struct drive *d)
 		return 0;
 	}
 	if (d->cluster.verdict.status < FAIL_SYSTEM)
-		return give_up(d, &d->cluster.verdict);
+		return end_with(d, &d->cluster.verdict);
 	if (clock_now() - d->since > STEADY)
 		d->failures = 0;
 	drive_shut(&d->feed);
 	drive_shut(&d->take);
 	d->probed = 0;
 	cluster_stop(&d->cluster);
-	enter(d, DRIVE_HALTS, 4 * d->cluster.timeout);
+	set_state(d, DRIVE_HALTS, 4 * d->cluster.timeout);
 	return 0;
 }
 
@@ -222,12 +222,12 @@ static int
 probe(struct drive *d)
 {
 	d->probed = 1;
-	enter(d, DRIVE_PROBES, PROBE_SECONDS + d->cluster.timeout);
+	set_state(d, DRIVE_PROBES, PROBE_SECONDS + d->cluster.timeout);
 	return cluster_probe(&d->cluster);
 }
 
 static void
-say_so(const struct drive *d, const char *moved)
+report_restart(const struct drive *d, const char *moved)
 {
 	size_t n = replay_left(&d->replay);
 	char answers[64] = "";
@@ -239,13 +239,13 @@ say_so(const struct drive *d, const char *moved)
 
 /* All has stopped: who has died is replaced, and off we go again, unless that has happened too often. */
 static int
-again(struct drive *d)
+restart(struct drive *d)
 {
 	struct verdict *v = &d->cluster.verdict;
 	struct buf moved = {0};
 	/* a host where it goes wrong twice is left, even if it answers */
 	int tired = d->failures > 0 && v->blame == BLAME_OWN ? d->cluster.culprit : -1;
-	int fresh = cluster_move(&d->cluster, tired, &moved);
+	int fresh = cluster_reassign(&d->cluster, tired, &moved);
 	double pause = PAUSE;
 
 	if (fresh < 0 || buf_addc(&moved, 0) < 0) {
@@ -254,7 +254,7 @@ again(struct drive *d)
 	}
 	if (cluster_unfit(&d->cluster)) {
 		buf_free(&moved);
-		return give_up(d, v);
+		return end_with(d, v);
 	}
 	d->failures += fresh == 0;
 	if (d->failures >= TRIES) {
@@ -262,13 +262,13 @@ again(struct drive *d)
 
 		snprintf(v->text + n, sizeof(v->text) - n, " (failed %d times in a row)", d->failures);
 		buf_free(&moved);
-		return give_up(d, v);
+		return end_with(d, v);
 	}
-	say_so(d, (char *)moved.p);
+	report_restart(d, (char *)moved.p);
 	buf_free(&moved);
 	for (int i = 1; i < d->failures; i++)
 		pause *= 3;
-	enter(d, DRIVE_PAUSES, pause);
+	set_state(d, DRIVE_PAUSES, pause);
 	return 0;
 }
 
@@ -290,7 +290,7 @@ drive_end(struct drive *d)
 		if (d->own[i].pid > 0)
 			(void)kill(d->own[i].pid, SIGTERM);
 	cluster_release(&d->cluster);
-	enter(d, DRIVE_ENDS, d->cluster.timeout + LEAVE);
+	set_state(d, DRIVE_ENDS, d->cluster.timeout + LEAVE);
 }
 
 void
@@ -301,13 +301,13 @@ drive_close(struct drive *d)
 	drive_shut(&d->take);
 	drive_shut(&d->text);
 	for (int i = 0; i < 2; i++)
-		child_forget(&d->own[i]);
+		child_discard(&d->own[i]);
 	cluster_close(&d->cluster);
 	replay_close(&d->replay);
 	planfile_free(&d->plan);
-	weights_close(&d->weights);
+	host_weights_close(&d->weights);
 	plan_free(&d->programs);
-	talk_close(&d->talk);
+	textio_close(&d->textio);
 	streams_shut(&d->signals);
 	free(d->polls);
 }
@@ -317,8 +317,8 @@ drive_close(struct drive *d)
 static int
 doubt(struct drive *d)
 {
-	enter(d, DRIVE_DOUBTS, DOUBT);
-	cluster_ask(&d->cluster);
+	set_state(d, DRIVE_DOUBTS, DOUBT);
+	cluster_ping(&d->cluster);
 	return 0;
 }
 
@@ -330,9 +330,9 @@ wait_for_cause(struct drive *d, double now)
 		return halt(d);
 	if (d->until == 0 || now < d->until)
 		return 0;
-	if (*d->cluster.told && now - d->since < 2 * d->cluster.timeout)
+	if (*d->cluster.error_text && now - d->since < 2 * d->cluster.timeout)
 		d->until = now + 0.1;
-	else if (cluster_heard(&d->cluster, d->since))
+	else if (cluster_answered(&d->cluster, d->since))
 		return halt(d);
 	d->until = now + 0.1;
 	return 0;
@@ -349,29 +349,29 @@ advance(struct drive *d)
 	if (d->verdict.blame > BLAME_NONE)
 		drive_end(d);
 	if (d->ended && d->state < DRIVE_CLOSES)
-		enter(d, DRIVE_CLOSES, d->cluster.timeout);
+		set_state(d, DRIVE_CLOSES, d->cluster.timeout);
 	switch (d->state) {
 	case DRIVE_STARTS:
-		return blame ? halt(d) : cluster_up(&d->cluster) ? go(d) : 0;
+		return blame ? halt(d) : cluster_up(&d->cluster) ? open_links(d) : 0;
 	case DRIVE_GOES:
 		return blame == BLAME_OWN ? halt(d) : blame ? doubt(d) : 0;
 	case DRIVE_DOUBTS:
 		return wait_for_cause(d, now);
 	case DRIVE_HALTS:
 		if (due)
-			cluster_forsake(&d->cluster);
-		return !cluster_stopped(&d->cluster) ? 0 : blame < BLAME_OWN && !d->probed ? probe(d) : again(d);
+			cluster_abandon(&d->cluster);
+		return !cluster_stopped(&d->cluster) ? 0 : blame < BLAME_OWN && !d->probed ? probe(d) : restart(d);
 	case DRIVE_PROBES:
 		if (!due && !cluster_probed(&d->cluster))
 			return 0;
 		cluster_judge(&d->cluster, d->failures > 0);
 		cluster_stop(&d->cluster);
-		enter(d, DRIVE_HALTS, 4 * d->cluster.timeout);
+		set_state(d, DRIVE_HALTS, 4 * d->cluster.timeout);
 		return 0;
 	case DRIVE_PAUSES:
 		if (!due)
 			return 0;
-		enter(d, DRIVE_STARTS, 0);
+		set_state(d, DRIVE_STARTS, 0);
 		return cluster_start(&d->cluster);
 	case DRIVE_CLOSES:
 		if (due || cluster_running(&d->cluster) == 0)

@@ -40,7 +40,7 @@ replay_close(struct replay *r)
 }
 
 int
-replay_admits(const struct replay *r)
+replay_has_room(const struct replay *r)
 {
 	return r->seqs.n < SEQS_MAX && r->ids < IDS_MAX;
 }
@@ -52,7 +52,7 @@ replay_left(const struct replay *r)
 }
 
 void
-replay_again(struct replay *r)
+replay_rewind(struct replay *r)
 {
 	r->next = r->first;
 }
@@ -176,7 +176,7 @@ find(const struct replay *r, uint64_t seq)
 }
 
 int
-replay_take(struct replay *r, struct frame *f)
+replay_receive(struct replay *r, struct frame *f)
 {
 	struct tensor *ids;
 	const int32_t *id;

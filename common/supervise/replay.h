@@ -24,7 +24,7 @@ struct replay {
 void replay_close(struct replay *r);
 
 /* 1 while there is room for another prompt. */
-int replay_admits(const struct replay *r);
+int replay_has_room(const struct replay *r);
 
 /* Take a prompt as ds-tokenize sends it: 0, or -1 and a message. */
 int replay_add(struct replay *r, struct frame *f);
@@ -34,10 +34,10 @@ int replay_next(struct replay *r, struct frame *f);
 
 /* Take new tokens, the `free` after a sequence or its error, as ds-sample sends them: 0, or -1 and a message where they
  * do not follow what came. */
-int replay_take(struct replay *r, struct frame *f);
+int replay_receive(struct replay *r, struct frame *f);
 
 /* All has to be sent again. */
-void replay_again(struct replay *r);
+void replay_rewind(struct replay *r);
 
 size_t replay_left(const struct replay *r);     /* how many are not finished */
 

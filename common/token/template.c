@@ -394,7 +394,7 @@ template_thinks(struct template *t)
 }
 
 int
-template_converses(const char *file)
+template_is_multi_turn(const char *file)
 {
 	return !file || is_jinja(file);
 }

@@ -49,6 +49,6 @@ int template_thinks(struct template *t);
 
 /* 1: template_open with this file (or NULL) gives one that takes conversations of more than one
  * turn. */
-int template_converses(const char *file);
+int template_is_multi_turn(const char *file);
 
 #endif

@@ -98,7 +98,7 @@ check_accused(void)
 	point(reach_culprit(&r, 1, &peers, text, sizeof(text)) == 1 && peers == 2 && strcmp(text, "a and c") == 0,
 	    "each end names the link, and both blame the host between them");
 	point(reach_culprit(&r, 0, NULL, NULL, 0) == -1, "which is not the same as a link that was tried");
-	reach_forget(&r);
+	reach_reset(&r);
 	reach_accuse(&r, 2, "@tcp://10.0.0.2:3: ended without an end frame: the program before it failed", address);
 	reach_accuse(&r, 2, "layer 3: no sign of life for 2 seconds", address);
 	reach_accuse(&r, 1, "tcp://10.0.0.2:33: no sign of life for 2 seconds", address);

@@ -1,4 +1,4 @@
-#include "launch/talk.h"
+#include "launch/textio.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 
 /* On the terminal, never in a file; behind what was written to standard output before. */
 static void
-show(const char *s)
+print_tty(const char *s)
 {
 	if (isatty(2))
 		(void)io_write(2, s, strlen(s));
@@ -19,58 +19,58 @@ show(const char *s)
 
 /* The first n bytes that were typed go on with the conversation, or end it. */
 static int
-ask_on(struct talk *t, size_t n)
+send_turn(struct textio *t, size_t n)
 {
 	const char *typed = (const char *)t->typed.p;
 
-	t->state = TALK_PROMPT;
+	t->state = TEXTIO_PROMPT;
 	if (n == 4 && memcmp(typed, "/new", 4) == 0)
-		converse_forget(t->converse);
+		dialog_reset(t->dialog);
 	else if (n > 0) {
-		t->state = TALK_ANSWER;
+		t->state = TEXTIO_ANSWER;
 		t->asked = 1;
-		return converse_ask(t->converse, &t->feed, typed, n);
+		return dialog_add_question(t->dialog, &t->feed, typed, n);
 	}
 	return 0;
 }
 
 /* The first n bytes that were typed are a question, if there is one in them: a NUL would make it two. */
 static int
-ask(struct talk *t, size_t n)
+send_question(struct textio *t, size_t n)
 {
 	size_t before = t->feed.n;
 
-	if (t->converse)
-		return ask_on(t, n);
+	if (t->dialog)
+		return send_turn(t, n);
 	for (size_t i = 0; i < n; i++)
 		if (t->typed.p[i] && buf_addc(&t->feed, t->typed.p[i]) < 0)
 			return -1;
 	if (t->feed.n == before) {
-		t->state = TALK_PROMPT;
+		t->state = TEXTIO_PROMPT;
 		return 0;
 	}
-	t->state = TALK_ANSWER;
+	t->state = TEXTIO_ANSWER;
 	t->asked = 1;
 	return buf_addc(&t->feed, 0);
 }
 
 /* Send the next line, if it is there whole. */
 static int
-next_line(struct talk *t)
+next_line(struct textio *t)
 {
 	unsigned char *end = t->typed.n > 0 ? memchr(t->typed.p, '\n', t->typed.n) : NULL;
 	size_t n = end ? (size_t)(end - t->typed.p) : 0;
 
 	if (!end)
 		return 0;
-	if (ask(t, n) < 0)
+	if (send_question(t, n) < 0)
 		return -1;
 	buf_drop(&t->typed, n + 1);
 	return 0;
 }
 
 static int
-read_line(struct talk *t)
+read_line(struct textio *t)
 {
 	char got[4096];
 	ssize_t n = read(0, got, sizeof(got));
@@ -81,41 +81,41 @@ read_line(struct talk *t)
 		return buf_add(&t->typed, got, (size_t)n) < 0 ? -1 : next_line(t);
 	if (t->typed.n > 0) {           /* the last line lacks its newline */
 		n = (ssize_t)t->typed.n;
-		if (ask(t, (size_t)n) < 0)
+		if (send_question(t, (size_t)n) < 0)
 			return -1;
 		buf_drop(&t->typed, (size_t)n);
 		return 0;
 	}
-	show("\n");
-	t->state = TALK_NOTHING;
+	print_tty("\n");
+	t->state = TEXTIO_NOTHING;
 	return 0;
 }
 
 /* Go on where nothing has to be waited for. */
 static int
-advance(struct talk *t)
+advance(struct textio *t)
 {
-	if (t->state == TALK_HEARS && t->converse->ended)
-		t->state = TALK_PROMPT;
-	if (t->state == TALK_PROMPT && t->out.n == 0) {
-		show("> ");
-		t->state = TALK_LINE;
+	if (t->state == TEXTIO_DIALOG && t->dialog->ended)
+		t->state = TEXTIO_PROMPT;
+	if (t->state == TEXTIO_PROMPT && t->out.n == 0) {
+		print_tty("> ");
+		t->state = TEXTIO_LINE;
 		if (next_line(t) < 0)   /* typed ahead */
 			return -1;
 	}
-	if (t->state == TALK_NOTHING && t->feed.n == 0)
+	if (t->state == TEXTIO_NOTHING && t->feed.n == 0)
 		streams_shut(&t->in);
 	return 0;
 }
 
 int
-talk_open(struct talk *t, int in, int text, int ask, struct converse *c, char **texts, int n)
+textio_open(struct textio *t, int in, int text, int questions, struct dialog *c, char **texts, int n)
 {
 	memset(t, 0, sizeof(*t));
 	t->in = in;
 	t->text = text;
-	t->converse = c;
-	t->state = ask ? TALK_PROMPT : TALK_NOTHING;
+	t->dialog = c;
+	t->state = questions ? TEXTIO_PROMPT : TEXTIO_NOTHING;
 	if (in >= 0)
 		(void)fcntl(in, F_SETFL, O_NONBLOCK);
 	if (text >= 0)
@@ -127,7 +127,7 @@ talk_open(struct talk *t, int in, int text, int ask, struct converse *c, char **
 }
 
 void
-talk_close(struct talk *t)
+textio_close(struct textio *t)
 {
 	streams_shut(&t->in);
 	streams_shut(&t->text);
@@ -137,7 +137,7 @@ talk_close(struct talk *t)
 }
 
 static void
-feed(struct talk *t)
+write_feed(struct textio *t)
 {
 	ssize_t n = write(t->in, t->feed.p, t->feed.n);
 
@@ -149,7 +149,7 @@ feed(struct talk *t)
 
 /* Text on its way out; a NUL ends an answer. */
 static int
-take_text(struct talk *t)
+read_text(struct textio *t)
 {
 	unsigned char got[4096];
 	ssize_t n = read(t->text, got, sizeof(got));
@@ -162,7 +162,7 @@ take_text(struct talk *t)
 	}
 	for (ssize_t i = 0; i < n; i++) {
 		if (got[i] == 0)
-			t->state = t->converse ? TALK_HEARS : TALK_PROMPT;     /* its ids may still be on their way */
+			t->state = t->dialog ? TEXTIO_DIALOG : TEXTIO_PROMPT;  /* its ids may still be on their way */
 		if (buf_addc(&t->out, got[i] ? got[i] : '\n') < 0)
 			return -1;
 	}
@@ -171,7 +171,7 @@ take_text(struct talk *t)
 
 /* A little at a time: a terminal that polls writable need not take much. */
 static int
-put_text(struct talk *t)
+write_text(struct textio *t)
 {
 	ssize_t n = write(1, t->out.p, t->out.n < 512 ? t->out.n : 512);
 
@@ -185,9 +185,9 @@ put_text(struct talk *t)
 }
 
 void
-talk_wait(struct talk *t, struct pollfd p[TALK_POLL])
+textio_poll(struct textio *t, struct pollfd p[TEXTIO_POLL])
 {
-	int typed = t->state == TALK_LINE;
+	int typed = t->state == TEXTIO_LINE;
 
 	p[0] = (struct pollfd){.fd = t->feed.n > 0 ? t->in : -1, .events = POLLOUT};
 	p[1] = (struct pollfd){.fd = typed ? 0 : -1, .events = POLLIN};
@@ -196,17 +196,17 @@ talk_wait(struct talk *t, struct pollfd p[TALK_POLL])
 }
 
 int
-talk_step(struct talk *t, const struct pollfd p[TALK_POLL])
+textio_step(struct textio *t, const struct pollfd p[TEXTIO_POLL])
 {
 	if (p[0].revents)
-		feed(t);
-	if ((p[1].revents && read_line(t) < 0) || (p[2].revents && take_text(t) < 0) || (p[3].revents && put_text(t) < 0))
+		write_feed(t);
+	if ((p[1].revents && read_line(t) < 0) || (p[2].revents && read_text(t) < 0) || (p[3].revents && write_text(t) < 0))
 		return -1;
 	return advance(t);
 }
 
 int
-talk_done(const struct talk *t)
+textio_done(const struct textio *t)
 {
 	return t->text < 0 && t->out.n == 0;
 }

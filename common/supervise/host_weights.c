@@ -1,4 +1,4 @@
-#include "supervise/weights.h"
+#include "supervise/host_weights.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #define LINES_EACH 100  /* of the manifest, in an order for an agent */
 
 /* What a line maps: layers, and what belongs to none of them. */
-struct need {
+struct coverage {
 	struct layers layers;
 	int embed, head, n;             /* n: layers of the model */
 };
@@ -46,7 +46,7 @@ value_of(const struct plan_line *l, const char *option)
 
 /* Add what a line maps; a line that is wrong says so itself when it is started. */
 static int
-add_need(struct need *n, const struct plan_line *l)
+cover_line(struct coverage *n, const struct plan_line *l)
 {
 	static const char *const layered[] = {"ds-attn", "ds-route", "ds-expert", "ds-block", NULL};
 	struct layers own;
@@ -66,7 +66,7 @@ add_need(struct need *n, const struct plan_line *l)
 }
 
 static int
-is_needed(const struct need *n, const char *name)
+is_covered(const struct coverage *n, const char *name)
 {
 	int layer;
 
@@ -76,20 +76,20 @@ is_needed(const struct need *n, const char *name)
 }
 
 static int
-wants_needed(void *arg, const struct safetensor *t)
+wants_tensor(void *arg, const struct safetensor *t)
 {
-	return is_needed(arg, t->name);
+	return is_covered(arg, t->name);
 }
 
 int
-weights_concern(const struct weights *w, const struct plan_line *l, const char *address)
+host_weights_apply(const struct host_weights *w, const struct plan_line *l, const char *address)
 {
 	const char *model = value_of(l, "-m");
-	struct need n = {.n = w->layers};
+	struct coverage n = {.n = w->layers};
 	char *path;
 	int same;
 
-	if (!w->model || value_of(l, "--manifest") || !add_need(&n, l))
+	if (!w->model || value_of(l, "--manifest") || !cover_line(&n, l))
 		return 0;
 	if (!model || w->given || !address_is_here(address))
 		return 1;
@@ -101,10 +101,10 @@ weights_concern(const struct weights *w, const struct plan_line *l, const char *
 
 /* May it run anywhere where its weights are to be compared? */
 static int
-may_concern(const struct weights *w, const struct planfile *p, const struct plan_line *l)
+may_apply(const struct host_weights *w, const struct planfile *p, const struct plan_line *l)
 {
 	for (int i = 0; i < p->nhosts; i++)
-		if ((i == l->host || p->hosts[i].spare) && weights_concern(w, l, p->hosts[i].address))
+		if ((i == l->host || p->hosts[i].spare) && host_weights_apply(w, l, p->hosts[i].address))
 			return 1;
 	return 0;
 }
@@ -119,14 +119,14 @@ make_pool(void)
 }
 
 static int
-make_manifest(struct weights *w, struct need *n, const char *model)
+make_manifest(struct host_weights *w, struct coverage *n, const char *model)
 {
 	const struct manifest_sample sample = {.pieces = MANIFEST_PIECES, .bytes = MANIFEST_PIECE, .seconds = SECONDS};
 	struct pool *pool = make_pool();
 	struct model m = {0};
 	size_t lacking = 0, all = 0;
 	int r = !pool || model_open(&m, model) < 0 ||
-	    manifest_write(&w->text, &m, sample, wants_needed, n, pool, &lacking, &all) < 0 ? -1 : 0;
+	    manifest_write(&w->text, &m, sample, wants_tensor, n, pool, &lacking, &all) < 0 ? -1 : 0;
 
 	if (r == 0 && lacking > 0)
 		warn("%zu of %zu tensors of the hosts are not compared: %s", lacking, all, fail_text());
@@ -138,7 +138,7 @@ make_manifest(struct weights *w, struct need *n, const char *model)
 
 /* A file that is a manifest; its text is passed on as it is. */
 static int
-read_manifest(struct weights *w, const char *path)
+read_manifest(struct host_weights *w, const char *path)
 {
 	struct manifest f;
 
@@ -150,44 +150,44 @@ read_manifest(struct weights *w, const char *path)
 }
 
 int
-weights_open(struct weights *w, const struct planfile *p, const char *model, const char *manifest)
+host_weights_open(struct host_weights *w, const struct planfile *p, const char *model, const char *manifest)
 {
 	struct config c;
-	struct need n = {0};
+	struct coverage n = {0};
 	int lines = 0;
 
-	*w = (struct weights){0};
+	*w = (struct host_weights){0};
 	if (manifest && read_manifest(w, manifest) < 0)
 		return -1;
 	if (!(w->model = realpath(model, NULL)) || config_load(&c, model) < 0) {
-		weights_close(w);       /* ds-tokenize says what is wrong with it */
+		host_weights_close(w);  /* ds-tokenize says what is wrong with it */
 		return 0;
 	}
 	w->layers = n.n = c.num_layers;
 	if (manifest)
 		return 0;
 	for (int i = 0; i < p->nlines; i++)
-		if (may_concern(w, p, &p->lines[i]))
-			lines += add_need(&n, &p->lines[i]);
+		if (may_apply(w, p, &p->lines[i]))
+			lines += cover_line(&n, &p->lines[i]);
 	if (lines > 0 && make_manifest(w, &n, model) == 0)
 		return 0;
 	if (lines > 0)
 		warn("the hosts' weights are not compared: %s", fail_text());
-	weights_close(w);
+	host_weights_close(w);
 	return 0;
 }
 
 void
-weights_close(struct weights *w)
+host_weights_close(struct host_weights *w)
 {
 	free(w->model);
 	buf_free(&w->text);
-	*w = (struct weights){0};
+	*w = (struct host_weights){0};
 }
 
 /* Several in an order, which is a line itself. */
 static int
-send_line(struct buf *to, int number, const char *line, size_t n)
+send_lines(struct buf *to, int number, const char *line, size_t n)
 {
 	char text[2048];
 
@@ -207,20 +207,20 @@ tensor_of(const char *line)
 }
 
 int
-weights_send(struct buf *to, const struct weights *w, const struct planfile *p, int host, const char *address)
+host_weights_send(struct buf *to, const struct host_weights *w, const struct planfile *p, int host, const char *address)
 {
 	const char *end, *line = (const char *)w->text.p;
-	struct need n = {.n = w->layers};
+	struct coverage n = {.n = w->layers};
 	int lines = 0, sent = 0, r;
 
 	for (int i = 0; i < p->nlines; i++)
-		if (p->lines[i].host == host && weights_concern(w, &p->lines[i], address))
-			lines += add_need(&n, &p->lines[i]);
+		if (p->lines[i].host == host && host_weights_apply(w, &p->lines[i], address))
+			lines += cover_line(&n, &p->lines[i]);
 	if (lines == 0)
 		return 0;
 	r = buf_addf(to, "file %s\n", WEIGHTS_FILE);
 	for (int i = 0; r == 0 && (end = strchr(line, '\n')); i++, line = end + 1)
-		if (i < 3 || is_needed(&n, tensor_of(line)))
-			r = send_line(to, sent++, line, (size_t)(end - line));
+		if (i < 3 || is_covered(&n, tensor_of(line)))
+			r = send_lines(to, sent++, line, (size_t)(end - line));
 	return r < 0 ? -1 : buf_addc(to, '\n');
 }

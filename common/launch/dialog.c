@@ -1,4 +1,4 @@
-#include "launch/converse.h"
+#include "launch/dialog.h"
 
 #include <string.h>
 
@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 
 int
-converse_open(struct converse *c, const char *model)
+dialog_open(struct dialog *c, const char *model)
 {
 	memset(c, 0, sizeof(*c));
 	c->t = tokenizer_open(model);
@@ -14,17 +14,17 @@ converse_open(struct converse *c, const char *model)
 }
 
 void
-converse_close(struct converse *c)
+dialog_close(struct dialog *c)
 {
 	tokenizer_close(c->t);
-	buf_free(&c->said);
+	buf_free(&c->messages);
 	buf_free(&c->answer);
 	memset(c, 0, sizeof(*c));
 }
 
 /* NULs are left out: no string of JSON that ds-tokenize takes has one. */
 static int
-add_message(struct converse *c, const char *role, const void *text, size_t n)
+add_message(struct dialog *c, const char *role, const void *text, size_t n)
 {
 	struct buf clean = {0};
 	size_t kept = 0;
@@ -34,27 +34,27 @@ add_message(struct converse *c, const char *role, const void *text, size_t n)
 		if (clean.p[i])
 			clean.p[kept++] = clean.p[i];
 	if (r == 0)
-		r = buf_addf(&c->said, "{\"role\": \"%s\", \"content\": ", role) < 0 ||
-		    json_quote(&c->said, (char *)clean.p, kept) < 0 ||
-		    buf_addf(&c->said, "},") < 0 ? -1 : 0;
+		r = buf_addf(&c->messages, "{\"role\": \"%s\", \"content\": ", role) < 0 ||
+		    json_quote(&c->messages, (char *)clean.p, kept) < 0 ||
+		    buf_addf(&c->messages, "},") < 0 ? -1 : 0;
 	buf_free(&clean);
 	return r;
 }
 
 int
-converse_ask(struct converse *c, struct buf *to, const char *text, size_t n)
+dialog_add_question(struct dialog *c, struct buf *to, const char *text, size_t n)
 {
-	c->said.n = c->answered;
+	c->messages.n = c->answered;
 	c->answer.n = 0;
 	c->ended = 0;
 	if (add_message(c, "user", text, n) < 0)
 		return -1;
-	return buf_addc(to, '[') < 0 || buf_add(to, c->said.p, c->said.n - 1) < 0 ||
+	return buf_addc(to, '[') < 0 || buf_add(to, c->messages.p, c->messages.n - 1) < 0 ||
 	    buf_add(to, "]\n", 2) < 0 ? -1 : 0;
 }
 
 static int
-hear_ids(struct converse *c, struct frame *f)
+add_ids(struct dialog *c, struct frame *f)
 {
 	const struct tensor *ids = frame_tensor(f, "ids");
 
@@ -73,7 +73,7 @@ hear_ids(struct converse *c, struct frame *f)
 }
 
 int
-converse_hear(struct converse *c, struct frame *f)
+dialog_add_frame(struct dialog *c, struct frame *f)
 {
 	int last = 0;
 
@@ -87,19 +87,19 @@ converse_hear(struct converse *c, struct frame *f)
 		return 0;
 	for (int i = 0; i < f->nspans; i++)
 		last |= f->spans[i].flags & SPAN_LAST;
-	if (hear_ids(c, f) < 0)
+	if (add_ids(c, f) < 0)
 		return -1;
 	if (!last)
 		return 0;
 	c->ended = 1;
 	if (add_message(c, "assistant", c->answer.p, c->answer.n) < 0)
 		return -1;
-	c->answered = c->said.n;
+	c->answered = c->messages.n;
 	return 0;
 }
 
 void
-converse_forget(struct converse *c)
+dialog_reset(struct dialog *c)
 {
-	c->said.n = c->answered = 0;
+	c->messages.n = c->answered = 0;
 }
