@@ -12,19 +12,19 @@ static const char help[] =
 "           [--tensor NAMES] [--as STAGE] [--allow-none] [-i FROM ...]\n"
 "           [-o TO ...] [-v] [FROM ...]\n"
 "\n"
-"Passes on the frames, rows and tensors that are selected.\n"
+"Forwards the selected frames, rows and tensors.\n"
 "\n"
 "  -l, --layers LAYERS  frames of these layers: " RANGES_SYNTAX "\n"
 "  --at STAGES          frames at these: embed attn route expert head sample\n"
-"  --seq SEQS           rows of these sequences, written like layers\n"
-"  --pos POSITIONS      rows at these positions\n"
+"  --seq SEQS           rows of these sequences, in the syntax of -l\n"
+"  --pos POSITIONS      rows at these positions, in the syntax of -l\n"
 "  --tensor NAMES       these tensors: h,expert.w or expert.*\n"
-"  --as STAGE           let what is left wait for this stage: head, or attn:4\n"
-"  --allow-none         exit 0 also where nothing was selected\n"
-"  -i, --input FROM     as FROM: streams, read one after another (standard input)\n"
-"  -o, --output TO      where frames go; each output gets all (standard output)\n"
-"  -v                   say at the end how much was passed on\n"
-"  -V, -h               version, this text\n";
+"  --as STAGE           change the next stage of the frames: head, or attn:4\n"
+"  --allow-none         exit with status 0 even if nothing was selected\n"
+"  -i, --input FROM     same as FROM: streams, read in order (standard input)\n"
+"  -o, --output TO      output, repeatable; each gets every frame (stdout)\n"
+"  -v                   print a summary at the end\n"
+"  -V, -h               print the version; print this text\n";
 
 struct cut {
 	struct select select;

@@ -11,24 +11,24 @@
 #include "inspect/diff/diff.h"
 
 static const char help[] =
-	"usage: ds-diff [-qv] [--tol TOL] [--common] [--partial] [--json] [--map FILE]\n"
-	"               [--seq N] [--hold MIB] A B\n"
-	"\n"
-	"Says where two runs differ first, and by how much.\n"
-	"A and B: streams of frames (a file, a FIFO, -), folders of streams (*.dsf);\n"
-	"one of them may be a file NAME.safetensors or NAME.npy.\n"
-	"\n"
-	"  --tol TOL    errors up to TOL of a row's largest value are none (none are)\n"
-	"  --common     a tensor of a stage that only one side has is not compared\n"
-	"  --partial    exit 0, not 4, where a part was compared and is the same\n"
-	"  --json       print the report as a JSON object\n"
-	"  --map FILE   what the tensors of a safetensors or npy file are: lines\n"
-	"               THEIR_NAME STAGE LAYER TENSOR\n"
-	"  --seq N      the sequence that such a file is about (the first that comes)\n"
-	"  --hold MIB   most memory for rows that wait for their like (256)\n"
-	"  -q, --quiet  print no report\n"
-	"  -v           say at the end how many frames and bytes came\n"
-	"  -V, -h       version, this text\n";
+"usage: ds-diff [-qv] [--tol TOL] [--common] [--partial] [--json] [--map FILE]\n"
+"               [--seq N] [--hold MIB] A B\n"
+"\n"
+"Reports the first difference between two runs, and the size of all errors.\n"
+"A and B: streams of frames (a file, a FIFO, -), folders of streams (*.dsf);\n"
+"one of them may be a file NAME.safetensors or NAME.npy.\n"
+"\n"
+"  --tol TOL    tolerance, relative to a row's largest value (equal bits)\n"
+"  --common     ignore tensors of a stage that only one side has\n"
+"  --partial    exit with 0, not 4, if only a part was compared and is equal\n"
+"  --json       print the report as a JSON object\n"
+"  --map FILE   names of the tensors of a safetensors or npy file, in lines\n"
+"               THEIR_NAME STAGE LAYER TENSOR\n"
+"  --seq N      sequence that such a file belongs to (the first one)\n"
+"  --hold MIB   memory for unmatched rows (256)\n"
+"  -q, --quiet  print no report\n"
+"  -v           print a summary at the end\n"
+"  -V, -h       print the version; print this text\n";
 
 enum { TOL = 256, COMMON, PARTIAL, JSON, MAP, SEQ, HOLD };
 

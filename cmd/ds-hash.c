@@ -8,14 +8,14 @@
 #include "inspect/hash/hash.h"
 
 static const char help[] =
-	"usage: ds-hash [--check TRACE] [-i FROM ...] [-v] [FROM ...]\n"
-	"\n"
-	"Prints a line with the hash of each tensor of a run.\n"
-	"\n"
-	"  -i, --input FROM  as FROM: streams, or folders of *.dsf: points of one run (-)\n"
-	"  --check TRACE     compare the run with this file's lines; print differences\n"
-	"  -v                say at the end how many lines there were\n"
-	"  -V, -h            version, this text\n";
+"usage: ds-hash [--check TRACE] [-i FROM ...] [-v] [FROM ...]\n"
+"\n"
+"Prints a trace of a run: a line with the hash of each tensor.\n"
+"\n"
+"  -i, --input FROM  same as FROM: streams or folders of *.dsf of one run (stdin)\n"
+"  --check TRACE     compare the run with this file; print lines that differ\n"
+"  -v                print a summary at the end\n"
+"  -V, -h            print the version; print this text\n";
 
 static const struct option longs[] = {{"check", required_argument, NULL, 256}, {0}};
 

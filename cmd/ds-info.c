@@ -11,18 +11,18 @@ static const char help[] =
 "usage: ds-info -m MODEL [-l LAYERS] [-v] [--json]\n"
 "               [--manifest [--full] | --check FILE] [-t THREADS]\n"
 "\n"
-"Describes a checkpoint: shapes, parameters, how its weights are stored, the\n"
-"bytes of each layer, and files that are missing.\n"
+"Describes a checkpoint: shapes, parameters, storage format of its weights,\n"
+"bytes of each layer, and missing files.\n"
 "\n"
 "  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
 "  -l, --layers LAYERS    layers to show and check: " RANGES_SYNTAX " (all)\n"
-"  -v                     each layer on a line of its own\n"
-"  --json                 the same as JSON\n"
-"  --manifest             instead: a fingerprint of each tensor, from samples\n"
-"  --full                 of all bytes\n"
-"  --check FILE           instead: tensors that differ from this manifest\n"
-"  -t, --threads THREADS  threads that read (the cores there are)\n"
-"  -V, -h                 version, this text\n";
+"  -v                     print each layer on its own line\n"
+"  --json                 print JSON\n"
+"  --manifest             print a fingerprint of each tensor, from samples\n"
+"  --full                 with --manifest: from all bytes\n"
+"  --check FILE           print the tensors that differ from this manifest\n"
+"  -t, --threads THREADS  reader threads (all cores)\n"
+"  -V, -h                 print the version; print this text\n";
 
 enum { JSON = 256, MANIFEST, FULL, CHECK };
 

@@ -8,11 +8,11 @@
 static const char help[] =
 "usage: ds-keygen [-v] FILE\n"
 "\n"
-"Makes a key: FILE, for --key, and its public half on standard output,\n"
-"for the --peers of others.\n"
+"Generates a key: writes it to FILE, for --key, and prints its public half, for\n"
+"the --peers of other hosts.\n"
 "\n"
-"  -v      say where the secret half is\n"
-"  -V, -h  version, this text\n";
+"  -v      print where the secret half is\n"
+"  -V, -h  print the version; print this text\n";
 
 int
 main(int argc, char **argv)

@@ -10,17 +10,17 @@ static const char help[] =
 "usage: ds-quant -f FORMAT -m MODEL [-t THREADS] [-v] [--experts] [--head]\n"
 "                [--report] [OUT]\n"
 "\n"
-"Makes the folder OUT: the checkpoint MODEL with its linear layers in FORMAT.\n"
+"Writes the folder OUT: a copy of MODEL with its linear layers in FORMAT.\n"
 "FORMAT: q8 (8.5 bits a weight), q4 (4.5), fp8 (128x128 blocks), bf16, f16, f32.\n"
 "\n"
-"  -f FORMAT              what the matrices become\n"
-"  --experts              only routed and shared experts; the rest stays as it is\n"
-"  --head                 the output matrix, too\n"
-"  --report               print what each matrix loses; OUT may then be left out\n"
+"  -f FORMAT              format of the matrices\n"
+"  --experts              convert only routed and shared experts; copy the rest\n"
+"  --head                 also convert the output matrix\n"
+"  --report               print the error of each matrix; OUT is then optional\n"
 "  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
-"  -t, --threads THREADS  threads that compute (all cores)\n"
-"  -v                     say at the end what was done\n"
-"  -V, -h                 version, this text\n";
+"  -t, --threads THREADS  compute threads (all cores)\n"
+"  -v                     print a summary at the end\n"
+"  -V, -h                 print the version; print this text\n";
 
 enum { EXPERTS = 256, HEAD, REPORT };
 

@@ -23,29 +23,29 @@
 
 static const char help[] =
 "usage: ds-run -m MODEL [OPTION ...] [PROMPT ...]\n"
-"Answers each PROMPT; without one each line typed, or all of standard input.\n"
+"Answers each PROMPT; without one, each line typed, or all of standard input.\n"
 "\n"
 "  -m, --model MODEL       checkpoint folder (or DS_MODEL)\n"
 "  -0, --lines FILE        prompts, each ended by a NUL or a newline (-: stdin)\n"
 "  -c, -w, --completion    a PROMPT is a question (default), or text to continue\n"
-"  --messages FILE         conversations in JSON, each to be answered\n"
+"  --messages FILE         conversations in JSON, one answer each\n"
 "  --template, --thinking  FILE of the chat template; its thinking: on or off\n"
 "  -x CUT                  processes: fused (one for all layers), layer or stage\n"
-"  --plan FILE             run the processes of this plan on its hosts (ds-plan)\n"
+"  --plan FILE             run the processes of a plan on its hosts (see ds-plan)\n"
 "  --rsh, --manifest       command to reach a host (ssh, DS_RSH); FILE of weights\n"
-"  -g, --greedy            always the likeliest token\n"
+"  -g, --greedy            always the most probable token\n"
 "  -q, --quiet             print the answer without the thought\n"
 "  -T, --temperature TEMP  temperature; 0 is greedy\n"
-"  -k, --top-k K           sample among the K likeliest tokens\n"
-"  -p, --top-p P           sample among the fewest with total probability P\n"
-"  -n, --max-tokens N      most new tokens of each answer\n"
+"  -k, --top-k K           sample from the K most probable tokens; 0 for all\n"
+"  -p, --top-p P           sample from the top tokens of total probability P\n"
+"  -n, --max-tokens N      maximum of new tokens per answer\n"
 "  -S, --seed SEED         seed of the random numbers (0)\n"
 "  --precision P           products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
-"  --keep, --batches       DIR to keep all streams in; N batches at once (1)\n"
+"  --keep, --batches       DIR to keep all streams in; N batches in flight (1)\n"
 "  -t, --threads THREADS   threads of each process (all cores)\n"
-"  -d, --device DEVICE     where to compute: cpu, cuda, cuda:N (DS_DEVICE, cpu)\n"
-"  -s, -v                  print a script; print counts, -vv: of each program\n"
-"  -V, -h                  version, this text\n";
+"  -d, --device DEVICE     compute on cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"
+"  -s, -v                  print a script; print a summary, -vv: of each program\n"
+"  -V, -h                  print the version; print this text\n";
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE };
 

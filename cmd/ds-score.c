@@ -11,16 +11,16 @@ static const char help[] =
 "           [FROM ...]\n"
 "\n"
 "Prints log-likelihood and perplexity of each sequence and of all, from frames\n"
-"of ds-head; ds-tokenize -a asks for the logits that it takes.\n"
+"of ds-head.  ds-tokenize -a requests the logits that it needs.\n"
 "\n"
 "  -m, --model MODEL  checkpoint folder (or DS_MODEL), for the text of tokens\n"
-"  --tokens           a line for each token, too: its log-probability,\n"
-"                     its rank, and the likeliest tokens at its place\n"
-"  -k K               how many of these (3)\n"
-"  --json             JSON, an object a line\n"
-"  -i, --input FROM   as FROM: streams, read one after another (standard input)\n"
-"  -v                 say at the end how many frames came\n"
-"  -V, -h             version, this text\n";
+"  --tokens           also print a line per token: its log-probability, its rank,\n"
+"                     and the most probable tokens at its position\n"
+"  -k K               number of these most probable tokens (3)\n"
+"  --json             print JSON, one object per line\n"
+"  -i, --input FROM   same as FROM: streams, read in order (standard input)\n"
+"  -v                 print a summary at the end\n"
+"  -V, -h             print the version; print this text\n";
 
 static struct filter g;
 static struct record record;

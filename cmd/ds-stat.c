@@ -16,18 +16,19 @@ static const char help[] =
 "usage: ds-stat [-m MODEL] [-i FROM ...] [--experts] [--outliers N] [--trace]\n"
 "           [--json] [--watch] [-v] [FROM ...]\n"
 "\n"
-"Sums up a stream: a line for each stage, layer and tensor, and for each router.\n"
+"Prints statistics of a stream: a line per tensor of each stage and layer, and\n"
+"a line per router.\n"
 "\n"
 "  -m, --model MODEL  checkpoint folder (or DS_MODEL), for the number of experts\n"
 "                     and their groups\n"
-"  -i, --input FROM   as FROM: streams, or folders of *.dsf (standard input)\n"
-"  --experts          a line for each expert, too\n"
-"  --outliers N       outliers: channels of N times the median channel (10)\n"
-"  --trace            time by stage and link instead, from ds-embed --trace\n"
-"  --json             JSON, an object a line\n"
-"  --watch            print the state each second; on a terminal in place\n"
-"  -v                 say at the end how many frames and bytes came\n"
-"  -V, -h             version, this text\n";
+"  -i, --input FROM   same as FROM: streams, or folders of *.dsf (standard input)\n"
+"  --experts          also print a line per expert\n"
+"  --outliers N       outliers are channels above N times the median channel (10)\n"
+"  --trace            print times of stages and links, from ds-embed --trace\n"
+"  --json             print JSON, one object per line\n"
+"  --watch            print the current state each second; on a terminal in place\n"
+"  -v                 print a summary at the end\n"
+"  -V, -h             print the version; print this text\n";
 
 enum { EXPERTS = 256, OUTLIERS, TRACE, JSON, WATCH };
 

@@ -9,15 +9,15 @@
 static const char help[] =
 "usage: ds-verify -m MODEL [--precision P] [-t THREADS] [-v] [TEXT]\n"
 "\n"
-"Runs TEXT through many pipelines: each cut into processes, chunks, batches,\n"
-"numbers of threads and instruction sets; compares all logits bit by bit, and\n"
-"prints a line for each way.\n"
+"Runs TEXT in many configurations: splits into processes, chunks, batches,\n"
+"threads and instruction sets.  It compares all logits bit by bit and prints a\n"
+"line per configuration.\n"
 "\n"
 HELP_MODEL
 HELP_PRECISION
-"  -t, --threads THREADS  the most threads to try (all cores, at least 2)\n"
-"  -v                     show the shell line of each way\n"
-"  -V, -h                 version, this text\n";
+"  -t, --threads THREADS  maximum number of threads (all cores, at least 2)\n"
+"  -v                     print the shell line of each configuration\n"
+"  -V, -h                 print the version; print this text\n";
 
 int
 main(int argc, char **argv)
