@@ -67,6 +67,25 @@ extern const signed char quant_levels[16];      /* these */
 /* Rows from .. from+n-1 of w. */
 struct mat mat_rows(const struct mat *w, int from, int n);
 
+#define CACHE_PAGE 64                   /* positions of a page of the KV cache */
+
+/*
+ * What a position leaves in the KV cache: `heads` keys of `key` numbers, each with a value of
+ * `value` numbers.  With `shared` a value is the first `value` numbers of its key and is not stored
+ * again: MLA is {1, R + rope, R, 1}.  Grouped-query attention of G key heads is {G, d, d, 0}.
+ *
+ * Of H query heads, a multiple of `heads`, query head h reads key head h / (H / heads).
+ *
+ * A page is, for each key head in turn, its keys [CACHE_PAGE][key] and then, unless shared, its
+ * values [CACHE_PAGE][value].  Key head g begins at element
+ *	g * CACHE_PAGE * (key + (shared ? 0 : value))
+ * so a head's keys and its values are plain matrices.  A GPU rounds the stride of both up to 16
+ * bytes (gpu.h).
+ */
+struct kv_shape {
+	int heads, key, value, shared;
+};
+
 /* How numbers enter the products: as they are; both factors as BF16; or, where weights are F8_E4M3, x as that, too, and
  * else as BF16, which GPUs alone can do.  The sums are float32. */
 enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_FP8, PRECISIONS };

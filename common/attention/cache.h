@@ -11,8 +11,7 @@
 #include <stdint.h>
 
 #include "base/table.h"
-
-#define CACHE_PAGE 64
+#include "kernels.h"
 
 struct cache_page;
 

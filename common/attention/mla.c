@@ -225,8 +225,9 @@ mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, c
 static size_t
 mla_cache_row(const struct config *c, struct attention_where where)
 {
-	return where.gpu ? gpu_cache_row(c->kv_lora_rank, c->qk_rope_head_dim, where.precision) :
-	    (size_t)(c->kv_lora_rank + c->qk_rope_head_dim) * sizeof(float);
+	const struct kv_shape kv = mla_shape(c);
+
+	return where.gpu ? gpu_kv_position(&kv, where.precision) : (size_t)kv.key * sizeof(float);
 }
 
 /* A score is a product of R + rope numbers, a weighted sum has R. */

@@ -65,6 +65,13 @@ struct mla_taps {
 	size_t positions;
 };
 
+/* What a position leaves in the cache. */
+static inline struct kv_shape
+mla_shape(const struct config *c)
+{
+	return (struct kv_shape){1, c->kv_lora_rank + c->qk_rope_head_dim, c->kv_lora_rank, 1};
+}
+
 int mla_math_open(struct mla_math *a, const struct stage *s);
 void mla_math_close(struct mla_math *a);
 

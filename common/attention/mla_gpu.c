@@ -88,14 +88,17 @@ block_attend(const struct block *b, const struct mla_math *math, const struct ml
 	struct gpu *gpu = b->d->gpu;
 	int n = b->rows.n, H = c->num_heads, R = c->kv_lora_rank, rope = c->qk_rope_head_dim, nope = c->qk_nope_head_dim;
 	int qk = nope + rope, v = c->v_head_dim, width = R + rope;
+	const struct kv_shape kv = mla_shape(c);
+	const struct gpu_append append = {.kv = kv, .k = b->kv, .norm = b->m->kv_norm, .eps = LORA_EPS, .H = H, .width = qk,
+	    .q = b->q, .query = b->query, .cosine = b->cosine, .sine = b->sine, .half = rope / 2};
 
-	if (l->enter(gpu, b->kv, b->q, b->query, b->m->kv_norm, LORA_EPS, b->cosine, b->sine, &b->rows, H, nope, R, rope, p) < 0 ||
+	if (l->kv_append(gpu, &append, &b->rows, p) < 0 ||
 	    tap(b, taps->q, b->q, (size_t)(H * qk)) < 0 || tap(b, b->kept_kv, b->kv, (size_t)width) < 0 ||
 	    l->matmul_t_heads(gpu, b->query, (ptrdiff_t)H * width, width, b->q, (ptrdiff_t)H * qk, qk, n, &b->m->kv_b,
 	    0, nope + v, nope, H, p) < 0 ||
-	    l->attend(gpu, b->latent, b->max, b->sum, b->query, &b->rows, H, R, rope, math->scale, scratch, p) < 0)
+	    l->attend(gpu, b->latent, b->max, b->sum, b->query, &b->rows, H, &kv, math->scale, scratch, p) < 0)
 		return -1;
-	if (taps->probs && (l->probs(gpu, b->g->probs.p, taps->positions, b->max, b->sum, b->query, &b->rows, H, R, rope,
+	if (taps->probs && (l->probs(gpu, b->g->probs.p, taps->positions, b->max, b->sum, b->query, &b->rows, H, &kv,
 	    math->scale, p) < 0 || tap(b, taps->probs, b->g->probs.p, (size_t)H * taps->positions) < 0))
 		return -1;
 	return l->matmul_heads(gpu, b->v, (ptrdiff_t)H * v, v, b->latent, (ptrdiff_t)H * R, R, n, &b->m->kv_b,
@@ -141,8 +144,9 @@ block_add(struct attn *a, struct block *b, float *h, const struct mla_taps *taps
 	const struct config *c = b->c;
 	const struct gpu_lib *l = b->d->lib;
 	enum precision p = a->s->k->precision;
-	int n = b->rows.n, D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank, rope = c->qk_rope_head_dim;
-	size_t bytes = l->attend_scratch(b->d->gpu, n, b->rows.most, H, R, rope, p);
+	int n = b->rows.n, D = c->hidden_size, H = c->num_heads;
+	const struct kv_shape kv = mla_shape(c);
+	size_t bytes = l->attend_scratch(b->d->gpu, n, b->rows.most, H, &kv, p);
 	char *work = device_need(b->d, &b->g->work, block_place(b, (size_t)n, NULL));
 	void *scratch = work ? device_need(b->d, &b->g->attend, bytes) : NULL;
 	int tapped = (a->s->taps & TAPS_ATTN) != 0;

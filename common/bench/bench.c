@@ -138,9 +138,9 @@ bench_layers(const struct bench *b)
 static size_t
 position_bytes(const struct stage *s, const struct config *c)
 {
-	int R = c->kv_lora_rank, rope = c->qk_rope_head_dim;
+	const struct kv_shape kv = mla_shape(c);
 
-	return s->gpu ? gpu_cache_row(R, rope, s->k->precision) : (size_t)(R + rope) * sizeof(float);
+	return s->gpu ? gpu_kv_position(&kv, s->k->precision) : (size_t)kv.key * sizeof(float);
 }
 
 uint64_t

@@ -14,46 +14,52 @@
 enum { JOIN = 512, JOIN_LEAST = 64 };          /* threads, each with a column; parts whose factors are known at a time */
 
 static int
-tiles(const struct gpu *g, int R, int rope, enum precision p)
+tiles(const struct gpu *g, const struct kv_shape *kv, enum precision p)
 {
-	return p != PRECISION_F32 && attend_tiles_fit(g, R, rope);
+	return p != PRECISION_F32 && attend_tiles_fit(g, kv);
 }
 
 /* Positions of a part: with tensor cores, few enough that a context of 16k keeps a hundred processors busy at
  * batch 1, and enough that writing what comes of them stays small beside reading them. */
 static int
-part_positions(const struct gpu *g, int H, int R, int rope, enum precision p)
+part_positions(const struct gpu *g, int H, const struct kv_shape *kv, enum precision p)
 {
-	return GPU_PAGE * (!tiles(g, R, rope, p) ? 1 : H > 64 ? 8 : 4);
+	return CACHE_PAGE * (!tiles(g, kv, p) ? 1 : H / kv->heads > 64 ? 8 : 4);
 }
 
 static int
 parts_of(int most, int positions)
 {
-	int pages = positions / GPU_PAGE;
+	int pages = positions / CACHE_PAGE;
 
 	return most / pages + (most % pages != 0);
 }
 
+static size_t
+slot_bytes(int H, const struct kv_shape *kv)
+{
+	return (size_t)H * ((size_t)kv->value + 2) * sizeof(float);
+}
+
 /* How many slots of all heads there is memory for: at least one. */
 static size_t
-slots_most(int H, int R)
+slots_most(int H, const struct kv_shape *kv)
 {
-	size_t slot = (size_t)H * ((size_t)R + 2) * sizeof(float);
+	size_t slot = slot_bytes(H, kv);
 
 	return slot < SLOTS_BYTES ? SLOTS_BYTES / slot : 1;
 }
 
 static size_t
-scratch_bytes(const struct gpu *g, int T, int most, int H, int R, int rope, enum precision p)
+scratch_bytes(const struct gpu *g, int T, int most, int H, const struct kv_shape *kv, enum precision p)
 {
-	size_t all = (size_t)T * (size_t)parts_of(most, part_positions(g, H, R, rope, p)), room = slots_most(H, R);
+	size_t all = (size_t)T * (size_t)parts_of(most, part_positions(g, H, kv, p)), room = slots_most(H, kv);
 
-	return (all < room ? all : room) * (size_t)H * ((size_t)R + 2) * sizeof(float);
+	return (all < room ? all : room) * slot_bytes(H, kv);
 }
 
 struct joined {
-	float *latent, *max, *sum;      /* [rows][H][R], [rows][H] */
+	float *out, *max, *sum;         /* [rows][H][value], [rows][H] */
 };
 
 /* What the outputs so far and those of a part are multiplied with, and what its sum becomes. */
@@ -91,23 +97,24 @@ factors_make(struct factors *f, const float *bmax, const float *bsum, int n, int
 static __global__ void __launch_bounds__(JOIN)
 join(struct attend_job a, struct joined to)
 {
+	const int V = a.kv.value;
 	__shared__ struct factors f;
 	const int t = (int)blockIdx.x / a.H, h = (int)blockIdx.x % a.H, last = (int)(a.pos[t] / (uint32_t)a.positions) + 1;
 	const int n = last - a.first < a.parts ? last - a.first : a.parts;
 	const size_t at = (size_t)t * (size_t)a.H + (size_t)h, slot = (size_t)t * (size_t)a.parts * (size_t)a.H + (size_t)h;
-	const size_t step = (size_t)a.H * (size_t)a.R;
+	const size_t step = (size_t)a.H * (size_t)V;
 	const float max0 = a.first ? to.max[at] : -INFINITY, sum0 = a.first ? to.sum[at] : 0;
-	float *latent = to.latent + at * (size_t)a.R, max = max0, sum = sum0;
+	float *out = to.out + at * (size_t)V, max = max0, sum = sum0;
 
-	for (int c0 = 0; c0 < a.R && n > 0; c0 += (int)blockDim.x) {
-		const int c = c0 + (int)threadIdx.x, own = c < a.R ? c : 0;
-		float o = a.first ? latent[own] : 0;
+	for (int c0 = 0; c0 < V && n > 0; c0 += (int)blockDim.x) {
+		const int c = c0 + (int)threadIdx.x, own = c < V ? c : 0;
+		float o = a.first ? out[own] : 0;
 
 		max = max0;
 		sum = sum0;
 		for (int k0 = 0; k0 < n; k0 += JOIN_LEAST) {
 			const size_t from = slot + (size_t)k0 * (size_t)a.H;
-			const float *bo = a.o + from * (size_t)a.R + own;
+			const float *bo = a.o + from * (size_t)V + own;
 			const int some = n - k0 < JOIN_LEAST ? n - k0 : JOIN_LEAST;
 
 			factors_make(&f, a.bmax + from, a.bsum + from, some, a.H, max);
@@ -119,8 +126,8 @@ join(struct attend_job a, struct joined to)
 			}
 		}
 		sum = canonical(sum);
-		if (c < a.R)
-			latent[c] = canonical(last <= a.first + a.parts ? o * (1 / sum) : o);
+		if (c < V)
+			out[c] = canonical(last <= a.first + a.parts ? o * (1 / sum) : o);
 	}
 	__syncthreads();                /* all have read max and sum */
 	if (threadIdx.x == 0 && n > 0) {
@@ -130,44 +137,48 @@ join(struct attend_job a, struct joined to)
 }
 
 static unsigned
-join_threads(int R)
+join_threads(int columns)
 {
-	int n = (R + 31) / 32 * 32;
+	int n = (columns + 31) / 32 * 32;
 
 	return (unsigned)(n > JOIN ? JOIN : n < JOIN_LEAST ? JOIN_LEAST : n);
 }
 
-/* The rows from t0 on; parts and rows that fit into the slots are put there side by side. */
+/* The rows from t0 on. */
 static struct attend_job
-job_of(const struct gpu *g, const float *query, const struct gpu_rows *rows, int t0, int H, int R, int rope, float scale,
-    enum precision p)
+job_of(const struct gpu *g, const float *query, const struct gpu_rows *rows, int t0, int H, const struct kv_shape *kv,
+    float scale, enum precision p)
 {
 	struct attend_job a = {};
 
-	a.query = query + (size_t)t0 * (size_t)H * (size_t)(R + rope);
+	a.query = query + (size_t)t0 * (size_t)H * (size_t)kv->key;
 	a.pos = rows->pos + t0;
 	a.list = rows->list + t0;
 	a.pages = rows->pages;
-	a.pitch = gpu_cache_row(R, rope, p);
+	a.kv = *kv;
+	a.key_pitch = gpu_kv_pitch(kv->key, p);
+	a.value_pitch = kv->shared ? a.key_pitch : gpu_kv_pitch(kv->value, p);
+	a.value_at = kv->shared ? 0 : CACHE_PAGE * a.key_pitch;
+	a.head_bytes = a.value_at + CACHE_PAGE * a.value_pitch;
 	a.H = H;
-	a.R = R;
-	a.rope = rope;
 	a.scale = scale;
-	a.positions = part_positions(g, H, R, rope, p);
+	a.positions = part_positions(g, H, kv, p);
 	return a;
 }
 
+/* As many parts, and then rows, as fit into the slots are computed side by side. */
 static int
-attend(struct gpu *g, float *latent, float *max, float *sum, const float *query, const struct gpu_rows *rows, int H, int R,
-    int rope, float scale, void *scratch, enum precision p)
+attend(struct gpu *g, float *out, float *max, float *sum, const float *query, const struct gpu_rows *rows, int H,
+    const struct kv_shape *kv, float scale, void *scratch, enum precision p)
 {
-	int all = parts_of(rows->most, part_positions(g, H, R, rope, p));
-	size_t room = slots_most(H, R), wide = (size_t)all < room ? (size_t)all : room, n = room / (wide ? wide : 1);
+	const size_t V = (size_t)kv->value, room = slots_most(H, kv);
+	const int all = parts_of(rows->most, part_positions(g, H, kv, p));
+	const size_t wide = (size_t)all < room ? (size_t)all : room, n = room / (wide ? wide : 1);
 
 	for (int t0 = 0, some; t0 < rows->n && all > 0; t0 += some) {
-		struct attend_job a = job_of(g, query, rows, t0, H, R, rope, scale, p);
+		struct attend_job a = job_of(g, query, rows, t0, H, kv, scale, p);
 		size_t at = (size_t)t0 * (size_t)H;
-		struct joined to = {latent + at * (size_t)R, max + at, sum + at};
+		struct joined to = {out + at * V, max + at, sum + at};
 
 		a.rows = some = (size_t)(rows->n - t0) < n ? rows->n - t0 : (int)n;
 		for (a.first = 0; a.first < all; a.first += a.parts) {
@@ -176,37 +187,37 @@ attend(struct gpu *g, float *latent, float *max, float *sum, const float *query,
 			a.parts = all - a.first < (int)wide ? all - a.first : (int)wide;
 			slots = (size_t)a.rows * (size_t)a.parts * (size_t)H;
 			a.o = (float *)scratch;
-			a.bmax = a.o + slots * (size_t)R;
+			a.bmax = a.o + slots * V;
 			a.bsum = a.bmax + slots;
-			if ((tiles(g, R, rope, p) ? attend_tiles(g, &a) : attend_plain(g, &a, p)) < 0 ||
-			    launch(g, join, dim3((unsigned)a.rows * (unsigned)H), dim3(join_threads(R)), 0, a, to) < 0)
+			if ((tiles(g, kv, p) ? attend_tiles(g, &a) : attend_plain(g, &a, p)) < 0 ||
+			    launch(g, join, dim3((unsigned)a.rows * (unsigned)H), dim3(join_threads(kv->value)), 0, a, to) < 0)
 				return -1;
 		}
 	}
 	return 0;
 }
 
-/* The scores once more, by the sums of f32 also where tensor cores made them: of a probability that
- * moves as much as the roundings of a sum do. */
+/* The scores once more, by the sums of f32 even where tensor cores made them: that changes a
+ * probability by as much as the roundings of a sum do. */
 static int
-probs_again(struct gpu *g, float *probs, size_t positions, const float *max, const float *sum, const float *query,
-    const struct gpu_rows *rows, int H, int R, int rope, float scale, enum precision p)
+probs(struct gpu *g, float *to, size_t positions, const float *max, const float *sum, const float *query,
+    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale, enum precision p)
 {
-	struct attend_job a = job_of(g, query, rows, 0, H, R, rope, scale, p);
-	struct probs_job to = {probs, positions, max, sum};
+	struct attend_job a = job_of(g, query, rows, 0, H, kv, scale, p);
+	struct probs_job job = {to, positions, max, sum};
 
 	a.rows = rows->n;
-	a.positions = GPU_PAGE;
-	a.parts = (int)((positions + GPU_PAGE - 1) / GPU_PAGE);
-	return a.rows > 0 && a.parts > 0 ? attend_probs(g, &a, &to, p) : 0;
+	a.positions = CACHE_PAGE;
+	a.parts = (int)((positions + CACHE_PAGE - 1) / CACHE_PAGE);
+	return a.rows > 0 && a.parts > 0 ? attend_probs(g, &a, &job, p) : 0;
 }
 
 void
 attend_part(struct gpu_lib *l)
 {
 	l->angles = gpu_angles;
-	l->enter = gpu_enter;
+	l->kv_append = gpu_kv_append;
 	l->attend = attend;
 	l->attend_scratch = scratch_bytes;
-	l->probs = probs_again;
+	l->probs = probs;
 }

@@ -1,8 +1,8 @@
 /*
- * What the files of attention share.  The context of a row is cut into parts at fixed positions; a kernel of
- * attend_f32.cu or attend_bf16.cu leaves what comes of each part in slots, as page_read of
- * attention/mla_attend.c does of a page, and attend.cu joins them in their order.  So neither how many
- * parts are done side by side nor which other rows there are reaches the bits of a row.
+ * What the files of attention share.  The context of a row is cut into parts at fixed positions.  A
+ * kernel of attend_f32.cu or attend_bf16.cu writes the result of each part to a slot, and attend.cu
+ * joins the slots in order.  So the bits of a row depend neither on how many parts are computed at
+ * once nor on the other rows.
  */
 #ifndef DS_ATTEND_CUH
 #define DS_ATTEND_CUH
@@ -11,16 +11,18 @@
 #include "launch.cuh"
 
 struct attend_job {             /* rows of one launch */
-	const float *query;             /* [rows][H][R + rope] */
+	const float *query;             /* [rows][H][key] */
 	const uint32_t *pos;            /* [rows] */
 	const int32_t *list;            /* [rows] */
 	void *const *pages;
-	size_t pitch;                   /* bytes of a row of the cache */
-	int rows, H, R, rope;
+	struct kv_shape kv;
+	size_t key_pitch, value_pitch;  /* bytes from a key, a value, to the next */
+	size_t value_at, head_bytes;    /* of a key head in a page: where its values begin, and all of it */
+	int rows, H;
 	float scale;
 	int positions;                  /* of a part */
 	int first, parts;               /* parts first .. first + parts - 1 */
-	float *o;                       /* slots: [rows][parts][H][R], unset behind the row's own position; */
+	float *o;                       /* slots: [rows][parts][H][value], unset after the row's position */
 	float *bmax, *bsum;             /* [rows][parts][H] */
 };
 
@@ -30,35 +32,75 @@ struct probs_job {
 	const float *max, *sum;         /* [rows][H] */
 };
 
-/* Where in `pages` row t's page with the position `at` is. */
-static inline __device__ int
-attend_page(const struct attend_job *a, int t, uint32_t at)
+/* What a block computes: query heads h .. of row t, all of one key head, over the n positions of its
+ * part that the row sees; n is 0 or less where the part lies after the row. */
+struct attend_block {
+	int t, h, heads, n;
+	int first;                      /* of the part's pages, in the list of all pages */
+	size_t head;                    /* byte of the key head in a page */
+};
+
+/* How many query heads read one key head. */
+static inline __host__ __device__ int
+attend_group(const struct attend_job *a)
 {
-	return a->list[t] + (int)(at / GPU_PAGE);
+	return a->H / a->kv.heads;
 }
 
-/* How many of the n positions from `at` on row t sees; 0, or less, where they are all behind it. */
-static inline __device__ int
-attend_seen(const struct attend_job *a, int t, uint32_t at, int n)
+/* Blocks of `heads` query heads that one row takes. */
+static inline __host__ __device__ int
+attend_blocks(const struct attend_job *a, int heads)
 {
-	int64_t left = (int64_t)a->pos[t] + 1 - (int64_t)at;
-
-	return left < n ? (int)left : n;
+	return a->kv.heads * ((attend_group(a) + heads - 1) / heads);
 }
 
-/* Each fills the slots of its parts.  plain: a part is a page, the sums are those of f32, from caches of F32 or
- * BF16; tiles: tensor cores, from BF16, for shapes that fit and where a block can have enough shared memory. */
+static inline dim3
+attend_grid(const struct attend_job *a, int heads)
+{
+	return dim3((unsigned)a->rows * (unsigned)attend_blocks(a, heads), (unsigned)a->parts);
+}
+
+/* The block of a grid that attend_grid made: x is a row's heads, y the part. */
+static inline __device__ struct attend_block
+attend_block_of(const struct attend_job *a, int heads)
+{
+	const int blocks = attend_blocks(a, heads), tiles = blocks / a->kv.heads, x = (int)blockIdx.x % blocks;
+	const int from = x % tiles * heads, group = attend_group(a);
+	const uint32_t at = (uint32_t)(a->first + (int)blockIdx.y) * (uint32_t)a->positions;
+	struct attend_block b;
+	int64_t left;
+
+	b.t = (int)blockIdx.x / blocks;
+	b.h = x / tiles * group + from;
+	b.heads = group - from < heads ? group - from : heads;
+	left = (int64_t)a->pos[b.t] + 1 - (int64_t)at;
+	b.n = left < a->positions ? (int)left : a->positions;
+	b.first = a->list[b.t] + (int)(at / CACHE_PAGE);
+	b.head = (size_t)(x / tiles) * a->head_bytes;
+	return b;
+}
+
+/* The keys [CACHE_PAGE] of the block's key head in page i of its part; its values are value_at bytes on. */
+static inline __device__ const unsigned char *
+attend_keys(const struct attend_job *a, const struct attend_block *b, int i)
+{
+	return (const unsigned char *)a->pages[b->first + i] + b->head;
+}
+
+/* Each fills the slots of its parts.  plain: a part is a page, the sums are those of f32, from caches
+ * of F32 or BF16.  tiles: tensor cores, from BF16, for shapes that fit and where a block can have
+ * enough shared memory. */
 int attend_plain(struct gpu *g, const struct attend_job *a, enum precision p);
 int attend_tiles(struct gpu *g, const struct attend_job *a);
-int attend_tiles_fit(const struct gpu *g, int R, int rope);
+int attend_tiles_fit(const struct gpu *g, const struct kv_shape *kv);
 
 /* job: one "part" for each page of the positions. */
 int attend_probs(struct gpu *g, const struct attend_job *a, const struct probs_job *to, enum precision p);
 
-/* The functions of the table that are in enter.cu. */
-extern "C" int gpu_angles(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq, int half,
-    double factor);
-extern "C" int gpu_enter(struct gpu *g, float *kv, float *q, float *query, const float *weight, float eps, const float *cosine,
-    const float *sine, const struct gpu_rows *rows, int H, int nope, int R, int rope, enum precision p);
+/* The functions of the table that are in kv_append.cu. */
+extern "C" int gpu_angles(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T,
+    const double *freq, int half, double factor);
+extern "C" int gpu_kv_append(struct gpu *g, const struct gpu_append *a, const struct gpu_rows *rows,
+    enum precision p);
 
 #endif

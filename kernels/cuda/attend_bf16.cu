@@ -18,20 +18,14 @@ enum {
 	STEPS = 36,                     /* of 16 columns: what the queries' registers hold */
 	COLUMNS = 64,                   /* of the output in a warp */
 	PITCH = STEPS * 8 + 4,          /* pairs of columns of a page's rows: eight neighbours meet all banks */
-	P_PITCH = GPU_PAGE / 2 + 4,     /* pairs of positions */
+	P_PITCH = CACHE_PAGE / 2 + 4,     /* pairs of positions */
 };
 
 template <int TILES> struct space {
-	uint32_t page[2][GPU_PAGE * PITCH];     /* [position][pair of columns], BF16 */
+	uint32_t page[2][CACHE_PAGE * PITCH];     /* [position][pair of columns], BF16 */
 	uint32_t p[TILES * 16 * P_PITCH];       /* [head][pair of positions], BF16 */
 	float max[TILES * 16][WARPS];           /* of each warp's scores; later their sums */
 	float most[TILES * 16];                 /* a head's largest in the pages so far */
-};
-
-/* What a block works on: the heads h .. of row t, and the n positions of its part that the row sees. */
-struct place {
-	int t, h, heads, n;
-	int first;                      /* of its pages */
 };
 
 /* What a thread keeps from page to page.  Of each tile of 16 heads it has parts of two: lane / 4 and 8 more. */
@@ -41,33 +35,50 @@ template <int TILES> struct kept {
 	float sum[2];                           /* of that tile, over the thread's own positions */
 };
 
+/* Steps of columns that n columns take, four together. */
+static __host__ __device__ int
+fours(int n)
+{
+	return (n + 63) / 64;
+}
+
+/* Column of a page's row in shared memory where its values begin: shared ones with the keys, others after them. */
+static __host__ __device__ int
+value_column(const struct kv_shape *kv)
+{
+	return kv->shared ? 0 : fours(kv->key) * 64;
+}
+
 int
-attend_tiles_fit(const struct gpu *g, int R, int rope)
+attend_tiles_fit(const struct gpu *g, const struct kv_shape *kv)
 {
-	return R <= WARPS * COLUMNS && R + rope <= STEPS * 16 && sizeof(struct space<2>) <= g->shared_most;
+	return kv->value <= WARPS * COLUMNS && kv->key <= STEPS * 16 && value_column(kv) + kv->value <= STEPS * 16 &&
+	    sizeof(struct space<2>) <= g->shared_most;
 }
 
-/* Steps of columns, four together, behind whose last there are zeros. */
-static __device__ int
-fours(const struct attend_job *a)
-{
-	return (a->R + a->rope + 63) / 64;
-}
-
-/* The page on its way into shared memory: zeros behind the last column, and in positions that the row does not see. */
+/* The first n of CACHE_PAGE rows of `width` columns on their way into shared memory.  Zeros fill the
+ * columns after the last, up to a multiple of 64, and the rows from n on. */
 static __device__ void
-page_load(uint32_t *to, const struct attend_job *a, const struct place *b, int page)
+rows_load(uint32_t *to, const unsigned char *from, size_t pitch, int width, int n)
 {
-	const int bytes = (a->R + a->rope) * 2, n = b->n - page * GPU_PAGE;
-	const unsigned char *from = (const unsigned char *)a->pages[b->first + page];
+	for (int row = (int)threadIdx.x / 32; row < CACHE_PAGE; row += WARPS)
+		for (int i = (int)threadIdx.x % 32; i < fours(width) * 8; i += 32) {
+			int have = row < n ? width * 2 - i * 16 : 0;
 
-	for (int row = (int)threadIdx.x / 32; row < GPU_PAGE; row += WARPS)
-		for (int piece = (int)threadIdx.x % 32; piece < fours(a) * 8; piece += 32) {
-			int have = row < n ? bytes - piece * 16 : 0;
-
-			copy_async(to + row * PITCH + piece * 4, from + (have > 0 ? (size_t)row * a->pitch + (size_t)piece * 16 : 0),
+			copy_async(to + row * PITCH + i * 4, from + (have > 0 ? (size_t)row * pitch + (size_t)i * 16 : 0),
 			    have < 0 ? 0 : have < 16 ? have : 16);
 		}
+}
+
+static __device__ void
+page_load(uint32_t *to, const struct attend_job *a, const struct attend_block *b, int page)
+{
+	const int n = b->n - page * CACHE_PAGE;
+	const unsigned char *keys = attend_keys(a, b, page);
+
+	rows_load(to, keys, a->key_pitch, a->kv.key, n);
+	if (!a->kv.shared)
+		rows_load(to + value_column(&a->kv) / 2, keys + a->value_at, a->value_pitch, a->kv.value, n);
 	copy_commit();
 }
 
@@ -82,12 +93,12 @@ four(const float *x, int n)
 
 /* The heads' queries as BF16, by way of the page that is not in use yet. */
 template <int TILES> static __device__ void
-queries_load(uint32_t query[STEPS][4], uint32_t *by, const struct attend_job *a, const struct place *b)
+queries_load(uint32_t query[STEPS][4], uint32_t *by, const struct attend_job *a, const struct attend_block *b)
 {
-	const int lane = (int)threadIdx.x % 32, tile = (int)threadIdx.x / 32 / (WARPS / TILES), width = a->R + a->rope;
+	const int lane = (int)threadIdx.x % 32, tile = (int)threadIdx.x / 32 / (WARPS / TILES), width = a->kv.key;
 	const float *from = a->query + ((size_t)b->t * (size_t)a->H + (size_t)b->h) * (size_t)width;
 
-	for (int c = lane * 4; c < fours(a) * 64; c += 128)
+	for (int c = lane * 4; c < fours(a->kv.key) * 64; c += 128)
 #pragma unroll
 		for (int i = 0; i < TILES * 16; i += WARPS) {
 			const int h = i + (int)threadIdx.x / 32;
@@ -99,7 +110,7 @@ queries_load(uint32_t query[STEPS][4], uint32_t *by, const struct attend_job *a,
 	__syncthreads();
 #pragma unroll
 	for (int k = 0; k < STEPS; k++)
-		if (k / 4 < fours(a))
+		if (k / 4 < fours(a->kv.key))
 			ldmatrix_x4(query[k], by + (tile * 16 + lane % 16) * PITCH + k * 8 + lane / 16 * 4);
 }
 
@@ -118,7 +129,7 @@ scores(float s[TILES][4], const uint32_t query[STEPS][4], const uint32_t *page, 
 	for (int k = 0; k < STEPS; k += 3 - TILES) {
 		uint32_t w[4];
 
-		if (k / 4 >= fours(a))
+		if (k / 4 >= fours(a->kv.key))
 			break;
 		ldmatrix_x4(w, from + k * 8);
 		mma_bf16(sum[0], query[k], w);
@@ -218,16 +229,17 @@ softmax(struct space<TILES> *s, struct kept<TILES> *k, float v[TILES][4], int n)
 		s->most[threadIdx.x] = largest(s, (int)threadIdx.x, s->most[threadIdx.x]);
 }
 
-/* o += p times the page's latents, in the warp's columns. */
+/* o += p times the page's values, in the warp's columns. */
 template <int TILES> static __device__ void
 values(struct kept<TILES> *k, const struct space<TILES> *s, const uint32_t *page, const struct attend_job *a)
 {
 	const int lane = (int)threadIdx.x % 32, column = (int)threadIdx.x / 32 * COLUMNS;
 
-	if (column >= a->R)
+	if (column >= a->kv.value)
 		return;
+	page += value_column(&a->kv) / 2;
 #pragma unroll
-	for (int step = 0; step < GPU_PAGE / 16; step++) {
+	for (int step = 0; step < CACHE_PAGE / 16; step++) {
 		uint32_t p[TILES][4], w[4];
 
 #pragma unroll
@@ -247,7 +259,7 @@ values(struct kept<TILES> *k, const struct space<TILES> *s, const uint32_t *page
 
 /* The part's slots: output, largest scores, and the sums of all warps together. */
 template <int TILES> static __device__ void
-part_write(struct space<TILES> *s, const struct kept<TILES> *k, const struct attend_job *a, const struct place *b, size_t slot)
+part_write(struct space<TILES> *s, const struct kept<TILES> *k, const struct attend_job *a, const struct attend_block *b, size_t slot)
 {
 	const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, tile = warp / (WARPS / TILES);
 
@@ -263,7 +275,7 @@ part_write(struct space<TILES> *s, const struct kept<TILES> *k, const struct att
 #pragma unroll
 	for (int j = 0; j < TILES * 2; j++) {
 		const int head = j / 2 * 16 + j % 2 * 8 + lane / 4;
-		float *o = a->o + (slot + (size_t)head) * (size_t)a->R, sum = 0;
+		float *o = a->o + (slot + (size_t)head) * (size_t)a->kv.value, sum = 0;
 
 		if (head >= b->heads)
 			continue;
@@ -271,7 +283,7 @@ part_write(struct space<TILES> *s, const struct kept<TILES> *k, const struct att
 		for (int i = 0; i < COLUMNS / 4; i++) {
 			int c = warp * COLUMNS + i / 2 * 8 + lane % 4 * 2 + i % 2;
 
-			if (c < a->R)
+			if (c < a->kv.value)
 				o[c] = k->o[j / 2][i / 2][j % 2 * 2 + i % 2];
 		}
 		if (warp > 0 || lane % 4 > 0)
@@ -283,26 +295,10 @@ part_write(struct space<TILES> *s, const struct kept<TILES> *k, const struct att
 	}
 }
 
-/* Block x is head group x % groups of row x / groups, y the part. */
-static __device__ struct place
-place_of(const struct attend_job *a, int heads)
-{
-	const int groups = (a->H + heads - 1) / heads;
-	const uint32_t at = (uint32_t)(a->first + (int)blockIdx.y) * (uint32_t)a->positions;
-	struct place b;
-
-	b.t = (int)blockIdx.x / groups;
-	b.h = (int)blockIdx.x % groups * heads;
-	b.heads = a->H - b.h < heads ? a->H - b.h : heads;
-	b.n = attend_seen(a, b.t, at, a->positions);
-	b.first = attend_page(a, b.t, at);
-	return b;
-}
-
 template <int TILES> static __global__ void __launch_bounds__(THREADS, 1)
 tiles(struct attend_job a)
 {
-	const struct place b = place_of(&a, TILES * 16);
+	const struct attend_block b = attend_block_of(&a, TILES * 16);
 	SHARED(struct space<TILES>, s);
 	struct kept<TILES> k;
 
@@ -318,15 +314,15 @@ tiles(struct attend_job a)
 	if (threadIdx.x < TILES * 16)
 		s->most[threadIdx.x] = -INFINITY;
 	k.sum[0] = k.sum[1] = 0;
-	for (int i = 0; i * GPU_PAGE < b.n; i++) {
+	for (int i = 0; i * CACHE_PAGE < b.n; i++) {
 		float v[TILES][4];
 
 		copy_wait<0>();
 		__syncthreads();        /* the page is there, and nobody reads the one before it any more */
-		if ((i + 1) * GPU_PAGE < b.n)
+		if ((i + 1) * CACHE_PAGE < b.n)
 			page_load(s->page[(i + 1) % 2], &a, &b, i + 1);
 		scores<TILES>(v, k.query, s->page[i % 2], &a);
-		softmax<TILES>(s, &k, v, b.n - i * GPU_PAGE);
+		softmax<TILES>(s, &k, v, b.n - i * CACHE_PAGE);
 		values<TILES>(&k, s, s->page[i % 2], &a);
 	}
 	part_write<TILES>(s, &k, &a, &b, ((size_t)b.t * (size_t)a.parts + blockIdx.y) * (size_t)a.H + (size_t)b.h);
@@ -335,8 +331,7 @@ tiles(struct attend_job a)
 int
 attend_tiles(struct gpu *g, const struct attend_job *a)
 {
-	if (a->H <= 16)
-		return launch(g, tiles<1>, dim3((unsigned)a->rows, (unsigned)a->parts), dim3(THREADS), sizeof(struct space<1>), *a);
-	return launch(g, tiles<2>, dim3((unsigned)a->rows * (unsigned)((a->H + 31) / 32), (unsigned)a->parts), dim3(THREADS),
-	    sizeof(struct space<2>), *a);
+	if (attend_group(a) <= 16)
+		return launch(g, tiles<1>, attend_grid(a, 16), dim3(THREADS), sizeof(struct space<1>), *a);
+	return launch(g, tiles<2>, attend_grid(a, 32), dim3(THREADS), sizeof(struct space<2>), *a);
 }

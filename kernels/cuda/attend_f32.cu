@@ -43,29 +43,24 @@ factor_with(const uint16_t *, float x)
 }
 
 template <typename E> struct space {
-	E page[2][GPU_PAGE * PITCH];
+	E page[2][CACHE_PAGE * PITCH];
 	float query[2][HEADS * TILE];
-	float p[GPU_PAGE * P_PITCH];            /* [position][head] */
+	float p[CACHE_PAGE * P_PITCH];            /* [position][head] */
 	float max[HEADS], sum[HEADS];
-};
-
-/* What a block works on: the heads h .. of row t, the n positions that it sees of a page. */
-struct place {
-	int t, h, heads, n;
-	const unsigned char *page;
 };
 
 /* Columns c0 .. of the page and the queries on their way into half `side`; zeros behind the last column. */
 template <typename E> static __device__ void
-tile_load(struct space<E> *s, int side, const struct attend_job *a, const struct place *b, int c0)
+tile_load(struct space<E> *s, int side, const struct attend_job *a, const struct attend_block *b, int c0)
 {
-	const int width = a->R + a->rope, each = 16 / (int)sizeof(E), pieces = TILE / each;
+	const int width = a->kv.key, each = 16 / (int)sizeof(E), pieces = TILE / each;
+	const unsigned char *keys = attend_keys(a, b, 0);
 	const float *query = a->query + ((size_t)b->t * (size_t)a->H + (size_t)b->h) * (size_t)width;
 
-	for (int i = (int)threadIdx.x; i < GPU_PAGE * pieces; i += THREADS) {
+	for (int i = (int)threadIdx.x; i < CACHE_PAGE * pieces; i += THREADS) {
 		int row = i / pieces, c = c0 + i % pieces * each;
 		int have = row < b->n && c < width ? (width - c) * (int)sizeof(E) : 0;
-		const unsigned char *from = have ? b->page + (size_t)row * a->pitch + (size_t)c * sizeof(E) : b->page;
+		const unsigned char *from = have ? keys + (size_t)row * a->key_pitch + (size_t)c * sizeof(E) : keys;
 
 		copy_async(&s->page[side][row * PITCH + c - c0], from, have < 16 ? have : 16);
 	}
@@ -97,9 +92,9 @@ tree_threads(float acc[OWN * OWN], int lane)
 
 /* p = the products of the queries and the page's rows. */
 template <typename E> static __device__ void
-scores(struct space<E> *s, const struct attend_job *a, const struct place *b)
+scores(struct space<E> *s, const struct attend_job *a, const struct attend_block *b)
 {
-	const int width = (a->R + a->rope + LANES - 1) / LANES * LANES;
+	const int width = (a->kv.key + LANES - 1) / LANES * LANES;
 	const int lane = (int)threadIdx.x % LANES, unit = (int)threadIdx.x / LANES, at = unit % OWN, head = unit / OWN * OWN;
 	float acc[OWN * OWN];           /* [head][position], positions being at, at + 8, ... */
 
@@ -145,13 +140,13 @@ tree_of_threads(float x)
 
 /* softmax_block of each head: kernels/cpu/vector_ref.c. */
 template <typename E> static __device__ void
-softmax(struct space<E> *s, const struct attend_job *a, const struct place *b)
+softmax(struct space<E> *s, const struct attend_job *a, const struct attend_block *b)
 {
 	const int head = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
-	float v[GPU_PAGE / LANES], m = -INFINITY, sum = 0;
+	float v[CACHE_PAGE / LANES], m = -INFINITY, sum = 0;
 
 #pragma unroll
-	for (int i = 0; i < GPU_PAGE / LANES; i++) {
+	for (int i = 0; i < CACHE_PAGE / LANES; i++) {
 		v[i] = lane + i * LANES < b->n ? s->p[(lane + i * LANES) * P_PITCH + head] * a->scale : -INFINITY;
 		m = v[i] > m ? v[i] : m;
 	}
@@ -162,7 +157,7 @@ softmax(struct space<E> *s, const struct attend_job *a, const struct place *b)
 	}
 	m += 0;
 #pragma unroll
-	for (int i = 0; i < GPU_PAGE / LANES; i++)
+	for (int i = 0; i < CACHE_PAGE / LANES; i++)
 		if (lane + i * LANES < b->n) {
 			v[i] = exp_one(v[i] - (m == -INFINITY ? 0 : m));
 			sum += v[i];
@@ -176,21 +171,24 @@ softmax(struct space<E> *s, const struct attend_job *a, const struct place *b)
 	__syncthreads();
 }
 
-/* o [heads][R] = the chains over the positions of p times latent. */
+/* o [heads][value] = the chains over the positions of p times value. */
 template <typename E> static __device__ void
-values(const struct space<E> *s, const struct attend_job *a, const struct place *b, float *o)
+values(const struct space<E> *s, const struct attend_job *a, const struct attend_block *b, float *o)
 {
-	for (int c = (int)threadIdx.x; c < a->R; c += THREADS * COLUMNS) {
+	const unsigned char *from = attend_keys(a, b, 0) + a->value_at;
+	const int width = a->kv.value;
+
+	for (int c = (int)threadIdx.x; c < width; c += THREADS * COLUMNS) {
 		float acc[COLUMNS][HEADS] = {};
 
 #pragma unroll 4
 		for (int i = 0; i < b->n; i++) {
-			const E *row = (const E *)(b->page + (size_t)i * a->pitch);
+			const E *row = (const E *)(from + (size_t)i * a->value_pitch);
 			float w[COLUMNS];
 
 #pragma unroll
 			for (int k = 0; k < COLUMNS; k++)
-				w[k] = c + k * THREADS < a->R ? wide(row[c + k * THREADS]) : 0;
+				w[k] = c + k * THREADS < width ? wide(row[c + k * THREADS]) : 0;
 #pragma unroll
 			for (int h = 0; h < HEADS; h++) {
 				float p = factor_with((const E *)NULL, s->p[i * P_PITCH + h]);
@@ -204,31 +202,15 @@ values(const struct space<E> *s, const struct attend_job *a, const struct place 
 		for (int h = 0; h < HEADS; h++)
 #pragma unroll
 			for (int k = 0; k < COLUMNS; k++)
-				if (h < b->heads && c + k * THREADS < a->R)
-					o[(size_t)h * (size_t)a->R + (size_t)(c + k * THREADS)] = canonical(acc[k][h]);
+				if (h < b->heads && c + k * THREADS < width)
+					o[(size_t)h * (size_t)width + (size_t)(c + k * THREADS)] = canonical(acc[k][h]);
 	}
-}
-
-/* Block x is head group x % groups of row x / groups, y the part. */
-static __device__ struct place
-place_of(const struct attend_job *a)
-{
-	const int groups = (a->H + HEADS - 1) / HEADS;
-	const uint32_t at = (uint32_t)(a->first + (int)blockIdx.y) * GPU_PAGE;
-	struct place b;
-
-	b.t = (int)blockIdx.x / groups;
-	b.h = (int)blockIdx.x % groups * HEADS;
-	b.heads = a->H - b.h < HEADS ? a->H - b.h : HEADS;
-	b.n = attend_seen(a, b.t, at, GPU_PAGE);
-	b.page = b.n > 0 ? (const unsigned char *)a->pages[attend_page(a, b.t, at)] : NULL;
-	return b;
 }
 
 template <typename E> static __global__ void __launch_bounds__(THREADS, 2)
 plain(struct attend_job a)
 {
-	const struct place b = place_of(&a);
+	const struct attend_block b = attend_block_of(&a, HEADS);
 	const size_t slot = ((size_t)b.t * (size_t)a.parts + blockIdx.y) * (size_t)a.H + (size_t)b.h;
 	SHARED(struct space<E>, s);
 
@@ -236,7 +218,7 @@ plain(struct attend_job a)
 		return;
 	scores(s, &a, &b);
 	softmax(s, &a, &b);
-	values(s, &a, &b, a.o + slot * (size_t)a.R);
+	values(s, &a, &b, a.o + slot * (size_t)a.kv.value);
 	if ((int)threadIdx.x < b.heads) {
 		a.bmax[slot + threadIdx.x] = s->max[threadIdx.x];
 		a.bsum[slot + threadIdx.x] = s->sum[threadIdx.x];
@@ -247,16 +229,16 @@ plain(struct attend_job a)
 template <typename E> static __global__ void __launch_bounds__(THREADS, 2)
 probs(struct attend_job a, struct probs_job to)
 {
-	const struct place b = place_of(&a);
-	const size_t at = (size_t)b.t * (size_t)a.H + (size_t)b.h, from = (size_t)blockIdx.y * GPU_PAGE;
+	const struct attend_block b = attend_block_of(&a, HEADS);
+	const size_t at = (size_t)b.t * (size_t)a.H + (size_t)b.h, from = (size_t)blockIdx.y * CACHE_PAGE;
 	SHARED(struct space<E>, s);
 
 	if (b.n > 0) {
 		scores(s, &a, &b);
 		softmax(s, &a, &b);
 	}
-	for (int i = (int)threadIdx.x; i < b.heads * GPU_PAGE; i += THREADS) {
-		int h = i / GPU_PAGE, j = i % GPU_PAGE;
+	for (int i = (int)threadIdx.x; i < b.heads * CACHE_PAGE; i += THREADS) {
+		int h = i / CACHE_PAGE, j = i % CACHE_PAGE;
 		float x = 0;
 
 		if (from + (size_t)j >= to.positions)
@@ -270,24 +252,18 @@ probs(struct attend_job a, struct probs_job to)
 	}
 }
 
-static dim3
-grid_of(const struct attend_job *a)
-{
-	return dim3((unsigned)a->rows * (unsigned)((a->H + HEADS - 1) / HEADS), (unsigned)a->parts);
-}
-
 int
 attend_plain(struct gpu *g, const struct attend_job *a, enum precision p)
 {
 	if (p == PRECISION_F32)
-		return launch(g, plain<float>, grid_of(a), dim3(THREADS), sizeof(struct space<float>), *a);
-	return launch(g, plain<uint16_t>, grid_of(a), dim3(THREADS), sizeof(struct space<uint16_t>), *a);
+		return launch(g, plain<float>, attend_grid(a, HEADS), dim3(THREADS), sizeof(struct space<float>), *a);
+	return launch(g, plain<uint16_t>, attend_grid(a, HEADS), dim3(THREADS), sizeof(struct space<uint16_t>), *a);
 }
 
 int
 attend_probs(struct gpu *g, const struct attend_job *a, const struct probs_job *to, enum precision p)
 {
 	if (p == PRECISION_F32)
-		return launch(g, probs<float>, grid_of(a), dim3(THREADS), sizeof(struct space<float>), *a, *to);
-	return launch(g, probs<uint16_t>, grid_of(a), dim3(THREADS), sizeof(struct space<uint16_t>), *a, *to);
+		return launch(g, probs<float>, attend_grid(a, HEADS), dim3(THREADS), sizeof(struct space<float>), *a, *to);
+	return launch(g, probs<uint16_t>, attend_grid(a, HEADS), dim3(THREADS), sizeof(struct space<uint16_t>), *a, *to);
 }

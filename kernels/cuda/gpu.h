@@ -12,7 +12,7 @@
  * Matrices (struct mat) are in device memory in all their parts, data and groups aligned to 256 bytes, and
  * their rows directly behind one another.  `ahead` is not looked at.
  *
- * Shapes: T rows, D hidden size, H heads, R latent rank, E experts, K chosen.
+ * Shapes: T rows, D hidden size, H query heads, E experts, K chosen; of keys and values struct kv_shape.
  */
 #ifndef DS_GPU_LIB_H
 #define DS_GPU_LIB_H
@@ -20,7 +20,6 @@
 #include "kernels.h"
 
 #define GPU_VERSION 1           /* of this table: library and program must be of one */
-#define GPU_PAGE 64             /* positions of a page of the cache: CACHE_PAGE */
 #define GPU_IPC 64              /* bytes of a handle by which another process finds memory */
 #define GPU_NCCL_ID 128
 #define GPU_SYMBOL "dspipe_gpu" /* const struct gpu_lib *dspipe_gpu(void), the one symbol that the library shows */
@@ -37,7 +36,7 @@ struct gpu_about {
 };
 
 /* Rows of a batch as attention sees them.  Page lists of the sequences stand one after another in
- * `pages`; row t's begins at list[t].  A page is GPU_PAGE rows of gpu_cache_row() bytes. */
+ * `pages`; row t's begins at list[t].  A page has CACHE_PAGE * gpu_kv_position() bytes. */
 struct gpu_rows {
 	int n;                          /* T */
 	int most;                       /* pages that the longest has; work is laid out for so many */
@@ -46,14 +45,33 @@ struct gpu_rows {
 	void *const *pages;
 };
 
-/* The latent [R] and the rotated key [rope] of one position: F32 in PRECISION_F32, else BF16; in bytes. */
+/* Bytes from a key or value of n numbers to the next in a page: F32 in PRECISION_F32, else BF16. */
 static inline size_t
-gpu_cache_row(int R, int rope, enum precision p)
+gpu_kv_pitch(int n, enum precision p)
 {
-	size_t n = (size_t)(R + rope) * (p == PRECISION_F32 ? 4 : 2);
-
-	return (n + 15) / 16 * 16;
+	return ((size_t)n * (p == PRECISION_F32 ? 4 : 2) + 15) / 16 * 16;
 }
+
+/* Bytes of a position in the cache. */
+static inline size_t
+gpu_kv_position(const struct kv_shape *s, enum precision p)
+{
+	return (size_t)s->heads * (gpu_kv_pitch(s->key, p) + (s->shared ? 0 : gpu_kv_pitch(s->value, p)));
+}
+
+/* What T rows append to the cache, and their queries.  norm, v and query are NULL where not used. */
+struct gpu_append {
+	struct kv_shape kv;
+	float *k;                       /* [T][heads][key]; the last 2 half numbers are rotated in place */
+	const float *v;                 /* [T][heads][value]; NULL: shared */
+	const float *norm;              /* [value]: RMSNorm of the first `value` numbers of k, in place */
+	float eps;                      /* of norm */
+	int H, width;                   /* query heads and the numbers of one in q */
+	float *q;                       /* [T][H][width]; the last 2 half numbers are rotated in place, */
+	float *query;                   /* and copied to the end of each of these, [T][H][key] */
+	const float *cosine, *sine;     /* [T][half] */
+	int half;
+};
 
 struct gpu_mlp {
 	struct mat gate, up;            /* [width][D] */
@@ -159,24 +177,26 @@ struct gpu_lib {
 	int (*gather)(struct gpu *g, float *out, const float *x, const int32_t *row, int T, int n);     /* out[t] = x[row[t]], both [..][n] */
 	int (*fixed_finish)(struct gpu *g, float *h, const int64_t *acc, size_t n);     /* h += acc / 2^40 */
 
-	/* --- attention in the latent space (attention/mla.h) --- */
+	/* --- attention over a KV cache --- */
 	/* cosine, sine [T][half] of pos [T]: angles pos * freq[i], freq [half] in double, both times factor (attention/rope.h). */
 	int (*angles)(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq, int half, double factor);
 
-	/* kv [T][R + rope]: the latent normed by weight [R], the key rotated, in place, and copied into the rows' places in the
-	 * cache; the last rope of each query q [T][H][nope + rope] rotated in place and copied to that of query [T][H][R + rope]. */
-	int (*enter)(struct gpu *g, float *kv, float *q, float *query, const float *weight, float eps, const float *cosine,
-	    const float *sine, const struct gpu_rows *rows, int H, int nope, int R, int rope, enum precision p);
+	/* Norm and rotate what the rows append, rotate their queries, and write keys and values at
+	 * the rows' positions in the cache. */
+	int (*kv_append)(struct gpu *g, const struct gpu_append *a, const struct gpu_rows *rows, enum precision p);
 
-	/* latent [T][H][R] = attention of query [T][H][R + rope] over positions 0 .. pos of the row's pages; max, sum [T][H]: of
-	 * the scaled scores, and of exp(score - max). */
-	int (*attend)(struct gpu *g, float *latent, float *max, float *sum, const float *query, const struct gpu_rows *rows,
-	    int H, int R, int rope, float scale, void *scratch, enum precision p);
-	size_t (*attend_scratch)(const struct gpu *g, int T, int most, int H, int R, int rope, enum precision p);
+	/* out [T][H][value] = attention of query [T][H][key] over positions 0 .. pos of the row's
+	 * pages; max, sum [T][H]: of the scaled scores, and of exp(score - max). */
+	int (*attend)(struct gpu *g, float *out, float *max, float *sum, const float *query,
+	    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale, void *scratch,
+	    enum precision p);
+	size_t (*attend_scratch)(const struct gpu *g, int T, int most, int H, const struct kv_shape *kv,
+	    enum precision p);
 
-	/* probs [T][H][positions]: what attend gave each position, 0 behind the row's own. */
-	int (*probs)(struct gpu *g, float *probs, size_t positions, const float *max, const float *sum, const float *query,
-	    const struct gpu_rows *rows, int H, int R, int rope, float scale, enum precision p);
+	/* probs [T][H][positions]: the weight that attend used for each position, 0 after the row's own. */
+	int (*probs)(struct gpu *g, float *probs, size_t positions, const float *max, const float *sum,
+	    const float *query, const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale,
+	    enum precision p);
 
 	/* --- the router --- */
 	/* scores [T][E] of the gate become what the router makes of them; choice [T][E], idx and w [T][K] as route_choose

@@ -1,6 +1,6 @@
 /*
- * What a batch's rows bring before attention: the angles of their positions, what they leave in the cache, and the
- * rotated part of their queries; as rope_angles of attention/rope.c and row_enter of attention/mla.c.
+ * Before attention: the angles of a batch's positions, the keys and values that it appends to the
+ * cache, and the rotation of its queries.
  */
 #include "attend.cuh"
 #include "cpu/fixed_sin.h"
@@ -32,21 +32,17 @@ gpu_angles(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T
 	    half, factor);
 }
 
-struct enter_job {
-	float *kv, *q, *query;
-	const float *weight;
-	float eps;
-	const float *cosine, *sine;     /* [T][half] */
+struct append_job {
+	struct gpu_append a;
 	const uint32_t *pos;
 	const int32_t *list;
 	void *const *pages;
-	size_t pitch;                   /* bytes of a row of the cache */
-	int H, nope, R, half;
+	size_t key_pitch, value_pitch;  /* bytes from a key, a value, to the next */
 };
 
-/* Pair i turned by its angle: rope of kernels/cpu/vector_ref.c. */
+/* One pair rotated by its angle: rope of kernels/cpu/vector_ref.c. */
 static __device__ void
-turn(float *to, const float *from, float cosine, float sine)
+rotate(float *to, const float *from, float cosine, float sine)
 {
 	const float a = from[0], b = from[1];
 
@@ -83,75 +79,83 @@ norm_of(const float *x, int n, float eps)
 	return 1 / sqrtf(lane / (float)n + eps);
 }
 
-/* Row t of kv, in place and in its place in the cache. */
+/* Key head g of row t, in place and at its position in the cache, and its value. */
 template <typename E> static __device__ void
-latent_enter(const struct enter_job *j, int t)
+key_append(const struct append_job *j, int t, int g)
 {
-	const int rope = 2 * j->half;
-	const uint32_t pos = j->pos[t];
-	float *kv = j->kv + (size_t)t * (size_t)(j->R + rope);
-	E *to = (E *)((unsigned char *)j->pages[j->list[t] + (int)(pos / GPU_PAGE)] + pos % GPU_PAGE * j->pitch);
-	SHARED(float, row);
+	const struct gpu_append *a = &j->a;
+	const struct kv_shape *s = &a->kv;
+	const uint32_t pos = j->pos[t], at = pos % CACHE_PAGE;
+	const size_t head = (size_t)t * (size_t)s->heads + (size_t)g, bytes = CACHE_PAGE * (j->key_pitch + j->value_pitch);
+	const int kept = s->key - 2 * a->half;
+	unsigned char *page = (unsigned char *)j->pages[j->list[t] + (int)(pos / CACHE_PAGE)] + (size_t)g * bytes;
+	E *key = (E *)(page + at * j->key_pitch), *value = (E *)(page + CACHE_PAGE * j->key_pitch + at * j->value_pitch);
+	float *k = a->k + head * (size_t)s->key;
+	SHARED(float, x);               /* [key + 1]: the last is the norm's factor */
 
-	for (int i = (int)threadIdx.x; i < j->R + rope; i += THREADS)
-		row[i] = kv[i];
+	for (int i = (int)threadIdx.x; i < s->key; i += THREADS)
+		x[i] = k[i];
 	__syncthreads();
-	if (threadIdx.x < 32) {
-		float r = norm_of(row, j->R, j->eps);
+	if (a->norm && threadIdx.x < 32) {
+		float r = norm_of(x, s->value, a->eps);
 
 		if (threadIdx.x == 0)
-			row[j->R + rope] = r;
+			x[s->key] = r;
 	}
-	for (int i = (int)threadIdx.x; i < j->half; i += THREADS)
-		turn(row + j->R + 2 * i, row + j->R + 2 * i, j->cosine[t * j->half + i], j->sine[t * j->half + i]);
+	for (int i = (int)threadIdx.x; i < a->half; i += THREADS)
+		rotate(x + kept + 2 * i, x + kept + 2 * i, a->cosine[t * a->half + i], a->sine[t * a->half + i]);
 	__syncthreads();
-	for (int i = (int)threadIdx.x; i < j->R + rope; i += THREADS) {
-		float x = i < j->R ? canonical(row[i] * row[j->R + rope] * j->weight[i]) : row[i];
+	for (int i = (int)threadIdx.x; i < s->key; i += THREADS) {
+		float y = a->norm && i < s->value ? canonical(x[i] * x[s->key] * a->norm[i]) : x[i];
 
-		kv[i] = x;
-		cache_put(to + i, x);
+		k[i] = y;
+		cache_put(key + i, y);
+	}
+	for (int i = (int)threadIdx.x; !s->shared && i < s->value; i += THREADS)
+		cache_put(value + i, a->v[head * (size_t)s->value + (size_t)i]);
+}
+
+/* Pair i of row t's queries, counted over all heads. */
+static __device__ void
+query_rotate(const struct gpu_append *a, int t, int i)
+{
+	const int pair = i % a->half, h = i / a->half, back = 2 * (a->half - pair);
+	const size_t head = (size_t)t * (size_t)a->H + (size_t)h;
+	float *q = a->q + (head + 1) * (size_t)a->width - back;
+
+	rotate(q, q, a->cosine[t * a->half + pair], a->sine[t * a->half + pair]);
+	if (a->query) {
+		float *query = a->query + (head + 1) * (size_t)a->kv.key - back;
+
+		query[0] = q[0];
+		query[1] = q[1];
 	}
 }
 
-/* Pair i of row t's queries, all heads counted through. */
-static __device__ void
-query_turn(const struct enter_job *j, int t, int i)
-{
-	const int rope = 2 * j->half, pair = i % j->half, h = i / j->half;
-	const size_t head = (size_t)t * (size_t)j->H + (size_t)h;
-	float *q = j->q + head * (size_t)(j->nope + rope) + j->nope + 2 * pair;
-	float *query = j->query + head * (size_t)(j->R + rope) + j->R + 2 * pair;
-
-	turn(q, q, j->cosine[t * j->half + pair], j->sine[t * j->half + pair]);
-	query[0] = q[0];
-	query[1] = q[1];
-}
-
-/* Block (t, 0) is row t's latent and key, (t, 1 ..) are its queries. */
+/* Block (t, g) is key head g of row t; those from (t, heads) on rotate its queries. */
 template <typename E> static __global__ void __launch_bounds__(THREADS)
-enter(struct enter_job j)
+append(struct append_job j)
 {
-	const int t = (int)blockIdx.x, i = ((int)blockIdx.y - 1) * THREADS + (int)threadIdx.x;
+	const int t = (int)blockIdx.x, g = (int)blockIdx.y, i = (g - j.a.kv.heads) * THREADS + (int)threadIdx.x;
 
-	if (blockIdx.y == 0)
-		latent_enter<E>(&j, t);
-	else if (i < j.H * j.half)
-		query_turn(&j, t, i);
+	if (g < j.a.kv.heads)
+		key_append<E>(&j, t, g);
+	else if (i < j.a.H * j.a.half)
+		query_rotate(&j.a, t, i);
 }
 
 int
-gpu_enter(struct gpu *g, float *kv, float *q, float *query, const float *weight, float eps, const float *cosine,
-    const float *sine, const struct gpu_rows *rows, int H, int nope, int R, int rope, enum precision p)
+gpu_kv_append(struct gpu *g, const struct gpu_append *a, const struct gpu_rows *rows, enum precision p)
 {
-	const int half = rope / 2;
-	const struct enter_job j = {kv, q, query, weight, eps, cosine, sine, rows->pos, rows->list, rows->pages,
-	    gpu_cache_row(R, rope, p), H, nope, R, half};
-	const dim3 grid((unsigned)rows->n, 1 + (unsigned)((H * half + THREADS - 1) / THREADS));
-	const size_t shared = (size_t)(R + rope + 1) * sizeof(float);
+	const struct kv_shape *s = &a->kv;
+	const struct append_job j = {*a, rows->pos, rows->list, rows->pages, gpu_kv_pitch(s->key, p),
+	    s->shared ? 0 : gpu_kv_pitch(s->value, p)};
+	const dim3 grid((unsigned)rows->n, (unsigned)(s->heads + (a->H * a->half + THREADS - 1) / THREADS));
+	const size_t shared = (size_t)(s->key + 1) * sizeof(float);
 
 	if (rows->n == 0)
 		return 0;
 	if (p == PRECISION_F32)
-		return launch(g, enter<float>, grid, dim3(THREADS), shared, j);
-	return launch(g, enter<uint16_t>, grid, dim3(THREADS), shared, j);
+		return launch(g, append<float>, grid, dim3(THREADS), shared, j);
+	return launch(g, append<uint16_t>, grid, dim3(THREADS), shared, j);
 }

@@ -12,31 +12,44 @@
 enum { SEQS = 3, ROWS = 8 };
 
 struct shape {
-	int H, R, rope, nope;
+	int H;                          /* query heads */
+	struct kv_shape kv;
+	int rope, width;                /* numbers of a key and a query that are rotated; of a query before that */
 	uint32_t held[SEQS];
 };
 
+#define MLA(H, R, rope, nope) H, {1, R + rope, R, 1}, rope, nope + rope
+#define GQA(H, G, key, value, rope) H, {G, key, value, 0}, rope, key
+
 static const struct shape shapes[] = {
-	{1, 1, 2, 1, {1, 65, 130}},
-	{3, 20, 6, 5, {70, 64, 200}},
-	{16, 64, 16, 8, {300, 66, 190}},
-	{17, 33, 6, 7, {63, 129, 330}},
-	{40, 100, 4, 1, {200, 128, 2}},
-	{2, 600, 10, 4, {66, 70, 64}},          /* too wide for tensor cores */
-	{5, 512, 64, 128, {270, 64, 10}},
-	{70, 24, 8, 3, {600, 80, 520}},
-	{128, 512, 64, 128, {66, 1, 3}},
+	{MLA(1, 1, 2, 1), {1, 65, 130}},
+	{MLA(3, 20, 6, 5), {70, 64, 200}},
+	{MLA(16, 64, 16, 8), {300, 66, 190}},
+	{MLA(17, 33, 6, 7), {63, 129, 330}},
+	{MLA(40, 100, 4, 1), {200, 128, 2}},
+	{MLA(2, 600, 10, 4), {66, 70, 64}},             /* too wide for tensor cores */
+	{MLA(5, 512, 64, 128), {270, 64, 10}},
+	{MLA(70, 24, 8, 3), {600, 80, 520}},
+	{MLA(128, 512, 64, 128), {66, 1, 3}},
+	{GQA(1, 1, 3, 1, 2), {2, 65, 130}},
+	{GQA(6, 2, 20, 9, 6), {70, 64, 200}},
+	{GQA(8, 8, 64, 64, 64), {270, 66, 64}},
+	{GQA(32, 4, 128, 128, 128), {300, 66, 10}},
+	{GQA(64, 8, 128, 128, 64), {66, 130, 1}},
+	{GQA(34, 2, 64, 64, 64), {63, 129, 330}},
+	{GQA(80, 1, 256, 256, 64), {600, 80, 2}},
+	{GQA(4, 2, 300, 290, 30), {66, 70, 64}},        /* too wide for tensor cores */
 };
 
 /* Sequences in the cache. */
 struct world {
 	const struct shape *s;
 	enum precision p;
-	int width, pages, most, list[SEQS];
-	size_t pitch;
+	int pages, most, list[SEQS];
+	size_t page;                    /* bytes */
 	int *at;                        /* [pages]: where in the image */
 	unsigned char *image;           /* of all pages, NaN where nothing is set */
-	float *row[SEQS];               /* [held][width] */
+	float *key[SEQS], *value[SEQS]; /* [kv.heads][held][..] */
 };
 
 struct rows {
@@ -46,10 +59,19 @@ struct rows {
 
 struct result {
 	size_t positions;
-	float *latent, *max, *sum, *probs;      /* [n][H][..] */
+	float *out, *max, *sum, *probs; /* [n][H][..] */
 };
 
 static struct kernels ref;
+
+static const char *
+shape_name(const struct shape *s)
+{
+	static char name[80];
+
+	snprintf(name, sizeof(name), "%d heads over %d of %d and %d numbers", s->H, s->kv.heads, s->kv.key, s->kv.value);
+	return name;
+}
 
 static void *
 memory(size_t n)
@@ -65,16 +87,25 @@ memory(size_t n)
 
 /* --- the cache --- */
 
-static unsigned char *
-place_in(const struct world *w, unsigned char *image, int seq, uint32_t pos)
+/* Key head g of a position, and its value. */
+static const float *
+key_of(const struct world *w, int seq, int g, size_t pos)
 {
-	return image + ((size_t)w->at[w->list[seq] + (int)(pos / GPU_PAGE)] * GPU_PAGE + pos % GPU_PAGE) * w->pitch;
+	return w->key[seq] + ((size_t)g * w->s->held[seq] + pos) * (size_t)w->s->kv.key;
 }
 
-static void
-row_put(const struct world *w, unsigned char *to, const float *row)
+static const float *
+value_of(const struct world *w, int seq, int g, size_t pos)
 {
-	for (int i = 0; i < w->width; i++) {
+	return w->s->kv.shared ? key_of(w, seq, g, pos) :
+	    w->value[seq] + ((size_t)g * w->s->held[seq] + pos) * (size_t)w->s->kv.value;
+}
+
+/* n numbers as the cache has them. */
+static void
+numbers_put(const struct world *w, unsigned char *to, const float *row, int n)
+{
+	for (int i = 0; i < n; i++) {
 		uint32_t b = bits_of_float(w->p == PRECISION_F32 ? row[i] : bf16_of_float(row[i]));
 
 		if (w->p == PRECISION_F32)
@@ -82,6 +113,27 @@ row_put(const struct world *w, unsigned char *to, const float *row)
 		else
 			memcpy(to + 2 * i, (unsigned char *)&b + 2, 2);
 	}
+}
+
+/* The key of head g and its value where the image has that position. */
+static void
+head_put(const struct world *w, unsigned char *image, int seq, int g, uint32_t pos, const float *key, const float *value)
+{
+	const struct kv_shape *kv = &w->s->kv;
+	size_t pitch = gpu_kv_pitch(kv->key, w->p), at = pos % CACHE_PAGE;
+	unsigned char *head = image + (size_t)w->at[w->list[seq] + (int)(pos / CACHE_PAGE)] * w->page +
+	    (size_t)g * (w->page / (size_t)kv->heads);
+
+	numbers_put(w, head + at * pitch, key, kv->key);
+	if (!kv->shared)
+		numbers_put(w, head + CACHE_PAGE * pitch + at * gpu_kv_pitch(kv->value, w->p), value, kv->value);
+}
+
+static void
+position_put(const struct world *w, unsigned char *image, int seq, uint32_t pos)
+{
+	for (int g = 0; g < w->s->kv.heads; g++)
+		head_put(w, image, seq, g, pos, key_of(w, seq, g, pos), value_of(w, seq, g, pos));
 }
 
 static void
@@ -101,37 +153,44 @@ shuffle(int *x, int n)
 static struct world
 world_new(const struct shape *s, enum precision p, enum kind kind, int shared)
 {
-	struct world w = {.s = s, .p = p, .width = s->R + s->rope, .pitch = gpu_cache_row(s->R, s->rope, p)};
-	size_t width = (size_t)w.width;
+	struct world w = {.s = s, .p = p, .page = CACHE_PAGE * gpu_kv_position(&s->kv, p)};
+	size_t key = (size_t)s->kv.key, value = (size_t)s->kv.value, heads = (size_t)s->kv.heads;
 
 	for (int i = 0; i < SEQS; i++) {
-		int pages = (int)(s->held[i] + GPU_PAGE - 1) / GPU_PAGE;
+		int pages = (int)(s->held[i] + CACHE_PAGE - 1) / CACHE_PAGE;
 
 		w.list[i] = w.pages;
 		w.pages += pages;
 		w.most = pages > w.most ? pages : w.most;
-		w.row[i] = memory(s->held[i] * width * 4);
-		numbers(w.row[i], s->held[i] * width, kind);
+		w.key[i] = memory(heads * s->held[i] * key * 4);
+		w.value[i] = memory(heads * s->held[i] * value * 4);
+		numbers(w.key[i], heads * s->held[i] * key, kind);
+		numbers(w.value[i], heads * s->held[i] * value, kind);
 	}
 	w.at = memory((size_t)w.pages * sizeof(*w.at));
 	shuffle(w.at, w.pages);
-	if (shared && s->held[0] >= GPU_PAGE && s->held[1] >= GPU_PAGE) {
+	if (shared && s->held[0] >= CACHE_PAGE && s->held[1] >= CACHE_PAGE) {
 		w.at[w.list[1]] = w.at[w.list[0]];
-		memcpy(w.row[1], w.row[0], GPU_PAGE * width * 4);
+		for (size_t g = 0; g < heads; g++) {
+			memcpy(w.key[1] + g * s->held[1] * key, w.key[0] + g * s->held[0] * key, CACHE_PAGE * key * 4);
+			memcpy(w.value[1] + g * s->held[1] * value, w.value[0] + g * s->held[0] * value, CACHE_PAGE * value * 4);
+		}
 	}
-	w.image = memory((size_t)w.pages * GPU_PAGE * w.pitch);
-	memset(w.image, 0xff, (size_t)w.pages * GPU_PAGE * w.pitch);
+	w.image = memory((size_t)w.pages * w.page);
+	memset(w.image, 0xff, (size_t)w.pages * w.page);
 	for (int i = 0; i < SEQS; i++)
 		for (uint32_t k = 0; k < s->held[i]; k++)
-			row_put(&w, place_in(&w, w.image, i, k), w.row[i] + k * width);
+			position_put(&w, w.image, i, k);
 	return w;
 }
 
 static void
 world_free(struct world *w)
 {
-	for (int i = 0; i < SEQS; i++)
-		free(w->row[i]);
+	for (int i = 0; i < SEQS; i++) {
+		free(w->key[i]);
+		free(w->value[i]);
+	}
 	free(w->at);
 	free(w->image);
 }
@@ -141,7 +200,7 @@ static struct rows
 rows_of(const struct world *w)
 {
 	struct rows r = {0};
-	uint32_t held = w->s->held[0], from = held > GPU_PAGE ? GPU_PAGE - 2 : 0;
+	uint32_t held = w->s->held[0], from = held > CACHE_PAGE ? CACHE_PAGE - 2 : 0;
 
 	for (int i = SEQS - 1; i >= 0; i--) {
 		r.seq[r.n] = i;
@@ -160,9 +219,9 @@ rows_to_gpu(const struct world *w, const struct rows *r, const unsigned char *im
 	void **pages = memory((size_t)w->pages * sizeof(*pages));
 	int32_t list[ROWS];
 
-	*cache = to_gpu(image, (size_t)w->pages * GPU_PAGE * w->pitch);
+	*cache = to_gpu(image, (size_t)w->pages * w->page);
 	for (int i = 0; i < w->pages; i++)
-		pages[i] = *cache + (size_t)w->at[i] * GPU_PAGE * w->pitch;
+		pages[i] = *cache + (size_t)w->at[i] * w->page;
 	for (int t = 0; t < r->n; t++)
 		list[t] = w->list[r->seq[t]];
 	g.list = to_gpu(list, (size_t)r->n * 4);
@@ -171,7 +230,7 @@ rows_to_gpu(const struct world *w, const struct rows *r, const unsigned char *im
 	return g;
 }
 
-/* --- angles and enter --- */
+/* --- angles and append --- */
 
 static int
 angles(int T, int half, double largest)
@@ -202,20 +261,87 @@ angles(int T, int half, double largest)
 	return gpu_clear() && good;
 }
 
-/* What row t's part of the three arrays becomes, and its place in the image. */
+/* What a batch brings to the cache: host arrays as struct gpu_append has them, all [n][..]. */
+struct brought {
+	float *k, *v, *q, *query, *norm, *turn;
+	size_t nk, nv, nq, nquery, half;
+};
+
+static struct brought
+brought_new(const struct shape *s, size_t n, enum kind kind)
+{
+	size_t heads = n * (size_t)s->kv.heads, half = (size_t)s->rope / 2;
+	struct brought b = {.nk = heads * (size_t)s->kv.key, .nv = s->kv.shared ? 0 : heads * (size_t)s->kv.value,
+	    .nq = n * (size_t)(s->H * s->width), .nquery = s->kv.shared ? n * (size_t)(s->H * s->kv.key) : 0, .half = half};
+
+	b.k = memory(b.nk * 4);
+	b.v = memory(b.nv * 4);
+	b.q = memory(b.nq * 4);
+	b.query = memory(b.nquery * 4);
+	b.norm = memory((size_t)s->kv.value * 4);
+	b.turn = memory(n * half * 8);
+	numbers(b.k, b.nk, kind);
+	numbers(b.v, b.nv, kind);
+	numbers(b.q, b.nq, kind);
+	numbers(b.norm, (size_t)s->kv.value, PLAIN);
+	numbers(b.turn, n * half * 2, PLAIN);
+	memset(b.query, 0xff, b.nquery * 4);
+	return b;
+}
+
 static void
-enter_expect(const struct world *w, const struct rows *r, int t, unsigned char *image, float *kv, float *q, float *query,
-    const float *norm, const float *cosine, const float *sine)
+brought_free(struct brought *b)
+{
+	free(b->k);
+	free(b->v);
+	free(b->q);
+	free(b->query);
+	free(b->norm);
+	free(b->turn);
+}
+
+/* The same in the GPU: with a norm and apart from q a query where values are shared, as MLA has them. */
+static struct gpu_append
+brought_to_gpu(const struct brought *b, const struct shape *s, size_t n)
+{
+	struct gpu_append a = {.kv = s->kv, .eps = 1e-6f, .H = s->H, .width = s->width, .half = (int)b->half};
+	float *turn = to_gpu(b->turn, n * b->half * 8);
+
+	a.k = to_gpu(b->k, b->nk * 4);
+	a.q = to_gpu(b->q, b->nq * 4);
+	a.cosine = turn;
+	a.sine = turn + n * b->half;
+	if (s->kv.shared) {
+		a.norm = to_gpu(b->norm, (size_t)s->kv.value * 4);
+		a.query = to_gpu(b->query, b->nquery * 4);
+	} else {
+		a.v = to_gpu(b->v, b->nv * 4);
+	}
+	return a;
+}
+
+/* What row t's part of the arrays becomes, and its position in the image. */
+static void
+append_expect(const struct world *w, const struct rows *r, int t, unsigned char *image, struct brought *b)
 {
 	const struct shape *s = w->s;
-	int half = s->rope / 2, qk = s->nope + s->rope;
+	const struct kv_shape *kv = &s->kv;
+	const float *cosine = b->turn + t * s->rope / 2, *sine = cosine + r->n * s->rope / 2;
 
-	ref.rmsnorm(kv, kv, norm, s->R, 1e-6f);
-	ref.rope(kv + s->R, cosine, sine, half);
-	row_put(w, place_in(w, image, r->seq[t], r->pos[t]), kv);
+	for (int g = 0; g < kv->heads; g++) {
+		float *k = b->k + (t * kv->heads + g) * kv->key;
+
+		if (kv->shared)
+			ref.rmsnorm(k, k, b->norm, kv->value, 1e-6f);
+		ref.rope(k + kv->key - s->rope, cosine, sine, s->rope / 2);
+		head_put(w, image, r->seq[t], g, r->pos[t], k, b->v + (t * kv->heads + g) * kv->value);
+	}
 	for (int h = 0; h < s->H; h++) {
-		ref.rope(q + h * qk + s->nope, cosine, sine, half);
-		memcpy(query + h * w->width + s->R, q + h * qk + s->nope, (size_t)s->rope * 4);
+		float *q = b->q + (t * s->H + h + 1) * s->width - s->rope;
+
+		ref.rope(q, cosine, sine, s->rope / 2);
+		if (kv->shared)
+			memcpy(b->query + (t * s->H + h + 1) * kv->key - s->rope, q, (size_t)s->rope * 4);
 	}
 }
 
@@ -232,41 +358,26 @@ same_in_gpu(const void *want, const void *dev, size_t n)
 }
 
 static int
-entered(const struct shape *s, enum precision p, enum kind kind)
+appended(const struct shape *s, enum precision p, enum kind kind)
 {
 	struct world w = world_new(s, p, PLAIN, 0);
 	struct rows r = rows_of(&w);
-	size_t n = (size_t)r.n, kvs = n * (size_t)w.width, heads = n * (size_t)s->H, half = (size_t)s->rope / 2;
-	size_t qs = heads * (size_t)(s->nope + s->rope), queries = heads * (size_t)w.width;
-	float *kv = memory(kvs * 4), *q = memory(qs * 4), *query = memory(queries * 4), *norm = memory((size_t)s->R * 4);
-	float *turn = memory(n * half * 8), *kv_dev, *q_dev, *query_dev, *turn_dev;
+	struct brought b = brought_new(s, (size_t)r.n, kind);
+	struct gpu_append a = brought_to_gpu(&b, s, (size_t)r.n);
 	unsigned char *cache;
 	struct gpu_rows rows;
 	int good;
 
-	numbers(kv, kvs, kind);
-	numbers(q, qs, kind);
-	numbers(norm, (size_t)s->R, PLAIN);
-	numbers(turn, n * half * 2, PLAIN);
-	memset(query, 0xff, queries * 4);
-	memset(w.image, 0xff, (size_t)w.pages * GPU_PAGE * w.pitch);
+	memset(w.image, 0xff, (size_t)w.pages * w.page);
 	rows = rows_to_gpu(&w, &r, w.image, w.most, &cache);
-	kv_dev = to_gpu(kv, kvs * 4);
-	q_dev = to_gpu(q, qs * 4);
-	query_dev = to_gpu(query, queries * 4);
-	turn_dev = to_gpu(turn, n * half * 8);
-	gpu_must(lib->enter(gpu, kv_dev, q_dev, query_dev, to_gpu(norm, (size_t)s->R * 4), 1e-6f, turn_dev, turn_dev + n * half,
-	    &rows, s->H, s->nope, s->R, s->rope, p));
+	gpu_must(lib->kv_append(gpu, &a, &rows, p));
 	for (int t = 0; t < r.n; t++)
-		enter_expect(&w, &r, t, w.image, kv + t * w.width, q + t * s->H * (s->nope + s->rope),
-		    query + t * s->H * w.width, norm, turn + t * (int)half, turn + (r.n + t) * (int)half);
-	good = same_in_gpu(kv, kv_dev, kvs * 4) & same_in_gpu(q, q_dev, qs * 4) & same_in_gpu(query, query_dev, queries * 4) &
-	    same_in_gpu(w.image, cache, (size_t)w.pages * GPU_PAGE * w.pitch);
-	free(kv);
-	free(q);
-	free(query);
-	free(norm);
-	free(turn);
+		append_expect(&w, &r, t, w.image, &b);
+	good = same_in_gpu(b.k, a.k, b.nk * 4) & same_in_gpu(b.q, a.q, b.nq * 4) &
+	    same_in_gpu(w.image, cache, (size_t)w.pages * w.page);
+	if (a.query)
+		good &= same_in_gpu(b.query, a.query, b.nquery * 4);
+	brought_free(&b);
 	world_free(&w);
 	return gpu_clear() && good;
 }
@@ -278,14 +389,14 @@ result_new(const struct world *w, int n, size_t positions)
 {
 	size_t heads = (size_t)n * (size_t)w->s->H;
 
-	return (struct result){positions, memory(heads * (size_t)w->s->R * 4), memory(heads * 4), memory(heads * 4),
+	return (struct result){positions, memory(heads * (size_t)w->s->kv.value * 4), memory(heads * 4), memory(heads * 4),
 	    memory(heads * positions * 4)};
 }
 
 static void
 result_free(struct result *o)
 {
-	free(o->latent);
+	free(o->out);
 	free(o->max);
 	free(o->sum);
 	free(o->probs);
@@ -294,45 +405,63 @@ result_free(struct result *o)
 static float
 scale_of(const struct world *w)
 {
-	return 1.5f / sqrtf((float)w->width);
+	return 1.5f / sqrtf((float)w->s->kv.key);
 }
 
-/* Row t as the CPU does it, with k's products. */
-static void
-row_expect(const struct world *w, const struct kernels *k, const struct rows *r, int t, const float *query, struct result *o)
+/* n keys of head g from position `at` on as a matrix, and their values: what a page is to the CPU. */
+static struct mat
+keys_mat(const struct world *w, int seq, int g, int at, int n)
 {
-	int H = w->s->H, R = w->s->R, held = (int)r->pos[t] + 1;
-	float *latent = o->latent + t * H * R, *max = o->max + t * H, *sum = o->sum + t * H;
-	float *p = memory((size_t)H * GPU_PAGE * 4), *bo = memory((size_t)H * (size_t)R * 4), bmax, bsum;
+	return (struct mat){.data = key_of(w, seq, g, (size_t)at), .rows = n, .cols = w->s->kv.key, .dtype = F32};
+}
 
-	for (int h = 0; h < H; h++)
-		max[h] = -INFINITY;
+static struct mat
+values_mat(const struct world *w, int seq, int g, int at, int n)
+{
+	return (struct mat){.data = value_of(w, seq, g, (size_t)at), .rows = n,
+	    .cols = w->s->kv.shared ? w->s->kv.key : w->s->kv.value, .dtype = F32};
+}
+
+/* Head h of row t as the CPU does it, with k's products. */
+static void
+head_expect(const struct world *w, const struct kernels *k, const struct rows *r, int t, int h, const float *query,
+    struct result *o)
+{
+	const struct kv_shape *kv = &w->s->kv;
+	const int H = w->s->H, V = kv->value, i = t * H + h, g = h / (H / kv->heads), held = (int)r->pos[t] + 1;
+	float *max = o->max + i, *sum = o->sum + i, *bo = memory((size_t)V * 4), p[CACHE_PAGE], bmax, bsum;
+
+	*max = -INFINITY;
 	for (int twice = 0; twice < 2; twice++) {
-		for (int at = 0; at < held; at += GPU_PAGE) {
-			int n = held - at < GPU_PAGE ? held - at : GPU_PAGE;
-			struct mat page = {.data = w->row[r->seq[t]] + at * w->width, .rows = n, .cols = w->width, .dtype = F32};
+		for (int at = 0; at < held; at += CACHE_PAGE) {
+			int n = held - at < CACHE_PAGE ? held - at : CACHE_PAGE;
+			struct mat keys = keys_mat(w, r->seq[t], g, at, n), values = values_mat(w, r->seq[t], g, at, n);
+			float factor;
 
-			k->matmul(p, GPU_PAGE, query + t * H * w->width, w->width, H, &page, 0, n);
-			for (int h = 0; h < H; h++) {
-				float *ph = p + h * GPU_PAGE, factor;
-
-				k->softmax_block(ph, n, scale_of(w), &bmax, &bsum);
-				if (twice) {
-					factor = bmax - max[h];
-					k->exp(&factor, 1);
-					k->scale(ph, factor / sum[h], n);
-					memcpy(o->probs + (size_t)(t * H + h) * o->positions + at, ph, (size_t)n * 4);
-				} else {
-					k->matmul_t(bo + h * R, R, ph, GPU_PAGE, 1, &page, 0, R);
-					k->softmax_join(latent + h * R, &max[h], &sum[h], bo + h * R, bmax, bsum, R);
-				}
+			k->matmul(p, CACHE_PAGE, query + i * kv->key, kv->key, 1, &keys, 0, n);
+			k->softmax_block(p, n, scale_of(w), &bmax, &bsum);
+			if (twice) {
+				factor = bmax - *max;
+				k->exp(&factor, 1);
+				k->scale(p, factor / *sum, n);
+				memcpy(o->probs + (size_t)i * o->positions + at, p, (size_t)n * 4);
+			} else {
+				k->matmul_t(bo, V, p, CACHE_PAGE, 1, &values, 0, V);
+				k->softmax_join(o->out + i * V, max, sum, bo, bmax, bsum, V);
 			}
 		}
-		for (int h = 0; h < H && !twice; h++)
-			k->scale(latent + h * R, 1.0f / sum[h], R);
+		if (!twice)
+			k->scale(o->out + i * V, 1.0f / *sum, V);
 	}
-	free(p);
 	free(bo);
+}
+
+static void
+rows_expect(const struct world *w, const struct kernels *k, const struct rows *r, const float *query, struct result *o)
+{
+	for (int t = 0; t < r->n; t++)
+		for (int h = 0; h < w->s->H; h++)
+			head_expect(w, k, r, t, h, query, o);
 }
 
 /* The rows r as the GPU does them.  0 where a guard was written. */
@@ -341,15 +470,16 @@ attended(const struct world *w, const struct rows *r, const float *query, const 
     struct result *o)
 {
 	const struct shape *s = w->s;
-	size_t heads = (size_t)r->n * (size_t)s->H, scratch = lib->attend_scratch(gpu, r->n, most, s->H, s->R, s->rope, w->p);
+	size_t heads = (size_t)r->n * (size_t)s->H, outs = heads * (size_t)s->kv.value * 4;
+	size_t scratch = lib->attend_scratch(gpu, r->n, most, s->H, &s->kv, w->p);
 	unsigned char *cache;
 	struct gpu_rows rows = rows_to_gpu(w, r, image, most, &cache);
-	float *latent = in_gpu(heads * (size_t)s->R * 4), *max = in_gpu(heads * 4), *sum = in_gpu(heads * 4);
-	float *probs = in_gpu(heads * o->positions * 4), *q = to_gpu(query, heads * (size_t)w->width * 4);
+	float *out = in_gpu(outs), *max = in_gpu(heads * 4), *sum = in_gpu(heads * 4);
+	float *probs = in_gpu(heads * o->positions * 4), *q = to_gpu(query, heads * (size_t)s->kv.key * 4);
 
-	gpu_must(lib->attend(gpu, latent, max, sum, q, &rows, s->H, s->R, s->rope, scale_of(w), in_gpu(scratch), w->p));
-	gpu_must(lib->probs(gpu, probs, o->positions, max, sum, q, &rows, s->H, s->R, s->rope, scale_of(w), w->p));
-	from_gpu(o->latent, latent, heads * (size_t)s->R * 4);
+	gpu_must(lib->attend(gpu, out, max, sum, q, &rows, s->H, &s->kv, scale_of(w), in_gpu(scratch), w->p));
+	gpu_must(lib->probs(gpu, probs, o->positions, max, sum, q, &rows, s->H, &s->kv, scale_of(w), w->p));
+	from_gpu(o->out, out, outs);
 	from_gpu(o->max, max, heads * 4);
 	from_gpu(o->sum, sum, heads * 4);
 	from_gpu(o->probs, probs, heads * o->positions * 4);
@@ -369,9 +499,9 @@ most_held(const struct world *w)
 static int
 same_result(const struct world *w, const struct result *a, int ta, const struct result *b, int tb)
 {
-	size_t H = (size_t)w->s->H, R = (size_t)w->s->R, P = a->positions, i = (size_t)ta, j = (size_t)tb;
+	size_t H = (size_t)w->s->H, V = (size_t)w->s->kv.value, P = a->positions, i = (size_t)ta, j = (size_t)tb;
 
-	return memcmp(a->latent + i * H * R, b->latent + j * H * R, H * R * 4) == 0 &&
+	return memcmp(a->out + i * H * V, b->out + j * H * V, H * V * 4) == 0 &&
 	    memcmp(a->max + i * H, b->max + j * H, H * 4) == 0 && memcmp(a->sum + i * H, b->sum + j * H, H * 4) == 0 &&
 	    memcmp(a->probs + i * H * P, b->probs + j * H * P, H * P * 4) == 0;
 }
@@ -382,14 +512,13 @@ exact(const struct shape *s, enum kind of_query, enum kind of_cache)
 {
 	struct world w = world_new(s, PRECISION_F32, of_cache, 1);
 	struct rows r = rows_of(&w);
-	size_t queries = (size_t)r.n * (size_t)s->H * (size_t)w.width;
+	size_t queries = (size_t)r.n * (size_t)(s->H * s->kv.key);
 	struct result want = result_new(&w, r.n, most_held(&w) + 3), got = result_new(&w, r.n, most_held(&w) + 3);
 	float *query = memory(queries * 4);
 	int good;
 
 	numbers(query, queries, of_query);
-	for (int t = 0; t < r.n; t++)
-		row_expect(&w, &ref, &r, t, query, &want);
+	rows_expect(&w, &ref, &r, query, &want);
 	good = attended(&w, &r, query, w.image, w.most, &got);
 	for (int t = 0; t < r.n; t++)
 		good &= same_result(&w, &got, t, &want, t);
@@ -404,12 +533,12 @@ exact(const struct shape *s, enum kind of_query, enum kind of_cache)
 static unsigned char *
 image_alone(const struct world *w, const struct rows *r, int t)
 {
-	size_t bytes = (size_t)w->pages * GPU_PAGE * w->pitch;
+	size_t bytes = (size_t)w->pages * w->page;
 	unsigned char *image = memory(bytes);
 
 	memset(image, 0xff, bytes);
 	for (uint32_t k = 0; k <= r->pos[t]; k++)
-		row_put(w, place_in(w, image, r->seq[t], k), w->row[r->seq[t]] + k * (size_t)w->width);
+		position_put(w, image, r->seq[t], k);
 	return image;
 }
 
@@ -417,7 +546,7 @@ image_alone(const struct world *w, const struct rows *r, int t)
 static int
 alike(const struct world *w, const struct rows *r, const float *query, const struct result *all)
 {
-	size_t each = (size_t)w->s->H * (size_t)w->width;
+	size_t each = (size_t)(w->s->H * w->s->kv.key);
 	struct result o = result_new(w, r->n, all->positions);
 	float *turned = memory((size_t)r->n * each * 4);
 	struct rows back = {.n = r->n};
@@ -428,7 +557,7 @@ alike(const struct world *w, const struct rows *r, const float *query, const str
 		unsigned char *image = image_alone(w, r, t);
 
 		good &= attended(w, &one, query + (size_t)t * each, image,
-		    t % 2 ? (int)(r->pos[t] / GPU_PAGE) + 1 : w->most + 5, &o);
+		    t % 2 ? (int)(r->pos[t] / CACHE_PAGE) + 1 : w->most + 5, &o);
 		good &= same_result(w, all, t, &o, 0);
 		free(image);
 		back.seq[r->n - 1 - t] = r->seq[t];
@@ -443,57 +572,120 @@ alike(const struct world *w, const struct rows *r, const float *query, const str
 	return good;
 }
 
+/* A number as a factor of a product. */
+static double
+factor_of(const struct world *w, float x)
+{
+	return w->p == PRECISION_F32 ? x : bf16_of_float(x);
+}
+
 /*
- * How far two sums in float32 of the same n exact products may be apart, for each unit of their magnitudes: the CPU rounds 17
- * times in a step of 32 and once for each; a tensor core may cut off each of 17 terms of a step of 16 below the
- * last place of the largest, which is a unit of 2^-23.
+ * How far two sums in float32 of the same n exact products may be apart, for each unit of their magnitudes.  f32 rounds
+ * at most once for each term, and 5 times more.  In bf16 the CPU rounds 17 times in a step of 32 and once for each; a
+ * tensor core may cut off each of 17 terms of a step of 16 below the last place of the largest, which is a unit of 2^-23.
  */
 static double
-apart(int n)
+apart(const struct world *w, int n)
 {
-	return (17 + n / 32 + 1) * 0x1p-24 + (n / 16 + 2) * 17 * 0x1p-23;
+	return w->p == PRECISION_F32 ? (n + 5) * 0x1p-24 : (17 + n / 32 + 1) * 0x1p-24 + (n / 16 + 2) * 17 * 0x1p-23;
 }
 
 /* The largest difference that there may be between the scores of row t and head h. */
 static double
 score_apart(const struct world *w, const struct rows *r, int t, int h, const float *query)
 {
-	const float *q = query + ((size_t)t * (size_t)w->s->H + (size_t)h) * (size_t)w->width;
+	const int key = w->s->kv.key, g = h / (w->s->H / w->s->kv.heads);
+	const float *q = query + (t * w->s->H + h) * key;
 	double most = 0;
 
 	for (uint32_t j = 0; j <= r->pos[t]; j++) {
-		const float *x = w->row[r->seq[t]] + j * (size_t)w->width;
+		const float *x = key_of(w, r->seq[t], g, j);
 		double sum = 0;
 
-		for (int i = 0; i < w->width; i++)
-			sum += fabs((double)bf16_of_float(q[i]) * bf16_of_float(x[i]));
+		for (int i = 0; i < key; i++)
+			sum += fabs(factor_of(w, q[i]) * factor_of(w, x[i]));
 		most = sum > most ? sum : most;
 	}
-	return most * scale_of(w) * (apart(w->width) + 0x1p-22);
+	return most * scale_of(w) * (apart(w, key) + 0x1p-22);
 }
 
-/* Row t, head h of `got` beside the CPU's.  A weight is exp(score - some largest): twice the score's error in it and the
- * sum, and it is rounded to BF16 (2^-9) beside another largest by each. */
+/* Row t, head h of `got` beside `want`.  A weight is exp(score - some largest): twice the score's error in it and the
+ * sum, and in bf16 it is rounded to BF16 (2^-9) beside another largest by each. */
 static int
 near_enough(const struct world *w, const struct rows *r, int t, int h, const float *query, const struct result *got,
     const struct result *want)
 {
-	const size_t i = (size_t)t * (size_t)w->s->H + (size_t)h, R = (size_t)w->s->R, held = r->pos[t] + 1, P = want->positions;
+	const size_t i = (size_t)t * (size_t)w->s->H + (size_t)h, V = (size_t)w->s->kv.value, held = r->pos[t] + 1, P = want->positions;
 	double score = score_apart(w, r, t, h, query), in_sum = (double)held * 0x1p-23 + 2.2 * score;
-	double weight = 2 * 0x1p-9 * 1.01 + in_sum + ((double)held / GPU_PAGE + 1) * (apart(GPU_PAGE) + 8 * 0x1p-23);
+	double weight = (w->p == PRECISION_F32 ? 0 : 2 * 0x1p-9 * 1.01) + in_sum + ((double)held / CACHE_PAGE + 1) * (apart(w, CACHE_PAGE) + 8 * 0x1p-23);
+	const int g = h / (w->s->H / w->s->kv.heads);
 	int good = fabs((double)got->max[i] - want->max[i]) <= score;
 
 	good &= fabs((double)got->sum[i] - want->sum[i]) <= in_sum * want->sum[i];
 	for (size_t j = 0; j < P; j++)
 		good &= fabs((double)got->probs[i * P + j] - want->probs[i * P + j]) <=
 		    (in_sum + 8 * 0x1p-23) * want->probs[i * P + j];
-	for (size_t c = 0; c < R; c++) {
+	for (size_t c = 0; c < V; c++) {
 		double sum = 0;
 
 		for (size_t j = 0; j < held; j++)
-			sum += want->probs[i * P + j] * fabs((double)bf16_of_float(w->row[r->seq[t]][j * (size_t)w->width + c]));
-		good &= fabs((double)got->latent[i * R + c] - want->latent[i * R + c]) <= weight * sum + 0x1p-120;
+			sum += want->probs[i * P + j] * fabs(factor_of(w, value_of(w, r->seq[t], g, j)[c]));
+		good &= fabs((double)got->out[i * V + c] - want->out[i * V + c]) <= weight * sum + 0x1p-120;
 	}
+	return good;
+}
+
+/* Head h of row t as the mathematics have it, in double, from the numbers that the GPU multiplies. */
+static void
+head_specify(const struct world *w, const struct rows *r, int t, int h, const float *query, struct result *o)
+{
+	const struct kv_shape *kv = &w->s->kv;
+	const int i = t * w->s->H + h, g = h / (w->s->H / kv->heads), held = (int)r->pos[t] + 1;
+	double *p = memory((size_t)held * sizeof(*p)), most = -INFINITY, sum = 0;
+
+	for (int j = 0; j < held; j++) {
+		for (int c = 0; c < kv->key; c++)
+			p[j] += factor_of(w, query[i * kv->key + c]) * factor_of(w, key_of(w, r->seq[t], g, (size_t)j)[c]);
+		p[j] *= scale_of(w);
+		most = p[j] > most ? p[j] : most;
+	}
+	for (int j = 0; j < held; j++)
+		sum += p[j] = exp(p[j] - most);
+	o->max[i] = (float)most;
+	o->sum[i] = (float)sum;
+	for (int j = 0; j < held; j++)
+		o->probs[(size_t)i * o->positions + (size_t)j] = (float)(p[j] / sum);
+	for (int c = 0; c < kv->value; c++) {
+		double out = 0;
+
+		for (int j = 0; j < held; j++)
+			out += p[j] / sum * factor_of(w, value_of(w, r->seq[t], g, (size_t)j)[c]);
+		o->out[i * kv->value + c] = (float)out;
+	}
+	free(p);
+}
+
+static int
+specified(const struct shape *s, enum precision p)
+{
+	struct world w = world_new(s, p, PLAIN, 1);
+	struct rows r = rows_of(&w);
+	size_t queries = (size_t)r.n * (size_t)(s->H * s->kv.key);
+	struct result want = result_new(&w, r.n, most_held(&w) + 3), got = result_new(&w, r.n, most_held(&w) + 3);
+	float *query = memory(queries * 4);
+	int good;
+
+	numbers(query, queries, PLAIN);
+	good = attended(&w, &r, query, w.image, w.most, &got);
+	for (int t = 0; t < r.n; t++)
+		for (int h = 0; h < s->H; h++) {
+			head_specify(&w, &r, t, h, query, &want);
+			good &= near_enough(&w, &r, t, h, query, &got, &want);
+		}
+	free(query);
+	result_free(&want);
+	result_free(&got);
+	world_free(&w);
 	return good;
 }
 
@@ -503,7 +695,7 @@ rounded(const struct shape *s)
 	const struct kernels *k = kernels_precision(kernels_named("ref"), PRECISION_BF16);
 	struct world w = world_new(s, PRECISION_BF16, PLAIN, 1);
 	struct rows r = rows_of(&w);
-	size_t queries = (size_t)r.n * (size_t)s->H * (size_t)w.width;
+	size_t queries = (size_t)r.n * (size_t)(s->H * s->kv.key);
 	struct result want = result_new(&w, r.n, most_held(&w) + 3), got = result_new(&w, r.n, most_held(&w) + 3);
 	float *query = memory(queries * 4);
 	int good, near = 1;
@@ -511,13 +703,12 @@ rounded(const struct shape *s)
 	numbers(query, queries, PLAIN);
 	for (size_t i = 0; i < queries; i++)
 		query[i] *= 3;
-	for (int t = 0; t < r.n; t++)
-		row_expect(&w, k, &r, t, query, &want);
+	rows_expect(&w, k, &r, query, &want);
 	good = attended(&w, &r, query, w.image, w.most, &got);
 	for (int t = 0; t < r.n; t++)
 		for (int h = 0; h < s->H; h++)
 			near &= near_enough(&w, &r, t, h, query, &got, &want);
-	ok(good && near, "bf16 of %d heads, %d and %d numbers is near the CPU's", s->H, s->R, s->rope);
+	ok(good && near, "bf16 of %s is near the CPU's", shape_name(s));
 	ok(alike(&w, &r, query, &got), "and has the same bits alone, among others, with more pages");
 	free(query);
 	result_free(&want);
@@ -531,9 +722,9 @@ replayed(const struct shape *s, enum precision p)
 {
 	struct world w = world_new(s, p, PLAIN, 1);
 	struct rows r = {1, {0}, {s->held[0] / 2}};
-	size_t heads = (size_t)s->H, bytes = heads * (size_t)s->R * 4, queries = heads * (size_t)w.width;
+	size_t heads = (size_t)s->H, bytes = heads * (size_t)s->kv.value * 4, queries = heads * (size_t)s->kv.key;
 	struct result want = result_new(&w, 1, most_held(&w));
-	float *query = memory(queries * 4), *again = memory(bytes), *latent, *max, *sum, *q;
+	float *query = memory(queries * 4), *again = memory(bytes), *out, *max, *sum, *q;
 	struct gpu_graph *graph;
 	struct gpu_rows rows;
 	unsigned char *cache;
@@ -542,21 +733,21 @@ replayed(const struct shape *s, enum precision p)
 
 	numbers(query, queries, PLAIN);
 	rows = rows_to_gpu(&w, &r, w.image, w.most, &cache);
-	latent = in_gpu(bytes);
+	out = in_gpu(bytes);
 	max = in_gpu(heads * 4);
 	sum = in_gpu(heads * 4);
 	q = to_gpu(query, queries * 4);
-	scratch = in_gpu(lib->attend_scratch(gpu, 1, w.most, s->H, s->R, s->rope, p));
+	scratch = in_gpu(lib->attend_scratch(gpu, 1, w.most, s->H, &s->kv, p));
 	gpu_must(lib->record(gpu));
-	gpu_must(lib->attend(gpu, latent, max, sum, q, &rows, s->H, s->R, s->rope, scale_of(&w), scratch, p));
+	gpu_must(lib->attend(gpu, out, max, sum, q, &rows, s->H, &s->kv, scale_of(&w), scratch, p));
 	gpu_must(lib->recorded(gpu, &graph));
 	r.pos[0] = s->held[0] - 1;
 	gpu_must(lib->upload(gpu, (void *)(uintptr_t)rows.pos, r.pos, 4));
 	gpu_must(lib->replay(gpu, graph));
-	from_gpu(again, latent, bytes);
+	from_gpu(again, out, bytes);
 	lib->graph_free(graph);
 	good &= gpu_clear();
-	good &= attended(&w, &r, query, w.image, w.most, &want) && memcmp(want.latent, again, bytes) == 0;
+	good &= attended(&w, &r, query, w.image, w.most, &want) && memcmp(want.out, again, bytes) == 0;
 	free(again);
 	free(query);
 	result_free(&want);
@@ -574,14 +765,18 @@ main(void)
 	for (int i = 0; i < COUNT(shapes); i++) {
 		const struct shape *s = &shapes[i];
 
-		ok(entered(s, PRECISION_F32, PLAIN) & entered(s, PRECISION_BF16, PLAIN) & entered(s, PRECISION_F32, WORST) &
-		    entered(s, PRECISION_BF16, WIDE), "enter with %d heads, %d and %d numbers", s->H, s->R, s->rope);
-		ok(exact(s, PLAIN, PLAIN), "f32 of %d heads, %d and %d numbers: the CPU's bits", s->H, s->R, s->rope);
+		ok(appended(s, PRECISION_F32, PLAIN) & appended(s, PRECISION_BF16, PLAIN) & appended(s, PRECISION_F32, WORST) &
+		    appended(s, PRECISION_BF16, WIDE), "append with %s", shape_name(s));
+		ok(exact(s, PLAIN, PLAIN), "f32 of %s: the CPU's bits", shape_name(s));
 		rounded(s);
+		ok(specified(s, PRECISION_F32) && specified(s, PRECISION_BF16), "both are near what doubles give");
 	}
 	ok(exact(&shapes[1], WORST, PLAIN) & exact(&shapes[3], PLAIN, WORST) & exact(&shapes[1], WIDE, WIDE) &
 	    exact(&shapes[2], EDGE, EDGE) & exact(&shapes[3], HUGE_X, PLAIN), "f32 of numbers that hurt");
-	ok(replayed(&shapes[3], PRECISION_F32) & replayed(&shapes[3], PRECISION_BF16), "recorded, and done again at a later position");
+	ok(exact(&shapes[10], WORST, PLAIN) & exact(&shapes[10], PLAIN, WORST) & exact(&shapes[10], WIDE, WIDE) &
+	    exact(&shapes[11], EDGE, EDGE) & exact(&shapes[11], HUGE_X, PLAIN), "and with more key heads than one");
+	ok(replayed(&shapes[3], PRECISION_F32) & replayed(&shapes[3], PRECISION_BF16) & replayed(&shapes[14], PRECISION_F32) &
+	    replayed(&shapes[14], PRECISION_BF16), "recorded, and done again at a later position");
 	printf("1..%d\n", points);
 	return failures != 0;
 }
