@@ -6,7 +6,7 @@
 # make SAN=1      the same programs with ASan and UBSan, in build-asan/bin
 # make CUDA=0     without the library for GPUs, which is built where there is an nvcc (of CUDA 12.9 or later)
 # CC, CXX, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX and STRIP may come from the environment; WERROR=-Werror makes warnings errors.
-VERSION = 0.1.0
+VERSION = 0.2.0
 PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
 LDFLAGS ?=
