@@ -145,6 +145,15 @@ test-gpu:
 	@$(MAKE) -s -j$$(nproc) all $(B)/tests/limit $(filter $(B)/tests/checkgpu_%,$(CHECKS))
 	@tests/gpu-card
 
+# Completion for shells is made from -h.
+COMPLETIONS = $(PROGRAMS:$(BIN)/%=$(B)/completion/%) $(B)/completion/_dspipe
+$(B)/completion/_dspipe: cmd/completion $(PROGRAMS)
+	@mkdir -p $(@D)
+	@cmd/completion zsh $(PROGRAMS) >$@ || { rm -f $@; false; }
+$(B)/completion/%: $(BIN)/% cmd/completion
+	@mkdir -p $(@D)
+	@cmd/completion bash $< >$@ || { rm -f $@; false; }
+
 EXAMPLES = $(wildcard examples/tiny-r1/*.* examples/tiny-r1/LICENSE examples/cookbook/* examples/*.* tests/golden/v3/*)
 SHARE = $(DESTDIR)$(PREFIX)/share
 install: all

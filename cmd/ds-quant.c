@@ -13,7 +13,7 @@ static const char help[] =
 "Writes the folder OUT: a copy of MODEL with its linear layers in FORMAT.\n"
 "FORMAT: q8 (8.5 bits a weight), q4 (4.5), fp8 (128x128 blocks), bf16, f16, f32.\n"
 "\n"
-"  -f FORMAT              format of the matrices\n"
+"  -f FORMAT              q8, q4, fp8, bf16, f16 or f32: format of the matrices\n"
 "  --experts              convert only routed and shared experts; copy the rest\n"
 "  --head                 also convert the output matrix\n"
 "  --report               print the error of each matrix; OUT is then optional\n"
