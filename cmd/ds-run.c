@@ -34,7 +34,7 @@ static const char help[] =
 "  --plan FILE             run the processes of a plan on its hosts (see ds-plan)\n"
 "  --rsh, --manifest       command to reach a host (ssh, DS_RSH); FILE of weights\n"
 "  -g, --greedy            always the most probable token\n"
-"  -q, --quiet             print the answer without the thought\n"
+"  -q, --quiet             print the answer without the reasoning\n"
 "  -T, --temperature TEMP  temperature; 0 is greedy\n"
 "  -k, --top-k K           sample from the K most probable tokens; 0 for all\n"
 "  -p, --top-p P           sample from the top tokens of total probability P\n"
