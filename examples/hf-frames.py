@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""hf-frames.py MODEL [DTYPE] <IDS >FRAMES: run a model in transformers, write its tensors as frames.
+"""hf-frames.py MODEL [DTYPE] <IDS >FRAMES: the tensors of a model in transformers.
 
+It runs the model in transformers and writes its tensors as frames of dspipe.
 IDS is a stream of tokens: from ds-tokenize, or 001-embed.dsf of a saved run, which also contains
 the generated tokens.  Each sequence passes the model once, alone, in DTYPE (float32).
 ds-diff compares FRAMES with a run of dspipe:
@@ -81,7 +82,8 @@ def sequences(file):
         for seq, pos, n, flags in header["spans"]:
             got = found.setdefault(seq, ([], []))
             if pos > len(got[0]):
-                sys.exit(f"hf-frames.py: sequence {seq}: position {pos} follows {len(got[0])} tokens")
+                sys.exit(f"hf-frames.py: sequence {seq}: position {pos} follows "
+                         f"{len(got[0])} tokens")
             for i in range(n):          # a repeated position truncates the sequence there
                 del got[0][pos + i:], got[1][pos + i:]
                 got[0].append(next(ids))
@@ -103,9 +105,9 @@ def spans_of(seq, wanted):
 def write_points(out, seq, ids, wanted, layers, seen):
     """Write the tensors of one sequence as the frames that the programs of dspipe would send.
 
-    seen: float32 arrays by point: "embed", "norm" [T, D], "logits" [T, V].  By (point, layer): "attn"
-    and "out" [T, D], the residual stream after attention and after the experts; "idx" (integers) and
-    "weight" [T, K].  Any of them may be missing.
+    seen: float32 arrays by point: "embed", "norm" [T, D], "logits" [T, V].  By (point, layer):
+    "attn" and "out" [T, D], the residual stream after attention and after the experts; "idx"
+    (integers) and "weight" [T, K].  Any of them may be missing.
     """
     spans, ids = spans_of(seq, wanted), np.array(ids, "<i4")
 
@@ -126,12 +128,14 @@ def write_points(out, seq, ids, wanted, layers, seen):
         if ("idx", layer) in seen:      # frames list the experts of a row in ascending order
             idx, weight = seen["idx", layer], seen["weight", layer]
             order = np.argsort(idx, axis=1)
-            frame("expert", layer, ids=ids, h=h, expert_idx=np.take_along_axis(idx, order, 1).astype("<i4"),
+            frame("expert", layer, ids=ids, h=h,
+                  expert_idx=np.take_along_axis(idx, order, 1).astype("<i4"),
                   expert_w=np.take_along_axis(weight, order, 1))
     if ("out", layers - 1) in seen:
         frame("head", layers, ids=ids, h=seen["out", layers - 1])
     rows = np.flatnonzero(wanted).astype("<i4")
-    last = {name: seen[key][rows] for name, key in (("head_norm", "norm"), ("logits", "logits")) if key in seen}
+    last = {name: seen[key][rows]
+            for name, key in (("head_norm", "norm"), ("logits", "logits")) if key in seen}
     if last:
         frame("sample", None, ids=ids, **last, row=rows)
 
@@ -142,9 +146,10 @@ def load(model, dtype):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
     if getattr(AutoConfig.from_pretrained(model), "quantization_config", None):
-        sys.exit("hf-frames.py: the weights are quantized, and transformers would round them again: "
-                 "convert them with cookbook/dequantize.py MODEL COPY F32")
-    return AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), attn_implementation="eager").eval()
+        sys.exit("hf-frames.py: the weights are quantized, and transformers would round them "
+                 "again: convert them with cookbook/dequantize.py MODEL COPY F32")
+    return AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype),
+                                                attn_implementation="eager").eval()
 
 
 def array(tensor):
@@ -165,11 +170,13 @@ def hook(model, seen):
             seen[key] = array(args[0])
         return keep
 
-    def gate(layer):                    # returns experts and weights, in new versions also logits, in varying order
+    def gate(layer):    # it returns experts and weights, in new versions also logits, in any order
         def keep(module, args, out):
-            integers = [t for t in out if not t.is_floating_point()] if isinstance(out, tuple) else []
+            out = out if isinstance(out, tuple) else ()
+            integers = [t for t in out if not t.is_floating_point()]
             if not integers:
-                print(f"hf-frames.py: layer {layer}: its gate returns no experts: they are omitted", file=sys.stderr)
+                print(f"hf-frames.py: layer {layer}: its gate returns no experts: they are omitted",
+                      file=sys.stderr)
                 return
             idx = integers[0]
             weight = [t for t in out if t.is_floating_point() and t.shape == idx.shape][-1]

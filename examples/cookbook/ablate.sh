@@ -4,20 +4,24 @@
 # ds-poke runs between the router and the experts and sets the weight of one expert to 0.
 . "$(dirname "$0")/begin"
 layer=${1:-1} problems=${2:-8}
-[ -f "$DS_MODEL/eval.jsonl" ] || refuse "no eval.jsonl in '$DS_MODEL': only tiny-r1 has problems whose answers are known"
+[ -f "$DS_MODEL/eval.jsonl" ] ||
+	refuse "no eval.jsonl in '$DS_MODEL': only tiny-r1 has problems whose answers are known"
 for n in "$layer" "$problems"; do
 	case $n in *[!0-9]* | '') refuse "'$n': LAYER and PROBLEMS are numbers" ;; esac
 done
-[ "$layer" -ge "$(jq .first_k_dense_replace "$DS_MODEL/config.json")" ] && [ "$layer" -lt "$layers" ] ||
+dense=$(jq .first_k_dense_replace "$DS_MODEL/config.json")
+[ "$layer" -ge "$dense" ] && [ "$layer" -lt "$layers" ] ||
 	refuse "layer $layer has no experts"
 experts=$(jq .n_routed_experts "$DS_MODEL/config.json")
 short='select(.right and (.reply_ids | length) < 60)'
 all=$(jq -c "$short" "$DS_MODEL/eval.jsonl" | wc -l)
-[ "$problems" -ge 1 ] && [ "$problems" -le "$all" ] || refuse "PROBLEMS '$problems': there are 1 to $all"
+[ "$problems" -ge 1 ] && [ "$problems" -le "$all" ] ||
+	refuse "PROBLEMS '$problems': there are 1 to $all"
 mkfifo "$d/loop"
 
 # problems of each kind that the model solves with few tokens; a NUL after each question
-jq -sc --argjson n "$problems" "map($short)"' | [range($n) as $i | .[($i * length / $n) | floor]][]' \
+jq -sc --argjson n "$problems" \
+	"map($short)"' | [range($n) as $i | .[($i * length / $n) | floor]][]' \
 	"$DS_MODEL/eval.jsonl" >"$d/problems"
 jq -j '.prompt + "\u0000"' "$d/problems" >"$d/questions"
 jq -r '.answer' "$d/problems" >"$d/answers"

@@ -5,7 +5,8 @@
 . "$(dirname "$0")/begin"
 text='What is 37 * 46?'
 
-"$here/corrupt.py" "$DS_MODEL" "$d/bad" "${1:-model.layers.$((layers / 2)).self_attn.kv_a_proj_with_mqa.weight}" ${2:+"$2"}
+tensor=${1:-model.layers.$((layers / 2)).self_attn.kv_a_proj_with_mqa.weight}
+"$here/corrupt.py" "$DS_MODEL" "$d/bad" "$tensor" ${2:+"$2"}
 ds-run -x stage -g -n 1 --keep "$d/good-run" "$text" >/dev/null
 ds-run -x stage -g -n 1 --keep "$d/bad-run" -m "$d/bad" "$text" >/dev/null
 
@@ -14,6 +15,8 @@ status=0
 ds-diff --json "$d/good-run" "$d/bad-run" >"$d/report" || status=$?
 case $status in
 0) echo "no difference: this prompt does not use that number" ;;
-1) jq -r '.first | "found: ds-\(.stage)\(if .layer then " -l \(.layer)" else "" end), at position \(.pos)"' "$d/report" ;;
+1)
+	jq -r '.first | "found: ds-\(.stage)\(if .layer then " -l \(.layer)" else "" end), " +
+		"at position \(.pos)"' "$d/report" ;;
 *) exit "$status" ;;
 esac

@@ -33,8 +33,9 @@ def flip(data, start, shape, size, row):
         if not 0 <= row < count // width:
             sys.exit(f"corrupt.py: row {row}: there are {count // width}")
         start, count = start + row * width * size, width
-    sign = 1 << (8 * size - 1)      # the highest bit in all of these types; the other bits order like integers
-    values = [int.from_bytes(data[start + i * size:start + i * size + size], "little") & sign - 1 for i in range(count)]
+    sign = 1 << (8 * size - 1)  # the highest bit in all types; the others order like integers
+    values = [int.from_bytes(data[at:at + size], "little") & sign - 1
+              for at in range(start, start + count * size, size)]
     largest = max(range(count), key=values.__getitem__)
     data[start + largest * size + size - 1] ^= 0x80
     return largest + (row or 0) * width

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""dequantize.py MODEL COPY [F32|BF16]: copy a checkpoint with its FP8 weights as F32 or BF16 (default).
+"""dequantize.py MODEL COPY [F32|BF16]: copy a checkpoint, convert its FP8 weights.
 
-Each weight becomes value * scale of its block.  In F32 this is exact up to one rounding; BF16 loses
-five or six bits of it.  Other tensors are copied unchanged.  Requires numpy.
+Each FP8 weight becomes value * scale of its block, as F32 or BF16 (default).
+In F32 this is exact up to one rounding; BF16 loses five or six bits of it.
+Other tensors are copied unchanged.  Requires numpy.
 """
 import json
 import pathlib
@@ -48,7 +49,8 @@ class Shard:
 
 def convert(name, shard, scales, block, dtype):
     rows, columns = shard.header[name]["shape"]
-    scale = scales[name + SCALE].bytes(name + SCALE).view("<f4").reshape(-(-rows // block[0]), -(-columns // block[1]))
+    scale = scales[name + SCALE].bytes(name + SCALE).view("<f4")
+    scale = scale.reshape(-(-rows // block[0]), -(-columns // block[1]))
     scale = scale.repeat(block[0], 0)[:rows].repeat(block[1], 1)[:, :columns]
     weight = e4m3()[shard.bytes(name)].reshape(rows, columns) * scale
     return weight.astype("<f4") if dtype == "F32" else to_bf16(weight)
@@ -67,8 +69,11 @@ def main(model, copy, dtype="BF16"):
             if name in scales:
                 continue
             quantized = name + SCALE in scales
-            n = np.prod(t["shape"], dtype=int) * {"F32": 4, "BF16": 2}[dtype] if quantized else shard.bytes(name).size
-            header[name] = {"dtype": dtype if quantized else t["dtype"], "shape": t["shape"], "data_offsets": [at, at + int(n)]}
+            n = shard.bytes(name).size
+            if quantized:
+                n = np.prod(t["shape"], dtype=int) * {"F32": 4, "BF16": 2}[dtype]
+            header[name] = {"dtype": dtype if quantized else t["dtype"], "shape": t["shape"],
+                            "data_offsets": [at, at + int(n)]}
             at += int(n)
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
@@ -76,8 +81,11 @@ def main(model, copy, dtype="BF16"):
             f.write(len(text).to_bytes(8, "little") + text)
             for name in header:
                 if name != "__metadata__":
-                    quantized = name + SCALE in scales
-                    f.write((convert(name, shard, scales, block, dtype) if quantized else shard.bytes(name)).tobytes())
+                    if name + SCALE in scales:
+                        data = convert(name, shard, scales, block, dtype)
+                    else:
+                        data = shard.bytes(name)
+                    f.write(data.tobytes())
     for other in model.iterdir():
         if other.name == "model.safetensors.index.json":
             index = json.loads(other.read_text())

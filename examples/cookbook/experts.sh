@@ -5,7 +5,8 @@
 # counts them.
 . "$(dirname "$0")/begin"
 
-[ "$(jq '.n_routed_experts // 0' "$DS_MODEL/config.json")" -gt 0 ] || refuse "'$DS_MODEL' has no routed experts"
+[ "$(jq '.n_routed_experts // 0' "$DS_MODEL/config.json")" -gt 0 ] ||
+	refuse "'$DS_MODEL' has no routed experts"
 
 # one process per step, so that the stream between router and experts can be saved; no new token
 ds-run -x stage -n 0 --keep "$d/run" "${1:-What is 37 * 46?}" >/dev/null
@@ -13,7 +14,10 @@ ds-run -x stage -n 0 --keep "$d/run" "${1:-What is 37 * 46?}" >/dev/null
 # for each layer: the balance of the load, then EXPERT:POSITIONS in order of load
 ds-stat --experts -i "$d/run" >"$d/stat"
 awk '
-	$1 == "router" { printf "layer %d: %d positions, %d experts each; %d of %d used, the busiest %.1f times the mean\n", $2, $3, $4, $6, $5, $8 }
+	$1 == "router" {
+		printf "layer %d: %d positions, %d experts each; %d of %d used, ", $2, $3, $4, $6, $5
+		printf "the busiest %.1f times the mean\n", $8
+	}
 ' "$d/stat"
 awk '$1 == "expert" { print $2, $3, $4 }' "$d/stat" | sort -k1n -k3nr -k2n | awk '
 	$1 != layer { printf "%slayer %d:", layer == "" ? "" : "\n", layer = $1 }

@@ -20,7 +20,10 @@ while :; do
 	ds-cut --as head <"$d/$n" | ds-head | ds-score --tokens | awk '$1 == "token"' >"$d/ranks"
 	awk -v start="$start" '$3 >= start { print $6 }' "$d/ranks" | sort -n | awk -v n="$n" '
 		{ rank[NR] = $1; first += $1 == 1 }
-		END { printf "after %d layers: median rank %3d, %3d%% of %d tokens are first\n", n, rank[int((NR + 1) / 2)], 100 * first / NR, NR }'
+		END {
+			printf "after %d layers: median rank %3d, %3d%% of %d tokens are first\n",
+				n, rank[int((NR + 1) / 2)], 100 * first / NR, NR
+		}'
 	awk '{ print $6 }' "$d/ranks" >"$d/rank.$n"
 	[ "$n" -lt "$layers" ] || break
 	ds-block -l "$n" <"$d/$n" >"$d/$((n + 1))"
@@ -28,4 +31,5 @@ while :; do
 done
 
 echo "the five tokens that are hardest at first, and their rank after each layer:"
-awk '{ print $7 }' "$d/ranks" | paste - "$d"/rank.* | tail -n "+$((start + 1))" | sort -t "$(printf '\t')" -k2nr | head -n 5
+awk '{ print $7 }' "$d/ranks" | paste - "$d"/rank.* | tail -n "+$((start + 1))" |
+	sort -t "$(printf '\t')" -k2nr | head -n 5

@@ -3,7 +3,8 @@
 #
 # Both runs are saved, one file per step. ds-diff compares them in the order of the pipeline.
 . "$(dirname "$0")/begin"
-[ "$(jq -r '.quantization_config.quant_method // empty' "$DS_MODEL/config.json")" = fp8 ] || refuse "'$DS_MODEL' has no FP8 weights"
+[ "$(jq -r '.quantization_config.quant_method // empty' "$DS_MODEL/config.json")" = fp8 ] ||
+	refuse "'$DS_MODEL' has no FP8 weights"
 modules numpy
 text=${1:-What is 37 * 46?}
 
@@ -20,7 +21,9 @@ compare() {
 # the first bit that differs, and how the difference grows
 compare
 echo "bits: $(head -n 1 "$d/said")"
-awk 'NF == 13 && $3 == "h" { printf "%-6s %s: off by %s at most, the least cosine is %s\n", $1, $2, $7, $10 }' "$d/said"
+awk 'NF == 13 && $3 == "h" {
+	printf "%-6s %s: off by %s at most, the least cosine is %s\n", $1, $2, $7, $10
+}' "$d/said"
 
 # the first value whose error exceeds a thousandth of the largest value in its row
 compare --tol 1e-3

@@ -22,7 +22,8 @@ def tensor(data, name):
 
 def hf_frames():
     """The module ../hf-frames.py, which writes frames."""
-    spec = importlib.util.spec_from_file_location("hf_frames", pathlib.Path(__file__).resolve().parent.parent / "hf-frames.py")
+    path = pathlib.Path(__file__).resolve().parent.parent / "hf-frames.py"
+    spec = importlib.util.spec_from_file_location("hf_frames", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -4,7 +4,8 @@
 # First each step runs alone on a saved stream, with pv after it. This includes the start of the
 # program. Then all steps run together with --trace, and write their times into the frames. On a
 # terminal pv also shows live progress at any point:
-#	ds-tokenize TEXT | ds-embed | ds-block -l 0-1 | pv -cN middle | ds-block -l 2-3 | pv -cN end | ds-head | ds-score
+#	ds-tokenize TEXT | ds-embed | ds-block -l 0-1 | pv -cN middle | ds-block -l 2-3 |
+#		pv -cN end | ds-head | ds-score
 . "$(dirname "$0")/begin"
 command -v pv >/dev/null || refuse "no pv in PATH"
 text=${1:-$(jq -r .reply "$here/../tiny-r1/eval.jsonl" | awk 'NR <= 60')}

@@ -16,7 +16,8 @@ python3 "$here/prompt.py" "$golden/expected.safetensors" | ds-embed >"$d/run/00.
 n=0
 while [ "$n" -lt "$layers" ]; do
 	before=$(ls "$d"/run/*.dsf | tail -n 1)
-	ds-attn -l $n <"$before" | tee "$d/run/1${n}0.dsf" | ds-route -l $n | tee "$d/run/1${n}1.dsf" | ds-expert -l $n >"$d/run/1${n}2.dsf"
+	ds-attn -l $n <"$before" | tee "$d/run/1${n}0.dsf" |
+		ds-route -l $n | tee "$d/run/1${n}1.dsf" | ds-expert -l $n >"$d/run/1${n}2.dsf"
 	n=$((n + 1))
 done
 ds-head --tap head.norm <"$d/run/1$((n - 1))2.dsf" >"$d/run/900.dsf"
