@@ -51,8 +51,8 @@ struct mat {
 	enum dtype dtype;               /* F32, BF16, F16, F8_E4M3, Q8 or Q4 */
 	float factor;                   /* Q8, Q4: a power of two, QUANT_FACTOR_MIN..QUANT_FACTOR_MAX, or 0 */
 	const unsigned char *groups;    /* Q8, Q4: [rows][ceil(cols/16)], NULL otherwise */
-	const void *ahead;              /* what will be read next: a product may call it from memory as it */
-	size_t ahead_bytes;             /* goes on; NULL, 0: nothing known */
+	const void *prefetch;           /* what is read next: a product may prefetch it as it goes on, */
+	size_t prefetch_bytes;          /* so many bytes; NULL, 0: not known */
 };
 
 #define QUANT_GROUP 16                  /* columns that share a scale in Q8 and Q4 */

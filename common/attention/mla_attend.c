@@ -60,8 +60,8 @@ page_mat(const struct work *w, const struct task *k, int page, int next, int hal
 	struct mat m = {.data = cache_rows(s, (size_t)page), .cols = width, .dtype = F32};
 
 	if (next < k->pages) {
-		m.ahead = (const char *)cache_rows(s, (size_t)next) + (size_t)half * bytes;
-		m.ahead_bytes = bytes;
+		m.prefetch = (const char *)cache_rows(s, (size_t)next) + (size_t)half * bytes;
+		m.prefetch_bytes = bytes;
 	}
 	return m;
 }

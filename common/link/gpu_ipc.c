@@ -82,7 +82,7 @@ reserve_shared(struct gpu_link *g, size_t bytes)
 	g->shared = (struct device_scratch){0};
 	if (!device_need(g->d, &g->shared, (bytes + bytes / 4) / SHARE_UNIT * SHARE_UNIT + SHARE_UNIT))
 		return -1;
-	return g->d->lib->ipc_give(g->d->gpu, g->shared.p, g->handle) < 0 ? device_fail(g->d, "memory for the next program") : 0;
+	return g->d->lib->ipc_export(g->d->gpu, g->shared.p, g->handle) < 0 ? device_fail(g->d, "memory for the next program") : 0;
 }
 
 static int
@@ -111,9 +111,9 @@ read_note(struct gpu_link *g, struct frame *f)
 		return -1;
 	if (!g->mapped || memcmp(handle, g->handle, GPU_IPC) != 0) {
 		if (g->mapped)
-			lib->ipc_drop(g->d->gpu, g->mapped);
+			lib->ipc_close(g->d->gpu, g->mapped);
 		memcpy(g->handle, handle, GPU_IPC);
-		if (lib->ipc_take(g->d->gpu, g->handle, &g->mapped) < 0) {
+		if (lib->ipc_open(g->d->gpu, g->handle, &g->mapped) < 0) {
 			g->mapped = NULL;
 			return device_fail(g->d, "memory of the program before it");
 		}
@@ -169,7 +169,7 @@ static void
 release(struct gpu_link *g, int well)
 {
 	if (g->mapped) {
-		g->d->lib->ipc_drop(g->d->gpu, g->mapped);
+		g->d->lib->ipc_close(g->d->gpu, g->mapped);
 		g->back.ended = well && send_ack(g) == 0;
 		g->back.frames = (uint64_t)g->back.ended;       /* it gets through before we close */
 	}

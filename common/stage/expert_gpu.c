@@ -233,7 +233,7 @@ expert_gpu_begin(const struct expert *x, const struct expert_work *w, int layers
 	const struct device *d = x->s->gpu;
 
 	if (d->lib->fill(d->gpu, w->bad, NONE, (size_t)layers * 2 * sizeof(*w->bad)) < 0 ||
-	    d->lib->everyone(d->gpu, &w->all, w->T) < 0)
+	    d->lib->all_rows(d->gpu, &w->all, w->T) < 0)
 		return device_fail(d, "experts");
 	return 0;
 }

@@ -28,9 +28,9 @@ call_line(struct call *c)
 static struct call
 call_of(const struct mat *w)
 {
-	const char *at = w->ahead ? w->ahead : w->data;         /* not NULL: looking that up in the page tables takes long */
+	const char *at = w->prefetch ? w->prefetch : w->data;         /* not NULL: looking that up in the page tables takes long */
 
-	return (struct call){at, at + w->ahead_bytes, 0};
+	return (struct call){at, at + w->prefetch_bytes, 0};
 }
 
 /* sum[m * SN + n] = register j of the lanes of mr rows of x with NR rows of w. */

@@ -308,7 +308,7 @@ device_replay(struct gpu *g, struct gpu_graph *graph)
  */
 
 static int
-device_ipc_give(struct gpu *g, void *p, unsigned char handle[GPU_IPC])
+device_ipc_export(struct gpu *g, void *p, unsigned char handle[GPU_IPC])
 {
 	cudaIpcMemHandle_t h;
 
@@ -321,7 +321,7 @@ device_ipc_give(struct gpu *g, void *p, unsigned char handle[GPU_IPC])
 }
 
 static int
-device_ipc_take(struct gpu *g, const unsigned char handle[GPU_IPC], void **p)
+device_ipc_open(struct gpu *g, const unsigned char handle[GPU_IPC], void **p)
 {
 	cudaIpcMemHandle_t h;
 
@@ -333,7 +333,7 @@ device_ipc_take(struct gpu *g, const unsigned char handle[GPU_IPC], void **p)
 }
 
 static void
-device_ipc_drop(struct gpu *g, void *p)
+device_ipc_close(struct gpu *g, void *p)
 {
 	cudaSetDevice(g->ordinal);
 	gpu_check(cudaIpcCloseMemHandle(p), "cannot let go of another process's memory of the GPU");
@@ -362,7 +362,7 @@ device_part(struct gpu_lib *l)
 	l->recorded = device_recorded;
 	l->replay = device_replay;
 	l->graph_free = device_graph_free;
-	l->ipc_give = device_ipc_give;
-	l->ipc_take = device_ipc_take;
-	l->ipc_drop = device_ipc_drop;
+	l->ipc_export = device_ipc_export;
+	l->ipc_open = device_ipc_open;
+	l->ipc_close = device_ipc_close;
 }

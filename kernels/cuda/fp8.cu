@@ -17,7 +17,7 @@ fp8_bytes(int n, int cols)
 }
 
 struct fp8_rows
-fp8_place(void *memory, int n, int cols)
+fp8_layout(void *memory, int n, int cols)
 {
 	int blocks = (cols + BLOCK - 1) / BLOCK;
 	size_t codes = ((size_t)n * blocks * BLOCK + 255) / 256 * 256;

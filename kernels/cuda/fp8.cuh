@@ -20,7 +20,7 @@ struct fp8_rows {
 
 /* What n rows of `cols` take, and where they lie in so much memory, aligned to 256 bytes. */
 size_t fp8_bytes(int n, int cols);
-struct fp8_rows fp8_place(void *memory, int n, int cols);
+struct fp8_rows fp8_layout(void *memory, int n, int cols);
 
 /* Round n rows of x [..][cols] into `to`: row i is row[i] of x, or i where row is NULL; of them only *count, if count
  * (in device memory) is not NULL. */

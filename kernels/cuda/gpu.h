@@ -10,7 +10,7 @@
  * many bytes.  Strides are in elements; inputs and outputs do not overlap.  A struct gpu belongs to one thread.
  *
  * Matrices (struct mat) are in device memory in all their parts, data and groups aligned to 256 bytes, and
- * their rows directly behind one another.  `ahead` is not looked at.
+ * their rows directly behind one another.  `prefetch` is ignored.
  *
  * Shapes: T rows, D hidden size, H query heads, E experts, K chosen; of keys and values struct kv_shape.
  */
@@ -133,11 +133,11 @@ struct gpu_lib {
 	int (*replay)(struct gpu *g, struct gpu_graph *graph);
 	void (*graph_free)(struct gpu_graph *graph);
 
-	/* Memory of another process on this host's GPUs: give makes the handle of memory that alloc made (its beginning),
-	 * take opens it there, drop ends that. */
-	int (*ipc_give)(struct gpu *g, void *p, unsigned char handle[GPU_IPC]);
-	int (*ipc_take)(struct gpu *g, const unsigned char handle[GPU_IPC], void **p);
-	void (*ipc_drop)(struct gpu *g, void *p);
+	/* Memory of another process on this host's GPUs.  export makes a handle of memory from alloc (its beginning),
+	 * open maps it in the other process, close unmaps it. */
+	int (*ipc_export)(struct gpu *g, void *p, unsigned char handle[GPU_IPC]);
+	int (*ipc_open)(struct gpu *g, const unsigned char handle[GPU_IPC], void **p);
+	void (*ipc_close)(struct gpu *g, void *p);
 
 	/* Connections to another process's GPU, by NCCL, whose library is loaded when one is begun.  One side makes the id and opens it as rank 0,
 	 * the other as 1; that waits for the other, and so does nccl_wait, until what was sent or received is through.  While they wait they
@@ -208,7 +208,7 @@ struct gpu_lib {
 	int (*sort)(struct gpu *g, const struct gpu_chosen *c, const int32_t *idx, const float *w, int T, int K, const unsigned char *has);
 
 	/* c is all T rows for one expert, with weight 1 (the shared experts, a dense layer's MLP): c->E 1, c->pairs T. */
-	int (*everyone)(struct gpu *g, const struct gpu_chosen *c, int T);
+	int (*all_rows)(struct gpu *g, const struct gpu_chosen *c, int T);
 
 	/* --- to compare with --- */
 	/* Operations per second, two for a multiply-add, of cuBLASLt's fastest out [n][n] = x w^T, x and w [n][n] of BF16, or in

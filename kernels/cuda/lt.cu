@@ -31,7 +31,7 @@ lt_fail(const char *what, cublasStatus_t s)
 }
 
 int
-lt_takes(struct gpu *g, const struct mat *w, enum precision p)
+lt_supports(struct gpu *g, const struct mat *w, enum precision p)
 {
 	if (p == PRECISION_F32 || w->rows % 16 != 0 || w->cols % 16 != 0 || w->rows / TILE_OUTS < gpu_processors(g))
 		return 0;
@@ -199,7 +199,7 @@ bf16_kernel(uint32_t *to, const float *x, ptrdiff_t ldx, int cols)
 static int
 prepare(struct gpu *g, void *memory, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int fp8, const float **scale)
 {
-	struct fp8_rows rows = fp8_place(memory, T, w->cols);
+	struct fp8_rows rows = fp8_layout(memory, T, w->cols);
 
 	*scale = fp8 ? rows.scale : NULL;
 	if (fp8)

@@ -9,7 +9,7 @@
 #include "fp8.cuh"
 
 /* 1 if w belongs to it: BF16, in bf16 and fp8; with fp8 also F8_E4M3 in blocks of 128 x 128 on compute capability 9.0. */
-int lt_takes(struct gpu *g, const struct mat *w, enum precision p);
+int lt_supports(struct gpu *g, const struct mat *w, enum precision p);
 
 /* The table's matmul for such a w. */
 int lt_matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,

@@ -233,7 +233,7 @@ matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, 
 		return products_bf16.matmul(g, out, ldo, x, ldx, T, w);
 	if (capable(g) < 0 || !(memory = gpu_workspace(g, fp8_bytes(T, w->cols))))
 		return -1;
-	rows = fp8_place(memory, T, w->cols);
+	rows = fp8_layout(memory, T, w->cols);
 	if (fp8_round(g, &rows, x, ldx, w->cols, T, NULL, NULL) < 0)
 		return -1;
 	return matmul_rows(g, out, ldo, &rows, T, w);
@@ -304,7 +304,7 @@ outer_kernel(struct sink to, struct fp8_rows x, const struct gpu_mlp *mlps, cons
 
 /* What mlp keeps in scratch. */
 struct scratch {
-	void *x, *codes;                /* fp8_place: rows of x, one for each pair, and what is between the matrices */
+	void *x, *codes;                /* fp8_layout: rows of x, one for each pair, and what is between the matrices */
 	float *inner;                   /* the latter before it is rounded: [pairs][width] */
 	struct piece *pieces;
 	size_t bytes;
@@ -361,7 +361,7 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
 	int width = like->gate.rows, n = tile_of(g, c->pairs, c->E), r, wg = gpu_capability(g) == 90;
 	int most = pieces_most(c->E, c->pairs, n);
 	struct scratch s = scratch_of(memory, D, width, c->pairs);
-	struct fp8_rows in = fp8_place(s.x, c->pairs, D), inner = fp8_place(s.codes, c->pairs, width);
+	struct fp8_rows in = fp8_layout(s.x, c->pairs, D), inner = fp8_layout(s.codes, c->pairs, width);
 	struct sink to = {acc, each, bad, c->row, c->slot, c->w, D};
 
 	if (!is_fp8(like))

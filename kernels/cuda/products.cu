@@ -19,7 +19,7 @@ gpu_matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t l
 {
 	if (T == 0 || w->rows == 0)
 		return 0;
-	return lt_takes(g, w, p) ? lt_matmul(g, out, ldo, x, ldx, T, w, p) : of(p)->matmul(g, out, ldo, x, ldx, T, w);
+	return lt_supports(g, w, p) ? lt_matmul(g, out, ldo, x, ldx, T, w, p) : of(p)->matmul(g, out, ldo, x, ldx, T, w);
 }
 
 static int

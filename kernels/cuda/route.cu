@@ -295,7 +295,7 @@ sort(struct gpu *g, const struct gpu_chosen *c, const int32_t *idx, const float 
 }
 
 static __global__ void
-everyone_row(struct gpu_chosen c, int T)
+all_rows_row(struct gpu_chosen c, int T)
 {
 	const int t = (int)(blockIdx.x * THREADS + threadIdx.x);
 
@@ -310,9 +310,9 @@ everyone_row(struct gpu_chosen c, int T)
 }
 
 static int
-everyone(struct gpu *g, const struct gpu_chosen *c, int T)
+all_rows(struct gpu *g, const struct gpu_chosen *c, int T)
 {
-	return launch(g, everyone_row, (unsigned)(T / THREADS + 1), THREADS, 0, *c, T);
+	return launch(g, all_rows_row, (unsigned)(T / THREADS + 1), THREADS, 0, *c, T);
 }
 
 void
@@ -320,5 +320,5 @@ route_part(struct gpu_lib *l)
 {
 	l->route = route;
 	l->sort = sort;
-	l->everyone = everyone;
+	l->all_rows = all_rows;
 }

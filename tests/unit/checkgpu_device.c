@@ -207,7 +207,7 @@ other(void)
 
 	gpu_start();
 	whole(0, handle, sizeof(handle), 0);
-	if (lib->ipc_take(gpu, handle, &p) < 0) {
+	if (lib->ipc_open(gpu, handle, &p) < 0) {
 		fprintf(stderr, "# %s\n", lib->error());
 		return 1;
 	}
@@ -216,7 +216,7 @@ other(void)
 		seen[i] ^= 0x55;
 	gpu_must(lib->upload(gpu, p, seen, sizeof(seen)));
 	gpu_must(lib->wait(gpu));
-	lib->ipc_drop(gpu, p);
+	lib->ipc_close(gpu, p);
 	lib->close(gpu);
 	return 0;
 }
@@ -234,9 +234,9 @@ shared(const char *self)
 	gpu_must(lib->alloc(gpu, &q, 100));     /* so that it is not the first of its memory */
 	gpu_must(lib->alloc(gpu, &p, sizeof(host)));
 	again_to_gpu(p, host, sizeof(host));
-	ok(lib->ipc_give(gpu, p, handle) == 0, "a handle of memory");
-	ok(lib->ipc_give(gpu, host, handle) < 0, "none of the host's");
-	gpu_must(lib->ipc_give(gpu, p, handle));
+	ok(lib->ipc_export(gpu, p, handle) == 0, "a handle of memory");
+	ok(lib->ipc_export(gpu, host, handle) < 0, "none of the host's");
+	gpu_must(lib->ipc_export(gpu, p, handle));
 	if (pipe(to) < 0 || (child = fork()) < 0)
 		exit(1);
 	if (child == 0) {
@@ -252,7 +252,7 @@ shared(const char *self)
 		same &= back[i] == (host[i] ^ 0x55);
 	ok(same, "it saw what was there, and what it wrote is there");
 	memset(handle, 0, sizeof(handle));
-	ok(lib->ipc_take(gpu, handle, &p) < 0 && !p, "a handle of nothing is refused");
+	ok(lib->ipc_open(gpu, handle, &p) < 0 && !p, "a handle of nothing is refused");
 	lib->free(gpu, q);
 }
 
