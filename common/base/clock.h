@@ -1,10 +1,10 @@
 /*
- * The time that passes.
+ * Clocks.
  */
 #ifndef DS_CLOCK_H
 #define DS_CLOCK_H
 
-double clock_now(void);         /* seconds, on a clock that only goes forward */
-double clock_thread(void);      /* seconds that the calling thread has had of a processor */
+double clock_now(void);         /* monotonic clock, in seconds */
+double clock_thread(void);      /* processor time of the calling thread, in seconds */
 
 #endif

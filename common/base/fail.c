@@ -10,7 +10,7 @@ const char *program = "dspipe";
 
 static _Thread_local char text[1024];
 static _Thread_local int kept = FAIL_SYSTEM;
-static _Thread_local int printed;       /* it has been printed */
+static _Thread_local int printed;       /* the message has been printed */
 
 /* One message is one line, whatever bytes a file or a peer put into it. */
 static void
@@ -32,14 +32,14 @@ format(char *to, size_t size, const char *fmt, va_list ap)
 	if (n > 0 && fmt[n - 1] == ':' && e != 0)
 		snprintf(to + used, size - used, " %s", strerror(e));
 	else if (n > 0 && fmt[n - 1] == ':' && used > 0 && to[used - 1] == ':')
-		to[used - 1] = '\0';    /* no reason is known: "Success" would be a wrong one */
+		to[used - 1] = '\0';    /* no reason is known, and "Success" would be wrong */
 	one_line(to);
 }
 
 void
 fail_keep(int status, const char *fmt, ...)
 {
-	char now[sizeof(text)];         /* an argument may point into text */
+	char now[sizeof(text)];         /* arguments may point into text */
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -16,11 +16,11 @@
 
 static const char pointer[] = "version https://git-lfs.github.com/spec/v1";
 
-/* A mapping that the signal handler can name.  Entries are never freed, and those out of use are taken again:
- * the handler may walk the list at any moment, in any thread. */
+/* A mapping that the signal handler can name. Entries are never freed but reused, because the
+ * handler may walk the list at any time, in any thread. */
 struct mapped {
-	struct mapped *next, *spare;    /* all of them; the next one out of use */
-	_Atomic(const unsigned char *) p;       /* NULL: out of use */
+	struct mapped *next, *spare;    /* all entries; the next unused one */
+	_Atomic(const unsigned char *) p;       /* NULL: unused */
 	size_t n;
 	dev_t dev;
 	ino_t ino;
@@ -28,7 +28,7 @@ struct mapped {
 };
 
 static _Atomic(struct mapped *) list;
-static struct mapped *spares;           /* under the lock */
+static struct mapped *spares;           /* protected by lock() */
 static atomic_flag changing = ATOMIC_FLAG_INIT;
 
 int
@@ -39,14 +39,14 @@ file_exists(const char *path)
 	return lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
-/* A descriptor of a regular file, or -1 and a message. */
+/* Open a regular file. Returns the descriptor, or -1 and a message. */
 static int
 open_regular(const char *path, struct stat *st)
 {
-	/* O_NONBLOCK: a FIFO without a writer opens at once; a regular file does not know it */
+	/* O_NONBLOCK: a FIFO without a writer opens at once; regular files ignore it */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	if (fd < 0 && errno != ENXIO)           /* which a socket gives */
+	if (fd < 0 && errno != ENXIO)           /* a socket gives ENXIO */
 		return fail(FAIL_DATA, "cannot open '%s':", path);
 	if (fd >= 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode))
 		return fd;
@@ -162,7 +162,7 @@ file_unmap(struct file_map *m)
 	*m = (struct file_map){0};
 }
 
-/* --- the handler: only what may be called in one --- */
+/* --- the signal handler: async-signal-safe calls only --- */
 
 struct line {
 	char text[1024];
@@ -205,12 +205,12 @@ on_bus(int sig, siginfo_t *info, void *context)
 		if (p && at >= p && (size_t)(at - p) < (e->n | 4095) + 1)
 			break;
 	}
-	if (!e) {                       /* no loss of ours: it happens again, and ends the process */
+	if (!e) {                      /* not one of ours: raise it again, which ends the process */
 		signal(sig, SIG_DFL);
 		return;
 	}
 	while (atomic_flag_test_and_set(&reported))
-		pause();                /* another thread writes the line */
+		pause();                /* another thread is writing the line */
 	line_add(&l, program);
 	line_add(&l, ": '");
 	line_add(&l, e->path);

@@ -1,8 +1,8 @@
 /*
- * The files of a model folder: regular files, opened without ever waiting, read whole or mapped.
+ * Files of a model folder: regular files, read whole or mapped, and opened without blocking.
  *
- * Anything else in their place (a FIFO, a folder, a device) is "not a regular file", and a Git LFS pointer is named
- * as one.  Files that a user names on a command line may be FIFOs: io_file() reads those.
+ * Anything else (a FIFO, a folder, a device) is "not a regular file", and a Git LFS pointer is
+ * reported as one. Files that a user names on a command line may be FIFOs: use io_file().
  */
 #ifndef DS_FILE_H
 #define DS_FILE_H
@@ -11,30 +11,30 @@
 
 #include "base/mem.h"
 
-/* Whether there is an entry of that name; a symbolic link to nothing is one, so that opening it is an error. */
+/* 1 if the path exists. A dangling symbolic link counts, so that opening it reports an error. */
 int file_exists(const char *path);
 
-/* Read the file, a NUL after it (not counted in b->n), at most max bytes: 0, or -1 and a message that names it.
- * A missing file is FAIL_DATA: a model that lacks a file is a broken model. */
+/* Read a file of at most max bytes and append a NUL, not counted in b->n. Returns 0, or -1 and a
+ * message with the path. A missing file is FAIL_DATA: the model is broken. */
 int file_read(const char *path, struct buf *b, size_t max);
 
 struct mapped;
 
-/* A file mapped read-only: p[n], NULL if it is not mapped. */
+/* A read-only mapping of n bytes at p; p is NULL if nothing is mapped. */
 struct file_map {
 	const unsigned char *p;
 	size_t n;
-	struct mapped *known;           /* for the message of file_guard() */
+	struct mapped *known;           /* used by file_guard() */
 };
 
-/* Map a file that has at least one byte: 0, or -1 and a message that names it. */
+/* Map a file of at least one byte. Returns 0, or -1 and a message with the path. */
 int file_map(struct file_map *m, const char *path);
-void file_unmap(struct file_map *m);    /* zeroes *m; a zeroed one is fine */
+void file_unmap(struct file_map *m);    /* sets *m to zero; accepts a zeroed *m */
 
 /*
- * For cmd/ only: from here on a mapped file that loses bytes while it is in use ends the process with one line and
- * FAIL_SYSTEM.  The kernel reports such a loss by SIGBUS in whichever thread reads the bytes, so there is no
- * caller to return to.
+ * For cmd/ only. After this call, reading a mapped page that is no longer in its file prints one
+ * line and ends the process with FAIL_SYSTEM. The kernel reports the loss by SIGBUS in the thread
+ * that reads, so there is no caller to return to.
  */
 void file_guard(void);
 

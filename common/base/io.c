@@ -9,8 +9,8 @@
 
 #include "base/fail.h"
 
-/* After a failed read or write: 1 if it is worth trying again, at once or when
- * a descriptor that somebody made non-blocking is ready. */
+/* After a failed read or write: 1 if a retry makes sense, at once or once a non-blocking
+ * descriptor is ready. */
 static int
 again(int fd, short events)
 {

@@ -22,7 +22,7 @@ text_check(const unsigned char *s, size_t n)
 	uint64_t w;
 
 	while (i < n) {
-		if (n - i >= sizeof(w)) {               /* eight at once where all are ASCII and none is 0 */
+		if (n - i >= sizeof(w)) {   /* eight bytes at once if all are ASCII and none is 0 */
 			memcpy(&w, s + i, sizeof(w));
 			if (!(((w - 0x0101010101010101) | w) & 0x8080808080808080)) {
 				i += sizeof(w);
@@ -35,7 +35,7 @@ text_check(const unsigned char *s, size_t n)
 			return fail(FAIL_DATA, s[i] ? "byte %zu is not UTF-8" : "byte %zu is NUL", i);
 		i += step;
 	}
-	/* cJSON would end the string there and keep what precedes it */
+	/* cJSON would end the string there and ignore the rest */
 	while ((p = memmem(p, n - (size_t)(p - s), "\\u0000", 6))) {
 		size_t slashes = 0;
 
@@ -48,11 +48,11 @@ text_check(const unsigned char *s, size_t n)
 	return 0;
 }
 
-/* What stands where the text stops being JSON. */
+/* Report where the text stops being JSON. */
 static void
 refuse_text(const char *text, size_t n, size_t at)
 {
-	/* not JSON, but what Python's json module writes and reads: json_load() finds a NUL after the text */
+	/* not JSON, but written by Python's json module; the text ends in a NUL */
 	static const char *const numbers[] = {"NaN", "Infinity", "-Infinity"};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
@@ -161,7 +161,7 @@ json_int(const cJSON *o, const char *key, enum json_presence presence, int min, 
 	return 1;
 }
 
-/* A value of a type that cJSON's is() knows. */
+/* Get a value that passes cJSON's type test `is`. */
 static int
 json_typed(const cJSON *o, const char *key, enum json_presence presence, cJSON_bool (*is)(const cJSON *),
     const char *why, const cJSON **out)

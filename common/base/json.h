@@ -1,14 +1,13 @@
 /*
- * JSON from outside, read with cJSON and checked.  Only whole, valid UTF-8 text
- * with nothing behind the value is taken.  Messages name the key and the value;
- * callers put the file's name in front with fail_in().
+ * Read untrusted JSON with cJSON and check it. The text must be valid UTF-8 and end after the
+ * value. Messages name the key and the value; callers add the file name with fail_in().
  *
  *	cJSON *o = json_load(path, 1 << 20);
  *	if (!o || json_int(o, "hidden_size", JSON_REQUIRED, 1, 1 << 20, &n) < 0)
  *		...
  *	cJSON_Delete(o);
  *
- * Arrays and objects are walked with cJSON's own macro, cJSON_ArrayForEach.
+ * Walk arrays and objects with cJSON's macro cJSON_ArrayForEach.
  */
 #ifndef DS_JSON_H
 #define DS_JSON_H
@@ -20,17 +19,16 @@
 
 #include "base/mem.h"
 
-/* The value in a file of at most max bytes; NULL and a message that names the
- * file, and the byte where the text is wrong. */
+/* Parse a file of at most max bytes. Returns the value, which the caller frees with
+ * cJSON_Delete, or NULL and a message with the path and the position of the first wrong byte. */
 cJSON *json_load(const char *path, size_t max);
 
-/* The same for text in memory, n bytes; text[n] must be readable and 0. */
+/* Parse n bytes of text in memory; text[n] must be 0. */
 cJSON *json_parse(const char *text, size_t n);
 
-/* For what follows, a key that is missing or null leaves *out as it is (its
- * default): 0, or with JSON_REQUIRED an error.  A value of the wrong type or out of
- * range, or a key that is there twice, is an error: -1 and a message (FAIL_DATA).
- * 1: *out was set. */
+/* The functions below return 1 and set *out if the key is present. If it is missing or null they
+ * return 0 and leave *out alone, or fail with JSON_REQUIRED. A wrong type, a value out of range
+ * and a duplicate key are errors: -1 and a message (FAIL_DATA). Strings and values belong to o. */
 enum json_presence { JSON_OPTIONAL, JSON_REQUIRED };
 
 int json_get(const cJSON *o, const char *key, enum json_presence presence, const cJSON **out);
@@ -41,26 +39,27 @@ int json_string(const cJSON *o, const char *key, enum json_presence presence, co
 int json_object(const cJSON *o, const char *key, enum json_presence presence, const cJSON **out);
 int json_array(const cJSON *o, const char *key, enum json_presence presence, const cJSON **out);
 
-/* A string that must be one of names (NULL behind the last): its index. */
+/* A string that must be one of names, a list ended by NULL; *out is its index. */
 int json_choice(const cJSON *o, const char *key, enum json_presence presence, const char *const *names, int *out);
 
-/* A value that is an integer in 0..max (at most 2^53): 0, or -1 without a message. */
+/* An integer in 0..max, max at most 2^53. Returns 0, or -1 without a message. */
 int json_whole(const cJSON *v, uint64_t max, uint64_t *out);
 
-/* 0, or -1 and a message where an object has a key twice; for any size of object. */
+/* Check that an object of any size has no duplicate key. Returns 0, or -1 and a message. */
 int json_unique(const cJSON *o);
 
-/* Append n bytes, which are UTF-8, as a string.  0, or -1 and a message. */
+/* Append n bytes of UTF-8 as a JSON string in quotes. Returns 0, or -1 and a message. */
 int json_quote(struct buf *to, const char *text, size_t n);
 
-/* Values one after another, as they come: how far the first one of them has been looked at. */
+/* State of json_scan; all 0 for a new value. */
 struct json_scan {
 	size_t at;
 	int depth, quoted, escaped;
 };
 
-/* The n bytes that have come so far begin with blanks and a value, an array or an object: the length of both; 0: more must
- * come; -1 and a message.  *s is all 0 for a new value; the bytes seen are not read again. */
+/* Find the end of the first array or object in the n bytes received so far; white space may
+ * precede it. Returns the length up to its end, 0 if more bytes are needed, or -1 and a message.
+ * Bytes that were scanned are not scanned again. */
 ptrdiff_t json_scan(struct json_scan *s, const char *p, size_t n);
 
 #endif

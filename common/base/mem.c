@@ -32,14 +32,14 @@ mem_new(size_t n, size_t size)
 void
 mem_retain_freed(void)
 {
-	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);      /* the most that it takes */
+	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);  /* the largest threshold that mallopt accepts */
 	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
 int
 mem_grow(void *array, size_t *cap, size_t need, size_t size)
 {
-	void *p;                /* *array, whatever its type */
+	void *p;                /* *array, of any type */
 	size_t want = *cap ? *cap : 8, bytes;
 
 	if (need <= *cap)

@@ -9,34 +9,34 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-#define SHARE_COST 1e5          /* multiply-adds that are worth sharing: some 7 us of them */
-#define AWAKE 100e-6            /* seconds that a thread looks for what it waits for before it sleeps */
-#define LOOKS 8                 /* between two looks at the clock */
+#define SHARE_COST 1e5          /* multiply-adds worth sharing, about 7 us of work */
+#define AWAKE 100e-6            /* seconds that a thread polls before it sleeps */
+#define LOOKS 8                 /* polls between two reads of the clock */
 
 struct task {
 	void (*fn)(void *arg, size_t from, size_t to, int thread);
 	void *arg;
 	size_t n, grain;
-	int units;              /* of grain each, the last of what is left */
+	int units;              /* of `grain` indices each; the last may be shorter */
 };
 
 /*
- * A job is written down, then offered by storing its units in `left`.  Who takes some of them away has them to do, and
- * until they are done the job stays as it is: the caller returns when `undone` is 0, which does not wait for threads that
- * came too late for any.
+ * The caller fills in `task`, then publishes it by storing the number of its units in `left`. A
+ * thread claims units by decreasing `left`, runs them, and decreases `unfinished`. The caller
+ * returns once `unfinished` is 0 and does not wait for threads that claimed none.
  */
 struct pool {
 	int n;                  /* threads, the caller's included */
-	pthread_t *threads;     /* [n - 1] */
-	int started;            /* of them */
-	atomic_int *core;       /* [n] where each runs or ran last; -1: it sleeps */
+	pthread_t *threads;     /* [n - 1] workers */
+	int started;            /* workers that have started */
+	atomic_int *core;       /* [n] core that each thread runs on; -1: asleep */
 	struct task task;
-	_Alignas(64) atomic_int left;   /* units that nobody has taken */
+	_Alignas(64) atomic_int left;   /* units not claimed */
 	atomic_int stop;
-	_Alignas(64) atomic_int unfinished; /* units that are not done */
-	_Alignas(64) atomic_int asleep; /* workers that wait for `work` */
+	_Alignas(64) atomic_int unfinished; /* units not finished */
+	_Alignas(64) atomic_int asleep; /* workers waiting for `ready` */
 	atomic_int waiting;     /* the caller waits for `done` */
-	pthread_mutex_t lock;   /* held to begin to wait, and to signal */
+	pthread_mutex_t lock;   /* held to wait and to signal */
 	pthread_cond_t ready, done;
 };
 
@@ -45,8 +45,8 @@ struct worker {
 	int thread;
 };
 
-/* Take units away: fewer each time, so that all threads end at about the same time.  How many, of the *left that there
- * were; 0: none is left. */
+/* Claim units: fewer each time, so that all threads finish at about the same time. Returns how
+ * many, 0 if none is left. *left is the number before the claim. */
 static int
 claim_units(struct pool *p, int *left)
 {
@@ -89,7 +89,8 @@ is_finished(struct pool *p)
 	return atomic_load(&p->unfinished) == 0;
 }
 
-/* To wake a thread takes longer than many a job, so look for a while; but let all others on the machine go first. */
+/* Poll for a while, since waking a thread takes longer than many a task. Yields the processor to
+ * all other threads meanwhile. */
 static int
 spin_until(struct pool *p, int (*what)(struct pool *p))
 {
@@ -105,8 +106,8 @@ spin_until(struct pool *p, int (*what)(struct pool *p))
 	return 0;
 }
 
-/* Whether no thread before this one has its core.  The system moves threads that share one apart at once when they are
- * woken, but takes many jobs' time for it while they are awake. */
+/* 1 if no thread with a lower number runs on this thread's core. The scheduler separates threads
+ * at wake-up, but only slowly while they are awake. */
 static int
 has_core(struct pool *p, int thread)
 {

@@ -1,6 +1,6 @@
 /*
- * Working memory of a stage: allocated at the first batch, kept, and made
- * larger when a larger batch comes.  What it held is lost when it grows.
+ * Working memory of a stage: allocated for the first batch, reused, and replaced by a larger block
+ * for a larger batch. Contents are lost when it grows.
  */
 #ifndef DS_SCRATCH_H
 #define DS_SCRATCH_H
@@ -12,8 +12,8 @@ struct scratch {
 	size_t bytes;
 };
 
-/* At least n objects of the given size, aligned to 64 bytes, not set; NULL
- * and a message where there is no memory. */
+/* Memory for at least n objects of `size` bytes, aligned to 64 bytes, not initialised. It
+ * belongs to s. Returns NULL and a message on failure. */
 void *scratch_reserve(struct scratch *s, size_t n, size_t size);
 void scratch_free(struct scratch *s);
 

@@ -24,7 +24,7 @@ hash_key(const void *key, size_t len)
 	return (uint32_t)(h ^ h >> 32);
 }
 
-/* The slot that holds the key, or the empty one where it belongs. */
+/* The slot that holds the key, or the empty slot where it belongs. */
 static struct table_slot *
 slot_of(const struct table *t, const void *key, size_t len, uint32_t hash)
 {
@@ -92,7 +92,7 @@ table_del(struct table *t, const void *key, size_t len)
 		return NULL;
 	s->value = NULL;
 	t->n--;
-	/* close the gap, so that no search ends too early */
+	/* close the gap, so that no search ends early */
 	hole = (size_t)(s - t->slots);
 	for (i = (hole + 1) & (t->cap - 1); t->slots[i].value; i = (i + 1) & (t->cap - 1)) {
 		size_t home = t->slots[i].hash & (t->cap - 1);

@@ -3,7 +3,7 @@
 enum utf8
 utf8_next(const unsigned char *p, size_t n, size_t *len)
 {
-	unsigned lo = 0x80, hi = 0xbf;          /* what the second byte may be */
+	unsigned lo = 0x80, hi = 0xbf;          /* range of the second byte */
 	size_t need = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
 
 	*len = 1;
@@ -32,7 +32,7 @@ int
 utf8_clean(struct buf *to, const void *bytes, size_t n)
 {
 	const unsigned char *p = bytes;
-	size_t good = 0, len;           /* p[0..good) is well-formed and still to be copied */
+	size_t good = 0, len;           /* p[0..good) is well-formed and not copied yet */
 
 	while (good < n) {
 		if (utf8_next(p + good, n - good, &len) == UTF8_CHAR) {
