@@ -21,8 +21,8 @@ is_loopback(const struct sockaddr *a)
 	return a->sa_family == AF_INET6 && (IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127));
 }
 
-/* 1 if all addresses of the host are this host's own, 0, or -1 and a message.  Only a number is looked at where we bind:
- * libzmq takes a name for that of an interface. */
+/* 1 if every address of the host is a loopback address, 0 if not, or -1 and a message. To bind,
+ * only numeric addresses are looked up: libzmq takes a name for a network interface. */
 static int
 is_here(const char *endpoint, const char *name, int binds)
 {
@@ -39,7 +39,8 @@ is_here(const char *endpoint, const char *name, int binds)
 	return here;
 }
 
-/* libzmq takes port 70000 for 4464 and "22x" for 22, and tries for ever to reach a host that is not known. */
+/* libzmq reads port 70000 as 4464 and "22x" as 22, and retries for ever to reach an unknown
+ * host, so all of it is checked here. */
 int
 address_split(const char *endpoint, char name[ADDRESS_NAME], char port[8])
 {

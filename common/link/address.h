@@ -4,13 +4,14 @@
 #ifndef DS_ADDRESS_H
 #define DS_ADDRESS_H
 
-/* Is it an endpoint that can be used: HOST:PORT, a host that is known where we connect, and keys or --unsafe where
- * other hosts are concerned?  0, or -1 and a message that names it. */
+/* Check a tcp:// endpoint: HOST:PORT, a known host if it connects, and keys or --unsafe if other
+ * hosts are involved. Returns 0, or -1 and a message with the endpoint. */
 int address_check(const char *endpoint);
 
 #define ADDRESS_NAME 256
 
-/* The host of "[@>]tcp://HOST:PORT", without brackets, and its port.  0, or -1 and a message. */
+/* Split "[@>]tcp://HOST:PORT" into host, without brackets, and port. Returns 0, or -1 and a
+ * message. */
 int address_split(const char *endpoint, char name[ADDRESS_NAME], char port[8]);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * The transport of everything that has a descriptor: pipes, files, FIFOs.
+ * The transport for file descriptors: pipes, files, FIFOs.
  *
- * Exactly the bytes of a frame are read, never more: what follows an end
- * frame belongs to whoever reads the descriptor next.
+ * It reads exactly the bytes of a frame. What follows an end frame belongs to the next reader of
+ * the descriptor.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 #define PIPE_USUAL (64 << 10)
 #define PIPE_WIDE (1 << 20)
 
-/* Where a standard stream is closed, a file would get its number, and be taken for it. */
+/* If a standard stream is closed, a file would get its number and be mistaken for it. */
 static int
 move_up(int fd)
 {
@@ -60,7 +60,7 @@ wait_for(int fd, short events)
 	(void)poll(&p, 1, -1);
 }
 
-/* The input ends within a frame, or it is a short file of another kind. */
+/* The input ends inside a frame, or it is a short file of another kind. */
 static int
 ended_within(const struct link *l)
 {
@@ -101,8 +101,9 @@ fd_receive(struct link *l, struct frame *f, int wait)
 	return link_parse(l, f);
 }
 
-/* Before so many bytes, which no pipe of the usual size holds: each side then works for longer until it has to wait for
- * the other.  (Not before it is needed: a user's pipes have so much memory in all.)  What is no pipe stays as it is. */
+/* Enlarge the pipe before a write that exceeds the default size, so that both sides run longer
+ * between waits. Not earlier, because the total memory of a user's pipes is limited. Descriptors
+ * other than pipes stay as they are. */
 static void
 widen(struct link *l, size_t bytes)
 {
@@ -112,8 +113,8 @@ widen(struct link *l, size_t bytes)
 	l->wide = 1;
 }
 
-/* As many of n bytes as go without waiting; what write says.  Where the system can't tell, PIPE_BUF: a pipe that
- * polls writable takes them. */
+/* Write as many of n bytes as possible without blocking; returns what write() does. If the
+ * system cannot tell, at most PIPE_BUF: a pipe that polls writable accepts that many. */
 static ssize_t
 write_some(int fd, void *p, size_t n)
 {
@@ -130,7 +131,7 @@ write_some(int fd, void *p, size_t n)
 	return poll(&ready, 1, 0) > 0 ? write(fd, p, n < PIPE_BUF ? n : PIPE_BUF) : -1;
 }
 
-/* What is queued: all of it, or as much as goes without waiting. */
+/* Write the queue: all of it, or what goes without blocking. */
 static int
 flush(struct link *l, int wait)
 {
@@ -181,7 +182,7 @@ fd_close(struct link *l)
 {
 	int std = l->dir == LINK_OUT && strcmp(l->name, "standard output") == 0;
 
-	/* the duplicate alone would leave the pipe open until the process ends */
+	/* closing only the duplicate would leave the pipe open until the process ends */
 	if (std)
 		close(1);
 	return close(l->fd) < 0 ? fail(FAIL_SYSTEM, "cannot write:") : 0;

@@ -17,7 +17,7 @@ gpu_link_lost(void *arg)
 	return zmq_lost(&g->notes);
 }
 
-/* --- what is said in a frame --- */
+/* --- keys of a frame --- */
 
 int
 gpu_link_put(struct frame *f, const char *key, const void *p, size_t n)
@@ -48,7 +48,7 @@ gpu_link_get(const struct frame *f, const char *key, size_t n)
 	return NULL;
 }
 
-/* t, the i-th tensor of its frame. */
+/* Add tensor t, which is number `at` of its frame, to the list. */
 static int
 list(struct frame *note, const struct tensor *t, int at)
 {
@@ -75,7 +75,8 @@ list(struct frame *note, const struct tensor *t, int at)
 
 /* --- sending --- */
 
-/* f without the tensors that lie in the GPU, which are listed.  It borrows from f: note_free. */
+/* Copy f without the tensors in GPU memory, which are listed instead. The copy borrows from f;
+ * free it with note_free. */
 static int
 note_make(struct frame *note, const struct frame *f, struct tensor **t, int *n)
 {
@@ -120,7 +121,7 @@ notes_send(struct gpu_link *g, struct frame *f, int wait)
 	return r;
 }
 
-/* The GPU of this program, once something is to go there. */
+/* Find this program's GPU, once it is needed. */
 static int
 find_device(struct gpu_link *g)
 {
@@ -145,7 +146,7 @@ batch_send(struct gpu_link *g, struct frame *f)
 	return n > 0 && g->carrier->send(g, t, n) < 0 ? -1 : 1;
 }
 
-/* What was queued waits for its turn in the ZeroMQ link, whole. */
+/* Frames in the queue go through the ZeroMQ link complete. */
 static int
 flush(struct link *l, int wait)
 {
@@ -176,7 +177,7 @@ gpu_send(struct link *l, struct frame *f, int wait)
 
 /* --- receiving --- */
 
-/* A text of msgpack, with a NUL behind it, into to. */
+/* Copy a msgpack string to to[size] and terminate it. */
 static int
 text(char *to, size_t size, const msgpack_object *o)
 {
@@ -187,7 +188,7 @@ text(char *to, size_t size, const msgpack_object *o)
 	return 0;
 }
 
-/* The last tensor becomes the one before which there are `at`. */
+/* Move the last tensor to index `at`. */
 static int
 put_at(struct frame *f, const msgpack_object *at)
 {
@@ -200,7 +201,7 @@ put_at(struct frame *f, const msgpack_object *at)
 	return 0;
 }
 
-/* A tensor of the list: a new one of f, where in the GPU it goes, and its bytes. */
+/* Add a listed tensor to f. *to is its address in GPU memory, *bytes its size. */
 static int
 add_tensor(struct gpu_link *g, struct frame *f, const msgpack_object *o, size_t *total, void **to, size_t *bytes)
 {
@@ -269,7 +270,7 @@ gpu_receive(struct link *l, struct frame *f, int wait)
 	return r < 0 ? -1 : 1;
 }
 
-/* --- the rest --- */
+/* --- transport functions --- */
 
 static struct pollfd
 gpu_ready(struct link *l)

@@ -1,7 +1,8 @@
 /*
- * Tensors by memory that two processes of a host see (CUDA IPC): the sender copies them into a piece of its own, the
- * frame names it by its handle, the receiver copies them out and sends word, by a second ZeroMQ link the other way.
- * Until then the sender leaves the piece alone.
+ * Tensors through GPU memory that two processes of a host share (CUDA IPC). The sender copies them
+ * into a shared block and puts its handle into the frame. The receiver copies them out and
+ * acknowledges over a second ZeroMQ link in the other direction. Until then the sender leaves the
+ * block alone.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +12,10 @@
 #include "link/gpu.h"
 
 #define KEY "ipc"
-#define POLL_MS 100     /* milliseconds between two questions whether the other side lives */
-#define ALIGN ((size_t)256)     /* tensors begin at multiples of it */
-#define SHARE_UNIT ((size_t)2 << 20) /* memory is shared in units of it: less would be a part of one that holds other things, too */
+#define POLL_MS 100     /* milliseconds between checks whether the peer is alive */
+#define ALIGN ((size_t)256)     /* alignment of tensors in the block */
+/* unit of sharing: a smaller block would be part of an allocation with other contents */
+#define SHARE_UNIT ((size_t)2 << 20)
 
 static size_t
 align_up(size_t n)
@@ -34,8 +36,9 @@ open_back(struct gpu_link *g, struct link *l)
 	return gpu_link_open_zmq(&g->back, strchr(l->name, ':') + 1, ".back", l->dir == LINK_IN ? LINK_OUT : LINK_IN);
 }
 
-/* Wait for word on the second link: 1 it has come, or what the link says.  A reader that has gone may never have got as far as that
- * link, so the first is asked, too; what it sent before it went has a moment to arrive. */
+/* Wait for an acknowledgement: 1, or the result of the link. The first link is checked as well,
+ * because the peer may die before it opens the second one. What it sent before gets a moment to
+ * arrive. */
 static int
 receive_ack(struct gpu_link *g, struct frame *f)
 {
@@ -54,7 +57,7 @@ receive_ack(struct gpu_link *g, struct frame *f)
 	}
 }
 
-/* The piece has been read. */
+/* Wait until the peer has read the shared block. */
 static int
 wait_ack(struct gpu_link *g)
 {
@@ -71,8 +74,8 @@ wait_ack(struct gpu_link *g)
 	return r == 1 ? 0 : r == -2 ? fail(FAIL_SYSTEM, LOST_DOWNSTREAM) : -1;
 }
 
-/* Memory of so many bytes for the other side.  The old is freed when it has taken the new: CUDA does not want memory to be freed that
- * another process has open. */
+/* Reserve a shared block of at least that size. The previous block is freed once the peer has
+ * mapped the new one: CUDA must not free memory that another process has mapped. */
 static int
 reserve_shared(struct gpu_link *g, size_t bytes)
 {
@@ -130,7 +133,7 @@ sent(struct gpu_link *g, struct tensor *const *t, int n)
 	return 0;
 }
 
-/* Send word to the program before this one. */
+/* Acknowledge to the sender. */
 static int
 send_ack(struct gpu_link *g)
 {
@@ -164,18 +167,19 @@ receive(struct gpu_link *g, void *const *to, const size_t *bytes, int n)
 	return device_wait(g->d) < 0 ? -1 : send_ack(g);
 }
 
-/* The reader lets go of the memory and says so; then the writer frees it. */
+/* The receiver unmaps the memory and acknowledges; then the sender frees it. */
 static void
 release(struct gpu_link *g, int well)
 {
 	if (g->mapped) {
 		g->d->lib->ipc_close(g->d->gpu, g->mapped);
 		g->back.ended = well && send_ack(g) == 0;
-		g->back.frames = (uint64_t)g->back.ended;       /* it gets through before we close */
+		/* let it through before the link closes */
+		g->back.frames = (uint64_t)g->back.ended;
 	}
 	if (g->shared.p && well) {
 		g->ack_pending = 1;
-		(void)wait_ack(g);      /* whoever has gone has let go, too */
+		(void)wait_ack(g);      /* a peer that has exited has unmapped it */
 	}
 }
 

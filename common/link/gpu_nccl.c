@@ -1,5 +1,6 @@
 /*
- * Tensors by NCCL: a connection of two, begun with the first frame that has any.  The sender makes its id.
+ * Tensors by NCCL: a communicator of two ranks, created with the first frame that has tensors in
+ * GPU memory. The sender creates its id.
  */
 #include "base/fail.h"
 #include "device/tensor.h"
@@ -20,7 +21,7 @@ open_peer(struct gpu_link *g, const unsigned char *id, int rank)
 	return g->d->lib->nccl_open(g->d->gpu, &g->peer, id, rank, gpu_link_lost, g) < 0 ? device_fail(g->d, "NCCL") : 0;
 }
 
-/* The id goes in front of the first tensors; the connection comes up when the receiver has it. */
+/* The id travels before the first tensors; the communicator is ready once the receiver has it. */
 static int
 write_note(struct gpu_link *g, struct frame *note, struct tensor *const *t, int n)
 {

@@ -93,7 +93,8 @@ receive_one(struct link *l, struct frame *f, int wait)
 	return r;
 }
 
-/* The endpoint is over: the next one of the list takes its place.  1, 0 if there is none, or -1. */
+/* Replace an endpoint at its end by the next one of the list. Returns 1, 0 if there is none, or
+ * -1. */
 static int
 open_next(struct link *l)
 {

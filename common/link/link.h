@@ -2,14 +2,14 @@
  * Endpoints: where frames come from and go to.
  *
  *	-               standard input or output
- *	PATH            a file, a FIFO or a device; written files are made anew
- *	/dev/fd/N       a descriptor that the parent left open
- *	@tcp://ADDRESS:PORT, @ipc://PATH        wait there for one program (ZeroMQ)
- *	tcp://HOST:PORT, ipc://PATH             connect to one, which may come later; also with >
- *	nccl:ADDRESS, cuda:ADDRESS              the same, ADDRESS being one of these; tensors go from GPU to GPU
+ *	PATH            a file, a FIFO or a device; an output file is truncated
+ *	/dev/fd/N       a descriptor inherited from the parent
+ *	@tcp://ADDRESS:PORT, @ipc://PATH        bind and wait for one program (ZeroMQ)
+ *	tcp://HOST:PORT, ipc://PATH             connect to one, which may start later; also with >
+ *	nccl:ADDRESS, cuda:ADDRESS      such an ADDRESS; tensors go from GPU to GPU
  *
- * A transport supplies five functions (struct transport); fd.c is the one for
- * everything that has a descriptor, zmq.c the one for ZeroMQ, gpu.c those between GPUs.
+ * A transport supplies five functions (struct transport): fd.c for descriptors, zmq/zmq.c for
+ * ZeroMQ, gpu.c for those between GPUs.
  */
 #ifndef DS_LINK_H
 #define DS_LINK_H
@@ -25,13 +25,15 @@ struct link;
 
 struct transport {
 	int (*open)(struct link *l);
-	/* Take in what there is without waiting (after ready said so) or, with wait,
-	 * until a whole frame is there: 1 a frame, 0 not yet, -2 end of file, -1 and a message. */
+	/* Receive. Without wait, read what is available after `ready` polled readable; with
+	 * wait, read a whole frame. Returns 1 with a frame, 0 for not yet, -2 at end of file, or
+	 * -1 and a message. */
 	int (*receive)(struct link *l, struct frame *f, int wait);
-	/* Send what is queued and then f, whole; f NULL: what is queued alone, all of it (wait)
-	 * or what goes without waiting.  1 nothing is left, 0 some is, -1 and a message. */
+	/* Send the queue, then f. If f is NULL, send the queue alone: all of it with wait, else
+	 * what goes without blocking. Returns 1 if nothing is left, 0 if something is, or -1 and
+	 * a message. */
 	int (*send)(struct link *l, struct frame *f, int wait);
-	/* What to poll for. */
+	/* The descriptor and events to poll. */
 	struct pollfd (*ready)(struct link *l);
 	int (*close)(struct link *l);
 };
@@ -42,85 +44,89 @@ struct link {
 	char *name;             /* the endpoint as given; "standard input" for - */
 	int opened;
 	int fd;
-	int wide;               /* a pipe has been made larger */
-	void *state;            /* the transport's own */
-	unsigned char *frame;   /* the frame that is arriving: [cap], have of need bytes there */
+	int wide;               /* the pipe has been enlarged */
+	void *state;            /* private to the transport */
+	unsigned char *frame;   /* the frame being received: [cap], `have` of `need` bytes */
 	size_t have, need, cap;
-	uint32_t crc;           /* of what has come of it */
-	size_t largest;         /* frame that has come: as much memory is believed at once */
+	uint32_t crc;           /* CRC-32C of the bytes received */
+	size_t largest;         /* frame so far: at most this much is allocated in advance */
 	struct buf queue;       /* bytes waiting to be sent */
-	size_t sent;            /* of queue, already gone */
-	int ended;              /* an end frame has gone through */
-	uint64_t frames, bytes; /* so far */
-	int joined;             /* by link_open_all: what follows an end frame is read as well */
-	const char *const *more;        /* [nmore] the endpoints that follow this one, borrowed */
+	size_t sent;            /* bytes of queue already sent */
+	int ended;              /* an end frame went through */
+	uint64_t frames, bytes; /* counts */
+	int joined;       /* opened by link_open_all: streams after an end frame are read as well */
+	const char *const *more;        /* [nmore] the next endpoints of the list, borrowed */
 	int nmore;
-	uint64_t before;        /* of frames: came from the endpoints before this one */
+	uint64_t before;        /* frames from earlier endpoints of the list */
 };
 
-/* Open an endpoint; may wait (a FIFO waits for its other side).  0, or -1 and
- * a message (FAIL_SYSTEM) that names it. */
+/* Open an endpoint. May block: a FIFO waits for its other end. Returns 0, or -1 and a message
+ * with the endpoint (FAIL_SYSTEM, or FAIL_USAGE for wrong syntax). Free with link_close or
+ * link_drop. */
 int link_open(struct link *l, const char *endpoint, enum link_dir dir);
 
-/* Would link_open refuse it for how it is written, or for want of keys?  0, or -1 and a message. */
+/* Check syntax and keys as link_open does, without opening. Returns 0, or -1 and a message. */
 int link_check(const char *endpoint);
 
-/* The next frame: 1, or 0 at the end (the end frame itself is delivered with 1, nothing
- * after it is read), or -1 and a message: end of file before `end` included. */
+/* Receive the next frame into f, which was initialised. Returns 1 with a frame, the end frame
+ * included; 0 after the end frame; or -1 and a message. End of file without an end frame is an
+ * error. */
 int link_receive(struct link *l, struct frame *f);
 
 /*
- * Open a list of inputs [n], read one after another as if by cat: each up to its end of file, with all
- * streams that it holds.  link_receive then gives 0 after the last of them; each end frame is
- * delivered.  What is no file, pipe or FIFO holds one stream.  The list outlives the link.
- * 0, or -1 and a message: a path that does not exist is noticed here.
+ * Open n >= 1 inputs, read in turn as if by cat. Files, pipes and FIFOs are read to end of file,
+ * through all their streams; other endpoints hold one stream. link_receive delivers each end frame
+ * and returns 0 after the last input. The list must outlive the link. Returns 0, or -1 and a
+ * message; a path that does not exist is reported here.
  */
 int link_open_all(struct link *l, const char *const *endpoints, int n);
 
-/* After an end frame: 1 if it is known without waiting that another stream follows. */
+/* After an end frame: 1 if another stream is known to follow, without blocking. */
 int link_has_more(const struct link *l);
 
-/* 1 if it is a file that was given by its name, and more follows the end frame that came: no other program
- * can read it on, as they can standard input. */
+/* 1 if it is a file given by name and data follow the end frame that was read. Unlike for
+ * standard input, no other program can read them. */
 int link_unread(const struct link *l);
 
-/* 1 if it can hold several streams, one after another. */
+/* 1 if it may hold several streams. */
 int link_is_file(const struct link *l);
 
-/* 0, or -1 and a message where the endpoint is a path that does not exist. */
+/* Check that a path exists; other endpoints pass. Returns 0, or -1 and a message. */
 int link_exists(const char *endpoint);
 
-/* Send it whole, waiting as long as it takes.  0, or -1 and a message. */
+/* Send a whole frame, blocking as long as needed. Returns 0, or -1 and a message. */
 int link_send(struct link *l, struct frame *f);
 
-/* Without waiting: link_poll says what to poll for until the next call of these, an output where
- * something is queued; link_try_receive
- * gives 1 a frame, 0 not yet, -2 end of file (in the middle of a frame: -1);
- * link_queue copies a frame behind what waits; link_flush sends what goes: 1 all, 0 some is left, -1. */
+/* Non-blocking use. link_poll returns what to poll until the next of these calls, for an output
+ * only if its queue is not empty. link_try_receive returns 1 with a frame, 0 for not yet, -2 at
+ * end of file, or -1 and a message (end of file inside a frame included). link_queue appends a
+ * copy of f to the queue: 0 or -1. link_flush sends what goes: 1 if the queue is empty, 0 if
+ * not, or -1. */
 struct pollfd link_poll(struct link *l);
 int link_try_receive(struct link *l, struct frame *f);
 int link_queue(struct link *l, struct frame *f);
 int link_flush(struct link *l);
 
-/* 1 if it is a pipe or a FIFO. */
+/* 1 if it is a pipe or FIFO. */
 int link_is_pipe(const struct link *l);
 
-/* 1 if it takes tensors where they lie in the GPU (nccl:, cuda:): its frames are sent by the thread that computes there. */
+/* 1 if it sends tensors from GPU memory (nccl:, cuda:). Its frames must be sent by the thread
+ * that computes there. */
 int link_accepts_device(const struct link *l);
 
-/* 1 if what is sent is stored, or goes to a device such as /dev/null: no other program reads it as it comes. */
+/* 1 if output goes to a file or a device such as /dev/null, so that no program waits for it. */
 int link_is_stored(const struct link *l);
 
-/* Send what is queued, close and check: a full disk is noticed here at the
- * latest.  0, or -1 and a message. */
+/* Send the queue, close and free. Returns 0, or -1 and a message; write errors such as a full
+ * disk surface here at the latest. */
 int link_close(struct link *l);
 
-/* Close it at once: what waits or is on its way is lost. */
+/* Close and free at once. Data in the queue or in transit are lost. */
 void link_drop(struct link *l);
 
 /*
- * What a program says where another one is missing, so that who watches both (launch/child.h) knows an effect from a cause:
- * parts of messages, each once.
+ * Parts of the messages of a program whose peer failed. launch/child.h tells effects from causes by
+ * them.
  */
 #define LOST_UPSTREAM "the program before it failed"
 #define LOST_DOWNSTREAM "the program after it has gone"
@@ -131,16 +137,17 @@ void link_drop(struct link *l);
 #define LOST_ABSENT "no program is there"
 #define LOST_HANDSHAKE "no handshake: another program listens there, or one with another key"
 
-enum lost { LOST_NOT, LOST_GONE, LOST_UNHEARD };        /* it is no such message; the other has ended; or it is not heard of */
+/* no such message; the peer has ended; the peer is silent or never came */
+enum lost { LOST_NOT, LOST_GONE, LOST_UNHEARD };
 enum lost link_lost(const char *message);
 
-/* What holds for all endpoints of the process; set before the first is opened. */
+/* Settings of all endpoints of the process; set before the first is opened. */
 struct link_settings {
-	double timeout;         /* seconds after which a peer that gives no sign of life is dead */
-	double wait;            /* seconds that a peer has to come; 0: any time */
+	double timeout;         /* seconds of silence after which a peer counts as dead */
+	double wait;            /* seconds to wait for a peer to connect; 0: no limit */
 	const char *key, *peers;        /* files, or NULL */
 	int unsafe;             /* 1: other hosts may connect without keys */
-	struct device *gpu;     /* where the program computes; NULL: on the CPU, or it has not been started yet */
+	struct device *gpu;   /* where the program computes; NULL: on the CPU, or not started yet */
 };
 extern struct link_settings link_settings;
 

@@ -1,16 +1,16 @@
 /*
- * Shared by the files of common/link alone.
+ * Internal to common/link.
  */
-#ifndef DS_LINK_MEM_H
-#define DS_LINK_MEM_H
+#ifndef DS_LINK_INTERNAL_H
+#define DS_LINK_INTERNAL_H
 
 #include "link/link.h"
 
-/* The frame that is arriving, in l->frame.  link_room makes room for its next bytes, at l->frame + l->have: so many of
- * them, LINK_CHUNK at most; 0 and a message without memory.
- * link_received says that n have come there, and checks them as far as they tell what follows.
- * link_parse makes a frame of what is whole. */
-#define LINK_CHUNK ((size_t)256 << 10)  /* what a cache holds until its CRC has been taken */
+/* Receiving a frame in pieces, in l->frame. link_room returns how many bytes to read next to
+ * l->frame + l->have, at most LINK_CHUNK, or 0 and a message. link_received accounts for n bytes
+ * read there and validates the header as soon as it is complete: 0, or -1 and a message.
+ * link_parse turns the complete frame into f: 1, or -1 and a message. */
+#define LINK_CHUNK ((size_t)256 << 10)  /* stays in the L2 cache until its CRC is computed */
 
 size_t link_room(struct link *l);
 int link_received(struct link *l, size_t n);
@@ -18,7 +18,7 @@ int link_parse(struct link *l, struct frame *f);
 
 extern const struct transport link_fd, link_zmq, link_nccl, link_ipc;
 
-/* 1 if the other end of a link by ZeroMQ has gone. */
+/* 1 if the peer of a ZeroMQ link has gone. */
 int zmq_lost(const struct link *l);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * A frame that arrives in pieces.
+ * Reassembly of a frame that arrives in pieces.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "link/link_internal.h"
 
-#define FIRST_CHUNK (4u << 20)  /* a claim of more is believed as its bytes arrive */
+#define FIRST_CHUNK (4u << 20)  /* larger sizes are allocated only as the bytes arrive */
 
 static int
 grow(struct link *l)

@@ -2,8 +2,8 @@
  * Who may connect.
  *
  * libzmq asks a handler (ZAP, https://rfc.zeromq.org/spec/27) about each connection to a bound
- * socket.  Ours lets in one program a link.  With --key, tcp:// takes CURVE and a key that is allowed;
- * ipc:// carries no key: there the kernel tells which user the other program runs as.
+ * socket. This one accepts one program per link. With --key, tcp:// requires CURVE and an allowed
+ * key. ipc:// carries no key: the kernel tells which user the peer runs as.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -22,7 +22,7 @@
 #define PARTS 7
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct peer **bound;     /* under lock: by the number that is their socket's domain */
+static struct peer **bound;     /* under lock, indexed by the socket's ZAP domain */
 static size_t nbound, cap;
 static pthread_t thread;
 static void *questions;
@@ -34,7 +34,7 @@ set(struct peer *p, int option, const void *value, size_t n)
 	    fail(FAIL_SYSTEM, "cannot use keys: %s", zmq_strerror(zmq_errno())) : 0;
 }
 
-/* Tell libzmq to ask us about this socket. */
+/* Make libzmq ask us about this socket. */
 static int
 add(struct peer *p)
 {
@@ -63,7 +63,8 @@ auth_apply(struct peer *p)
 	const struct keys *k;
 	int one = 1;
 
-	/* (who connects names a domain too: without one libzmq takes any bytes for an old peer) */
+	/* a connecting socket needs a domain, too: without one libzmq accepts any bytes as an
+	 * old peer */
 	if (keys_get(&k) < 0 || (p->bound ? add(p) : set(p, ZMQ_ZAP_DOMAIN, "-", 1)) < 0)
 		return -1;
 	if (!k || auth_is_ipc(p))
@@ -72,7 +73,7 @@ auth_apply(struct peer *p)
 		return -1;
 	if (p->bound)
 		return set(p, ZMQ_CURVE_SERVER, &one, sizeof(one));
-	/* any of them may be there: each attempt is for the next */
+	/* any of the allowed keys may be the peer's: each attempt uses the next one */
 	return set(p, ZMQ_CURVE_SERVERKEY, k->allowed[p->tries++ % k->nallowed], KEY_BYTES);
 }
 
@@ -117,11 +118,11 @@ auth_connected(const struct peer *p, int fd)
 
 	if (!auth_is_ipc(p) || keys_get(&k) < 0 || !k)
 		return 1;
-	/* (where the connection is gone already, its descriptor is no socket any more) */
+	/* if the connection has closed already, the descriptor is no socket any more */
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 || is_our_user(who.uid);
 }
 
-/* A part of libzmq's question as text. */
+/* A part of a ZAP request as text. */
 static const char *
 text_of(zmq_msg_t *m, char to[64])
 {
@@ -132,7 +133,7 @@ text_of(zmq_msg_t *m, char to[64])
 	return to;
 }
 
-/* The address of a program at an ipc:// socket ends in :user:group:process. */
+/* The address of an ipc:// peer ends in :user:group:process. */
 static int
 is_allowed_user(const char *address)
 {
@@ -164,7 +165,7 @@ is_allowed(const struct peer *p, zmq_msg_t *m)
 	return strcmp(mechanism, "CURVE") == 0 && is_allowed_key(k, zmq_msg_data(&m[6]), zmq_msg_size(&m[6]));
 }
 
-/* "200", "300" (not now: somebody is there already) or "400". */
+/* The ZAP status: "200" accept, "300" busy (a peer is connected), "400" refuse. */
 static const char *
 decide(zmq_msg_t *m)
 {
@@ -186,7 +187,7 @@ decide(zmq_msg_t *m)
 	return answer;
 }
 
-/* Answer one question; -1 when the context ends. */
+/* Answer one request. Returns -1 when the context ends. */
 static int
 answer(void)
 {
@@ -200,7 +201,8 @@ answer(void)
 		more = zmq_msg_more(&m[n < PARTS ? n : PARTS - 1]);
 		n++;
 	}
-	status = r < 0 ? NULL : n == PARTS || n == PARTS - 1 ? decide(m) : "400";       /* NULL brings no key */
+	/* mechanism NULL has no key part */
+	status = r < 0 ? NULL : n == PARTS || n == PARTS - 1 ? decide(m) : "400";
 	if (status) {
 		zmq_msg_send(&m[0], questions, ZMQ_SNDMORE);
 		zmq_msg_send(&m[1], questions, ZMQ_SNDMORE);

@@ -1,4 +1,4 @@
-/* libzmq's context: made for the first socket, ended behind the last. */
+/* libzmq's context: created for the first socket, terminated after the last. */
 #include <pthread.h>
 
 #include "base/fail.h"
@@ -6,12 +6,14 @@
 #include "link/zmq/libzmq.h"
 #include "link/zmq/peer.h"
 
-/* What libzmq opens for its first socket and for each further one, connections included; rounded up. */
+/* Descriptors and threads that libzmq opens for the first socket, and descriptors for each
+ * further one with its connections; rounded up. */
 #define CONTEXT_FDS 20
 #define CONTEXT_THREADS 3
 #define SOCKET_FDS 6
 
-/* Two threads may have links at work (stage/write_behind.h), and each makes and closes sockets. */
+/* Two threads may use links at the same time (stage/write_behind.h), and each opens and closes
+ * sockets. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *context;
 static int users;

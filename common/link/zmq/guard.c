@@ -18,9 +18,9 @@
 #define DESCRIPTORS_MAX 32
 #define SLACK ((size_t)1 << 20)
 
-static void *library;           /* where it has been loaded */
+static void *library;           /* load address of libzmq */
 
-/* (nothing here allocates: there may be no memory) */
+/* Does not allocate: memory may be exhausted. */
 static int
 is_from_library(void)
 {
@@ -40,7 +40,7 @@ write_stderr(const char *text)
 	(void)!write(2, text, strlen(text));
 }
 
-/* Aborts of others, and signals sent by a user, do what they did before. */
+/* Other aborts, and signals from users, keep their default effect. */
 static void
 aborted(int sig, siginfo_t *info, void *context)
 {
@@ -64,7 +64,7 @@ guard_aborts(void *function)
 	if (!dladdr(function, &info))
 		return;
 	library = info.dli_fbase;
-	(void)backtrace(frames, 1);     /* loads what it needs now, not in the handler */
+	(void)backtrace(frames, 1);     /* loads libgcc now rather than in the handler */
 	(void)sigaction(SIGABRT, &act, NULL);
 }
 

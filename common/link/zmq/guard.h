@@ -1,14 +1,16 @@
 /*
- * libzmq ends the program by abort() where it runs out of descriptors, memory or threads.  What it is about to take is
- * therefore asked for here first, and an abort that happens all the same becomes a message and exit status 3.
+ * libzmq calls abort() if it runs out of descriptors, memory or threads. These resources are
+ * checked in advance, and a remaining abort becomes a message and exit status 3.
  */
 #ifndef DS_GUARD_H
 #define DS_GUARD_H
 
-/* Aborts of the library that has this function end the program with one line.  Called once, when it has been loaded. */
+/* From now on an abort inside the library that contains `function` prints one line and exits.
+ * Call once, after loading it. */
 void guard_aborts(void *function);
 
-/* Are there so many descriptors, and address space for so many threads and 1 MiB more?  0, or -1 and a message. */
+/* Check that so many descriptors, and address space for so many threads and 1 MiB, are
+ * available. Returns 0, or -1 and a message. */
 int guard_room(int descriptors, int threads);
 
 #endif

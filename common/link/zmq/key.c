@@ -16,7 +16,7 @@
 
 #define FILE_MAX (1u << 20)
 
-/* The file's text; mode: permissions that it must not have. */
+/* Read a text file; `mode` are the permission bits that it must not have. */
 static int
 load(const char *path, mode_t mode, const char *why, struct buf *b)
 {
@@ -24,7 +24,7 @@ load(const char *path, mode_t mode, const char *why, struct buf *b)
 	struct stat s;
 
 	if (fd < 0 || fstat(fd, &s) < 0) {
-		/* what is not there, or not for us, will not be at the next try either */
+		/* a file that is missing or not readable will not be there on a retry */
 		r = fail(errno == ENOENT || errno == ENOTDIR || errno == EACCES ? FAIL_USAGE : FAIL_SYSTEM, "cannot open '%s':", path);
 	} else if (!S_ISREG(s.st_mode)) {
 		r = fail(FAIL_USAGE, "'%s' is not a file", path);
@@ -38,7 +38,7 @@ load(const char *path, mode_t mode, const char *why, struct buf *b)
 	return r < 0 ? -1 : buf_addc(b, 0);
 }
 
-/* A key of 40 letters at s, of which n may be read. */
+/* Parse a key of 40 letters at s, which has n characters. Returns 0 or -1. */
 static int
 parse(const char *s, size_t n, unsigned char key[KEY_BYTES])
 {

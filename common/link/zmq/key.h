@@ -1,8 +1,9 @@
 /*
  * CURVE keys in files.
  *
- * A key file, which nobody else may read, has two lines, `public KEY` and `secret KEY`, a peers file the public keys
- * that are allowed, one at the beginning of each line; what follows a key is a remark.  Keys are written as Z85: 40 letters.
+ * A key file, readable by its owner only, has two lines, `public KEY` and `secret KEY`. A peers
+ * file lists allowed public keys, one at the start of each line; the rest of a line is a comment.
+ * Keys are Z85 text of 40 characters.
  */
 #ifndef DS_KEY_H
 #define DS_KEY_H
@@ -15,13 +16,15 @@
 struct keys {
 	unsigned char public[KEY_BYTES], secret[KEY_BYTES];
 	unsigned char (*allowed)[KEY_BYTES];
-	size_t nallowed;        /* without a peers file its own alone */
+	size_t nallowed;        /* without a peers file: the own key only */
 };
 
-/* The keys that link_settings names, read on first use; NULL: it names none.  0, or -1 and a message. */
+/* The keys named by link_settings, read at the first call and kept in static memory; *k is NULL
+ * if it names none. Returns 0, or -1 and a message. */
 int keys_get(const struct keys **k);
 
-/* Make a key: the file (never one that is there), and the public key as text.  0, or -1 and a message. */
+/* Create a key pair: write the new file path, and store the public key as text. An existing file
+ * is an error. Returns 0, or -1 and a message. */
 int key_make(const char *path, char public[KEY_TEXT + 1]);
 
 #endif

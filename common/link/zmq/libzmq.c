@@ -10,7 +10,7 @@
 
 struct libzmq libzmq;
 
-/* The table's slots, in order, and what belongs into them. */
+/* The table as an array of pointers, in the order of the names. */
 union slots {
 	struct libzmq calls;
 	void *p[sizeof(struct libzmq) / sizeof(void *)];

@@ -1,8 +1,8 @@
 /*
- * libzmq, loaded when the first link or key needs it.
+ * libzmq, loaded on first use.
  *
- * It brings twenty libraries with it, and a program that talks through pipes should not wait at its start until
- * they are there.  Include this in the place of zmq.h: calls look as ever, and go through a table.
+ * It depends on twenty libraries, and programs that use pipes should start without loading them.
+ * Include this file instead of zmq.h: calls look the same and go through a table.
  */
 #ifndef DS_LIBZMQ_H
 #define DS_LIBZMQ_H
@@ -22,10 +22,11 @@ struct libzmq {
 };
 extern struct libzmq libzmq;
 
-/* To be called before all others: 0, or -1 and a message (FAIL_SYSTEM). */
+/* Load the library; call before any other function. Returns 0, or -1 and a message
+ * (FAIL_SYSTEM). */
 int libzmq_load(void);
 
-/* (one that is missing here is an error when programs are linked: they aren't, with libzmq) */
+/* A call missing here fails at link time, because programs are not linked with libzmq. */
 #define zmq_bind libzmq.zmq_bind
 #define zmq_close libzmq.zmq_close
 #define zmq_connect libzmq.zmq_connect

@@ -36,8 +36,8 @@ set_int(void *s, int option, int value)
 	return zmq_setsockopt(s, option, &value, sizeof(value)) < 0 ? broken("cannot set up the socket") : 0;
 }
 
-/* The receiver sends signs of life that hold good for the timeout.  It must not let libzmq wait for the
- * answers: they stand in line behind frames that a busy program has not taken in yet (peer_silence). */
+/* The receiver sends heartbeats that are valid for the timeout. libzmq must not wait for the
+ * replies: they queue after frames that a busy program has not read yet (peer_silence). */
 static int
 set_options(void *s, enum link_dir dir)
 {
@@ -52,11 +52,12 @@ set_options(void *s, enum link_dir dir)
 	    set_int(s, ZMQ_CONNECT_TIMEOUT, ms) < 0 || set_int(s, ZMQ_TCP_KEEPALIVE, 1) < 0 ||
 	    set_int(s, ZMQ_TCP_KEEPALIVE_IDLE, keep) < 0 || set_int(s, ZMQ_TCP_KEEPALIVE_INTVL, keep) < 0 ||
 	    set_int(s, ZMQ_TCP_KEEPALIVE_CNT, 2) < 0 ||
-	    /* bytes are counted here, and a frame that is being read is all that waits on the other side */
+	    /* the sender counts bytes itself; the receiver buffers no more than the frame that
+	     * it reads */
 	    set_int(s, ZMQ_SNDHWM, 0) < 0 || set_int(s, ZMQ_RCVHWM, dir == LINK_IN ? 2 : 0) < 0 ? -1 : 0;
 }
 
-/* What has something to tell, as epoll says it. */
+/* Event sources, as bits in epoll data. */
 enum source { SOCKET = 1, MONITOR = 2, WAKE = 4, TIMER = 8, SOURCES = 4 };
 
 static int
@@ -97,7 +98,7 @@ start(struct peer *p)
 {
 	p->nfds = 0;
 	p->fd = -1;
-	p->look = SOCKET | MONITOR;     /* libzmq wakes nobody who has not looked once */
+	p->look = SOCKET | MONITOR;     /* libzmq signals only after a first look */
 	if (!(p->sock = context_socket(p->dir == LINK_IN ? ZMQ_PULL : ZMQ_PUSH)))
 		return -1;
 	if (set_options(p->sock, p->dir) < 0 || auth_apply(p) < 0 || start_monitor(p) < 0 || watch_socket(p, p->sock, SOCKET) < 0)
@@ -140,7 +141,7 @@ peer_set_timer(struct peer *p, double seconds)
 	(void)timerfd_settime(p->timer, 0, &t, NULL);
 }
 
-/* --- what the monitor tells --- */
+/* --- monitor events --- */
 
 static int
 add_fd(struct peer *p, int fd)
@@ -159,8 +160,8 @@ remove_fd(struct peer *p, int fd)
 			p->fds[i--] = p->fds[--p->nfds];
 }
 
-/* A handshake failed.  Who binds takes no notice; who connects gives up in the end, having tried all keys
- * that are allowed: it is another program that listens there, or one that wants another key. */
+/* A handshake failed. A bound socket ignores it. A connecting one gives up after the timeout,
+ * once all allowed keys were tried: another program listens there, or one with another key. */
 static void
 refused(struct peer *p, int event)
 {
@@ -174,14 +175,14 @@ refused(struct peer *p, int event)
 		p->why = LOST_HANDSHAKE;
 }
 
-/* A connection is gone: ours, or one that never got further than its handshake. */
+/* A connection closed: the peer's, or one that never finished its handshake. */
 static void
 on_disconnect(struct peer *p, int fd)
 {
 	remove_fd(p, fd);
 	if (!p->up) {
 		auth_release(p);
-		refused(p, 0);  /* what is no ZeroMQ at all is only hung up on */
+		refused(p, 0);  /* peers that do not speak ZeroMQ are only disconnected */
 		if (!p->bound)
 			peer_set_timer(p, RETRY);
 	} else if (p->fd < 0 ? p->nfds == 0 : p->fd == fd) {
@@ -201,7 +202,7 @@ on_event(struct peer *p, int event, int value)
 		if (!auth_connected(p, value))
 			p->why = "a program of another user listens there";
 		/* fall through */
-	case ZMQ_EVENT_ACCEPTED:        /* (who comes later is not ours) */
+	case ZMQ_EVENT_ACCEPTED:        /* connections after the first are ignored */
 		if (!p->up && add_fd(p, value) < 0)
 			return -1;
 		break;
@@ -213,7 +214,7 @@ on_event(struct peer *p, int event, int value)
 	case ZMQ_EVENT_DISCONNECTED:
 		on_disconnect(p, value);
 		break;
-	case ZMQ_EVENT_CLOSED:          /* nobody listens there */
+	case ZMQ_EVENT_CLOSED:          /* nothing listens there */
 		if (!p->up)
 			p->refused = 0;
 		if (!p->bound && !p->up)
@@ -225,7 +226,7 @@ on_event(struct peer *p, int event, int value)
 	return 0;
 }
 
-/* The next event of the monitor: 1, or 0. */
+/* Read the next monitor event: 1, or 0 if there is none. */
 static int
 next_event(struct peer *p, int *event, int *value)
 {
@@ -258,7 +259,7 @@ peer_events(const struct peer *p)
 	return p->sock && zmq_getsockopt(p->sock, ZMQ_EVENTS, &events, &n) == 0 ? events : 0;
 }
 
-/* Connect anew, with another socket: the old one keeps nothing. */
+/* Connect again with a new socket. */
 static int
 retry(struct peer *p)
 {
@@ -266,7 +267,7 @@ retry(struct peer *p)
 	return start(p);
 }
 
-/* What has something to tell, after so many milliseconds at most (-1: as long as it takes). */
+/* Wait up to ms milliseconds (-1: no limit). Returns the sources that are ready. */
 static int
 look(struct peer *p, int ms)
 {
@@ -290,7 +291,8 @@ peer_pump(struct peer *p)
 	if (what & WAKE)
 		(void)!read(p->wake, &n, sizeof(n));
 	if (what & SOCKET)
-		(void)peer_events(p);   /* libzmq takes in what its threads have to say, or its descriptor stays ready */
+		/* lets libzmq process its commands; otherwise its descriptor stays readable */
+		(void)peer_events(p);
 	while (what & MONITOR && next_event(p, &event, &value))
 		if (on_event(p, event, value) < 0)
 			return -1;
@@ -304,7 +306,7 @@ peer_pump(struct peer *p)
 	return retry(p) < 0 ? -1 : peer_pump(p);
 }
 
-/* Who connects is woken anyway, to try again. */
+/* A connecting socket wakes for its retries anyway. */
 int
 peer_overdue(struct peer *p)
 {
@@ -332,7 +334,7 @@ struct message_part {
 	void *own;
 };
 
-/* libzmq's threads call it: a part's bytes have left, or will never. */
+/* Called on libzmq's threads when the bytes of a part have been sent or dropped. */
 static void
 on_part_sent(void *data, void *hint)
 {
@@ -428,7 +430,7 @@ peer_unacked(struct peer *p)
 	struct tcp_info i = read_tcp_info(p);
 	double now = clock_now(), heard = now - i.tcpi_last_ack_recv * 1e-3;
 
-	if (i.tcpi_unacked == 0 || now - p->checked > 2)        /* (what was seen long ago tells nothing of now) */
+	if (i.tcpi_unacked == 0 || now - p->checked > 2)   /* an old value says nothing about now */
 		p->unacked_since = now;
 	p->checked = now;
 	if (heard > p->unacked_since)
@@ -436,7 +438,7 @@ peer_unacked(struct peer *p)
 	return now - p->unacked_since;
 }
 
-/* --- the end --- */
+/* --- closing --- */
 
 static void
 unwatch(struct peer *p, void *s)
@@ -451,7 +453,7 @@ unwatch(struct peer *p, void *s)
 void
 peer_shut(struct peer *p, int linger)
 {
-	if (p->sock)    /* while its reader is there: it has a last word to say */
+	if (p->sock)    /* before its reader closes, which gets a last event */
 		(void)zmq_socket_monitor(p->sock, NULL, 0);
 	if (p->mon) {
 		unwatch(p, p->mon);

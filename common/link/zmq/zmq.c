@@ -1,9 +1,9 @@
 /*
- * The transport of tcp:// and ipc://: ZeroMQ, PUSH to PULL, a frame a message.
+ * The transport for tcp:// and ipc://: ZeroMQ, PUSH to PULL, one frame per message.
  *
- * A message has parts of at most PART bytes, so that signs of life get through between them on a
- * slow line.  Tensors are sent from where they lie: the sender waits until they have left.  What is small
- * is copied, and as much as QUEUE bytes of it may wait.
+ * A message has parts of at most PART bytes, so that heartbeats get through between them on a slow
+ * line. Tensors are sent without a copy: the sender waits until they have left. Small frames are
+ * copied, and up to QUEUE bytes of them may be pending.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 #define PART (1u << 20)
 #define SMALL (64u << 10)
 #define QUEUE (4u << 20)
-#define GRACE 0.1       /* seconds that what came before the end may take from libzmq's thread to ours */
+#define GRACE 0.1       /* seconds for data received before a disconnect to reach our thread */
 
 static int
 zmq_transport_open(struct link *l)
@@ -49,7 +49,7 @@ zmq_lost(const struct link *l)
 
 /* --- receiving --- */
 
-/* A message's part, behind what has come of the frame. */
+/* Append a message part to the frame being received. */
 static int
 append(struct link *l, const unsigned char *from, size_t n)
 {
@@ -71,7 +71,7 @@ append(struct link *l, const unsigned char *from, size_t n)
 	return 0;
 }
 
-/* A message if there is one: 1, 0 or -1. */
+/* Receive a message if there is one: 1, 0 or -1. */
 static int
 receive_message(struct link *l)
 {
@@ -97,8 +97,8 @@ receive_message(struct link *l)
 	return r < 0 ? -1 : 1;
 }
 
-/* We have waited for the timeout and nothing came, not even an answer to our signs of life.  Who has
- * frames waiting for him can't tell, and needn't yet.  Sees to it that it is asked again in time. */
+/* 1 if nothing came within the timeout, heartbeats included. While frames are pending nothing
+ * can be concluded, and need not. Sets the timer for the next check. */
 static int
 is_dead(struct peer *p)
 {
@@ -110,7 +110,7 @@ is_dead(struct peer *p)
 		return 0;
 	if (p->waiting_since == 0)
 		p->waiting_since = now;
-	if (p->due > 0)         /* not yet, and the kernel is not asked for each frame */
+	if (p->due > 0)         /* not yet; this saves a system call per frame */
 		return 0;
 	waited = now - p->waiting_since;
 	silence = peer_silence(p);
@@ -159,16 +159,16 @@ zmq_receive(struct link *l, struct frame *f, int wait)
 	p->waiting_since = 0;
 	if (link_parse(l, f) < 0)
 		return -1;
-	if (f->op == OP_END)    /* this is how the other side learns that all has come */
+	if (f->op == OP_END)    /* this tells the sender that everything has arrived */
 		peer_shut(p, 0);
 	return 1;
 }
 
 /* --- sending --- */
 
-/* What we sent has been on its way for the timeout, and the other host does not say that it has come, as it does even
- * where the program is busy: it has gone.  (Without this a host that goes before its first sign of life is never missed.)
- * Sees to it that it is asked again. */
+/* 1 if the other host has not acknowledged sent data within the timeout: its kernel does so even
+ * if the program is busy. Without this check a host that dies before its first heartbeat would
+ * not be noticed. Sets the timer for the next check. */
 static int
 is_unreachable(struct peer *p)
 {
@@ -178,7 +178,8 @@ is_unreachable(struct peer *p)
 	return peer_unacked(p) > link_settings.timeout;
 }
 
-/* Wait until the peer is there and no more than `held` bytes wait.  limit: seconds, 0 for any time. */
+/* Wait until the peer is connected and at most `pending` bytes are unsent. limit: seconds, 0:
+ * none. */
 static int
 wait_room(struct peer *p, size_t pending, double limit)
 {
@@ -201,7 +202,7 @@ wait_room(struct peer *p, size_t pending, double limit)
 	}
 }
 
-/* Bytes of a frame of n, copied. */
+/* Send a copy of a frame of n bytes. */
 static int
 send_copy(struct peer *p, const struct iovec *v, int nv, size_t n)
 {
@@ -217,7 +218,7 @@ send_copy(struct peer *p, const struct iovec *v, int nv, size_t n)
 	return peer_send(p, copy, n, 0, copy);
 }
 
-/* From where they are, in parts. */
+/* Send without a copy, in parts. */
 static int
 send_parts(struct peer *p, const struct iovec *v, int nv, size_t left)
 {
@@ -247,11 +248,11 @@ send_frame(struct peer *p, const struct iovec *v, int nv, double limit)
 	if (r == 0)
 		r = wait_room(p, 0, limit);
 	if (r < 0)
-		peer_shut(p, 0);        /* nothing of the frame is in use any more */
+		peer_shut(p, 0);        /* no part of the frame is in use any more */
 	return r;
 }
 
-/* The frames that are queued, copied in parts: 1 all have gone, 0 some wait, or -1. */
+/* Send queued frames, copied in parts: 1 if all were sent, 0 if some wait, or -1. */
 static int
 flush(struct link *l, int wait)
 {
@@ -299,24 +300,25 @@ zmq_transport_send(struct link *l, struct frame *f, int wait)
 		return flush(l, wait);
 	if (flush(l, 1) < 0 || (n = frame_iov(f, v)) < 0)
 		return -1;
-	/* who has failed tells those behind, but does not wait for ever to be heard */
+	/* a failed program notifies downstream, but does not wait for ever */
 	return send_frame(l->state, v, n, f->op == OP_ERROR ? link_settings.timeout : 0) < 0 ? -1 : 1;
 }
 
-/* Is there something to do at once? */
+/* 1 if the next call need not wait. */
 static int
 is_ready(struct link *l)
 {
 	struct peer *p = l->state;
 
 	if (!p->sock || peer_pump(p) < 0 || peer_overdue(p))
-		return 1;       /* the next call says why */
+		return 1;       /* the next call reports why */
 	if (l->dir == LINK_OUT)
 		return p->lost || (p->up && peer_pending(p, QUEUE) <= QUEUE) || is_unreachable(p);
 	return (peer_events(p) & ZMQ_POLLIN) || is_dead(p) || (p->lost && clock_now() - p->lost_at > GRACE);
 }
 
-/* libzmq's descriptor tells only what is new, so what is there already has one that is always ready. */
+/* libzmq's descriptor signals changes only, so an always-readable one stands for what is
+ * pending. */
 static struct pollfd
 zmq_ready(struct link *l)
 {
@@ -327,8 +329,8 @@ zmq_ready(struct link *l)
 
 /* --- closing --- */
 
-/* All has been sent: wait until the other side has it.  It closes when it has taken `end`; one that
- * does not is given the timeout from when the last byte has left it and it was last heard of. */
+/* Everything has been sent: wait until the peer has it. It closes after reading `end`. A peer
+ * that does not gets the timeout, counted from the last byte sent and the last heartbeat. */
 static int
 deliver(struct link *l)
 {
