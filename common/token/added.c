@@ -6,13 +6,14 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-#define BLOCK 65536             /* places of the text that are searched at a time, at least */
+#define BLOCK 65536             /* minimum number of bytes searched at a time */
 
 struct added_node {
-	uint32_t parent, fail;  /* fail: the longest proper suffix of this path that is a path as well */
+	/* fail: the longest proper suffix of this path that is also a path */
+	uint32_t parent, fail;
 	uint32_t depth;
-	uint32_t len;           /* of the longest content that is a suffix of the path, 0: none is */
-	int32_t id;             /* its id */
+	uint32_t len;      /* length of the longest content that is a suffix of the path, 0: none */
+	int32_t id;             /* id of that content */
 	unsigned char byte;     /* of the edge from the parent */
 };
 
@@ -82,7 +83,7 @@ added_put(struct added *a, const char *content, size_t len, int32_t id)
 	return 0;
 }
 
-/* The state after `byte`. */
+/* The state after reading `byte`. */
 static uint32_t
 next(const struct added *a, uint32_t state, unsigned char byte)
 {
@@ -95,7 +96,7 @@ next(const struct added *a, uint32_t state, unsigned char byte)
 	}
 }
 
-/* The nodes in the order of their depth. */
+/* The nodes in order of depth, to be freed; NULL and a message. */
 static uint32_t *
 by_depth(const struct added *a)
 {
@@ -159,7 +160,8 @@ added_search(struct added *a, const char *p, size_t n, size_t from, size_t *to)
 	*to = n - from > block ? from + block : n;
 	if (a->n == 0)
 		return 0;
-	end = n - *to > a->longest ? *to + a->longest : n;      /* a content that begins in the block ends before it */
+	/* contents that begin in the block end here */
+	end = n - *to > a->longest ? *to + a->longest : n;
 	for (size_t i = end; i-- > from; ) {
 		if (!state && !a->last[(unsigned char)p[i]])
 			continue;

@@ -1,9 +1,9 @@
 /*
- * Added tokens, which are found in the text itself: the leftmost first, of several that begin there the longest,
- * as the Aho-Corasick automaton of the Hugging Face library does it.
+ * Added tokens, found in the text itself: the leftmost match first, and the longest of several that
+ * begin at the same byte, as the Aho-Corasick automaton of the Hugging Face library does.
  *
- * Ours (Aho, Corasick 1975) reads contents and text from their ends: its state at a byte of the text then knows the
- * longest content that begins there.  Time is linear in the text, whatever the contents are.
+ * This automaton (Aho, Corasick 1975) reads contents and text backwards, so its state at a byte of
+ * the text is the longest content that begins there. Time is linear in the length of the text.
  */
 #ifndef DS_ADDED_H
 #define DS_ADDED_H
@@ -21,24 +21,24 @@ struct added_match {
 };
 
 struct added {
-	struct table ids;               /* content -> (void *)(intptr_t)(id + 1); keys borrowed */
-	struct added_node *nodes;       /* [n] a tree; the first is its root */
-	size_t n, cap, longest;         /* longest: bytes of a content */
-	uint32_t *edges;                /* [nedges] nodes, hashed by parent and byte; 0: the slot is empty */
+	struct table ids;             /* content -> (void *)(intptr_t)(id + 1); keys are borrowed */
+	struct added_node *nodes;       /* [n] a trie; the root is first */
+	size_t n, cap, longest;         /* longest: length of the longest content */
+	uint32_t *edges;              /* [nedges] nodes, hashed by parent and byte; 0: empty slot */
 	size_t nedges;
-	unsigned char last[256];        /* bytes that a content ends with */
-	struct added_match *matches;    /* scratch: [nmatches], the last one in the text first */
+	unsigned char last[256];        /* 1 for each last byte of a content */
+	struct added_match *matches;    /* scratch: [nmatches], last match of the text first */
 	size_t nmatches, matches_cap;
 };
 
-/* Add a content of len > 0 bytes, which stay where they are.  0, or -1 and a message. */
+/* Add a content of len > 0 bytes, which must outlive a. Returns 0, or -1 and a message. */
 int added_put(struct added *a, const char *content, size_t len, int32_t id);
 
-/* All are there: make it ready to search. */
+/* Build the automaton, once all contents are added. Returns 0, or -1 and a message. */
 int added_ready(struct added *a);
 
-/* The longest content at each place of p[from..*to) where one begins, into a->matches; *to is chosen, at most n, so that
- * memory stays bounded. */
+/* Find the longest content at each byte of p[from..*to) and store the matches in a->matches. *to
+ * <= n is chosen so that memory stays bounded. Returns 0, or -1 and a message. */
 int added_search(struct added *a, const char *p, size_t n, size_t from, size_t *to);
 
 void added_free(struct added *a);

@@ -6,16 +6,17 @@
 #include "base/fail.h"
 
 #define TOKENS_MAX 0x7fffffffu          /* positions of a sequence: FRAME_POS_MAX */
-#define PIECE_MAX 0x3fffffffu           /* bytes of a piece: indexes are 32-bit, the heap holds up to two per byte */
+/* bytes of a piece: indexes are 32 bits, and the heap holds up to two steps per byte */
+#define PIECE_MAX 0x3fffffffu
 #define NONE UINT32_MAX
 
 struct merge {
 	int32_t left, right, rank;
-	int32_t product;                /* id + 1; 0: the slot is empty */
+	int32_t product;                /* id + 1; 0: empty slot */
 };
 
 struct symbol {
-	int32_t id;                     /* -1: merged into the one before */
+	int32_t id;                     /* -1: merged into the previous symbol */
 	uint32_t before, after;         /* neighbours, NONE at the ends */
 };
 
@@ -57,7 +58,7 @@ bpe_start(struct bpe *b, size_t n)
 	return b->merges ? 0 : -1;
 }
 
-/* The slot of the pair, or the empty one where it belongs. */
+/* The slot of the pair, or the empty slot where it belongs. */
 static struct merge *
 merge_slot(const struct bpe *b, int32_t left, int32_t right)
 {
@@ -81,7 +82,7 @@ step_before(const struct step *a, const struct step *b)
 	return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
 }
 
-/* Put the pair that begins at symbol `at` on the heap, if it can be merged. */
+/* Push the pair that begins at symbol `at`, if it can be merged. Returns 0, or -1 and a message. */
 static int
 step_push(struct bpe *b, uint32_t at)
 {
@@ -122,7 +123,8 @@ step_pop(struct bpe *b)
 	return top;
 }
 
-/* Merge the pair of a step, unless an earlier one has changed it. */
+/* Merge the pair of a step, unless an earlier step has changed it. Returns 0, or -1 and a
+ * message. */
 static int
 step_apply(struct bpe *b, const struct step *step)
 {

@@ -1,6 +1,6 @@
 /*
- * Byte-pair encoding over bytes (Sennrich et al. 2016, as in GPT-2): a piece of text starts as its
- * bytes, and the pair of neighbours with the lowest rank is merged until none has one.
+ * Byte-pair encoding of bytes (Sennrich et al. 2016, as in GPT-2). A piece of text starts as its
+ * bytes; the adjacent pair of lowest rank is merged until no pair has a rank.
  */
 #ifndef DS_BPE_H
 #define DS_BPE_H
@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/table.h"
 
-/* Growing ids that the caller owns. */
+/* A growing list of ids that the caller owns. */
 struct ids {
 	int32_t **p;
 	size_t *n, *cap;
@@ -24,30 +24,31 @@ struct symbol;
 struct step;
 
 struct bpe {
-	struct table vocab;             /* bytes of a token -> (void *)(intptr_t)(id + 1); keys borrowed */
-	int32_t byte[256];              /* ids of the single bytes, -1 where there is none: bpe_vocab */
-	int ignore_merges;              /* a piece that is a token stays whole, whatever the merges say */
+	struct table vocab;  /* bytes of a token -> (void *)(intptr_t)(id + 1); keys are borrowed */
+	int32_t byte[256];              /* id of each single byte, -1: none */
+	int ignore_merges;            /* a piece that is a token stays whole, whatever the merges */
 	struct merge *merges;           /* [merges_cap] hashed by the two ids; merges_cap is a power of two */
 	size_t merges_cap;
 	struct symbol *symbols;         /* scratch: the piece being merged */
 	size_t symbols_cap;
-	struct step *heap;              /* scratch: merges that are possible in it */
+	struct step *heap;              /* scratch: possible merges */
 	size_t heap_cap, heap_n;
 };
 
-/* The vocabulary is complete: take the bytes from it, and make room for n merges. */
+/* Call once the vocabulary is complete: look up the single bytes and reserve room for n merges.
+ * Returns 0, or -1 and a message. */
 int bpe_start(struct bpe *b, size_t n);
 
-/* The token with these bytes, or -1. */
+/* The id of the token with these bytes, or -1. */
 int32_t bpe_find(const struct bpe *b, const void *bytes, size_t n);
 
-/* Merge `rank` joins two tokens to a third; at most n calls, as bpe_start was told.  A pair that is there
- * twice keeps the later rank. */
+/* Add merge number `rank`, which joins left and right to product; at most n calls (bpe_start). A
+ * duplicate pair gets the later rank. */
 void bpe_merge(struct bpe *b, int32_t left, int32_t right, int32_t product, int32_t rank);
 
-/* Append the ids of a piece of n bytes: 0, or -1 and a message. */
+/* Append the ids of a piece of n bytes. Returns 0, or -1 and a message. */
 int bpe_encode(struct bpe *b, const char *text, size_t n, struct ids *ids);
 
-void bpe_free(struct bpe *b);   /* not the keys */
+void bpe_free(struct bpe *b);   /* keys are not freed */
 
 #endif

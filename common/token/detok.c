@@ -10,13 +10,13 @@
 #define UNDIM "\033[0m"
 
 struct detok_seq {
-	uint64_t id;                    /* the key of `live` */
+	uint64_t id;                    /* key of `live` */
 	struct detok_seq *next;
-	struct buf text;                /* complete, and not printed yet */
-	struct buf part;                /* the bytes of tokens since the last complete character */
-	int thought;                    /* inside of a thought */
-	int trim;                       /* newlines at the beginning of the answer are dropped */
-	int over;                       /* all of it has come */
+	struct buf text;                /* complete text that is not printed yet */
+	struct buf part;                /* bytes of tokens after the last complete character */
+	int thought;                    /* inside <think> */
+	int trim;                       /* newlines at the start of the answer are dropped */
+	int over;                       /* complete */
 };
 
 void
@@ -29,7 +29,7 @@ detok_open(struct detok *d, const struct tokenizer *t)
 	d->unthink = tokenizer_id(t, "</think>");
 }
 
-/* The sequence's entry; a new one at its first appearance.  NULL and a message. */
+/* Find or add the entry of a sequence. NULL and a message on failure. */
 static struct detok_seq *
 seq_get(struct detok *d, uint64_t id)
 {
@@ -37,7 +37,7 @@ seq_get(struct detok *d, uint64_t id)
 
 	if (s)
 		return s;
-	free(table_del(&d->ended, &id, sizeof(id)));    /* it begins anew */
+	free(table_del(&d->ended, &id, sizeof(id)));    /* the id is used again */
 	s = mem_new(1, sizeof(*s));
 	if (!s)
 		return NULL;
@@ -63,7 +63,7 @@ seq_free(struct detok_seq *s)
 	free(s);
 }
 
-/* Put n bytes of well-formed text behind what the sequence has to say. */
+/* Append n bytes of well-formed text to the sequence's output. */
 static int
 add_text(const struct detok *d, struct detok_seq *s, const unsigned char *p, size_t n)
 {
@@ -81,7 +81,7 @@ add_text(const struct detok *d, struct detok_seq *s, const unsigned char *p, siz
 	return dim ? buf_add(&s->text, UNDIM, strlen(UNDIM)) : 0;
 }
 
-/* Say what is complete of the bytes that came; with all, the rest as well. */
+/* Append the complete characters received so far; with all, the rest as well. */
 static int
 settle(const struct detok *d, struct detok_seq *s, int all)
 {
@@ -112,7 +112,7 @@ add_token(const struct detok *d, struct detok_seq *s, int64_t id)
 	if (marks && settle(d, s, 1) < 0)
 		return -1;
 	if (opens)
-		s->thought = 1;         /* the marks are part of the thought */
+		s->thought = 1;         /* the tags belong to the thought */
 	if (buf_add(&s->part, bytes, n) < 0)
 		return -1;
 	if (marks && settle(d, s, 1) < 0)
@@ -124,7 +124,7 @@ add_token(const struct detok *d, struct detok_seq *s, int64_t id)
 	return 0;
 }
 
-/* All of the sequence has come. */
+/* The sequence is complete. */
 static int
 finish(struct detok *d, struct detok_seq *s)
 {
@@ -135,7 +135,8 @@ finish(struct detok *d, struct detok_seq *s)
 	return 0;
 }
 
-/* Its last token came: the `free` that follows it must not be taken for one of a sequence without text. */
+/* Remember a finished sequence, so that the `free` after its last token is not taken for one of
+ * a sequence without text. */
 static int
 expect_free(struct detok *d, uint64_t id)
 {
@@ -166,7 +167,7 @@ add_rows(struct detok *d, struct frame *f)
 	for (int i = 0; i < f->nspans; i++) {
 		struct detok_seq *s;
 
-		if (f->spans[i].n == 0 && f->spans[i].flags == 0)       /* nothing is said */
+		if (f->spans[i].n == 0 && f->spans[i].flags == 0)       /* an empty span */
 			continue;
 		if (!(s = seq_get(d, f->spans[i].seq)))
 			return -1;
@@ -195,7 +196,7 @@ on_free(struct detok *d, uint64_t id)
 	return s ? finish(d, s) : -1;
 }
 
-/* Move to `out` what has its turn. */
+/* Move to `out` the text whose turn it is. */
 static int
 print(struct detok *d, struct buf *out)
 {
@@ -223,7 +224,7 @@ forget_ended(struct detok *d)
 	table_free(&d->ended);
 }
 
-/* The stream ends here; another may use the numbers of its sequences again. */
+/* End of the stream: another stream may use the same sequence ids. */
 static int
 on_end(struct detok *d)
 {

@@ -1,4 +1,4 @@
-/* From text to ids: added tokens, then the pre-tokenizer's splits, then byte-pair encoding. */
+/* Text to ids: added tokens, then the pre-tokenizer's splits, then byte-pair encoding. */
 #include <string.h>
 
 #include "token/tokenizer.h"
@@ -35,7 +35,7 @@ encode_plain(struct tokenizer *t, const char *p, size_t n, struct ids *ids)
 
 static int encode_rest(struct tokenizer *t, int set, const char *p, size_t n, struct ids *ids);
 
-/* Tokens of the second set are found only in what those of the first leave. */
+/* Tokens of the second set are searched only between matches of the first. */
 static int
 encode_part(struct tokenizer *t, int set, const char *p, size_t n, struct ids *ids)
 {

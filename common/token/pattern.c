@@ -11,8 +11,8 @@
 
 #define LAST_CODE_POINT 0x10ffffu
 #define JIT_STACK_MAX (8u << 20)
-#define MATCH_LIMIT 10000000u   /* PCRE2's own, for each place where a match may begin */
-#define REACH 64                /* places that a call tries at first */
+#define MATCH_LIMIT 10000000u   /* PCRE2's match limit, for each start position */
+#define REACH 64                /* start positions that a call tries at first */
 #define REACH_MAX 65536
 
 struct pattern {
@@ -28,7 +28,7 @@ emit_range(struct buf *to, uint32_t from, uint32_t last)
 	return buf_addf(to, "\\x{%x}-\\x{%x}", from, last);
 }
 
-/* The class as ranges, or what lies between them; in brackets unless it stands in some. */
+/* Append the class, or its complement, as ranges; in brackets unless `inside` brackets already. */
 static int
 emit_class(struct buf *to, const struct unicode_class *c, int negated, int inside)
 {
@@ -54,7 +54,7 @@ refuse(const char *part, int n, const char *regex)
 	return fail(FAIL_DATA, "'%.*s' in the pattern '%.60s' is not supported", n, part, regex);
 }
 
-/* The escape at s: its length, or -1. */
+/* Translate the escape at s. Returns its length, or -1 and a message. */
 static int
 translate_escape(struct buf *to, const char *s, int inside, const char *regex)
 {
@@ -86,8 +86,8 @@ translate_escape(struct buf *to, const char *s, int inside, const char *regex)
 	return refuse(s, n, regex);
 }
 
-/* Groups, quantifiers and brackets that Oniguruma and PCRE2 read differently: the length of
- * the part at s that is wrong, or 0. */
+/* Find groups, quantifiers and brackets that Oniguruma and PCRE2 read differently. Returns the
+ * length of the unsupported part at s, or 0. */
 static int
 wrong_part(const char *s, int inside, int first)
 {
@@ -108,7 +108,7 @@ wrong_part(const char *s, int inside, int first)
 int
 pattern_translate(struct buf *to, const char *regex)
 {
-	int inside = 0, first = 0;      /* of [...]; its first character */
+	int inside = 0, first = 0;      /* inside [...]; at its first character */
 
 	for (const char *s = regex; *s;) {
 		int n = wrong_part(s, inside, first);
@@ -148,7 +148,7 @@ compile(struct pattern *p, const struct buf *text, const char *regex)
 	int error = PCRE2_ERROR_NOMEMORY;
 
 	if (c) {
-		pcre2_set_newline(c, PCRE2_NEWLINE_LF);         /* with MULTILINE, ^ $ and . as in Ruby */
+		pcre2_set_newline(c, PCRE2_NEWLINE_LF);   /* with MULTILINE: ^ $ and . as in Ruby */
 		p->code = pcre2_compile(text->p, text->n, PCRE2_UTF | PCRE2_MULTILINE | PCRE2_NO_AUTO_CAPTURE |
 		    PCRE2_USE_OFFSET_LIMIT,
 		    &error, &where, c);
@@ -158,7 +158,7 @@ compile(struct pattern *p, const struct buf *text, const char *regex)
 		pcre2_get_error_message(error, why, sizeof(why));
 		return fail(FAIL_DATA, "the pattern '%.60s': %s", regex, (char *)why);
 	}
-	/* without the just-in-time compiler it is slow, not wrong */
+	/* without the JIT compiler it is slow, but correct */
 	if (pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0)
 		p->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK_MAX, NULL);
 	p->data = pcre2_match_data_create(1, NULL);
@@ -196,7 +196,7 @@ pattern_close(struct pattern *p)
 	free(p);
 }
 
-/* Cut at offset `at`, unless a piece would be empty. */
+/* Cut at offset `at`, unless the piece would be empty. */
 static int
 cut(struct cuts *out, size_t base, size_t *last, size_t at)
 {
@@ -209,7 +209,7 @@ cut(struct cuts *out, size_t base, size_t *last, size_t at)
 	return 0;
 }
 
-/* Of this thread, in seconds. */
+/* Of the calling thread, in seconds. */
 static double
 processor_time(void)
 {
@@ -232,7 +232,7 @@ pattern_pause(struct pattern_time *t)
 	t->spent += processor_time() - t->cpu;
 }
 
-/* The clock that is cheap to read is asked first: less time has passed on the other one. */
+/* Read the wall clock first, which is cheap: processor time cannot exceed it. */
 static int
 check_time(const struct pattern_time *t, double now)
 {
@@ -242,7 +242,8 @@ check_time(const struct pattern_time *t, double now)
 	return fail(FAIL_DATA, "a pattern of the tokenizer takes more than %.1f s on the text", t->limit);
 }
 
-/* pcre2_match from *from on, but at t->reach places at most: its result, or NOMATCH with *from moved on. */
+/* Run pcre2_match from *from on, at most t->reach start positions. Returns its result, or
+ * NOMATCH with *from advanced. */
 static int
 match_some(struct pattern *p, const char *text, size_t n, size_t *from, struct pattern_time *t)
 {
@@ -271,9 +272,10 @@ int
 pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct pattern_time *time, struct cuts *out)
 {
 	const PCRE2_SIZE *match = pcre2_get_ovector_pointer(p->data);
-	size_t from = 0, last = 0, matched = SIZE_MAX;  /* where the last match ended */
+	size_t from = 0, last = 0, matched = SIZE_MAX;  /* end of the last match */
 
-	/* a sound pattern steps back over a long run of blanks once; one that explodes needs far more */
+	/* a sound pattern backtracks once over a long run of blanks; an exploding one needs far
+	 * more */
 	pcre2_set_match_limit(p->context, MATCH_LIMIT + 4 * (n < 1u << 29 ? (uint32_t)n : 1u << 29));
 	time->reach = time->reach ? time->reach : REACH;
 	while (from <= n) {
@@ -290,7 +292,7 @@ pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct
 			return fail(FAIL_DATA, "a pattern of the tokenizer fails on the text: %s", (char *)why);
 		}
 		if (match[0] == match[1] && match[1] == matched) {
-			/* nothing, and directly behind the last match: go on one character later */
+			/* an empty match right after the last one: continue one character later */
 			for (from++; from < n && (text[from] & 0xc0) == 0x80; from++)
 				;
 			continue;

@@ -1,10 +1,10 @@
 /*
- * The ids that go around a text: what transformers' AutoTokenizer puts there for the same files.
+ * The ids around a text, as transformers' AutoTokenizer adds them for the same files.
  *
- * tokenizer.json's post_processor says it.  The classes for Llama, which DeepSeek's files name, are older: up to
- * transformers 4.57 they replace the post_processor by what add_bos_token and add_eos_token of
- * tokenizer_config.json say, and V3's tokenizer.json counts on that (its post_processor adds nothing).  Files that
- * transformers 5 saved have neither key, and mean their post_processor.
+ * tokenizer.json's post_processor defines them. The Llama classes, which DeepSeek's files name, are
+ * older: up to transformers 4.57 they replace the post_processor by add_bos_token and add_eos_token
+ * of tokenizer_config.json. V3's tokenizer.json relies on that, as its post_processor adds nothing.
+ * Files saved by transformers 5 have neither key and use their post_processor.
  */
 #include <string.h>
 
@@ -12,7 +12,7 @@
 #include "token/settings.h"
 #include "token/tokenizer.h"
 
-#define AROUND_MAX 65536        /* a template can name an entry of special_tokens many times */
+#define AROUND_MAX 65536        /* a template may name an entry of special_tokens many times */
 
 static int
 around_add(struct around *a, int64_t id, int before)
@@ -26,7 +26,7 @@ around_add(struct around *a, int64_t id, int before)
 	return 0;
 }
 
-/* The ids of a special token of a template, which may be several. */
+/* Add the ids of a special token of a template, which may be several. */
 static int
 add_special(struct tokenizer *t, const cJSON *specials, const char *name, int before)
 {
@@ -44,7 +44,7 @@ add_special(struct tokenizer *t, const cJSON *specials, const char *name, int be
 	return 0;
 }
 
-/* TemplateProcessing: its pieces for a single text. */
+/* TemplateProcessing: the pieces for a single text. */
 static int
 load_template(struct tokenizer *t, const cJSON *o)
 {
@@ -71,7 +71,7 @@ load_template(struct tokenizer *t, const cJSON *o)
 static int
 load_processor(struct tokenizer *t, const cJSON *o, int *templates)
 {
-	/* ByteLevel moves offsets, which we do not have, and no ids */
+	/* ByteLevel changes offsets, which are not used here, and no ids */
 	static const char *const types[] = {"TemplateProcessing", "ByteLevel", "Sequence", NULL};
 	const cJSON *list, *v;
 	int type;
@@ -102,7 +102,7 @@ post_load(struct tokenizer *t, const cJSON *json)
 	return r < 0 ? fail_in("post_processor") : 0;
 }
 
-/* Whether the class takes the two keys; DeepSeek's model types have it where none is named. */
+/* 1 if the class honours the two keys. DeepSeek's model types use it if no class is named. */
 static int
 reads_keys(const char *class)
 {

@@ -1,15 +1,17 @@
 /*
- * tokenizer_config.json, as far as the tokenizer and the chat template need it.
+ * tokenizer_config.json, for the tokenizer and the chat template.
  */
 #ifndef DS_SETTINGS_H
 #define DS_SETTINGS_H
 
 #include "base/json.h"
 
-/* Load it from dir: 1, or 0 where there is none, or -1 and a message.  cJSON_Delete(*o). */
+/* Load it from the model folder. Returns 1 with *o, to be freed with cJSON_Delete, 0 if there is
+ * no such file, or -1 and a message. */
 int settings_load(const char *dir, cJSON **o);
 
-/* A token such as "bos_token", a string or an object with its content; NULL where there is none. 0, or -1 and a message. */
+/* Get a token such as "bos_token": a string, or an object with "content". *token belongs to o,
+ * and is NULL if absent. Returns 0, or -1 and a message. */
 int settings_token(const cJSON *o, const char *name, const char **token);
 
 

@@ -25,8 +25,8 @@ copy(const char *s, size_t n)
 	return p;
 }
 
-/* The text as Jinja reads it: each line ends in \n, whatever it ended in, and the last one in
- * nothing. */
+/* The text as Jinja reads it: every line ends in
+ * , and the last newline is dropped. To be freed. */
 static char *
 jinja_text(const char *s, size_t n)
 {
@@ -45,10 +45,10 @@ jinja_text(const char *s, size_t n)
 	return text;
 }
 
-/* --- the checkpoint's --- */
+/* --- templates of a checkpoint --- */
 
-/* chat_template is text, or a list of {"name", "template"} with one named "default" and perhaps
- * one "tool_use". */
+/* chat_template is a text, or a list of {"name", "template"} with one named "default" and
+ * optionally one "tool_use". */
 static int
 settings_template(const cJSON *o, const char **text, const char **tool_use)
 {
@@ -69,7 +69,7 @@ settings_template(const cJSON *o, const char **text, const char **tool_use)
 	return 0;
 }
 
-/* A template in a file of the checkpoint, where there is one: 1, 0, or -1 and a message. */
+/* Read a template file of the checkpoint: 1, 0 if there is none, or -1 and a message. */
 static int
 file_template(const char *dir, const char *name, char **text)
 {
@@ -90,7 +90,7 @@ file_template(const char *dir, const char *name, char **text)
 	return r;
 }
 
-/* The tokens that templates may read, by the names of the transformers library. */
+/* Collect the tokens that templates may read, by their names in the transformers library. */
 static int
 settings_tokens(struct template *t, const cJSON *o)
 {
@@ -137,7 +137,7 @@ open_checkpoint(struct template *t, const char *dir, const cJSON *o)
 	    asprintf(&t->from, "the chat template of '%s/tokenizer_config.json'", dir) > 0 ? 0 : -1;
 }
 
-/* --- one of a file --- */
+/* --- templates from a file --- */
 
 static int
 is_jinja(const char *path)
@@ -171,9 +171,9 @@ open_file(struct template *t, const char *path)
 	return r;
 }
 
-/* --- what it reads --- */
+/* --- variables --- */
 
-/* A word among words with one blank between two. */
+/* 1 if `name` is one of the words, separated by single blanks. */
 static int
 is_among(const char *names, const char *name)
 {
@@ -185,8 +185,8 @@ is_among(const char *names, const char *name)
 	return 0;
 }
 
-/* What the template reads must be there: a token that is not even null would be one that
- * transformers makes up. */
+/* Check that the variables which the template reads are defined. A token without any entry would
+ * be made up by transformers. */
 static int
 check_reads(const struct template *t, const cJSON *o, int bos, int eos, int thinking)
 {
@@ -258,7 +258,7 @@ template_close(struct template *t)
 
 /* --- conversations --- */
 
-/* The messages of a conversation, if known_render can do it: their number; 0: it cannot. */
+/* Convert messages that known_render can render. Returns their number, or 0 if it cannot. */
 static size_t
 plain_turns(const cJSON *list, struct turn *turns)
 {
@@ -286,7 +286,7 @@ plain_turns(const cJSON *list, struct turn *turns)
 	return n;
 }
 
-/* What both renderers refuse: 0, or -1 and a message. */
+/* Check what both renderers refuse. Returns 0, or -1 and a message. */
 static int
 check_conversation(const cJSON *o, const cJSON **messages)
 {
@@ -388,7 +388,7 @@ template_thinks(struct template *t)
 	if (r == 0)
 		r = b.n >= sizeof(mark) - 1 && memcmp(b.p + b.n - (sizeof(mark) - 1), mark, sizeof(mark) - 1) == 0;
 	else if (refused)
-		r = 0;          /* it takes no such conversation; what it takes will show that */
+		r = 0;          /* it refuses this conversation; others will show */
 	buf_free(&b);
 	return r;
 }

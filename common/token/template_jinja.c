@@ -1,4 +1,4 @@
-/* The program that renders chat templates, template.py: started, asked, and judged when it ends. */
+/* Client of template.py, the program that renders chat templates with Jinja. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,8 +26,8 @@ struct jinja {
 	pid_t pid;
 };
 
-/* The script: where make install puts it, or in the sources, of which the program's folder is
- * bin or build-asan/bin. */
+/* Find the script: installed in lib/dspipe, or in the sources if the programs are in bin or
+ * build-asan/bin. */
 static int
 find_script(char *path, size_t size)
 {
@@ -43,7 +43,7 @@ find_script(char *path, size_t size)
 	    dir ? dir : "?");
 }
 
-/* The Python that Debian's packages are for comes first. */
+/* DS_PYTHON, then the Python that Debian's packages belong to. */
 static const char *
 find_python(void)
 {
@@ -54,8 +54,7 @@ find_python(void)
 	return access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : "python3";
 }
 
-/* It gets the socket as standard input and output; what a broken Python would print goes
- * nowhere. */
+/* The socket becomes its standard input and output; standard error goes to /dev/null. */
 static int
 spawn(struct jinja *j, const char *python, char *script, int fd)
 {
@@ -69,7 +68,8 @@ spawn(struct jinja *j, const char *python, char *script, int fd)
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	sigemptyset(&own);
-	sigaddset(&own, SIGXCPU);       /* it ends a template without an end, also where our parent ignores it */
+	/* SIGXCPU ends an endless template, even if our parent ignores it */
+	sigaddset(&own, SIGXCPU);
 	posix_spawnattr_setsigdefault(&attributes, &own);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	posix_spawn_file_actions_init(&actions);
@@ -100,7 +100,7 @@ start(struct jinja *j)
 	return r ? fail(FAIL_SYSTEM, "cannot run '%s', which renders chat templates:", python) : 0;
 }
 
-/* It ended in the middle of its work: say why. */
+/* The renderer ended too early: report why. */
 static int
 ended(struct jinja *j)
 {
@@ -132,7 +132,7 @@ send_all(struct jinja *j, const char *p, size_t n)
 	return 0;
 }
 
-/* A decimal length and a newline, as what follows it is framed. */
+/* Read the length prefix of an answer: a decimal number and a newline. */
 static int
 receive_length(struct jinja *j, size_t *n)
 {
@@ -151,8 +151,8 @@ receive_length(struct jinja *j, size_t *n)
 	return fail(FAIL_SYSTEM, "its renderer, %s, does not answer as it should", find_python());
 }
 
-/* Append the answer to a request; where it is a refusal, *refused is 1, and it becomes the
- * message. */
+/* Send a request and append the answer. If the renderer refuses it, *refused becomes 1 and the
+ * answer becomes the message. */
 static int
 send_request(struct jinja *j, const char *request, size_t n, struct buf *to, int *refused)
 {
@@ -176,7 +176,7 @@ send_request(struct jinja *j, const char *request, size_t n, struct buf *to, int
 	return -1;
 }
 
-/* A template with a newline at its end again, which Jinja drops. */
+/* Add a template with the final newline that Jinja drops. */
 static int
 add_template(cJSON *o, const char *name, const char *text)
 {

@@ -8,22 +8,22 @@
 #define BOS "<｜begin▁of▁sentence｜>"
 #define EOS "<｜end▁of▁sentence｜>"
 
-/* What a family of templates makes of messages of system, user and assistant. */
+/* How a family of templates renders messages of system, user and assistant. */
 struct family {
-	/* the system's messages: the last one in front of all, all in front, each where it stands */
+	/* system messages: the last one first, all of them first, or each in its place */
 	enum { SYSTEM_LAST, SYSTEM_ALL, SYSTEM_IN_PLACE } system;
-	const char *system_end;         /* after each, in place; between two, in front */
+	const char *system_end;         /* after each (in place), or between two (first) */
 	const char *user, *user_end;
-	const char *assistant;          /* before what it said */
-	int answers;                    /* 1: only where a user's turn precedes it */
-	/* what it said begins after the first or the last </think> */
+	const char *assistant;          /* before the assistant's text */
+	int answers;                    /* 1: only after a user's turn */
+	/* where the assistant's text begins: after the first or the last </think> */
 	enum { CUT_NONE, CUT_FIRST, CUT_LAST } cut;
-	int eos;                        /* 1: the variable eos_token; 0: V3's token spelled out */
-	/* the assistant's turn is opened, by `open`: */
+	int eos;                        /* 1: the variable eos_token; 0: V3's token as text */
+	/* when `open` is appended to start the assistant's turn */
 	enum { OPEN_ALWAYS, OPEN_AFTER_USER, OPEN_NOT_AFTER_USER } when;
 	const char *open;
-	const char *thinking[2];        /* after it: not told to think, told so; NULL: nothing */
-	const char *lead;               /* for each message of the system, first of all (V2.5) */
+	const char *thinking[2];        /* appended after it: thinking off, on; NULL: nothing */
+	const char *lead;               /* put first, once per system message (V2.5) */
 };
 
 #define USER "<｜User｜>"
@@ -55,13 +55,13 @@ static const struct family v3_1_terminus = {SYSTEM_ALL, "\n\n", USER, "", ASSIST
 	OPEN_ALWAYS, ASSISTANT, {"</think>", "<think>"}, NULL};
 
 /*
- * SHA-256 of templates.  Some stand here twice: a newline in their literals is the character itself
- * in one copy and \n in another.  tests/golden/chat has the texts, and what Jinja makes of them.
+ * SHA-256 of templates. Some releases have two, which differ in writing a newline as
+ *  or as the character. tests/golden/chat has the texts and Jinja's output.
  */
 struct known {
 	char digest[65];
 	const struct family *family;
-	int bos;                        /* 1: the variable bos_token; 0: V3's token spelled out */
+	int bos;                        /* 1: the variable bos_token; 0: V3's token as text */
 };
 
 static const struct known releases[] = {
@@ -76,7 +76,7 @@ static const struct known releases[] = {
 	/* V3 */
 	{"54d400beedcd17f464e10063e0577f6f798fa896266a912d8a366f8a2fcc0bca", &v3, 1},
 	{"2ee825e9d6cde8f3d4161138b8abd0e4069d8a67d85e8b6c031eb3b75e1af1f2", &v3, 1},
-	/* R1 as it came out, and since February 2025; its students */
+	/* R1 as released and since February 2025; its distilled students */
 	{"b6835114b7303ddd78919a82e4d9f7d8c26ed0d7dfc36beeb12d524f6144eab1", &r1_january, 1},
 	{"1546232b56f9c33a5d7fcdc270b0014d67dff9c3df06737f091a4a7dee729c3a", &r1_january, 1},
 	{"56a1447ad31926fdc21fb07e56e5642bd9c850c4f52d8c8af7bbe5f079a84f5f", &r1, 1},
@@ -161,7 +161,7 @@ add_system(const struct family *f, struct buf *to, const struct turn *turns, siz
 	return f->system == SYSTEM_LAST && last ? buf_add(to, last->text, last->n) : 0;
 }
 
-/* What the assistant said, without the thought where the family cuts it. */
+/* Append the assistant's text, without the thought if the family cuts it. */
 static int
 add_answer(const struct family *f, struct buf *to, const struct turn *turn)
 {

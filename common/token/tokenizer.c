@@ -14,8 +14,8 @@
 #define CONFIG_MAX (1u << 20)
 #define ID_MAX ((1 << 24) - 1)
 
-/* The byte that a character of GPT-2's alphabet stands for, or -1: printable ASCII and Latin-1 stand for
- * themselves, the others, in order, are U+0100 and up. */
+/* The byte that a character of GPT-2's alphabet stands for, or -1. Printable ASCII and Latin-1
+ * stand for themselves; the other bytes, in order, are U+0100 and up. */
 static int
 alphabet_byte(uint32_t c)
 {
@@ -31,9 +31,9 @@ alphabet_byte(uint32_t c)
 }
 
 /*
- * The bytes of a token spelled in that alphabet, into `to` (no longer than s): their number, or -1 if
- * there are other characters in it.  *space, if it is not NULL, is told where the one blank that is
- * allowed then was.
+ * Decode a token spelled in that alphabet into `to`, which needs no more bytes than s. Returns
+ * their number, or -1 for any other character. If space is not NULL, one blank is allowed and
+ * *space is set to its position.
  */
 static ptrdiff_t
 alphabet_bytes(char *to, const char *s, size_t *space)
@@ -48,7 +48,7 @@ alphabet_bytes(char *to, const char *s, size_t *space)
 			*space = (size_t)(to - start);
 			continue;
 		}
-		if (c >= 0xc0 && c < 0xe0)                      /* two bytes: all that the alphabet needs */
+		if (c >= 0xc0 && c < 0xe0)                  /* two bytes suffice for the alphabet */
 			c = (c & 0x1f) << 6 | (*++s & 0x3f);
 		else if (c >= 0x80)
 			return -1;
@@ -61,8 +61,8 @@ alphabet_bytes(char *to, const char *s, size_t *space)
 }
 
 /*
- * The entry of an id, its bytes as the ByteLevel decoder has them: a token with any character outside of the
- * alphabet is what it is spelled.  NULL and a message on failure.
+ * Add the entry of an id, with the bytes that the ByteLevel decoder produces: a token with
+ * characters outside the alphabet is its own spelling. NULL and a message on failure.
  */
 static struct token *
 token_new(struct tokenizer *t, const char *spelling, uint64_t id)
@@ -89,7 +89,8 @@ token_new(struct tokenizer *t, const char *spelling, uint64_t id)
 	return token;
 }
 
-/* Room for the bytes of all tokens, and the contents of added ones: keys of tables, they must not move later. */
+/* Reserve memory for the bytes of all tokens and contents of added ones: as keys of tables they
+ * must not move. */
 static int
 reserve(struct tokenizer *t, const cJSON *vocab, const cJSON *added)
 {
@@ -112,7 +113,7 @@ reserve(struct tokenizer *t, const cJSON *vocab, const cJSON *added)
 	return t->bytes ? table_reserve(&t->bpe.vocab, entries) : -1;
 }
 
-/* An added token may be in the vocabulary as well: under the same id. */
+/* An added token may be in the vocabulary as well, under the same id. */
 static struct token *
 load_token(struct tokenizer *t, const char *spelling, const cJSON *number, uint64_t *id)
 {
@@ -152,7 +153,8 @@ load_vocab(struct tokenizer *t, const cJSON *vocab)
 	return 0;
 }
 
-/* A merge is "a b" or ["a", "b"]: its bytes into `to` (at most max), and where the second begins. */
+/* Decode a merge, "a b" or ["a", "b"], into at most max bytes. Returns their number; *left is
+ * the length of a. */
 static ptrdiff_t
 merge_parts(const cJSON *v, char *to, size_t max, size_t *left)
 {
@@ -173,8 +175,8 @@ merge_parts(const cJSON *v, char *to, size_t max, size_t *left)
 	return m < 0 ? -1 : n + m;
 }
 
-/* The token with these bytes, or -1.  Merges mostly make tokens in the order of their ids: looking at the one after the
- * last (guess) first saves a search in a table that is larger than the cache. */
+/* The id of the token with these bytes, or -1. Merges mostly produce tokens in order of id, so
+ * try `guess`, the id after the last one, before the table, which exceeds the caches. */
 static int32_t
 find_product(const struct tokenizer *t, const char *bytes, size_t n, size_t guess)
 {
@@ -211,7 +213,7 @@ load_merges(struct tokenizer *t, const cJSON *merges)
 	return 0;
 }
 
-/* Options of the model that change what it does, and must not be set. */
+/* Refuse options of the model that change its result. */
 static int
 check_model(const cJSON *model, int *ignore_merges)
 {
@@ -301,7 +303,7 @@ load_added(struct tokenizer *t, const cJSON *added)
 	return 0;
 }
 
-/* Split as its pattern says; Digits is a Split at every number. */
+/* Split at matches of its pattern; Digits is a Split at numbers. */
 static int
 load_split(struct tokenizer *t, const cJSON *o, int digits)
 {
@@ -345,7 +347,7 @@ check_byte_level(const cJSON *o)
 	return 0;
 }
 
-/* A Sequence of splits with ByteLevel behind them. */
+/* A Sequence of splits that ends in ByteLevel. */
 static int
 load_pre_tokenizer(struct tokenizer *t, const cJSON *o)
 {
@@ -368,7 +370,7 @@ load_pre_tokenizer(struct tokenizer *t, const cJSON *o)
 	return type == 2 ? 0 : fail(FAIL_DATA, "ByteLevel is missing");
 }
 
-/* Nothing that changes the text before it is split, and the decoder that undoes the alphabet. */
+/* Check that no normalizer changes the text and that the decoder is ByteLevel. */
 static int
 check_ends(const cJSON *o)
 {
@@ -419,7 +421,7 @@ load_settings(struct tokenizer *t, const char *dir)
 	return r < 0 ? -1 : 0;
 }
 
-/* How many ids the model has, which may be more than there are tokens. */
+/* The model's number of ids, which may exceed the number of tokens. */
 static int
 load_vocab_size(struct tokenizer *t, const char *dir)
 {
