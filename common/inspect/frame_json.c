@@ -63,7 +63,8 @@ frame_json_string(FILE *to, const char *s, size_t n)
 			fprintf(to, "\\%c", c);
 		else if (c < 0x20 || c == 0x7f)
 			fprintf(to, "\\u%04x", (unsigned)c);
-		else if (c == 0xc2 && b.p[i + 1] < 0xa0)        /* U+0080 to U+009F, the other controls */
+		/* U+0080 to U+009F, also control characters */
+		else if (c == 0xc2 && b.p[i + 1] < 0xa0)
 			fprintf(to, "\\u%04x", (unsigned)b.p[++i]);
 		else
 			putc(c, to);
@@ -80,7 +81,7 @@ put_hex(FILE *to, const char *p, size_t n)
 	putc('"', to);
 }
 
-/* digits: as many as tell the type's values apart */
+/* Print enough digits to distinguish the type's values. */
 static void
 put_float(FILE *to, double v, int digits)
 {
@@ -94,7 +95,7 @@ put_float(FILE *to, double v, int digits)
 
 static void put_object(FILE *to, const msgpack_object *o);
 
-/* JSON's keys are strings: any other is put in quotes as the text that it would be. */
+/* JSON keys are strings: any other key is printed as text in quotes. */
 static void
 put_key(FILE *to, const msgpack_object *o)
 {
@@ -205,7 +206,7 @@ put_run(FILE *to, const struct tensor *t, size_t from, size_t count)
 	}
 }
 
-/* Nested lists from dimension d on; size elements, at `from`. */
+/* Print nested lists from dimension d on: `size` elements, starting at `from`. */
 static void
 put_data(FILE *to, const struct tensor *t, int d, size_t from, size_t size)
 {
@@ -230,7 +231,7 @@ put_tensor(FILE *to, const struct tensor *t)
 	for (int d = 0; d < t->rank; d++)
 		fprintf(to, "%s%" PRIu64, d ? ", " : "", t->shape[d]);
 	fputs(t->rank ? "], \"data\": [" : "], \"data\": ", to);
-	if (tensor_count(t) > 0)        /* an empty one may claim any number of empty rows */
+	if (tensor_count(t) > 0)        /* an empty tensor may claim any number of empty rows */
 		put_data(to, t, 0, 0, tensor_count(t));
 	fputs(t->rank ? "]}" : "}", to);
 }
@@ -240,7 +241,7 @@ is_text(const msgpack_object *o, const char *s)
 {
 	size_t n = strlen(s);
 
-	/* (an empty string has no address) */
+	/* an empty msgpack string may have no address */
 	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == n && (n == 0 || memcmp(o->via.str.ptr, s, n) == 0);
 }
 

@@ -1,5 +1,5 @@
 /*
- * Shared by dump.c and dump_json.c.
+ * Elements of tensors, and headers of frames as JSON.
  */
 #ifndef DS_FRAME_JSON_H
 #define DS_FRAME_JSON_H
@@ -9,18 +9,20 @@
 #include "frame/frame.h"
 
 int tensor_is_float(const struct tensor *t);
-size_t tensor_count(const struct tensor *t);                            /* elements */
-void tensor_floats(const struct tensor *t, size_t from, int n, float *out);     /* n elements of a tensor of floats */
-int64_t tensor_int(const struct tensor *t, size_t i);                   /* of one of integers */
+size_t tensor_count(const struct tensor *t);                            /* number of elements */
+/* n elements of a float tensor */
+void tensor_floats(const struct tensor *t, size_t from, int n, float *out);
+int64_t tensor_int(const struct tensor *t, size_t i);           /* element i of an integer tensor */
 
-/* n bytes of text as inside a JSON string, without its quotes: nothing in it can move a
- * terminal's cursor, and what is no UTF-8 becomes U+FFFD. */
+/* Print n bytes as the inside of a JSON string. Control characters, which could move a
+ * terminal's cursor, are escaped; ill-formed UTF-8 becomes U+FFFD. */
 void frame_json_string(FILE *to, const char *s, size_t n);
 
-/* One msgpack object as JSON. */
+/* Print one msgpack object as JSON. */
 void frame_json_value(FILE *to, const unsigned char *p, size_t n);
 
-/* The header of f as JSON, its padding left out; with data the tensors of a batch are told with theirs. */
+/* Print the header of f as JSON, without padding; with data, the tensors' elements as well. f
+ * must come unchanged from frame_parse. */
 void frame_json_header(FILE *to, const struct frame *f, int data);
 
 #endif

@@ -11,7 +11,7 @@
 #define HEADER_MAX 65536
 #define MAGIC "\x93NUMPY"
 
-/* What stands behind 'key': in a header that is a Python dictionary, or NULL. */
+/* The value of 'key' in a header, which is a Python dictionary, or NULL. */
 static const char *
 value_of(const char *header, const char *key)
 {

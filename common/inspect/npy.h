@@ -1,5 +1,5 @@
 /*
- * numpy's file format for one array, versions 1 to 3.
+ * numpy's npy format, versions 1 to 3.
  */
 #ifndef DS_NPY_H
 #define DS_NPY_H
@@ -15,11 +15,11 @@ struct npy {
 	enum dtype dtype;               /* or ROW_F64 */
 	int rank;
 	uint64_t shape[NPY_RANK_MAX];
-	size_t data, bytes;             /* where in the file the elements are, in C order, and how many bytes */
+	size_t data, bytes;             /* offset and size of the elements, in C order */
 };
 
-/* Check n bytes of a file: 0, or -1 and a message. Arrays in Fortran's order and types that a frame does
- * not have are refused. */
+/* Parse a file of n bytes. Returns 0, or -1 and a message. Fortran order and types that frames
+ * do not have are errors. */
 int npy_parse(struct npy *a, const unsigned char *p, size_t n);
 
 #endif

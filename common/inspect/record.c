@@ -43,7 +43,7 @@ record_end(struct record *r)
 	fputs(r->json ? "}\n" : "\n", r->to);
 }
 
-/* Text with its blanks made visible. */
+/* Print text with visible blanks. Returns its width. */
 static int
 put_visible(FILE *to, const char *s, size_t n)
 {

@@ -8,12 +8,12 @@
 #include "base/fail.h"
 #include "inspect/frame_json.h"
 
-/* Stages in pipeline order; those between embed and head once a layer. */
+/* Stages in pipeline order; those between embed and head repeat for each layer. */
 static const char *const stages[] = {"tokenize", "embed", "attn", "route", "expert", "head"};
 
 enum { TOKENIZE, EMBED, ATTN, ROUTE, EXPERT, HEAD, STAGES };
 
-/* Tensors in the order in which a stage computes them, without @LAYER; unknown ones come before `h`. */
+/* Tensors in the order in which a stage computes them, without @LAYER; others sort before `h`. */
 static const char *const tensors[] = {"attn.norm", "attn.q", "attn.latent", "attn.krope", "attn.probs", "attn.heads",
 	"attn.out", "route.norm", "route.scores", "route.choice", "expert.idx", "expert.w", "expert.in", "expert.each",
 	"expert.shared", "expert.out", "expert.acc", "head.norm", "logits"};
@@ -27,7 +27,7 @@ stage_number(const char *name, size_t n)
 	return STAGES;
 }
 
-/* The layer behind the @ of a tap's name, or -1. */
+/* The layer in a tap's name NAME@LAYER, or -1. */
 static int
 tap_layer(const char *name)
 {
@@ -71,7 +71,7 @@ group_named(struct groups *g, const char *stage, int layer, const char *tensor, 
 	struct group *o;
 	size_t nstage = strlen(stage), ntensor = strlen(tensor);
 
-	/* three texts, each ended by a NUL, so that they are the key and the group's names at once */
+	/* three strings with their NULs: the key, and the group's names */
 	if (buf_add(&b, stage, nstage + 1) < 0 || buf_add(&b, tensor, ntensor + 1) < 0 ||
 	    buf_add(&b, done ? done : "", done ? strlen(done) + 1 : 1) < 0 || buf_add(&b, &layer, sizeof(layer)) < 0)
 		goto fail;
@@ -114,7 +114,7 @@ groups_free(struct groups *g)
 	memset(g, 0, sizeof(*g));
 }
 
-/* The stage that a frame has passed last; *layer in and out. */
+/* The last stage that a frame has passed; *layer is its layer. */
 static const char *
 passed(const struct frame *f, int *layer)
 {
@@ -241,7 +241,8 @@ row_digest(const struct row *r)
 	const unsigned char *s = r->data;
 	uint64_t h = 0x9e3779b97f4a7c15u ^ r->bytes ^ (uint64_t)r->dtype << 56;
 
-	/* each step is one to one in the word, so rows that differ in one word never share a digest */
+	/* each step is bijective in the word, so rows that differ in one word have different
+	 * digests */
 	for (size_t i = 0; i < r->bytes; i += sizeof(h)) {
 		uint64_t w = 0;
 
@@ -252,11 +253,11 @@ row_digest(const struct row *r)
 	return h ? h : 1;
 }
 
-/* Walking a frame: where a row of a tensor is. */
+/* Position of a row in a frame. */
 struct row_cursor {
 	const struct frame *f;
 	int span;
-	uint64_t first;         /* the span's first row */
+	uint64_t first;         /* first row of the span */
 };
 
 static void
@@ -268,7 +269,8 @@ locate_row(struct row_cursor *p, uint64_t row, struct row *r)
 	r->pos = p->f->spans[p->span].pos + (uint32_t)(row - p->first);
 }
 
-/* The tensor `row`, or NULL where there is none; 0, or -1 and a message where it is wrong. */
+/* Get the tensor `row`; *out is NULL if there is none. Returns 0, or -1 and a message if it is
+ * invalid. */
 static int
 logit_rows(struct frame *f, const struct tensor **out)
 {

@@ -1,6 +1,6 @@
 /*
- * The rows of a stream: a frame taken apart into one row of each tensor for each position, told
- * with the stage and layer whose program made it, which is not where the frame waits.
+ * The rows of a stream. A frame is split into one row of each tensor for each position, labelled
+ * with the stage and layer that produced it, not the one where the frame waits.
  */
 #ifndef DS_ROWS_H
 #define DS_ROWS_H
@@ -10,31 +10,31 @@
 #include "base/table.h"
 #include "frame/frame.h"
 
-/* All rows of one tensor of one stage and layer.  Lives as long as its struct groups. */
+/* All rows of one tensor of one stage and layer. Owned by struct groups. */
 struct group {
-	uint32_t id;            /* counts from 0 */
+	uint32_t id;            /* index, from 0 */
 	const char *stage;      /* "tokenize", "embed", "attn", ... */
-	int layer;              /* -1: the stage has none */
+	int layer;              /* -1: none */
 	const char *tensor;     /* its name in the frame */
-	const char *done;       /* of expert.acc: the experts it holds; NULL for other tensors */
-	int order;              /* of stage and layer in the pipeline */
-	int inner;              /* of the tensor within them */
-	uint64_t odd;           /* tensors of it that have no row for each position */
-	char *key;              /* owns the text */
+	const char *done;       /* expert.acc: the experts in the sum; NULL for other tensors */
+	int order;              /* sort key of stage and layer */
+	int inner;              /* sort key of the tensor within them */
+	uint64_t odd;           /* tensors of this group without one row per position */
+	char *key;              /* memory of the names */
 };
 
 struct groups {
 	struct table names;
 	struct group **all;     /* [n], by id */
 	size_t n, cap;
-	struct buf trimmed;     /* a row of attn.probs */
+	struct buf trimmed;     /* scratch: a row of attn.probs */
 };
 
 #define ROW_RANK_MAX 8
-#define ROW_F64 DTYPES_ALL      /* as a row's dtype, of files of named tensors: no frame has it */
+#define ROW_F64 DTYPES_ALL      /* dtype of rows from files of named tensors; frames have no F64 */
 
-struct extent {                 /* of a row's tensor, as it came; of a ragged row its own */
-	int rank, lead;         /* lead: axes of 1 in front of the one that counts rows */
+struct extent {                 /* shape of a row's tensor; of a ragged row its own */
+	int rank, lead;         /* lead: number of leading axes of size 1 before the axis of rows */
 	uint64_t shape[ROW_RANK_MAX];
 };
 
@@ -44,58 +44,58 @@ struct row {
 	uint32_t pos;
 	enum dtype dtype;
 	uint64_t count;         /* elements, at least 1 */
-	int ragged;             /* rows of the tensor have different counts: attn.probs, [H][pos + 1] */
+	int ragged;     /* 1: rows of the tensor have different counts (attn.probs, [H][pos + 1]) */
 	const void *data;
 	size_t bytes;
 	struct extent extent;
 };
 
 /*
- * Who made tensor t of frame f: the group is found or made anew.  NULL and a message without memory.
+ * Find or add the group of tensor t of frame f. NULL and a message on failure.
  *
- * `ids` come from tokenize, wherever the frame is; a tap NAME@L from the stage in front of its dot and
- * from layer L; the residual stream `h` from the last stage that adds to it (so at `expert` it is that
- * of attn); others from the stage that the frame has passed last.
+ * `ids` belong to tokenize; a tap NAME@L to the stage before its dot and layer L; the residual
+ * stream `h` to the last stage that adds to it (at `expert` that is attn); other tensors to the
+ * last stage that the frame has passed.
  */
 struct group *group_of(struct groups *g, const struct frame *f, const struct tensor *t);
 
-/* The group of that stage (a name as in struct group), layer (-1: none) and tensor. */
+/* Find or add the group of a stage (a name as in struct group), layer (-1: none), tensor, and
+ * experts in the sum (NULL: none). NULL and a message on failure. */
 struct group *group_named(struct groups *g, const char *stage, int layer, const char *tensor, const char *done);
 
 void groups_free(struct groups *g);
 
-/* Pipeline order: below, equal to or above 0. */
+/* Compare in pipeline order, as for qsort(). */
 int group_cmp(const struct group *a, const struct group *b);
 
-/* Print "STAGE LAYER" ("-" for none), and the tensor's name: fields of a line, so that whatever came
- * from a frame has no white space in it. */
+/* Print the fields "STAGE LAYER" ("-" for none), or the tensor's name. White space from frames
+ * is escaped. */
 void group_print_stage(FILE *to, const struct group *g);
 void group_print_tensor(FILE *to, const struct group *g);
 
-/* "attn layer 3", or "embed", for messages; to is returned. */
+/* Write "attn layer 3" or "embed" to to[size]. Returns to. */
 const char *group_where(const struct group *g, char *to, size_t size);
 
-size_t row_size(enum dtype t);          /* bytes of an element; ROW_F64 included */
+size_t row_size(enum dtype t);          /* bytes per element */
 const char *row_type(enum dtype t);     /* "F32" */
 
 /* Print "F32 [7, 256]". */
 void row_print_type(FILE *to, enum dtype t, const struct extent *e);
 
 /*
- * A row [H][P] of attn.probs, P being the longest context of its batch: drop the zeros after the
- * row's own position.  Its data are then in `to`, and its extent is its own.  0, or -1 and a
- * message.
+ * Trim a row [H][P] of attn.probs, padded to the longest context of its batch: drop the zeros after
+ * the row's own position. The data move to `to`. Returns 0, or -1 and a message.
  */
 int row_trim(struct buf *to, uint64_t H, uint64_t P, struct row *r);
 
-/* 64 bits that stand for a row's; never 0. */
+/* A 64-bit digest of the row, never 0. */
 uint64_t row_digest(const struct row *r);
 
 /*
- * Hand each row of a batch to fn, tensor by tensor.  Rows of attn.probs@L lose the zeros that pad them to the
- * longest context of their batch.  `row` is not among them: it says which rows
- * the tensors of the head have.  Tensors that have no row for each position are left out, each
- * counted in *odd and in its group.  0, or -1 and a message: fn's own -1, or `row` is wrong.
+ * Call fn for each row of a batch, tensor by tensor. Padding of attn.probs@L is trimmed. `row` is
+ * skipped: it selects the rows of head tensors. Tensors without one row per position are skipped
+ * and counted in *odd and in their group. r->data is valid during the call. Returns 0, or -1 and a
+ * message: from fn, or if `row` is invalid.
  */
 int rows_walk(struct groups *g, struct frame *f, int (*fn)(void *arg, const struct row *r), void *arg,
     uint64_t *odd);

@@ -45,7 +45,7 @@ parse_names(struct select *s, const char *text)
 static const char *const options[SELECTORS] = {
 	"--at", "-l", "--tensor", "--seq", "--pos", "--col", "--expert"};
 
-/* The list of numbers that a selector has; NULL: it has none. */
+/* The list of numbers of a selector; NULL if it has none. */
 static struct ranges *
 list_of(struct select *s, int by)
 {
@@ -142,7 +142,7 @@ select_element(struct select *s, uint64_t column, int64_t expert)
 	return 1;
 }
 
-/* Mark all the names that the tensor answers to: 1 if there is one. */
+/* Mark all names that match the tensor. Returns 1 if there is one. */
 static int
 listed(struct select *s, const char *name)
 {
@@ -204,15 +204,15 @@ select_rows_of(struct frame *f, const struct tensor *t, uint32_t **rows)
 	return 1;
 }
 
-/* What is kept of a frame: its rows, and where each comes to stand. */
+/* What remains of a frame. */
 struct kept {
 	struct span *spans;
 	int n;
 	uint32_t rows;
-	int64_t *to;            /* [rows before]: the row's new number, or -1 */
+	int64_t *to;            /* [rows before] new number of the row, or -1 */
 };
 
-/* Split the spans at the rows that go.  Their first piece may be empty only if the span was. */
+/* Split spans at dropped rows. An empty span is kept only if it was empty before. */
 static int
 keep_spans(struct select *s, const struct frame *f, struct kept *k)
 {
@@ -252,7 +252,7 @@ keep_spans(struct select *s, const struct frame *f, struct kept *k)
 	return k->n <= FRAME_SPANS_MAX ? 0 : fail(FAIL_DATA, "what is left has %d spans, more than %d", k->n, FRAME_SPANS_MAX);
 }
 
-/* Move the rows that stay to the front of the tensor. */
+/* Move the remaining rows to the front of the tensor. */
 static int
 cut_tensor(struct frame *f, struct tensor *t, const struct kept *k)
 {
@@ -273,7 +273,7 @@ cut_tensor(struct frame *f, struct tensor *t, const struct kept *k)
 	return 0;
 }
 
-/* `row` last: the others are cut by it. */
+/* Cut `row` last: the other tensors need it. */
 static int
 cut_tensors(struct frame *f, const struct kept *k)
 {

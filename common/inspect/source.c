@@ -102,7 +102,7 @@ source_fd(struct source *s)
 	return s->open ? link_poll(&s->in).fd : -1;
 }
 
-/* The stream that is open ends here; cut: not as it should, a message is kept. */
+/* End the current stream. cut: it was truncated, for the stored message. */
 static int
 end_stream(struct source *s, int cut)
 {
@@ -141,7 +141,7 @@ source_next(struct source *s, struct frame *f, int wait)
 			return 1;
 		frame_free(f);
 		if (r > 0 && !cut && link_is_file(&s->in)) {
-			s->stream++;    /* another may follow */
+			s->stream++;    /* another stream may follow */
 			if (!wait)
 				return 0;
 			continue;

@@ -1,7 +1,6 @@
 /*
- * Where a tool that looks at whole runs reads frames: streams (endpoints of link.h), or a folder of
- * streams, read one behind the other in the order of their names: *.dsf, as `ds-run --keep` leaves them.
- * A file may hold several streams, one after another.
+ * Input of tools that read whole runs: streams (endpoints of link.h), or folders of *.dsf streams
+ * as `ds-run --keep` writes them, read in order of their names. A file may hold several streams.
  */
 #ifndef DS_SOURCE_H
 #define DS_SOURCE_H
@@ -9,33 +8,33 @@
 #include "link/link.h"
 
 struct source {
-	const char *name;       /* as given, borrowed */
+	const char *name;       /* the first argument, borrowed */
 	char **files;           /* [n] */
-	size_t n, cap, next;    /* next: the one to open */
+	size_t n, cap, next;    /* next: index of the next file */
 	struct link in;
-	int open;               /* in is */
-	uint64_t stream;        /* of which the frame is: counts from 0 */
-	int ended;              /* nothing more will come */
-	char *cut;              /* why the first stream that was cut short was, or NULL */
+	int open;               /* 1: `in` is open */
+	uint64_t stream;        /* number of the current stream, from 0 */
+	int ended;              /* 1: at the end */
+	char *cut;              /* why the first truncated stream ended early, or NULL */
 	uint64_t frames, bytes;
 };
 
-/* name is - or a path; a stream is opened at once.  0, or -1 and a message. */
+/* Open `name`, which is - or a path. Returns 0, or -1 and a message. */
 int source_open(struct source *s, const char *name);
 
-/* The same of several names [n], read one after another; s->name is the first. */
+/* Open n >= 1 names, read in turn. */
 int source_open_all(struct source *s, const char *const *names, size_t n);
 
-/* What to poll for reading; -1 at the end. */
+/* The descriptor to poll for reading; -1 at the end. */
 int source_fd(struct source *s);
 
 /*
- * The next frame: 1; 0 not yet (with wait 0: one read was tried, after poll said that it would not wait);
- * -2 at the end of all; -1 and a message for bad data.  `end` frames are swallowed.  A
- * stream that is cut short (no end frame, an error frame) counts as ended, and s->cut says so.
+ * Read the next frame. Returns 1; 0 for not yet (only without wait, which tries one read after
+ * poll()); -2 at the end; or -1 and a message for invalid data. `end` frames are skipped. A
+ * truncated stream (no end frame, or an error frame) counts as ended and sets s->cut.
  */
 int source_next(struct source *s, struct frame *f, int wait);
 
-void source_close(struct source *s);    /* a zeroed *s is fine */
+void source_close(struct source *s);    /* accepts a zeroed *s */
 
 #endif

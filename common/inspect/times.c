@@ -4,7 +4,7 @@
 
 #include "base/fail.h"
 
-#define TIME_MAX (INT64_MAX / 2)        /* differences fit */
+#define TIME_MAX (INT64_MAX / 2)        /* so that differences do not overflow */
 
 static int
 get_text(const msgpack_object *o, const char **s, uint32_t *n)
@@ -25,7 +25,7 @@ get_uint(const msgpack_object *o, uint64_t max, uint64_t *v)
 	return 0;
 }
 
-/* A stage without a layer says nil or a negative number. */
+/* A stage without a layer writes nil or a negative number. */
 static int
 get_entry(const msgpack_object *o, struct times_entry *e)
 {

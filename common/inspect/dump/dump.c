@@ -12,7 +12,7 @@
 
 static const struct {
 	const char *name, *suffix;
-	int rows;               /* 1: control frames have nothing to say in it */
+	int rows;               /* 1: control frames are not printed */
 	const char *requires;   /* what a frame must have to be printed; NULL: nothing */
 } formats[] = {
 	[DUMP_TEXT] = {"text", ".txt", 0, NULL},
@@ -47,7 +47,8 @@ dump_begin(struct dump *d)
 	return 0;
 }
 
-/* Text from a frame in a file's name: other bytes than these as %XX, so that no two texts become the same. */
+/* Append text from a frame to a file name, other bytes as %XX, so that different texts give
+ * different names. */
 static int
 add_name(struct buf *b, const char *s)
 {
@@ -61,7 +62,7 @@ add_name(struct buf *b, const char *s)
 	return r;
 }
 
-/* "000012-attn-l3", and "-NAME" of a tensor: in the order of the stream. */
+/* Append "000012-attn-l3", and "-NAME" for a tensor. Names sort in stream order. */
 static int
 add_frame(struct buf *b, const struct frame *f, unsigned long long number, const struct tensor *t)
 {
@@ -73,7 +74,7 @@ add_frame(struct buf *b, const struct frame *f, unsigned long long number, const
 	return t && (buf_addc(b, '-') < 0 || add_name(b, t->name) < 0) ? -1 : 0;
 }
 
-/* The frame's file, or of one of its tensors; NULL and a message. */
+/* Open the file of a frame, or of one of its tensors. NULL and a message on failure. */
 static FILE *
 open_file(const struct dump *d, const struct frame *f, unsigned long long number, const struct tensor *t)
 {
@@ -127,7 +128,7 @@ print(struct dump *d, FILE *to, struct frame *f, unsigned long long number)
 	}
 }
 
-/* A file of npy holds one array. */
+/* A file in npy format holds one array. */
 static int
 print_arrays(const struct dump *d, const struct frame *f, unsigned long long number)
 {
@@ -152,7 +153,7 @@ dump_frame(struct dump *d, struct frame *f, unsigned long long number)
 	if (formats[d->format].rows && f->op != OP_NONE)
 		return 0;
 	d->select.frames += f->rows > 0;
-	for (int i = f->ntensors; i-- > 0; )    /* (csv has to know `row`, whether or not it prints it) */
+	for (int i = f->ntensors; i-- > 0; )    /* csv needs `row`, printed or not */
 		if (d->format != DUMP_CSV && !select_tensor(&d->select, f->tensors[i].name))
 			frame_drop(f, f->tensors[i].name);
 	if (d->format == DUMP_IDS ? !frame_tensor(f, "ids") : d->format == DUMP_SAFETENSORS && f->ntensors == 0)

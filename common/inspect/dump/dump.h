@@ -1,5 +1,5 @@
 /*
- * Frames as text and in other tools' formats: what ds-dump prints.  ds-dump(1) describes the formats.
+ * Frames as text and in other tools' formats, for ds-dump(1), which describes them.
  */
 #ifndef DS_DUMP_H
 #define DS_DUMP_H
@@ -14,34 +14,34 @@ enum dump_format { DUMP_TEXT, DUMP_JSON, DUMP_IDS, DUMP_CSV, DUMP_NPY, DUMP_SAFE
 struct dump {
 	enum dump_format format;
 	struct select select;           /* which tensors */
-	const char *dir;                /* a file for each frame goes there, or NULL */
-	FILE *to;                       /* without dir: where all goes */
+	const char *dir;                /* folder for one file per frame, or NULL */
+	FILE *to;                       /* the output without dir */
 
 	unsigned long long printed;     /* frames, or events of a trace */
-	unsigned long long tensors;     /* printed, where the format is one of tensors */
-	struct table lanes;             /* of a trace: hosts, and the stages on them -> struct lane */
+	unsigned long long tensors;     /* printed, if the format prints tensors */
+	struct table lanes;             /* for a trace: hosts, and stages on them -> struct lane */
 	int nhosts, nstages;
-	int64_t began;                  /* the first start, 0: none yet */
+	int64_t began;                  /* the earliest start, 0: none yet */
 };
 
-/* An enum dump_format; -1 and a message (FAIL_USAGE). */
+/* Parse an enum dump_format. Returns it, or -1 and a message (FAIL_USAGE). */
 int dump_format_parse(const char *name);
 
-/* Before the first frame: make the folder, print what stands at the top.  0, or -1 and a message. */
+/* Call before the first frame: create the folder, print the file header. Returns 0, or -1 and a
+ * message. */
 int dump_begin(struct dump *d);
 
 /*
- * Print f, which came from frame_parse and was not changed; it may lose tensors.  number counts
- * frames from 1.  What d->to could not take is for the caller to notice (ferror).
- * 0, or -1 and a message.
+ * Print frame number `number`, counted from 1. f must come unchanged from frame_parse and may lose
+ * tensors. Check d->to for write errors with ferror(). Returns 0, or -1 and a message.
  */
 int dump_frame(struct dump *d, struct frame *f, unsigned long long number);
 
-/* After the last frame: 0; -1 and a message (FAIL_DATA) if nothing was printed of what was
- * asked for. */
+/* Call after the last frame. Returns 0, or -1 and a message (FAIL_DATA) if nothing that was
+ * requested has been printed. */
 int dump_check(const struct dump *d);
 
-/* Behind the last frame, also after a failure: what is printed is whole. */
+/* Call after the last frame, also after a failure, to complete the output. */
 void dump_end(struct dump *d);
 void dump_free(struct dump *d);
 

@@ -1,5 +1,5 @@
 /*
- * Tensors as files that numerical tools open: npy and safetensors.
+ * Tensors as npy and safetensors files.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #define CHUNK 1024              /* elements converted at a time */
 
-/* numpy has neither BF16 nor F8_E4M3: these are widened, which changes no value. */
+/* numpy has neither BF16 nor F8_E4M3: they are widened to F32, which is exact. */
 static int
 is_widened(const struct tensor *t)
 {
@@ -35,7 +35,7 @@ put_data(FILE *to, const struct tensor *t)
 	}
 }
 
-/* Version 1.0: the description is padded so that the data begins at a multiple of 64. */
+/* Version 1.0. The header is padded so that the data start at a multiple of 64 bytes. */
 void
 dump_npy(FILE *to, const struct tensor *t)
 {
@@ -62,7 +62,7 @@ by_width(const void *a, const void *b)
 	return m != n ? (m < n) - (m > n) : (*s > *t) - (*s < *t);
 }
 
-/* What the frame says besides, as the strings that the format wants. */
+/* Print the rest of the frame's header, as strings, which the format requires. */
 static void
 put_metadata(FILE *to, const struct frame *f, unsigned long long number)
 {
@@ -98,7 +98,8 @@ put_entry(FILE *to, const struct tensor *t, size_t at)
 	fprintf(to, "], \"data_offsets\": [%zu, %zu]}", at, at + t->bytes);
 }
 
-/* The tensors with the widest elements first: so each is aligned without gaps, which the format has not. */
+/* Print the tensors with the widest elements first, which aligns each without the gaps that the
+ * format forbids. */
 int
 dump_safetensors(FILE *to, const struct frame *f, unsigned long long number)
 {

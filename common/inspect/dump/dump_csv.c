@@ -1,5 +1,5 @@
 /*
- * Tensors as a table: one element a line, the same columns for all.
+ * Tensors as a table with one element per line and the same columns for all.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -17,7 +17,7 @@ dump_csv_head(FILE *to)
 	fputs("frame,at,layer,seq,pos,tensor,row,i,j,k,value\n", to);
 }
 
-/* A field, in quotes where it has to be (RFC 4180). */
+/* Print a field, quoted if necessary (RFC 4180). */
 static void
 put_text(FILE *to, const char *s)
 {
@@ -34,7 +34,7 @@ put_text(FILE *to, const char *s)
 	putc('"', to);
 }
 
-/* What all elements of a row have in front of their indices. */
+/* Print the fields that all elements of a row share, which come before their indices. */
 static void
 put_row(FILE *to, const struct frame *f, unsigned long long number, const struct tensor *t, const uint32_t *rows, uint64_t row)
 {
@@ -60,7 +60,8 @@ put_row(FILE *to, const struct frame *f, unsigned long long number, const struct
 		putc(',', to);
 }
 
-/* The element i of the row: its indices in the three dimensions behind, empty where there is none. */
+/* Print the indices of element i of a row in dimensions 1 to 3, empty if there is no such
+ * dimension. */
 static void
 put_index(FILE *to, const struct tensor *t, size_t i)
 {
@@ -86,7 +87,7 @@ put_value(FILE *to, double v)
 		fprintf(to, "%.9g\n", v);
 }
 
-/* Elements from..from+n-1, which are a row. */
+/* Print elements from..from+n-1, which form a row. */
 static void
 put_elements(FILE *to, const struct tensor *t, size_t from, size_t n, const char *row)
 {

@@ -1,5 +1,5 @@
 /*
- * Frames as lines for people: what is in them, and their tokens.
+ * Frames as lines of text: summary and tokens.
  */
 #include <math.h>
 #include <string.h>
@@ -8,10 +8,10 @@
 
 #define CHUNK 1024              /* elements converted at a time */
 
-/* What is said of a tensor's values; of floats over those that are numbers. */
+/* Summary of a tensor's values, NaNs excluded. */
 struct summary {
 	double min, max, sum, squares;
-	int64_t least, most;    /* of integers, exactly */
+	int64_t least, most;    /* exact, for integers */
 	size_t n, nans;
 };
 
@@ -89,7 +89,7 @@ text_spans(FILE *to, const struct frame *f)
 	}
 }
 
-/* What else the header has, each after a semicolon. */
+/* Print the other header keys, each after a semicolon. */
 static void
 text_others(FILE *to, const struct frame *f)
 {

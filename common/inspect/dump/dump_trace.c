@@ -1,6 +1,6 @@
 /*
- * The time of a stream as the JSON that Chrome's and Perfetto's viewers open: a process for each host, a
- * thread for each stage on it, an event for each frame that it worked on.
+ * The times of a stream as JSON for Chrome's and Perfetto's trace viewers: a process per host, a
+ * thread per stage on it, an event per frame.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,14 +16,14 @@ struct lane {
 	unsigned char key[];
 };
 
-/* One event in front of which others stand. */
+/* Context of put_event. */
 struct event {
 	struct dump *d;
 	const struct frame *f;
 	unsigned long long number;
 };
 
-/* The lane of these bytes; *next is the number of one that is new, and counted on. */
+/* Find or add the lane with this key. A new lane gets the number ++*next. */
 static const struct lane *
 find_lane(struct dump *d, const struct buf *key, int *next, int *is_new)
 {
@@ -60,7 +60,7 @@ put_stage(FILE *to, const struct times_entry *e)
 		fprintf(to, " layer %" PRId64, e->at.layer);
 }
 
-/* How a host or a stage is called: tid 0 for the former. */
+/* Print the name of a host (tid 0) or of a stage. */
 static void
 put_name(struct dump *d, const struct times_entry *e, int pid, int tid)
 {
@@ -79,7 +79,7 @@ put_name(struct dump *d, const struct times_entry *e, int pid, int tid)
 	    "\"args\": {\"sort_index\": %d}}", pid, tid, tid);
 }
 
-/* Numbers of the host and of the stage on it, their names told at first sight. */
+/* Find the numbers of the host and of the stage on it; print the names of new ones. */
 static int
 find_lanes(struct dump *d, const struct times_entry *e, int *pid, int *tid)
 {
@@ -105,7 +105,7 @@ end:
 	return r;
 }
 
-/* Microseconds, exactly. */
+/* Print nanoseconds as microseconds, exactly. */
 static void
 put_time(FILE *to, const char *key, int64_t ns)
 {

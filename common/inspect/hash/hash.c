@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "inspect/hash/hash_internal.h"
 
-/* A sequence that was freed, and how often. */
+/* How often a sequence id was freed. */
 struct generation {
 	uint64_t seq, n;
 };
@@ -161,7 +161,7 @@ hash_sort(struct hash_line *l)
 		struct hash_row *x = &l->sorted[i / HASH_PAGE]->rows[i % HASH_PAGE];
 
 		if (x->seen < changed)
-			x->seen = 0;            /* taken back with a row before it */
+			x->seen = 0;            /* truncated with an earlier row */
 		if (x->changed > changed)
 			changed = x->changed;
 	}
@@ -233,7 +233,7 @@ print_range(FILE *to, const struct hash_line *l, uint64_t from, uint64_t to_pos,
 	fprintf(to, " %s %s\n", dtype_name(x->dtype), count);
 }
 
-/* A line of text for each run of positions whose rows are alike. */
+/* Print one line for each run of positions whose rows have the same type and width. */
 static void
 print_line(FILE *to, const struct hash_line *l, long *total)
 {

@@ -1,10 +1,10 @@
 /*
- * The trace of a run: a hash for each run of positions of each tensor, which does not depend on how the
- * work was cut.  What ds-hash does.
+ * Hashes of a run's tensors, one for each run of positions, which do not depend on how the work was
+ * divided. Used by ds-hash.
  *
- * Of each row the SHA-256 is kept (64 bytes of memory in all); a line's hash is the SHA-256 of those of its rows, one
- * behind the other.  A row that comes again counts as it came last; where it then has other bits, a draft
- * was taken back: rows behind it that came before are forgotten, as caches forget them.
+ * The SHA-256 of each row is kept, 64 bytes in all. The hash of a line is the SHA-256 of its rows'
+ * hashes in order. If a row arrives again, the last one counts. If its bits have changed, a draft
+ * was rolled back, and later positions received before it are dropped, as a cache truncates them.
  */
 #ifndef DS_HASH_H
 #define DS_HASH_H
@@ -16,24 +16,26 @@ struct hash_line;
 
 struct hashes {
 	struct groups groups;
-	struct table names;             /* (group, sequence, life) -> struct hash_line */
+	struct table names;             /* (group, sequence, generation) -> struct hash_line */
 	struct hash_line **lines;       /* [n] */
 	size_t n, cap;
-	struct table generations;       /* of this stream: sequence -> how often it was freed */
-	struct hash_line *last;         /* looked up last */
-	uint64_t odd;                   /* tensors without a row for each position */
+	struct table generations;       /* in this stream: sequence -> struct generation */
+	struct hash_line *last;         /* last lookup */
+	uint64_t odd;                   /* tensors that do not have one row per position */
 };
 
-/* Take in a stream, or all of a folder's.  0, or -1 and a message (a stream cut short included). */
+/* Read a stream, or all streams of a folder. Returns 0, or -1 and a message; truncated streams
+ * are errors. */
 int hash_read(struct hashes *t, const char *name);
 
-/* Print the lines in the order of sequence, pipeline and position, *total of them.  0, or -1 and a message. */
+/* Print the lines ordered by sequence, pipeline and position. *total is their number. Returns 0,
+ * or -1 and a message. */
 int hash_print(FILE *to, struct hashes *t, long *total);
 
 /*
- * Hold the lines of a file against what was read; those that are not as they should be are printed.
- * Their number, *total that of all, or -1 and a message.  Rows that no line asks for are no fault:
- * *more is the number of the run's tensors (a sequence's each) that have such rows.
+ * Compare the lines of a file with what was read and print those that differ. Returns their number,
+ * with *total that of all lines, or -1 and a message. *more counts the run's tensors, per sequence,
+ * with rows that no line covers; these are no errors.
  */
 long hash_check(FILE *to, struct hashes *t, const char *path, long *total, long *more);
 

@@ -11,7 +11,7 @@
 #define FILE_MAX ((size_t)1 << 30)
 #define FIELDS 8                /* hash, stage, layer, sequence, positions, tensor, dtype, elements */
 
-/* What the lines of a trace are found by: "STAGE LAYER SEQ TENSOR". */
+/* Index the lines by "STAGE LAYER SEQ TENSOR". */
 static int
 index_lines(struct table *index, struct hashes *t)
 {
@@ -43,7 +43,7 @@ index_free(struct table *index)
 	table_free(index);
 }
 
-/* Cut a line into its fields, each ended by a NUL: their number, at most FIELDS + 1. */
+/* Split a line into at most FIELDS + 1 fields, in place. Returns their number. */
 static int
 line_cut(char *s, char **v)
 {
@@ -54,7 +54,7 @@ line_cut(char *s, char **v)
 	return n;
 }
 
-/* "FROM-TO"; 0, or -1 */
+/* Parse "FROM-TO". Returns 0 or -1. */
 static int
 parse_range(const char *s, uint64_t *from, uint64_t *to)
 {
@@ -69,7 +69,7 @@ parse_range(const char *s, uint64_t *from, uint64_t *to)
 	return *end || *from > *to || *to > FRAME_POS_MAX ? -1 : 0;
 }
 
-/* Is it what was read?  NULL, or what to say. */
+/* Compare a line with what was read. Returns NULL if it agrees, or the verdict to print. */
 static const char *
 verdict(const struct hash_line *l, char **v, uint64_t from, uint64_t to)
 {
@@ -88,7 +88,7 @@ verdict(const struct hash_line *l, char **v, uint64_t from, uint64_t to)
 	return strcmp(hex, v[0]) == 0 ? NULL : "FAILED";
 }
 
-/* One line of the file: 1 it is not as it should be, 0 it is, -1 and a message. */
+/* Check one line of the file: 1 it differs, 0 it agrees, -1 and a message. */
 static int
 check_line(FILE *out, const struct table *index, char *line)
 {
@@ -134,7 +134,7 @@ check_lines(FILE *out, const struct table *index, char *text, long *total)
 	return *total > 0 ? bad : fail(FAIL_DATA, "no line to check");
 }
 
-/* Has the run rows of it that no line asked for? */
+/* 1 if the run has rows of this tensor that no line covers. */
 static int
 has_more(const struct hash_line *l)
 {

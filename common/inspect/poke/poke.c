@@ -8,7 +8,7 @@
 #include "base/fail.h"
 #include "kernels.h"
 
-/* FILE:NAME, the last colon counting. */
+/* Load FILE:NAME, split at the last colon. */
 static int
 load_vector(struct poke *p, const char *text)
 {
@@ -76,10 +76,10 @@ poke_operand(struct poke *p, enum poke_what what, const char *text)
 	return fail(FAIL_USAGE, "'%s' is no number, FILE:TENSOR or @TENSOR", text);
 }
 
-/* Where the values that are added or set come from, for one tensor. */
+/* Source of the values that are added or set, for one tensor. */
 struct operand {
-	const float *data;      /* NULL: the number */
-	uint64_t stride;        /* from one row to the next; 0: the same for all */
+	const float *data;      /* NULL: a constant */
+	uint64_t stride;        /* elements between rows; 0: the same for all rows */
 };
 
 static int
@@ -106,7 +106,7 @@ find_operand(const struct poke *p, struct frame *f, const struct tensor *t, uint
 	return 0;
 }
 
-/* How many of its elements were edited. */
+/* Edit one row. Returns the number of edited elements. */
 static uint64_t
 edit_row(struct poke *p, float *x, uint64_t width, const float *from, const int32_t *idx)
 {
@@ -123,7 +123,7 @@ edit_row(struct poke *p, float *x, uint64_t width, const float *from, const int3
 	return n;
 }
 
-/* Which row of the frame is which position of which sequence. */
+/* Fill names[row] with the sequence and position of each row. */
 static void
 name_rows(const struct frame *f, uint64_t (*names)[2])
 {
@@ -136,7 +136,8 @@ name_rows(const struct frame *f, uint64_t (*names)[2])
 		}
 }
 
-/* The rows of a tensor that are selected: how many elements were edited, or -1. */
+/* Edit the selected rows of a tensor. Returns the number of edited elements, or -1 and a
+ * message. */
 static int64_t
 edit_tensor(struct poke *p, struct frame *f, struct tensor *t)
 {

@@ -11,21 +11,21 @@
 #define LLU(x) (unsigned long long)(x)
 
 struct logits {                 /* of one row */
-	const float *x;         /* [n], or NULL: the row has none */
+	const float *x;         /* [n], or NULL: none */
 	uint64_t n;
 	uint32_t pos;
 };
 
 struct scored {
-	double loglik;          /* NaN: the row before had no logits */
+	double loglik;          /* NaN: the previous row had no logits */
 	uint32_t pos;
 };
 
 struct score_seq {
-	uint64_t id;                    /* the key of `live` */
+	uint64_t id;                    /* key of `live` */
 	struct score_seq *prev, *next;
-	struct logits before;           /* of the row before the one that is to come */
-	float *kept;                    /* [cap] before's, when their frame is gone */
+	struct logits before;           /* of the previous row */
+	float *kept;                    /* [cap] copy of them once their frame is freed */
 	size_t cap;
 	struct scored *tokens;          /* [n] ascending by position */
 	size_t n, tokens_cap;
@@ -62,7 +62,8 @@ seq_drop(struct score *s, struct score_seq *q)
 
 /* --- one row of logits --- */
 
-/* log(sum(exp(x))): what makes logits logarithms of probabilities.  0, or -1 where they cannot be. */
+/* log(sum(exp(x))), the normaliser of logits. Returns 0, or -1 and a message if some are not
+ * finite. */
 static int
 log_sum(const struct logits *l, double *out)
 {
@@ -82,14 +83,14 @@ log_sum(const struct logits *l, double *out)
 	return 0;
 }
 
-/* Is a likelier than b?  The lower id of two that are as likely. */
+/* 1 if a is likelier than b; ties go to the lower id. */
 static int
 likelier(const struct logits *l, uint64_t a, uint64_t b)
 {
 	return l->x[a] > l->x[b] || (l->x[a] == l->x[b] && a < b);
 }
 
-/* The likeliest tokens in order; their number. */
+/* Find the likeliest tokens, in order. Returns their number. */
 static int
 find_top(const struct logits *l, int max, uint64_t *top)
 {
@@ -140,7 +141,7 @@ print_top(struct score *s, const struct logits *l, double norm)
 	fputs(r->json ? "]" : "", r->to);
 }
 
-/* l: what was expected at that position, norm its log_sum. */
+/* l: logits for that position; norm: their log_sum. */
 static void
 print_token(struct score *s, const struct score_seq *q, const struct scored *t, int32_t id, const struct logits *l, double norm)
 {
@@ -197,7 +198,7 @@ print_seq(struct score *s, const struct score_seq *q)
 	s->total.loglik += sum.loglik;
 }
 
-/* The token at pos has come. */
+/* Score the token at pos. */
 static int
 add_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
 {
@@ -205,7 +206,7 @@ add_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
 	struct scored *t;
 	double norm = 0;
 
-	while (q->n > 0 && q->tokens[q->n - 1].pos >= pos)      /* what was there is taken back */
+	while (q->n > 0 && q->tokens[q->n - 1].pos >= pos)      /* rolled back */
 		q->n--;
 	if (id < 0)
 		return fail(FAIL_DATA, "position %u: id %d is negative", pos, id);
@@ -220,7 +221,7 @@ add_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
 	return 0;
 }
 
-/* The frame goes: its logits that are still wanted are copied. */
+/* Copy the logits that are still needed before their frame is freed. */
 static int
 keep_logits(struct score_seq *q)
 {
@@ -252,7 +253,7 @@ fork_seq(struct score *s, const struct frame *f)
 
 /* --- frames --- */
 
-/* The logits of a frame's rows: row[i] says whose the i-th is, n of them. */
+/* The logits of a frame: row[i] is the row of logits i, of n. */
 struct logit_rows {
 	const struct tensor *logits;
 	uint32_t *row;
@@ -317,7 +318,7 @@ add_rows(struct score *s, struct frame *f)
 	return r;
 }
 
-/* Sequences that were not freed; another stream may use their numbers again. */
+/* Print sequences that were not freed; another stream may use their ids again. */
 static void
 print_live(struct score *s)
 {

@@ -1,6 +1,6 @@
 /*
- * The likelihood of text that has gone through the model: the logits of the row at position p
- * say how likely the id at p + 1 was.  That id may come in a later frame.
+ * Log-likelihood of text that went through the model: the logits at position p predict the id at p
+ * + 1, which may arrive in a later frame.
  */
 #ifndef DS_SCORE_H
 #define DS_SCORE_H
@@ -15,30 +15,30 @@
 struct score_seq;
 
 struct score_sum {
-	uint64_t sequences, tokens, scored;     /* scored: with the logits of the row before */
+	uint64_t sequences, tokens, scored;     /* scored: with logits at the position before */
 	double loglik;                  /* natural logarithm */
 };
 
 struct score {
-	struct record *r;               /* where records go */
-	const struct tokenizer *t;      /* for the text of tokens, or NULL */
-	int tokens;                     /* 1: a record for each token, too */
-	int top;                        /* of the likeliest tokens in it */
+	struct record *r;               /* output */
+	const struct tokenizer *t;      /* prints the text of tokens; may be NULL */
+	int tokens;                     /* 1: a record per token as well */
+	int top;                        /* number of likeliest tokens in it */
 	struct table live;              /* sequence id -> struct score_seq */
 	struct score_seq *first, *last; /* in order of appearance */
-	struct score_sum total;         /* of those that are printed */
+	struct score_sum total;         /* sums over printed sequences */
 	uint64_t failed;                /* sequences that have failed */
 };
 
 /*
- * Take the rows of a batch that waits for sample, or a control frame; a sequence that is freed gets its record, one that
- * failed gets none.  Of each
- * live sequence the last row of logits is kept, [V] floats, and 16 bytes a token.
- * 0, or -1 and a message: rows that wait for another stage, logits that are no logits, an id that they do not have.
+ * Add a batch that waits for sample, or a control frame. A freed sequence prints its record, a
+ * failed one prints none. Memory: the last row of logits ([V] floats) of each live sequence, and 16
+ * bytes per token. Returns 0, or -1 and a message: rows that wait for another stage, invalid
+ * logits, an id without logit.
  */
 int score_frame(struct score *s, struct frame *f);
 
-/* The records of the sequences that are left, and of the total. */
+/* Print the records of the remaining sequences and the total. */
 void score_end(struct score *s);
 
 void score_free(struct score *s);

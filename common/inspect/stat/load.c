@@ -9,9 +9,9 @@
 
 struct load_layer {
 	char *location;         /* experts_done of the frames that are counted, "" for none */
-	uint64_t rows, chosen;  /* chosen: rows times k */
-	uint64_t dropped;       /* groups without a chosen expert, of rows times groups */
-	int experts;            /* that there are, or 1 + the highest chosen */
+	uint64_t rows, chosen;  /* chosen: sum of k over rows */
+	uint64_t dropped;       /* sum over rows of groups without a chosen expert */
+	int experts;            /* number of experts, or 1 + the highest chosen */
 	uint64_t *count;        /* [EXPERTS_MAX] */
 	double *weight;         /* [EXPERTS_MAX] sums */
 };
@@ -37,7 +37,7 @@ layer_at(struct load *l, const struct frame *f)
 	return y->location ? y : NULL;
 }
 
-/* Groups that none of a row's experts is in; idx ascends. */
+/* Number of groups without a chosen expert. idx is ascending. */
 static uint64_t
 count_dropped(const struct load *l, const int32_t *idx, uint64_t k)
 {

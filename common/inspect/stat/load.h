@@ -1,5 +1,5 @@
 /*
- * The load of experts: which the routers of a stream chose, and how evenly.
+ * Load of experts: which ones the routers of a stream chose, and how evenly.
  */
 #ifndef DS_LOAD_H
 #define DS_LOAD_H
@@ -12,19 +12,19 @@
 struct load_layer;
 
 struct load {
-	int experts;            /* E, or 0: as many as the highest that was chosen says */
-	int groups;             /* of experts, for the share of those that no expert was chosen from; 0: not known */
+	int experts;            /* E, or 0: 1 + the highest chosen */
+	int groups;             /* number of expert groups; 0: unknown */
 	struct load_layer *layers[LAYERS_MAX];
 };
 
-/* Count what expert.idx and expert.w of a frame say, if it has them: rows that were counted on their way to another
- * expert process are not counted again.  0, or -1 and a message. */
+/* Count expert.idx and expert.w of a frame, if present. Rows that pass several expert processes
+ * count once. Returns 0, or -1 and a message. */
 int load_frame(struct load *l, struct frame *f);
 
-/* A record for each layer; with each, also one for each expert. */
+/* Print one record per layer; with `each`, also one per expert. */
 void load_print(const struct load *l, struct record *r, int each);
 
-int load_any(const struct load *l);             /* 1 if a choice of experts was counted */
+int load_any(const struct load *l);             /* 1 if anything was counted */
 
 void load_free(struct load *l);
 

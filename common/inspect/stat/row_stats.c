@@ -27,13 +27,13 @@ count_not_finite(const float *x)
 	return n;
 }
 
-/* Lanes of a row: the loops over j are what becomes vectors. */
+/* Accumulators of a row. The loops over j are vectorised. */
 struct lanes {
 	float min[LANES], max[LANES];
 	double squares[LANES / 2];
 };
 
-/* A block whose elements are all finite. */
+/* A block of finite elements. */
 static void
 add_block(struct lanes *restrict l, uint64_t *restrict zeros, const float *restrict x, float *restrict channel)
 {
@@ -57,7 +57,7 @@ add_block(struct lanes *restrict l, uint64_t *restrict zeros, const float *restr
 			l->squares[j] += (double)x[i + j] * (double)x[i + j];
 }
 
-/* n elements of any kind. */
+/* n arbitrary elements. */
 static void
 add_some(struct lanes *l, struct row_stats *s, const float *x, float *channel, int n)
 {
@@ -74,7 +74,7 @@ add_some(struct lanes *l, struct row_stats *s, const float *x, float *channel, i
 	}
 }
 
-/* n elements of the row from `from` on as floats; buf [BLOCK] is used where they are something else. */
+/* n elements of the row from `from` on as floats, converted in buf [BLOCK] if necessary. */
 static const float *
 floats_of(const struct row *r, uint64_t from, int n, float *buf)
 {

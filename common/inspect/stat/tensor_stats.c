@@ -11,16 +11,16 @@
 #define CHANNELS_MAX (1 << 20)
 
 struct stats_group {
-	const struct group *group;      /* NULL: nothing has come */
-	uint64_t location;      /* where frames wait that are counted: a hash */
-	uint64_t rows, width;   /* width 0: rows differ in it */
-	int counted;            /* of floats: norms and shares of NaN mean something */
+	const struct group *group;      /* NULL: nothing counted */
+	uint64_t location;      /* hash of where the counted frames wait */
+	uint64_t rows, width;   /* width 0: it varies */
+	int counted;            /* 1: floats, which have norms and NaNs */
 	struct row_stats sums;
-	double norms, norm_max; /* sum and largest of the rows' norms */
-	float *channels;        /* [width] largest |x|, or NULL */
+	double norms, norm_max; /* sum and maximum of the rows' norms */
+	float *channels;        /* [width] largest |x| of each channel, or NULL */
 };
 
-/* Where a frame waits: `h` behind ds-attn comes along behind ds-route and is no other there. */
+/* Hash of where a frame waits: `h` from ds-attn is seen again, unchanged, after ds-route. */
 static uint64_t
 location_of(const struct frame *f)
 {
@@ -106,7 +106,7 @@ by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The largest |x| of the median channel; NaN where nothing can stand out. */
+/* The largest |x| of the median channel; NaN if there are no outliers to find. */
 static double
 median_channel(const struct stats_group *g)
 {
@@ -122,7 +122,7 @@ median_channel(const struct stats_group *g)
 	return m > 0 ? m : NAN;
 }
 
-/* Channels that stand out: how many, and the first of them by size. */
+/* Print the number of outlier channels, and the largest of them. */
 static void
 print_channels(const struct tensor_stats *h, const struct stats_group *g, struct record *r)
 {
@@ -137,7 +137,7 @@ print_channels(const struct tensor_stats *h, const struct stats_group *g, struct
 	for (int k = 0; k < h->top && k < n; k++) {
 		int64_t best = -1;
 
-		/* the next in order of size, then of place */
+		/* the next by size, then by index */
 		for (int64_t i = 0; i < (int64_t)g->width; i++) {
 			double x = (double)g->channels[i];
 

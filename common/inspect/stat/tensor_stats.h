@@ -1,5 +1,5 @@
 /*
- * The health of tensors: what ds-stat says of each stage, layer and tensor of a stream.
+ * Tensor statistics for each stage, layer and tensor of a stream, for ds-stat.
  */
 #ifndef DS_TENSOR_STATS_H
 #define DS_TENSOR_STATS_H
@@ -10,19 +10,21 @@
 struct stats_group;
 
 struct tensor_stats {
-	double outlier;         /* a channel is one if its largest |x| is this many times that of the median channel */
-	int top;                /* how many of them are named */
+	/* a channel is an outlier if its largest |x| is this many times the median channel's */
+	double outlier;
+	int top;                /* number of outliers that are printed */
 	struct groups groups;
-	struct stats_group *all;        /* [cap] by the group's id */
+	struct stats_group *all;        /* [cap], indexed by group id */
 	size_t cap;
-	uint64_t odd;           /* tensors without a row for each position */
+	uint64_t odd;           /* tensors without one row per position */
 };
 
-/* Count the tensors of a frame.  A tensor that travels on past other stages is counted where it is seen
- * first.  0, or -1 and a message. */
+/* Add the tensors of a frame. A tensor that travels past other stages counts where it is first
+ * seen. Returns 0, or -1 and a message. */
 int tensor_stats_frame(struct tensor_stats *h, struct frame *f);
 
-/* A record for each stage, layer and tensor, in pipeline order.  0, or -1 and a message. */
+/* Print one record per stage, layer and tensor, in pipeline order. Returns 0, or -1 and a
+ * message. */
 int tensor_stats_print(const struct tensor_stats *h, struct record *r);
 
 int tensor_stats_any(const struct tensor_stats *h);   /* 1 if a tensor was counted */

@@ -7,8 +7,9 @@
 #include "inspect/times.h"
 
 struct timing_sum {
-	struct buf key;         /* owns the text */
-	struct times_stage from, to;    /* from.program NULL: a stage, else what lies between two */
+	struct buf key;         /* memory of the names */
+	/* from.program NULL: a stage, else the link between two stages */
+	struct times_stage from, to;
 	uint64_t frames, bytes;
 	double seconds;
 };
@@ -21,7 +22,7 @@ append_stage(struct buf *b, const struct times_stage *p)
 	    buf_add(b, p->host, p->nhost) < 0 ? -1 : 0;
 }
 
-/* Let p, whose text append_stage put at `at`, point there; returns where the next one is. */
+/* Set p's pointers into the key at `at`, written by append_stage. Returns the end of its part. */
 static const char *
 point_into(struct times_stage *p, const char *at)
 {
@@ -30,7 +31,8 @@ point_into(struct times_stage *p, const char *at)
 	return p->host + p->nhost;
 }
 
-/* The sum of a stage, or with from of the way to it. NULL and a message without memory. */
+/* Find or add the sum of a stage or, with from, of the link to it. NULL and a message on
+ * failure. */
 static struct timing_sum *
 find(struct timing *t, const struct times_stage *from, const struct times_stage *to)
 {
@@ -74,7 +76,7 @@ add(struct timing *t, const struct times_entry *before, const struct times_entry
 	return 0;
 }
 
-/* Experts of one layer that worked at the same time. */
+/* 1 for experts of one layer that ran at the same time. */
 static int
 overlaps(const struct times_entry *a, const struct times_entry *b)
 {
@@ -82,10 +84,11 @@ overlaps(const struct times_entry *a, const struct times_entry *b)
 	    memcmp(a->at.program, b->at.program, a->at.nprogram) == 0 && b->start < a->end;
 }
 
-/* The way of one frame. */
+/* State while walking the entries of one frame. */
 struct way {
 	struct timing *t;
-	struct times_entry parent, before;      /* of those side by side, before is the one that ended last */
+	/* of parallel entries, `before` is the one that ended last */
+	struct times_entry parent, before;
 	int64_t first;
 	int n, has_parent;
 };

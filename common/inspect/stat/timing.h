@@ -1,5 +1,5 @@
 /*
- * Where the time of a stream went: the header key `trace`, summed for each stage and for each way between two.
+ * Where the time of a stream went: the header key `trace`, summed per stage and per link.
  */
 #ifndef DS_TIMING_H
 #define DS_TIMING_H
@@ -11,17 +11,18 @@
 struct timing_sum;
 
 struct timing {
-	struct table names;             /* program, host and layer, of one stage or of two -> struct timing_sum */
+	/* program, host and layer of one stage, or of two -> struct timing_sum */
+	struct table names;
 	struct timing_sum **all;        /* [n] in order of appearance */
 	size_t n, cap;
-	uint64_t frames;                /* that have the key */
-	double seconds;                 /* of them, from the first entry's start to the last one's end */
+	uint64_t frames;                /* frames with the key */
+	double seconds;                 /* sum over frames from the first start to the last end */
 };
 
-/* Add a frame's entries; a frame without them adds nothing.  0, or -1 and a message. */
+/* Add the entries of a frame, which may have none. Returns 0, or -1 and a message. */
 int timing_frame(struct timing *t, const struct frame *f);
 
-/* A record for each stage, for each way, and for the whole. */
+/* Print one record per stage, per link, and for the total. */
 void timing_print(const struct timing *t, struct record *r);
 
 void timing_free(struct timing *t);
