@@ -20,7 +20,7 @@ measure_of(struct diff *d, const struct group *g)
 	return &d->measures[g->id];
 }
 
-/* Is this place before that of the first difference so far? */
+/* 1 if the row precedes the first difference so far. */
 static int
 precedes(const struct first *f, const struct row *r)
 {
@@ -68,8 +68,8 @@ on_row(void *arg, const struct row *r)
 	return pair_row(&a->d->pair, a->side, r);
 }
 
-/* The side to read from: the one that is behind; where it has nothing to read, the other
- * may go ahead as long as its rows find room.  -1 and a message on failure. */
+/* Choose the side to read from: the one that lags. If it has nothing to read, the other may run
+ * ahead as long as its rows fit into memory. Returns -1 and a message on failure. */
 static int
 choose(struct diff *d)
 {
@@ -152,7 +152,7 @@ look_up(void *arg, const struct row *ours)
 	if (r > 0)
 		r = d->named.frame.spans_known || ours->seq == d->seq ?
 		    named_row(&d->named, ours, &theirs) : 0;
-	if (r < 0 || r == 2)            /* 2: a copy, as tokens leave one at every point */
+	if (r < 0 || r == 2)            /* 2: a repeated row, such as ids at each stage */
 		return r < 0 ? -1 : 0;
 	if (r == 0) {
 		m->only[!d->named_side]++;
@@ -161,7 +161,7 @@ look_up(void *arg, const struct row *ours)
 	return d->named_side == 0 ? on_pair(d, &theirs, ours, 0) : on_pair(d, ours, &theirs, 0);
 }
 
-/* The rows of the file that nothing was laid against. */
+/* Count the rows of the file that no row of the run was compared with. */
 static int
 count_left(struct diff *d)
 {
@@ -214,7 +214,8 @@ by_order(const void *a, const void *b)
 	return c ? c : (x->from > y->from) - (x->from < y->from);
 }
 
-/* The rows that one side alone has: as ranges, and the first where no other difference is. */
+/* Merge the rows that only one side has into ranges, and make the first one the first difference
+ * if there is no other. */
 static void
 merge_only(struct diff *d)
 {
@@ -262,7 +263,7 @@ open_sides(struct diff *d)
 	return 0;
 }
 
-/* Why there was nothing to compare. */
+/* Report why there was nothing to compare. */
 static int
 fail_empty(const struct diff *d)
 {
@@ -287,7 +288,7 @@ diff_is_whole(const struct measure *m, const struct group *g)
 	return m->rows > 0 && m->only[0] + m->only[1] + g->odd == 0;
 }
 
-/* How much there was to compare, and how much of it was. */
+/* Count the comparable tensors, and those that were compared completely. */
 static void
 count_tensors(struct diff *d)
 {

@@ -6,7 +6,7 @@
 #include "inspect/diff/diff.h"
 #include "inspect/frame_json.h"
 
-#define ONLY_LINES 20           /* ranges that are told one by one */
+#define ONLY_LINES 20           /* ranges printed one by one */
 
 static int
 by_pipeline(const void *a, const void *b)
@@ -27,7 +27,7 @@ sorted(const struct diff *d)
 	return v;
 }
 
-/* Is there anything to say of the group? */
+/* 1 if the report has a line for the group. */
 static int
 is_reported(const struct diff *d, const struct group *g)
 {
@@ -81,8 +81,8 @@ print_first(FILE *to, const struct first *f)
 		fprintf(to, ": %.9g in A, %.9g in B", f->at.a, f->at.b);
 }
 
-/* The first line: the verdict, how much it rests on, and what was not compared.  (No line but the
- * table's has 13 words: scripts tell these apart by that.) */
+/* Print the first line: the verdict, what it is based on, and what was not compared. Only lines
+ * of the table have 13 words, which scripts rely on. */
 static void
 print_verdict(FILE *to, const struct diff *d, int answer)
 {
@@ -174,7 +174,7 @@ print_only(FILE *to, const struct diff *d)
 		fprintf(to, "only: %zu ranges more\n", d->nonly - ONLY_LINES);
 }
 
-/* Tensors whose rows have the same elements in other dimensions. */
+/* List tensors whose rows have equal elements in different shapes. */
 static void
 print_reshaped(FILE *to, const struct diff *d)
 {
@@ -193,7 +193,7 @@ print_reshaped(FILE *to, const struct diff *d)
 	}
 }
 
-/* Why a tensor of the file was not compared, or not all of it. */
+/* Print why a tensor of the file was not compared, or not completely. */
 static void
 print_why(FILE *to, const struct named_tensor *t)
 {
@@ -210,7 +210,7 @@ print_why(FILE *to, const struct named_tensor *t)
 		fprintf(to, ": %" PRIu64 " of its %" PRIu64 " rows", t->rows - t->compared, t->rows);
 }
 
-/* What was not compared, and is no difference. */
+/* List what was not compared and is no difference. */
 static void
 print_apart(FILE *to, const struct diff *d)
 {
@@ -359,7 +359,7 @@ json_line(FILE *to, const struct group *g, const struct measure *m)
 	fprintf(to, ", \"only_a\": %" PRIu64 ", \"only_b\": %" PRIu64 "}", m->only[0], m->only[1]);
 }
 
-/* The names of what was not compared: the file's, or the run's with stage and layer. */
+/* Print the names of what was not compared: the file's, or the run's with stage and layer. */
 static void
 json_apart(FILE *to, const struct diff *d)
 {

@@ -28,7 +28,7 @@ is_float(const struct row *r)
 	return r->dtype == ROW_F64 || tensor_is_float(&t);
 }
 
-/* Integers that stand for fractions: sums of experts. */
+/* 1 for integers that represent fractions: sums of experts. */
 static int
 is_fixed(const struct row *r)
 {
@@ -56,7 +56,7 @@ row_values(const struct row *r, uint64_t from, int n, double *out)
 		out[i] = (double)tensor_int(&t, from + (uint64_t)i) * (is_fixed(r) ? 0x1p-40 : 1);
 }
 
-/* A float's bits as an integer that counts the values of the type in their order. */
+/* The rank of a float among the values of its type, in order. */
 static int64_t
 ordinal(const struct row *r, uint64_t i)
 {
@@ -67,7 +67,7 @@ ordinal(const struct row *r, uint64_t i)
 	return bits & sign ? -(int64_t)(bits & ~sign) : (int64_t)bits;
 }
 
-/* The same of the value as F32. */
+/* The same for a value as F32. */
 static int64_t
 ordinal_wide(double v)
 {
@@ -79,10 +79,10 @@ ordinal_wide(double v)
 
 struct sums {
 	double aa, bb, ab, largest;
-	int apart;              /* an element is infinite, or no number, on one side alone */
+	int apart;              /* an element is infinite or NaN on one side only */
 };
 
-/* One pair of elements that have not the same bits. */
+/* Measure a pair of elements with different bits. */
 static void
 measure_pair(struct measure *m, const struct row *a, const struct row *b, uint64_t i, double x, double y)
 {
@@ -112,7 +112,7 @@ same_bits(const struct row *a, const struct row *b, uint64_t i)
 	return a->dtype == b->dtype && memcmp((const char *)a->data + i * n, (const char *)b->data + i * n, n) == 0;
 }
 
-/* Are elements x and y, which have not the same bits, the same for the user? */
+/* 1 if elements x and y, whose bits differ, count as equal. */
 static int
 same_value(const struct row *a, const struct row *b, uint64_t i, double x, double y, double tol, double largest)
 {
@@ -127,7 +127,7 @@ same_value(const struct row *a, const struct row *b, uint64_t i, double x, doubl
 	return x == y || fabs(x - y) <= tol * largest;
 }
 
-/* Go through both rows: the first time for their sums, the second with these for what differs. */
+/* Accumulate sums over two rows and measure the elements that differ. */
 static void
 sum_rows(struct measure *m, const struct row *a, const struct row *b, struct sums *s)
 {
@@ -192,7 +192,7 @@ count_choices(struct measure *m, const struct row *a, const struct row *b)
 	}
 }
 
-/* Is one of its elements not a number? */
+/* 1 if an element is NaN. */
 static int
 has_nan(const struct row *r)
 {
@@ -218,7 +218,7 @@ has_nan(const struct row *r)
 	return found;
 }
 
-/* Have rows of one length other dimensions?  Those of a padded tensor depend on its batch. */
+/* Note rows of equal length but different shape. Shapes of padded tensors depend on their batch. */
 static void
 compare_extents(struct measure *m, const struct row *a, const struct row *b)
 {
@@ -236,7 +236,7 @@ compare_extents(struct measure *m, const struct row *a, const struct row *b)
 	m->extents[1] = *y;
 }
 
-/* Elements that are infinite, or no number, on both sides do not count; on one side they have no angle. */
+/* Elements that are infinite or NaN on both sides are ignored; on one side they give 0. */
 static double
 cosine(const struct sums *s)
 {

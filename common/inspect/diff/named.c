@@ -8,7 +8,7 @@
 #include "inspect/frame_json.h"
 #include "inspect/npy.h"
 
-#define CHOSEN_MAX 1024        /* a router that chooses more is no router */
+#define CHOSEN_MAX 1024        /* the largest number of experts that a router chooses */
 
 static int
 ends(const char *s, const char *with)
@@ -24,8 +24,8 @@ named_is(const char *path)
 	return ends(path, ".safetensors") || ends(path, ".npy");
 }
 
-/* The group of a tensor that no map names: what ds-dump says of its frame, or what the name says by
- * itself.  NULL without a message: the run decides. */
+/* The group of a tensor that no map names: from ds-dump's description of its frame, or from the
+ * name. NULL, without a message, if the run decides. */
 static struct group *
 group_by_name(struct named *n, struct groups *g, const char *name)
 {
@@ -33,7 +33,7 @@ group_by_name(struct named *n, struct groups *g, const char *name)
 	struct frame any = {.at = AT_NONE, .at_text = "", .layer = -1};
 	const char *at = strrchr(name, '@');
 
-	/* (the names of npy files lack head's layer, and which experts were added) */
+	/* names of npy files lack the layer of head and the experts in a sum */
 	if (n->frame.known &&
 	    (n->frame.spans_known || (n->frame.f.at != AT_HEAD && strcmp(name, "expert.acc") != 0)))
 		return group_of(g, &n->frame.f, &t);
@@ -43,7 +43,7 @@ group_by_name(struct named *n, struct groups *g, const char *name)
 	return NULL;
 }
 
-/* Can the tensor be laid against rows at all?  NULL, or why not. */
+/* Why the tensor cannot be compared with rows, or NULL. */
 static const char *
 why_not(const struct named *n, const struct named_tensor *t)
 {
@@ -62,7 +62,8 @@ why_not(const struct named *n, const struct named_tensor *t)
 	return fits ? NULL : "no row for each position";
 }
 
-/* Enter a tensor under its group, or under its name where the run decides. */
+/* Register a tensor under its group or, if the run decides, under its name. Returns 0, or -1 and
+ * a message. */
 static int
 register_tensor(struct named *n, struct named_tensor *t)
 {
@@ -77,7 +78,7 @@ register_tensor(struct named *n, struct named_tensor *t)
 	return table_put(&n->groups, &t->group, sizeof(t->group), t);
 }
 
-/* One tensor of theirs; data may be NULL where there is none. */
+/* Add a tensor of the file. Returns 0, or -1 and a message. */
 static int
 add(struct named *n, struct groups *g, const char *name, const char *type, int dtype,
     int rank, const uint64_t *shape, const void *data)
@@ -91,13 +92,13 @@ add(struct named *n, struct groups *g, const char *name, const char *type, int d
 	found = names_find(&n->names, g, name, &t->group, &t->line);
 	if (found < 0)
 		return -1;
-	if (found && !t->line && n->frame.known) /* (ds-dump's own `ids` and `logits` included) */
+	if (found && !t->line && n->frame.known) /* ds-dump's own `ids` and `logits` included */
 		t->group = NULL;
 	if (!t->group)
 		t->group = group_by_name(n, g, name);
 	if (t->group && !t->line && strcmp(t->group->tensor, "expert.idx") == 0 && dtype != I32 &&
 	    dtype != I64) {
-		t->group = NULL;        /* what a gate returns first are its logits in some versions */
+		t->group = NULL;        /* some versions of a gate return logits first */
 		t->why = "its numbers are no integers";
 	}
 	n->n++;
@@ -118,7 +119,8 @@ add(struct named *n, struct groups *g, const char *name, const char *type, int d
 	return 0;
 }
 
-/* A router whose experts are not in ascending order: sorted when a row is asked for. */
+/* Find the experts of a router whose experts are not in ascending order; rows are sorted on
+ * access. */
 static void
 find_router(struct named *n, struct groups *g, struct named_tensor *t)
 {
@@ -136,8 +138,8 @@ find_router(struct named *n, struct groups *g, struct named_tensor *t)
 		t->by = idx;
 }
 
-/* The type of a tensor, or -1: F64 is read here alone.  -2 and a message where its bytes are not
- * those of its shape. */
+/* The dtype of a tensor, ROW_F64 included, or -1 if unsupported. -2 and a message if its bytes
+ * do not match its shape. */
 static int
 type_of(const struct safetensor *t)
 {
@@ -155,7 +157,7 @@ type_of(const struct safetensor *t)
 	return -2;
 }
 
-/* The file's tensor `row` says which rows of its frame have logits. */
+/* Read the file's tensor `row`, which lists the rows of its frame with logits. */
 static int
 read_logit_rows(struct named *n, const struct safetensor *t)
 {
@@ -230,7 +232,7 @@ open_npy(struct named *n, struct groups *g)
 		free(n->own_name);
 		n->own_name = tensor;
 	}
-	memcpy(n->npy, n->map.p + a.data, a.bytes);       /* which the format does not align for every type */
+	memcpy(n->npy, n->map.p + a.data, a.bytes);       /* npy does not align every type */
 	return add(n, g, n->own_name, "", (int)a.dtype, a.rank, a.shape, n->npy);
 }
 
@@ -287,7 +289,7 @@ chosen(const struct named_tensor *idx, uint64_t row, uint64_t count, uint64_t i)
 	return tensor_int(&t, row * count + i);
 }
 
-/* Row i of t with its elements in the order of the experts that they belong to. */
+/* Sort row number `row` of t by its experts. Returns 0, or -1 and a message. */
 static int
 sort_row(struct named *n, const struct named_tensor *t, uint64_t row, struct row *r)
 {
@@ -310,20 +312,20 @@ sort_row(struct named *n, const struct named_tensor *t, uint64_t row, struct row
 	return 0;
 }
 
-/* Elements of a row where the first `lead` axes are left out. */
+/* Elements of a row, `lead` leading axes excluded. */
 static uint64_t
 row_count(const struct extent *e, int lead)
 {
 	uint64_t n = 1;
 
 	for (int i = lead + 1; i < e->rank; i++)
-		n *= e->shape[i];               /* (the file's size was checked) */
+		n *= e->shape[i];               /* the file's size was checked */
 	return n;
 }
 
 /*
- * Which axis counts rows?  The first, or what follows leading axes of 1, until a row has as many
- * elements as ours; where it never has, the one with as many axes after it as our rows have.
+ * Find the axis of rows: the first one, or one after leading axes of size 1, such that a row has as
+ * many elements as ours; failing that, the one followed by as many axes as our rows have.
  */
 static int
 fit(struct named_tensor *t, const struct row *ours)
@@ -352,7 +354,7 @@ by_number(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* Which row of t is about the position of ours?  -1: none. */
+/* The row of t for the position of our row, or -1. */
 static int64_t
 row_of(const struct named *n, const struct named_tensor *t, const struct row *ours)
 {

@@ -1,15 +1,14 @@
 /*
- * A file of named tensors that another implementation wrote, in the place of a stream: safetensors,
- * or one array as npy, whose name is the file's.
+ * A file of named tensors from another implementation, compared with a stream: safetensors, or one
+ * array as npy, whose name is the file's.
  *
- * A name map says which tensor is which.  A line of it: THEIR_NAME STAGE LAYER TENSOR, fields
- * divided by blanks; {l} in the first stands for a layer and may be used in the others; LAYER is -
- * where the stage has none; # begins a comment.  The first line that fits a name counts, and those
- * built in come last.
+ * A name map translates names. Its lines are THEIR_NAME STAGE LAYER TENSOR, separated by blanks.
+ * {l} in the first field matches a layer and may be used in the others; LAYER is - for a stage
+ * without layers; # starts a comment. The first line that matches counts; built-in lines come last.
  *
- * A file that ds-dump wrote says where its frame waited, so that its names are known; as
- * safetensors also whose rows they are.  In other files row i is position i of one sequence.  A
- * name that nothing knows stands for the run's only tensor of that name.
+ * Files written by ds-dump record where their frame waited, which defines their names; safetensors
+ * also record sequences and positions. In other files row i is position i of one sequence. An
+ * unknown name stands for the run's only tensor of that name.
  */
 #ifndef DS_NAMED_H
 #define DS_NAMED_H
@@ -20,63 +19,65 @@
 #include "inspect/rows.h"
 
 struct named_tensor {
-	const char *name;       /* theirs */
-	struct group *group;    /* NULL: not (yet) known */
-	int late;               /* the group is that of the run's first tensor of this name */
-	int line;               /* of the user's map that named it, from 1; 0: none did */
-	const char *why;        /* why no row is compared; NULL: those that the run has are */
+	const char *name;       /* in the file */
+	struct group *group;    /* NULL: not known, or not yet */
+	int late;               /* 1: the group is that of the run's first tensor of this name */
+	int line;               /* line of the user's map that names it, from 1; 0: none */
+	const char *why;        /* why no row is compared, or NULL */
 	enum dtype dtype;       /* or ROW_F64 */
-	struct extent extent;   /* lead is set once a row of ours has been seen: fitted */
+	struct extent extent;   /* lead is valid once fitted */
 	int fitted;
-	uint64_t rows, count;   /* elements of a row; once fitted */
+	uint64_t rows, count;   /* count: elements of a row; valid once fitted */
 	const unsigned char *data;
-	struct named_tensor *by;        /* of a router's: the experts to sort by, or NULL */
-	uint64_t *seen;         /* [rows] digest of our row that was laid against it last, 0: none was */
-	uint64_t compared;      /* rows that were */
+	struct named_tensor *by;        /* a router's experts to sort by, or NULL */
+	uint64_t *seen;         /* [rows] digest of our row compared last, 0: none */
+	uint64_t compared;      /* rows compared */
 };
 
 struct named {
 	const char *path;
 	struct safetensors st;
 	struct file_map map;    /* of an npy file */
-	void *npy;              /* its elements */
-	char *own_name;         /* of its tensor */
+	void *npy;              /* elements of an npy file */
+	char *own_name;         /* name of its tensor */
 	struct names names;
 	struct named_frame frame;
-	const int32_t *which;   /* [nwhich] its tensor `row`: which rows of the frame have logits */
+	const int32_t *which;   /* [nwhich] the tensor `row`: rows of the frame with logits */
 	uint64_t nwhich;
-	struct named_tensor *tensors;   /* [n]; `row` is none of them */
+	struct named_tensor *tensors;   /* [n] without `row` */
 	size_t n;
 	struct table groups;    /* struct group * -> struct named_tensor */
-	struct table late;      /* names without a group -> struct named_tensor */
-	struct buf sorted;      /* a row in order, or without its padding */
+	struct table late;      /* name -> struct named_tensor without a group */
+	struct buf sorted;      /* scratch: a sorted or trimmed row */
 };
 
-/* Does the name end as such a file's? */
+/* 1 if the path ends like such a file's. */
 int named_is(const char *path);
 
-/* Read the file; map_path: the name map's file, or NULL.  0, or -1 and a message. */
+/* Read the file. map_path is the name map, or NULL. Returns 0, or -1 and a message; call
+ * named_close in either case. Paths are borrowed. */
 int named_open(struct named *n, struct groups *g, const char *path, const char *map_path);
 
-/* The file is about that sequence, whatever it says itself.  0, or -1 and a message. */
+/* Make the file's rows belong to sequence seq, whatever it records. Returns 0, or -1 and a
+ * message. */
 int named_set_seq(struct named *n, uint64_t seq);
 
-/* Its tensor of the group: 1, 0 it has none, -1 and a message.  Each group that the run has is
- * asked for once or more. */
+/* Find the tensor of a group: 1, 0 if there is none, or -1 and a message. Call it for each group
+ * of the run. */
 int named_has(struct named *n, struct group *g);
 
-/* The row that ours, of a group that named_has, is laid against: 1, valid until the next call; 2
- * our row had these bits the last time, too; 0 there is none; -1 and a message. A router's experts
- * come in ascending order, as in our frames, and their weights with them. */
+/* Find the file's row for our row, whose group passed named_has. Returns 1 with *theirs, valid
+ * until the next call; 2 if our row had the same bits last time; 0 if there is none; or -1 and a
+ * message. Experts of routers are sorted in ascending order with their weights, as in frames. */
 int named_row(struct named *n, const struct row *ours, struct row *theirs);
 
-/* All rows of the run `name` have come: 0, or -1 and a message that names a line of the map of
- * which it has nothing. */
+/* Call after all rows of the run `name`. Returns 0, or -1 and a message with a line of the map
+ * whose tensor the run lacks. */
 int named_check(const struct named *n, const char *name);
 
-/* Has each row of the tensor been compared? */
+/* 1 if each row of the tensor was compared. */
 int named_is_whole(const struct named_tensor *t);
 
-void named_close(struct named *n);      /* a zeroed *n is fine */
+void named_close(struct named *n);      /* accepts a zeroed *n */
 
 #endif

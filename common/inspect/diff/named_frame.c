@@ -19,7 +19,7 @@ by_position(const void *a, const void *b)
 	return (s->pos > t->pos) - (s->pos < t->pos);
 }
 
-/* A number at *p, and what stands in front of the next one. */
+/* Parse a number at *p and the text `end` after it. */
 static int
 read_number(const char **p, const char *end, uint64_t max, uint64_t *out)
 {
@@ -39,8 +39,8 @@ read_number(const char **p, const char *end, uint64_t max, uint64_t *out)
 	return 0;
 }
 
-/* "[[SEQ, POS, N, FLAGS], ...]": sequences have 64 bits, which JSON's numbers do not keep.  0, or
- * -1. */
+/* Parse "[[SEQ, POS, N, FLAGS], ...]". Sequences have 64 bits, which JSON numbers cannot hold.
+ * Returns 0 or -1. */
 static int
 read_spans(struct named_frame *n, const char *p)
 {
@@ -124,7 +124,7 @@ named_frame_metadata(struct named_frame *n, const struct safetensors *s)
 	return r < 0 ? fail_in("__metadata__") : 0;
 }
 
-/* Bytes written as %XX are themselves again. */
+/* Decode %XX in place. */
 static void
 decode(char *s)
 {
@@ -143,7 +143,7 @@ decode(char *s)
 	*to = '\0';
 }
 
-/* "000012-attn-l3-h" */
+/* the name is like "000012-attn-l3-h" */
 int
 named_frame_file(struct named_frame *n, const char *base, char **tensor)
 {

@@ -5,20 +5,20 @@
 
 #include "base/fail.h"
 
-#define PAGE 16                 /* positions */
+#define PAGE 16                 /* positions per page */
 
 struct waiting {
-	struct waiting *next;           /* of the same position and side, later */
-	struct waiting *older, *newer;  /* in its list */
-	struct row row;                 /* data NULL: only the digest is left */
+	struct waiting *next;           /* later row of the same position and side */
+	struct waiting *older, *newer;  /* in its arrival list */
+	struct row row;                 /* data NULL: only the digest remains */
 	uint64_t digest;
 	int side, copy;
 	_Alignas(8) unsigned char data[];
 };
 
 struct slot {
-	uint64_t digest[2];     /* of the row that each side had last; 0: none */
-	struct waiting *first;  /* all of one side */
+	uint64_t digest[2];     /* of the last row on each side; 0: none */
+	struct waiting *first;  /* rows of one side only */
 };
 
 struct page_key {
@@ -86,7 +86,7 @@ list_remove(struct arrival_list *a, struct waiting *w)
 		a->newest = w->older;
 }
 
-/* Out of the lists of what is held; from its slot the caller takes it. */
+/* Remove a row from the lists; the caller removes it from its slot. */
 static void
 release(struct pair *p, struct waiting *w)
 {
@@ -110,7 +110,7 @@ forget_copy(struct pair *p, struct waiting *w)
 	free(w);
 }
 
-/* The oldest row that waits keeps nothing but its digest. */
+/* Keep only the digest of a waiting row. */
 static int
 forget_data(struct pair *p, struct waiting *w)
 {
@@ -153,7 +153,7 @@ wait_for_other(struct pair *p, struct slot *s, int side, const struct row *r, ui
 	return 0;
 }
 
-/* w waited for r, which arrives on the other side; repeats: so did the row before it there. */
+/* Pair w with r, which arrived on the other side. repeats: r repeats the row before it. */
 static int
 meet(struct pair *p, const struct waiting *w, const struct row *r, uint64_t d, int repeats)
 {
@@ -182,7 +182,7 @@ pair_row(struct pair *p, int side, const struct row *r)
 	before = s->digest[side];
 	s->digest[side] = d;
 	w = s->first;
-	if (!w || w->side == side)      /* so what the other side had last has been met */
+	if (!w || w->side == side)      /* so the other side's last row was paired */
 		return wait_for_other(p, s, side, r, d, d == before || d == s->digest[!side]);
 	s->first = w->next;
 	release(p, w);

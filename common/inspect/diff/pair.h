@@ -1,13 +1,13 @@
 /*
- * Two streams of rows, each in an order of its own, brought together row by row.
+ * Pairs the rows of two streams, each in its own order.
  *
- * A row waits until one of the same group, sequence and position arrives on the other side; what
- * arrives several times is paired in its order (a draft that was taken back comes again).  Points of one
- * run repeat rows: `ids` travel all the way.  A row with the bits of one that the position had before is a copy: it
- * is paired like any other if there is something to pair it with, else nobody misses it.
+ * A row waits until one of the same group, sequence and position arrives on the other side. Rows
+ * that arrive repeatedly are paired in order (a rolled-back draft is recomputed). Streams of one
+ * run repeat rows, because `ids` travel all the way. A row with the bits of an earlier row of its
+ * position is a copy: it is paired if there is a partner, else ignored.
  *
- * Memory: 16 bytes for each row that came, and the rows that wait.  When these exceed `hold` bytes, copies are
- * forgotten and then the oldest rows keep a digest only, which still tells same from different.
+ * Memory: 16 bytes for each row, and the waiting rows. If these exceed `hold` bytes, copies are
+ * dropped first; then the oldest rows keep only a digest, which still tells equal from different.
  */
 #ifndef DS_PAIR_H
 #define DS_PAIR_H
@@ -16,28 +16,30 @@
 
 struct waiting;
 
-struct arrival_list {           /* a list by arrival */
+struct arrival_list {           /* waiting rows in order of arrival */
 	struct waiting *oldest, *newest;
 };
 
 struct pair {
 	struct table pages;     /* (group, sequence, position / PAGE) -> struct page */
-	struct page *last;      /* looked up last */
-	size_t hold, held;      /* bytes of rows that wait: at most, now */
-	uint64_t waiting[2];    /* bytes of the rows of each side that wait, copies not counted, kept or not */
+	struct page *last;      /* last lookup */
+	size_t hold, held;      /* limit and current size of waiting rows, in bytes */
+	/* bytes of waiting rows of each side, copies excluded, dropped data included */
+	uint64_t waiting[2];
 	struct arrival_list copies, rows;
-	/* Two rows have met.  Both have data, or neither (they differ, but nobody knows where).
-	 * again: copies met; what there is to say of them has been said.  0, or -1 and a message. */
+	/* Called for each pair. Both rows have data, or neither (they differ at an unknown
+	 * element). again: a pair of copies, reported before. Returns 0, or -1 and a message. */
 	int (*on_pair)(void *arg, const struct row *a, const struct row *b, int again);
 	void *arg;
 };
 
 void pair_init(struct pair *p, size_t hold, int (*on_pair)(void *, const struct row *, const struct row *, int), void *arg);
 
-/* A row arrives on side 0 or 1; what r points at may be gone afterwards.  0, or -1 and a message. */
+/* Add a row to side 0 or 1; its data are copied if it waits. Returns 0, or -1 and a message. */
 int pair_row(struct pair *p, int side, const struct row *r);
 
-/* Hand each row that still waits to fn, its data left out, in no certain order. 0, or -1 from fn. */
+/* Call fn for each waiting row, without its data, in no particular order. Returns 0, or -1 if fn
+ * fails. */
 int pair_left(struct pair *p, int (*fn)(void *arg, int side, const struct row *r), void *arg);
 
 void pair_free(struct pair *p);

@@ -14,7 +14,7 @@ add_tick(struct axis *a, double v, double lo, double hi)
 		a->tick[a->nticks++] = v;
 }
 
-/* 1, 2 or 5 times a power of ten, at least v. */
+/* The smallest 1, 2 or 5 times a power of ten that is at least v. */
 static double
 round_step(double v)
 {
@@ -40,7 +40,8 @@ set_linear(struct axis *a, int grow, int n)
 		add_tick(a, k * step, a->lo, a->hi);
 }
 
-/* Powers of ten, and where there are few of them 2 and 5 times these; every second, third ... where there are many. */
+/* Ticks at powers of ten; at 2 and 5 times these as well in a short range; at every n-th power
+ * in a long one. */
 static void
 set_log(struct axis *a)
 {

@@ -1,6 +1,6 @@
 /*
- * Which experts the rows chose: a heat map, a row for each layer and a column
- * for each expert, and beside it how uneven each layer is.
+ * Load of experts: a heat map with a row per layer and a column per expert, and each layer's
+ * imbalance beside it.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -12,14 +12,15 @@
 
 #define LEFT 76
 #define TOP 84
-#define WIDTH 820               /* of the map, at most */
+#define WIDTH 820               /* of the map, maximum */
 
 struct load {
-	uint64_t *chosen[LAYERS_MAX];   /* [EXPERTS_MAX] rows that chose the expert; NULL: no frame of the layer */
+	/* [EXPERTS_MAX] rows that chose each expert; NULL: no frames of the layer */
+	uint64_t *chosen[LAYERS_MAX];
 	uint64_t rows[LAYERS_MAX];
-	int experts;                    /* one more than the highest that was chosen */
-	int k;                          /* experts that a row chooses */
-	int partial;                    /* frames were left out because some of their experts had run */
+	int experts;                    /* 1 + the highest chosen */
+	int k;                          /* experts per row */
+	int partial;                    /* 1: frames of partial expert sums were skipped */
 };
 
 static int
@@ -53,7 +54,7 @@ load_frame(struct plot *p, struct frame *f)
 
 	if (f->at != AT_EXPERT || !t || !ranges_has(&p->select.layers, (uint64_t)f->layer))
 		return 0;
-	if (f->experts_done) {          /* it came by before, whole */
+	if (f->experts_done) {       /* its rows were counted when the frame came from the router */
 		s->partial = 1;
 		return 0;
 	}
@@ -70,11 +71,11 @@ load_frame(struct plot *p, struct frame *f)
 struct map {
 	FILE *to;
 	struct load *s;
-	int first, last, experts;       /* layers, and how many experts */
-	double cell, high, gap;         /* pixels of a cell, and of what is left free between them */
+	int first, last, experts;       /* layers, and number of experts */
+	double cell, high, gap;         /* pixels of a cell, and of the gap between cells */
 	double most;                    /* the largest share */
-	double uneven;                  /* the largest of max / mean */
-	int lacks;                      /* a layer between first and last has no frames */
+	double uneven;                  /* the largest max / mean */
+	int lacks;                      /* 1: a layer between first and last has no frames */
 };
 
 static double
@@ -83,7 +84,7 @@ share(const struct map *m, int layer, int e)
 	return (double)m->s->chosen[layer][e] / (double)m->s->rows[layer];
 }
 
-/* The layer's busiest expert against the mean of all. */
+/* The load of the layer's busiest expert over the mean. */
 static double
 imbalance(const struct map *m, int layer)
 {
@@ -132,12 +133,12 @@ draw_labels(const struct map *m)
 	svg_text(m->to, "axis", 28, TOP + (m->last - m->first + 1) * m->high / 2, 'm', 1, "layer");
 	axis_set(&x, 0, m->experts, LEFT + m->cell / 2, LEFT + m->cell / 2 + m->experts * m->cell, 0, 0,
 	    m->cell >= 20 ? m->experts : m->experts < 40 ? 8 : 16);
-	if (x.nticks > 0 && x.tick[x.nticks - 1] >= m->experts)         /* the last expert is one less */
+	if (x.nticks > 0 && x.tick[x.nticks - 1] >= m->experts)    /* the last expert is one less */
 		x.nticks--;
 	axis_draw_x(m->to, &x, TOP + (m->last - m->first + 1) * m->high, "expert");
 }
 
-/* Bars at the right: max / mean of each layer. */
+/* Draw the bars on the right: max / mean of each layer. */
 static void
 draw_imbalance(const struct map *m, double x)
 {
@@ -159,7 +160,7 @@ draw_imbalance(const struct map *m, double x)
 	axis_draw_x(m->to, &a, bottom, "1 is even");
 }
 
-/* 0 where no row was counted. */
+/* Returns 0 if no row was counted. */
 static int
 measure(struct map *m, const struct plot *p)
 {

@@ -1,6 +1,6 @@
 /*
- * The residual stream's L2 norm as it grows from layer to layer: a line for each
- * position where there are few, otherwise how the positions are spread.
+ * L2 norm of the residual stream by layer: one line per position if there are few, else the
+ * distribution over positions.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -12,7 +12,7 @@
 #include "inspect/plot/svg.h"
 #include "inspect/rows.h"
 
-#define LINES_MAX SVG_KINDS           /* positions that get a line each */
+#define LINES_MAX SVG_KINDS           /* maximum number of positions with lines of their own */
 #define LEFT 84
 #define RIGHT 750
 #define PAD 18                  /* between the frame and the first point */
@@ -25,17 +25,17 @@ struct norm_row {
 	double norm;                    /* NaN: not finite */
 };
 
-/* What is known behind one stage of one layer. */
+/* What was seen after one stage of one layer. */
 struct point {
 	const struct group *group;
-	struct norm_row *rows;          /* sorted by sequence and position before they are drawn */
+	struct norm_row *rows;          /* sorted by sequence and position before drawing */
 	size_t n, cap;
 	double *sorted;                 /* [n] norms, ascending */
 };
 
 struct norm {
 	struct groups groups;
-	struct point *points;           /* [n], by the group's id; then in pipeline order */
+	struct point *points;           /* [n] by group id; finally in pipeline order */
 	size_t n, cap;
 };
 
@@ -118,8 +118,8 @@ by_pipeline(const void *a, const void *b)
 	return group_cmp(((const struct point *)a)->group, ((const struct point *)b)->group);
 }
 
-/* Rows that came twice (at `route` and again at `expert`, say) count once, those that are not finite are counted
- * apart; the others' norms are sorted. */
+/* Count rows that arrived twice (at `route` and again at `expert`) once, count NaNs separately,
+ * and sort the norms. */
 static int
 finish_point(struct plot *p, struct point *o)
 {
@@ -144,7 +144,7 @@ finish_point(struct plot *p, struct point *o)
 	return 0;
 }
 
-/* All points in pipeline order, those without a row gone. */
+/* Sort the points in pipeline order and drop empty ones. */
 static int
 finish_points(struct plot *p, struct norm *s)
 {
@@ -175,7 +175,7 @@ quantile(const struct point *o, double q)
 	return i + 1 < o->n ? o->sorted[i] + (at - (double)i) * (o->sorted[i + 1] - o->sorted[i]) : o->sorted[i];
 }
 
-/* Where a point stands, in layers: attention halfway to its layer's end. */
+/* Horizontal position in layers: attention lies halfway. */
 static double
 x_of(const struct point *o)
 {
@@ -196,11 +196,11 @@ struct chart {
 	FILE *to;
 	struct norm *s;
 	struct axis x, y;
-	struct norm_row keys[LINES_MAX + 1];    /* the positions that there are; n > LINES_MAX: many */
+	struct norm_row keys[LINES_MAX + 1];    /* positions; n > LINES_MAX: too many */
 	size_t n;
 };
 
-/* The positions of all points, as long as they are few. */
+/* Collect the positions of all points, up to LINES_MAX + 1. */
 static void
 collect_keys(struct chart *c)
 {
@@ -286,7 +286,8 @@ dot_class(const struct point *o)
 	return strcmp(o->group->stage, "attn") == 0 ? "ring" : "full";
 }
 
-/* Labels at the right end of lines, from the top down, each at its line or just below the one above. */
+/* Label lines at their right ends, from the top down, each at its line or just below the
+ * previous label. */
 static void
 label_line(struct chart *c, double y, double *last, const char *class, const char *text)
 {
@@ -340,14 +341,14 @@ by_end(const void *a, const void *b)
 	return -by_value(&((const struct norm_row *)a)->norm, &((const struct norm_row *)b)->norm);
 }
 
-/* Kind 0 is grey: it comes last. */
+/* Kind 0, grey, is used last. */
 static int
 colour_of(size_t k)
 {
 	return (int)(k + 1) % SVG_KINDS;
 }
 
-/* One line a position. */
+/* Draw the line of one position. */
 static void
 draw_line(struct chart *c, size_t k)
 {
@@ -374,7 +375,7 @@ draw_line(struct chart *c, size_t k)
 	}
 }
 
-/* What a line is called; the sequence only where there are several. */
+/* The label of a line, with its sequence if there are several. */
 static const char *
 label_of(const struct chart *c, const struct norm_row *r, char *buf, size_t size)
 {

@@ -1,6 +1,6 @@
 /*
- * Where heads of attention look: a lower triangle for each head, a row for
- * each position and a column for each that it looks back at.
+ * Attention probabilities: a lower triangle per head, with a row per position and a column per
+ * attended position.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -11,30 +11,31 @@
 #include "inspect/plot/plot.h"
 #include "inspect/plot/svg.h"
 
-#define HEADS_MAX 16            /* panels */
-#define SPAN_MAX 8192           /* positions */
-#define CELLS(heads) ((heads) == 1 ? 128u : 72u)        /* of a panel's side; more positions share cells */
+#define HEADS_MAX 16            /* maximum number of panels */
+#define SPAN_MAX 8192           /* maximum number of positions */
+/* cells per side of a panel; more positions share cells */
+#define CELLS(heads) ((heads) == 1 ? 128u : 72u)
 #define TOP 84
 
 struct probs_row {
 	uint32_t pos;
 	int32_t id;                     /* of the token, or -1 */
-	uint32_t n;                     /* columns up to its position */
+	uint32_t n;                     /* columns up to its own position */
 	float *p;                       /* [heads][n] */
 };
 
 struct probs {
-	int known;                      /* layer and sequence are, by the first row that came */
+	int known;                      /* 1: layer and sequence are set, by the first row */
 	int layer, heads, head[HEADS_MAX];
 	uint64_t seq;
-	uint32_t *column;               /* [columns] the positions that are looked at, ascending */
+	uint32_t *column;               /* [columns] selected positions, ascending */
 	uint32_t columns, columns_cap;
-	struct probs_row **at;          /* [at_n] by position; NULL: no row */
+	struct probs_row **at;          /* [at_n] by position; NULL: none */
 	size_t at_n, at_cap;
 	size_t rows;
 };
 
-/* The tap of the layer that is drawn; of others the first that is selected. */
+/* The tap of the layer to draw, or the first selected one. */
 static const struct tensor *
 find_tap(struct plot *p, struct frame *f)
 {
@@ -57,7 +58,7 @@ find_tap(struct plot *p, struct frame *f)
 	return NULL;
 }
 
-/* Which heads are drawn, known with the first frame. */
+/* Choose the heads to draw, from the first frame. */
 static int
 choose_heads(struct plot *p, const struct tensor *t)
 {
@@ -79,7 +80,7 @@ choose_heads(struct plot *p, const struct tensor *t)
 	return 0;
 }
 
-/* The columns as far as position pos. */
+/* Extend the columns up to position pos. */
 static int
 add_columns(struct plot *p, uint32_t pos)
 {
@@ -166,15 +167,15 @@ struct panels {
 	FILE *to;
 	struct plot *plot;
 	struct probs *s;
-	struct probs_row **row;         /* [rows] those that there are, by position */
+	struct probs_row **row;         /* [rows] existing rows by position */
 	uint32_t rows, columns;
-	uint32_t pool;                  /* positions that share a cell, each way */
+	uint32_t pool;                  /* positions per cell, in each direction */
 	double cell;                    /* pixels */
-	double most;                    /* the largest of all */
-	int labels;                     /* tokens are written out */
+	double most;                    /* largest probability */
+	int labels;                     /* 1: write the tokens */
 };
 
-/* The largest of a cell's values, and where it is; NaN: one of them is missing; -inf: it lies ahead of all rows. */
+/* The largest value in a cell, and its position; NaN: one is missing; -inf: after all rows. */
 static double
 cell_value(const struct panels *c, int h, uint32_t i, uint32_t j, const struct probs_row **row, uint32_t *column)
 {
@@ -228,7 +229,7 @@ label_step(double cell, double room)
 	return step;
 }
 
-/* Positions, or tokens, beside the rows and below the columns. */
+/* Draw positions or tokens beside the rows and below the columns. */
 static int
 draw_labels(const struct panels *c, double x, double y, int tokens)
 {

@@ -1,6 +1,5 @@
 /*
- * How surprised the model is by each token of a text: -log2 of the probability
- * that it gave the token which came.
+ * Surprisal of each token of a text: -log2 of the probability that the model gave it.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -12,35 +11,37 @@
 #include "inspect/plot/plot.h"
 #include "inspect/plot/svg.h"
 
-#define TEXTS_MAX 12            /* sequences */
-#define STRIP 60                /* tokens side by side */
-#define STRIPS_MAX 8            /* of a sequence; a longer one is drawn in one strip, tokens sharing columns */
+#define TEXTS_MAX 12            /* maximum number of sequences */
+#define STRIP 60                /* tokens per strip */
+/* maximum number of strips of a sequence; a longer one becomes one strip whose columns share
+ * tokens */
+#define STRIPS_MAX 8
 #define CELL 13                 /* pixels of a token */
 #define LEFT 76
 #define TOP 90
-#define HIGH 96                 /* of bars */
+#define HIGH 96                 /* height of bars */
 
 struct word {
 	uint32_t pos;
 	int32_t id;
-	float bits;                     /* NaN: not finite; below 0: not known, the token stands before one that is */
+	float bits;           /* NaN: not finite; below 0: unknown, the token precedes all logits */
 };
 
 struct text {
 	uint64_t seq;
-	struct word last;               /* the row that came last */
-	const float *logits;            /* [vocab] behind it, in the frame or copied; NULL: none */
+	struct word last;               /* the last row */
+	const float *logits;    /* [vocab] logits of that row, in the frame or copied; NULL: none */
 	float *copy;
 	uint64_t vocab, copied;
 	struct word *words;             /* [n] */
 	size_t n, cap, scored;
-	double sum;                     /* of their bits */
+	double sum;                     /* sum of bits */
 };
 
 struct surprise {
 	struct text texts[TEXTS_MAX];
 	int n;
-	uint64_t others;                /* rows of further sequences */
+	uint64_t others;                /* rows of sequences beyond TEXTS_MAX */
 };
 
 static double
@@ -49,7 +50,7 @@ surprise_of(const float *x, uint64_t n, int32_t id)
 	double max = -INFINITY, sum = 0;
 
 	for (uint64_t i = 0; i < n; i++)
-		max = (double)x[i] <= max ? max : (double)x[i];         /* a NaN stays */
+		max = (double)x[i] <= max ? max : (double)x[i];         /* keeps a NaN */
 	for (uint64_t i = 0; i < n; i++)
 		sum += fixed_exp((double)x[i] - max);
 	return (fixed_log(sum) + max - (double)x[id]) * M_LOG2E;
@@ -78,11 +79,11 @@ add_word(struct text *t, uint32_t pos, int32_t id, double bits)
 	return 0;
 }
 
-/* The next row of the text: score its token if the row before it said what it expects. */
+/* Add the next row of a text; score its token if the previous row had logits. */
 static int
 add_row(struct plot *p, struct text *t, uint32_t pos, int32_t id, const float *logits, uint64_t vocab)
 {
-	while (t->n > 0 && t->words[t->n - 1].pos >= pos) {     /* the text was taken back */
+	while (t->n > 0 && t->words[t->n - 1].pos >= pos) {     /* rolled back */
 		struct word *w = &t->words[--t->n];
 
 		t->scored -= w->bits >= 0;
@@ -110,7 +111,7 @@ add_row(struct plot *p, struct text *t, uint32_t pos, int32_t id, const float *l
 	return 0;
 }
 
-/* Keep what the last rows expect: their next token comes in another frame. */
+/* Copy the logits that predict tokens of a later frame. */
 static int
 keep_logits(struct surprise *s)
 {
@@ -178,10 +179,10 @@ struct strips {
 	FILE *to;
 	struct plot *plot;
 	double most;                    /* bits */
-	double step;                    /* pixels from strip to strip */
+	double step;                    /* pixels between strips */
 };
 
-/* The bar of words from .. to-1: their mean, and lighter the largest. */
+/* Draw the bar of words from..to-1: their mean, and in a lighter colour the largest. */
 static void
 draw_bar(const struct strips *c, const struct text *t, size_t from, size_t to, double x, double w, const struct axis *y, const char *token)
 {
@@ -211,7 +212,7 @@ draw_bar(const struct strips *c, const struct text *t, size_t from, size_t to, d
 		svg_box(c->to, "bar", x, axis_at(y, sum / n), w, fmax(0.5, y->from - axis_at(y, sum / n)), tip);
 }
 
-/* Every how many positions one is named below its column. */
+/* Interval of the positions that are labelled. */
 static uint32_t
 label_step(size_t each, double cell)
 {
@@ -222,7 +223,7 @@ label_step(size_t each, double cell)
 	return (uint32_t)step;
 }
 
-/* Words from .. to-1 side by side, `each` to a column. */
+/* Draw words from..to-1 side by side, `each` per column. */
 static int
 draw_strip(const struct strips *c, const struct text *t, size_t from, size_t to, size_t each, double top)
 {

@@ -1,6 +1,5 @@
 /*
- * When each process worked: a lane for each, a bar for each frame, from the
- * header key `trace`.
+ * Timeline: a lane per process and a bar per frame, from the header key `trace`.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -31,7 +30,7 @@ struct lane {
 
 struct trace {
 	struct table names;
-	struct lane **lanes;            /* [n] in order of appearance, which is the pipeline's */
+	struct lane **lanes;            /* [n] in order of appearance, that is of the pipeline */
 	size_t n, cap;
 	uint64_t frames;
 };
@@ -76,7 +75,7 @@ add_entry(void *to, const struct times_entry *e)
 		return 0;
 	if (!(l = lane_of(p->state, e)) || mem_grow(&l->bars, &l->cap, l->n + 1, sizeof(*l->bars)) < 0)
 		return -1;
-	/* a clock that was set back makes no bar of negative length */
+	/* if a clock was set back, the bar has length 0 */
 	l->bars[l->n++] = (struct bar){e->start, e->end > e->start ? e->end : e->start, e->bytes};
 	return 0;
 }
@@ -100,7 +99,8 @@ by_time(const void *a, const void *b)
 	return c ? c : (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
-/* In order of time; an entry that came with several streams, or with each lap of a loop, is one. */
+/* Sort by time and drop duplicates: an entry arrives with several streams, or on each lap of a
+ * loop. */
 static void
 finish_lane(struct lane *l)
 {
@@ -121,7 +121,7 @@ struct chart {
 	int64_t zero;                   /* ns */
 	struct axis x;                  /* ms */
 	double left, lane;              /* pixels */
-	int hosts;                      /* 1: more than one */
+	int hosts;                      /* 1: several hosts */
 };
 
 static int
@@ -139,7 +139,7 @@ at(const struct chart *c, int64_t ns)
 	return axis_at(&c->x, (double)(ns - c->zero) / 1e6);
 }
 
-/* Bars that are too thin and too near to be told apart are drawn as one that says how many it stands for. */
+/* Bars too thin and close to be distinguished are drawn as one, with their number. */
 static void
 draw_bars(const struct chart *c, const struct lane *l, double y, const char *where)
 {
@@ -183,7 +183,7 @@ static void
 draw_lanes(const struct chart *c)
 {
 	double last = -INFINITY;
-	const char *lead = "";          /* where not all lanes can be named, those of this program are */
+	const char *lead = "";    /* program whose lanes are labelled if there is no room for all */
 	char name[160], where[200];
 
 	for (size_t i = c->s->n; i-- > 0; )

@@ -5,8 +5,8 @@
 
 #include "base/utf8.h"
 
-/* From little to much in even steps of OKLab's lightness: 0.967 to 0.267 on light, 0.225 to 0.925 on dark, so that
- * little is near the background on both. */
+/* Low to high in even steps of OKLab lightness: 0.967 to 0.267 on light, 0.225 to 0.925 on dark,
+ * so that low values are close to either background. */
 static const unsigned light[SVG_COLOURS] = {
 	0xf0f5f5, 0xd9eff0, 0xc4e8eb, 0xb0e0e8, 0x9cd8e5, 0x8acfe2, 0x78c6df, 0x69bcdc,
 	0x5bb2d9, 0x4fa7d5, 0x479cd0, 0x4191ca, 0x3d86c4, 0x3c7bbc, 0x3b70b4, 0x3c65aa,
@@ -17,14 +17,14 @@ static const unsigned light[SVG_COLOURS] = {
 	0x5bb889, 0x74bf89, 0x8cc78b, 0xa2cd8f, 0xb7d496, 0xcbdba0, 0xdce2ac, 0xece9bb,
 };
 
-/* Kinds, apart also for those who do not see red and green apart. */
+/* Categorical colours, distinguishable for colour-blind readers. */
 static const unsigned kinds_light[SVG_KINDS] = {
 	0x8a8f98, 0x5b4a9e, 0x0072b2, 0xcc79a7, 0xe69f00, 0x009e73, 0xd55e00, 0x56b4e9,
 }, kinds_dark[SVG_KINDS] = {
 	0x8a8f98, 0xa99bea, 0x4aa3df, 0xdf93bd, 0xf0b429, 0x2dc898, 0xf07d33, 0x8accf2,
 };
 
-/* The look that both share, the colours of light, those of dark. */
+/* Styles: common, light, dark. */
 static const char shared[] =
 	"svg{font-family:system-ui,'Segoe UI',Roboto,Helvetica,Arial,'DejaVu Sans',sans-serif;font-size:12px}\n"
 	".head{font-size:17px;font-weight:600}.tick,.mark{font-size:11px}\n"
@@ -40,7 +40,7 @@ static const char on_dark[] =
 	".band{fill:#1c2f42}.core{fill:#27496b}.line{stroke:#63b0ee}.edge,.lead{stroke:#7d8695}.full{fill:#63b0ee}.ring{fill:#15171c;stroke:#63b0ee}\n"
 	".bar{fill:#4aa3df}.lane{fill:#1d2027}.hatch{stroke:#59606d}.hatched{fill:#15171c}\n";
 
-/* Coordinates in tenths of a pixel, as short as they can be written. */
+/* Coordinates in tenths of a pixel, which print short. */
 static double
 tenths(double v)
 {
@@ -92,7 +92,7 @@ code_point(const unsigned char *p, size_t len)
 	return c;
 }
 
-/* XML has no way to write these, or they would turn the text around them. */
+/* Characters that XML cannot represent, or that would change the direction of text. */
 static int
 unprintable(unsigned c)
 {
