@@ -24,7 +24,7 @@ exec_child(const struct command *p, const struct child_options *s, pid_t parent,
 	char **argv = (char **)(uintptr_t)p->words;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)        /* it died before we asked to be told */
+	if (getppid() != parent)        /* the parent died before prctl() */
 		_exit(FAIL_SYSTEM);
 	if (dup2(s->in, 0) < 0 || dup2(s->out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(FAIL_SYSTEM);
@@ -65,7 +65,7 @@ child_start(struct child *c, const struct child_options *s)
 	return 0;
 }
 
-/* The first n bytes that it said go to our standard error. */
+/* Copy the first n pending bytes to our standard error, each line with the prefix. */
 static void
 print_prefixed(const struct child *c, size_t n)
 {
@@ -75,7 +75,7 @@ print_prefixed(const struct child *c, size_t n)
 		if ((i == 0 || c->pending.p[i - 1] == '\n') && buf_addf(&b, "%s: ", c->prefix) < 0)
 			break;
 		if (c->pending.p[i] == '\r' && i + 1 < n && c->pending.p[i + 1] == '\n')
-			continue;       /* ssh ends its lines so */
+			continue;       /* ssh ends lines with CR LF */
 		if (buf_addc(&b, c->pending.p[i]) < 0)
 			break;
 	}
@@ -83,7 +83,7 @@ print_prefixed(const struct child *c, size_t n)
 	buf_free(&b);
 }
 
-/* The n bytes, a line with its newline, report that a sequence failed, as stage/failed.h does. */
+/* 1 if the n bytes, a complete line, report a failed sequence as stage/failed.h does. */
 static int
 is_sequence_failure(const struct child *c, const unsigned char *line, size_t n)
 {
@@ -94,7 +94,7 @@ is_sequence_failure(const struct child *c, const unsigned char *line, size_t n)
 	    line[n - 1] == '\n' && memmem(line, (size_t)(end - (const char *)line), " sequence", 9);
 }
 
-/* Pass on all of what it said but the last line, which may be why it fails. */
+/* Print all pending lines but the last, which may be the reason of a failure. */
 static void
 pass_lines(struct child *c, int pass)
 {
@@ -137,7 +137,7 @@ child_read_stderr(struct child *c, int pass)
 		close_stderr(c);
 }
 
-/* Its last line without the program's name in front, as text. */
+/* The last pending line as text, without the program's name. */
 static const char *
 last_line(struct child *c)
 {
@@ -152,7 +152,7 @@ last_line(struct child *c)
 	return strncmp(s, c->command->words[0], n) == 0 && strncmp(s + n, ": ", 2) == 0 ? s + n + 2 : s;
 }
 
-/* A stage that follows another's failure exits 3 and says what it saw of it. */
+/* A stage that fails because of another one exits 3 and reports what it saw of it. */
 static enum blame
 blame_of(int status, const char *words)
 {
@@ -169,7 +169,7 @@ judge(struct child *c, int wstatus)
 	struct verdict v = {.status = FAIL_SYSTEM};
 
 	if (WIFSIGNALED(wstatus) && WTERMSIG(wstatus) == SIGPIPE && c->to_stdout) {
-		v.blame = BLAME_OWN;            /* our own reader went away */
+		v.blame = BLAME_OWN;            /* our own reader has exited */
 		v.signal = SIGPIPE;
 	} else if (WIFSIGNALED(wstatus)) {
 		int sig = WTERMSIG(wstatus);

@@ -22,7 +22,7 @@ dialog_close(struct dialog *c)
 	memset(c, 0, sizeof(*c));
 }
 
-/* NULs are left out: no string of JSON that ds-tokenize takes has one. */
+/* NULs are dropped: ds-tokenize refuses JSON strings with NULs. */
 static int
 add_message(struct dialog *c, const char *role, const void *text, size_t n)
 {
@@ -59,7 +59,7 @@ add_ids(struct dialog *c, struct frame *f)
 	const struct tensor *ids = frame_tensor(f, "ids");
 
 	if (ids && (ids->dtype != I32 || ids->bytes != f->rows * sizeof(int32_t)))
-		return 0;               /* ds-detokenize says what is wrong with it */
+		return 0;               /* ds-detokenize reports what is wrong with it */
 
 	for (size_t i = 0; ids && i < f->rows; i++) {
 		int64_t id = ((const int32_t *)ids->data)[i];

@@ -1,6 +1,5 @@
 /*
- * A conversation at a terminal: what was asked and what was answered, as JSON for ds-tokenize
- * --messages.
+ * History of a dialog at a terminal: questions and answers as JSON for ds-tokenize --messages.
  */
 #ifndef DS_DIALOG_H
 #define DS_DIALOG_H
@@ -9,26 +8,26 @@
 #include "token/token.h"
 
 struct dialog {
-	struct tokenizer *t;            /* NULL: each question is one of its own */
-	struct buf messages;            /* messages, a comma after each; the last may lack its answer */
-	size_t answered;                /* bytes of it that end in an answer */
-	struct buf answer;              /* bytes of the one that is coming */
-	int ended;                      /* 1: it has come whole, or was given up */
+	struct tokenizer *t;            /* NULL: no history, each question stands alone */
+	struct buf messages;  /* messages, each followed by a comma; the last may lack its answer */
+	size_t answered;                /* bytes of messages up to the last answer */
+	struct buf answer;              /* the answer being received */
+	int ended;                      /* 1: it is complete or was abandoned */
 };
 
-/* With the tokenizer of the model: 0, or -1 and a message. */
+/* Load the tokenizer of the model. Returns 0, or -1 and a message. */
 int dialog_open(struct dialog *c, const char *model);
 void dialog_close(struct dialog *c);
 
-/* A question of n bytes: append to `to` the conversation that ends in it. 0, or -1 and a
- * message. */
+/* Add a question of n bytes and append the dialog that ends in it to `to`. Returns 0, or -1 and
+ * a message. */
 int dialog_add_question(struct dialog *c, struct buf *to, const char *text, size_t n);
 
-/* A frame of ds-sample: tokens of the answer, without those that are special, or an error, which
- * takes the question back. */
+/* Add a frame from ds-sample: tokens of the answer, special ones excluded. An error frame
+ * removes the question. Returns 0, or -1 and a message. */
 int dialog_add_frame(struct dialog *c, struct frame *f);
 
-/* Begin another one. */
+/* Start a new dialog. */
 void dialog_reset(struct dialog *c);
 
 #endif

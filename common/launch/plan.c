@@ -19,7 +19,7 @@ command_option(struct command *p, const char *letter, const char *value)
 	add_word(p, value);
 }
 
-/* The next program, with what all of them take. */
+/* Append a program with the options that all programs have. */
 static struct command *
 add_command(struct plan *p, const struct plan_options *o, const char *name)
 {
@@ -41,7 +41,7 @@ add_precision(struct command *t, const struct plan_options *o)
 		command_option(t, "--precision", o->precision);
 }
 
-/* One that computes; layer -1: on all layers. */
+/* Append a program that computes; layer -1: on all layers. */
 static struct command *
 add_worker(struct plan *p, const struct plan_options *o, const char *name, int layer)
 {
@@ -77,7 +77,7 @@ add_layers(struct plan *p, const struct plan_options *o)
 		add_worker(p, o, "ds-block", -1);
 }
 
-/* The loop first: the next batch waits for it, the reader does not. */
+/* The loop comes first among the outputs: the next batch waits for it. */
 static void
 add_sampler(struct plan *p, const struct plan_options *o)
 {

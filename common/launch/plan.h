@@ -1,52 +1,52 @@
 /*
- * The programs of a pipeline, in order, with their command lines.  A plan is
- * made once and either started (run.h) or shown as a shell script (script.h).
+ * The programs of a pipeline in order, with their command lines. A plan is either started (run.h)
+ * or written as a shell script (script.h).
  */
 #ifndef DS_PLAN_H
 #define DS_PLAN_H
 
 enum cut {
 	CUT_FUSED,      /* one ds-block for all layers */
-	CUT_LAYER,      /* a ds-block per layer */
+	CUT_LAYER,      /* one ds-block per layer */
 	CUT_STAGE       /* ds-attn, ds-route and ds-expert per layer */
 };
 
-#define SAMPLING_OPTIONS "TkpSn"       /* letters of ds-sample that take a value */
-#define WORDS_MAX 511                   /* of a program and its end: a line of a plan has two more */
+#define SAMPLING_OPTIONS "TkpSn"       /* options of ds-sample with a value */
+#define WORDS_MAX 511              /* words of a command line; a line of a plan file has two more */
 
-struct plan_options {                   /* all strings are borrowed, also by the plan */
+struct plan_options {                   /* strings are borrowed, also by the plan */
 	const char *model;
-	int layers;                     /* of the model */
+	int layers;                     /* number of layers */
 	enum cut cut;
-	int chat;                       /* questions and answers; 0: text is completed */
-	const char *template;           /* file of a chat template, or NULL: the model's */
-	const char *thinking;           /* "on", "off", or NULL: as the template does */
-	int quiet;                      /* the answer without the thought */
-	int threads;                    /* of each stage; 0: as many as it chooses */
-	const char *precision;          /* value of --precision of all that multiply, or NULL: of their environment */
-	const char *device;             /* value of -d of all that can compute on a GPU, or NULL: of their environment */
-	const char *batches;            /* value of ds-embed's --batches, or NULL */
-	int verbose;                    /* each program says what it did */
+	int chat;                       /* 1: answer questions; 0: complete text */
+	const char *template;           /* chat template file, or NULL: the model's */
+	const char *thinking;           /* "on", "off", or NULL: the template's default */
+	int quiet;                      /* 1: print answers without the thought */
+	int threads;                    /* per stage; 0: its default */
+	const char *precision; /* --precision of stages that multiply, or NULL: their environment */
+	const char *device;        /* -d of stages that can use a GPU, or NULL: their environment */
+	const char *batches;            /* --batches of ds-embed, or NULL */
+	int verbose;                    /* 1: programs report what they did */
 	int greedy;
-	const char *sampling[sizeof(SAMPLING_OPTIONS) - 1];     /* values of the options, NULL: not given */
-	const char *loop_in;            /* where ds-embed finds the loop */
-	const char *loop_out;           /* where ds-sample sends it; NULL: a tee behind it does */
-	const char *tally;              /* where ds-sample sends a copy, or NULL */
-	int texts;                      /* standard input is NUL-terminated texts, not one text */
-	int lines;                      /* or it is lines, each a text */
-	int messages;                   /* or it is conversations in JSON */
-	int asks;                       /* answers end in NUL, not newline */
-	const char *keep;               /* folder where every stream is kept as well, or NULL */
-	int dim;                        /* the thought is dimmed, although text goes to a pipe */
+	const char *sampling[sizeof(SAMPLING_OPTIONS) - 1];     /* option values, NULL: not given */
+	const char *loop_in;            /* where ds-embed reads the loop */
+	const char *loop_out;           /* where ds-sample writes it; NULL: a tee after it does */
+	const char *tally;              /* where ds-sample writes a copy, or NULL */
+	int texts;                    /* standard input: NUL-terminated texts instead of one text */
+	int lines;                      /* or one text per line */
+	int messages;                   /* or conversations in JSON */
+	int asks;                       /* 1: answers end in NUL, not newline */
+	const char *keep;               /* folder to which all streams are copied, or NULL */
+	int dim;                        /* 1: dim the thought although the output is a pipe */
 };
 
 struct command {
-	const char *words[WORDS_MAX];   /* its command line, NULL behind the last */
+	const char *words[WORDS_MAX];   /* the command line, ended by NULL */
 	int nwords;
 	int layer;                      /* -1: none */
-	char number[16];                /* memory of a word */
-	char label[48];                 /* how messages call it: "ds-attn -l 3" */
-	char *keep;                     /* memory of a word: where its frames are kept, or NULL */
+	char number[16];                /* memory of the layer argument */
+	char label[48];                 /* name in messages: "ds-attn -l 3" */
+	char *keep;                  /* memory of an -o argument, the file of its frames, or NULL */
 };
 
 struct plan {
@@ -55,11 +55,11 @@ struct plan {
 	char threads[16];
 };
 
-/* 0, or -1 and a message. */
+/* Make a plan. Returns 0, or -1 and a message; call plan_free in either case. */
 int plan_make(struct plan *p, const struct plan_options *o);
 void plan_free(struct plan *p);
 
-/* Two words more. */
+/* Append an option and its value, which are borrowed. */
 void command_option(struct command *p, const char *letter, const char *value);
 
 #endif

@@ -18,7 +18,7 @@
 #include "launch/streams.h"
 #include "launch/textio.h"
 
-#define DOUBT 1.0       /* seconds to wait for the cause when what was seen may be its effect */
+#define DOUBT 1.0       /* seconds to wait for the cause of a failure whose effect was seen */
 #define GRACE 0.5       /* seconds between SIGTERM and SIGKILL */
 
 struct run {
@@ -28,15 +28,15 @@ struct run {
 	struct plan plan;
 	struct child *children;         /* [plan.n] */
 	int alive;
-	struct pollfd *polls;           /* signals, tally, talk, children */
+	struct pollfd *polls;           /* signals, tally, text, children */
 	struct textio textio;
 	struct tally *tally;
 	int signals;                    /* a signalfd */
-	sigset_t mask;                  /* as it was */
+	sigset_t mask;                  /* the original mask */
 	enum { GOING, DOUBTING, STOPPING, KILLING } state;
-	double until;                   /* when it changes; 0: it doesn't by itself */
+	double until;                   /* end of the state; 0: none */
 	struct verdict verdict;
-	int sig;                        /* what told us to stop */
+	int sig;                        /* signal that we received */
 };
 
 /* --- starting --- */
@@ -112,7 +112,7 @@ start_children(struct run *r, struct pipes *p)
 	return result;
 }
 
-/* What the children have of the pipes is theirs alone from now on. */
+/* Close the children's ends of the pipes and start to use ours. */
 static int
 keep_pipe_ends(struct run *r, struct pipes *p, int result)
 {
@@ -139,7 +139,7 @@ signal_children(struct run *r, int sig)
 			(void)kill(r->children[i].pid, sig);
 }
 
-/* Politely first, and once more, whatever they do. */
+/* SIGTERM first, SIGKILL at the second call. */
 static void
 stop(struct run *r)
 {
@@ -150,7 +150,7 @@ stop(struct run *r)
 	r->until = again ? 0 : clock_now() + GRACE;
 }
 
-/* What fail() keeps is the cause. */
+/* Record the stored message as the cause. */
 static void
 record_own_failure(struct run *r)
 {
@@ -257,7 +257,7 @@ step(struct run *r)
 	r->textio.asked = 0;
 }
 
-/* All children have ended, and, if they did so well, all that they wrote has been read. */
+/* 1 if all children have ended and, after success, all of their output was read. */
 static int
 is_done(const struct run *r)
 {
@@ -266,7 +266,7 @@ is_done(const struct run *r)
 	return r->verdict.blame != BLAME_NONE || r->state >= STOPPING || (textio_done(&r->textio) && !r->tally->open);
 }
 
-/* A thought may have been cut off in the middle: the terminal is not left dim. */
+/* If a thought was cut off, reset the terminal. */
 static int
 finish(const struct run *r, int *sig)
 {

@@ -1,6 +1,5 @@
 /*
- * A pipeline of processes from start to end: fed, watched, and cleaned up
- * behind, whatever happens.
+ * Runs a pipeline of local processes: starts, feeds and watches them, and cleans up in any case.
  */
 #ifndef DS_RUN_H
 #define DS_RUN_H
@@ -10,24 +9,25 @@
 #include "launch/tally.h"
 
 struct run_options {
-	struct plan_options plan;       /* loop_in, loop_out, tally, asks and dim are set by run_pipeline; texts, too, but for a
-	                                   file of prompts */
-	const char *dir;                /* where programs are looked for first; NULL: in PATH alone */
+	/* run_pipeline sets loop_in, loop_out, tally, asks and dim; also texts, except for a
+	 * file of prompts */
+	struct plan_options plan;
+	const char *dir;                /* folder searched first for programs; NULL: PATH only */
 	char **texts;                   /* prompts; none: */
 	int ntexts;
 	int prompts;                    /* descriptor of a file of them, or -1: */
-	struct dialog *dialog;          /* with ask: the lines are one conversation; NULL: each is one of its own */
-	int ask;                        /* 1: lines of the terminal at standard input are questions; 0: it is one text */
-	int count;                      /* fill the tally */
-	double began;                   /* clock_now() when the program was started */
+	struct dialog *dialog;    /* with ask: keeps the dialog; NULL: each question stands alone */
+	int ask;   /* 1: each line from the terminal is a question; 0: standard input is one text */
+	int count;                      /* 1: fill the tally */
+	double began;                   /* clock_now() at the program's start */
 };
 
 /*
- * Run it to its end: text goes to standard output, what the programs say (but for failures) to
- * standard error.  0; 1 where sequences failed, which has been reported; or -1 and a message with
- * the status of the stage that failed; *sig, where it is not 0, is
- * the signal that ended it all, after which the caller ends by it too, without a message.
- * No child is left in any case.  Takes over SIGINT, SIGTERM, SIGHUP, SIGCHLD and SIGPIPE; one thread only.
+ * Run a pipeline to its end. Text goes to standard output, messages of programs to standard error.
+ * Returns 0; 1 if sequences failed, as reported; or -1 and a message with the status of the failed
+ * stage. If *sig is not 0, a signal ended the run and the caller must end by it, without a message.
+ * No child is left in any case. Handles SIGINT, SIGTERM, SIGHUP, SIGCHLD and SIGPIPE; call it from
+ * a single-threaded process.
  */
 int run_pipeline(const struct run_options *o, struct tally *tally, int *sig);
 

@@ -14,7 +14,7 @@ static const char start[] =
 "run() { \"$@\" || echo $? >>\"$dir/failed\"; }\n"
 "\n";
 
-/* As keep_open does it. */
+/* The same check as in keep_open. */
 static const char keep[] =
 "mkdir -p -- \"$keep\" || exit 3\n"
 "for f in \"$keep\"/*.dsf; do\n"
@@ -22,7 +22,7 @@ static const char keep[] =
 "done\n"
 "for f in";
 
-/* As keep_create does it. */
+/* The same files as in keep_create. */
 static const char create[] =
 "; do\n"
 "\tf=$keep/$f\n"
@@ -32,7 +32,7 @@ static const char create[] =
 "\texit 2\n"
 "done\n";
 
-/* The status of the stage that failed by itself is 1 or 2; those that follow it end with 3 and more. */
+/* A stage that fails by itself exits 1 or 2; those that follow exit 3 or more. */
 static const char end[] =
 "\n"
 "[ ! -e \"$dir/failed\" ] || exit \"$(sort -n \"$dir/failed\" | head -n 1)\"\n";
@@ -92,7 +92,7 @@ operands(struct buf *b, char **texts, int n)
 	return r;
 }
 
-/* A line that sets a variable. */
+/* Append an assignment to a shell variable. */
 static int
 assign(struct buf *b, const char *name, const char *value, const char *after)
 {
@@ -101,7 +101,7 @@ assign(struct buf *b, const char *name, const char *value, const char *after)
 	return buf_addf(b, "%s\n", after);
 }
 
-/* The folder of a kept run, and in it its files. */
+/* Append the folder of a kept run and its files. */
 static int
 keep_files(struct buf *to, const struct plan *p, const struct plan_options *o)
 {

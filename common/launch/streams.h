@@ -6,18 +6,18 @@
 
 #include <signal.h>
 
-/* The descriptors 0, 1 and 2 are there, so that no pipe gets their numbers.  texts: the prompts are
- * given, standard input is not needed.  0, or -1 and a message. */
+/* Make sure that descriptors 0, 1 and 2 are open, so that no pipe gets their numbers. texts:
+ * standard input is not needed. Returns 0, or -1 and a message. */
 int streams_check(int texts);
 
-/* Signals are read, not caught: a signalfd of SIGCHLD and of those that end us and that our parent has not set to
- * be ignored.  The mask as it was goes to *mask.  -1 and a message. */
+/* Block SIGCHLD and the signals that would end us, unless our parent ignores them, and return a
+ * signalfd for them, or -1 and a message. *mask is the previous mask. */
 int streams_signals(sigset_t *mask);
 
-/* A pipe, if it is wanted, otherwise -1 and -1: 0, or -1 and a message. */
+/* Make a pipe if `wanted`, otherwise set both ends to -1. Returns 0, or -1 and a message. */
 int streams_pipe(int fd[2], int wanted);
 
-/* Close it, if it is open, and make it -1. */
+/* Close *fd, unless it is -1, and set it to -1. */
 void streams_shut(int *fd);
 
 #endif

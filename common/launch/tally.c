@@ -36,7 +36,8 @@ tally_count(struct tally *t, const struct frame *f)
 		return;
 	for (int i = 0; i < f->nspans; i++) {
 		t->generated += f->spans[i].n;
-		if (f->spans[i].flags & SPAN_LAST)      /* it held all positions up to this one */
+		/* the sequence held all positions up to this one */
+		if (f->spans[i].flags & SPAN_LAST)
 			t->whole += (uint64_t)f->spans[i].pos + f->spans[i].n;
 	}
 	if (t->last > 0) {

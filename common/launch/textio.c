@@ -9,7 +9,7 @@
 #include "base/io.h"
 #include "launch/streams.h"
 
-/* On the terminal, never in a file; behind what was written to standard output before. */
+/* Print to the terminal, never to a file; standard output was written before. */
 static void
 print_tty(const char *s)
 {
@@ -17,7 +17,7 @@ print_tty(const char *s)
 		(void)io_write(2, s, strlen(s));
 }
 
-/* The first n bytes that were typed go on with the conversation, or end it. */
+/* Send the first n typed bytes as the next turn of the dialog, or start a new dialog. */
 static int
 send_turn(struct textio *t, size_t n)
 {
@@ -34,7 +34,8 @@ send_turn(struct textio *t, size_t n)
 	return 0;
 }
 
-/* The first n bytes that were typed are a question, if there is one in them: a NUL would make it two. */
+/* Send the first n typed bytes as a question, unless it is empty. NULs are dropped, because they
+ * separate questions. */
 static int
 send_question(struct textio *t, size_t n)
 {
@@ -54,7 +55,7 @@ send_question(struct textio *t, size_t n)
 	return buf_addc(&t->feed, 0);
 }
 
-/* Send the next line, if it is there whole. */
+/* Send the next line, if it is complete. */
 static int
 next_line(struct textio *t)
 {
@@ -79,7 +80,7 @@ read_line(struct textio *t)
 		return 0;
 	if (n > 0)
 		return buf_add(&t->typed, got, (size_t)n) < 0 ? -1 : next_line(t);
-	if (t->typed.n > 0) {           /* the last line lacks its newline */
+	if (t->typed.n > 0) {           /* the last line has no newline */
 		n = (ssize_t)t->typed.n;
 		if (send_question(t, (size_t)n) < 0)
 			return -1;
@@ -91,7 +92,7 @@ read_line(struct textio *t)
 	return 0;
 }
 
-/* Go on where nothing has to be waited for. */
+/* Change state as far as possible without waiting. */
 static int
 advance(struct textio *t)
 {
@@ -100,7 +101,7 @@ advance(struct textio *t)
 	if (t->state == TEXTIO_PROMPT && t->out.n == 0) {
 		print_tty("> ");
 		t->state = TEXTIO_LINE;
-		if (next_line(t) < 0)   /* typed ahead */
+		if (next_line(t) < 0)   /* it was typed ahead */
 			return -1;
 	}
 	if (t->state == TEXTIO_NOTHING && t->feed.n == 0)
@@ -144,10 +145,10 @@ write_feed(struct textio *t)
 	if (n > 0)
 		buf_drop(&t->feed, (size_t)n);
 	else if (errno != EAGAIN && errno != EINTR)
-		streams_shut(&t->in);           /* why it reads no more will be seen when it ends */
+		streams_shut(&t->in);           /* the reason is known when it ends */
 }
 
-/* Text on its way out; a NUL ends an answer. */
+/* Read text for output; a NUL ends an answer. */
 static int
 read_text(struct textio *t)
 {
@@ -162,14 +163,15 @@ read_text(struct textio *t)
 	}
 	for (ssize_t i = 0; i < n; i++) {
 		if (got[i] == 0)
-			t->state = t->dialog ? TEXTIO_DIALOG : TEXTIO_PROMPT;  /* its ids may still be on their way */
+			/* its ids may not have arrived yet */
+			t->state = t->dialog ? TEXTIO_DIALOG : TEXTIO_PROMPT;
 		if (buf_addc(&t->out, got[i] ? got[i] : '\n') < 0)
 			return -1;
 	}
 	return 0;
 }
 
-/* A little at a time: a terminal that polls writable need not take much. */
+/* Write little at a time: a terminal that polls writable may accept only a part. */
 static int
 write_text(struct textio *t)
 {

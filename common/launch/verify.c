@@ -11,7 +11,7 @@
 #include "link/link.h"
 #include "launch/script.h"
 
-/* The rows of logits of sequence 0, as one way of computing them gave them. */
+/* Logits of sequence 0, as computed by one variant. */
 struct logits {
 	float *p;                       /* [rows][V] */
 	size_t rows, cap;
@@ -20,10 +20,10 @@ struct logits {
 
 enum kind { FUSED, BLOCKS, STAGES, CHAIN, JOINED };
 
-/* A way to cut the work; what is not set is as in the first one. */
+/* A variant of the pipeline; fields left 0 are as in the first variant. */
 struct way {
 	const char *what, *name;        /* "threads", "2" */
-	const char *before, *others;    /* the environment; more prompts */
+	const char *before, *others;    /* environment; additional prompts */
 	enum kind kind;
 	int n;                          /* threads, or processes for a layer's experts */
 	int batch;                      /* 0: all rows */
@@ -32,7 +32,7 @@ struct way {
 struct maker {
 	struct verify *v;
 	struct logits first;
-	char dir[PATH_MAX - 32];        /* of FIFOs */
+	char dir[PATH_MAX - 32];        /* folder of FIFOs */
 	struct buf line, layers;
 };
 
@@ -62,7 +62,7 @@ make_line(struct maker *m, const struct way *w, const char *layers)
 	return buf_addc(b, 0);
 }
 
-/* The experts of part i of n, as -e has them. */
+/* Write the experts of part i of n in the syntax of -e. */
 static void
 expert_range(const struct maker *m, int i, int n, char *to, size_t size)
 {
@@ -71,8 +71,8 @@ expert_range(const struct maker *m, int i, int n, char *to, size_t size)
 	snprintf(to, size, "%d-%d%s", E * i / n, E * (i + 1) / n - 1, i == n - 1 ? ",s" : "");
 }
 
-/* One layer with its experts side by side, FIFOs between.  What runs in the background has no standard input of its
- * own in sh, so the router's comes as descriptor 3. */
+/* Append one layer with its experts in parallel, connected by FIFOs. Background commands have no
+ * standard input in sh, so the router's input is descriptor 3. */
 static int
 add_joined(struct maker *m, int layer, int n)
 {
@@ -122,7 +122,8 @@ add_layer(struct maker *m, enum kind kind, int layer, int n)
 	return 0;
 }
 
-/* The shell line from the layers' input to their output; n: processes for a layer's experts, or threads.  NULL on failure. */
+/* The shell line from the layers' input to their output. n: threads, or processes for a layer's
+ * experts. NULL on failure. */
 static const char *
 make_layers(struct maker *m, enum kind kind, int n)
 {
@@ -160,7 +161,7 @@ add_rows(struct logits *g, struct frame *f, int V)
 	return 0;
 }
 
-/* Run the shell line and collect what it computes. */
+/* Run the shell line and collect its logits. */
 static int
 collect(struct maker *m, const struct way *w, struct logits *g)
 {
@@ -185,7 +186,7 @@ collect(struct maker *m, const struct way *w, struct logits *g)
 	return r < 0 ? fail_in("%s: %s", w->what, w->name) : 0;
 }
 
-/* The first place where two ways differ, or "" if nowhere. */
+/* Describe the first difference between two variants, or "" if there is none. */
 static void
 compare(const struct logits *a, const struct logits *b, int V, char *to, size_t size)
 {
@@ -229,7 +230,7 @@ try_way(struct maker *m, const struct way *w)
 	return r;
 }
 
-/* --- the ways --- */
+/* --- the variants --- */
 
 static int
 try_cut(struct maker *m, const char *what, const char *name, enum kind kind, int n)
@@ -297,7 +298,7 @@ try_machine(struct maker *m)
 	return 0;
 }
 
-/* A folder with a FIFO for each stream between processes that run side by side. */
+/* Make a folder with a FIFO for each stream between parallel processes. */
 static int
 make_fifos(struct maker *m)
 {

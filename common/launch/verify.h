@@ -1,6 +1,6 @@
 /*
- * The promise, proven on this machine: one prompt through many pipelines,
- * whose logits must be the same bits.
+ * Proof of bit-reproducibility on this machine: one prompt through many pipelines, whose logits
+ * must be identical.
  */
 #ifndef DS_VERIFY_H
 #define DS_VERIFY_H
@@ -12,17 +12,18 @@
 struct verify {
 	struct model *model;            /* its config and dir */
 	const char *text;               /* the prompt */
-	const char *programs;           /* folder of the programs, put in front of PATH; NULL: none */
-	const char *precision;          /* of the products; NULL: what the environment says, or f32 */
-	int threads;                    /* the largest number to try */
-	int verbose;                    /* show the shell line of each way */
-	FILE *to;                       /* the table */
+	const char *programs;         /* folder of the programs, searched before PATH; NULL: none */
+	const char *precision;          /* of products; NULL: from the environment, or f32 */
+	int threads;                    /* largest number to try */
+	int verbose;                    /* 1: print the shell line of each variant */
+	FILE *to;                       /* output */
 
-	/* filled in */
-	long ways, failed;              /* compared, and of these not the same */
+	/* results */
+	long ways, failed;              /* variants compared; those that differ */
 };
 
-/* Run every way and print a line for each.  0, or -1 and a message where a pipeline did not work. */
+/* Run every variant and print one line for each. Returns 0, or -1 and a message if a pipeline
+ * failed. */
 int verify_run(struct verify *v);
 
 #endif

@@ -22,19 +22,19 @@
 #include "launch/tally.h"
 #include "plan/words.h"
 
-#define VERSION_WAIT 5.0        /* seconds that a program has to say its version */
-#define FIRST_WORD 60.0 /* seconds that the supervisor has for `hello` */
+#define VERSION_WAIT 5.0        /* seconds for a program to print its version */
+#define FIRST_WORD 60.0 /* seconds to wait for `hello` */
 #define ANSWERS_MAX (1u << 20)
-#define ORDER_MAX (16u << 20)   /* bytes of a line; those of a plan are shorter */
+#define ORDER_MAX (16u << 20)   /* maximum length of a line; lines of a plan are shorter */
 
 struct process {
-	int number;                     /* as the supervisor calls it */
+	int number;                     /* number given by the supervisor */
 	struct child child;
 	struct command command;
-	char *memory[WORDS_MAX];        /* of part.words */
-	double stopped;                 /* since when it stands still by a signal; 0: it does not */
-	int signal;                     /* which one */
-	int reported;                   /* its supervisor knows that it stands still, and counts it as ended */
+	char *memory[WORDS_MAX];        /* memory of command.words */
+	double stopped;                 /* when a signal stopped it; 0: it runs */
+	int signal;                     /* that signal */
+	int reported;                   /* the stop was reported, and counts as its end */
 };
 
 struct agent {
@@ -46,11 +46,11 @@ struct agent {
 	size_t cap;
 	struct pollfd *polls;
 	size_t polls_cap;
-	char folder[4096];              /* {run}; "": not made yet */
-	struct table versions;          /* programs that are of our own version, each its name's memory */
-	FILE *file;                     /* in it, that lines are added to; NULL: none */
-	int stopping;                   /* killed, and `stopped` is due */
-	int over;                       /* the supervisor is gone */
+	char folder[4096];              /* {run}; "": not created yet */
+	struct table versions;          /* programs of our own version; keys are owned */
+	FILE *file;                     /* file in that folder being written; NULL: none */
+	int stopping;                   /* killed; `stopped` is due */
+	int over;                       /* the supervisor has gone */
 	int signals, null;
 	sigset_t mask;
 };
@@ -71,7 +71,7 @@ make_folder(struct agent *a)
 	return fail(FAIL_SYSTEM, "cannot make a folder in '%s':", tmp && *tmp ? tmp : "/tmp");
 }
 
-/* There are sockets in it, and files of `file`. */
+/* It holds sockets, and the files of `file`. */
 static void
 remove_folder(struct agent *a)
 {
@@ -111,7 +111,7 @@ add_lines(struct agent *a, char **w, int n)
 	return 0;
 }
 
-/* What was written is there for the processes. */
+/* Finish the file, so that processes can read it. */
 static int
 end_file(struct agent *a)
 {
@@ -170,7 +170,7 @@ add_word(struct agent *a, struct process *p, const char *word)
 static int
 report(struct agent *a, int number, const struct verdict *v)
 {
-	/* it has no label here, the supervisor knows it */
+	/* without a label, which the supervisor adds */
 	if (buf_addf(&a->answers, "ended %d %d %d ", number, (int)v->blame, v->status) < 0)
 		return -1;
 	if (script_quote(&a->answers, v->text + (strncmp(v->text, ": ", 2) == 0 ? 2 : 0)) < 0)
@@ -178,7 +178,7 @@ report(struct agent *a, int number, const struct verdict *v)
 	return buf_addc(&a->answers, '\n');
 }
 
-/* What a program answers to -V within a few seconds, as text. */
+/* Run a program with -V and store what it prints within a few seconds. */
 static void
 read_version(const struct agent *a, const char *called, char said[256])
 {
@@ -209,7 +209,8 @@ read_version(const struct agent *a, const char *called, char said[256])
 	said[n] = 0;
 }
 
-/* A program of dspipe is of our own version: 0; 1 and the report of its failure; -1 and a message.  Others are not asked. */
+/* Check that a dspipe program has our version. Returns 0, 1 if its failure was reported, or -1
+ * and a message. Other programs are not asked. */
 static int
 check_version(struct agent *a, int number, const char *called)
 {
@@ -229,7 +230,7 @@ check_version(struct agent *a, int number, const char *called)
 	return table_put(&a->versions, called, strlen(called), (void *)(uintptr_t)called);
 }
 
-/* It could not be started, fail() keeps why. */
+/* Report that a process could not be started, for the stored message. */
 static int
 report_failure(struct agent *a, int number)
 {
@@ -276,7 +277,7 @@ start(struct agent *a, int number, char **w, int n)
 	return 0;
 }
 
-/* A process has ended, or has been stopped or continued by a signal. */
+/* A process ended, or was stopped or continued by a signal. */
 static int
 on_status(struct agent *a, struct process *p, int wstatus)
 {
@@ -311,7 +312,7 @@ reap(struct agent *a)
 	return 0;
 }
 
-/* Seconds until somebody has stood still for the timeout, or a long time. */
+/* Seconds until a stopped process reaches the timeout, or a long time. */
 static double
 standstill_due(const struct agent *a, double now)
 {
@@ -326,7 +327,8 @@ standstill_due(const struct agent *a, double now)
 	return left;
 }
 
-/* One that stands still gives no sign of life, and where its links are ipc:// its neighbours wait for it for ever. */
+/* Report stopped processes. They send no heartbeats, and neighbours on ipc:// links would wait
+ * for ever. */
 static int
 report_standstill(struct agent *a)
 {
@@ -354,7 +356,7 @@ greet(struct agent *a, char **w, int n)
 	if (n != 6 || !((a->timeout = strtod(w[2], NULL)) > 0) || setenv("DS_WAIT", w[3], 1) < 0 ||
 	    setenv("DS_PRECISION", w[4], 1) < 0 || setenv("DS_VERBOSE", w[5], 1) < 0)
 		return fail(FAIL_DATA, "'ds-run --agent' is for ds-run to start");
-	if (make_folder(a) < 0)         /* a new start would not help */
+	if (make_folder(a) < 0)         /* a restart would not help */
 		return buf_addf(&a->answers, "unfit ") < 0 || script_quote(&a->answers, fail_text()) < 0 ? -1 :
 		    buf_addc(&a->answers, '\n');
 	return buf_addf(&a->answers, "ready %s\n", DS_VERSION);
@@ -429,7 +431,7 @@ static int
 open_signals(struct agent *a)
 {
 	signal(SIGALRM, SIG_DFL);
-	(void)setpgid(0, 0);    /* a terminal's control-C is its supervisor's business */
+	(void)setpgid(0, 0);    /* Ctrl-C is handled by the supervisor */
 	a->signals = streams_signals(&a->mask);
 	a->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	(void)fcntl(1, F_SETFL, O_NONBLOCK);
@@ -451,7 +453,8 @@ wait_for(struct agent *a)
 	p[2] = (struct pollfd){.fd = a->signals, .events = POLLIN};
 	for (int i = 0; i < a->n; i++)
 		p[3 + i] = (struct pollfd){.fd = a->p[i]->child.err, .events = POLLIN};
-	/* where even we hang, in a write to a terminal that stands still, the kernel ends us, and with us all */
+	/* if even we hang, in a write to a stopped terminal, the kernel ends us and our
+	 * processes */
 	alarm((unsigned)(2 * a->timeout) + 2);
 	if (poll(p, (nfds_t)(3 + a->n), a->over ? -1 : left > 0 ? (int)(left * 1000) + 1 : 0) < 0)
 		for (int i = 0; i < 3 + a->n; i++)
@@ -505,7 +508,8 @@ agent_run(const char *dir)
 	struct agent a = {.dir = dir, .timeout = FIRST_WORD, .heard = clock_now()};
 	int r;
 
-	prctl(PR_SET_PDEATHSIG, 0);     /* there is more to do than to die: we notice it ourselves */
+	/* we have cleaning up to do; the end of the supervisor shows on standard input */
+	prctl(PR_SET_PDEATHSIG, 0);
 	r = open_signals(&a);
 
 	while (r == 0 && !a.over)

@@ -1,31 +1,32 @@
 /*
- * The agent of ds-run on a host: starts the processes that its supervisor names, reports their ends, and
- * kills them all when it is told to, or when the supervisor is gone or silent.
+ * The agent of ds-run on a host. It starts the processes that the supervisor names, reports their
+ * ends, and kills all of them if it is told to, or if the supervisor exits or goes silent.
  *
- * The two speak in lines of words (words.h), the supervisor on the agent's standard input:
+ * Both sides write lines of words (words.h). The supervisor, on the agent's standard input:
  *
- *	hello VERSION SECONDS WAIT PRECISION VERBOSE    answered by: ready VERSION; SECONDS of silence mean that the other
- *				is gone, and for WAIT seconds a link may wait for its other end (DS_WAIT);
- *				PRECISION is that of processes that are not given another (DS_PRECISION);
- *				or by: unfit TEXT, where no process could be started on this host
- *	file NAME               make a file of that name in {run}
- *	lines TEXT ...          add lines to it
- *	run N WORD ...          start process N; {run} is a folder of this start's own
- *	stop                    kill all, remove the folder; answered by: stopped
- *	alive                   answered by: alive
+ *	hello VERSION SECONDS WAIT PRECISION VERBOSE
+ *				SECONDS of silence mean that the other side is gone; a link waits WAIT
+ *				seconds for its peer (DS_WAIT); PRECISION is the default of processes
+ *				(DS_PRECISION). Answer: ready VERSION, or unfit TEXT if no process can
+ *				be started on this host
+ *	file NAME               create a file of that name in {run}
+ *	lines TEXT ...          append lines to it
+ *	run N WORD ...          start process N; {run} is a folder for this start
+ *	stop                    kill all, remove the folder; answer: stopped
+ *	alive                   answer: alive
  *
- * and the agent on its standard output, besides those answers:
+ * The agent, on its standard output, besides these answers:
  *
- *	ended N BLAME STATUS TEXT       process N has ended (struct verdict), BLAME 0: well; or it has been
- *				stopped by a signal for SECONDS, which is as bad
+ *	ended N BLAME STATUS TEXT       process N has ended (struct verdict; BLAME 0: success), or a
+ *				signal has stopped it for SECONDS
  *
- * What the processes say goes to the agent's standard error.
+ * Messages of processes go to the agent's standard error.
  */
 #ifndef DS_AGENT_H
 #define DS_AGENT_H
 
-/* Be the agent until the supervisor is gone; programs are looked for in dir first (NULL: in PATH alone).
- * The exit status; nothing that was started is left. */
+/* Run as the agent until the supervisor has gone. Programs are searched in dir first (NULL: in
+ * PATH only). Returns the exit status; no process is left. */
 int agent_run(const char *dir);
 
 #endif

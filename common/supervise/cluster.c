@@ -15,11 +15,11 @@
 #include "launch/streams.h"
 #include "launch/tally.h"
 
-#define BAN 300.0               /* seconds that a host whose lines had to go is no spare */
-#define FIRST_CALL 20.0         /* seconds that a host has to be reached at all: keys, passwords */
+#define BAN 300.0      /* seconds before a host whose processes were moved can be used as a spare */
+#define FIRST_CALL 20.0         /* seconds to reach a host the first time: keys, passwords */
 #define LINE_MAX_BYTES 65536
 #define REPORTS_MAX 65536
-#define LAST_WORDS 0.5          /* seconds that a shell whose output has ended may take to say why */
+#define LAST_WORDS 0.5        /* seconds for a shell to explain itself after its output has ended */
 
 static const char *
 name_of(const struct cluster *c, const struct machine *m)
@@ -76,9 +76,9 @@ cluster_close(struct cluster *c)
 	c->m = NULL;
 }
 
-/* --- what went wrong --- */
+/* --- failures --- */
 
-/* Has a program ended whose own words are part of these? */
+/* 1 if the text contains the message of a program that has ended. */
 static int
 is_reported(const struct cluster *c, const char *error_text)
 {
@@ -90,7 +90,7 @@ is_reported(const struct cluster *c, const char *error_text)
 	return 0;
 }
 
-/* The first cause counts, and a cause more than what follows from one. */
+/* Record a failure. The first cause counts, and causes count more than effects. */
 static void
 blame(struct cluster *c, const struct machine *m, enum blame b, int status, const char *who, const char *text)
 {
@@ -113,7 +113,7 @@ cluster_note_error(struct cluster *c, const char *text)
 		snprintf(c->error_text, sizeof(c->error_text), "%s", text);
 }
 
-/* Nothing is expected of it any more; a shell that still lives would only confuse us later. */
+/* Expect nothing more from a machine. Its shell is killed, so that no late answer arrives. */
 static void
 mark_dead(struct cluster *c, struct machine *m, const char *why)
 {
@@ -128,9 +128,9 @@ mark_dead(struct cluster *c, struct machine *m, const char *why)
 		(void)kill(m->shell.pid, SIGKILL);
 }
 
-/* --- calling --- */
+/* --- contacting agents --- */
 
-/* Literal IPv6 addresses stand in brackets where a port may follow, but not here. */
+/* Remote shells take IPv6 addresses without the brackets that a port requires. */
 static void
 make_command(struct cluster *c, struct machine *m)
 {
@@ -177,7 +177,7 @@ contact(struct cluster *c, struct machine *m)
 	return buf_addf(&m->send, "hello %s %g %g %s %d\n", DS_VERSION, c->timeout, link_settings.wait, c->precision, c->verbose);
 }
 
-/* --- lines --- */
+/* --- starting processes --- */
 
 static int
 send_line(struct cluster *c, int number)
@@ -199,7 +199,7 @@ send_line(struct cluster *c, int number)
 	return r < 0 ? -1 : buf_addc(&m->send, '\n');
 }
 
-/* Call the agents that are missing; once all are there, give them their lines. */
+/* Contact missing agents; once all are ready, send them their processes. */
 static int
 start_lines(struct cluster *c)
 {
@@ -306,7 +306,8 @@ cluster_abandon(struct cluster *c)
 			mark_dead(c, &c->m[i], "its processes do not end");
 }
 
-/* The machine that runs nothing and has failed least often, but not just now; the present one if that is not better. */
+/* The idle machine with the fewest failures, none of them recent; the present one if no other is
+ * better. */
 static int
 find_machine(const struct cluster *c, int now)
 {
@@ -353,7 +354,7 @@ cluster_reassign(struct cluster *c, int tired, struct buf *what)
 	return fresh;
 }
 
-/* --- what the agents say --- */
+/* --- answers of agents --- */
 
 static void
 on_ready(struct cluster *c, struct machine *m, const char *version)
@@ -372,7 +373,8 @@ on_ready(struct cluster *c, struct machine *m, const char *version)
 	m->known = 1;
 }
 
-/* A probe of a host (nhosts: of ours) tells which of its ends met no peer.  Only those that connect count: each link has one. */
+/* Evaluate a probe of a host (nhosts: of ours), which lists the ends that met no peer. Only
+ * connecting ends count, as each link has one. */
 static void
 on_unreachable(struct cluster *c, int host, const char *text)
 {
@@ -415,7 +417,7 @@ on_ended(struct cluster *c, struct machine *m, char **w)
 		blame(c, m, (enum blame)b, (int)status, c->plan->lines[line].label, w[4]);
 }
 
-/* Its host lacks what every start needs. */
+/* The host lacks something that every start needs. */
 static void
 on_unfit(struct cluster *c, struct machine *m, const char *why)
 {
@@ -425,7 +427,7 @@ on_unfit(struct cluster *c, struct machine *m, const char *why)
 	mark_dead(c, m, why);
 }
 
-/* Before it is ready, what a shell's start-up files print is none of our business. */
+/* Output of shell start-up files before the agent is ready is ignored. */
 static void
 on_line(struct cluster *c, struct machine *m, char *line)
 {
@@ -478,7 +480,7 @@ write_orders(struct machine *m)
 	if (n > 0)
 		buf_drop(&m->send, (size_t)n);
 	else if (errno != EAGAIN && errno != EINTR)
-		streams_shut(&m->in);           /* why will be seen when it ends */
+		streams_shut(&m->in);           /* the reason is known when it ends */
 }
 
 int
@@ -498,13 +500,14 @@ cluster_reap(struct cluster *c, pid_t pid, int wstatus)
 		struct verdict v = {0};
 
 		child_ended(&c->probe, wstatus, &v);
-		on_unreachable(c, c->plan->nhosts, v.text + strspn(v.text, ": "));      /* it has no label */
+		/* it has no label */
+		on_unreachable(c, c->plan->nhosts, v.text + strspn(v.text, ": "));
 		return 1;
 	}
 	return 0;
 }
 
-/* --- who is cut off --- */
+/* --- unreachable hosts --- */
 
 void
 cluster_link_failed(struct cluster *c)
@@ -522,7 +525,7 @@ cluster_link_failed(struct cluster *c)
 	snprintf(v->text, sizeof(v->text), "%s", fail_text());
 }
 
-/* The ends of links on a host: how many there are. */
+/* Number of link ends on a host. */
 static int
 count_ends(const struct cluster *c, int host)
 {
@@ -533,7 +536,8 @@ count_ends(const struct cluster *c, int host)
 	return n;
 }
 
-/* "run 0 ds-run --probe 2 @tcp://10.77.0.2:5611 tcp://10.77.0.3:5612": one process tries all links of the host. */
+/* Send "run 0 ds-run --probe 2 @tcp://10.77.0.2:5611 tcp://10.77.0.3:5612": one process tries
+ * all links of the host. */
 static int
 send_probe(struct cluster *c, struct machine *m)
 {
@@ -610,7 +614,7 @@ cut_off(struct cluster *c, int host, const char *peers)
 
 	if (!ours && c->at[host] >= 0)
 		c->m[c->at[host]].cut_off = 1;
-	if (c->culprit >= 0)    /* the first is named */
+	if (c->culprit >= 0)    /* only the first is named */
 		return;
 	c->culprit = ours ? -1 : c->at[host];
 	snprintf(v->text, sizeof(v->text), "%s: no connection to %s", ours ? "this host" : name_of(c, &c->m[c->at[host]]), peers);
@@ -633,12 +637,12 @@ cluster_judge(struct cluster *c, int again)
 		reach_excuse(&c->reach, host);
 		links++;
 	}
-	/* what passes for a moment, and then again does not: small packets go through, or few */
+	/* links that fail only under load: few packets pass, or only small ones */
 	if (links == 0 && again && (host = reach_culprit(&c->reach, 1, &peers, text, sizeof(text))) >= 0 && peers > 1)
 		cut_off(c, host, text);
 }
 
-/* --- signs of life --- */
+/* --- heartbeats --- */
 
 void
 cluster_ping(struct cluster *c)
@@ -701,7 +705,7 @@ cluster_step(struct cluster *c, const struct pollfd *p)
 			child_read_stderr(&m->shell, 1);
 		if (p[1].revents && m->out >= 0 && read_answers(c, m) < 0)
 			return -1;
-		if (away > c->timeout / 2)      /* it was us who did not listen */
+		if (away > c->timeout / 2)      /* we did not read in time ourselves */
 			m->last_heard = now;
 		check_alive(c, m, now);
 	}
@@ -709,7 +713,7 @@ cluster_step(struct cluster *c, const struct pollfd *p)
 	return c->starting ? start_lines(c) : 0;
 }
 
-/* --- the end --- */
+/* --- closing --- */
 
 void
 cluster_release(struct cluster *c)

@@ -1,8 +1,9 @@
 /*
- * The hosts of a plan, as their supervisor sees them: an agent (agent.h) on each that runs something,
- * the lines of the plan given to the agents, and which spare has taken whose place.  Nothing here waits.
+ * The hosts of a plan as seen by the supervisor: an agent (agent.h) on each host in use, the
+ * processes assigned to it, and the replacement of failed hosts by spares. Nothing here blocks.
  *
- * A machine is one of the hosts that the plan lists; `at` says on which one the lines of each host run now.
+ * A machine is one of the plan's hosts; `at` maps each host of the plan to the machine that runs
+ * its processes now.
  */
 #ifndef DS_CLUSTER_H
 #define DS_CLUSTER_H
@@ -14,74 +15,76 @@
 #include "supervise/host_weights.h"
 
 struct machine {
-	struct child shell;             /* what reaches the agent: a remote shell, or the agent itself */
+	struct child shell;             /* the remote shell to the agent, or the agent itself */
 	struct command command;               /* its command line */
-	char target[300];               /* memory of a word of it */
+	char target[300];               /* memory of one of its words */
 	int in, out;                    /* to and from the agent, -1: closed */
 	struct buf send, got;
 	enum { MACHINE_OFF, MACHINE_CONTACTED, MACHINE_READY, MACHINE_RUNS, MACHINE_STOPS, MACHINE_DEAD } state;
-	double last_heard, last_ping;  /* when it last spoke, when it was last asked to */
-	double quiet;                   /* seconds of silence that it is granted now */
-	double output_ended;            /* when its output ended, 0: it hasn't */
-	int alive;                      /* processes there */
-	int host;                       /* whose lines it runs, -1: none */
-	int deaths;                     /* how often its lines had to go, or to be started again for its sake */
-	int known;                      /* it has answered once */
-	int unfit;                      /* nothing can be started there */
-	int cut_off;                    /* its neighbours do not reach it, or it them, although its agent answers */
-	double failed;                  /* when its lines had to go last, 0: never */
+	double last_heard, last_ping;  /* when it last answered; when it was last pinged */
+	double quiet;                   /* seconds of silence allowed now */
+	double output_ended;            /* when its output ended, 0: open */
+	int alive;                      /* number of running processes */
+	int host;                       /* the plan's host whose processes it runs, -1: none */
+	int deaths;              /* how often its processes were moved or restarted because of it */
+	int known;                      /* 1: it has answered before */
+	int unfit;                      /* 1: nothing can be started there */
+	int cut_off;             /* 1: its neighbours cannot reach it, although its agent answers */
+	double failed;                  /* when its processes were last moved, 0: never */
 };
 
 struct cluster {
 	const struct planfile *plan;
-	const struct host_weights *weights;  /* what those of the hosts have to be */
-	const char *rsh;                /* a command of sh */
-	const char *dir;                /* where programs are looked for first, for agents that are started directly */
+	const struct host_weights *weights;  /* expected weights of the hosts */
+	const char *rsh;                /* remote shell, a command for sh */
+	const char *dir;                /* folder searched first for programs of local agents */
 	double timeout;
-	const char *precision;          /* of the lines that do not say */
-	int verbose;                    /* each program says what it did */
+	const char *precision;          /* default precision of processes */
+	int verbose;                    /* 1: programs report what they did */
 	const sigset_t *mask;
 	struct machine *m;              /* [plan->nhosts] */
-	int *at;                        /* [plan->nhosts] machine, -1: a spare, or nothing runs there */
-	const char **address;           /* [plan->nhosts] in whose place it is now, for {NAME} */
-	struct verdict verdict;         /* what went wrong since cluster_start */
-	char error_text[1024];          /* what a program that failed told the others, until it has ended */
-	struct buf reports;             /* what programs that failed said, each with its NUL */
-	int culprit;                    /* the machine where it did, -1: none */
-	int starting;                   /* the lines are to be sent */
-	struct reach reach;             /* the links between hosts, and what is wrong with them */
-	struct child probe;             /* tries those of ours */
+	int *at;                        /* [plan->nhosts] machine, -1: a spare, or unused */
+	const char **address;           /* [plan->nhosts] current address of {NAME} */
+	struct verdict verdict;         /* cause of the failure since cluster_start */
+	char error_text[1024];          /* error frame from a program that has not ended yet */
+	struct buf reports;             /* messages of failed programs, NUL after each */
+	int culprit;                    /* machine of the cause, -1: none */
+	int starting;                   /* 1: processes are still to be started */
+	struct reach reach;             /* state of the links between hosts */
+	struct child probe;             /* tries our own links */
 	struct command probe_command;         /* its command line */
-	char probe_words[3][320];       /* memory of that */
-	int probing;                    /* what runs are probes */
-	char *script;                   /* rsh with the words behind it */
-	double seen;                    /* when cluster_step was called last */
+	char probe_words[3][320];       /* memory of its words */
+	int probing;                    /* 1: the running processes are probes */
+	char *script;                   /* rsh followed by "$@" */
+	double seen;                    /* time of the last cluster_step */
 };
 
-/* plan, weights, rsh, dir, timeout, precision, verbose and mask are set.  0, or -1 and a message. */
+/* Open a cluster. The caller sets plan, weights, rsh, dir, timeout, precision, verbose and mask.
+ * Returns 0, or -1 and a message; call cluster_close in either case. */
 int cluster_open(struct cluster *c);
-void cluster_close(struct cluster *c);  /* the agents have gone, or are killed */
+void cluster_close(struct cluster *c);  /* after the agents have ended or were killed */
 
-/* Begin to call the agents that are missing; the lines are sent once all are there (cluster_up).  0, or -1 and a message. */
+/* Contact missing agents and, once all are ready, start the processes; cluster_up returns 1 when
+ * they run. Returns 0, or -1 and a message. */
 int cluster_start(struct cluster *c);
 int cluster_up(const struct cluster *c);
-int cluster_unfit(const struct cluster *c);             /* 1: on a host of the lines nothing can be started */
-int cluster_running(const struct cluster *c);           /* how many processes there are */
+int cluster_unfit(const struct cluster *c);            /* 1: a host in use cannot start processes */
+int cluster_running(const struct cluster *c);           /* number of processes */
 
-/* Kill all processes; over when cluster_stopped: then none is left on a machine that can be reached.
- * cluster_abandon: wait no longer, those that have not said so are dead. */
+/* Kill all processes. cluster_stopped returns 1 once none is left on a reachable machine.
+ * cluster_abandon stops waiting: machines that did not answer count as dead. */
 void cluster_stop(struct cluster *c);
 int cluster_stopped(const struct cluster *c);
 void cluster_abandon(struct cluster *c);
 
-/* A link of ours broke, fail() keeps how. */
+/* Record that a link of ours broke, for the stored message. */
 void cluster_link_failed(struct cluster *c);
 
 /*
- * Once all have stopped: try each link of the plan between hosts, for at most PROBE_SECONDS.  Over when cluster_probed;
- * cluster_judge then marks the hosts that are cut off, which makes them the cause of the failure.  again: there was a
- * failure before this one without a new token between them, so that what programs said of links counts, too.
- * 0, or -1 and a message.
+ * After all processes have stopped, probe each link between hosts for at most PROBE_SECONDS: 0, or
+ * -1 and a message. Once cluster_probed returns 1, cluster_judge marks unreachable hosts as the
+ * cause of the failure. again: the previous failure was followed by this one without a new token,
+ * so that messages about links count as well.
  */
 #define PROBE_SECONDS 2
 int cluster_probe(struct cluster *c);
@@ -89,30 +92,33 @@ int cluster_probed(const struct cluster *c);
 void cluster_judge(struct cluster *c, int again);
 
 /*
- * Find a machine for the lines of those that have died or are cut off, and of machine `tired` (-1: none): one that never
- * failed, or the one that did least often and not just now, which may be the same.  What was done is appended: "; gamma takes
- * beta's place".  Returns how many were moved to machines that had not been tried, or -1 and a message.
+ * Choose a machine for the processes of dead and unreachable machines, and of machine `tired` (-1:
+ * none): one that never failed, or the one with the fewest failures and no recent one, which may be
+ * the same. Appends "; gamma takes beta's place" for each change. Returns how many moved to
+ * machines not tried before, or -1 and a message.
  */
 int cluster_reassign(struct cluster *c, int tired, struct buf *what);
 
-/* An error came down the line: the program that sent it is about to end, and says why. */
+/* An error frame arrived: the program that sent it is about to end and report the reason. */
 void cluster_note_error(struct cluster *c, const char *text);
 
-/* Ask all for a sign of life; cluster_answered: every one that is not dead has given one since then. */
+/* Ping all agents. cluster_answered returns 1 if every machine that is not dead has answered
+ * since. */
 void cluster_ping(struct cluster *c);
 int cluster_answered(const struct cluster *c, double since);
 
-/* Let the agents go, which kill what is left; cluster_gone: all have.  sig not 0: kill those. */
+/* Release the agents, which kill what is left. cluster_gone returns 1 when all have ended.
+ * cluster_kill kills them. */
 void cluster_release(struct cluster *c);
 int cluster_gone(const struct cluster *c);
 void cluster_kill(struct cluster *c);
 
-/* 3 descriptors to poll for each host of the plan; then do what can be done, at least every timeout / 8
- * seconds.  0, or -1 and a message. */
+/* Fill in three descriptors to poll for each host of the plan; then act on them, at least every
+ * timeout / 8 seconds: 0, or -1 and a message. */
 void cluster_wait(struct cluster *c, struct pollfd *p);
 int cluster_step(struct cluster *c, const struct pollfd *p);
 
-/* A process of ours has ended: was it one of these?  1, or 0. */
+/* Handle the end of a child process. Returns 1 if it belongs to the cluster, else 0. */
 int cluster_reap(struct cluster *c, pid_t pid, int wstatus);
 
 #endif

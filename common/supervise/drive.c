@@ -15,14 +15,14 @@
 
 /* --- frames --- */
 
-/* To ds-detokenize, which reads its pipe to the end of file. */
+/* Write to ds-detokenize, which reads its pipe to end of file. */
 static void
 write_text(struct drive *d)
 {
 	int r = link_flush(&d->text);
 
 	if (r < 0 || (r == 1 && d->ended))
-		drive_shut(&d->text);   /* (why it reads no more will be seen when it ends) */
+		drive_shut(&d->text);   /* the reason is known when it ends */
 }
 
 static int
@@ -36,7 +36,7 @@ queue_text(struct drive *d, struct frame *f)
 	return 0;
 }
 
-/* Prompts, while there is room to keep them. */
+/* Read a prompt, while there is room to keep it. */
 static int
 read_prompts(struct drive *d)
 {
@@ -47,18 +47,19 @@ read_prompts(struct drive *d)
 	r = link_try_receive(&d->prompts, &f);
 	if (r == 1 && f.op == OP_NONE)
 		kept = replay_add(&d->replay, &f);
-	else if (r == 1 && f.op == OP_FAILED)   /* a prompt that ds-tokenize refuses: the line has no part in it */
+	/* a prompt that ds-tokenize refused; the pipeline does not see it */
+	else if (r == 1 && f.op == OP_FAILED)
 		kept = queue_text(d, &f);
 	else if (r == 1 && f.op == OP_END)
 		d->prompts_ended = 1;
 	frame_free(&f);
-	/* an error, or an end that came too early: the program says why when it ends */
+	/* on an error or an early end the program reports the reason when it ends */
 	if (r == -2 || r == -1 || f.op == OP_ERROR || d->prompts_ended)
 		drive_shut(&d->prompts);
 	return kept;
 }
 
-/* One frame at a time waits to go out, so that what is not needed yet stays where it is. */
+/* Queue one frame at a time, so that unsent prompts stay in the replay buffer. */
 static int
 feed(struct drive *d)
 {
@@ -95,7 +96,8 @@ drive_finish(struct drive *d)
 	return r;
 }
 
-/* New tokens, each of which comes once: what a line that failed had not brought, the next one brings. */
+/* Read new tokens. Each arrives once: after a restart the pipeline continues where the last one
+ * stopped. */
 static int
 read_tokens(struct drive *d)
 {
@@ -131,7 +133,7 @@ read_tokens(struct drive *d)
 	return ok;
 }
 
-/* --- what programs tell --- */
+/* --- child processes and signals --- */
 
 static void
 reap(struct drive *d)
@@ -163,7 +165,7 @@ read_signals(struct drive *d)
 			continue;
 		}
 		if (d->sig)
-			cluster_kill(&d->cluster);      /* told twice */
+			cluster_kill(&d->cluster);      /* the second signal */
 		d->sig = (int)s.ssi_signo;
 		drive_end(d);
 	}
@@ -171,7 +173,7 @@ read_signals(struct drive *d)
 
 /* --- the loop --- */
 
-/* Descriptors: ours, those of talk, those of the hosts. */
+/* Descriptors: ours, those of textio, those of the hosts. */
 enum { POLL_SIGNALS, POLL_PROMPTS, POLL_FEED, POLL_TAKE, POLL_TEXT, POLL_OWN, POLL_TEXTIO = POLL_OWN + 2,
 	POLL_CLUSTER = POLL_TEXTIO + TEXTIO_POLL };
 
@@ -247,7 +249,7 @@ step(struct drive *d)
 	return drive_advance(d);
 }
 
-/* What fail() keeps is the cause, and final. */
+/* Record the stored message as the cause, which is final. */
 static void
 record_own_failure(struct drive *d)
 {
@@ -283,7 +285,7 @@ drive_plan(const struct drive_options *o, struct tally *tally, int *sig)
 				record_own_failure(&d);
 		*sig = d.sig ? d.sig : d.verdict.signal;
 		if (d.dim && (*sig || d.verdict.blame > BLAME_NONE) && *sig != SIGPIPE)
-			(void)io_write(1, "\033[m", 3);         /* the terminal is not left dim */
+			(void)io_write(1, "\033[m", 3);         /* reset the terminal */
 		if (*sig == 0 && d.verdict.blame > BLAME_NONE)
 			r = fail(d.verdict.status, "%s", d.verdict.text);
 		else if (*sig == 0)

@@ -1,5 +1,5 @@
 /*
- * A plan's pipeline from start to end: prompts go out to it, text comes back, and what fails is started again.
+ * Drives the pipeline of a plan: sends prompts, receives text, and restarts what fails.
  */
 #ifndef DS_DRIVE_H
 #define DS_DRIVE_H
@@ -7,14 +7,16 @@
 #include "launch/run.h"
 
 struct drive_options {
-	struct run_options run;         /* of its plan: model, chat, template, quiet, verbose, greedy, sampling */
-	const char *plan;               /* the file */
-	const char *rsh;                /* the command that reaches another host */
-	const char *manifest;           /* the weights that the hosts have to have; NULL: those of run's model */
+	/* from its plan: model, chat, template, quiet, verbose, greedy, sampling */
+	struct run_options run;
+	const char *plan;               /* plan file */
+	const char *rsh;                /* remote shell command */
+	/* manifest of the weights that hosts must have; NULL: of run's model */
+	const char *manifest;
 };
 
-/* As run_pipeline does it (run.h); one line is written to standard error for each new start.  The
- * links use link_settings, whose timeout is also that of the hosts. */
+/* Like run_pipeline (run.h). Prints one line to standard error for each restart. Links use
+ * link_settings, whose timeout also applies to hosts. */
 int drive_plan(const struct drive_options *o, struct tally *tally, int *sig);
 
 #endif

@@ -10,14 +10,14 @@
 #include "launch/script.h"
 #include "stage/stage.h"
 
-#define SECONDS 15.0    /* for the manifest: a start is not held up for longer */
+#define SECONDS 15.0    /* time limit for the manifest, so that starts are not delayed */
 #define THREADS_MAX 16
-#define LINES_EACH 100  /* of the manifest, in an order for an agent */
+#define LINES_EACH 100  /* lines of the manifest in one order to an agent */
 
-/* What a line maps: layers, and what belongs to none of them. */
+/* What processes map: layers, and tensors outside of layers. */
 struct coverage {
 	struct layers layers;
-	int embed, head, n;             /* n: layers of the model */
+	int embed, head, n;             /* n: number of layers */
 };
 
 int
@@ -34,7 +34,7 @@ name_of(const struct plan_line *l)
 	return slash ? slash + 1 : l->words[0];
 }
 
-/* The value of an option that is a word of its own, or NULL. */
+/* The value of an option given as a separate word, or NULL. */
 static const char *
 value_of(const struct plan_line *l, const char *option)
 {
@@ -44,7 +44,8 @@ value_of(const struct plan_line *l, const char *option)
 	return NULL;
 }
 
-/* Add what a line maps; a line that is wrong says so itself when it is started. */
+/* Add what a process maps; 1 if it maps anything. A wrong command line is reported when it
+ * starts. */
 static int
 cover_line(struct coverage *n, const struct plan_line *l)
 {
@@ -99,7 +100,7 @@ host_weights_apply(const struct host_weights *w, const struct plan_line *l, cons
 	return !same;
 }
 
-/* May it run anywhere where its weights are to be compared? */
+/* 1 if the process may run where its weights must be compared. */
 static int
 may_apply(const struct host_weights *w, const struct planfile *p, const struct plan_line *l)
 {
@@ -136,7 +137,7 @@ make_manifest(struct host_weights *w, struct coverage *n, const char *model)
 	return r < 0 ? -1 : buf_addc(&w->text, 0);
 }
 
-/* A file that is a manifest; its text is passed on as it is. */
+/* Check that a file is a manifest and read its text. */
 static int
 read_manifest(struct host_weights *w, const char *path)
 {
@@ -160,7 +161,7 @@ host_weights_open(struct host_weights *w, const struct planfile *p, const char *
 	if (manifest && read_manifest(w, manifest) < 0)
 		return -1;
 	if (!(w->model = realpath(model, NULL)) || config_load(&c, model) < 0) {
-		host_weights_close(w);  /* ds-tokenize says what is wrong with it */
+		host_weights_close(w);  /* ds-tokenize reports what is wrong with it */
 		return 0;
 	}
 	w->layers = n.n = c.num_layers;
@@ -185,7 +186,7 @@ host_weights_close(struct host_weights *w)
 	*w = (struct host_weights){0};
 }
 
-/* Several in an order, which is a line itself. */
+/* Append a line of the manifest to the orders, several per order. */
 static int
 send_lines(struct buf *to, int number, const char *line, size_t n)
 {
@@ -197,7 +198,7 @@ send_lines(struct buf *to, int number, const char *line, size_t n)
 	return script_quote(to, text);
 }
 
-/* The tensor's name is the last of the words. */
+/* The name of the tensor, the last word of a manifest line. */
 static const char *
 tensor_of(const char *line)
 {

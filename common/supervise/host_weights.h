@@ -1,6 +1,6 @@
 /*
- * The weights of a plan's hosts against those of ds-run's own model: a manifest of what the
- * programs on other hosts, or in other folders, map.  Each host gets its part of it; the programs
+ * Comparison of the weights on the plan's hosts with ds-run's own model, by a manifest of what
+ * programs on other hosts, or in other folders, map. Each host gets its part of it; the programs
  * there compare (weights/manifest.h).
  */
 #ifndef DS_HOST_WEIGHTS_H
@@ -9,32 +9,32 @@
 #include "weights/manifest.h"
 #include "plan/planfile.h"
 
-#define WEIGHTS_FILE "weights"          /* its name in the folder {run} */
+#define WEIGHTS_FILE "weights"          /* name of the manifest in the folder {run} */
 
 struct host_weights {
-	char *model;                    /* ds-run's own folder, NULL: there is nothing to compare */
-	int layers;                     /* of the model */
+	char *model;                    /* ds-run's own model folder, NULL: nothing is compared */
+	int layers;                     /* number of layers */
 	struct buf text;                /* the manifest */
-	int given;                      /* it was given as a file: what is mapped here is compared, too */
+	int given;                    /* 1: read from a file; then local programs compare as well */
 };
 
 /*
- * Make the manifest that the plan's lines need, wherever they may run, or take it from a file
- * (NULL: none).  Weights that are not all here, or that are not read within some seconds, are no
- * error: one line on standard error says what is not compared.  0, or -1 and a message.
+ * Make the manifest for the plan's processes, wherever they may run, or read it from a file (NULL:
+ * none). Weights that are missing here, or not read within some seconds, are no error: a line on
+ * standard error lists what is not compared. Returns 0, or -1 and a message.
  */
 int host_weights_open(struct host_weights *w, const struct planfile *p, const char *model, const char *manifest);
 void host_weights_close(struct host_weights *w);
 
-/* Is a line at that address to compare its weights?  Not where it maps the very files of
- * ds-run's own model. */
+/* 1 if a process at that address must compare its weights: not if it maps the files of ds-run's
+ * own model. */
 int host_weights_apply(const struct host_weights *w, const struct plan_line *l, const char *address);
 
-/* Append the orders for an agent (agent.h) to make the file of host's lines, if one of them is
- * concerned.  0, or -1 and a message. */
+/* Append the orders for an agent (agent.h) to create the manifest for host's processes, if any
+ * of them needs it. Returns 0, or -1 and a message. */
 int host_weights_send(struct buf *to, const struct host_weights *w, const struct planfile *p, int host, const char *address);
 
-/* Can only this machine be meant by an address? */
+/* 1 if the address can only mean this machine. */
 int address_is_here(const char *address);
 
 #endif

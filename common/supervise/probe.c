@@ -16,16 +16,17 @@
 
 #define BYTES ((size_t)16 << 10)
 #define RETRY 0.05      /* seconds between attempts to connect */
-#define POLL_MS 20      /* milliseconds */
+#define POLL_MS 20      /* milliseconds per poll */
 
-/* Who connects sends its bytes first and then reads the other's; who waits does it the other way round. */
+/* One end of a link. The connecting end sends its bytes first and then reads; the bound end
+ * reads first. */
 struct end {
 	int binds;
-	struct addrinfo *at;            /* NULL: not known here, nothing can be done */
-	int listener;                   /* of who waits; -1: none */
+	struct addrinfo *at;            /* NULL: unknown here */
+	int listener;                   /* bound end; -1: none */
 	int fd;                         /* the connection; -1: none */
 	size_t got, sent;
-	double again;                   /* when to try to connect next */
+	double again;                   /* time of the next attempt */
 	int met;
 };
 
@@ -40,7 +41,7 @@ open_end(struct end *e, const char *endpoint)
 	if (address_split(endpoint, name, port) < 0)
 		return;
 	if (e->binds && strcmp(name, "*") == 0)
-		hints.ai_family = AF_INET6;     /* takes both kinds */
+		hints.ai_family = AF_INET6;     /* accepts IPv4 as well */
 	if (getaddrinfo(strcmp(name, "*") == 0 ? NULL : name, port, &hints, &e->at) != 0)
 		e->at = NULL;
 	if (!e->binds || !e->at)
@@ -84,7 +85,7 @@ may_send(const struct end *e)
 	return e->sent < BYTES && (!e->binds || e->got == BYTES);
 }
 
-/* Move what goes without waiting. */
+/* Transfer what goes without blocking. */
 static void
 exchange(struct end *e, double now)
 {
@@ -114,7 +115,7 @@ poll_end(const struct end *e)
 	return (struct pollfd){.fd = e->fd, .events = may_send(e) ? POLLOUT : POLLIN};
 }
 
-/* One look at all of them; how many have not met yet. */
+/* Poll all ends once. Returns how many have not met their peer yet. */
 static int
 step(struct end *e, struct pollfd *p, int n)
 {

@@ -1,16 +1,18 @@
 /*
- * Which links between hosts could be made: a program on each host waits where programs of a plan would wait, and
- * connects where they would connect, by plain TCP, while none of them runs.
+ * Tests which links between hosts can be established: a program on each host binds where processes
+ * of the plan would bind, and connects where they would connect, by plain TCP, while none of them
+ * runs.
  */
 #ifndef DS_PROBE_H
 #define DS_PROBE_H
 
-#define PROBE_WORD "unreachable"        /* begins the message that lists what could not be reached */
+#define PROBE_WORD "unreachable"        /* start of the message that lists unreachable ends */
 
 /*
- * For so many seconds at most, or until all have met: wait at each endpoint "@tcp://ADDRESS:PORT", connect to each
- * "tcp://HOST:PORT".  Both sides send 16 KiB, so that a path that loses large packets counts as broken.
- * 0, or -1 and the message (FAIL_SYSTEM) "unreachable N N ...", the numbers of ends that met no peer, from 0.
+ * Bind each end "@tcp://ADDRESS:PORT" and connect each "tcp://HOST:PORT", for at most so many
+ * seconds or until all have met a peer. Both sides send 16 KiB, so that a path that loses large
+ * packets fails. Returns 0, or -1 and the message (FAIL_SYSTEM) "unreachable N N ...": the indexes
+ * of the ends without a peer.
  */
 int probe_run(const char *seconds, char **ends, int n);
 

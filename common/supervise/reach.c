@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "link/link.h"
 
-/* The endpoint of tcp:// in word i of a line, or NULL. */
+/* The tcp:// endpoint in word i of a command line, or NULL. */
 static const char *
 endpoint(const struct plan_line *l, int i)
 {
@@ -20,14 +20,15 @@ endpoint(const struct plan_line *l, int i)
 	return strncmp(w + (*w == '@' || *w == '>'), "tcp://", 6) == 0 ? w : NULL;
 }
 
-/* "{beta}" or "{beta}:5611" of an endpoint. */
+/* "{beta}" or "{beta}:5611" in an endpoint. */
 static const char *
 host_part(const char *e)
 {
 	return e + (*e == '@' || *e == '>') + 6;
 }
 
-/* How well does who waits at w fit who connects to c: 0 not at all, 2 by name, 1 by its port alone (a name of its own, a proxy)? */
+/* How well a bound endpoint w matches a connecting endpoint c: 0 not, 2 by host name, 1 by port
+ * only (another name of the host, or a proxy). */
 static int
 fits(const struct planfile *p, int host, const char *w, const char *c)
 {
@@ -41,7 +42,7 @@ fits(const struct planfile *p, int host, const char *w, const char *c)
 	return strncmp(at + 1, p->hosts[host].name, n) == 0 && at[n + 1] == '}' ? 2 : 0;
 }
 
-/* Add the link of who connects to c, if somebody of another host waits there. */
+/* Add the link of an endpoint c that connects, if another host binds its peer. */
 static int
 add(struct reach *r, int from, int line, const char *c)
 {
@@ -102,7 +103,7 @@ reach_reset(struct reach *r)
 		r->l[i].broken = r->l[i].accused = 0;
 }
 
-/* Does the text begin with this endpoint? */
+/* 1 if the text begins with this endpoint. */
 static int
 names(const struct reach *r, const char *text, const char *e, const char *const *address)
 {
@@ -127,7 +128,7 @@ reach_accuse(struct reach *r, int line, const char *text, const char *const *add
 	}
 }
 
-/* Its neighbours, and how many of them are cut off from it: peers[p] is 1 or 2. */
+/* Count the neighbours of a host and the unreachable ones; peers[p] becomes 1 or 2 for these. */
 static void
 look_around(const struct reach *r, int host, int accused, char *peers, int *all, int *cut)
 {

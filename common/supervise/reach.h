@@ -1,6 +1,7 @@
 /*
- * Which hosts of a plan reach each other: its links from host to host, which of them are broken, and whose fault that
- * is.  The driver, who feeds the line, counts as one more host, with the number plan->nhosts.
+ * Which hosts of a plan can reach each other: the links between hosts, which of them are broken,
+ * and which host is to blame. The driver, which feeds the pipeline, counts as host number
+ * plan->nhosts.
  */
 #ifndef DS_REACH_H
 #define DS_REACH_H
@@ -8,11 +9,11 @@
 #include "plan/planfile.h"
 
 struct reach_link {
-	int from, to;                   /* hosts: of the end that connects, and of the one that waits */
-	int from_line, to_line;         /* their lines, -1: the driver */
-	const char *connects, *waits;   /* the endpoints as the plan has them, without "nccl:" */
-	int broken;                     /* it was tried, and could not be made */
-	int accused;                    /* a program said that the other end gave no sign of life, or did not come */
+	int from, to;                   /* host that connects; host that binds */
+	int from_line, to_line;         /* their processes, -1: the driver */
+	const char *connects, *waits;   /* endpoints as in the plan, without "nccl:" */
+	int broken;                     /* 1: a probe failed */
+	int accused;             /* 1: a program reported that its peer is silent or did not come */
 };
 
 struct reach {
@@ -22,22 +23,23 @@ struct reach {
 	size_t cap;
 };
 
-/* The links of a plan by tcp:// whose two ends it has, between two hosts.  0, or -1 and a message. */
+/* Find the plan's tcp:// links between two hosts. Returns 0, or -1 and a message. */
 int reach_open(struct reach *r, const struct planfile *plan);
 void reach_close(struct reach *r);
-void reach_reset(struct reach *r);              /* no link is broken or accused */
+void reach_reset(struct reach *r);              /* clears broken and accused */
 
-/* A program of that line (-1: the driver) ended with this message: if it is about a link, that one is accused. */
+/* A process (line; -1: the driver) ended with this message. If it is about a link, mark that
+ * link as accused. */
 void reach_accuse(struct reach *r, int line, const char *text, const char *const *address);
 
 /*
- * The host that broken links (accused: accused ones) speak against most, or -1 where there are none: one that
- * none of its neighbours reaches comes before others, then the one that most do not reach.
- * *peers, if not NULL, is how many those are, and text names them: "alpha, beta and this host".
+ * The host most implicated by broken (or accused) links, or -1 if there are none: first a host that
+ * no neighbour reaches, then the one that most do not reach. *peers, unless NULL, is their number;
+ * text lists them: "alpha, beta and this host".
  */
 int reach_culprit(const struct reach *r, int accused, int *peers, char *text, size_t size);
 
-/* Links of that host are not counted any more: the next culprit is another. */
+/* Ignore the links of that host, so that another culprit can be found. */
 void reach_excuse(struct reach *r, int host);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The states of a line: it starts, goes, fails, is stopped and started again; and how it ends.
+ * The state machine of a plan's pipeline: start, run, failure, stop, restart, end.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +11,12 @@
 #include "supervise/drive_internal.h"
 #include "launch/streams.h"
 
-#define DOUBT 1.0       /* seconds to wait for the cause when what was seen may be its effect, at least */
-#define TRIES 4         /* failures in a row that are too many: no new token came between them */
-#define PAUSE 0.1       /* seconds before the first new start; before each further one three times as long */
-#define WAIT 4          /* times the timeout that the ends of a link wait for each other */
-#define LEAVE 2.0       /* seconds more than the timeout that agents have to clean up */
-#define STEADY 60.0     /* a line that went on for so many seconds did not fail in a row */
+#define DOUBT 1.0     /* minimum seconds to wait for the cause of a failure whose effect was seen */
+#define TRIES 4       /* consecutive failures, without a new token between them, that end the run */
+#define PAUSE 0.1       /* seconds before the first restart; tripled for each further one */
+#define WAIT 4          /* timeouts that the ends of a link wait for each other */
+#define LEAVE 2.0       /* seconds beyond the timeout that agents have to clean up */
+#define STEADY 60.0     /* after so many seconds a failure does not count as consecutive */
 
 void
 drive_shut(struct link *l)
@@ -44,7 +44,7 @@ open_pipe_end(struct link *l, int fd, enum link_dir dir)
 	return link_open(l, path, dir);
 }
 
-/* Those of the whole line that are ours: its first and its last. */
+/* Make the command lines of our own programs: the first and the last of the pipeline. */
 static int
 make_programs(struct drive *d, int asked)
 {
@@ -108,7 +108,8 @@ drive_open(struct drive *d)
 	c->precision = o->plan.precision ? o->plan.precision : precision_name(PRECISION_F32);
 	c->verbose = o->plan.verbose;
 	c->mask = &d->mask;
-	if (link_settings.wait == 0)    /* all programs are started at once: who has not come by then cannot */
+	/* all programs start at once: a peer that has not come by then will not come */
+	if (link_settings.wait == 0)
 		link_settings.wait = WAIT * c->timeout;
 	if (planfile_read(&d->plan, d->o->plan) < 0 || streams_check(o->ntexts > 0 || o->prompts > 0) < 0)
 		return -1;
@@ -121,7 +122,8 @@ drive_open(struct drive *d)
 	return d->polls ? 0 : -1;
 }
 
-/* The keys that our own links lack are missed before a host is called.  (A name that cannot be found may be found later.) */
+/* Check the keys of our own links before any host is contacted. A name that cannot be resolved
+ * may be resolved later. */
 static int
 check_links(struct drive *d)
 {
@@ -161,7 +163,7 @@ open_link(struct drive *d, struct link *l, const char *endpoint, enum link_dir d
 	return r;
 }
 
-/* All agents have their lines. */
+/* All processes were started: open our links. */
 static int
 open_links(struct drive *d)
 {
@@ -195,11 +197,11 @@ end_with(struct drive *d, const struct verdict *v)
 	return 0;
 }
 
-/* The line has failed: all of it has to stop before it can start again. */
+/* The pipeline has failed: stop all of it, to restart it. */
 static int
 halt(struct drive *d)
 {
-	if (d->prompts_ended && replay_left(&d->replay) == 0) {         /* after all was said */
+	if (d->prompts_ended && replay_left(&d->replay) == 0) {        /* everything was received */
 		if (drive_finish(d) < 0)
 			return -1;
 		drive_end(d);
@@ -217,7 +219,7 @@ halt(struct drive *d)
 	return 0;
 }
 
-/* Links broke, and no host or program failed by itself: see which links could be made now. */
+/* Links broke, but no host or program failed by itself: probe the links. */
 static int
 probe(struct drive *d)
 {
@@ -237,13 +239,13 @@ report_restart(const struct drive *d, const char *moved)
 	warn("%s%s%s", d->cluster.verdict.text, *moved ? moved : "; started again", answers);
 }
 
-/* All has stopped: who has died is replaced, and off we go again, unless that has happened too often. */
+/* Everything has stopped: replace dead hosts and restart, unless it failed too often. */
 static int
 restart(struct drive *d)
 {
 	struct verdict *v = &d->cluster.verdict;
 	struct buf moved = {0};
-	/* a host where it goes wrong twice is left, even if it answers */
+	/* a host with two failures in a row is left, even if it answers */
 	int tired = d->failures > 0 && v->blame == BLAME_OWN ? d->cluster.culprit : -1;
 	int fresh = cluster_reassign(&d->cluster, tired, &moved);
 	double pause = PAUSE;
@@ -312,7 +314,7 @@ drive_close(struct drive *d)
 	free(d->polls);
 }
 
-/* --- from state to state --- */
+/* --- state changes --- */
 
 static int
 doubt(struct drive *d)
@@ -322,7 +324,8 @@ doubt(struct drive *d)
 	return 0;
 }
 
-/* The effect was seen; now all hosts have answered, so that their news would be here, or one is silent too long. */
+/* The effect of a failure was seen. Wait until all hosts have answered, so that their reports
+ * have arrived, or until one is dead. */
 static int
 wait_for_cause(struct drive *d, double now)
 {
@@ -338,7 +341,7 @@ wait_for_cause(struct drive *d, double now)
 	return 0;
 }
 
-/* From this state to the next, if it is time. */
+/* Enter the next state, if it is time. */
 static int
 advance(struct drive *d)
 {

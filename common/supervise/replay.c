@@ -6,15 +6,15 @@
 
 #include "base/fail.h"
 
-#define SEQS_MAX 1024           /* more than the line samples at a time */
-#define IDS_MAX (32u << 20)     /* tokens: 128 MiB; a single prompt may be longer */
+#define SEQS_MAX 1024           /* more than the pipeline samples at a time */
+#define IDS_MAX (32u << 20)     /* tokens, 128 MiB; a single prompt may be longer */
 #define LLU(n) ((unsigned long long)(n))
 
 struct replay_seq {
 	uint64_t seq;
 	struct replay_seq *before, *after;
 	int32_t *ids;                   /* [n] */
-	size_t prompt, n, cap;          /* the first `prompt` of them were asked */
+	size_t prompt, n, cap;          /* prompt: number of prompt tokens */
 	uint32_t flags;
 };
 
@@ -95,7 +95,7 @@ replay_add(struct replay *r, struct frame *f)
 	return add_ids(r, s, ids->data, f->rows);
 }
 
-/* --- as prompts --- */
+/* --- sending prompts --- */
 
 static void
 pack_name(msgpack_packer *p, const char *name)
@@ -104,7 +104,7 @@ pack_name(msgpack_packer *p, const char *name)
 	msgpack_pack_str_body(p, name, strlen(name));
 }
 
-/* How it is to be sampled, and how many of its tokens count as sampled already. */
+/* Add sampling parameters, and how many tokens count as generated already. */
 static int
 add_params(const struct replay *r, const struct replay_seq *s, struct frame *f)
 {
@@ -167,7 +167,7 @@ replay_next(struct replay *r, struct frame *f)
 	return 1;
 }
 
-/* --- what comes back --- */
+/* --- receiving tokens --- */
 
 static struct replay_seq *
 find(const struct replay *r, uint64_t seq)
