@@ -28,6 +28,6 @@ main(int argc, char **argv)
 	filter_ready(&f);
 	status = filter_run(&f, attn_frame, &a);
 	attn_close(&a);
-	device_close(f.stage.gpu);
+	device_close(f.stage.device);
 	return status;
 }

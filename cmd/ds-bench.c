@@ -294,7 +294,6 @@ open_gpu(void)
 	struct device *d = b->stage.gpu;
 	int measured = g.limit.read == 0;
 
-	d->pool = b->stage.pool;
 	d->expected += cache_bytes(&g.model.config, bench_layers(b));
 	if (device_start(d) < 0)
 		end_failed();
@@ -320,8 +319,11 @@ open_all(void)
 	b->seconds = g.seconds;
 	b->stage.model = &g.model;
 	b->stage.k = options_kernels(&g.o);
-	if (!(b->stage.pool = pool_new(g.o.threads)) || (g.o.ordinal >= 0 && !(b->stage.gpu = device_new(g.o.ordinal))))
+	if (!(b->stage.pool = pool_new(g.o.threads)) ||
+	    !(b->stage.device = device_new(g.o.ordinal, b->stage.pool, b->stage.k)))
 		die_failed();
+	if (device_is_gpu(b->stage.device))
+		b->stage.gpu = b->stage.device;
 	if (g.limit.read == 0 && !b->stage.gpu)
 		memory -= sweep = sweep_size(memory / 4);
 	if (g.shape)
@@ -431,7 +433,7 @@ main(int argc, char **argv)
 		print_all();
 	bench_close(&g.bench);
 	bench_gpu_close(&g.gpu);
-	device_close(g.bench.stage.gpu);
+	device_close(g.bench.stage.device);
 	model_close(&g.model);
 	synth_close(&g.synth);
 	sweep_close(&g.sweep);

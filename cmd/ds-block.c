@@ -32,6 +32,6 @@ main(int argc, char **argv)
 		warn("%llu batches, %llu of them replayed, of %llu graphs", (unsigned long long)b.gpu.batches,
 		    (unsigned long long)b.gpu.replayed, (unsigned long long)b.gpu.recorded);
 	block_close(&b);
-	device_close(f.stage.gpu);
+	device_close(f.stage.device);
 	return status;
 }

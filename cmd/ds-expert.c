@@ -31,6 +31,7 @@ main(int argc, char **argv)
 	static const char *set;
 	static struct filter f = {.o = {.help = help, .letters = "e:", .own = take, .to = &set,
 	    .taps = TAPS_EXPERT, .gpu = 1, .products = 1, .weights = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
+	struct prefetch *p;
 	struct expert x;
 	int status;
 
@@ -40,13 +41,14 @@ main(int argc, char **argv)
 	if (expert_open(&x, &f.stage, set) < 0)
 		filter_fail(&f);
 	filter_device(&f);
-	x.ahead.counts = f.o.verbose;
+	p = &f.stage.device->prefetch;
+	p->counts = f.o.verbose;
 	filter_ready(&f);
 	status = filter_run(&f, expert_frame, &x);
 	if (f.o.verbose && status == 0 && !f.stage.gpu)
-		warn("%llu batches, %.1f of %.1f MB of the experts they chose were in memory%s", (unsigned long long)x.ahead.batches,
-		    (double)x.ahead.held * 1e-6, (double)x.ahead.bytes * 1e-6, x.ahead.read ? "; the rest was read ahead" : "");
+		warn("%llu batches, %.1f of %.1f MB of the experts they chose were in memory%s", (unsigned long long)p->batches,
+		    (double)p->held * 1e-6, (double)p->bytes * 1e-6, p->asked ? "; the rest was read ahead" : "");
 	expert_close(&x);
-	device_close(f.stage.gpu);
+	device_close(f.stage.device);
 	return status;
 }

@@ -44,6 +44,6 @@ main(int argc, char **argv)
 	filter_ready(&f);
 	status = filter_run(&f, head_frame, &h);
 	head_close(&h);
-	device_close(f.stage.gpu);
+	device_close(f.stage.device);
 	return status;
 }

@@ -24,7 +24,7 @@ main(int argc, char **argv)
 
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
-	if (f.o.ordinal >= 0 && !(f.stage.gpu = device_new(f.o.ordinal)))
+	if (!(f.stage.device = device_new(f.o.ordinal, NULL, NULL)))
 		filter_fail(&f);
 	filter_device(&f);
 	filter_ready(&f);

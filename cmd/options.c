@@ -395,8 +395,10 @@ filter_model(struct filter *f)
 	if (model_open(&f->model, f->o.model) < 0 ||
 	    layers_parse(&f->stage.layers, f->o.layers, f->model.config.num_layers) < 0 ||
 	    !(f->stage.pool = pool_new(f->o.threads)) ||
-	    (f->o.ordinal >= 0 && !(f->stage.gpu = device_new(f->o.ordinal))))
+	    !(f->stage.device = device_new(f->o.ordinal, f->stage.pool, f->stage.k)))
 		filter_fail(f);
+	if (device_is_gpu(f->stage.device))
+		f->stage.gpu = f->stage.device;
 }
 
 void
@@ -441,14 +443,13 @@ check_weights(struct filter *f)
 void
 filter_device(struct filter *f)
 {
-	struct device *d = f->stage.gpu;
+	struct device *d = f->stage.device;
 
 	check_weights(f);
-	if (!d)
-		return;
-	d->pool = f->stage.pool;
 	if (device_start(d) < 0)
 		filter_fail(f);
+	if (!device_is_gpu(d))
+		return;
 	link_settings.gpu = d;
 	if (f->o.verbose)
 		say_budget(d);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "attention/attention.h"
-#include "stage/linear.h"
+#include "device/ops.h"
 #include "attention/mla_work.h"
 
 int
@@ -57,12 +57,12 @@ weights_want(struct mla *m, const struct config *c, struct device *d)
 	struct mat *mats[] = {&m->q, &m->q_a, &m->kv_a, &m->kv_b, &m->o};
 
 	for (size_t i = 0; i < sizeof(mats) / sizeof(mats[0]); i++)
-		if (mats[i]->data && device_want(d, mats[i]) < 0)
+		if (mats[i]->data && device_register(d, mats[i]) < 0)
 			return -1;
-	if (m->q_norm && device_want_vec(d, &m->q_norm, (size_t)c->q_lora_rank) < 0)
+	if (m->q_norm && device_register_vec(d, &m->q_norm, (size_t)c->q_lora_rank) < 0)
 		return -1;
-	return device_want_vec(d, &m->norm, (size_t)c->hidden_size) < 0 ||
-	    device_want_vec(d, &m->kv_norm, (size_t)c->kv_lora_rank) < 0 ? -1 : 0;
+	return device_register_vec(d, &m->norm, (size_t)c->hidden_size) < 0 ||
+	    device_register_vec(d, &m->kv_norm, (size_t)c->kv_lora_rank) < 0 ? -1 : 0;
 }
 
 int
@@ -76,16 +76,16 @@ mla_open(struct mla *m, const struct stage *s, int layer, const struct cache_mem
 	if (weights_open(m, s->model, layer) < 0)
 		return -1;
 	m->mapped_o = m->o;
-	return s->gpu ? weights_want(m, c, s->gpu) : 0;
+	return weights_want(m, c, s->device);
 }
 
 void
 mla_close(struct mla *m, const struct stage *s)
 {
 	cache_free(&m->cache);
-	device_vec_free(s->gpu, m->norm);
-	device_vec_free(s->gpu, m->q_norm);
-	device_vec_free(s->gpu, m->kv_norm);
+	device_vec_free(s->device, m->norm);
+	device_vec_free(s->device, m->q_norm);
+	device_vec_free(s->device, m->kv_norm);
 }
 
 /* One piece of memory for all of a block's results, each at a multiple of 64 bytes. */
@@ -196,22 +196,22 @@ mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, c
 		return 0;
 	if (work_place(&w) < 0)
 		return -1;
-	linear_norm(s, w.x, D, h, D, T, D, m->norm, c->rms_norm_eps);
+	s->device->ops->norm(s->device, w.x, D, h, D, T, D, m->norm, c->rms_norm_eps);
 	if (m->q_norm) {
-		linear(s, w.qa, c->q_lora_rank, w.x, D, T, &m->q_a);
-		linear_norm(s, w.qa, c->q_lora_rank, w.qa, c->q_lora_rank, T, c->q_lora_rank, m->q_norm, LORA_EPS);
-		linear(s, w.q, q, w.qa, c->q_lora_rank, T, &m->q);
+		s->device->ops->product(s->device, w.qa, c->q_lora_rank, w.x, D, T, &m->q_a, s->k->precision);
+		s->device->ops->norm(s->device, w.qa, c->q_lora_rank, w.qa, c->q_lora_rank, T, c->q_lora_rank, m->q_norm, LORA_EPS);
+		s->device->ops->product(s->device, w.q, q, w.qa, c->q_lora_rank, T, &m->q, s->k->precision);
 	} else {
-		linear(s, w.q, q, w.x, D, T, &m->q);
+		s->device->ops->product(s->device, w.q, q, w.x, D, T, &m->q, s->k->precision);
 	}
-	linear(s, w.kv, R + rope, w.x, D, T, &m->kv_a);
+	s->device->ops->product(s->device, w.kv, R + rope, w.x, D, T, &m->kv_a, s->k->precision);
 	pool_run(s->pool, (size_t)T, 1, (double)q, row_enter, &w);
 	mla_tap_rows(&w);
 	pool_run(s->pool, (size_t)H, 1, (double)T * c->qk_nope_head_dim * R, head_absorb, &w);
 	if (mla_attend(&w) < 0)
 		return -1;
 	pool_run(s->pool, (size_t)H, 1, (double)T * c->v_head_dim * R, head_values, &w);
-	linear(s, w.x, D, w.v, v, T, &m->o);
+	s->device->ops->product(s->device, w.x, D, w.v, v, T, &m->o, s->k->precision);
 	if (mla_tap_out(&w) < 0)
 		return -1;
 	for (int t = 0; t < T; t++)

@@ -135,7 +135,7 @@ taps_room(struct block *b, const struct mla_taps *taps)
 		b->kept_kv = p;
 	if (taps->heads)
 		b->kept_v = p + n * width;
-	return taps->probs && !device_need(b->d, &b->g->probs, n * H * taps->positions * sizeof(float)) ? -1 : 0;
+	return taps->probs && !device_reserve(b->d, &b->g->probs, n * H * taps->positions * sizeof(float)) ? -1 : 0;
 }
 
 static int
@@ -147,8 +147,8 @@ block_add(struct attn *a, struct block *b, float *h, const struct mla_taps *taps
 	int n = b->rows.n, D = c->hidden_size, H = c->num_heads;
 	const struct kv_shape kv = mla_shape(c);
 	size_t bytes = l->attend_scratch(b->d->gpu, n, b->rows.most, H, &kv, p);
-	char *work = device_need(b->d, &b->g->work, block_place(b, (size_t)n, NULL));
-	void *scratch = work ? device_need(b->d, &b->g->attend, bytes) : NULL;
+	char *work = device_reserve(b->d, &b->g->work, block_place(b, (size_t)n, NULL));
+	void *scratch = work ? device_reserve(b->d, &b->g->attend, bytes) : NULL;
 	int tapped = (a->s->taps & TAPS_ATTN) != 0;
 
 	if (!scratch || (tapped && taps_room(b, taps) < 0))

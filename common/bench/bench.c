@@ -470,7 +470,7 @@ fill_pages(struct bench *b, const struct cache *c, const struct cache_seq *s)
 	struct device *d = b->stage.gpu;
 	size_t bytes = CACHE_PAGE * c->row;
 
-	if (!b->gpu->page.p && (!device_need(d, &b->gpu->page, bytes) ||
+	if (!b->gpu->page.p && (!device_reserve(d, &b->gpu->page, bytes) ||
 	    bench_gpu_random(d, b->gpu->page.p, bytes, b->stage.k->precision == PRECISION_F32 ? F32 : BF16) < 0))
 		return -1;
 	for (size_t i = 0; i < s->npages; i++)
@@ -609,7 +609,7 @@ bench_close(struct bench *b)
 		attn_close(&b->block.attn);
 	if (b->block.route.layers)
 		route_close(&b->block.route);
-	if (b->block.expert.layers)
+	if (b->block.expert.s)
 		expert_close(&b->block.expert);
 	if (b->head.s)
 		head_close(&b->head);

@@ -123,7 +123,7 @@ bench_gpu_close(struct bench_gpu *g)
 {
 	if (!g->d)
 		return;
-	device_drop(g->d, &g->page);
+	device_release(g->d, &g->page);
 	if (g->from)
 		g->d->lib->free(g->d->gpu, g->from);
 	if (g->to)

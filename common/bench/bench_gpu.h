@@ -12,7 +12,7 @@ struct bench_gpu {
 	char product[48];               /* what the peak was measured with: "cublaslt_bf16_8192x8192x8192", or "" */
 	void *from, *to;                /* memory that is copied, to measure and to empty the card's cache; or NULL */
 	size_t bytes;
-	struct device_scratch page;     /* random latents */
+	struct scratch page;     /* random latents */
 	int n;                          /* stages between marks whose times were not asked for yet */
 	double *seconds[GPU_MARKS / 2]; /* where they are added */
 };

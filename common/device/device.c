@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "device/cpu.h"
 #include "device/device_internal.h"
 #include "device/tensor.h"
 
@@ -28,22 +29,60 @@ device_parse(const char *text, int *ordinal)
 	return 0;
 }
 
+static struct cpu *
+cpu_new(void)
+{
+	struct cpu *c = mem_new(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->passed, NULL);
+	return c;
+}
+
+static void
+cpu_free(struct cpu *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->passed);
+	scratch_free(&c->tiles);
+	scratch_free(&c->slots);
+	scratch_free(&c->batches);
+	free(c);
+}
+
 struct device *
-device_new(int ordinal)
+device_new(int ordinal, struct pool *pool, const struct kernels *k)
 {
 	struct device *d = mem_new(1, sizeof(*d));
 
 	if (!d)
 		return NULL;
+	d->ops = ordinal < 0 ? &ops_cpu : &ops_cuda;
+	d->pool = pool;
+	d->k = k;
 	d->ordinal = ordinal;
-	snprintf(d->name, sizeof(d->name), "cuda:%d", ordinal);
+	if (ordinal < 0 && !(d->cpu = cpu_new())) {
+		free(d);
+		return NULL;
+	}
+	snprintf(d->name, sizeof(d->name), ordinal < 0 ? "cpu" : "cuda:%d", ordinal);
 	return d;
 }
 
 static void
 stop(struct device *d)
 {
+	if (d->gpu) {
+		(void)d->lib->wait(d->gpu);     /* a failed stage may have left work on the stream */
+		device_release(d, &d->attend);
+		device_release(d, &d->experts);
+	}
 	device_slots_free(d);
+	device_pages_free(d);
 	for (size_t i = 0; i < d->npieces; i++)
 		if (d->pieces[i].p)
 			d->lib->free(d->gpu, d->pieces[i].p);
@@ -60,54 +99,57 @@ device_close(struct device *d)
 	if (!d)
 		return;
 	stop(d);
+	cpu_free(d->cpu);
 	free(d->pieces);
 	free(d->parts);
 	free(d);
 }
 
-/* --- what is wanted --- */
+/* --- weights --- */
 
 static int
-want(struct device *d, void *slot, size_t bytes, int own)
+add(struct device *d, void *slot, size_t bytes, int own)
 {
-	struct device_part *p;
+	struct device_weight *p;
 
+	if (!device_is_gpu(d))
+		return 0;
 	if (mem_grow(&d->parts, &d->cap, d->n + 1, sizeof(*d->parts)) < 0)
 		return -1;
 	p = &d->parts[d->n++];
-	*p = (struct device_part){.slot = slot, .bytes = bytes, .own = own};
+	*p = (struct device_weight){.slot = slot, .bytes = bytes, .own = own};
 	memcpy(&p->host, slot, sizeof(p->host));        /* a pointer, whatever its type */
 	return 0;
 }
 
 int
-device_want(struct device *d, struct mat *w)
+device_register(struct device *d, struct mat *w)
 {
 	size_t rows = (size_t)w->rows, blocks = ((size_t)w->row0 + rows + 127) / 128;
 	size_t groups = ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
 
-	if (want(d, &w->data, rows * dtype_row(w->dtype, w->cols), 0) < 0 ||
-	    (w->scale && want(d, &w->scale, blocks * (size_t)w->scale_cols * sizeof(*w->scale), 0) < 0))
+	if (add(d, &w->data, rows * dtype_row(w->dtype, w->cols), 0) < 0 ||
+	    (w->scale && add(d, &w->scale, blocks * (size_t)w->scale_cols * sizeof(*w->scale), 0) < 0))
 		return -1;
-	return w->groups ? want(d, &w->groups, rows * groups, 0) : 0;
+	return w->groups ? add(d, &w->groups, rows * groups, 0) : 0;
 }
 
 int
-device_want_vec(struct device *d, float **v, size_t n)
+device_register_vec(struct device *d, float **v, size_t n)
 {
-	return want(d, v, n * sizeof(**v), 1);
+	return add(d, v, n * sizeof(**v), 1);
 }
 
 void
 device_vec_free(const struct device *d, float *v)
 {
-	if (!d || !d->lib)
+	if (!d->lib)
 		free(v);
 }
 
 /* --- the start --- */
 
-/* What failed, and what the stage needs: it tells which GPU would do. */
+/* The cause, and the memory needed: which GPU would do. */
 static int
 refuse(const struct device *d)
 {
@@ -140,16 +182,16 @@ find(struct device *d)
 	return 0;
 }
 
-/* From now on the wants are in the GPU. */
+/* From now on the registered weights are in the GPU. */
 static void
 hand_over(struct device *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
-		struct device_part *p = &d->parts[i];
+		struct device_weight *p = &d->parts[i];
 		void *there = (char *)d->pieces[p->piece].p + p->at;
 
 		memcpy(p->slot, &there, sizeof(there));
-		if (p->own && !part_again(d, i))
+		if (p->own && !weight_again(d, i))
 			free((void *)p->host);
 	}
 	d->n = 0;
@@ -158,13 +200,17 @@ hand_over(struct device *d)
 int
 device_start(struct device *d)
 {
-	if (parts_place(d) < 0)
+	if (!device_is_gpu(d)) {
+		prefetch_init(&d->prefetch);
+		return 0;
+	}
+	if (weights_layout(d) < 0)
 		return fail_in("%s", d->name);
 	if (gpu_load(&d->lib) < 0) {
 		d->lib = NULL;
 		return refuse(d);
 	}
-	if (find(d) < 0 || parts_upload(d) < 0) {
+	if (find(d) < 0 || weights_upload(d) < 0) {
 		(void)refuse(d);
 		stop(d);
 		return -1;
@@ -198,7 +244,7 @@ device_wait(struct device *d)
 /* --- working memory --- */
 
 void *
-device_need(struct device *d, struct device_scratch *s, size_t bytes)
+device_reserve(struct device *d, struct scratch *s, size_t bytes)
 {
 	char more[32], weights[32], working[32];
 
@@ -206,7 +252,7 @@ device_need(struct device *d, struct device_scratch *s, size_t bytes)
 		return s->p;
 	if (s->p && bytes < s->bytes + s->bytes / 4)
 		bytes = s->bytes + s->bytes / 4;        /* what grows by little would do so often */
-	device_drop(d, s);
+	device_release(d, s);
 	if (d->lib->alloc(d->gpu, &s->p, bytes ? bytes : 1) < 0) {
 		s->p = NULL;
 		fail(FAIL_SYSTEM, "%s: no %s more of working memory, beside %s and weights of %s: %s", d->name, mem_text((double)bytes, more),
@@ -220,12 +266,68 @@ device_need(struct device *d, struct device_scratch *s, size_t bytes)
 }
 
 void
-device_drop(struct device *d, struct device_scratch *s)
+device_release(struct device *d, struct scratch *s)
 {
 	if (s->p) {
 		(void)d->lib->wait(d->gpu);     /* what is on its way may still use it; a failure comes back with the next call */
 		d->lib->free(d->gpu, s->p);
 		d->working -= s->bytes;
 	}
-	*s = (struct device_scratch){0};
+	*s = (struct scratch){0};
+}
+
+/* --- pages of caches --- */
+
+struct device_pages {
+	struct device_pages *next;
+	void *p;
+};
+
+/* Memory for pages of so many bytes. */
+static int
+pages_new(struct device *d, size_t bytes)
+{
+	size_t n = bytes < DEVICE_PAGES ? DEVICE_PAGES / bytes * bytes : bytes;
+	struct device_pages *pages = mem_new(1, sizeof(*pages));
+	char more[32], weights[32], working[32];
+
+	if (!pages)
+		return -1;
+	if (d->lib->alloc(d->gpu, &pages->p, n) < 0) {
+		free(pages);
+		return fail(FAIL_SYSTEM, "%s: no %s more for the cache, beside %s of it and of working memory and weights of %s: %s", d->name,
+		    mem_text((double)n, more), mem_text((double)d->working, working), mem_text((double)d->weights, weights), d->lib->error());
+	}
+	pages->next = d->pages;
+	d->pages = pages;
+	d->page = pages->p;
+	d->page_left = n;
+	d->working += n;
+	return 0;
+}
+
+void *
+device_page(struct device *d, size_t bytes)
+{
+	void *page;
+
+	if (d->page_left < bytes && pages_new(d, bytes) < 0)
+		return NULL;
+	page = d->page;
+	d->page += bytes;
+	d->page_left -= bytes;
+	return page;
+}
+
+void
+device_pages_free(struct device *d)
+{
+	struct device_pages *p;
+
+	while ((p = d->pages)) {
+		d->pages = p->next;
+		d->lib->free(d->gpu, p->p);
+		free(p);
+	}
+	d->page_left = 0;
 }

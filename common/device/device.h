@@ -1,87 +1,104 @@
 /*
- * A GPU as stages use it: the library that is loaded for it, the weights that are put there, its working
- * memory.
+ * Where stages compute: the CPU, or a GPU by the library that is loaded for it.
  *
- * A stage opens its weights as for the CPU, mapped files that nobody has read yet, and names
- * those that it wants in the GPU; device_start then knows how much that is, before it looks whether
- * there is a GPU at all.
+ * A stage opens its weights as mapped files that nothing has been read of, and registers the ones
+ * that its computation reads.  device_start then knows how much memory they take, before it looks
+ * for a GPU, and copies them there.  On the CPU the weights stay where they are mapped.
+ *
+ * What a stage computes with is d->ops (device/ops.h).
  */
 #ifndef DS_DEVICE_H
 #define DS_DEVICE_H
 
 #include "base/pool.h"
+#include "base/scratch.h"
 #include "cuda/gpu.h"
+#include "device/prefetch.h"
+
+#define DEVICE_PAGES ((size_t)16 << 20)  /* bytes of a GPU that pages of caches are cut from at a time */
+
+struct ops;
 
 struct device {
-	/* To be set before device_start. */
-	struct pool *pool;              /* whose threads copy weights; NULL: the caller does */
-	uint64_t expected;              /* bytes: working memory that stages are sure to need; each adds its own */
-	uint64_t position;              /* bytes that a position of a sequence takes in the caches of all of the stage's layers */
+	const struct ops *ops;
+	struct pool *pool;              /* threads that compute on the CPU and copy weights; NULL: the caller's only */
+	const struct kernels *k;        /* the CPU's functions, of the precision that frames have */
+	struct cpu *cpu;                /* state of ops_cpu; NULL on a GPU */
+	struct prefetch prefetch;       /* of experts that are not in memory, on the CPU */
+	char name[16];                  /* "cpu", "cuda:0" */
+	int ordinal;                    /* -1: the CPU */
 
-	/* Known then. */
+	/* Of a GPU.  Set until device_start: */
+	uint64_t expected;              /* bytes: working memory that stages use at least; each adds its own */
+	uint64_t position;              /* bytes that a position of a sequence takes in the caches of all layers */
+
+	/* Known after it: */
 	const struct gpu_lib *lib;      /* NULL before device_start has been successful */
 	struct gpu *gpu;
 	struct gpu_about about;         /* as it was before anything was put there */
-	uint64_t weights;               /* bytes: of all wants */
-	uint64_t working;               /* bytes: in use besides, as they are now */
-	uint64_t moves;                 /* how often memory of slots and scratches got another address: what was */
-	                                /* recorded before may point to where nothing is */
-	uint64_t waits;                 /* how often device_wait has come back */
-	int turn;                       /* 0 or 1: which pinned memory tensors of frames come and go by */
+	uint64_t weights;               /* bytes of all registered weights */
+	uint64_t working;               /* bytes in use besides, now */
+	uint64_t moves;                 /* how often working memory got another address: recorded work */
+	                                /* may point to freed memory after that */
+	uint64_t waits;                 /* how often device_wait has returned */
+	int turn;                       /* 0 or 1: the pinned memory that tensors of frames use now */
 
-	char name[16];                  /* "cuda:0" */
-	int ordinal;
-	struct device_part *parts;      /* what is to be there: [n] */
+	struct device_weight *parts;    /* registered: [n] */
 	size_t n, cap;
-	struct device_piece *pieces;    /* the memory of the weights: [npieces] */
+	struct device_slab *pieces;     /* the memory of the weights: [npieces] */
 	size_t npieces, pieces_cap;
 	struct device_slot *slots;      /* tensors of frames: see device/tensor.h */
+	struct device_pages *pages;     /* memory of caches: */
+	char *page;                     /* the next page, and how many bytes are left from there */
+	size_t page_left;
+	struct scratch attend, experts; /* what kernels use for themselves */
 };
 
 /* -d: "cpu" gives -1, "cuda" 0, "cuda:3" 3 in *ordinal.  0, or -1 and a message (FAIL_USAGE)
- * for whoever puts the option's name in front. */
+ * that lacks the option's name. */
 int device_parse(const char *text, int *ordinal);
 
-/* Nothing is loaded yet.  NULL and a message where there is no memory. */
-struct device *device_new(int ordinal);
+/* The CPU (ordinal -1), which is ready at once, or a GPU, for which nothing is loaded yet.  pool and k
+ * outlive it.  NULL and a message where there is no memory. */
+struct device *device_new(int ordinal, struct pool *pool, const struct kernels *k);
 
-/* Frees what is in the GPU, but for what device_need gave and device_drop has not taken back.  NULL: nothing. */
+/* Frees what it holds, except what device_reserve allocated and device_release has not freed.  NULL: nothing. */
 void device_close(struct device *d);
 
-/* w, or the n numbers at *v, shall be in the GPU: w->data, scale and groups, or *v become what is there once
- * device_start has run; w and v must stay where they are until then.  The same memory wanted twice is there once.
- * *v was allocated and is freed then; at the stage's end it is for device_vec_free.
- * An mlp of one expert of many is three such.  0, or -1 and a message. */
-int device_want(struct device *d, struct mat *w);
-int device_want_vec(struct device *d, float **v, size_t n);
+static inline int
+device_is_gpu(const struct device *d)
+{
+	return d->ordinal >= 0;
+}
 
-/* free(v), unless it is in the GPU, where it goes with the rest.  d NULL: free(v). */
+/* Register w, or the n numbers at *v: device_start copies them to the GPU and sets w->data, scale and groups,
+ * or *v, to their address there.  w and v must not move until then.  The same memory registered twice is
+ * copied once.  *v was allocated and is freed then; at the stage's end device_vec_free frees it.
+ * On the CPU nothing changes.  0, or -1 and a message. */
+int device_register(struct device *d, struct mat *w);
+int device_register_vec(struct device *d, float **v, size_t n);
+
+/* free(v), unless it is in the GPU, where device_close frees it. */
 void device_vec_free(const struct device *d, float *v);
 
 /*
- * Load the library, open the GPU, see that the weights and the memory that is expected fit into what is free there, and put the
- * weights there, through pinned memory, reading the files ahead.
- * 0, or -1 and one line (FAIL_SYSTEM) that says what is missing and how much memory it takes; the wants are then as they were.
+ * Load the library, open the GPU, check that weights and expected memory fit into its free memory, and copy
+ * the weights, through pinned memory, prefetching the files.  On the CPU: nothing.
+ * 0, or -1 and one line (FAIL_SYSTEM) with the cause and the memory needed; weights are then as they were.
  */
 int device_start(struct device *d);
 
-/* Until all that is on the stream has been done.  0, or -1 and a message. */
+/* Wait for all work on the GPU's stream.  0, or -1 and a message. */
 int device_wait(struct device *d);
 
-/* The message of the library, with the device's name and `what` in front: always -1 (FAIL_SYSTEM).  */
-int device_fail(const struct device *d, const char *what);
-
-/* Behind a failure, for who has copies from or to the host's own memory on the stream: wait until they are done, for it may be freed
- * next.  Always -1; the message stays. */
 int device_settle(const struct device *d);
 
-/* Working memory in the GPU, as base/scratch.h has it on the CPU: at least that many bytes, not set, what it held lost when it
- * grows (which waits for the stream).  NULL and a message where there is none. */
-struct device_scratch {
-	void *p;
-	size_t bytes;
-};
-void *device_need(struct device *d, struct device_scratch *s, size_t bytes);
-void device_drop(struct device *d, struct device_scratch *s);
+/* The message of the library, with the device's name and `what` in front: always -1 (FAIL_SYSTEM). */
+int device_fail(const struct device *d, const char *what);
+
+/* Working memory in the GPU, as base/scratch.h has it on the CPU: at least that many bytes, not set, what it held
+ * lost when it grows (which waits for the stream).  NULL and a message where there is none. */
+void *device_reserve(struct device *d, struct scratch *s, size_t bytes);
+void device_release(struct device *d, struct scratch *s);
 
 #endif

@@ -1,21 +1,21 @@
 /*
- * What the files of this folder share.
+ * Shared by the files of this folder.
  */
-#ifndef DS_DEVICE_MEM_H
-#define DS_DEVICE_MEM_H
+#ifndef DS_DEVICE_INTERNAL_H
+#define DS_DEVICE_INTERNAL_H
 
 #include "device/device.h"
 
-/* Bytes that are wanted in the GPU, and whose address there is to be known in one place. */
-struct device_part {
+/* Registered bytes, and the pointer that becomes their address in the GPU. */
+struct device_weight {
 	const void *host;
 	size_t bytes;
-	void *slot;                     /* where the pointer to them stands */
+	void *slot;                     /* the pointer */
 	int own;                        /* host was allocated, and is freed once they are there */
-	size_t piece, at;               /* where they come to be */
+	size_t piece, at;               /* where in the slabs they go */
 };
 
-struct device_piece {
+struct device_slab {
 	void *p;
 	size_t bytes;
 };
@@ -23,13 +23,17 @@ struct device_piece {
 /* The library's table.  0, or -1 and a message without the device's name. */
 int gpu_load(const struct gpu_lib **lib);
 
-/* Give each part its place in a piece, and add up weights: 0, or -1 and a message. */
-int parts_place(struct device *d);
+/* Lay the registered weights out in slabs, and add up d->weights: 0, or -1 and a message. */
+int weights_layout(struct device *d);
 
-/* Part i is the same memory as the one before it (once they have their places). */
-int part_again(const struct device *d, size_t i);
+/* Weight i is the same memory as the one before it (once they are laid out). */
+int weight_again(const struct device *d, size_t i);
 
-/* Allocate the pieces and put all parts there: 0, or -1 and a message; the slots are not touched. */
-int parts_upload(struct device *d);
+/* Allocate the slabs and copy all weights there: 0, or -1 and a message; the pointers are not changed. */
+int weights_upload(struct device *d);
+
+/* ops_cuda's page: cut from a larger allocation.  NULL and a message. */
+void *device_page(struct device *d, size_t bytes);
+void device_pages_free(struct device *d);       /* part of device_close */
 
 #endif

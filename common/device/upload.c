@@ -26,7 +26,7 @@
 static int
 by_address(const void *a, const void *b)
 {
-	const struct device_part *p = a, *q = b;
+	const struct device_weight *p = a, *q = b;
 
 	if (p->host != q->host)
 		return (uintptr_t)p->host < (uintptr_t)q->host ? -1 : 1;
@@ -34,24 +34,24 @@ by_address(const void *a, const void *b)
 }
 
 int
-part_again(const struct device *d, size_t i)
+weight_again(const struct device *d, size_t i)
 {
 	return i > 0 && by_address(&d->parts[i - 1], &d->parts[i]) == 0;
 }
 
 int
-parts_place(struct device *d)
+weights_layout(struct device *d)
 {
-	struct device_piece *last = NULL;
+	struct device_slab *last = NULL;
 
 	if (d->n > 0)
 		qsort(d->parts, d->n, sizeof(*d->parts), by_address);
 	d->weights = d->npieces = 0;
 	for (size_t i = 0; i < d->n; i++) {
-		struct device_part *p = &d->parts[i];
+		struct device_weight *p = &d->parts[i];
 		size_t bytes = (p->bytes + ALIGN - 1) / ALIGN * ALIGN;
 
-		if (part_again(d, i)) {
+		if (weight_again(d, i)) {
 			p->piece = p[-1].piece;
 			p->at = p[-1].at;
 			continue;
@@ -60,7 +60,7 @@ parts_place(struct device *d)
 			if (mem_grow(&d->pieces, &d->pieces_cap, d->npieces + 1, sizeof(*d->pieces)) < 0)
 				return -1;
 			last = &d->pieces[d->npieces++];
-			*last = (struct device_piece){0};
+			*last = (struct device_slab){0};
 		}
 		p->piece = d->npieces - 1;
 		p->at = last->bytes;
@@ -90,11 +90,11 @@ read_ahead(struct upload *u)
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
 	while (u->part < u->d->n && u->asked < u->copied + AHEAD) {
-		const struct device_part *p = &u->d->parts[u->part];
+		const struct device_weight *p = &u->d->parts[u->part];
 		size_t n = p->bytes - u->in_part < BUFFER ? p->bytes - u->in_part : BUFFER;
 		uintptr_t from = (uintptr_t)p->host + u->in_part, start = from / page * page;
 
-		if (part_again(u->d, u->part))
+		if (weight_again(u->d, u->part))
 			n = p->bytes;
 		else {
 			if (!p->own)
@@ -181,9 +181,9 @@ put_all(struct upload *u)
 
 	read_ahead(u);
 	for (size_t i = 0; i < d->n; i++) {
-		const struct device_part *p = &d->parts[i];
+		const struct device_weight *p = &d->parts[i];
 
-		if (part_again(d, i))
+		if (weight_again(d, i))
 			continue;
 		if (p->at == 0) {
 			if (send(u) < 0)
@@ -197,7 +197,7 @@ put_all(struct upload *u)
 }
 
 int
-parts_upload(struct device *d)
+weights_upload(struct device *d)
 {
 	struct upload u = {.d = d, .size = d->weights < BUFFER ? d->weights : BUFFER};
 	int r = 0;

@@ -36,9 +36,9 @@ struct gpu_link {
 	struct gpu_peer *peer;          /* NCCL: the connection, or NULL */
 	unsigned char id[GPU_NCCL_ID];  /* NCCL: the id of the connection */
 	struct link back;               /* CUDA IPC: acknowledges that shared memory was read */
-	struct device_scratch shared;   /* CUDA IPC: memory that the receiver maps */
+	struct scratch shared;          /* CUDA IPC: memory that the receiver maps */
 	/* CUDA IPC: the smaller block before it, which may still be mapped */
-	struct device_scratch retired;
+	struct scratch retired;
 	void *mapped;                   /* CUDA IPC: the sender's memory, mapped here */
 	unsigned char handle[GPU_IPC];  /* CUDA IPC: handle of that memory */
 	int ack_pending;                /* an acknowledgement is due */

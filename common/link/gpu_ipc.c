@@ -24,10 +24,10 @@ align_up(size_t n)
 }
 
 static void
-drop_scratch(struct gpu_link *g, struct device_scratch *s)
+drop_scratch(struct gpu_link *g, struct scratch *s)
 {
 	if (s->p)
-		device_drop(g->d, s);
+		device_release(g->d, s);
 }
 
 static int
@@ -82,8 +82,8 @@ reserve_shared(struct gpu_link *g, size_t bytes)
 	if (g->shared.p && bytes <= g->shared.bytes)
 		return 0;
 	g->retired = g->shared;
-	g->shared = (struct device_scratch){0};
-	if (!device_need(g->d, &g->shared, (bytes + bytes / 4) / SHARE_UNIT * SHARE_UNIT + SHARE_UNIT))
+	g->shared = (struct scratch){0};
+	if (!device_reserve(g->d, &g->shared, (bytes + bytes / 4) / SHARE_UNIT * SHARE_UNIT + SHARE_UNIT))
 		return -1;
 	return g->d->lib->ipc_export(g->d->gpu, g->shared.p, g->handle) < 0 ? device_fail(g->d, "memory for the next program") : 0;
 }

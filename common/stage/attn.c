@@ -167,7 +167,7 @@ batch_gpu(struct attn *a, struct frame *f, struct mla_taps *taps)
 {
 	struct attn_place at = {0};
 	struct gpu_rows r;
-	float *h = stage_hidden_gpu(a->s, f);
+	float *h = stage_hidden(a->s, f);
 
 	if (!h || taps_place(a, f, taps) < 0)
 		return -1;

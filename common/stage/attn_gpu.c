@@ -104,11 +104,11 @@ attn_gpu_free(struct attn_gpu *g)
 	mirror_free(d, &g->freq);
 	mirror_free(d, &g->pos);
 	mirror_free(d, &g->list);
-	device_drop(d, &g->cosine);
-	device_drop(d, &g->sine);
-	device_drop(d, &g->work);
-	device_drop(d, &g->attend);
-	device_drop(d, &g->probs);
+	device_release(d, &g->cosine);
+	device_release(d, &g->sine);
+	device_release(d, &g->work);
+	device_release(d, &g->attend);
+	device_release(d, &g->probs);
 	scratch_free(&g->rows);
 	scratch_free(&g->tables);
 	scratch_free(&g->tapped);
@@ -144,7 +144,7 @@ angles_make(struct attn *a, int n)
 	struct device *d = g->s->gpu;
 	const struct rope *rope = &a->math.rope;
 	size_t bytes = (size_t)n * (size_t)rope->half * sizeof(float);
-	float *cosine = device_need(d, &g->cosine, bytes), *sine = device_need(d, &g->sine, bytes);
+	float *cosine = device_reserve(d, &g->cosine, bytes), *sine = device_reserve(d, &g->sine, bytes);
 
 	if (!cosine || !sine || mirror_set(d, &g->freq, rope->freq, (size_t)rope->half * sizeof(*rope->freq)) < 0)
 		return -1;

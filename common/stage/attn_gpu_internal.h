@@ -18,10 +18,10 @@ struct attn_gpu {
 	struct mirror freq;             /* [half] double */
 	struct mirror pos, list;        /* [T] */
 	struct mirror *pages;           /* [num_layers] */
-	struct device_scratch cosine, sine;     /* [T][half], of pos */
-	struct device_scratch work;     /* a block's intermediate results */
-	struct device_scratch attend;
-	struct device_scratch probs;
+	struct scratch cosine, sine;     /* [T][half], of pos */
+	struct scratch work;     /* a block's intermediate results */
+	struct scratch attend;
+	struct scratch probs;
 	struct scratch rows, tables;    /* what is to be mirrored */
 	struct scratch tapped;          /* what taps need, but not as it is */
 };

@@ -15,6 +15,7 @@ struct block {
 	struct attn attn;
 	struct route route;
 	struct expert expert;
+	struct scratch rows;            /* intermediate results, of the device */
 	struct block_gpu gpu;
 };
 

@@ -7,8 +7,7 @@
 #include "base/mem.h"
 #include "device/tensor.h"
 #include "stage/block.h"
-#include "stage/expert_gpu.h"
-#include "stage/route_gpu.h"
+#include "stage/partial.h"
 #include "stage/trace.h"
 
 struct pass {           /* a batch on its way through consecutive layers */
@@ -17,7 +16,10 @@ struct pass {           /* a batch on its way through consecutive layers */
 	const struct config *c;
 	int layer, layers, T;           /* the first, how many */
 	float *h;                       /* [T][D] */
-	struct expert_work w;
+	struct expert_rows e;
+	struct route_rows r;            /* of the layer that is under way; idx is that layer's of: */
+	int32_t *idx;                   /* [layers][T][K] */
+	int64_t *acc;                   /* [T][D] */
 	struct gpu_rows *rows;          /* [layers] where places are taken; NULL: each layer takes its own */
 };
 
@@ -36,6 +38,7 @@ block_gpu_close(struct block *b)
 {
 	if (b->s->gpu)
 		graphs_drop(b);
+	b->s->device->ops->release(b->s->device, &b->rows);
 }
 
 int
@@ -45,26 +48,38 @@ block_gpu_can(const struct block *b, struct frame *f)
 	    !f->experts_done && !frame_tensor(f, "expert.acc");
 }
 
-/* Layer number at of the pass, from its normed rows on. */
+static void
+pass_layout(struct pass *p, struct arena *a)
+{
+	size_t T = (size_t)p->T, pairs = T * (size_t)p->c->num_experts_per_tok, E = (size_t)p->c->n_routed_experts;
+
+	p->e.T = p->r.T = p->T;
+	p->e.layers = p->layers;
+	expert_layout(&p->b->expert, a, &p->e);
+	p->acc = arena_next(a, T * (size_t)p->c->hidden_size * sizeof(*p->acc));
+	p->idx = arena_next(a, (size_t)p->layers * pairs * sizeof(*p->idx));
+	p->r.x = p->e.x;
+	p->r.w = arena_next(a, pairs * sizeof(*p->r.w));
+	p->r.scores = arena_next(a, T * E * sizeof(*p->r.scores));
+	p->r.choice = arena_next(a, T * E * sizeof(*p->r.choice));
+}
+
+/* Layer number `at` of the pass, from its normed rows on. */
 static int
 experts_put(struct pass *p, int at)
 {
 	struct block *b = p->b;
-	const struct gpu_lib *lib = p->d->lib;
+	const struct ops *ops = p->d->ops;
 	int layer = p->layer + at, D = p->c->hidden_size;
 	size_t n = (size_t)p->T * (size_t)D;
-	struct route_rows rows = {.T = p->T, .x = p->w.x, .scores = p->w.scores, .choice = p->w.choice, .w = p->w.w,
-	    .idx = p->w.idx + (ptrdiff_t)at * p->T * p->c->num_experts_per_tok};
 
-	if (lib->rmsnorm(p->d->gpu, p->w.x, D, p->h, D, p->T, D, b->expert.layers[layer].norm, p->c->rms_norm_eps) < 0 ||
-	    lib->fill(p->d->gpu, p->w.acc, 0, n * sizeof(*p->w.acc)) < 0)
-		return device_fail(p->d, "the experts' norm");
-	if (config_is_moe(p->c, layer) && (route_gpu_put(&b->route, layer, &rows) < 0 ||
-	    expert_gpu_routed(&b->expert, &p->w, layer, at, p->w.acc, rows.idx, rows.w, NULL, NULL) < 0))
+	p->r.idx = p->idx + (ptrdiff_t)at * p->T * p->c->num_experts_per_tok;
+	if (ops->norm(p->d, p->e.x, D, p->h, D, p->T, D, b->expert.norms[layer], p->c->rms_norm_eps) < 0 ||
+	    ops->clear(p->d, p->acc, n * sizeof(*p->acc)) < 0 ||
+	    (config_is_moe(p->c, layer) && route_add(&b->route, layer, &p->r) < 0) ||
+	    expert_add(&b->expert, &p->e, layer, at, p->acc, p->r.idx, p->r.w, NULL) < 0)
 		return -1;
-	if (expert_gpu_shared(&b->expert, &p->w, layer, at, p->w.acc, NULL) < 0)
-		return -1;
-	return lib->fixed_finish(p->d->gpu, p->h, p->w.acc, n) < 0 ? device_fail(p->d, "the sum of the experts") : 0;
+	return ops->finish(p->d, p->h, p->acc, n);
 }
 
 /* Attention of a layer whose rows have no places yet: often they take them all at once. */
@@ -90,7 +105,7 @@ pass_put(struct pass *p, const struct frame *f)
 {
 	struct mla_taps none = {0};
 
-	if (expert_gpu_begin(&p->b->expert, &p->w, p->layers) < 0)
+	if (expert_begin(&p->b->expert, &p->e) < 0)
 		return -1;
 	for (int i = 0; i < p->layers; i++)
 		if ((p->rows ? attn_gpu_add(&p->b->attn, p->layer + i, p->h, &p->rows[i], &none) :
@@ -202,16 +217,16 @@ pass_end(const struct pass *p, const struct frame *f)
 {
 	size_t n = (size_t)p->T * (size_t)p->c->num_experts_per_tok;
 	int32_t first, *idx;
-	int shared, at = expert_gpu_refused(&p->b->expert, &p->w, p->layers, &first, &shared), r;
+	int shared, at = expert_refused(&p->b->expert, &p->e, &first, &shared), r = 0;
 
 	if (at < 0)
 		return at == -1 ? 0 : -1;
 	if (!(idx = mem_raw(n, sizeof(*idx))))
 		return -1;
-	if (!shared && p->d->lib->download(p->d->gpu, idx, p->w.idx + (size_t)at * n, n * sizeof(*idx)) < 0)
-		r = device_fail(p->d, "expert.idx");
-	else if ((r = device_wait(p->d)) == 0)
-		r = expert_gpu_name(&p->b->expert, f, p->layer + at, idx, NULL, first, shared);
+	if (!shared)
+		r = p->d->ops->fetch(p->d, idx, p->idx + (size_t)at * n, n * sizeof(*idx));
+	if (r == 0)
+		r = expert_refuse(&p->b->expert, f, p->layer + at, idx, NULL, first, shared);
 	free(idx);
 	return r < 0 ? fail_in("layer %d", p->layer + at) : 0;
 }
@@ -222,13 +237,17 @@ block_gpu_layers(struct block *b, struct frame *f)
 	const struct stage *s = b->s;
 	struct pass p = {.b = b, .d = s->gpu, .c = &s->model->config, .layer = f->layer, .T = (int)f->rows};
 	struct gpu_rows rows[LAYERS_MAX];
+	struct arena a = {0};
 	int small = is_small(f);
 
 	while (p.layer + p.layers < p.c->num_layers && s->layers.has[p.layer + p.layers])
 		p.layers++;
 	p.rows = small ? rows : NULL;
-	if (!(p.h = stage_hidden_gpu(s, f)) || expert_gpu_room(&b->expert, &p.w, p.T, p.layers, 1) < 0)
+	pass_layout(&p, &a);
+	if (!(p.h = stage_hidden(s, f)) || !(a.base = p.d->ops->reserve(p.d, &b->rows, a.used)))
 		return fail_in("layer %d", p.layer);
+	a.used = 0;
+	pass_layout(&p, &a);
 	b->gpu.batches++;
 	if ((small ? places_take(&p, f) < 0 || small_put(&p, f) < 0 : pass_put(&p, f) < 0) || pass_end(&p, f) < 0)
 		return -1;

@@ -7,44 +7,134 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "stage/expert_gpu.h"
-#include "stage/linear.h"
 #include "stage/partial.h"
 
-#define SHARED (-1)     /* in the place of an expert's number */
-
-static int
-moe_open(struct expert *x, struct expert_layer *l, int layer)
+/* The experts of a layer in x->mlps: the routed ones, then the shared ones or the dense MLP. */
+static struct gpu_mlp *
+layer_mlps(const struct expert *x, struct gpu_mlp *all, int layer)
 {
-	struct model *m = x->s->model;
-	int E = m->config.n_routed_experts;
-
-	if (!(l->routed = mem_new((size_t)E, sizeof(*l->routed))))
-		return -1;
-	for (int e = 0; e < E; e++)
-		if (x->set.has[e] && mlp_open(&l->routed[e], m, ROLE_EXPERT_GATE, layer, e) < 0)
-			return -1;
-	if (!x->set.shared || m->config.n_shared_experts == 0)
-		return 0;
-	return mlp_open(&l->shared, m, ROLE_SHARED_GATE, layer, -1);
+	return all + (ptrdiff_t)layer * (x->s->model->config.n_routed_experts + 1);
 }
 
 static int
-layer_open(struct expert *x, struct expert_layer *l, int layer)
+has_shared(const struct expert *x, int layer)
+{
+	const struct config *c = &x->s->model->config;
+
+	return x->set.shared && (!config_is_moe(c, layer) || c->n_shared_experts > 0);
+}
+
+/* --- weights --- */
+
+/* gate: the role of its first matrix; expert: -1 where it has none. */
+static int
+mlp_open(const struct expert *x, struct gpu_mlp *m, enum role gate, int layer, int expert)
+{
+	struct mat *mats[] = {&m->gate, &m->up, &m->down};
+
+	for (int i = 0; i < 3; i++)
+		if (model_weight(x->s->model, gate + (enum role)i, layer, expert, mats[i]) < 0 ||
+		    device_register(x->s->device, mats[i]) < 0)
+			return -1;
+	return 0;
+}
+
+/* The first routed expert of the layer that is of the set, or -1. */
+static int
+first_of(const struct expert *x, int layer)
+{
+	const struct config *c = &x->s->model->config;
+	const unsigned char *e = config_is_moe(c, layer) ? memchr(x->set.has, 1, (size_t)c->n_routed_experts) : NULL;
+
+	return e ? (int)(e - x->set.has) : -1;
+}
+
+static int
+alike(const struct mat *a, const struct mat *b)
+{
+	return a->dtype == b->dtype && a->scale_cols == b->scale_cols && !a->scale == !b->scale;
+}
+
+/* One launch on a GPU computes all experts of a layer. */
+static int
+dtypes_check(const struct expert *x, int layer)
+{
+	int first = first_of(x, layer), E = x->s->model->config.n_routed_experts;
+	const struct gpu_mlp *mlps = layer_mlps(x, x->mlps, layer);
+
+	for (int e = first + 1; first >= 0 && e < E; e++) {
+		const struct gpu_mlp *a = &mlps[first], *m = &mlps[e];
+		const struct { const char *name; const struct mat *a, *b; } all[] = {
+			{"gate_proj", &a->gate, &m->gate}, {"up_proj", &a->up, &m->up}, {"down_proj", &a->down, &m->down}};
+
+		for (int i = 0; x->set.has[e] && i < 3; i++)
+			if (!alike(all[i].a, all[i].b))
+				return fail(FAIL_DATA, "layer %d: %s of expert %d is %s, of expert %d %s%s: on a GPU the experts of a layer "
+				    "must be of one form", layer, all[i].name, first, dtype_name(all[i].a->dtype), e,
+				    dtype_name(all[i].b->dtype), all[i].a->dtype == all[i].b->dtype ? " with other scales" : "");
+	}
+	return 0;
+}
+
+static int
+moe_open(struct expert *x, int layer)
+{
+	struct gpu_mlp *mlps = layer_mlps(x, x->mlps, layer);
+	int E = x->s->model->config.n_routed_experts;
+
+	for (int e = 0; e < E; e++)
+		if (x->set.has[e] && mlp_open(x, &mlps[e], ROLE_EXPERT_GATE, layer, e) < 0)
+			return -1;
+	if (device_is_gpu(x->s->device) && dtypes_check(x, layer) < 0)
+		return -1;
+	return has_shared(x, layer) ? mlp_open(x, &mlps[E], ROLE_SHARED_GATE, layer, -1) : 0;
+}
+
+static int
+layer_open(struct expert *x, int layer)
 {
 	struct model *m = x->s->model;
+	const struct config *c = &m->config;
 
-	if (!(l->norm = model_vector(m, ROLE_MLP_NORM, layer)))
+	if (!(x->norms[layer] = model_vector(m, ROLE_MLP_NORM, layer)) ||
+	    device_register_vec(x->s->device, &x->norms[layer], (size_t)c->hidden_size) < 0)
 		return -1;
-	if (config_is_moe(&m->config, layer))
-		return moe_open(x, l, layer);
-	return x->set.shared ? mlp_open(&l->shared, m, ROLE_DENSE_GATE, layer, -1) : 0;
+	if (config_is_moe(c, layer))
+		return moe_open(x, layer);
+	return x->set.shared ? mlp_open(x, &layer_mlps(x, x->mlps, layer)[c->n_routed_experts], ROLE_DENSE_GATE, layer, -1) : 0;
+}
+
+/* Memory of a GPU that batches use at least: their rows, and what products of the process's layers use. */
+static uint64_t
+expected(const struct expert *x)
+{
+	const struct config *c = &x->s->model->config;
+	struct expert_rows rows = {.T = ARENA_ROWS, .layers = 1};
+	struct arena count = {0};
+	size_t most = 0;
+
+	expert_layout(x, &count, &rows);
+	for (int i = 0; i < c->num_layers; i++) {
+		int moe = config_is_moe(c, i);
+		const struct { int width, pairs; } all[] = {
+			{moe ? c->moe_intermediate_size : 0, rows.T * c->num_experts_per_tok},
+			{moe ? c->n_shared_experts * c->moe_intermediate_size : c->intermediate_size, rows.T}};
+
+		for (int k = 0; x->s->layers.has[i] && k < 2; k++) {
+			size_t n = x->s->device->ops->experts_bytes(x->s->device, c->hidden_size, all[k].width, all[k].pairs);
+
+			if (all[k].width > 0 && n > most)
+				most = n;
+		}
+	}
+	return count.used + most + (uint64_t)c->num_layers * ((uint64_t)c->n_routed_experts + 1) * sizeof(*x->mlps);
 }
 
 int
 expert_open(struct expert *x, const struct stage *s, const char *set)
 {
 	const struct config *c = &s->model->config;
+	size_t n = (size_t)c->num_layers;
 
 	memset(x, 0, sizeof(*x));
 	x->s = s;
@@ -53,150 +143,163 @@ expert_open(struct expert *x, const struct stage *s, const char *set)
 		expert_set_all(&x->set, c->n_routed_experts);
 	else if (expert_set_parse(&x->set, set, c->n_routed_experts, FAIL_USAGE) < 0)
 		return fail_in("-e");
-	x->layers = mem_new((size_t)c->num_layers, sizeof(*x->layers));
-	if (!x->layers || stage_has_products(s) < 0)
+	x->norms = mem_new(n, sizeof(*x->norms));
+	x->mlps = mem_new(n * ((size_t)c->n_routed_experts + 1), sizeof(*x->mlps));
+	if (!x->norms || !x->mlps || stage_has_products(s) < 0)
 		return -1;
 	for (int i = 0; i < c->num_layers; i++)
-		if (s->layers.has[i] && layer_open(x, &x->layers[i], i) < 0)
+		if (s->layers.has[i] && layer_open(x, i) < 0)
 			return -1;
-	expert_ahead_init(&x->ahead);
-	return s->gpu ? expert_gpu_want(x) : 0;
+	s->device->expected += expected(x);
+	return 0;
 }
 
 void
 expert_close(struct expert *x)
 {
-	for (int i = 0; x->layers && i < x->s->model->config.num_layers; i++) {
-		device_vec_free(x->s->gpu, x->layers[i].norm);
-		free(x->layers[i].routed);
+	struct device *d = x->s->device;
+
+	for (int i = 0; x->norms && i < x->s->model->config.num_layers; i++)
+		device_vec_free(d, x->norms[i]);
+	free(x->norms);
+	free(x->mlps);
+	d->ops->mirror_free(d, &x->there);
+	d->ops->mirror_free(d, &x->has);
+	d->ops->release(d, &x->rows);
+}
+
+/* --- rows --- */
+
+void
+expert_layout(const struct expert *x, struct arena *a, struct expert_rows *r)
+{
+	const struct config *c = &x->s->model->config;
+	uint64_t taps = x->s->taps;
+	size_t T = (size_t)r->T, row = (size_t)c->hidden_size * sizeof(float), K = (size_t)c->num_experts_per_tok;
+	size_t pairs = c->n_routed_experts ? T * K : 0;
+
+	r->x = arena_next(a, T * row);
+	r->bad = arena_next(a, (size_t)r->layers * 2 * sizeof(*r->bad));
+	r->chosen.E = c->n_routed_experts;
+	r->chosen.pairs = (int)pairs;
+	r->all.E = 1;
+	r->all.pairs = r->T;
+	for (int i = 0; i < 2; i++) {
+		struct gpu_chosen *o = i ? &r->all : &r->chosen;
+		size_t n = (size_t)o->pairs;
+
+		o->start = arena_next(a, ((size_t)o->E + 1) * sizeof(*o->start));
+		o->row = arena_next(a, n * sizeof(*o->row));
+		o->slot = arena_next(a, n * sizeof(*o->slot));
+		o->w = arena_next(a, n * sizeof(*o->w));
 	}
-	expert_gpu_close(x);
-	free(x->layers);
-	scratch_free(&x->normed);
-	scratch_free(&x->rows);
-	scratch_free(&x->all_rows);
-	scratch_free(&x->parts);
-	scratch_free(&x->inner);
+	r->each = taps & TAP_BIT(TAP_EXPERT_EACH) ? arena_next(a, pairs * row) : NULL;
+	r->shared = taps & TAP_BIT(TAP_EXPERT_SHARED) ? arena_next(a, T * row) : NULL;
 }
 
 int
-expert_refused(const struct frame *f, int moe, int e, int32_t row)
-{
-	const struct span *p = f->spans;
-	char who[32] = "MLP";
-
-	if (e != SHARED)
-		snprintf(who, sizeof(who), "expert %d", e);
-	else if (moe)
-		snprintf(who, sizeof(who), "shared experts");
-	for (; (uint32_t)row >= p->n; p++)
-		row -= (int32_t)p->n;
-	return fail(FAIL_DATA, "%s: contribution is not finite or is 2^18 or more (sequence %" PRIu64
-	    " position %" PRIu32 ")", who, p->seq, p->pos + (uint32_t)row);
-}
-
-/* The rows of a batch by the expert that they chose: expert e's are those from start[e]
- * up to start[e + 1]. */
-struct chosen {
-	int32_t *start;         /* [E + 1] */
-	int32_t *row;           /* [T K] */
-	int32_t *slot;          /* [T K] where the choice stands in expert.idx */
-	float *w;               /* [T K] */
-};
-
-static int
-chosen_sort(struct chosen *o, struct scratch *memory, const struct partial *p, size_t T, size_t K, size_t E)
-{
-	int32_t *next;
-
-	o->start = scratch_reserve(memory, (E + 1) * 2 + 3 * T * K, sizeof(*o->start));
-	if (!o->start)
-		return -1;
-	next = o->start + E + 1;
-	o->row = next + E + 1;
-	o->slot = o->row + T * K;
-	o->w = (float *)(o->slot + T * K);
-	memset(o->start, 0, (E + 1) * sizeof(*o->start));
-	for (size_t i = 0; i < T * K; i++)
-		o->start[p->idx[i] + 1]++;
-	for (size_t e = 0; e < E; e++)
-		o->start[e + 1] += o->start[e];
-	memcpy(next, o->start, (E + 1) * sizeof(*next));
-	for (size_t i = 0; i < T * K; i++) {
-		int32_t at = next[p->idx[i]]++;
-
-		o->row[at] = (int32_t)(i / K);
-		o->slot[at] = (int32_t)i;
-		o->w[at] = p->w[i];
-	}
-	return 0;
-}
-
-/* The parts of the experts that rows have chosen, from parts on: how many, or -1 and a message. */
-static int
-parts_routed(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine,
-    struct mlp_rows *parts)
+expert_begin(struct expert *x, const struct expert_rows *r)
 {
 	const struct config *c = &x->s->model->config;
-	struct expert_layer *l = &x->layers[f->layer];
-	struct chosen o;
-	float *each;
+	struct device *d = x->s->device;
+	size_t n = (size_t)c->num_layers * ((size_t)c->n_routed_experts + 1);
+
+	if (!x->there.p && d->ops->mirror(d, &x->there, x->mlps, n * sizeof(*x->mlps)) < 0)
+		return -1;
+	return d->ops->bad_clear(d, r->bad, 2 * r->layers) < 0 ? -1 : d->ops->all_rows(d, &r->all, r->T);
+}
+
+int
+expert_add(struct expert *x, const struct expert_rows *r, int layer, int at, int64_t *acc, const int32_t *idx,
+    const float *w, const struct expert_set *mine)
+{
+	const struct config *c = &x->s->model->config;
+	struct device *d = x->s->device;
+	size_t E = (size_t)c->n_routed_experts;
+	struct gpu_mlp *mlps = layer_mlps(x, x->mlps, layer), *there = layer_mlps(x, x->there.p, layer);
+	struct expert_group group[2];
 	int n = 0;
 
-	if (partial_tap_each(x->s, f, &each) < 0)
-		return -1;
-	if (chosen_sort(&o, &x->rows, p, f->rows, (size_t)c->num_experts_per_tok, (size_t)c->n_routed_experts) < 0)
-		return -1;
-	for (int e = 0; e < c->n_routed_experts; e++) {
-		int32_t at = o.start[e];
+	if (config_is_moe(c, layer) && (!mine || memchr(mine->has, 1, E))) {
+		int some = mine && memchr(mine->has, 0, E);
 
-		if (mine->has[e] && o.start[e + 1] > at)
-			parts[n++] = (struct mlp_rows){&l->routed[e], o.start[e + 1] - at, o.row + at, o.w + at, each, o.slot + at};
+		if ((some && d->ops->mirror(d, &x->has, mine->has, E) < 0) ||
+		    d->ops->sort(d, &r->chosen, idx, w, r->T, c->num_experts_per_tok, some ? x->has.p : NULL) < 0)
+			return -1;
+		group[n++] = (struct expert_group){there, &mlps[first_of(x, layer)], r->chosen, r->bad + (ptrdiff_t)at * 2, r->each};
 	}
-	return n;
+	if ((!mine || mine->shared) && has_shared(x, layer))
+		group[n++] = (struct expert_group){there + E, mlps + E, r->all, r->bad + (ptrdiff_t)at * 2 + 1, r->shared};
+	return d->ops->experts(d, acc, r->x, c->hidden_size, group, n);
 }
 
-static int
-part_shared(struct expert *x, struct frame *f, struct mlp_rows *part)
+/* --- contributions that are refused --- */
+
+int
+expert_refused(const struct expert *x, const struct expert_rows *r, int32_t *first, int *shared)
 {
-	int32_t *row = scratch_reserve(&x->all_rows, 2 * (size_t)f->rows, sizeof(*row));
-	float *one = (float *)(row + f->rows);
+	struct device *d = x->s->device;
+	int32_t bad[2 * LAYERS_MAX];
 
-	*part = (struct mlp_rows){&x->layers[f->layer].shared, (int)f->rows, row, one, NULL, row};
-	if (!row || tap_add(&part->tap, x->s->taps, TAP_EXPERT_SHARED, f, f->layer, 2,
-	    (uint64_t[]){f->rows, (uint64_t)x->s->model->config.hidden_size}) < 0)
-		return -1;
-	for (int32_t t = 0; t < (int32_t)f->rows; t++) {
-		row[t] = t;
-		one[t] = 1;
-	}
-	return 1;
+	if (d->ops->fetch(d, bad, r->bad, (size_t)r->layers * 2 * sizeof(*bad)) < 0)
+		return -2;
+	for (int i = 0; i < r->layers * 2; i++)
+		if (bad[i] != BAD_NONE) {
+			*first = bad[i];
+			*shared = i % 2;
+			return i / 2;
+		}
+	return -1;
 }
 
-/* All that the process contributes to these rows. */
 static int
-contribute(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine)
+refuse(const struct frame *f, const char *who, uint32_t row)
+{
+	const struct span *p = f->spans;
+
+	for (; row >= p->n; p++)
+		row -= p->n;
+	return fail(FAIL_DATA, "%s: contribution is not finite or is 2^18 or more (sequence %" PRIu64
+	    " position %" PRIu32 ")", who, p->seq, p->pos + row);
+}
+
+int
+expert_refuse(const struct expert *x, const struct frame *f, int layer, const int32_t *idx, const struct expert_set *mine,
+    int32_t first, int shared)
 {
 	const struct config *c = &x->s->model->config;
-	struct expert_layer *l = &x->layers[f->layer];
-	struct mlp_rows *parts = scratch_reserve(&x->parts, (size_t)c->n_routed_experts + 1, sizeof(*parts));
-	int moe = config_is_moe(c, f->layer), n = 0, bad, row = 0;
+	size_t K = (size_t)c->num_experts_per_tok, n = f->rows * K;
+	char who[32];
 
-	if (!parts || (moe && (n = parts_routed(x, f, p, mine, parts)) < 0))
-		return -1;
-	if (mine->shared && (!moe || c->n_shared_experts > 0)) {
-		if (part_shared(x, f, &parts[n]) < 0)
-			return -1;
-		n++;
-	}
-	expert_ahead(&x->ahead, parts, n);
-	bad = mlp_add(x->s, parts, n, &x->inner, p->acc, x->normed.p, &row);
-	if (bad >= 0)
-		return expert_refused(f, moe, parts[bad].m == &l->shared ? SHARED : (int)(parts[bad].m - l->routed), parts[bad].row[row]);
-	return bad == -1 ? 0 : -1;
+	if (shared)
+		return refuse(f, config_is_moe(c, layer) ? "shared experts" : "MLP", (uint32_t)first);
+	for (int e = 0; e < c->n_routed_experts; e++)           /* as they were sorted */
+		for (size_t i = 0; (!mine || mine->has[e]) && i < n; i++)
+			if (idx[i] == e && first-- == 0) {
+				snprintf(who, sizeof(who), "expert %d", e);
+				return refuse(f, who, (uint32_t)(i / K));
+			}
+	return fail(FAIL_SYSTEM, "a contribution was refused that no row asked for");
 }
 
-/* What of the process's set is to be done. */
+/* Wait for the sum, so that no frame leaves with one that was refused. */
+static int
+check(const struct expert *x, struct frame *f, const struct expert_rows *r, const struct expert_set *mine)
+{
+	const struct tensor *idx = NULL;
+	int32_t first;
+	int shared, at = expert_refused(x, r, &first, &shared);
+
+	if (at == -1)
+		return 0;
+	if (at < 0 || (!shared && !(idx = frame_need(f, "expert.idx", I32, f->rows, (uint64_t)x->s->model->config.num_experts_per_tok))))
+		return -1;
+	return expert_refuse(x, f, f->layer, idx ? idx->data : NULL, mine, first, shared);
+}
+
+/* --- a frame --- */
+
+/* The experts of the process's set that are not yet done. */
 static int
 mine_of(const struct expert *x, struct partial *p, struct expert_set *mine)
 {
@@ -210,37 +313,82 @@ mine_of(const struct expert *x, struct partial *p, struct expert_set *mine)
 	return expert_set_merge(&p->done, mine, E);
 }
 
-/* The norm and all that it contributes, on the processor. */
-static int
-batch_cpu(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine)
-{
-	const struct stage *s = x->s;
-	const struct config *c = &s->model->config;
-	int T = (int)f->rows, D = c->hidden_size;
-	const float *h = stage_hidden(s, f);
-	float *normed, *tap;
+/* Where on the host the taps go, NULL if off. */
+struct expert_taps {
+	float *each, *shared;
+};
 
-	if (!h || !(normed = scratch_reserve(&x->normed, (size_t)T * (size_t)D, sizeof(*normed))))
+static int
+taps_add(const struct expert *x, struct frame *f, const struct expert_set *mine, struct expert_taps *taps)
+{
+	const struct config *c = &x->s->model->config;
+
+	if (config_is_moe(c, f->layer) && partial_tap_each(x->s, f, &taps->each) < 0)
 		return -1;
-	linear_norm(s, normed, D, h, D, T, D, x->layers[f->layer].norm, c->rms_norm_eps);
-	if (tap_add(&tap, s->taps, TAP_EXPERT_IN, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0)
+	return mine->shared && has_shared(x, f->layer) ? tap_add(&taps->shared, x->s->taps, TAP_EXPERT_SHARED, f, f->layer, 2,
+	    (uint64_t[]){f->rows, (uint64_t)c->hidden_size}) : 0;
+}
+
+/* What the process's experts add to p->acc, and the taps of it. */
+static int
+contribute(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine, const struct expert_rows *r)
+{
+	const struct config *c = &x->s->model->config;
+	struct device *d = x->s->device;
+	uint64_t K = (uint64_t)c->num_experts_per_tok;
+	size_t row = (size_t)c->hidden_size * sizeof(float), each = (size_t)r->chosen.pairs * row;
+	struct expert_taps taps = {0};
+	const int32_t *idx = NULL;
+	const float *w = NULL;
+
+	if (config_is_moe(c, f->layer) && (!(idx = d->ops->tensor(d, f, "expert.idx", I32, f->rows, K)) ||
+	    !(w = d->ops->tensor(d, f, "expert.w", F32, f->rows, K))))
 		return -1;
-	if (tap)
-		memcpy(tap, normed, (size_t)T * (size_t)D * sizeof(*tap));
-	return contribute(x, f, p, mine);
+	if (taps_add(x, f, mine, &taps) < 0)
+		return -1;
+	if (r->T == 0)
+		return 0;
+	/* other processes may have left their experts' in the tap */
+	if ((taps.each && d->ops->send(d, r->each, taps.each, each) < 0) || expert_add(x, r, f->layer, 0, p->acc, idx, w, mine) < 0)
+		return -1;
+	if ((taps.each && d->ops->fetch(d, taps.each, r->each, each) < 0) ||
+	    (taps.shared && d->ops->fetch(d, taps.shared, r->shared, f->rows * row) < 0))
+		return -1;
+	return check(x, f, r, mine);
+}
+
+static int
+normed_rows(struct expert *x, struct frame *f, struct expert_rows *r)
+{
+	const struct config *c = &x->s->model->config;
+	struct device *d = x->s->device;
+	int D = c->hidden_size;
+	const float *h = stage_hidden(x->s, f);
+	struct arena a = {0};
+
+	expert_layout(x, &a, r);
+	if (!h || !(a.base = d->ops->reserve(d, &x->rows, a.used)))
+		return -1;
+	a.used = 0;
+	expert_layout(x, &a, r);
+	if (r->T > 0 && (expert_begin(x, r) < 0 ||
+	    d->ops->norm(d, r->x, D, h, D, r->T, D, x->norms[f->layer], c->rms_norm_eps) < 0))
+		return -1;
+	return tap_copy(d, x->s->taps, TAP_EXPERT_IN, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}, r->x);
 }
 
 static int
 expert_batch(struct expert *x, struct frame *f)
 {
 	const struct stage *s = x->s;
+	struct expert_rows r = {.T = (int)f->rows, .layers = 1};
 	struct expert_set mine;
 	struct partial p;
 
 	if (!frame_find(f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size) || partial_read(&p, s, f) < 0 ||
 	    mine_of(x, &p, &mine) < 0 || partial_begin(&p, s, f) < 0)
 		return -1;
-	if ((s->gpu ? expert_gpu_batch(x, f, &p, &mine) : batch_cpu(x, f, &p, &mine)) < 0)
+	if (normed_rows(x, f, &r) < 0 || contribute(x, f, &p, &mine, &r) < 0)
 		return -1;
 	return partial_write(&p, s, f);
 }

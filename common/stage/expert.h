@@ -1,39 +1,25 @@
 /*
  * The experts: frames at `expert` of its layers get what the process's experts contribute added to
- * their fixed-point sum; whoever completes it adds it to h and moves the frame on.  A dense
+ * their fixed-point sum; the process that completes it adds it to h and moves the frame on.  A dense
  * layer's MLP counts as its shared experts.
  */
 #ifndef DS_EXPERT_H
 #define DS_EXPERT_H
 
-#include "device/mirror.h"
-#include "stage/expert_prefetch.h"
+#include "device/arena.h"
+#include "device/ops.h"
 #include "stage/expert_set.h"
-#include "stage/mlp.h"
-#include "base/scratch.h"
 #include "stage/stage.h"
-
-struct expert_layer {
-	float *norm;                    /* [D] */
-	struct mlp *routed;             /* [E]; those of the set are open; NULL on a dense layer */
-	struct mlp shared;              /* or the dense MLP; open if the set has s */
-};
-
-struct expert_gpu {             /* what it has in a GPU: stage/expert_gpu.h */
-	struct mirror mlps;             /* all experts, as arrays of struct gpu_mlp */
-	struct mirror has;              /* those that are to be done, if not all */
-	struct device_scratch work;
-	void *bad;                      /* pinned: what of a frame was refused */
-};
 
 struct expert {
 	const struct stage *s;
 	int all;                        /* no set was given: do what is not yet done */
 	struct expert_set set;
-	struct expert_layer *layers;    /* [num_layers] */
-	struct expert_ahead ahead;
-	struct scratch normed, rows, all_rows, parts, inner;
-	struct expert_gpu gpu;
+	float **norms;                  /* [num_layers], of [D] */
+	struct gpu_mlp *mlps;           /* [num_layers][E + 1]: the routed ones of the set; the shared ones or the MLP */
+	struct mirror there;            /* the same, where the device reads them */
+	struct mirror has;              /* the routed experts to compute, if not all */
+	struct scratch rows;            /* of a frame: struct expert_rows */
 };
 
 /* set NULL: all.  s, its model and pool outlive it.  0, or -1 and a message (a wrong set: FAIL_USAGE). */
@@ -43,7 +29,34 @@ void expert_close(struct expert *x);
 /* A stage_fn, arg the struct expert. */
 int expert_frame(void *arg, struct frame *f, struct link *out, int nout);
 
-/* Name the expert (-1: the shared ones, or without moe the MLP) and the row whose contribution was refused: always -1. */
-int expert_refused(const struct frame *f, int moe, int e, int32_t row);
+/* --- for ds-block, which computes several layers at once --- */
+
+/* Rows that experts of `layers` layers compute in turn, all in the device's memory. */
+struct expert_rows {
+	int T, layers;
+	float *x;                       /* [T][D] normed */
+	int32_t *bad;                   /* [layers][2]: the first pair of routed and of shared experts that is refused */
+	struct gpu_chosen chosen, all;
+	float *each, *shared;           /* [T][K][D], [T][D]: for taps, or NULL */
+};
+
+/* T and layers are set; the rest is laid out. */
+void expert_layout(const struct expert *x, struct arena *a, struct expert_rows *r);
+
+/* Before the first layer.  0, or -1 and a message. */
+int expert_begin(struct expert *x, const struct expert_rows *r);
+
+/* A layer's contributions to acc [T][D] from the choice in idx and w [T][K], not read on a dense layer.  mine: the experts
+ * that contribute, NULL all; at: the layer's index in r->bad.  0, or -1 and a message. */
+int expert_add(struct expert *x, const struct expert_rows *r, int layer, int at, int64_t *acc, const int32_t *idx,
+    const float *w, const struct expert_set *mine);
+
+/* Wait, and look whether a contribution was refused: -1 no; else the first layer's index in r->bad, with the pair of that
+ * layer in *first, and *shared 1 if it is one of the shared experts; -2 and a message. */
+int expert_refused(const struct expert *x, const struct expert_rows *r, int32_t *first, int *shared);
+
+/* Fail with the expert and the position of that pair: idx [T][K] of the host.  Always -1. */
+int expert_refuse(const struct expert *x, const struct frame *f, int layer, const int32_t *idx, const struct expert_set *mine,
+    int32_t first, int shared);
 
 #endif

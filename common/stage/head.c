@@ -4,69 +4,74 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "stage/head_gpu.h"
-#include "stage/linear.h"
+#include "device/ops.h"
+
+#define ROWS 64 /* of a batch, for which a GPU's memory is counted at the start: a token of as many sequences */
 
 int
 head_open(struct head *h, const struct stage *s)
 {
+	const struct config *c = &s->model->config;
+
 	memset(h, 0, sizeof(*h));
 	h->s = s;
 	if (!(h->norm = model_vector(s->model, ROLE_FINAL_NORM, -1)) || stage_has_products(s) < 0 ||
 	    model_weight(s->model, ROLE_HEAD, -1, -1, &h->weight) < 0)
 		return -1;
-	return s->gpu ? head_gpu_want(h) : 0;
+	s->device->expected += ROWS * ((uint64_t)c->hidden_size + (uint64_t)c->vocab_size) * sizeof(float);
+	return device_register_vec(s->device, &h->norm, (size_t)c->hidden_size) < 0 ? -1 : device_register(s->device, &h->weight);
 }
 
 void
 head_close(struct head *h)
 {
-	device_vec_free(h->s->gpu, h->norm);
-	scratch_free(&h->rows);
-	if (h->s->gpu) {
-		device_drop(h->s->gpu, &h->work);
-		mirror_free(h->s->gpu, &h->wanted);
-	}
+	struct device *d = h->s->device;
+
+	device_vec_free(d, h->norm);
+	d->ops->release(d, &h->rows);
+	d->ops->mirror_free(d, &h->wanted);
 }
 
-/* The wanted rows of x, normed, in memory of the stage. */
+/* The wanted rows of x, normed, in memory of the stage.  NULL and a message. */
 static float *
 normed_rows(struct head *h, const float *x, const int32_t *row, size_t n)
 {
-	ptrdiff_t D = h->s->model->config.hidden_size;
-	float *y = scratch_reserve(&h->rows, n * (size_t)D, sizeof(*y));
+	const struct config *c = &h->s->model->config;
+	struct device *d = h->s->device;
+	const struct ops *ops = d->ops;
+	int D = c->hidden_size;
+	float *y = ops->reserve(d, &h->rows, n * (size_t)D * sizeof(*y));
 
-	if (!y)
+	if (!y || n == 0)
+		return y;
+	if (ops->mirror(d, &h->wanted, row, n * sizeof(*row)) < 0 || ops->gather(d, y, x, h->wanted.p, (int)n, D) < 0 ||
+	    ops->norm(d, y, D, y, D, (int)n, D, h->norm, c->rms_norm_eps) < 0)
 		return NULL;
-	for (size_t i = 0; i < n; i++)
-		memcpy(y + (ptrdiff_t)i * D, x + row[i] * D, (size_t)D * sizeof(*y));
-	linear_norm(h->s, y, D, y, D, (int)n, (int)D, h->norm, h->s->model->config.rms_norm_eps);
 	return y;
 }
 
+/* f's h becomes the logits of the n rows at row. */
 static int
 head_rows(struct head *h, struct frame *f, const int32_t *row, size_t n)
 {
 	const struct config *c = &h->s->model->config;
+	struct device *d = h->s->device;
 	uint64_t V = (uint64_t)c->vocab_size, D = (uint64_t)c->hidden_size;
 	const float *x = stage_hidden(h->s, f);
-	float *y = x ? normed_rows(h, x, row, n) : NULL;
+	float *y = x ? normed_rows(h, x, row, n) : NULL, *logits;
 	struct tensor *t;
-	float *tap;
 
 	if (!y)
 		return -1;
 	frame_drop(f, "h");
-	if (tap_add(&tap, h->s->taps, TAP_HEAD_NORM, f, -1, 2, (uint64_t[]){n, D}) < 0)
-		return -1;
-	if (tap)
-		memcpy(tap, y, n * D * sizeof(*y));
-	if (!(t = frame_add(f, "row", I32, 1, (uint64_t[]){n})))
+	if (tap_copy(d, h->s->taps, TAP_HEAD_NORM, f, -1, 2, (uint64_t[]){n, D}, y) < 0 ||
+	    !(t = frame_add(f, "row", I32, 1, (uint64_t[]){n})))
 		return -1;
 	memcpy(t->data, row, t->bytes);
-	if (!(t = frame_add(f, "logits", F32, 2, (uint64_t[]){n, V})))
+	if (!(logits = d->ops->tensor_add(d, f, "logits", F32, 2, (uint64_t[]){n, V})))
 		return -1;
-	linear(h->s, t->data, (ptrdiff_t)V, y, (ptrdiff_t)D, (int)n, &h->weight);
+	if (n > 0 && d->ops->product(d, logits, c->vocab_size, y, c->hidden_size, (int)n, &h->weight, d->k->precision) < 0)
+		return -1;
 	frame_set_at(f, AT_SAMPLE, -1);
 	return 1;
 }
@@ -95,7 +100,7 @@ head_frame(void *arg, struct frame *f, struct link *out, int nout)
 	n = frame_wanted(f, &row);
 	if (n < 0)
 		return -1;
-	r = h->s->gpu ? head_gpu_rows(h, f, row, (size_t)n) : head_rows(h, f, row, (size_t)n);
+	r = head_rows(h, f, row, (size_t)n);
 	free(row);
 	return r;
 }

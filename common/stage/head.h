@@ -11,12 +11,11 @@
 
 struct head {
 	const struct stage *s;
-	int ring;                       /* frames for other stages go on: they come round */
+	int ring;                       /* frames for other stages are passed on: they come round */
 	float *norm;                    /* [D] */
 	struct mat weight;              /* [V][D] */
-	struct scratch rows;
-	struct device_scratch work;     /* the same in a GPU: stage/head_gpu.h */
-	struct mirror wanted;           /* which rows */
+	struct scratch rows;            /* the wanted ones, of the device */
+	struct mirror wanted;           /* which they are */
 };
 
 /* s, its model and pool outlive it.  0, or -1 and a message. */

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "device/tensor.h"
+#include "device/ops.h"
 
-#define TERM_MAX ((int64_t)1 << 58)     /* a contribution is below 2^18, with 40 bits behind the point */
+#define TERM_MAX ((int64_t)1 << 58)     /* a contribution is below 2^18, with 40 fractional bits */
 
 /* The choice of row t. */
 static int
@@ -18,13 +18,13 @@ row_check(const int32_t *idx, int K, int E, uint32_t t)
 	return 0;
 }
 
-/* No sum is larger than what was added to it: so what is still to come cannot overflow it. */
+/* acc [T][D] of the host: no sum is larger than its terms can make it, so that the terms to come cannot overflow it. */
 static int
-sum_check(const struct partial *p, const struct config *c, uint32_t t)
+sum_check(const struct partial *p, const int64_t *acc, const struct config *c, uint32_t t)
 {
 	int K = c->num_experts_per_tok, terms = p->done.shared;
-	const int64_t *acc = p->acc + (size_t)t * (size_t)c->hidden_size;
 
+	acc += (size_t)t * (size_t)c->hidden_size;
 	for (int i = 0; i < K; i++)
 		terms += p->done.has[p->idx[(size_t)t * (size_t)K + (size_t)i]];
 	for (int i = 0; i < c->hidden_size; i++)
@@ -53,17 +53,6 @@ chosen_read(struct partial *p, const struct config *c, struct frame *f)
 	return 0;
 }
 
-/* The sum so far goes where it is to grow. */
-static int
-sum_upload(struct partial *p, const struct stage *s, struct frame *f)
-{
-	p->acc = device_tensor(s->gpu, f, "expert.acc", I64, f->rows, (uint64_t)s->model->config.hidden_size);
-	if (!p->acc)
-		return -1;
-	device_wrote(f, "expert.acc");
-	return 0;
-}
-
 int
 partial_read(struct partial *p, const struct stage *s, struct frame *f)
 {
@@ -88,43 +77,27 @@ partial_read(struct partial *p, const struct stage *s, struct frame *f)
 	acc = frame_need(f, "expert.acc", I64, f->rows, (uint64_t)c->hidden_size);
 	if (!acc)
 		return -1;
-	p->acc = acc->data;
 	for (uint32_t t = 0; t < f->rows; t++)
-		if (sum_check(p, c, t) < 0)
+		if (sum_check(p, acc->data, c, t) < 0)
 			return -1;
-	return s->gpu ? sum_upload(p, s, f) : 0;
-}
-
-static int
-begin_gpu(struct partial *p, const struct stage *s, struct frame *f, const uint64_t *shape)
-{
-	struct device *d = s->gpu;
-	size_t bytes = shape[0] * shape[1] * sizeof(*p->acc);
-
-	p->acc = device_add(d, f, "expert.acc", I64, 2, shape);
-	if (!p->acc)
-		return -1;
-	p->begun = 1;
-	return bytes > 0 && d->lib->fill(d->gpu, p->acc, 0, bytes) < 0 ? device_fail(d, "expert.acc") : 0;
+	p->acc = s->device->ops->tensor(s->device, f, "expert.acc", I64, f->rows, (uint64_t)c->hidden_size);
+	return p->acc ? 0 : -1;
 }
 
 int
 partial_begin(struct partial *p, const struct stage *s, struct frame *f)
 {
 	uint64_t shape[] = {f->rows, (uint64_t)s->model->config.hidden_size};
-	struct tensor *acc;
+	const struct ops *ops = s->device->ops;
 
-	if (p->begun)
+	if (p->begun) {
+		ops->wrote(f, "expert.acc");
 		return 0;
-	if (s->gpu)
-		return begin_gpu(p, s, f, shape);
-	acc = frame_add(f, "expert.acc", I64, 2, shape);
-	if (!acc)
+	}
+	if (!(p->acc = ops->tensor_add(s->device, f, "expert.acc", I64, 2, shape)))
 		return -1;
-	memset(acc->data, 0, acc->bytes);
-	p->acc = acc->data;
 	p->begun = 1;
-	return 0;
+	return ops->clear(s->device, p->acc, shape[0] * shape[1] * sizeof(*p->acc));
 }
 
 int
@@ -159,60 +132,36 @@ partial_leave(const struct config *c, struct frame *f)
 	frame_set_at(f, next < c->num_layers ? AT_ATTN : AT_HEAD, next);
 }
 
-/* The tap expert.out: what the sum is, acc [T][D] of the host. */
+/* The tap expert.out: what the sum is. */
 static int
-tap_out(const struct stage *s, struct frame *f, const int64_t *acc)
+tap_out(const struct stage *s, struct frame *f)
 {
 	ptrdiff_t D = s->model->config.hidden_size;
+	const struct tensor *acc;
 	float *tap;
 
-	if (tap_add(&tap, s->taps, TAP_EXPERT_OUT, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0)
-		return -1;
-	if (!tap)
-		return 0;
-	memset(tap, 0, f->rows * (size_t)D * sizeof(*tap));
-	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++)
-		s->k->fixed_finish(tap + t * D, acc + t * D, (int)D);
-	return 0;
-}
-
-static int
-finish_cpu(const struct partial *p, const struct stage *s, struct frame *f)
-{
-	ptrdiff_t D = s->model->config.hidden_size;
-	float *h = stage_hidden(s, f);
-
-	if (!h || tap_out(s, f, p->acc) < 0)
-		return -1;
-	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++)
-		s->k->fixed_finish(h + t * D, p->acc + t * D, (int)D);
-	return 0;
-}
-
-static int
-finish_gpu(const struct partial *p, const struct stage *s, struct frame *f)
-{
-	struct device *d = s->gpu;
-	uint64_t D = (uint64_t)s->model->config.hidden_size;
-	float *h = stage_hidden_gpu(s, f);
-	const struct tensor *acc;
-
-	if (!h)
-		return -1;
-	device_wrote(f, "h");
-	if (f->rows > 0 && d->lib->fixed_finish(d->gpu, h, p->acc, f->rows * D) < 0)
-		return device_fail(d, "the sum of the experts");
 	if (!(s->taps & TAP_BIT(TAP_EXPERT_OUT)))
 		return 0;
-	acc = frame_need(f, "expert.acc", I64, f->rows, D);
-	return acc ? tap_out(s, f, acc->data) : -1;
+	if (tap_add(&tap, s->taps, TAP_EXPERT_OUT, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0 ||
+	    !(acc = frame_need(f, "expert.acc", I64, f->rows, (uint64_t)D)))
+		return -1;
+	memset(tap, 0, f->rows * (size_t)D * sizeof(*tap));
+	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++)
+		s->k->fixed_finish(tap + t * D, (const int64_t *)acc->data + t * D, (int)D);
+	return 0;
 }
 
 /* Add the sum to h; expert.* is used up, but for taps, whose names have a layer. */
 static int
 finish(const struct partial *p, const struct stage *s, struct frame *f)
 {
-	if ((s->gpu ? finish_gpu(p, s, f) : finish_cpu(p, s, f)) < 0)
+	struct device *d = s->device;
+	float *h = stage_hidden(s, f);
+
+	if (!h)
+		return -1;
+	d->ops->wrote(f, "h");
+	if ((f->rows > 0 && d->ops->finish(d, h, p->acc, f->rows * (uint64_t)s->model->config.hidden_size) < 0) || tap_out(s, f) < 0)
 		return -1;
 	partial_leave(&s->model->config, f);
 	return 0;

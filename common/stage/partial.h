@@ -11,24 +11,24 @@
 struct partial {
 	struct expert_set done;         /* empty: none yet */
 	int begun;                      /* there is a sum already */
-	const int32_t *idx;             /* [T][K] chosen experts; NULL on a dense layer, or if a GPU of the process has them */
+	const int32_t *idx;             /* host: [T][K] chosen experts; NULL on a dense layer, or if this process has them in its GPU */
 	const float *w;                 /* [T][K], the same */
-	int64_t *acc;                   /* [T][D], or NULL if not begun; where the stage has a GPU it is there */
+	int64_t *acc;                   /* [T][D] in the device's memory; NULL if not begun */
 };
 
 /*
  * Read and check a frame at `expert`: the choice ascending and in range, the sum within what the
- * experts that are done can have contributed.  What this process has made in its GPU stays there, not
- * looked at.  0, or -1 and a message (FAIL_DATA).
+ * experts that are done can have contributed.  What this process has made in its GPU stays there,
+ * unchecked.  0, or -1 and a message (FAIL_DATA).
  */
 int partial_read(struct partial *p, const struct stage *s, struct frame *f);
 
-/* Make room for the sum, zero, where there is none. 0, or -1 and a message. */
+/* The sum is about to grow; where there is none it is made, zero.  0, or -1 and a message. */
 int partial_begin(struct partial *p, const struct stage *s, struct frame *f);
 
 /*
- * Where the tap expert.each of the frame's layer goes, [T][K][D]: the tensor that is there, if
- * another process has begun one, else a new one of zeros; NULL if nobody asked.  0, or -1 and a message.
+ * Where on the host the tap expert.each of the frame's layer goes, [T][K][D]: the tensor that is there, if
+ * another process has begun one, else a new one of zeros; NULL if the tap is off.  0, or -1 and a message.
  */
 int partial_tap_each(const struct stage *s, struct frame *f, float **each);
 

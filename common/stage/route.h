@@ -1,6 +1,6 @@
 /*
- * The router: frames at `route` of its layers are told which experts their rows go to, with what
- * weight, and wait for `expert`.  On a dense layer there is nothing to choose.
+ * The router: frames at `route` of its layers get the experts that their rows go to, with their
+ * weights, and wait for `expert`.  On a dense layer there is nothing to choose.
  *
  * Scores are the sigmoid or softmax of the gate's product with the normed row.  Methods
  * (E experts in n_group groups, K chosen, the lower index where scores are equal):
@@ -13,8 +13,7 @@
 #ifndef DS_ROUTE_H
 #define DS_ROUTE_H
 
-#include "device/device.h"
-#include "base/scratch.h"
+#include "device/arena.h"
 #include "stage/stage.h"
 
 struct gate {
@@ -25,10 +24,8 @@ struct gate {
 
 struct route {
 	const struct stage *s;
-	struct stage gate;              /* s, but with the products of f32 */
 	struct gate *layers;            /* [num_layers]; those of the stage that have experts are open */
-	struct scratch rows;
-	struct device_scratch work;     /* the same in a GPU: stage/route_gpu.h */
+	struct scratch rows;            /* intermediate results, of the device */
 };
 
 /* s, its model and pool outlive it.  0, or -1 and a message. */
@@ -38,11 +35,20 @@ void route_close(struct route *r);
 /* A stage_fn, arg the struct route. */
 int route_frame(void *arg, struct frame *f, struct link *out, int nout);
 
-/*
- * Choose experts from scores [E] of one row: idx [K] ascending, w [K] in the same order; bias [E]
- * or NULL; choice [E] is working memory.
- */
-void route_choose(const struct config *c, const float *scores, const float *bias,
-    float *choice, int32_t *idx, float *w);
+/* How the rows of a model choose, as the device computes it. */
+struct gpu_router route_rule(const struct config *c);
+
+/* Rows that choose, all in the device's memory. */
+struct route_rows {
+	int T;                          /* at least 1 */
+	float *x;                       /* [T][D] normed */
+	float *scores, *choice;         /* [T][E] */
+	int32_t *idx;                   /* [T][K] */
+	float *w;
+};
+
+/* From x to all the others.  Scores are computed in f32 in every precision, with the same bits on every device: where h
+ * is the same, the choice is.  0, or -1 and a message. */
+int route_add(const struct route *r, int layer, const struct route_rows *rows);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "base/fail.h"
 #include "base/ranges.h"
-#include "device/tensor.h"
+#include "device/ops.h"
 #include "stage/write_behind.h"
 #include "stage/failed.h"
 #include "stage/trace.h"
@@ -198,13 +198,5 @@ stage_has_products(const struct stage *s)
 float *
 stage_hidden(const struct stage *s, struct frame *f)
 {
-	struct tensor *t = frame_need(f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size);
-
-	return t ? t->data : NULL;
-}
-
-float *
-stage_hidden_gpu(const struct stage *s, struct frame *f)
-{
-	return device_tensor(s->gpu, f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size);
+	return s->device->ops->tensor(s->device, f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size);
 }

@@ -30,7 +30,8 @@ struct stage {
 	const struct kernels *k;        /* of the precision that its frames have */
 	struct pool *pool;
 	struct layers layers;
-	struct device *gpu;             /* where it computes; NULL: on the CPU */
+	struct device *device;          /* where it computes */
+	struct device *gpu;             /* the same if it is a GPU, else NULL */
 	uint64_t taps;                  /* TAP_BIT of the inner tensors that its frames get */
 };
 
@@ -78,8 +79,7 @@ int stage_multiplies(const struct stage *s, const struct frame *f, enum at at);
 /* Products are there in the stage's precision: 0; -1 and a message (FAIL_USAGE) where GPUs alone have them and it is on the CPU. */
 int stage_has_products(const struct stage *s);
 
-/* The residual stream [rows][D], here or in s->gpu; NULL and a message if it is not as it must be. */
+/* The residual stream [rows][D] in the device's memory; NULL and a message if it is not as it must be. */
 float *stage_hidden(const struct stage *s, struct frame *f);
-float *stage_hidden_gpu(const struct stage *s, struct frame *f);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "device/ops.h"
 
 /* For -h, 80 columns at most: the shapes are those of dspipe(7). */
 static const struct {
@@ -85,4 +86,18 @@ tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int
 		return fail(FAIL_DATA, "--tap: with '%s' a frame would be larger than 4 GiB: use smaller batches", name);
 	*data = t->data;
 	return 0;
+}
+
+int
+tap_copy(struct device *d, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape,
+    const float *from)
+{
+	size_t bytes = sizeof(*from);
+	float *to;
+
+	if (tap_add(&to, on, tap, f, layer, rank, shape) < 0)
+		return -1;
+	for (int i = 0; i < rank; i++)
+		bytes *= shape[i];
+	return to ? d->ops->fetch(d, to, from, bytes) : 0;
 }

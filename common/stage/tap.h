@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "device/device.h"
 #include "frame/frame.h"
 
 enum tap {
@@ -31,11 +32,15 @@ int tap_parse(uint64_t *on, uint64_t offered, const char *text);
 void tap_list(uint64_t offered);
 
 /*
- * If the tap is on, *data is that of a new tensor named after it, with "@layer" behind it unless layer is -1;
+ * If the tap is on, *data (host) is that of a new tensor named after it, followed by "@layer" unless layer is -1;
  * it is not set yet.  If it is off, *data is NULL.  0, or -1 and a message: the frame can
  * hold no more.
  */
 int tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape);
+
+/* The same, and the tensor becomes what `from`, of the device, holds. */
+int tap_copy(struct device *d, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape,
+    const float *from);
 
 /* The name of a tap's tensor, in the memory of to. */
 char *tap_name(enum tap tap, int layer, char *to, size_t size);

@@ -23,7 +23,7 @@
 #define COLS 100u       /* of h */
 
 static struct device *gpu;
-static struct device_scratch copy;
+static struct scratch copy;
 
 static void
 must(int r, const char *what)
@@ -61,7 +61,7 @@ twice(void *arg, struct frame *f, struct link *out, int nout)
 		f->changed = 1;
 		return 1;
 	}
-	if (!(h = device_tensor(d, f, "h", F32, f->rows, COLS)) || !(same = device_need(d, &copy, t->bytes)))
+	if (!(h = device_tensor(d, f, "h", F32, f->rows, COLS)) || !(same = device_reserve(d, &copy, t->bytes)))
 		return -1;
 	device_wrote(f, "h");
 	return d->lib->copy(d->gpu, same, h, t->bytes) < 0 || d->lib->add(d->gpu, h, same, t->bytes / sizeof(*h)) < 0 ? device_fail(d, "h") : 1;
@@ -298,7 +298,7 @@ left_over(const char *dir)
 
 	must(model_open(&model, dir), dir);
 	must(layers_parse(&s.layers, "1", model.config.num_layers), "layers");
-	must((s.pool = pool_new(1)) && (s.gpu = device_new(0)) ? 0 : -1, "a stage");
+	must((s.pool = pool_new(1)) && (s.device = s.gpu = device_new(0, s.pool, s.k)) ? 0 : -1, "a stage");
 	must(attn_open(&attn, &s), "attention");
 	must(expert_open(&expert, &s, NULL), "experts");
 	must(device_start(s.gpu), "the GPU");
@@ -340,7 +340,7 @@ main(void)
 	struct buf frames = {0}, want = {0}, written = {0};
 	struct result got;
 
-	must((gpu = device_new(0)) ? device_start(gpu) : -1, "the GPU");
+	must((gpu = device_new(0, NULL, NULL)) ? device_start(gpu) : -1, "the GPU");
 	stream(&frames);
 	put_op(&frames, OP_END);
 	must(run_file(&frames, NULL, &want).r, "on the CPU");
@@ -349,7 +349,7 @@ main(void)
 	point(gpu->turn == 1, "the 21 large ones were, by two pieces of pinned memory in turn");
 	slowly(&frames, &want);
 	failures_of();
-	device_drop(gpu, &copy);
+	device_release(gpu, &copy);
 	device_close(gpu);
 	left_over("tests/golden/v3");
 	buf_free(&frames);

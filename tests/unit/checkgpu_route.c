@@ -1,9 +1,10 @@
 /*
- * The router on the GPU against stage/route.c, and rows sorted by expert against a plain count: bit for bit.
+ * The router on the GPU against device/cpu_route.c, and rows sorted by expert against a plain count: bit for bit.
  */
 #include "twin.h"
 
 #include "cpu/cpu.h"
+#include "device/ops.h"
 #include "stage/route.h"
 
 static struct kernels ref;
@@ -44,10 +45,11 @@ static void
 expected(const struct config *c, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T)
 {
 	size_t E = (size_t)c->n_routed_experts, K = (size_t)c->num_experts_per_tok;
+	const struct gpu_router rule = route_rule(c);
 
 	for (size_t t = 0; t < (size_t)T; t++, scores += E, choice += E, idx += K, w += K) {
 		(c->scoring == SCORE_SIGMOID ? ref.sigmoid : ref.softmax)(scores, (int)E);
-		route_choose(c, scores, bias, choice, idx, w);
+		cpu_choose(&rule, scores, bias, choice, idx, w);
 		for (size_t e = 0; e < E; e++)
 			choice[e] = canonical(choice[e]);
 		for (size_t i = 0; i < K; i++)

@@ -41,7 +41,7 @@ must(int r, const char *what)
 static struct device *
 start(void)
 {
-	struct device *d = device_new(0);
+	struct device *d = device_new(0, NULL, NULL);
 
 	must(d && device_start(d) == 0 ? 0 : -1, "the GPU");
 	real = d->lib;

@@ -115,7 +115,7 @@ check_kinds(struct pool *pool, int mats)
 	}, there[MATS], again;
 	float *vec[VECS], *was[VECS];
 	const int len[VECS] = {1, 7168, 65};
-	struct device *d = device_new(0);
+	struct device *d = device_new(0, NULL, NULL);
 	uint64_t weights = 0;
 	int good = 1;
 
@@ -124,13 +124,13 @@ check_kinds(struct pool *pool, int mats)
 	memcpy(there, here, sizeof(here));
 	again = here[3];
 	for (int i = mats - 1; i >= 0; i--) {
-		must(device_want(d, &there[i]), "device_want");
+		must(device_register(d, &there[i]), "device_register");
 		weights += data_bytes(&here[i]) + (here[i].scale ? scale_bytes(&here[i]) : 0) + (here[i].groups ? groups_bytes(&here[i]) : 0);
 	}
-	must(device_want(d, &again), "device_want");
+	must(device_register(d, &again), "device_register");
 	for (int i = 0; i < VECS; i++) {
 		vec[i] = bytes_new((size_t)len[i] * sizeof(float));
-		must(device_want_vec(d, &vec[i], (size_t)len[i]), "device_want_vec");
+		must(device_register_vec(d, &vec[i], (size_t)len[i]), "device_register_vec");
 		was[i] = vec[i];
 		weights += (size_t)len[i] * sizeof(float);
 	}
@@ -175,7 +175,7 @@ check_files(const char *dir)
 {
 	struct model m;
 	struct mat here[3], there[3];
-	struct device *d = device_new(0);
+	struct device *d = device_new(0, NULL, NULL);
 	float *norm, *copy;
 	int D, good = 1;
 
@@ -190,8 +190,8 @@ check_files(const char *dir)
 	must(norm && copy ? 0 : -1, "norm");
 	memcpy(there, here, sizeof(here));
 	for (int i = 0; i < 3; i++)
-		must(device_want(d, &there[i]), "device_want");
-	must(device_want_vec(d, &norm, (size_t)D), "device_want_vec");
+		must(device_register(d, &there[i]), "device_register");
+	must(device_register_vec(d, &norm, (size_t)D), "device_register_vec");
 	must(device_start(d), "device_start");
 	for (int i = 0; i < 3; i++)
 		good &= mat_arrived(d, &there[i], &here[i]);
@@ -207,24 +207,24 @@ check_files(const char *dir)
 static void
 check_working(void)
 {
-	struct device *d = device_new(0);
-	struct device_scratch s = {0};
+	struct device *d = device_new(0, NULL, NULL);
+	struct scratch s = {0};
 	void *p, *q;
 	uint64_t moves;
 
 	must(d ? 0 : -1, "device_new");
 	must(device_start(d), "device_start");
 	point(d->weights == 0 && d->working == 0, "who wants nothing starts");
-	p = device_need(d, &s, 1000);
+	p = device_reserve(d, &s, 1000);
 	moves = d->moves;
-	point(p && d->working == 1000 && device_need(d, &s, 10) == p && d->moves == moves, "working memory stays where it is");
-	q = device_need(d, &s, 1001);
+	point(p && d->working == 1000 && device_reserve(d, &s, 10) == p && d->moves == moves, "working memory stays where it is");
+	q = device_reserve(d, &s, 1001);
 	point(q && s.bytes == 1250 && d->working == 1250 && d->moves == moves + 1, "it grows by a quarter at least, and that is known");
-	point(!device_need(d, &s, (size_t)1 << 50) && strstr(fail_text(), "cuda:0: no 1.000 PiB") == fail_text() && !s.p && d->working == 0,
+	point(!device_reserve(d, &s, (size_t)1 << 50) && strstr(fail_text(), "cuda:0: no 1.000 PiB") == fail_text() && !s.p && d->working == 0,
 	    "too much is refused in words");
-	p = device_need(d, &s, 0);
+	p = device_reserve(d, &s, 0);
 	point(p != NULL, "none is some");
-	device_drop(d, &s);
+	device_release(d, &s);
 	point(!s.p && d->working == 0, "and goes back");
 	device_close(d);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "device/ops.h"
 #include "stage/expert_set.h"
 #include "stage/route.h"
 
@@ -21,12 +22,13 @@ ok(int good, const char *what)
 static const char *
 choose(const struct config *c, const float *scores, const float *bias, float *w)
 {
+	const struct gpu_router rule = route_rule(c);
 	static char text[64];
 	float choice[8];
 	int32_t idx[8];
 	size_t n = 0;
 
-	route_choose(c, scores, bias, choice, idx, w);
+	cpu_choose(&rule, scores, bias, choice, idx, w);
 	for (int i = 0; i < c->num_experts_per_tok; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, i ? ",%d" : "%d", idx[i]);
 	return text;

@@ -393,7 +393,7 @@ check_precision(void)
 	struct frame f;
 	int refused = 0, embedded;
 
-	stage.k = kernels_precision(f32, PRECISION_BF16);
+	stage.k = stage.device->k = kernels_precision(f32, PRECISION_BF16);
 	for (int i = 0; i < 4; i++)
 		refused += feed[i](before[i]->p, before[i]->n, &got) < 0 && strstr(fail_text(), "precision f32, this stage of bf16");
 	point(refused == 4, "bf16", "stages that multiply refuse frames of f32");
@@ -402,7 +402,7 @@ check_precision(void)
 	point(embedded && f.precision == PRECISION_BF16, "bf16", "tokens become frames of bf16");
 	if (embedded)
 		frame_free(&f);
-	stage.k = f32;
+	stage.k = stage.device->k = f32;
 	buf_free(&got);
 }
 
@@ -414,6 +414,7 @@ main(void)
 	must(model_open(&model, model_dir), model_dir);
 	must(layers_parse(&stage.layers, NULL, model.config.num_layers), "layers");
 	must((stage.pool = pool_new(1)) ? 0 : -1, "threads");
+	must((stage.device = device_new(-1, stage.pool, stage.k)) ? 0 : -1, "a device");
 	must((tokenizer = tokenizer_open(tokenizer_dir)) ? 0 : -1, tokenizer_dir);
 	must(attn_open(&attn, &stage), "attn");
 	must(route_open(&route, &stage), "route");
@@ -441,6 +442,7 @@ main(void)
 	expert_close(&half);
 	head_close(&head);
 	tokenizer_close(tokenizer);
+	device_close(stage.device);
 	pool_free(stage.pool);
 	model_close(&model);
 	struct buf *all[] = {&before_embed, &before_attn, &before_route, &before_expert, &half_done, &before_head, &before_sample};

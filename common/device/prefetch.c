@@ -1,10 +1,10 @@
-#include "stage/expert_prefetch.h"
+#include "device/prefetch.h"
 
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define BATCHES 1000    /* that are read ahead behind one that waited for the disk; with all in memory it costs them 1% or so */
+#define BATCHES 1000    /* that prefetch after one that waited for the disk; with all in memory it costs them 1% or so */
 
 static long
 disk_waits(void)
@@ -15,9 +15,9 @@ disk_waits(void)
 }
 
 void
-expert_ahead_init(struct expert_ahead *a)
+prefetch_init(struct prefetch *p)
 {
-	*a = (struct expert_ahead){.waits = disk_waits()};
+	*p = (struct prefetch){.waits = disk_waits()};
 }
 
 static uint64_t
@@ -42,33 +42,29 @@ held_of(unsigned char *p, size_t bytes, size_t page)
 	return held;
 }
 
-static void
-mat_ahead(struct expert_ahead *a, const struct mat *w)
+void
+prefetch_mat(struct prefetch *p, const struct mat *w)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	uintptr_t from = (uintptr_t)w->data / page * page;
 	size_t bytes = ((uintptr_t)w->data + mat_bytes(w) - from + page - 1) / page * page;
 
-	if (a->counts) {
-		a->bytes += bytes;
-		a->held += held_of((unsigned char *)from, bytes, page);
+	if (p->counts) {
+		p->bytes += bytes;
+		p->held += held_of((unsigned char *)from, bytes, page);
 	}
-	if (a->reads > 0)
+	if (p->left > 0)
 		madvise((void *)from, bytes, MADV_WILLNEED);    /* advice: where it is refused, pages come as they are touched */
 }
 
-void
-expert_ahead(struct expert_ahead *a, const struct mlp_rows *parts, int n)
+int
+prefetch_begin(struct prefetch *p)
 {
 	long waits = disk_waits();
 
-	a->batches++;
-	a->reads = waits != a->waits ? BATCHES : a->reads > 0 ? a->reads - 1 : 0;
-	a->waits = waits;
-	a->read |= a->reads > 0;
-	for (int i = 0; i < n && (a->reads > 0 || a->counts); i++) {
-		mat_ahead(a, &parts[i].m->gate);
-		mat_ahead(a, &parts[i].m->up);
-		mat_ahead(a, &parts[i].m->down);
-	}
+	p->batches++;
+	p->left = waits != p->waits ? BATCHES : p->left > 0 ? p->left - 1 : 0;
+	p->waits = waits;
+	p->asked |= p->left > 0;
+	return p->left > 0 || p->counts;
 }

@@ -1,0 +1,28 @@
+/*
+ * State of the CPU as a device, and what the files of ops_cpu share.
+ */
+#ifndef DS_CPU_H
+#define DS_CPU_H
+
+#include <pthread.h>
+
+#include "device/ops.h"
+
+#define CPU_GRAIN 16            /* outputs of a product that a thread takes at least */
+
+struct cpu {
+	struct scratch tiles;           /* attention over pages, */
+	struct scratch slots;           /* and each thread's own of it */
+	struct scratch batches;         /* what experts make of their rows */
+	pthread_mutex_t lock;           /* for threads of attention that wait for their turn */
+	pthread_cond_t passed;
+};
+
+int cpu_route(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
+    const struct gpu_router *r);
+int cpu_sort(struct device *d, const struct gpu_chosen *c, const int32_t *idx, const float *w, int T, int K,
+    const unsigned char *has);
+int cpu_all_rows(struct device *d, const struct gpu_chosen *c, int T);
+int cpu_experts(struct device *d, int64_t *acc, const float *x, int D, const struct expert_group *g, int n);
+
+#endif
