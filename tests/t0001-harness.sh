@@ -1,5 +1,6 @@
 #!/bin/sh
 # The harness itself: what it is to catch is caught.
+# check: yes
 . "${0%/*}/lib.sh"
 
 # inner NAME <<SCRIPT: what a script with these lines prints, the harness sourced

@@ -1,5 +1,6 @@
 #!/bin/sh
 # ds-frame(5): the frame and the filter that it shows are what it says.
+# check: yes
 . "${0%/*}/lib.sh"
 page=$R/man/ds-frame.5
 

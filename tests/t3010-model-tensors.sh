@@ -1,6 +1,7 @@
 #!/bin/sh
 # also: asan leaks
 # Checkpoints that are sound: every tensor as a second reader, in Python, finds it.
+# check: yes
 . "${0%/*}/lib.sh"
 case $PATH in "$R"/build-asan/bin:*) check=$R/build-asan/tests/checkmodel ;; *) check=$R/build/tests/checkmodel ;; esac
 

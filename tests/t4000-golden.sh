@@ -2,6 +2,7 @@
 # The golden models, a process for every stage of every layer: each point of the forward pass
 # is what the reference computed, within the case's tolerance.
 # also: asan
+# check: yes
 . "${0%/*}/lib.sh"
 
 for case in v2 v2-lite v3 v3-plain v3-fp8-odd; do

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What nobody knows goes all the way: keys, parameters of a sequence, tensors; however the line is cut.
 # also: asan
+# check: yes
 . "${0%/*}/lib.sh"
 export DS_MODEL=$G/v3
 

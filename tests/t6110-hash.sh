@@ -1,6 +1,7 @@
 #!/bin/sh
 # ds-hash: traces, what they do not depend on, and their check.
 # also: asan
+# check: yes
 . "${0%/*}/lib.sh"
 
 ok "the trace of tiny-r1 that is shipped is what this machine computes" pipe '"$R/examples/trace.sh" >trace'

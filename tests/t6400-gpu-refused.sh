@@ -1,6 +1,7 @@
 #!/bin/sh
 # Every way in which there is no GPU: one line that says what is missing, and how much memory it would have to have.
 # also: asan leaks
+# check: yes
 . "${0%/*}/lib.sh"
 LIMIT=20
 bin=$(command -v ds-attn) bin=${bin%/*}

@@ -1,6 +1,7 @@
 #!/bin/sh
 # ds-run: the same text however the work is cut, and by the shell script that it shows.
 # also: asan
+# check: yes
 . "${0%/*}/lib.sh"
 
 reply() {       # reply N: the recorded greedy reply to problem N, as a chat prints it

@@ -1,6 +1,7 @@
 #!/bin/sh
 # also: asan leaks
 # ds-bench: what it says adds up, its picture is one, made-up checkpoints are checkpoints.  No time is held against anything.
+# check: yes
 . "${0%/*}/lib.sh"
 small="--shape $M/config.json --time 0 --limits 20,200"
 

@@ -2,6 +2,7 @@
  * checkarithmetic: the plain kernels, which define what the others must give,
  * against double precision; and what goes with the kernels.  Prints TAP.
  */
+/* check: yes */
 #include "numbers.h"
 
 static const struct kernels *ref;

@@ -1,4 +1,5 @@
 /* The cache against a plain model of it: arrays of numbers, changed in the same way. */
+/* check: yes */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,6 +4,7 @@
  * mutated (lengths and CRC put right again, so that the parser meets what lies
  * behind them) are refused with a message or mean the same once encoded anew.
  */
+/* check: yes */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 /* TAP: what is taken as JSON, what is refused, and what the messages say. */
+/* check: yes */
 #include <stdio.h>
 #include <string.h>
 

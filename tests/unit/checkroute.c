@@ -1,4 +1,5 @@
 /* The choice of experts, and sets of them as text. */
+/* check: yes */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* Choosing a token: the random numbers, and each rule that narrows the choice. */
+/* check: yes */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* TAP: the tokenizer against recorded cases, its patterns and its UTF-8. */
+/* check: yes */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
