@@ -1,10 +1,15 @@
 # make            the programs, in bin/; make V=1 prints each command
+# make help       this list
 # make demo       tiny-r1 answers through a pipeline
-# make test       everything, with sanitizers too; both install what is missing first
+# make check      one quick test of each family: under a minute on two cores
+# make test       everything, with sanitizers too; this and demo install what is missing first
 # make test-gpu   what can be shown on an NVIDIA GPU alone
 # make install    PREFIX=/usr/local DESTDIR=; STRIP= keeps debug information
+# make uninstall  removes what install put there, and nothing else
+# make clean      removes bin/, build/ and build-asan/
 # make SAN=1      the same programs with ASan and UBSan, in build-asan/bin
 # make CUDA=0     without the library for GPUs, which is built where there is an nvcc (of CUDA 12.9 or later)
+#
 # CC, CXX, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX and STRIP may come from the environment; WERROR=-Werror makes warnings errors.
 VERSION = 0.2.0
 PREFIX ?= /usr/local
@@ -32,6 +37,7 @@ S =
 EMULATED_O =
 endif
 ISA =
+ISA_O = -O3
 PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) libpcre2-8 libcjson nettle
 ALL_CFLAGS = $(W) $(CPPFLAGS) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
 	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC) libzmq)
@@ -42,11 +48,13 @@ PROGRAMS = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/ds-*.c))
 CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 
 all: $(PROGRAMS)
+help:
+	@sed -n '/^#/!q; s/^# \?//p' Makefile
 checks: $(CHECKS) $(B)/tests/limit $(B)/tests/libdspipe-cuda.so $(B)/tests/checkemulate
 
-$(B)/%_avx2.o: ISA = -O3 -mtune=haswell -mavx2 -mfma -mf16c
-$(B)/%_avx512.o: ISA = -O3 -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
-$(B)/%_amx.o: ISA = -O3 -mtune=sapphirerapids -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512bf16 \
+$(B)/%_avx2.o: ISA = $(ISA_O) -mtune=haswell -mavx2 -mfma -mf16c
+$(B)/%_avx512.o: ISA = $(ISA_O) -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+$(B)/%_amx.o: ISA = $(ISA_O) -mtune=sapphirerapids -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512bf16 \
 	-mavx2 -mfma -mf16c
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -133,6 +141,10 @@ demo: deps
 	@$(MAKE) -j$$(nproc) --no-print-directory CUDA=0 all
 	@tests/demo
 
+check: deps
+	@$(MAKE) -s -j$$(nproc) CUDA=0 all checks
+	@tests/run --check
+
 test: test-deps
 	@echo "building the programs twice, plain and with sanitizers"
 	@$(MAKE) -s -j2 CUDA=0 WERROR=-Werror all checks
@@ -154,19 +166,27 @@ $(B)/completion/%: $(BIN)/% cmd/completion
 	@mkdir -p $(@D)
 	@cmd/completion bash $< >$@ || { rm -f $@; false; }
 
+# What is installed, as TO:FROM.
 EXAMPLES = $(wildcard examples/tiny-r1/*.* examples/tiny-r1/LICENSE examples/cookbook/* examples/*.* tests/golden/v3/*)
-SHARE = $(DESTDIR)$(PREFIX)/share
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/man/man7
-	install $(if $(STRIP),-s --strip-program='$(STRIP)') $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	install -D -t $(DESTDIR)$(PREFIX)/lib/dspipe common/token/template.py
-	[ $(CUDA) != 1 ] || install -D -t $(DESTDIR)$(PREFIX)/lib/dspipe bin/libdspipe-cuda.so
-	for s in 1 5 7; do install -m 644 man/*.$$s $(SHARE)/man/man$$s; done
-	for f in $(EXAMPLES); do m=644; [ ! -x $$f ] || m=755; install -D -m $$m $$f $(SHARE)/dspipe/$$f; done
+CUDA_LIB = lib/dspipe/libdspipe-cuda.so
+INSTALLED = $(foreach f,$(PROGRAMS),bin/$(notdir $f):$f) lib/dspipe/template.py:common/token/template.py \
+	$(foreach f,$(wildcard man/*.[1-9]),share/man/man$(subst .,,$(suffix $f))/$(notdir $f):$f) \
+	$(foreach f,$(COMPLETIONS),share/$(if $(findstring _,$(notdir $f)),zsh/site-functions,bash-completion/completions)/$(notdir $f):$f) \
+	$(foreach f,$(EXAMPLES),share/dspipe/$f:$f) $(if $(filter 1,$(CUDA)),$(CUDA_LIB):bin/libdspipe-cuda.so)
+TO = $(DESTDIR)$(PREFIX)
+install: all $(COMPLETIONS)
+	$(SAY)for f in $(INSTALLED); do \
+		case $$f in share/*) m=644; [ ! -x $${f#*:} ] || m=755 ;; *) m=755 ;; esac; \
+		install -D -m $$m $${f#*:} "$(TO)/$${f%%:*}" || exit 1; \
+	done
+	$(if $(STRIP),@$(STRIP) $(PROGRAMS:$(BIN)/%="$(TO)/bin/%"))
+uninstall:
+	$(SAY)for f in $(INSTALLED) $(CUDA_LIB); do rm -f "$(TO)/$${f%%:*}" || exit 1; done
+	@for d in lib share; do [ ! -d "$(TO)/$$d/dspipe" ] || find "$(TO)/$$d/dspipe" -depth -type d -empty -delete; done
 
 clean:
 	rm -rf bin build build-asan
 
-.PHONY: all checks lint-cuda deps test-deps demo test test-gpu install clean
+.PHONY: all help checks lint-cuda deps test-deps demo check test test-gpu install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -13,7 +13,7 @@ else
 	ok "the project can be copied" test -e clone/Makefile
 fi
 # (-O0 is soonest built, and shows that what the environment holds counts)
-CFLAGS=-O0 make -s -C clone -j2 CUDA=0 install PREFIX=/opt/ds DESTDIR="$S/root" >made 2>&1
+CFLAGS=-O0 make -s -C clone -j2 CUDA=0 ISA_O=-O1 install PREFIX=/opt/ds DESTDIR="$S/root" >made 2>&1
 report $? "a fresh clone builds and installs" made || done_testing
 is "$(cat made)" "" "without a warning or any other word"
 is "$(make -C clone CUDA=0 all 2>&1 | grep -v '^make')" "" "a second make has nothing to do"
@@ -33,20 +33,28 @@ ok "where there is an nvcc, the library for GPUs is built and installed" \
 	make -s -C clone -j2 NVCC="$S/nvcc" install PREFIX=/opt/ds DESTDIR="$S/root"
 ok "a change of a header is noticed" sh -c 'touch clone/common/frame/frame.h && ! make -s -C clone CUDA=0 -q all'
 ok "make clean takes all of it away" sh -c 'make -s -C clone clean && test ! -e clone/bin && test ! -e clone/build'
+cp -R root other
+touch other/opt/ds/bin/other other/opt/ds/share/dspipe/examples/own.txt
+make -s -C clone CUDA=0 uninstall PREFIX=/opt/ds DESTDIR="$S/other" >removed 2>&1
+is "$? $(cat removed)" "0 " "make uninstall runs, without the programs built, and prints nothing"
+is "$(cd other/opt/ds && find . -type f | sort | xargs; find . -path '*/dspipe*' -type d | xargs)" \
+    "./bin/other ./share/dspipe/examples/own.txt
+./share/dspipe ./share/dspipe/examples" "it removes what was installed, and nothing else"
 rm -rf clone    # nothing that was installed needs it
 LIMIT=60
 
 to=$S/root/opt/ds
 (cd "$to" && find . -type f | sort) >installed
 {
-	for p in $programs; do echo "./bin/$p"; done
+	for p in $programs; do printf '%s\n' "./bin/$p" "./share/bash-completion/completions/$p"; done
+	echo ./share/zsh/site-functions/_dspipe
 	echo ./lib/dspipe/libdspipe-cuda.so
 	echo ./lib/dspipe/template.py
 	for page in "$R"/man/*.[1-9]; do echo "./share/man/man${page##*.}/${page##*/}"; done
 	(cd "$R" && find examples tests/golden/v3 -type f ! -path '*/train/*' | sed 's,^,./share/dspipe/,')
 } | sort >expected
 diff expected installed >difference
-report $? "programs, pages, tiny-r1, and the cookbook with what it reads are installed, and nothing else" difference
+report $? "programs, pages, completion, tiny-r1, and the cookbook with what it reads are installed, and nothing else" difference
 is "$(cd "$to" && find bin lib -type f ! -perm -755; find share -type f ! -perm -644)" "" "every user may use them"
 is "$(du -sk "$to" | awk '$1 > 60000')" "" "all of it is less than 60 MB"
 
