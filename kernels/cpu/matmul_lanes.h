@@ -1,7 +1,7 @@
 /*
  * The products in registers: to be included behind lanes_avx2.h or
  * lanes_avx512.h.  A few rows of x stream the weights past them (dot_rows);
- * for more, matmul_many.h converts each weight once.  Either way each
+ * for more, matmul_gemm.h converts each weight once.  Either way each
  * lane of each sum sees the operations of matmul_ref.c in their order.
  */
 #ifdef __SANITIZE_ADDRESS__     /* with checks in it, each copy for a number of rows would take compilers minutes */
@@ -321,8 +321,8 @@ huge(const float *x, int n)
 	return yes;
 }
 
-#include "cpu/matmul_many.h"
-#include "cpu/matmul_near.h"
+#include "cpu/matmul_gemm.h"
+#include "cpu/matmul_gemm_cached.h"
 
 static void
 matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)

@@ -1,5 +1,5 @@
 /*
- * The transposed product, behind matmul_many.h: lanes are columns, each a chain over the rows.
+ * The transposed product, behind matmul_gemm.h: lanes are columns, each a chain over the rows.
  */
 enum {
 	TC_T = 24,              /* rows of x that share a tile of w, */

@@ -20,7 +20,7 @@
 #include "launch.cuh"
 #include "products.h"
 #include "ptx.cuh"
-#include "sink.cuh"
+#include "epilogue.cuh"
 
 #include "cpu/cpu.h"
 

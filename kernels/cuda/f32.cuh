@@ -2,16 +2,16 @@
  * Products in float32, of CUDA cores: the bits of cpu/matmul_ref.c, since each output is the same 16 lanes, each the
  * same chain, then the same tree.  What is free is which thread has which lanes of which outputs.
  *
- * few_f32.cu does it for few rows of x, when weights must come from memory as fast as they can; many_f32.cu for many,
+ * gemv_f32.cu does it for few rows of x, when weights must come from memory as fast as they can; gemm_f32.cu for many,
  * when each weight that was fetched must serve as many rows as there are registers, and for whatever shapes do not fit
- * wide loads; chain_f32.cu is the transposed product.  All of them take their work from a struct task.
+ * wide loads; gemm_t_f32.cu is the transposed product.  All of them take their work from a struct task.
  */
 #ifndef DS_F32_CUH
 #define DS_F32_CUH
 
 #include "launch.cuh"
 #include "products.h"
-#include "sink.cuh"
+#include "epilogue.cuh"
 
 #include "cpu/cpu.h"
 

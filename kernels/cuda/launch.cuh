@@ -7,7 +7,7 @@
 
 #include <cuda_runtime.h>
 
-#include "parts.h"
+#include "table.h"
 
 #define WORKSPACES 40
 

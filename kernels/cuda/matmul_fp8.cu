@@ -9,7 +9,7 @@
 #include "products.h"
 #include "ptx.cuh"
 #include "ptx_fp8.cuh"
-#include "sink.cuh"
+#include "epilogue.cuh"
 
 #define GROUP 128               /* threads */
 #define OUTS 64                 /* outputs of a group */

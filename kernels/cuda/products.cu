@@ -3,7 +3,7 @@
  */
 #include "launch.cuh"
 #include "lt.h"
-#include "parts.h"
+#include "table.h"
 #include "products.h"
 
 static const struct products *

@@ -3,7 +3,7 @@
  * chose.
  */
 #include "launch.cuh"
-#include "parts.h"
+#include "table.h"
 
 #include "cpu/cpu.h"
 

@@ -2,7 +2,7 @@
  * Norms and what else goes over a vector once: the bits of cpu/vector_ref.c.
  */
 #include "launch.cuh"
-#include "parts.h"
+#include "table.h"
 
 #include "cpu/cpu.h"
 

@@ -1,6 +1,6 @@
 /*
  * Many rows of x past float32 that is in a near cache already, as the pages of attention's cache are: behind
- * matmul_many.h.  Nothing is copied.  SN rows of w stay in the nearest cache, past which MR rows of x at a time go;
+ * matmul_gemm.h.  Nothing is copied.  SN rows of w stay in the nearest cache, past which MR rows of x at a time go;
  * their MR * SN sums go through the tree together.
  */
 enum { SN = NR == 6 ? 12 : 16 };
