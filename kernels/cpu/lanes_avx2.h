@@ -19,14 +19,14 @@ enum {
 	MR = 3, NR = 4,         /* matmul: many rows of x by rows of w summed in registers, */
 	NS = 4,                 /* of w where blocks have sums of their own */
 	LEVELS = 0,             /* Q4: scales whose levels are made ready: 16 are more than a register */
-	FEW = 6,                /* rows of x for which weights are not written down as float32 */
+	GEMV_ROWS = 6,                /* rows of x for which weights are not written down as float32 */
 	TB = 4,                 /* matmul_t: rows of x in registers, */
 	CB = 2                  /* by registers side by side */
 };
 
-/* Rows of w side by side, at most 4, for T <= FEW; what DO(T, t) makes for each such T; DO(m) for each m <= MR, TB. */
-#define FEW_ROWS(T) ((T) == 1 ? 4 : (T) <= 3 ? 2 : 1)
-#define EACH_FEW(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t)
+/* Rows of w side by side, at most 4, for T <= GEMV_ROWS; what DO(T, t) makes for each such T; DO(m) for each m <= MR, TB. */
+#define GEMV_BESIDE(T) ((T) == 1 ? 4 : (T) <= 3 ? 2 : 1)
+#define EACH_GEMV(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t)
 #define EACH_TB(DO) DO(1); DO(2); DO(3); DO(4)
 #define EACH_MR(DO) DO(1); DO(2); DO(3)
 

@@ -19,14 +19,14 @@ enum {
 	MR = 4, NR = 6,         /* matmul: many rows of x by rows of w summed in registers, */
 	NS = 3,                 /* of w where blocks have sums of their own */
 	LEVELS = 256,           /* Q4: as many scales have their 16 levels in a register each, to choose from */
-	FEW = 8,                /* rows of x for which weights are not written down as float32 */
+	GEMV_ROWS = 8,                /* rows of x for which weights are not written down as float32 */
 	TB = 6,                 /* matmul_t: rows of x in registers, */
 	CB = 4                  /* by registers side by side */
 };
 
-/* Rows of w side by side, at most 4, for T <= FEW; what DO(T, t) makes for each such T; DO(m) for each m <= MR, TB. */
-#define FEW_ROWS(T) ((T) <= 5 ? 4 : 2)
-#define EACH_FEW(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t); DO(7, t); DO(8, t)
+/* Rows of w side by side, at most 4, for T <= GEMV_ROWS; what DO(T, t) makes for each such T; DO(m) for each m <= MR, TB. */
+#define GEMV_BESIDE(T) ((T) <= 5 ? 4 : 2)
+#define EACH_GEMV(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t); DO(7, t); DO(8, t)
 #define EACH_TB(DO) DO(1); DO(2); DO(3); DO(4); DO(5); DO(6)
 #define EACH_MR(DO) DO(1); DO(2); DO(3); DO(4)
 

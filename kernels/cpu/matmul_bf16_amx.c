@@ -45,14 +45,14 @@ tiles_begin(int rows, int cols)
 #define ADD(sum, w, x) __asm__ volatile ("tdpbf16ps %%tmm" #x ", %%tmm" #w ", %%tmm" #sum ::)
 
 /* What will be needed soon: `lines` lines of 64 bytes in a row, rows `pitch` apart. */
-struct ahead {
+struct prefetch {
 	const unsigned char *p;
 	ptrdiff_t pitch, at, size;
 	int each;                       /* lines to be called at a step */
 };
 
 ALWAYS void
-call(struct ahead *a)
+prefetch_lines(struct prefetch *a)
 {
 	for (int i = 0; i < a->each; i++) {
 		_mm_prefetch((const char *)a->p + a->at, _MM_HINT_T1);
@@ -65,7 +65,7 @@ call(struct ahead *a)
 
 /* Steps of na by nb tiles of sums. */
 ALWAYS void
-steps(const void *w, ptrdiff_t pitch, ptrdiff_t wstep, const uint16_t *x, int width, int n, int na, int nb, struct ahead *ahead)
+steps(const void *w, ptrdiff_t pitch, ptrdiff_t wstep, const uint16_t *x, int width, int n, int na, int nb, struct prefetch *prefetch)
 {
 	const unsigned char *a = w;
 
@@ -86,7 +86,7 @@ steps(const void *w, ptrdiff_t pitch, ptrdiff_t wstep, const uint16_t *x, int wi
 		}
 		if (na > 1 && nb > 1)
 			ADD(3, 5, 7);
-		call(ahead);
+		prefetch_lines(prefetch);
 	}
 }
 
@@ -125,7 +125,7 @@ sums_store(float *p, int na, int nb)
 }
 
 /* PAIR rows of weights, `pitch` bytes apart, by some steps of columns. */
-struct piece {
+struct strip {
 	const unsigned char *p;
 	ptrdiff_t pitch, step;
 	int steps;
@@ -149,7 +149,7 @@ fold(float *sum, const float *block, const float *scale, int na, int nb, int fir
 }
 
 ALWAYS void
-multiply(float *sum, float *block, const struct piece *w, const uint16_t *x, int width, int na, int nb, struct ahead *ahead)
+multiply(float *sum, float *block, const struct strip *w, const uint16_t *x, int width, int na, int nb, struct prefetch *prefetch)
 {
 	const float *scale = w->scale;
 
@@ -158,7 +158,7 @@ multiply(float *sum, float *block, const struct piece *w, const uint16_t *x, int
 			sums_zero();
 		else if (w->load)
 			sums_load(sum, na, nb);
-		steps(w->p, w->pitch, w->step, x, width, w->steps, na, nb, ahead);
+		steps(w->p, w->pitch, w->step, x, width, w->steps, na, nb, prefetch);
 		if (w->last)
 			sums_store(sum, na, nb);
 		return;
@@ -169,7 +169,7 @@ multiply(float *sum, float *block, const struct piece *w, const uint16_t *x, int
 		if (i < w->steps) {
 			sums_zero();
 			steps(w->p + i * w->step, w->pitch, w->step, x + i * nb * width * 32, width,
-			    w->steps - i < BLOCK / 32 ? w->steps - i : BLOCK / 32, na, nb, ahead);
+			    w->steps - i < BLOCK / 32 ? w->steps - i : BLOCK / 32, na, nb, prefetch);
 			sums_store(now, na, nb);
 		}
 		if (i > 0)                              /* a block late: what tiles have just stored cannot be read at once */
@@ -178,16 +178,16 @@ multiply(float *sum, float *block, const struct piece *w, const uint16_t *x, int
 }
 
 static void
-multiply_any(float *sum, float *block, const struct piece *w, const uint16_t *x, int width, int na, int nb, struct ahead *ahead)
+multiply_any(float *sum, float *block, const struct strip *w, const uint16_t *x, int width, int na, int nb, struct prefetch *prefetch)
 {
 	if (na > 1 && nb > 1)
-		multiply(sum, block, w, x, width, 2, 2, ahead);
+		multiply(sum, block, w, x, width, 2, 2, prefetch);
 	else if (na > 1)
-		multiply(sum, block, w, x, width, 2, 1, ahead);
+		multiply(sum, block, w, x, width, 2, 1, prefetch);
 	else if (nb > 1)
-		multiply(sum, block, w, x, width, 1, 2, ahead);
+		multiply(sum, block, w, x, width, 1, 2, prefetch);
 	else
-		multiply(sum, block, w, x, width, 1, 1, ahead);
+		multiply(sum, block, w, x, width, 1, 1, prefetch);
 }
 
 /* A tile of x: 32 columns of up to 16 rows; n columns are there.  What a row writes behind `width` the next one overwrites. */
@@ -242,7 +242,7 @@ sums_write(float *out, ptrdiff_t ldo, const float *sum, int T, int n)
 }
 
 /* One call, or the rows of x in it that go together. */
-struct job {
+struct product {
 	struct scratch *s;
 	const struct mat *w;
 	int T, tiles, width;            /* rows of x, tiles of them, numbers in a tile's row */
@@ -265,12 +265,12 @@ scales_of(float *to, const struct mat *w, int n, int n1, int k, int cols)
 }
 
 /* The next outputs' weights of the same columns, while these are worked on: all of them where a row is used once. */
-static struct ahead
-ahead_of(const struct job *j, int n, int k, int cols)
+static struct prefetch
+prefetch_of(const struct product *j, int n, int k, int cols)
 {
 	ptrdiff_t pitch = (ptrdiff_t)dtype_row(j->w->dtype, j->w->cols), line = (ptrdiff_t)dtype_row(j->w->dtype, 32) * PAIR / 64;
 	int next = n + PAIR < j->n1 ? n + PAIR : n, pairs = (j->tiles + 1) / 2;
-	struct ahead a = { mat_at(j->w, next) + dtype_row(j->w->dtype, k), pitch, 0, (ptrdiff_t)dtype_row(j->w->dtype, cols), 0 };
+	struct prefetch a = { mat_at(j->w, next) + dtype_row(j->w->dtype, k), pitch, 0, (ptrdiff_t)dtype_row(j->w->dtype, cols), 0 };
 
 	a.each = next == n ? 0 : (int)(line + pairs - 1) / pairs;
 	return a;
@@ -281,11 +281,11 @@ ahead_of(const struct job *j, int n, int k, int cols)
  * they are still in memory: `load`.
  */
 static void
-piece(const struct job *j, float *sum, int n, int k, int cols, int direct, int load, struct ahead *ahead)
+panel_multiply(const struct product *j, float *sum, int n, int k, int cols, int direct, int load, struct prefetch *prefetch)
 {
 	int na = j->n1 - n > TILE ? 2 : 1, steps_of_x = (j->cols + 31) / 32, one = j->tiles <= 2;
 	float scale[PANEL / BLOCK * PAIR];
-	struct piece p = { .steps = (cols + 31) / 32, .first = k == 0, .last = !one || k + cols == j->k + j->cols,
+	struct strip p = { .steps = (cols + 31) / 32, .first = k == 0, .last = !one || k + cols == j->k + j->cols,
 	    .load = !one || load };
 
 	if (direct) {
@@ -306,7 +306,7 @@ piece(const struct job *j, float *sum, int n, int k, int cols, int direct, int l
 		int nb = j->tiles - t < 2 ? 1 : 2;
 
 		multiply_any(sum + t * 512, j->s->block[0], &p,
-		    j->s->x + (ptrdiff_t)(t * steps_of_x + (k - j->k) / 32 * nb) * j->width * 32, j->width, na, nb, ahead);
+		    j->s->x + (ptrdiff_t)(t * steps_of_x + (k - j->k) / 32 * nb) * j->width * 32, j->width, na, nb, prefetch);
 	}
 }
 
@@ -344,7 +344,7 @@ eight(uint16_t *restrict to, const struct source *restrict s, const struct codes
 }
 
 ALWAYS void
-blocks_of(const struct job *j, float *sum, int n, int count, struct ahead *ahead, enum dtype t)
+blocks_of(const struct product *j, float *sum, int n, int count, struct prefetch *prefetch, enum dtype t)
 {
 	enum { STEPS = BLOCK / 32, SIZE = STEPS * STEP };
 	const ptrdiff_t size = t == Q4 ? BLOCK / 2 : BLOCK;
@@ -371,7 +371,7 @@ blocks_of(const struct job *j, float *sum, int n, int count, struct ahead *ahead
 		if (t == F8_E4M3)
 			sums_zero();
 		for (int i = 0; i < STEPS; i++) {
-			steps(now + i * STEP, 64, 0, x + i * j->width * 32, j->width, 1, 2, 1, ahead);
+			steps(now + i * STEP, 64, 0, x + i * j->width * 32, j->width, 1, 2, 1, prefetch);
 			if (b + 1 < count)
 				eight(next, &s, c, i * 8, t);
 		}
@@ -389,37 +389,37 @@ blocks_of(const struct job *j, float *sum, int n, int count, struct ahead *ahead
 }
 
 static void
-blocks(const struct job *j, float *sum, int n, int count, struct ahead *ahead)
+blocks(const struct product *j, float *sum, int n, int count, struct prefetch *prefetch)
 {
 	if (j->w->dtype == F8_E4M3)
-		blocks_of(j, sum, n, count, ahead, F8_E4M3);
+		blocks_of(j, sum, n, count, prefetch, F8_E4M3);
 	else if (j->w->dtype == Q8)
-		blocks_of(j, sum, n, count, ahead, Q8);
+		blocks_of(j, sum, n, count, prefetch, Q8);
 	else
-		blocks_of(j, sum, n, count, ahead, Q4);
+		blocks_of(j, sum, n, count, prefetch, Q4);
 }
 
 /* The columns of x that are there, with the outputs n .. n+PAIR-1. */
 static void
-outputs(const struct job *j, float *sum, int n)
+outputs(const struct product *j, float *sum, int n)
 {
 	int whole = j->w->dtype == BF16 && j->tiles <= DIRECT && j->n1 - n >= PAIR;
 	int most = whole ? j->cols / 32 * 32 : PANEL;
 	int codes = j->w->dtype == F8_E4M3 || j->w->dtype == Q8 || j->w->dtype == Q4;
 	int streamed = codes && j->tiles == 1 && j->n1 - n >= PAIR ? j->cols / BLOCK * BLOCK : 0;
-	struct ahead ahead = {0};
+	struct prefetch prefetch = {0};
 
 	if (j->tiles <= 2 && !streamed)
-		ahead = ahead_of(j, n, j->k, j->cols);
+		prefetch = prefetch_of(j, n, j->k, j->cols);
 	if (streamed)
-		blocks(j, sum, n, streamed / BLOCK, &ahead);
+		blocks(j, sum, n, streamed / BLOCK, &prefetch);
 	for (int k = streamed, cols; k < j->cols; k += cols) {
 		int direct = whole && j->cols - k >= 32;
 
 		cols = j->cols - k < most || most == 0 ? j->cols - k : most;
 		if (j->tiles > 2)
-			ahead = ahead_of(j, n, j->k + k, cols);
-		piece(j, sum, n, j->k + k, cols, direct, k == streamed, &ahead);
+			prefetch = prefetch_of(j, n, j->k + k, cols);
+		panel_multiply(j, sum, n, j->k + k, cols, direct, k == streamed, &prefetch);
 	}
 }
 
@@ -433,7 +433,7 @@ columns_of(int cols, int rows)
 }
 
 static void
-rows_of_x(struct job *j, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int n0, int n1)
+rows_of_x(struct product *j, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int n0, int n1)
 {
 	const struct mat *w = j->w;
 	int most = columns_of(w->cols, j->tiles * j->width), size = (j->tiles + 1) / 2 * 1024;
@@ -465,7 +465,7 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 
 	codes_fill(&s.codes, w);
 	for (int t = 0; t < T; t += most) {
-		struct job j = { .s = &s, .w = w, .T = T - t < most ? T - t : most };
+		struct product j = { .s = &s, .w = w, .T = T - t < most ? T - t : most };
 
 		j.tiles = (j.T + TILE - 1) / TILE;
 		j.width = j.T < TILE ? j.T : TILE;

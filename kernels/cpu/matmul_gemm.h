@@ -67,7 +67,7 @@ rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r
 	}
 }
 
-struct ahead {
+struct panel_prefetch {
 	const unsigned char *row[2];
 	ptrdiff_t step;
 };
@@ -84,13 +84,13 @@ group_of(int left, int most)
 /* s += the lanes of mr rows of x with nr rows of a panel over kc columns.  At each step the weights that are
  * needed next come nearer. */
 ALWAYS void
-lanes_of(reg s[MR][NR], const float *x, ptrdiff_t ldx, const float *w, int kc, int mr, int nr, struct ahead ahead)
+lanes_of(reg s[MR][NR], const float *x, ptrdiff_t ldx, const float *w, int kc, int mr, int nr, struct panel_prefetch prefetch)
 {
-	for (int k = 0; k < kc; k += LANES, x += LANES, w += NR * LANES, ahead.row[0] += ahead.step, ahead.row[1] += ahead.step) {
+	for (int k = 0; k < kc; k += LANES, x += LANES, w += NR * LANES, prefetch.row[0] += prefetch.step, prefetch.row[1] += prefetch.step) {
 		reg a[MR], b;
 
-		__builtin_prefetch(ahead.row[0], 0, 2);
-		__builtin_prefetch(ahead.row[1], 0, 2);
+		__builtin_prefetch(prefetch.row[0], 0, 2);
+		__builtin_prefetch(prefetch.row[1], 0, 2);
 		UNROLL
 		for (int m = 0; m < mr; m++) {
 			a[m] = r_load(x + m * ldx);
@@ -129,12 +129,12 @@ sums_keep(reg sum[][REGS], reg s[MR][NR], int mr, int nr, int j)
 
 /* Register j of the lanes of mr rows of x with a panel, upon those in sum, which begin at 0 if these are the `first`. */
 ALWAYS void
-block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int kc, int first, int mr, int j, struct ahead ahead)
+block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int kc, int first, int mr, int j, struct panel_prefetch prefetch)
 {
 	reg s[MR][NR];
 
 	sums_load(s, sum, mr, NR, j, first);
-	lanes_of(s, x + j * W, ldx, w + j * W, kc, mr, NR, ahead);
+	lanes_of(s, x + j * W, ldx, w + j * W, kc, mr, NR, prefetch);
 	sums_keep(sum, s, mr, NR, j);
 }
 
@@ -142,15 +142,15 @@ block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int kc, in
  * time, since both kinds of sums stay in registers. */
 ALWAYS void
 block_scaled(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int kc, const float *scale, int first,
-    int mr, int j, struct ahead ahead)
+    int mr, int j, struct panel_prefetch prefetch)
 {
-	for (int c = 0; c < kc; c += BLOCK, ahead.row[0] += (BLOCK / LANES) * ahead.step,
-	    ahead.row[1] += (BLOCK / LANES) * ahead.step) {
+	for (int c = 0; c < kc; c += BLOCK, prefetch.row[0] += (BLOCK / LANES) * prefetch.step,
+	    prefetch.row[1] += (BLOCK / LANES) * prefetch.step) {
 		reg s[MR][NR];
 		int end = kc - c < BLOCK ? kc - c : BLOCK;
 
 		sums_load(s, NULL, mr, NR, j, 1);
-		lanes_of(s, x + c + j * W, ldx, w + c * NR + j * W, end, mr, NR, ahead);
+		lanes_of(s, x + c + j * W, ldx, w + c * NR + j * W, end, mr, NR, prefetch);
 		UNROLL
 		for (int n = 0; n < NR; n++)
 			UNROLL
@@ -169,7 +169,7 @@ blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, in
 	int groups = (T + MR - 1) / MR, g = 0;
 
 	for (int left = T, n; left > 0; left -= n, sum += n * NC, x += n * ldx, g++) {
-		struct ahead ahead = {{next + (size_t)(g * NR / groups) * pitch,
+		struct panel_prefetch prefetch = {{next + (size_t)(g * NR / groups) * pitch,
 		    next + (size_t)(((g + 1) * NR - 1) / groups) * pitch}, step};
 
 		n = group_of(left, MR);
@@ -177,9 +177,9 @@ blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, in
 			switch (n) {
 #define BLOCK_OF(mr) case (mr): \
 				if (scale) \
-					block_scaled(sum, x, ldx, w, kc, scale, first, (mr), j, ahead); \
+					block_scaled(sum, x, ldx, w, kc, scale, first, (mr), j, prefetch); \
 				else \
-					block(sum, x, ldx, w, kc, first, (mr), j, ahead); \
+					block(sum, x, ldx, w, kc, first, (mr), j, prefetch); \
 				break
 			EACH_MR(BLOCK_OF);
 			}
@@ -197,7 +197,7 @@ panel_columns(int cols)
 
 /* T <= TC rows of x, the outputs n .. n1-1, at most NC. */
 static void
-many_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n, int n1)
+gemm_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n, int n1)
 {
 	float xs[TC * KC] __attribute__((aligned(64))), panel[NR * KC] __attribute__((aligned(64)));
 	float scale[NR * KC / BLOCK];
@@ -230,10 +230,10 @@ many_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 }
 
 static void
-many(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+gemm(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
 	for (int t = 0; t < T; t += TC)
 		for (int n = n0; n < n1; n += NC)
-			many_outputs(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TC ? T - t : TC, w, n,
+			gemm_outputs(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TC ? T - t : TC, w, n,
 			    n1 - n < NC ? n1 : n + NC);
 }

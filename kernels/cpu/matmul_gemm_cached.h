@@ -7,43 +7,43 @@ enum { SN = NR == 6 ? 12 : 16 };
 _Static_assert(SN % NR == 0 && MR * SN % SUMS == 0, "blocks fill a strip, its sums whole trees");
 
 /* What the next product will read is called from memory, a line a step of this one's loops. */
-struct call {
+struct prefetch {
 	const char *at, *end;
 	ptrdiff_t step;         /* in this block */
 };
 
-ALWAYS struct call
-call_begin(const struct call *c)
+ALWAYS struct prefetch
+prefetch_begin(const struct prefetch *c)
 {
-	return (struct call){c->at, c->end, c->at < c->end ? 64 : 0};
+	return (struct prefetch){c->at, c->end, c->at < c->end ? 64 : 0};
 }
 
 ALWAYS void
-call_line(struct call *c)
+prefetch_line(struct prefetch *c)
 {
 	__builtin_prefetch(c->at, 0, 2);
 	c->at += c->step;
 }
 
-static struct call
-call_of(const struct mat *w)
+static struct prefetch
+prefetch_of(const struct mat *w)
 {
 	const char *at = w->prefetch ? w->prefetch : w->data;         /* not NULL: looking that up in the page tables takes long */
 
-	return (struct call){at, at + w->prefetch_bytes, 0};
+	return (struct prefetch){at, at + w->prefetch_bytes, 0};
 }
 
 /* sum[m * SN + n] = register j of the lanes of mr rows of x with NR rows of w. */
 ALWAYS void
-near_block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *const row[NR], int cols, int mr, int j, struct call *call)
+cached_block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *const row[NR], int cols, int mr, int j, struct prefetch *prefetch)
 {
-	struct call c = call_begin(call);
+	struct prefetch c = prefetch_begin(prefetch);
 	reg s[MR][NR], a[MR], b;
 	int k;
 
 	sums_load(s, NULL, mr, NR, j, 1);
 	for (k = j * W; k <= cols - W; k += LANES) {
-		call_line(&c);
+		prefetch_line(&c);
 		UNROLL
 		for (int m = 0; m < mr; m++) {
 			a[m] = r_load(x + m * ldx + k);
@@ -67,12 +67,12 @@ near_block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *const ro
 		UNROLL
 		for (int n = 0; n < NR; n++)
 			sum[m * SN + n][j] = s[m][n];
-	*call = c;
+	*prefetch = c;
 }
 
 /* mr rows of x, the outputs n .. n+SN-1 below n1. */
 static void
-near_strip(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int mr, const struct mat *w, int n, int n1, struct call *call)
+cached_strip(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int mr, const struct mat *w, int n, int n1, struct prefetch *prefetch)
 {
 	reg sum[MR * SN][REGS], to[REGS];
 	float done[MR * SN + LANES];
@@ -84,10 +84,10 @@ near_strip(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int mr, con
 			row[r] = (const float *)w->data + (size_t)(n + i + r < n1 ? n + i + r : n1 - 1) * (size_t)w->cols;
 		for (int j = 0; j < REGS; j++)
 			switch (mr) {
-#define NEAR_OF(mr) case (mr): \
-				near_block(sum + i, x, ldx, row, w->cols, (mr), j, call); \
+#define CACHED_OF(mr) case (mr): \
+				cached_block(sum + i, x, ldx, row, w->cols, (mr), j, prefetch); \
 				break
-			EACH_MR(NEAR_OF);
+			EACH_MR(CACHED_OF);
 			}
 	}
 	for (int i = 0; i < mr * SN; i += SUMS) {
@@ -101,13 +101,13 @@ near_strip(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int mr, con
 }
 
 static void
-near(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+gemm_cached(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
-	struct call call = call_of(w);
+	struct prefetch prefetch = prefetch_of(w);
 
 	for (int n = n0; n < n1; n += SN)
 		for (int t = 0, mr; t < T; t += mr) {
 			mr = group_of(T - t, MR);
-			near_strip(out + t * ldo, ldo, x + t * ldx, ldx, mr, w, n, n1, &call);
+			cached_strip(out + t * ldo, ldo, x + t * ldx, ldx, mr, w, n, n1, &prefetch);
 		}
 }

@@ -104,7 +104,7 @@ keep(reg sum[][REGS], reg s[][ROWS][REGS], int T, int nb)
 
 /* n bytes from p on come nearer, to the second-level cache: the nearest is full of what is at work. */
 ALWAYS void
-ahead(const unsigned char *p, size_t n)
+prefetch(const unsigned char *p, size_t n)
 {
 	UNROLL
 	for (size_t i = 0; i < n; i += 64)
@@ -156,7 +156,7 @@ lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const u
 		UNROLL
 		for (; k < BLOCK; k += 2 * W) {
 			if (t == F8_E4M3)
-				ahead(next + nb * k, (size_t)(nb * 2 * W));
+				prefetch(next + nb * k, (size_t)(nb * 2 * W));
 			lanes2(s, T, nb, x, ldx, row, k, t);
 		}
 		return;
@@ -164,7 +164,7 @@ lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const u
 	_Pragma("GCC unroll 1")         /* one row is read in its order: compilers would mix the loads of several steps */
 	for (; k + 2 * W <= cols; k += 2 * W) {
 		if (nb == 1 && t != F8_E4M3)
-			ahead(next + (size_t)k * size_of(t), 2 * W * size_of(t));
+			prefetch(next + (size_t)k * size_of(t), 2 * W * size_of(t));
 		lanes2(s, T, nb, x, ldx, row, k, t);
 	}
 	for (; k < cols; k += LANES)
@@ -223,7 +223,7 @@ dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const st
 	const unsigned char *row[ROWS], *at[ROWS], *next;
 	const float *scale[ROWS], one = 1;
 	bytes seen = b_zero();
-	reg s[FEW][ROWS][REGS];
+	reg s[GEMV_ROWS][ROWS][REGS];
 
 	UNROLL
 	for (int i = 0; i < nb; i++) {
@@ -265,12 +265,12 @@ dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const st
 
 #include "cpu/quant_lanes.h"
 
-/* T <= FEW rows of x, known when compiled: so are the rows of w that go side by side. */
+/* T <= GEMV_ROWS rows of x, known when compiled: so are the rows of w that go side by side. */
 ALWAYS void
 dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, enum dtype t)
 {
-	reg sum[FEW * SUMS][REGS], level[t == Q4 && LEVELS != 0 ? LEVELS : 1];
-	const int nb = T == 1 && (t == F32 || t == BF16 || t == F16) ? 1 : FEW_ROWS(T);
+	reg sum[GEMV_ROWS * SUMS][REGS], level[t == Q4 && LEVELS != 0 ? LEVELS : 1];
+	const int nb = T == 1 && (t == F32 || t == BF16 || t == F16) ? 1 : GEMV_BESIDE(T);
 
 	if (t == Q4)
 		quant_levels_of(level, w->factor);
@@ -290,20 +290,20 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 }
 
 #define DOTS(T, t) case (T): dots(out, ldo, x, ldx, (T), w, n0, n1, (t)); return
-#define FEW_OF(NAME, t)                                                                                         \
+#define GEMV_OF(NAME, t)                                                                                         \
 static void                                                                                                     \
 NAME(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)      \
 {                                                                                                               \
 	switch (T) {                                                                                            \
-	EACH_FEW(DOTS, t);                                                                                      \
+	EACH_GEMV(DOTS, t);                                                                                      \
 	}                                                                                                       \
 }
-FEW_OF(few_f32, F32)
-FEW_OF(few_bf16, BF16)
-FEW_OF(few_f16, F16)
-FEW_OF(few_f8, F8_E4M3)
-FEW_OF(few_q8, Q8)
-FEW_OF(few_q4, Q4)
+GEMV_OF(gemv_f32, F32)
+GEMV_OF(gemv_bf16, BF16)
+GEMV_OF(gemv_f16, F16)
+GEMV_OF(gemv_f8, F8_E4M3)
+GEMV_OF(gemv_q8, Q8)
+GEMV_OF(gemv_q4, Q4)
 
 /* Whether 256 x might overflow. */
 static int
@@ -327,19 +327,19 @@ huge(const float *x, int n)
 static void
 matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
-	void (*const few[])(float *, ptrdiff_t, const float *, ptrdiff_t, int, const struct mat *, int, int) = {
-		[F32] = few_f32, [BF16] = few_bf16, [F16] = few_f16, [F8_E4M3] = few_f8, [Q8] = few_q8, [Q4] = few_q4};
+	void (*const gemv[])(float *, ptrdiff_t, const float *, ptrdiff_t, int, const struct mat *, int, int) = {
+		[F32] = gemv_f32, [BF16] = gemv_bf16, [F16] = gemv_f16, [F8_E4M3] = gemv_f8, [Q8] = gemv_q8, [Q4] = gemv_q4};
 	struct kernels ref;
 
 	if (T == 1 && w->dtype == F8_E4M3 && huge(x, w->cols)) {
 		matmul_ref(&ref);
 		ref.matmul(out, ldo, x, ldx, T, w, n0, n1);
-	} else if (T <= FEW) {
-		few[w->dtype](out, ldo, x, ldx, T, w, n0, n1);
+	} else if (T <= GEMV_ROWS) {
+		gemv[w->dtype](out, ldo, x, ldx, T, w, n0, n1);
 	} else if (w->dtype == F32 && w->cols <= KC) {
-		near(out, ldo, x, ldx, T, w, n0, n1);
+		gemm_cached(out, ldo, x, ldx, T, w, n0, n1);
 	} else {
-		many(out, ldo, x, ldx, T, w, n0, n1);
+		gemm(out, ldo, x, ldx, T, w, n0, n1);
 	}
 }
 

@@ -57,7 +57,7 @@ fold_t(float *sum, const float *block, const struct mat *w, int r, int k, int na
 static void
 columns(struct scratch *s, float *out, ptrdiff_t ldo, int T, int pitch, const struct mat *w, int k, int c0, int c1)
 {
-	struct ahead none = {0};
+	struct prefetch none = {0};
 
 	for (int r = 0, end, at = 0; r < w->rows; at += bf16_filled(end - r), r = end) {
 		end = segment_end(w, r);
@@ -65,7 +65,7 @@ columns(struct scratch *s, float *out, ptrdiff_t ldo, int T, int pitch, const st
 		for (int t = 0; t < T; t += PAIR) {
 			int f8 = w->dtype == F8_E4M3, na = T - t > TILE ? 2 : 1;
 			float *sum = s->sum + t * PAIR;
-			struct piece p = { .p = (const void *)(s->x + (ptrdiff_t)t * pitch + at), .pitch = pitch * 2, .step = 64,
+			struct strip p = { .p = (const void *)(s->x + (ptrdiff_t)t * pitch + at), .pitch = pitch * 2, .step = 64,
 			    .steps = bf16_filled(end - r) / BF16_STEP, .first = f8 || r == 0, .load = 1, .last = 1 };
 
 			multiply_any(f8 ? s->block[0] : sum, NULL, &p, s->panel, TILE, na, 2, &none);

@@ -81,10 +81,10 @@ fold(reg sum[][TR], reg chain[][TR], int T, const struct mat *w, int r, int c, i
 /* TW columns of tb rows of x with all rows of w, which is float32: the chains never leave the registers. */
 ALWAYS void
 block_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const float *w, ptrdiff_t ldw, int rows, int tb,
-    struct call *call)
+    struct prefetch *prefetch)
 {
 	for (int at = 0; at < TW; at += CB * W) {
-		struct call ahead = call_begin(call);
+		struct prefetch own = prefetch_begin(prefetch);
 		reg s[TB][CB];
 
 		UNROLL
@@ -93,7 +93,7 @@ block_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const floa
 			for (int j = 0; j < CB; j++)
 				s[t][j] = r_zero();
 		for (int r = 0; r < rows; r++) {
-			call_line(&ahead);
+			prefetch_line(&own);
 			row_t(s, x + r, ldx, w + r * ldw + at, tb);
 		}
 		UNROLL
@@ -101,19 +101,19 @@ block_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const floa
 			UNROLL
 			for (int j = 0; j < CB; j++)
 				r_store(out + t * ldo + at + j * W, r_canon(s[t][j]));
-		*call = ahead;
+		*prefetch = own;
 	}
 }
 
 static void
 blocks_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const float *w, ptrdiff_t ldw, int rows,
-    struct call *call)
+    struct prefetch *prefetch)
 {
 	for (int left = T, n; left > 0; left -= n, out += n * ldo, x += n * ldx) {
 		n = group_of(left, TB);
 		switch (n) {
 #define BLOCK_WHOLE(tb) case (tb): \
-			block_whole(out, ldo, x, ldx, w, ldw, rows, (tb), call); \
+			block_whole(out, ldo, x, ldx, w, ldw, rows, (tb), prefetch); \
 			break
 		EACH_TB(BLOCK_WHOLE);
 		}
@@ -149,11 +149,11 @@ matmul_t_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, 
 static void
 matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
 {
-	struct call call = call_of(w);
+	struct prefetch prefetch = prefetch_of(w);
 
 	if (w->dtype == F32)
 		for (; c1 - c0 >= TW; c0 += TW)
-			blocks_whole(out + c0, ldo, x, ldx, T, (const float *)w->data + c0, w->cols, w->rows, &call);
+			blocks_whole(out + c0, ldo, x, ldx, T, (const float *)w->data + c0, w->cols, w->rows, &prefetch);
 	for (int t = 0; t < T; t += TC_T)
 		for (int c = c0; c < c1; c += TW)
 			matmul_t_tiles(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TC_T ? T - t : TC_T, w, c, c1);

@@ -168,7 +168,7 @@ quant_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 	const unsigned char *group[ROWS];
 	float scale[ROWS][SCALES] __attribute__((aligned(64)));
 	struct quant q;
-	reg s[FEW][ROWS][REGS];
+	reg s[GEMV_ROWS][ROWS][REGS];
 
 	q.level = level;
 	UNROLL

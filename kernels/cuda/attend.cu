@@ -95,7 +95,7 @@ factors_make(struct factors *f, const float *bmax, const float *bsum, int n, int
  * sum.  A block: a head of a row.  The largest score of what is before a part is known without what it does to the
  * sums, so that all factors are made side by side. */
 static __global__ void __launch_bounds__(JOIN)
-join(struct attend_job a, struct joined to)
+join(struct attend_args a, struct joined to)
 {
 	const int V = a.kv.value;
 	__shared__ struct factors f;
@@ -145,11 +145,11 @@ join_threads(int columns)
 }
 
 /* The rows from t0 on. */
-static struct attend_job
-job_of(const struct gpu *g, const float *query, const struct gpu_rows *rows, int t0, int H, const struct kv_shape *kv,
+static struct attend_args
+args_of(const struct gpu *g, const float *query, const struct gpu_rows *rows, int t0, int H, const struct kv_shape *kv,
     float scale, enum precision p)
 {
-	struct attend_job a = {};
+	struct attend_args a = {};
 
 	a.query = query + (size_t)t0 * (size_t)H * (size_t)kv->key;
 	a.pos = rows->pos + t0;
@@ -176,7 +176,7 @@ attend(struct gpu *g, float *out, float *max, float *sum, const float *query, co
 	const size_t wide = (size_t)all < room ? (size_t)all : room, n = room / (wide ? wide : 1);
 
 	for (int t0 = 0, some; t0 < rows->n && all > 0; t0 += some) {
-		struct attend_job a = job_of(g, query, rows, t0, H, kv, scale, p);
+		struct attend_args a = args_of(g, query, rows, t0, H, kv, scale, p);
 		size_t at = (size_t)t0 * (size_t)H;
 		struct joined to = {out + at * V, max + at, sum + at};
 
@@ -203,8 +203,8 @@ static int
 probs(struct gpu *g, float *to, size_t positions, const float *max, const float *sum, const float *query,
     const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale, enum precision p)
 {
-	struct attend_job a = job_of(g, query, rows, 0, H, kv, scale, p);
-	struct probs_job job = {to, positions, max, sum};
+	struct attend_args a = args_of(g, query, rows, 0, H, kv, scale, p);
+	struct probs_args job = {to, positions, max, sum};
 
 	a.rows = rows->n;
 	a.positions = CACHE_PAGE;
@@ -213,7 +213,7 @@ probs(struct gpu *g, float *to, size_t positions, const float *max, const float 
 }
 
 void
-attend_part(struct gpu_lib *l)
+attend_fill(struct gpu_lib *l)
 {
 	l->angles = gpu_angles;
 	l->kv_append = gpu_kv_append;

@@ -10,7 +10,7 @@
 #include "cpu/cpu.h"
 #include "launch.cuh"
 
-struct attend_job {             /* rows of one launch */
+struct attend_args {             /* rows of one launch */
 	const float *query;             /* [rows][H][key] */
 	const uint32_t *pos;            /* [rows] */
 	const int32_t *list;            /* [rows] */
@@ -26,7 +26,7 @@ struct attend_job {             /* rows of one launch */
 	float *bmax, *bsum;             /* [rows][parts][H] */
 };
 
-struct probs_job {
+struct probs_args {
 	float *probs;                   /* [rows][H][positions] */
 	size_t positions;
 	const float *max, *sum;         /* [rows][H] */
@@ -42,27 +42,27 @@ struct attend_block {
 
 /* How many query heads read one key head. */
 static inline __host__ __device__ int
-attend_group(const struct attend_job *a)
+attend_group(const struct attend_args *a)
 {
 	return a->H / a->kv.heads;
 }
 
 /* Blocks of `heads` query heads that one row takes. */
 static inline __host__ __device__ int
-attend_blocks(const struct attend_job *a, int heads)
+attend_blocks(const struct attend_args *a, int heads)
 {
 	return a->kv.heads * ((attend_group(a) + heads - 1) / heads);
 }
 
 static inline dim3
-attend_grid(const struct attend_job *a, int heads)
+attend_grid(const struct attend_args *a, int heads)
 {
 	return dim3((unsigned)a->rows * (unsigned)attend_blocks(a, heads), (unsigned)a->parts);
 }
 
 /* The block of a grid that attend_grid made: x is a row's heads, y the part. */
 static inline __device__ struct attend_block
-attend_block_of(const struct attend_job *a, int heads)
+attend_block_of(const struct attend_args *a, int heads)
 {
 	const int blocks = attend_blocks(a, heads), tiles = blocks / a->kv.heads, x = (int)blockIdx.x % blocks;
 	const int from = x % tiles * heads, group = attend_group(a);
@@ -82,7 +82,7 @@ attend_block_of(const struct attend_job *a, int heads)
 
 /* The keys [CACHE_PAGE] of the block's key head in page i of its part; its values are value_at bytes on. */
 static inline __device__ const unsigned char *
-attend_keys(const struct attend_job *a, const struct attend_block *b, int i)
+attend_keys(const struct attend_args *a, const struct attend_block *b, int i)
 {
 	return (const unsigned char *)a->pages[b->first + i] + b->head;
 }
@@ -90,12 +90,12 @@ attend_keys(const struct attend_job *a, const struct attend_block *b, int i)
 /* Each fills the slots of its parts.  plain: a part is a page, the sums are those of f32, from caches
  * of F32 or BF16.  tiles: tensor cores, from BF16, for shapes that fit and where a block can have
  * enough shared memory. */
-int attend_plain(struct gpu *g, const struct attend_job *a, enum precision p);
-int attend_tiles(struct gpu *g, const struct attend_job *a);
+int attend_plain(struct gpu *g, const struct attend_args *a, enum precision p);
+int attend_tiles(struct gpu *g, const struct attend_args *a);
 int attend_tiles_fit(const struct gpu *g, const struct kv_shape *kv);
 
 /* job: one "part" for each page of the positions. */
-int attend_probs(struct gpu *g, const struct attend_job *a, const struct probs_job *to, enum precision p);
+int attend_probs(struct gpu *g, const struct attend_args *a, const struct probs_args *to, enum precision p);
 
 /* The functions of the table that are in kv_append.cu. */
 extern "C" int gpu_angles(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T,

@@ -71,7 +71,7 @@ rows_load(uint32_t *to, const unsigned char *from, size_t pitch, int width, int 
 }
 
 static __device__ void
-page_load(uint32_t *to, const struct attend_job *a, const struct attend_block *b, int page)
+page_load(uint32_t *to, const struct attend_args *a, const struct attend_block *b, int page)
 {
 	const int n = b->n - page * CACHE_PAGE;
 	const unsigned char *keys = attend_keys(a, b, page);
@@ -93,7 +93,7 @@ four(const float *x, int n)
 
 /* The heads' queries as BF16, by way of the page that is not in use yet. */
 template <int TILES> static __device__ void
-queries_load(uint32_t query[STEPS][4], uint32_t *by, const struct attend_job *a, const struct attend_block *b)
+queries_load(uint32_t query[STEPS][4], uint32_t *by, const struct attend_args *a, const struct attend_block *b)
 {
 	const int lane = (int)threadIdx.x % 32, tile = (int)threadIdx.x / 32 / (WARPS / TILES), width = a->kv.key;
 	const float *from = a->query + ((size_t)b->t * (size_t)a->H + (size_t)b->h) * (size_t)width;
@@ -118,7 +118,7 @@ queries_load(uint32_t query[STEPS][4], uint32_t *by, const struct attend_job *a,
  * on side by side: those of two i, or of one i those of even and of odd steps.  One ldmatrix brings a step of
  * 16 positions, or two of 8. */
 template <int TILES> static __device__ void
-scores(float s[TILES][4], const uint32_t query[STEPS][4], const uint32_t *page, const struct attend_job *a)
+scores(float s[TILES][4], const uint32_t query[STEPS][4], const uint32_t *page, const struct attend_args *a)
 {
 	const int lane = (int)threadIdx.x % 32, first = (int)threadIdx.x / 32 % (WARPS / TILES) * TILES * 8;
 	const uint32_t *from = TILES == 1 ? page + (first + lane % 8) * PITCH + lane / 8 * 4 :
@@ -231,7 +231,7 @@ softmax(struct space<TILES> *s, struct kept<TILES> *k, float v[TILES][4], int n)
 
 /* o += p times the page's values, in the warp's columns. */
 template <int TILES> static __device__ void
-values(struct kept<TILES> *k, const struct space<TILES> *s, const uint32_t *page, const struct attend_job *a)
+values(struct kept<TILES> *k, const struct space<TILES> *s, const uint32_t *page, const struct attend_args *a)
 {
 	const int lane = (int)threadIdx.x % 32, column = (int)threadIdx.x / 32 * COLUMNS;
 
@@ -259,7 +259,7 @@ values(struct kept<TILES> *k, const struct space<TILES> *s, const uint32_t *page
 
 /* The part's slots: output, largest scores, and the sums of all warps together. */
 template <int TILES> static __device__ void
-part_write(struct space<TILES> *s, const struct kept<TILES> *k, const struct attend_job *a, const struct attend_block *b, size_t slot)
+part_write(struct space<TILES> *s, const struct kept<TILES> *k, const struct attend_args *a, const struct attend_block *b, size_t slot)
 {
 	const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, tile = warp / (WARPS / TILES);
 
@@ -296,7 +296,7 @@ part_write(struct space<TILES> *s, const struct kept<TILES> *k, const struct att
 }
 
 template <int TILES> static __global__ void __launch_bounds__(THREADS, 1)
-tiles(struct attend_job a)
+tiles(struct attend_args a)
 {
 	const struct attend_block b = attend_block_of(&a, TILES * 16);
 	SHARED(struct space<TILES>, s);
@@ -329,7 +329,7 @@ tiles(struct attend_job a)
 }
 
 int
-attend_tiles(struct gpu *g, const struct attend_job *a)
+attend_tiles(struct gpu *g, const struct attend_args *a)
 {
 	if (attend_group(a) <= 16)
 		return launch(g, tiles<1>, attend_grid(a, 16), dim3(THREADS), sizeof(struct space<1>), *a);

@@ -51,14 +51,14 @@ template <typename E> struct space {
 
 /* Columns c0 .. of the page and the queries on their way into half `side`; zeros behind the last column. */
 template <typename E> static __device__ void
-tile_load(struct space<E> *s, int side, const struct attend_job *a, const struct attend_block *b, int c0)
+tile_load(struct space<E> *s, int side, const struct attend_args *a, const struct attend_block *b, int c0)
 {
-	const int width = a->kv.key, each = 16 / (int)sizeof(E), pieces = TILE / each;
+	const int width = a->kv.key, each = 16 / (int)sizeof(E), loads = TILE / each;
 	const unsigned char *keys = attend_keys(a, b, 0);
 	const float *query = a->query + ((size_t)b->t * (size_t)a->H + (size_t)b->h) * (size_t)width;
 
-	for (int i = (int)threadIdx.x; i < CACHE_PAGE * pieces; i += THREADS) {
-		int row = i / pieces, c = c0 + i % pieces * each;
+	for (int i = (int)threadIdx.x; i < CACHE_PAGE * loads; i += THREADS) {
+		int row = i / loads, c = c0 + i % loads * each;
 		int have = row < b->n && c < width ? (width - c) * (int)sizeof(E) : 0;
 		const unsigned char *from = have ? keys + (size_t)row * a->key_pitch + (size_t)c * sizeof(E) : keys;
 
@@ -92,7 +92,7 @@ tree_threads(float acc[OWN * OWN], int lane)
 
 /* p = the products of the queries and the page's rows. */
 template <typename E> static __device__ void
-scores(struct space<E> *s, const struct attend_job *a, const struct attend_block *b)
+scores(struct space<E> *s, const struct attend_args *a, const struct attend_block *b)
 {
 	const int width = (a->kv.key + LANES - 1) / LANES * LANES;
 	const int lane = (int)threadIdx.x % LANES, unit = (int)threadIdx.x / LANES, at = unit % OWN, head = unit / OWN * OWN;
@@ -140,7 +140,7 @@ tree_of_threads(float x)
 
 /* softmax_block of each head: kernels/cpu/vector_ref.c. */
 template <typename E> static __device__ void
-softmax(struct space<E> *s, const struct attend_job *a, const struct attend_block *b)
+softmax(struct space<E> *s, const struct attend_args *a, const struct attend_block *b)
 {
 	const int head = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
 	float v[CACHE_PAGE / LANES], m = -INFINITY, sum = 0;
@@ -173,7 +173,7 @@ softmax(struct space<E> *s, const struct attend_job *a, const struct attend_bloc
 
 /* o [heads][value] = the chains over the positions of p times value. */
 template <typename E> static __device__ void
-values(const struct space<E> *s, const struct attend_job *a, const struct attend_block *b, float *o)
+values(const struct space<E> *s, const struct attend_args *a, const struct attend_block *b, float *o)
 {
 	const unsigned char *from = attend_keys(a, b, 0) + a->value_at;
 	const int width = a->kv.value;
@@ -208,7 +208,7 @@ values(const struct space<E> *s, const struct attend_job *a, const struct attend
 }
 
 template <typename E> static __global__ void __launch_bounds__(THREADS, 2)
-plain(struct attend_job a)
+plain(struct attend_args a)
 {
 	const struct attend_block b = attend_block_of(&a, HEADS);
 	const size_t slot = ((size_t)b.t * (size_t)a.parts + blockIdx.y) * (size_t)a.H + (size_t)b.h;
@@ -227,7 +227,7 @@ plain(struct attend_job a)
 
 /* mla_tap_probs of attention/mla_tap.c, a page a block. */
 template <typename E> static __global__ void __launch_bounds__(THREADS, 2)
-probs(struct attend_job a, struct probs_job to)
+probs(struct attend_args a, struct probs_args to)
 {
 	const struct attend_block b = attend_block_of(&a, HEADS);
 	const size_t at = (size_t)b.t * (size_t)a.H + (size_t)b.h, from = (size_t)blockIdx.y * CACHE_PAGE;
@@ -253,7 +253,7 @@ probs(struct attend_job a, struct probs_job to)
 }
 
 int
-attend_plain(struct gpu *g, const struct attend_job *a, enum precision p)
+attend_plain(struct gpu *g, const struct attend_args *a, enum precision p)
 {
 	if (p == PRECISION_F32)
 		return launch(g, plain<float>, attend_grid(a, HEADS), dim3(THREADS), sizeof(struct space<float>), *a);
@@ -261,7 +261,7 @@ attend_plain(struct gpu *g, const struct attend_job *a, enum precision p)
 }
 
 int
-attend_probs(struct gpu *g, const struct attend_job *a, const struct probs_job *to, enum precision p)
+attend_probs(struct gpu *g, const struct attend_args *a, const struct probs_args *to, enum precision p)
 {
 	if (p == PRECISION_F32)
 		return launch(g, probs<float>, attend_grid(a, HEADS), dim3(THREADS), sizeof(struct space<float>), *a, *to);

@@ -136,11 +136,11 @@ slot_quad(uint32_t r[2], const uint4 &slot, int q, const float scale[2])
  * A product, or one for each head or each piece of pairs, and where it ends:
  * END_PLAIN: out = x w; the rows of w are first + head * step and `rows` of them from there.
  * END_SILU:  out[pair] = silu(gate x) * (up x), x being the row of the pair.
- * END_SINK:  sink gets down x, x being row `pair`.
+ * END_ADD:  epilogue gets down x, x being row `pair`.
  */
-enum bf16_end { END_PLAIN, END_SILU, END_SINK };
+enum bf16_end { END_PLAIN, END_SILU, END_ADD };
 
-struct bf16_job {
+struct bf16_args {
 	enum bf16_end end;
 	struct mat w;                           /* or one like those of the mlps */
 	int first, step, rows;
@@ -150,9 +150,9 @@ struct bf16_job {
 	float *out;
 	ptrdiff_t ldo, out_step;
 	int T;
-	const struct piece *pieces;             /* NULL: rows 0 .. T-1 of x */
+	const struct expert_tile *tiles;             /* NULL: rows 0 .. T-1 of x */
 	const struct gpu_mlp *mlps;
-	struct sink sink;                       /* its row is the pairs' also in END_SILU */
+	struct epilogue epilogue;                       /* its row is the pairs' also in END_SILU */
 };
 
 /* Columns col .. col+3 of a row of x, zero behind the last; row NULL: zeros. */

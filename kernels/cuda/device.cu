@@ -340,7 +340,7 @@ device_ipc_close(struct gpu *g, void *p)
 }
 
 void
-device_part(struct gpu_lib *l)
+device_fill(struct gpu_lib *l)
 {
 	l->count = device_count;
 	l->open = device_open;

@@ -1,8 +1,8 @@
 /*
- * Where the products of the down matrices end, on the device: see struct sink.
+ * Where the products of the down matrices end, on the device: see struct epilogue.
  */
-#ifndef DS_SINK_CUH
-#define DS_SINK_CUH
+#ifndef DS_EPILOGUE_CUH
+#define DS_EPILOGUE_CUH
 
 #include "launch.cuh"
 #include "products.h"
@@ -11,7 +11,7 @@
 
 /* The product y of pair i and column n goes where it belongs. */
 static __device__ __forceinline__ void
-sink_add(const struct sink *s, int i, int n, float y)
+epilogue_add(const struct epilogue *s, int i, int n, float y)
 {
 	const float c = canonical(y) * s->weight[i];
 	int64_t term;

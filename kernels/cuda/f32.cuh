@@ -16,13 +16,13 @@
 #include "cpu/cpu.h"
 
 enum { ANY = DTYPES_ALL };              /* in place of a dtype: element by element, whatever it is */
-enum { FEW = 4, MANY = 32 };            /* rows of x that a block takes, at most */
+enum { GEMV_ROWS = 4, GEMM_ROWS = 32 };            /* rows of x that a block takes, at most */
 #define ALL_LANES 0xffffffffu           /* threads of a warp that take part in a shuffle */
 
 /*
- * Either the products of heads (pieces NULL): head h takes `rows` rows of w from first + h * step on, x + h * x_step and
+ * Either the products of heads (tiles NULL): head h takes `rows` rows of w from first + h * step on, x + h * x_step and
  * out + h * out_step, all T rows; or, for each piece, products with its expert's matrices: gate and up of rows row[i] of x into
- * row i of out and of out + out_step; or down of rows i of x into the sink (row NULL).
+ * row i of out and of out + out_step; or down of rows i of x into the epilogue (row NULL).
  */
 struct task {
 	float *out;
@@ -30,17 +30,17 @@ struct task {
 	const float *x;
 	ptrdiff_t ldx, x_step;
 	int T, H;
-	struct mat w;                   /* with pieces: one like theirs */
+	struct mat w;                   /* with tiles: one like theirs */
 	int first, step, rows;
-	const struct piece *pieces;
-	int npieces;
+	const struct expert_tile *tiles;
+	int ntiles;
 	const struct gpu_mlp *mlps;
 	const int32_t *row;
-	struct sink sink;
+	struct epilogue epilogue;
 };
 
 /* What one block does: T rows of x, the first being row `at` of all. */
-struct part {
+struct tile {
 	struct mat w;
 	int first, rows;                /* of w */
 	int at, T;
@@ -48,18 +48,18 @@ struct part {
 	float *out;
 };
 
-/* Blocks are (tiles of outputs, tiles of `most` rows or pieces, heads or matrices).  0: nothing to do. */
+/* Blocks are (tiles of outputs, tiles of `most` rows or of experts, heads or matrices).  0: nothing to do. */
 static __device__ __forceinline__ int
-part_of(struct part *p, const struct task *k, int most)
+tile_of(struct tile *p, const struct task *k, int most)
 {
-	if (k->pieces) {
-		const struct piece piece = k->pieces[blockIdx.y];
+	if (k->tiles) {
+		const struct expert_tile e = k->tiles[blockIdx.y];
 
-		p->T = piece.n;
+		p->T = e.n;
 		if (p->T == 0)
 			return 0;
-		p->at = piece.first;
-		p->w = !k->row ? k->mlps[piece.expert].down : blockIdx.z ? k->mlps[piece.expert].up : k->mlps[piece.expert].gate;
+		p->at = e.first;
+		p->w = !k->row ? k->mlps[e.expert].down : blockIdx.z ? k->mlps[e.expert].up : k->mlps[e.expert].gate;
 		p->first = 0;
 		p->rows = p->w.rows;
 		p->x = k->x;
@@ -78,16 +78,16 @@ part_of(struct part *p, const struct task *k, int most)
 
 /* Row t < T of the part's x. */
 static __device__ __forceinline__ const float *
-part_x(const struct part *p, const struct task *k, int t)
+tile_x(const struct tile *p, const struct task *k, int t)
 {
 	return p->x + (ptrdiff_t)(k->row ? k->row[p->at + t] : p->at + t) * k->ldx;
 }
 
 static __device__ __forceinline__ void
-part_put(const struct part *p, const struct task *k, int t, int n, float sum)
+tile_put(const struct tile *p, const struct task *k, int t, int n, float sum)
 {
-	if (k->sink.acc)
-		sink_add(&k->sink, p->at + t, n, sum);
+	if (k->epilogue.acc)
+		epilogue_add(&k->epilogue, p->at + t, n, sum);
 	else
 		p->out[(ptrdiff_t)(p->at + t) * k->ldo + n] = canonical(sum);
 }
@@ -136,10 +136,10 @@ task_wide(const struct task *k)
 	return task_wide_x(k) && k->w.cols % LANES == 0 && (uintptr_t)k->w.data % 16 == 0;
 }
 
-/* Put the task on the stream.  Pieces are of 1 or FEW rows for task_few (most), which is for wide ones alone, and of MANY for
- * task_many; task_chains knows heads only. */
-int task_few(struct gpu *g, const struct task *k, int most);
-int task_many(struct gpu *g, const struct task *k);
-int task_chains(struct gpu *g, const struct task *k);
+/* Put the task on the stream.  Tiles of experts are of 1 or GEMV_ROWS rows for task_gemv (most), which is for wide ones alone, and of GEMM_ROWS for
+ * task_gemm; task_gemm_t knows heads only. */
+int task_gemv(struct gpu *g, const struct task *k, int most);
+int task_gemm(struct gpu *g, const struct task *k);
+int task_gemm_t(struct gpu *g, const struct task *k);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Many rows of x.  A block makes MANY by OUTS outputs: both factors lie in shared memory as float32, SLICE columns at a time,
+ * Many rows of x.  A block makes GEMM_ROWS by OUTS outputs: both factors lie in shared memory as float32, SLICE columns at a time,
  * while the next ones are on their way.  A thread has one lane of 8 by 8 outputs: 16 numbers are read for 64
  * multiply-adds, and 16 threads beside each other read 16 numbers beside each other.
  */
@@ -10,7 +10,7 @@ enum { STRIDE = SLICE + 16 };   /* rows that are read at once, one behind the ot
 enum { EACH = SLICE / (THREADS / OUTS) };       /* columns of a row that a thread fetches: of one row of w, and of x */
 
 struct buffer {
-	float w[OUTS][STRIDE], x[MANY][STRIDE];
+	float w[OUTS][STRIDE], x[GEMM_ROWS][STRIDE];
 	float scale[OUTS];
 };
 
@@ -65,7 +65,7 @@ unpack(float to[EACH], const struct fetched *f, const float *levels, int k)
 
 /* Columns k .. k+7 of row `row` of both: what lies outside is 0. */
 template <int DT> static __device__ __forceinline__ void
-fetch(struct fetched *f, const struct part *p, const float *x, int n, int k)
+fetch(struct fetched *f, const struct tile *p, const float *x, int n, int k)
 {
 	const int cols = p->w.cols;
 
@@ -164,7 +164,7 @@ join(float sum[SIDE][SIDE], float block[SIDE][SIDE], const float *scale, int fp8
 }
 
 template <int DT> static __global__ void __launch_bounds__(THREADS, DT == F8_E4M3 || DT == ANY ? 1 : 2)
-many(const struct task k)
+gemm(const struct task k)
 {
 	SHARED(struct buffer, buffer);          /* two */
 	__shared__ float levels[16];
@@ -174,16 +174,16 @@ many(const struct task k)
 	const int row = tid / (SLICE / EACH), column = tid % (SLICE / EACH) * EACH;
 	float sum[SIDE][SIDE] = {}, block[SIDE][SIDE] = {};
 	struct fetched f;
-	struct part p;
+	struct tile p;
 	const float *x;
 	constexpr int blocks = DT == F8_E4M3 || DT == ANY;
 
-	if (!part_of(&p, &k, MANY))
+	if (!tile_of(&p, &k, GEMM_ROWS))
 		return;
 	if (DT == Q4 && tid < 16)
 		levels[tid] = level[tid];
 	__syncthreads();
-	x = row < p.T ? part_x(&p, &k, row) : NULL;
+	x = row < p.T ? tile_x(&p, &k, row) : NULL;
 	fetch<DT>(&f, &p, x, n0 + row, column);
 	store<DT>(buffer, &f, levels, row, column, column);
 	__syncthreads();
@@ -205,7 +205,7 @@ many(const struct task k)
 		const int n = o + lane % 2 * 4 + j, m = t + lane / 2 * 2;
 
 		if (n0 + n < p.rows && m < p.T)
-			part_put(&p, &k, m, n0 + n, sum[0][j]);
+			tile_put(&p, &k, m, n0 + n, sum[0][j]);
 	}
 }
 
@@ -213,27 +213,27 @@ static void (*kernel_of(int dtype))(const struct task)
 {
 	switch (dtype) {
 	case F32:
-		return many<F32>;
+		return gemm<F32>;
 	case BF16:
-		return many<BF16>;
+		return gemm<BF16>;
 	case F16:
-		return many<F16>;
+		return gemm<F16>;
 	case F8_E4M3:
-		return many<F8_E4M3>;
+		return gemm<F8_E4M3>;
 	case Q8:
-		return many<Q8>;
+		return gemm<Q8>;
 	case Q4:
-		return many<Q4>;
+		return gemm<Q4>;
 	default:
-		return many<ANY>;
+		return gemm<ANY>;
 	}
 }
 
 int
-task_many(struct gpu *g, const struct task *k)
+task_gemm(struct gpu *g, const struct task *k)
 {
 	dim3 grid((unsigned)((k->rows + OUTS - 1) / OUTS), 0, (unsigned)k->H);
 
-	grid.y = (unsigned)(k->pieces ? k->npieces : (k->T + MANY - 1) / MANY);
+	grid.y = (unsigned)(k->tiles ? k->ntiles : (k->T + GEMM_ROWS - 1) / GEMM_ROWS);
 	return launch(g, kernel_of(task_wide(k) ? (int)k->w.dtype : (int)ANY), grid, dim3(THREADS), 2 * sizeof(struct buffer), *k);
 }

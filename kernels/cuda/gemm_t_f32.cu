@@ -7,7 +7,7 @@
 enum { WIDTH = 4, COLUMNS = 32 * WIDTH, WARPS_MOST = 4 };
 
 /* The work of a block, but for its rows of x. */
-struct chains {
+struct columns {
 	struct mat w;
 	int first, rows, c;             /* rows of w; the thread's first column */
 	int wide;                       /* each x is aligned to 16 bytes */
@@ -16,7 +16,7 @@ struct chains {
 
 /* w[r][c .. c+3]; outside of its columns 0, where loads are not wide. */
 template <int DT> static __device__ __forceinline__ void
-weights(float w[WIDTH], const struct chains *k, int r)
+weights(float w[WIDTH], const struct columns *k, int r)
 {
 	const int n = k->first + r, c = k->c;
 	const unsigned char *row = (const unsigned char *)k->w.data +
@@ -49,7 +49,7 @@ weights(float w[WIDTH], const struct chains *k, int r)
 
 /* sum[t] += rows r .. r+N-1 of w. */
 template <int DT, int TM, int N> static __device__ __forceinline__ void
-rows_sum(float sum[TM][WIDTH], const struct chains *k, const float *const x[TM], int r)
+rows_sum(float sum[TM][WIDTH], const struct columns *k, const float *const x[TM], int r)
 {
 	alignas(16) float w[N][WIDTH];
 
@@ -77,7 +77,7 @@ rows_sum(float sum[TM][WIDTH], const struct chains *k, const float *const x[TM],
 /* Rows r .. end-1: many on their way for one row of x, less for several, whose sums take the registers, and where a row takes
  * many instructions. */
 template <int DT, int TM> static __device__ __forceinline__ void
-chain(float sum[TM][WIDTH], const struct chains *k, const float *const x[TM], int r, int end)
+chain(float sum[TM][WIDTH], const struct columns *k, const float *const x[TM], int r, int end)
 {
 	constexpr int N = TM == 1 && DT != ANY ? 16 : 4;
 
@@ -90,7 +90,7 @@ chain(float sum[TM][WIDTH], const struct chains *k, const float *const x[TM], in
 
 /* In FP8 rows that share a scale are a chain of their own. */
 template <int DT, int TM> static __device__ __forceinline__ void
-chain_f8(float sum[TM][WIDTH], const struct chains *k, const float *const x[TM])
+chain_f8(float sum[TM][WIDTH], const struct columns *k, const float *const x[TM])
 {
 	for (int r = 0, end; r < k->rows; r = end) {
 		float block[TM][WIDTH] = {};
@@ -109,12 +109,12 @@ chain_f8(float sum[TM][WIDTH], const struct chains *k, const float *const x[TM])
 }
 
 template <int DT, int TM> static __global__ void __launch_bounds__(32 * WARPS_MOST)
-chains(const struct task k)
+gemm_t(const struct task k)
 {
 	__shared__ float levels[16];
 	static const signed char level[16] = { QUANT_LEVELS };
 	const int tid = (int)threadIdx.x, t0 = ((int)blockIdx.y * (int)(blockDim.x / 32) + tid / 32) * TM;
-	const struct chains c = { k.w, k.first + (int)blockIdx.z * k.step, k.rows, (int)blockIdx.x * COLUMNS + tid % 32 * WIDTH,
+	const struct columns c = { k.w, k.first + (int)blockIdx.z * k.step, k.rows, (int)blockIdx.x * COLUMNS + tid % 32 * WIDTH,
 	    task_wide_x(&k), levels };
 	float *out = k.out + (ptrdiff_t)blockIdx.z * k.out_step;
 	float sum[TM][WIDTH] = {};
@@ -147,24 +147,24 @@ template <int TM> static void
 {
 	switch (dtype) {
 	case F32:
-		return chains<F32, TM>;
+		return gemm_t<F32, TM>;
 	case BF16:
-		return chains<BF16, TM>;
+		return gemm_t<BF16, TM>;
 	case F16:
-		return chains<F16, TM>;
+		return gemm_t<F16, TM>;
 	case F8_E4M3:
-		return chains<F8_E4M3, TM>;
+		return gemm_t<F8_E4M3, TM>;
 	case Q8:
-		return chains<Q8, TM>;
+		return gemm_t<Q8, TM>;
 	case Q4:
-		return chains<Q4, TM>;
+		return gemm_t<Q4, TM>;
 	default:
-		return chains<ANY, TM>;
+		return gemm_t<ANY, TM>;
 	}
 }
 
 template <int TM> static int
-chains_launch(struct gpu *g, const struct task *k)
+gemm_t_launch(struct gpu *g, const struct task *k)
 {
 	const int wide = k->w.cols % WIDTH == 0 && (uintptr_t)k->w.data % 16 == 0;
 	const int warps = k->T <= TM ? 1 : k->T <= TM * 2 ? 2 : WARPS_MOST;
@@ -175,7 +175,7 @@ chains_launch(struct gpu *g, const struct task *k)
 }
 
 int
-task_chains(struct gpu *g, const struct task *k)
+task_gemm_t(struct gpu *g, const struct task *k)
 {
-	return k->T == 1 ? chains_launch<1>(g, k) : chains_launch<8>(g, k);
+	return k->T == 1 ? gemm_t_launch<1>(g, k) : gemm_t_launch<8>(g, k);
 }

@@ -25,7 +25,7 @@ template <int DT> constexpr int PITCH = BYTES<DT> + (DT == Q4 ? 16 : BYTES<DT> /
 template <int DT> constexpr int STAGES = DT == F32 ? 3 : DT == BF16 || DT == F16 ? 4 : 6;
 
 /* What a thread works on. */
-struct place {
+struct lane {
 	int lane;                       /* of the warp */
 	int member;                     /* of the threads that have its row */
 	int part, first;                /* the chunk beside others (FP8; else 0); the first of its lanes of the sum */
@@ -35,18 +35,18 @@ struct place {
 
 /* Columns c .. of SLOTS / SPLIT rows from `row` on. */
 template <int DT, int SPLIT> static __device__ __forceinline__ void
-fetch(unsigned char *to, const struct part *p, int row, int c, int lane)
+fetch(unsigned char *to, const struct tile *p, int row, int c, int lane)
 {
 	const ptrdiff_t bytes = (ptrdiff_t)row_bytes((enum dtype)DT, p->w.cols);
-	constexpr int pieces = BYTES<DT> / 16;
+	constexpr int loads = BYTES<DT> / 16;
 
 #pragma unroll
-	for (int i = lane; i < SLOTS * pieces; i += 32) {
-		const int slot = i / pieces, n = row + slot / SPLIT;
-		const ptrdiff_t at = (ptrdiff_t)(c / CHUNK + slot % SPLIT) * BYTES<DT> + i % pieces * 16;
+	for (int i = lane; i < SLOTS * loads; i += 32) {
+		const int slot = i / loads, n = row + slot / SPLIT;
+		const ptrdiff_t at = (ptrdiff_t)(c / CHUNK + slot % SPLIT) * BYTES<DT> + i % loads * 16;
 		const int inside = n < p->rows && at < bytes;
 
-		copy_async(to + slot * PITCH<DT> + i % pieces * 16,
+		copy_async(to + slot * PITCH<DT> + i % loads * 16,
 		    (const unsigned char *)p->w.data + (inside ? (p->first + n) * bytes + at : 0), inside ? 16 : 0);
 	}
 }
@@ -100,7 +100,7 @@ weights(float w[N], const unsigned char *chunk, int s, int first, const float *l
 /* The scales of chunks that begin at column c: in FP8 that of the one; in Q8 and Q4 those of steps 2 member and the
  * next, for the threads of a row share the work. */
 template <int DT> static __device__ __forceinline__ float2
-scales(const struct part *p, const struct place *at, int c)
+scales(const struct tile *p, const struct lane *at, int c)
 {
 	const int n = p->first + at->row;
 	float2 s = { 1, 1 };
@@ -122,7 +122,7 @@ scales(const struct part *p, const struct place *at, int c)
 /* sum[t] += `left` steps, but at most those of `chunks` chunks; they begin in column c. */
 template <int DT, int TM, int N> static __device__ __forceinline__ void
 chunks_sum(float sum[TM][N], const unsigned char *chunk, int chunks, const float *const x[TM], int c, int left,
-    const struct place *at, const float *levels, float2 scale)
+    const struct lane *at, const float *levels, float2 scale)
 {
 #pragma unroll
 	for (int s = 0; s < chunks * STEPS; s++) {
@@ -145,7 +145,7 @@ chunks_sum(float sum[TM][N], const unsigned char *chunk, int chunks, const float
 
 /* FP8: blocks join the lanes one after another, in all threads of a row alike; c is the first one's column. */
 template <int SPLIT, int TM> static __device__ __forceinline__ void
-join(float sum[TM][4], const float block[TM][4], float scale, const struct place *at, int c, int cols)
+join(float sum[TM][4], const float block[TM][4], float scale, const struct lane *at, int c, int cols)
 {
 #pragma unroll
 	for (int i = 0; i < SPLIT; i++) {
@@ -178,8 +178,8 @@ tree_of(float v[N])
 
 /* All the columns of a row of w. */
 template <int DT, int SPLIT, int TM> static __device__ __forceinline__ void
-sums(float sum[TM][EACH<DT, SPLIT>], unsigned char *staged, const struct part *p, const float *const x[TM],
-    const struct place *at, const float *levels)
+sums(float sum[TM][EACH<DT, SPLIT>], unsigned char *staged, const struct tile *p, const float *const x[TM],
+    const struct lane *at, const float *levels)
 {
 	constexpr int wide = CHUNK * SPLIT, ahead = STAGES<DT> - 1, stage = SLOTS * PITCH<DT>;
 	const int ends = (p->w.cols + wide - 1) / wide, row = at->row - at->lane / (4 * SPLIT);
@@ -214,11 +214,11 @@ sums(float sum[TM][EACH<DT, SPLIT>], unsigned char *staged, const struct part *p
 	}
 }
 
-static __device__ __forceinline__ struct place
-place_of(int fp8, int split)
+static __device__ __forceinline__ struct lane
+lane_of(int fp8, int split)
 {
 	const int tid = (int)threadIdx.x, members = 4 * split;
-	struct place at;
+	struct lane at;
 
 	at.lane = tid % 32;
 	at.member = at.lane % members;
@@ -230,18 +230,18 @@ place_of(int fp8, int split)
 }
 
 template <int DT, int SPLIT, int TM> static __global__ void __launch_bounds__(WARPS * 32)
-few(const struct task k)
+gemv(const struct task k)
 {
 	SHARED(unsigned char, staged);
 	__shared__ float levels[16];
 	static const signed char level[16] = { QUANT_LEVELS };
-	const struct place at = place_of(DT == F8_E4M3, SPLIT);
+	const struct lane at = lane_of(DT == F8_E4M3, SPLIT);
 	const int tid = (int)threadIdx.x;
 	float sum[TM][EACH<DT, SPLIT>] = {};
 	const float *x[TM];
-	struct part p;
+	struct tile p;
 
-	if (!part_of(&p, &k, TM))
+	if (!tile_of(&p, &k, TM))
 		return;
 	if (DT == Q4) {
 		if (tid < 16)
@@ -250,51 +250,51 @@ few(const struct task k)
 	}
 #pragma unroll
 	for (int t = 0; t < TM; t++)
-		x[t] = part_x(&p, &k, t < p.T ? t : 0) + at.first;
+		x[t] = tile_x(&p, &k, t < p.T ? t : 0) + at.first;
 	sums<DT, SPLIT, TM>(sum, staged + tid / 32 * STAGES<DT> * SLOTS * PITCH<DT>, &p, x, &at, levels);
 #pragma unroll
 	for (int t = 0; t < TM; t++) {
 		const float y = tree_of<EACH<DT, SPLIT>>(sum[t]);
 
 		if (at.member == t && at.row < p.rows && t < p.T)
-			part_put(&p, &k, t, at.row, y);
+			tile_put(&p, &k, t, at.row, y);
 	}
 }
 
 template <int DT, int SPLIT> static int
-few_split(struct gpu *g, const struct task *k, int most)
+gemv_split(struct gpu *g, const struct task *k, int most)
 {
 	const int rows = WARPS * SLOTS / SPLIT;
 	const dim3 grid((unsigned)((k->rows + rows - 1) / rows),
-	    (unsigned)(k->pieces ? k->npieces : (k->T + most - 1) / most), (unsigned)k->H);
+	    (unsigned)(k->tiles ? k->ntiles : (k->T + most - 1) / most), (unsigned)k->H);
 
-	return launch(g, most == 1 ? few<DT, SPLIT, 1> : few<DT, SPLIT, FEW>, grid, dim3(WARPS * 32),
+	return launch(g, most == 1 ? gemv<DT, SPLIT, 1> : gemv<DT, SPLIT, GEMV_ROWS>, grid, dim3(WARPS * 32),
 	    (size_t)(WARPS * STAGES<DT> * SLOTS * PITCH<DT>), *k);
 }
 
 template <int DT> static int
-few_launch(struct gpu *g, const struct task *k, int most)
+gemv_launch(struct gpu *g, const struct task *k, int most)
 {
-	const long warps = (long)(k->rows * WIDE<DT> / SLOTS) * k->H * (k->pieces ? k->npieces : 1);
+	const long warps = (long)(k->rows * WIDE<DT> / SLOTS) * k->H * (k->tiles ? k->ntiles : 1);
 
-	return warps < (long)BUSY * gpu_processors(g) ? few_split<DT, NARROW>(g, k, most) : few_split<DT, WIDE<DT>>(g, k, most);
+	return warps < (long)BUSY * gpu_processors(g) ? gemv_split<DT, NARROW>(g, k, most) : gemv_split<DT, WIDE<DT>>(g, k, most);
 }
 
 int
-task_few(struct gpu *g, const struct task *k, int most)
+task_gemv(struct gpu *g, const struct task *k, int most)
 {
 	switch (k->w.dtype) {
 	case F32:
-		return few_launch<F32>(g, k, most);
+		return gemv_launch<F32>(g, k, most);
 	case BF16:
-		return few_launch<BF16>(g, k, most);
+		return gemv_launch<BF16>(g, k, most);
 	case F16:
-		return few_launch<F16>(g, k, most);
+		return gemv_launch<F16>(g, k, most);
 	case Q8:
-		return few_launch<Q8>(g, k, most);
+		return gemv_launch<Q8>(g, k, most);
 	case Q4:
-		return few_launch<Q4>(g, k, most);
+		return gemv_launch<Q4>(g, k, most);
 	default:
-		return few_launch<F8_E4M3>(g, k, most);
+		return gemv_launch<F8_E4M3>(g, k, most);
 	}
 }

@@ -32,7 +32,7 @@ gpu_angles(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T
 	    half, factor);
 }
 
-struct append_job {
+struct append_args {
 	struct gpu_append a;
 	const uint32_t *pos;
 	const int32_t *list;
@@ -81,7 +81,7 @@ norm_of(const float *x, int n, float eps)
 
 /* Key head g of row t, in place and at its position in the cache, and its value. */
 template <typename E> static __device__ void
-key_append(const struct append_job *j, int t, int g)
+key_append(const struct append_args *j, int t, int g)
 {
 	const struct gpu_append *a = &j->a;
 	const struct kv_shape *s = &a->kv;
@@ -134,7 +134,7 @@ query_rotate(const struct gpu_append *a, int t, int i)
 
 /* Block (t, g) is key head g of row t; those from (t, heads) on rotate its queries. */
 template <typename E> static __global__ void __launch_bounds__(THREADS)
-append(struct append_job j)
+append(struct append_args j)
 {
 	const int t = (int)blockIdx.x, g = (int)blockIdx.y, i = (g - j.a.kv.heads) * THREADS + (int)threadIdx.x;
 
@@ -148,7 +148,7 @@ int
 gpu_kv_append(struct gpu *g, const struct gpu_append *a, const struct gpu_rows *rows, enum precision p)
 {
 	const struct kv_shape *s = &a->kv;
-	const struct append_job j = {*a, rows->pos, rows->list, rows->pages, gpu_kv_pitch(s->key, p),
+	const struct append_args j = {*a, rows->pos, rows->list, rows->pages, gpu_kv_pitch(s->key, p),
 	    s->shared ? 0 : gpu_kv_pitch(s->value, p)};
 	const dim3 grid((unsigned)rows->n, (unsigned)(s->heads + (a->H * a->half + THREADS - 1) / THREADS));
 	const size_t shared = (size_t)(s->key + 1) * sizeof(float);

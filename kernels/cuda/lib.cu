@@ -61,13 +61,13 @@ dspipe_gpu(void)
 	l.kind = "cuda";
 #endif
 	l.error = error_text;
-	device_part(&l);
-	nccl_part(&l);
-	vector_part(&l);
-	route_part(&l);
-	products_part(&l);
-	attend_part(&l);
-	peak_part(&l);
+	device_fill(&l);
+	nccl_fill(&l);
+	vector_fill(&l);
+	route_fill(&l);
+	products_fill(&l);
+	attend_fill(&l);
+	peak_fill(&l);
 	l.version = GPU_VERSION;
 	return &l;
 }

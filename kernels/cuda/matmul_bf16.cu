@@ -5,7 +5,7 @@
 #include "bf16.cuh"
 
 enum {
-	FEW_WARPS = 8, FEW_THREADS = 32 * FEW_WARPS, FEW_ROWS = 8,
+	GEMV_WARPS = 8, GEMV_THREADS = 32 * GEMV_WARPS, GEMV_ROWS = 8,
 	QUAD_BYTES = 8,                 /* of x in shared memory: four BF16 */
 	LANE_BYTES = STEPS * QUAD_BYTES + 16,           /* a lane's share of a block of x; what is too much keeps banks apart */
 	ROW_BYTES = 4 * LANE_BYTES,
@@ -27,22 +27,22 @@ template <int MT> struct lane_rows {
 
 /* 0 where there is nothing for this block to do. */
 static __device__ bool
-tile_of(struct tile *t, const struct bf16_job *j, int outs, int rows)
+tile_of(struct tile *t, const struct bf16_args *j, int outs, int rows)
 {
 	const struct gpu_mlp *m;
-	struct piece p;
+	struct expert_tile p;
 
 	t->out = (int)blockIdx.x * outs;
 	t->head = (int)blockIdx.z;
 	t->first = j->first + t->head * j->step;
 	t->rows = j->rows;
 	t->w[0] = t->w[1] = &j->w;
-	if (!j->pieces) {
+	if (!j->tiles) {
 		t->from = (int)blockIdx.y * rows;
 		t->n = min(rows, j->T - t->from);
 		return true;
 	}
-	p = j->pieces[blockIdx.y];
+	p = j->tiles[blockIdx.y];
 	m = &j->mlps[p.expert];
 	t->from = p.first;
 	t->n = p.n;
@@ -53,27 +53,27 @@ tile_of(struct tile *t, const struct bf16_job *j, int outs, int rows)
 
 /* The output that row i of the tile belongs to. */
 static __device__ __forceinline__ int
-tile_output(const struct tile *t, const struct bf16_job *j, int i)
+tile_output(const struct tile *t, const struct bf16_args *j, int i)
 {
 	return t->out + (j->end == END_SILU ? i / 16 * 8 + i % 8 : i);
 }
 
 /* Row i of x; NULL where there is none. */
 static __device__ __forceinline__ const float *
-tile_x(const struct tile *t, const struct bf16_job *j, int i)
+tile_x(const struct tile *t, const struct bf16_args *j, int i)
 {
 	int row = t->from + i;
 
 	if (i >= t->n)
 		return NULL;
 	if (j->end == END_SILU)
-		row = j->sink.row[row];
+		row = j->epilogue.row[row];
 	return j->x + t->head * j->x_step + row * j->ldx;
 }
 
 /* The scales of row i of the tile by blocks, NULL where all are 1. */
 template <enum dtype D> static __device__ __forceinline__ const float *
-tile_scale(const struct tile *t, const struct bf16_job *j, int i)
+tile_scale(const struct tile *t, const struct bf16_args *j, int i)
 {
 	const struct mat *w = t->w[i / 8 % 2];
 	int o = tile_output(t, j, i);
@@ -84,7 +84,7 @@ tile_scale(const struct tile *t, const struct bf16_job *j, int i)
 }
 
 template <enum dtype D, int MT> static __device__ __forceinline__ void
-lane_find(struct lane_rows<MT> *l, const struct tile *t, const struct bf16_job *j, int from)
+lane_find(struct lane_rows<MT> *l, const struct tile *t, const struct bf16_args *j, int from)
 {
 	const size_t bytes = row_bytes(D, j->w.cols);
 #pragma unroll
@@ -121,7 +121,7 @@ slot_slow(const unsigned char *at, size_t off, size_t bytes, int K)
 /* Begin to copy a chunk of the lane's rows to its places in the ring, which are `apart`.  once: NULL, or the policy where no
  * other block will read them. */
 template <enum dtype D, int MT> static __device__ __forceinline__ void
-lane_fetch(uint4 *to, int apart, const struct lane_rows<MT> *l, const struct tile *t, const struct bf16_job *j, int chunk,
+lane_fetch(uint4 *to, int apart, const struct lane_rows<MT> *l, const struct tile *t, const struct bf16_args *j, int chunk,
     const uint64_t *once)
 {
 	const size_t bytes = row_bytes(D, j->w.cols), off = (size_t)chunk * CHUNK + threadIdx.x % 4 * 16;
@@ -170,13 +170,13 @@ step_weights(uint32_t a[4], const uint4 slot[2], int q, const float scale[2][2])
 
 /* Products y, and in END_SILU those of up, of output o and row or pair i of the block go where they belong. */
 static __device__ __forceinline__ void
-tile_end(const struct bf16_job *j, const struct tile *t, int o, int i, float y, float up)
+tile_end(const struct bf16_args *j, const struct tile *t, int o, int i, float y, float up)
 {
 	if (o >= t->rows || i >= t->n)
 		return;
 	i += t->from;
-	if (j->end == END_SINK)
-		sink_add(&j->sink, i, o, y);
+	if (j->end == END_ADD)
+		epilogue_add(&j->epilogue, i, o, y);
 	else
 		j->out[t->head * j->out_step + i * j->ldo + o] =
 		    j->end == END_SILU ? silu_mul_one(canonical(y), canonical(up)) : canonical(y);
@@ -188,23 +188,23 @@ tile_end(const struct bf16_job *j, const struct tile *t, int o, int i, float y, 
  */
 
 /* Slots that a lane has on their way. */
-template <int MT> constexpr int few_ring = MT == 1 ? 8 : 4;
+template <int MT> constexpr int gemv_ring = MT == 1 ? 8 : 4;
 
-template <int MT> constexpr size_t few_shared = sizeof(uint4) * few_ring<MT> * 2 * MT * FEW_THREADS +
-    sizeof(float) * 2 * FEW_WARPS * MT * 16 * FEW_ROWS;
+template <int MT> constexpr size_t gemv_shared = sizeof(uint4) * gemv_ring<MT> * 2 * MT * GEMV_THREADS +
+    sizeof(float) * 2 * GEMV_WARPS * MT * 16 * GEMV_ROWS;
 
 /* The chunk of the row that is the warp's i-th. */
 template <enum dtype D> static __device__ __forceinline__ int
-few_place(int i)
+gemv_index(int i)
 {
 	constexpr int CHUNKS = STEPS / slot_quads<D>;
 
-	return (i / CHUNKS * FEW_WARPS + (int)threadIdx.x / 32) * CHUNKS + i % CHUNKS;
+	return (i / CHUNKS * GEMV_WARPS + (int)threadIdx.x / 32) * CHUNKS + i % CHUNKS;
 }
 
 /* The lane's columns of a chunk of its row of x. */
 template <enum dtype D> static __device__ __forceinline__ void
-few_x(float4 v[slot_quads<D>], const float *x, const struct bf16_job *j, int chunk)
+gemv_x(float4 v[slot_quads<D>], const float *x, const struct bf16_args *j, int chunk)
 {
 	constexpr int S = slot_quads<D>;
 #pragma unroll
@@ -214,13 +214,13 @@ few_x(float4 v[slot_quads<D>], const float *x, const struct bf16_job *j, int chu
 
 /* What a chunk adds to the sums of its block: sixteen outputs by eight rows, MT times. */
 template <enum dtype D, int MT> static __device__ __forceinline__ void
-few_chunk(float sum[MT][4], const uint4 *slots, const float scale[2 * MT][2], const float4 v[slot_quads<D>])
+gemv_chunk(float sum[MT][4], const uint4 *slots, const float scale[2 * MT][2], const float4 v[slot_quads<D>])
 {
 	uint4 slot[2 * MT];
 	uint32_t a[4], b[2];
 #pragma unroll
 	for (int s = 0; s < 2 * MT; s++)
-		slot[s] = slots[s * FEW_THREADS];
+		slot[s] = slots[s * GEMV_THREADS];
 #pragma unroll
 	for (int q = 0; q < slot_quads<D>; q++) {
 		b[0] = bf16_pair(v[q].x, v[q].y);
@@ -233,28 +233,28 @@ few_chunk(float sum[MT][4], const uint4 *slots, const float scale[2 * MT][2], co
 	}
 }
 
-/* A lane's sums go where the threads that add them look: [outputs][FEW_ROWS]. */
+/* A lane's sums go where the threads that add them look: [outputs][GEMV_ROWS]. */
 template <int MT> static __device__ __forceinline__ void
-few_write(float *to, const float sum[MT][4])
+gemv_write(float *to, const float sum[MT][4])
 {
 	const int g = (int)threadIdx.x % 32 / 4, c = (int)threadIdx.x % 4;
 #pragma unroll
 	for (int i = 0; i < MT; i++) {
-		float *p = to + (i * 16 + g) * FEW_ROWS + 2 * c;
+		float *p = to + (i * 16 + g) * GEMV_ROWS + 2 * c;
 
 		*(float2 *)p = make_float2(sum[i][0], sum[i][1]);
-		*(float2 *)(p + 8 * FEW_ROWS) = make_float2(sum[i][2], sum[i][3]);
+		*(float2 *)(p + 8 * GEMV_ROWS) = make_float2(sum[i][2], sum[i][3]);
 	}
 }
 
-template <enum dtype D, int MT> static __global__ void __launch_bounds__(FEW_THREADS, MT == 1 && D != Q4 ? 3 : 2)
-few(const __grid_constant__ struct bf16_job j)
+template <enum dtype D, int MT> static __global__ void __launch_bounds__(GEMV_THREADS, MT == 1 && D != Q4 ? 3 : 2)
+gemv(const __grid_constant__ struct bf16_args j)
 {
-	constexpr int CHUNKS = STEPS / slot_quads<D>, RING = few_ring<MT>, ELEMENTS = MT * 16 * FEW_ROWS;
+	constexpr int CHUNKS = STEPS / slot_quads<D>, RING = gemv_ring<MT>, ELEMENTS = MT * 16 * GEMV_ROWS;
 	const int tid = (int)threadIdx.x, warp = tid / 32, blocks = (j.w.cols + BLOCK - 1) / BLOCK;
 	const uint64_t once = policy_once();
-	SHARED(uint4, ring);                                            /* [RING][2 MT][FEW_THREADS] */
-	float *sums = (float *)(ring + RING * 2 * MT * FEW_THREADS);    /* [2][FEW_WARPS][ELEMENTS] */
+	SHARED(uint4, ring);                                            /* [RING][2 MT][GEMV_THREADS] */
+	float *sums = (float *)(ring + RING * 2 * MT * GEMV_THREADS);    /* [2][GEMV_WARPS][ELEMENTS] */
 	const float *x, *scale = NULL;
 	float4 coming[slot_quads<D>];                                   /* x of the next chunk */
 	struct lane_rows<MT> l;
@@ -262,23 +262,23 @@ few(const __grid_constant__ struct bf16_job j)
 	float acc = 0;
 	int round, next = 0;                                            /* chunk of this warp that is fetched next */
 
-	if (!tile_of(&t, &j, j.end == END_SILU ? MT * 8 : MT * 16, FEW_ROWS))
+	if (!tile_of(&t, &j, j.end == END_SILU ? MT * 8 : MT * 16, GEMV_ROWS))
 		return;
 	lane_find<D, MT>(&l, &t, &j, 0);
 	x = tile_x(&t, &j, tid % 32 / 4);
 	if (tid < ELEMENTS)
-		scale = tile_scale<D>(&t, &j, tid / FEW_ROWS);
+		scale = tile_scale<D>(&t, &j, tid / GEMV_ROWS);
 	auto fetch = [&] {
-		lane_fetch<D, MT>(ring + next % RING * 2 * MT * FEW_THREADS + tid, FEW_THREADS, &l, &t, &j,
-		    few_place<D>(next), &once);
+		lane_fetch<D, MT>(ring + next % RING * 2 * MT * GEMV_THREADS + tid, GEMV_THREADS, &l, &t, &j,
+		    gemv_index<D>(next), &once);
 		next++;
 	};
 	for (int i = 0; i < RING - 1; i++)
 		fetch();
-	few_x<D>(coming, x, &j, few_place<D>(0));
-	for (round = 0; round * FEW_WARPS < blocks; round++) {
-		const int full = min(FEW_WARPS, blocks - round * FEW_WARPS);
-		float sum[MT][4] = { }, by[FEW_WARPS], *at = sums + round % 2 * FEW_WARPS * ELEMENTS;
+	gemv_x<D>(coming, x, &j, gemv_index<D>(0));
+	for (round = 0; round * GEMV_WARPS < blocks; round++) {
+		const int full = min(GEMV_WARPS, blocks - round * GEMV_WARPS);
+		float sum[MT][4] = { }, by[GEMV_WARPS], *at = sums + round % 2 * GEMV_WARPS * ELEMENTS;
 
 		for (int i = round * CHUNKS; i < (round + 1) * CHUNKS; i++) {
 			float4 v[slot_quads<D>];
@@ -287,35 +287,35 @@ few(const __grid_constant__ struct bf16_job j)
 #pragma unroll
 			for (int q = 0; q < slot_quads<D>; q++)
 				v[q] = coming[q];
-			few_x<D>(coming, x, &j, few_place<D>(i + 1));
-			lane_scales<D, MT>(scales, &l, &t, j.w.cols, few_place<D>(i));
+			gemv_x<D>(coming, x, &j, gemv_index<D>(i + 1));
+			lane_scales<D, MT>(scales, &l, &t, j.w.cols, gemv_index<D>(i));
 			copy_wait<RING - 2>();
 			fetch();
-			few_chunk<D, MT>(sum, ring + i % RING * 2 * MT * FEW_THREADS + tid, scales, v);
+			gemv_chunk<D, MT>(sum, ring + i % RING * 2 * MT * GEMV_THREADS + tid, scales, v);
 		}
 #pragma unroll
-		for (int v = 0; v < FEW_WARPS; v++)
-			by[v] = scale && v < full ? __ldg(scale + round * FEW_WARPS + v) : 1;
-		few_write<MT>(at + warp * ELEMENTS, sum);
+		for (int v = 0; v < GEMV_WARPS; v++)
+			by[v] = scale && v < full ? __ldg(scale + round * GEMV_WARPS + v) : 1;
+		gemv_write<MT>(at + warp * ELEMENTS, sum);
 		__syncthreads();
 #pragma unroll
-		for (int v = 0; v < FEW_WARPS; v++)
+		for (int v = 0; v < GEMV_WARPS; v++)
 			if (v < full && tid < ELEMENTS)
 				acc = fmaf(by[v], at[v * ELEMENTS + tid], acc);
 	}
 	copy_wait<0>();
-	sums += round % 2 * FEW_WARPS * ELEMENTS;
+	sums += round % 2 * GEMV_WARPS * ELEMENTS;
 	if (tid < ELEMENTS)
 		sums[tid] = acc;
 	__syncthreads();
 	if (j.end == END_SILU && tid < ELEMENTS / 2) {
-		int o = tid % (MT * 8), i = tid / (MT * 8), at = (o / 8 * 16 + o % 8) * FEW_ROWS + i;
+		int o = tid % (MT * 8), i = tid / (MT * 8), at = (o / 8 * 16 + o % 8) * GEMV_ROWS + i;
 
-		tile_end(&j, &t, t.out + o, i, sums[at], sums[at + 8 * FEW_ROWS]);
+		tile_end(&j, &t, t.out + o, i, sums[at], sums[at + 8 * GEMV_ROWS]);
 	} else if (j.end != END_SILU && tid < ELEMENTS) {
 		int o = tid % (MT * 16), i = tid / (MT * 16);
 
-		tile_end(&j, &t, t.out + o, i, sums[o * FEW_ROWS + i], 0);
+		tile_end(&j, &t, t.out + o, i, sums[o * GEMV_ROWS + i], 0);
 	}
 }
 
@@ -327,15 +327,15 @@ few(const __grid_constant__ struct bf16_job j)
 
 /* Chunks of weights in the ring, and blocks of x that are on their way: as many as two blocks of threads have room for
  * in a processor of 9.0, one where WARPS and MT are large. */
-template <int WARPS, int MT> constexpr int many_ring = WARPS * MT > 8 ? 3 : 7;
-template <int WARPS, int MT> constexpr int many_ahead = WARPS * MT > 8 ? 2 : 3;
+template <int WARPS, int MT> constexpr int gemm_ring = WARPS * MT > 8 ? 3 : 7;
+template <int WARPS, int MT> constexpr int gemm_prefetch = WARPS * MT > 8 ? 2 : 3;
 
-template <int WARPS, int MT, int NT> constexpr size_t many_shared = sizeof(uint4) * many_ring<WARPS, MT> * 2 * MT * WARPS * 32 +
-    many_ahead<WARPS, MT> * NT * 8 * BLOCK * sizeof(float) + 2 * NT * 8 * ROW_BYTES + NT * 8 * sizeof(float *);
+template <int WARPS, int MT, int NT> constexpr size_t gemm_shared = sizeof(uint4) * gemm_ring<WARPS, MT> * 2 * MT * WARPS * 32 +
+    gemm_prefetch<WARPS, MT> * NT * 8 * BLOCK * sizeof(float) + 2 * NT * 8 * ROW_BYTES + NT * 8 * sizeof(float *);
 
 /* Quad `at` (0..31) of a block: the place of its four BF16 in a row of shared memory. */
 template <enum dtype D> static __device__ __forceinline__ int
-x_place(int at)
+x_offset(int at)
 {
 	constexpr int S = slot_quads<D>;
 
@@ -343,14 +343,14 @@ x_place(int at)
 }
 
 template <enum dtype D, int WARPS, int MT, int NT> static __global__ void __launch_bounds__(WARPS * 32, WARPS * MT > 8 ? 1 : 2)
-many(const __grid_constant__ struct bf16_job j)
+gemm(const __grid_constant__ struct bf16_args j)
 {
-	constexpr int S = slot_quads<D>, RING = many_ring<WARPS, MT>, THREADS = WARPS * 32, QUADS = NT * 8 / WARPS;
-	constexpr int AHEAD = many_ahead<WARPS, MT>, LATER = AHEAD * STEPS / S - 1;
+	constexpr int S = slot_quads<D>, RING = gemm_ring<WARPS, MT>, THREADS = WARPS * 32, QUADS = NT * 8 / WARPS;
+	constexpr int PREFETCH = gemm_prefetch<WARPS, MT>, LATER = PREFETCH * STEPS / S - 1;
 	const int tid = (int)threadIdx.x, warp = tid / 32, g = tid % 32 / 4, c = tid % 4, K = j.w.cols, blocks = (K + BLOCK - 1) / BLOCK;
 	SHARED(uint4, ring);                                            /* [RING][2 MT][THREADS] */
-	float4 *coming = (float4 *)(ring + RING * 2 * MT * THREADS);    /* [AHEAD][QUADS][THREADS] */
-	unsigned char *xs = (unsigned char *)(coming + AHEAD * QUADS * THREADS);        /* [2][NT * 8][ROW_BYTES] */
+	float4 *coming = (float4 *)(ring + RING * 2 * MT * THREADS);    /* [PREFETCH][QUADS][THREADS] */
+	unsigned char *xs = (unsigned char *)(coming + PREFETCH * QUADS * THREADS);        /* [2][NT * 8][ROW_BYTES] */
 	const float **row = (const float **)(xs + 2 * NT * 8 * ROW_BYTES);      /* [NT * 8] */
 	const float *scale[2 * MT];
 	float acc[MT][NT][4] = { };
@@ -379,7 +379,7 @@ many(const __grid_constant__ struct bf16_job j)
 		for (int q = 0; q < QUADS; q++) {
 			const float *from = row[q * WARPS + warp];
 			const bool there = from && col < K;
-			float4 *to = coming + (block % AHEAD * QUADS + q) * THREADS + tid;
+			float4 *to = coming + (block % PREFETCH * QUADS + q) * THREADS + tid;
 
 			if (j.x_quads)
 				copy_async(to, there ? from + col : j.x, there ? 16 : 0);
@@ -388,16 +388,16 @@ many(const __grid_constant__ struct bf16_job j)
 		}
 	};
 	auto round = [&](int block) {
-		unsigned char *to = xs + (block % 2 * NT * 8 + warp) * ROW_BYTES + x_place<D>(tid % 32);
+		unsigned char *to = xs + (block % 2 * NT * 8 + warp) * ROW_BYTES + x_offset<D>(tid % 32);
 
 		for (int q = 0; q < QUADS; q++) {
-			float4 v = coming[(block % AHEAD * QUADS + q) * THREADS + tid];
+			float4 v = coming[(block % PREFETCH * QUADS + q) * THREADS + tid];
 
 			*(uint2 *)(to + q * WARPS * ROW_BYTES) = make_uint2(bf16_pair(v.x, v.y), bf16_pair(v.z, v.w));
 		}
 	};
 
-	for (int i = 0; i < AHEAD; i++)
+	for (int i = 0; i < PREFETCH; i++)
 		load(i);
 	for (int i = 0; i < RING - 1; i++)
 		fetch();
@@ -409,7 +409,7 @@ many(const __grid_constant__ struct bf16_job j)
 		uint4 slot[2 * MT] = { };
 
 		__syncthreads();                /* x is there, and of the block before nobody needs x any more */
-		load(block + AHEAD);
+		load(block + PREFETCH);
 #pragma unroll
 		for (int step = 0; step < STEPS; step += 2) {
 			uint32_t a[2][MT][4];
@@ -484,7 +484,7 @@ many(const __grid_constant__ struct bf16_job j)
 struct shape {
 	int outs, rows;
 };
-static const struct shape FEW = { 16, FEW_ROWS }, FEW_WIDE = { 32, FEW_ROWS }, MANY = { 64, 32 }, MANY_WIDE = { 256, 64 };
+static const struct shape FEW = { 16, GEMV_ROWS }, GEMV_WIDE = { 32, GEMV_ROWS }, MANY = { 64, 32 }, GEMM_WIDE = { 256, 64 };
 
 /* Wide shapes are for what large checkpoints are stored in. */
 static bool
@@ -497,33 +497,33 @@ has_wide(const struct mat *w)
 static struct shape
 shape_of(const struct gpu *g, bool wide, int rows, int outs, long copies)
 {
-	const long all = gpu_processors(g), many = (long)(outs / MANY_WIDE.outs) * ((rows + MANY_WIDE.rows - 1) / MANY_WIDE.rows) * copies;
+	const long all = gpu_processors(g), many = (long)(outs / GEMM_WIDE.outs) * ((rows + GEMM_WIDE.rows - 1) / GEMM_WIDE.rows) * copies;
 
-	if (rows <= FEW_ROWS)
-		return wide && outs / FEW_WIDE.outs * copies >= 4 * all ? FEW_WIDE : FEW;
-	return wide && rows > MANY.rows && many >= all && g->shared_most >= many_shared<8, 2, 8> ? MANY_WIDE : MANY;
+	if (rows <= GEMV_ROWS)
+		return wide && outs / GEMV_WIDE.outs * copies >= 4 * all ? GEMV_WIDE : FEW;
+	return wide && rows > MANY.rows && many >= all && g->shared_most >= gemm_shared<8, 2, 8> ? GEMM_WIDE : MANY;
 }
 
 template <enum dtype D> static int
-launch_shape(struct gpu *g, struct shape s, dim3 grid, const struct bf16_job *j)
+launch_shape(struct gpu *g, struct shape s, dim3 grid, const struct bf16_args *j)
 {
 	if (s.rows == FEW.rows && s.outs == FEW.outs)
-		return launch(g, few<D, 1>, grid, FEW_THREADS, few_shared<1>, *j);
+		return launch(g, gemv<D, 1>, grid, GEMV_THREADS, gemv_shared<1>, *j);
 	if (s.rows == MANY.rows)
-		return launch(g, many<D, 4, 1, 4>, grid, 4 * 32, (many_shared<4, 1, 4>), *j);
+		return launch(g, gemm<D, 4, 1, 4>, grid, 4 * 32, (gemm_shared<4, 1, 4>), *j);
 	if constexpr (D == F8_E4M3 || D == BF16) {
-		if (s.rows == FEW_WIDE.rows)
-			return launch(g, few<D, 2>, grid, FEW_THREADS, few_shared<2>, *j);
-		return launch(g, many<D, 8, 2, 8>, grid, 8 * 32, (many_shared<8, 2, 8>), *j);
+		if (s.rows == GEMV_WIDE.rows)
+			return launch(g, gemv<D, 2>, grid, GEMV_THREADS, gemv_shared<2>, *j);
+		return launch(g, gemm<D, 8, 2, 8>, grid, 8 * 32, (gemm_shared<8, 2, 8>), *j);
 	}
 	return gpu_fail("a product of that type has no such shape");
 }
 
 static int
-launch_job(struct gpu *g, struct shape s, int parts, int heads, struct bf16_job *j)
+gemm_launch_shape(struct gpu *g, struct shape s, int ntiles, int heads, struct bf16_args *j)
 {
 	const int outs = j->end == END_SILU ? s.outs / 2 : s.outs;
-	const dim3 grid((unsigned)((j->rows + outs - 1) / outs), (unsigned)parts, (unsigned)heads);
+	const dim3 grid((unsigned)((j->rows + outs - 1) / outs), (unsigned)ntiles, (unsigned)heads);
 
 	j->w_slots = row_bytes(j->w.dtype, j->w.cols) % 16 == 0 && j->w.cols % QUANT_GROUP == 0;
 	j->x_quads = (uintptr_t)j->x % 16 == 0 && j->ldx % 4 == 0 && j->x_step % 4 == 0 && j->w.cols % 4 == 0;
@@ -550,13 +550,13 @@ matmul_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const
     const struct mat *w, int first, int step, int rows, int H)
 {
 	const struct shape s = shape_of(g, has_wide(w), T, rows, H);
-	struct bf16_job j = {};
+	struct bf16_args j = {};
 
 	j.w = *w;
 	j.first = first, j.step = step, j.rows = rows;
 	j.x = x, j.ldx = ldx, j.x_step = x_step, j.T = T;
 	j.out = out, j.ldo = ldo, j.out_step = out_step;
-	return launch_job(g, s, (T + s.rows - 1) / s.rows, H, &j);
+	return gemm_launch_shape(g, s, (T + s.rows - 1) / s.rows, H, &j);
 }
 
 static int
@@ -565,7 +565,7 @@ matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, 
 	return matmul_heads(g, out, ldo, 0, x, ldx, 0, T, w, 0, 0, w->rows, 1);
 }
 
-/* The inner numbers [pairs][width filled up to 4]; behind them are the pieces, which are not more than the pairs. */
+/* The inner numbers [pairs][width filled up to 4]; behind them are the tiles, which are not more than the pairs. */
 static size_t
 inner_bytes(int width, int pairs)
 {
@@ -575,7 +575,7 @@ inner_bytes(int width, int pairs)
 static size_t
 mlp_scratch(int, int width, int pairs)
 {
-	return inner_bytes(width, pairs) + (size_t)pairs * sizeof(struct piece);
+	return inner_bytes(width, pairs) + (size_t)pairs * sizeof(struct expert_tile);
 }
 
 static int
@@ -584,26 +584,26 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
 {
 	const int width = like->gate.rows, rows = (c->pairs + c->E - 1) / c->E, used = min(c->E, c->pairs);
 	const struct shape s = shape_of(g, has_wide(&like->gate) && has_wide(&like->down), rows, width, used);
-	struct piece *pieces = (struct piece *)((char *)scratch + inner_bytes(width, c->pairs));
-	const int parts = pieces_most(c->E, c->pairs, s.rows);
-	struct bf16_job j = {};
+	struct expert_tile *tiles = (struct expert_tile *)((char *)scratch + inner_bytes(width, c->pairs));
+	const int ntiles = tiles_most(c->E, c->pairs, s.rows);
+	struct bf16_args j = {};
 
 	if (like->up.dtype != like->gate.dtype)
 		return gpu_fail("gate and up of an expert are of different types");
-	if (pieces_make(g, pieces, c, s.rows) < 0)
+	if (tiles_make(g, tiles, c, s.rows) < 0)
 		return -1;
-	j.pieces = pieces, j.mlps = mlps;
-	j.sink = { acc, each, bad, c->row, c->slot, c->w, D };
+	j.tiles = tiles, j.mlps = mlps;
+	j.epilogue = { acc, each, bad, c->row, c->slot, c->w, D };
 	j.end = END_SILU;
 	j.w = like->gate, j.rows = width;
 	j.x = x, j.ldx = D;
 	j.out = (float *)scratch, j.ldo = (width + 3) / 4 * 4;
-	if (launch_job(g, s, parts, 1, &j) < 0)
+	if (gemm_launch_shape(g, s, ntiles, 1, &j) < 0)
 		return -1;
-	j.end = END_SINK;
+	j.end = END_ADD;
 	j.w = like->down, j.rows = D;
 	j.x = j.out, j.ldx = j.ldo;
-	return launch_job(g, s, parts, 1, &j);
+	return gemm_launch_shape(g, s, ntiles, 1, &j);
 }
 
 const struct products products_bf16 = { matmul, matmul_heads, matmul_t_heads_bf16, mlp, mlp_scratch };

@@ -3,11 +3,11 @@
  */
 #include "f32.cuh"
 
-/* More rows of x than FEW, up to so many times: rather several blocks of FEW than one of MANY, which takes as long for one
+/* More rows of x than GEMV_ROWS, up to so many times: rather several blocks of GEMV_ROWS than one of GEMM_ROWS, which takes as long for one
  * row as for all of them. */
-enum { FEW_TIMES = 2 };
+enum { GEMV_TIMES = 2 };
 
-/* With so many experts for each pair hardly any gets two, and its pieces are of one row. */
+/* With so many experts for each pair hardly any gets two, and its tiles are of one row. */
 enum { ALONE = 16 };
 
 static struct task
@@ -37,9 +37,9 @@ matmul_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const
 {
 	const struct task k = heads_of(out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
 
-	if (T > FEW * FEW_TIMES || !task_wide(&k))
-		return task_many(g, &k);
-	return task_few(g, &k, T == 1 ? 1 : FEW);
+	if (T > GEMV_ROWS * GEMV_TIMES || !task_wide(&k))
+		return task_gemm(g, &k);
+	return task_gemv(g, &k, T == 1 ? 1 : GEMV_ROWS);
 }
 
 static int
@@ -54,34 +54,34 @@ matmul_t_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, con
 {
 	const struct task k = heads_of(out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
 
-	return task_chains(g, &k);
+	return task_gemm_t(g, &k);
 }
 
-/* Scratch: gate and up of all pairs, then the pieces, of which there are most if each has one row. */
+/* Scratch: gate and up of all pairs, then the tiles, of which there are most if each has one row. */
 static size_t
 mlp_scratch(int D, int width, int pairs)
 {
 	(void)D;
-	return (size_t)pairs * (size_t)width * 2 * sizeof(float) + (size_t)pairs * sizeof(struct piece);
+	return (size_t)pairs * (size_t)width * 2 * sizeof(float) + (size_t)pairs * sizeof(struct expert_tile);
 }
 
-/* One of the two products of an mlp for all pieces. */
+/* One of the two products of an mlp for all tiles. */
 static int
 product(struct gpu *g, struct task *k, const struct mat *like, int matrices, int rows)
 {
 	k->w = *like;
 	k->rows = like->rows;
 	k->H = matrices;
-	return rows == MANY ? task_many(g, k) : task_few(g, k, rows);
+	return rows == GEMM_ROWS ? task_gemm(g, k) : task_gemv(g, k, rows);
 }
 
 /* Rows of a piece, by how many an expert gets on average. */
 static int
-piece_rows(const struct gpu_chosen *c)
+rows_of_tile(const struct gpu_chosen *c)
 {
 	if (c->pairs == 1 || c->pairs <= c->E / ALONE)
 		return 1;
-	return c->pairs / FEW <= c->E ? FEW : MANY;
+	return c->pairs / GEMV_ROWS <= c->E ? GEMV_ROWS : GEMM_ROWS;
 }
 
 static int
@@ -91,8 +91,8 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
 	const int width = like->gate.rows;
 	const ptrdiff_t all = (ptrdiff_t)c->pairs * width;
 	float *inner = (float *)scratch;
-	struct piece *pieces = (struct piece *)(inner + 2 * all);
-	const struct sink sink = { acc, each, bad, c->row, c->slot, c->w, D };
+	struct expert_tile *tiles = (struct expert_tile *)(inner + 2 * all);
+	const struct epilogue epilogue = { acc, each, bad, c->row, c->slot, c->w, D };
 	struct task up = {}, down = {};
 	int rows;
 
@@ -104,16 +104,16 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
 	up.out_step = all;
 	up.row = c->row;
 	up.mlps = mlps;
-	up.pieces = pieces;
+	up.tiles = tiles;
 	down.x = inner;
 	down.ldx = width;
 	down.w = like->down;
 	down.mlps = mlps;
-	down.pieces = pieces;
-	down.sink = sink;
-	rows = task_wide(&up) && task_wide(&down) ? piece_rows(c) : (int)MANY;
-	up.npieces = down.npieces = pieces_most(c->E, c->pairs, rows);
-	if (pieces_make(g, pieces, c, rows) < 0 || product(g, &up, &like->gate, 2, rows) < 0 ||
+	down.tiles = tiles;
+	down.epilogue = epilogue;
+	rows = task_wide(&up) && task_wide(&down) ? rows_of_tile(c) : (int)GEMM_ROWS;
+	up.ntiles = down.ntiles = tiles_most(c->E, c->pairs, rows);
+	if (tiles_make(g, tiles, c, rows) < 0 || product(g, &up, &like->gate, 2, rows) < 0 ||
 	    silu_mul(g, inner, inner + all, (size_t)all) < 0)
 		return -1;
 	return product(g, &down, &like->down, 1, rows);

@@ -258,13 +258,13 @@ matmul_t_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, con
 
 /* inner[i] = silu(gate x) * up x of pair i: one group makes gate's sums, one up's. */
 template <int N, bool WG> static __global__ void __launch_bounds__(2 * GROUP, 1)
-inner_kernel(float *inner, struct fp8_rows x, const struct gpu_mlp *mlps, const struct piece *pieces)
+inner_kernel(float *inner, struct fp8_rows x, const struct gpu_mlp *mlps, const struct expert_tile *tiles)
 {
 	SHARED(unsigned char, memory);
 	unsigned char *aligned = aligned_1024(memory);
 	float (*up)[N + 1] = (float (*)[N + 1])aligned;
 	int n0 = (int)blockIdx.x * OUTS, second = threadIdx.x >= GROUP;
-	struct piece p = pieces[blockIdx.y];
+	struct expert_tile p = tiles[blockIdx.y];
 	float acc[N / 2] = {0};
 	struct mat w;
 
@@ -284,11 +284,11 @@ inner_kernel(float *inner, struct fp8_rows x, const struct gpu_mlp *mlps, const 
 }
 
 template <int N, bool WG> static __global__ void __launch_bounds__(GROUP, 1)
-outer_kernel(struct sink to, struct fp8_rows x, const struct gpu_mlp *mlps, const struct piece *pieces)
+outer_kernel(struct epilogue to, struct fp8_rows x, const struct gpu_mlp *mlps, const struct expert_tile *tiles)
 {
 	SHARED(unsigned char, memory);
 	int n0 = (int)blockIdx.x * OUTS;
-	struct piece p = pieces[blockIdx.y];
+	struct expert_tile p = tiles[blockIdx.y];
 	float acc[N / 2] = {0};
 	struct mat w;
 
@@ -299,14 +299,14 @@ outer_kernel(struct sink to, struct fp8_rows x, const struct gpu_mlp *mlps, cons
 #pragma unroll
 	for (int i = 0; i < N / 2; i++)
 		if (n0 + out_of(i) < w.rows && row_of(i) < p.n)
-			sink_add(&to, p.first + row_of(i), n0 + out_of(i), acc[i]);
+			epilogue_add(&to, p.first + row_of(i), n0 + out_of(i), acc[i]);
 }
 
 /* What mlp keeps in scratch. */
 struct scratch {
 	void *x, *codes;                /* fp8_layout: rows of x, one for each pair, and what is between the matrices */
 	float *inner;                   /* the latter before it is rounded: [pairs][width] */
-	struct piece *pieces;
+	struct expert_tile *tiles;
 	size_t bytes;
 };
 
@@ -335,7 +335,7 @@ scratch_of(void *memory, int D, int width, int pairs)
 	take(base, &used, fp8_bytes(pairs, D), &s.x);
 	take(base, &used, fp8_bytes(pairs, width), &s.codes);
 	take(base, &used, (size_t)pairs * width * sizeof(float), &s.inner);
-	s.bytes = take(base, &used, (size_t)pairs * sizeof(struct piece), &s.pieces);
+	s.bytes = take(base, &used, (size_t)pairs * sizeof(struct expert_tile), &s.tiles);
 	return s;
 }
 
@@ -359,22 +359,22 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
     const struct gpu_chosen *c, int32_t *bad, float *each, void *memory)
 {
 	int width = like->gate.rows, n = tile_of(g, c->pairs, c->E), r, wg = gpu_capability(g) == 90;
-	int most = pieces_most(c->E, c->pairs, n);
+	int most = tiles_most(c->E, c->pairs, n);
 	struct scratch s = scratch_of(memory, D, width, c->pairs);
 	struct fp8_rows in = fp8_layout(s.x, c->pairs, D), inner = fp8_layout(s.codes, c->pairs, width);
-	struct sink to = {acc, each, bad, c->row, c->slot, c->w, D};
+	struct epilogue to = {acc, each, bad, c->row, c->slot, c->w, D};
 
 	if (!is_fp8(like))
 		return products_bf16.mlp(g, acc, x, D, mlps, like, c, bad, each, memory);
 	if (capable(g) < 0 || fp8_round(g, &in, x, D, D, c->pairs, c->row, c->start + c->E) < 0 ||
-	    pieces_make(g, s.pieces, c, n) < 0)
+	    tiles_make(g, s.tiles, c, n) < 0)
 		return -1;
 	WITH_TILE(n, wg, (launch(g, inner_kernel<N, WG>, dim3((width + OUTS - 1) / OUTS, most), dim3(2 * GROUP),
-	    memory_bytes(N, 2), s.inner, in, mlps, s.pieces)));
+	    memory_bytes(N, 2), s.inner, in, mlps, s.tiles)));
 	if (r < 0 || fp8_round(g, &inner, s.inner, width, width, c->pairs, NULL, c->start + c->E) < 0)
 		return -1;
 	WITH_TILE(n, wg, (launch(g, outer_kernel<N, WG>, dim3((D + OUTS - 1) / OUTS, most), dim3(GROUP),
-	    memory_bytes(N, 1), to, inner, mlps, s.pieces)));
+	    memory_bytes(N, 1), to, inner, mlps, s.tiles)));
 	return r;
 }
 

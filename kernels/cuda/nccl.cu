@@ -201,7 +201,7 @@ nccl_close(struct gpu_peer *, int)
 #endif
 
 void
-nccl_part(struct gpu_lib *l)
+nccl_fill(struct gpu_lib *l)
 {
 	l->nccl_id = nccl_id;
 	l->nccl_open = nccl_open;

@@ -10,7 +10,7 @@
 enum { ALGORITHMS = 16, TIMES = 5 };
 
 /* The product; to cuBLASLt our rows are columns, so out = w^T x with all three read that way. */
-struct job {
+struct product {
 	struct gpu *g;
 	cublasLtHandle_t lt;
 	cublasLtMatmulDesc_t op;
@@ -22,7 +22,7 @@ struct job {
 };
 
 static cublasStatus_t
-describe(struct job *j, int n, cudaDataType_t type)
+describe(struct product *j, int n, cudaDataType_t type)
 {
 	const uint64_t side = (uint64_t)n;
 	const cublasOperation_t t = CUBLAS_OP_T;
@@ -45,7 +45,7 @@ describe(struct job *j, int n, cudaDataType_t type)
 }
 
 static void
-job_end(struct job *j)
+product_end(struct product *j)
 {
 	if (j->like)
 		cublasLtMatmulPreferenceDestroy(j->like);
@@ -61,7 +61,7 @@ job_end(struct job *j)
 
 /* One product between two marks: milliseconds; 0 where the algorithm does not do it. */
 static float
-once(const struct job *j, const cublasLtMatmulAlgo_t *algo)
+once(const struct product *j, const cublasLtMatmulAlgo_t *algo)
 {
 	const float one = 1, none = 0;
 	const cudaStream_t stream = j->g->stream;
@@ -79,7 +79,7 @@ once(const struct job *j, const cublasLtMatmulAlgo_t *algo)
 
 /* The least of several times behind one that does not count; 0 where there is none. */
 static float
-fastest(const struct job *j)
+fastest(const struct product *j)
 {
 	cublasLtMatmulHeuristicResult_t found[ALGORITHMS];
 	float best = 0, ms;
@@ -100,7 +100,7 @@ fastest(const struct job *j)
 static int
 peak(struct gpu *g, float *out, const void *x, const void *w, int n, enum precision p, double *operations)
 {
-	struct job j = {};
+	struct product j = {};
 	cublasStatus_t r;
 	float ms = 0;
 
@@ -113,7 +113,7 @@ peak(struct gpu *g, float *out, const void *x, const void *w, int n, enum precis
 	r = describe(&j, n, p == PRECISION_FP8 ? CUDA_R_8F_E4M3 : CUDA_R_16BF);
 	if (r == CUBLAS_STATUS_SUCCESS)
 		ms = fastest(&j);
-	job_end(&j);
+	product_end(&j);
 	cudaGetLastError();     /* what an algorithm could not do is no error of the next call */
 	if (ms <= 0)
 		return gpu_fail("cuBLASLt: no product of %d x %d matrices: %s", n, n, cublasLtGetStatusString(r));
@@ -122,7 +122,7 @@ peak(struct gpu *g, float *out, const void *x, const void *w, int n, enum precis
 }
 
 void
-peak_part(struct gpu_lib *l)
+peak_fill(struct gpu_lib *l)
 {
 	l->peak = peak;
 }

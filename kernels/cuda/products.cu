@@ -52,7 +52,7 @@ gpu_mlp_scratch(int D, int width, int pairs, enum precision p)
 }
 
 void
-products_part(struct gpu_lib *l)
+products_fill(struct gpu_lib *l)
 {
 	l->matmul = gpu_matmul;
 	l->matmul_heads = gpu_matmul_heads;

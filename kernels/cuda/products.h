@@ -24,23 +24,23 @@ extern const struct products products_bf16;     /* matmul_bf16.cu */
 extern const struct products products_fp8;      /* matmul_fp8.cu */
 
 /* Pairs first .. first+n-1, all of one expert: what a block of a grouped product does. */
-struct piece {
+struct expert_tile {
 	int expert, first, n;
 };
 
 /*
- * Cut the pairs of each expert into pieces of `rows`, the last of an expert shorter, the experts ascending: pieces
- * (device memory) has room for pieces_most() of them, and those that are not needed get n = 0.  A grid is laid out for
+ * Cut the pairs of each expert into tiles of `rows`, the last of an expert shorter, the experts ascending: tiles
+ * (device memory) has room for tiles_most() of them, and those that are not needed get n = 0.  A grid is laid out for
  * all that there may be, for how many rows each expert got is known to the device alone.
  */
-int pieces_most(int E, int pairs, int rows);
-int pieces_make(struct gpu *g, struct piece *pieces, const struct gpu_chosen *c, int rows);
+int tiles_most(int E, int pairs, int rows);
+int tiles_make(struct gpu *g, struct expert_tile *tiles, const struct gpu_chosen *c, int rows);
 
 /* gate = silu(gate) up, for all n; n may be 0. */
 int silu_mul(struct gpu *g, float *gate, const float *up, size_t n);
 
 /* Where the products of the down matrices go: into the sum, and copies of what was added into `each` unless it is NULL. */
-struct sink {
+struct epilogue {
 	int64_t *acc;                   /* [..][D] */
 	float *each;                    /* [..][D] or NULL */
 	int32_t *bad;

@@ -316,7 +316,7 @@ all_rows(struct gpu *g, const struct gpu_chosen *c, int T)
 }
 
 void
-route_part(struct gpu_lib *l)
+route_fill(struct gpu_lib *l)
 {
 	l->route = route;
 	l->sort = sort;

@@ -1,5 +1,5 @@
 /*
- * What the mlps of all precisions share: the pairs cut into pieces, and what stands between the products.
+ * What the mlps of all precisions share: the pairs cut into tiles, and what stands between the products.
  */
 #include "launch.cuh"
 #include "products.h"
@@ -8,9 +8,9 @@
 
 enum { THREADS = 256, WARP = 32 };
 
-/* One block: a thread for each expert, a sum over those before it for where its pieces begin. */
+/* One block: a thread for each expert, a sum over those before it for where its tiles begin. */
 static __global__ void
-pieces_cut(struct piece *pieces, int most, const int32_t *start, int E, int rows)
+tiles_kernel(struct expert_tile *tiles, int most, const int32_t *start, int E, int rows)
 {
 	__shared__ int sums[THREADS / WARP];
 	const int tid = (int)threadIdx.x, lane = tid % WARP, warp = tid / WARP;
@@ -34,16 +34,16 @@ pieces_cut(struct piece *pieces, int most, const int32_t *start, int E, int rows
 			begin += sums[i];
 		}
 		for (int i = 0; i < count && at + i < most; i++)
-			pieces[at + i] = { e, from + i * rows, n - i * rows < rows ? n - i * rows : rows };
+			tiles[at + i] = { e, from + i * rows, n - i * rows < rows ? n - i * rows : rows };
 		__syncthreads();
 	}
 	for (int i = begin + tid; i < most; i += THREADS)
-		pieces[i].n = 0;
+		tiles[i].n = 0;
 }
 
 /* Each expert that has any has one piece that may be short, and the others are full. */
 int
-pieces_most(int E, int pairs, int rows)
+tiles_most(int E, int pairs, int rows)
 {
 	const int some = pairs < E ? pairs : E;
 
@@ -51,9 +51,9 @@ pieces_most(int E, int pairs, int rows)
 }
 
 int
-pieces_make(struct gpu *g, struct piece *pieces, const struct gpu_chosen *c, int rows)
+tiles_make(struct gpu *g, struct expert_tile *tiles, const struct gpu_chosen *c, int rows)
 {
-	return launch(g, pieces_cut, dim3(1), dim3(THREADS), 0, pieces, pieces_most(c->E, c->pairs, rows),
+	return launch(g, tiles_kernel, dim3(1), dim3(THREADS), 0, tiles, tiles_most(c->E, c->pairs, rows),
 	    (const int32_t *)c->start, c->E, rows);
 }
 

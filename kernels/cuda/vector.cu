@@ -155,7 +155,7 @@ fixed_finish(struct gpu *g, float *h, const int64_t *acc, size_t n)
 }
 
 void
-vector_part(struct gpu_lib *l)
+vector_fill(struct gpu_lib *l)
 {
 	l->rmsnorm = rmsnorm;
 	l->add = add;
