@@ -241,6 +241,18 @@ plan(struct given *g, const char *given_model, const struct sizes *s, const stru
 	return 0;
 }
 
+/* That of the programs, if DS_PRECISION is as it is now when the scripts run. */
+static enum precision
+precision_of_scripts(void)
+{
+	const char *given = getenv("DS_PRECISION");
+	int p = given && *given ? precision_parse(given) : PRECISION_F32;
+
+	if (p < 0)
+		die(FAIL_USAGE, "DS_PRECISION '%s': give f32, bf16 or fp8", given);
+	return (enum precision)p;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -265,6 +277,7 @@ main(int argc, char **argv)
 	if (sizes_open(&sizes, o.model, g.shapes) < 0 || hosts_open(&hosts, argv[i]) < 0)
 		die_failed();
 	g.verbose = o.verbose;
+	g.demand.precision = precision_of_scripts();
 	check(&g, &sizes.config);
 	if (!(model = realpath(o.model, NULL)))
 		die(FAIL_SYSTEM, "cannot find the model's folder:");

@@ -370,7 +370,7 @@ main(int argc, char **argv)
 	g.t = tokenizer_open(o->model);
 	if (!g.t || (g.chat && template_open(&g.template, o->model, g.template_file, g.thinking) < 0))
 		filter_fail(&g.f);
-	if (model_id(o->model, g.model) < 0)
+	if (checkpoint_id(o->model, g.model) < 0)
 		g.model[0] = 0;         /* a folder of a tokenizer alone will do */
 	filter_ready(&g.f);
 	if (g.many || i == argc)

@@ -427,11 +427,11 @@ check_weights(struct filter *f)
 		return;
 	bad = manifest_open(&m, f->o.manifest);
 	if (bad == 0)
-		bad = manifest_compare(&m, &f->model, manifest_mapped, NULL, f->stage.pool, NULL, &n);
+		bad = manifest_compare(&m, &f->model.weights, manifest_mapped, NULL, f->stage.pool, NULL, &n);
 	if (bad > 1)
 		fail_keep(fail_status(), "%s (and %ld of %ld more)", fail_text(), bad - 1, n);
 	if (bad != 0) {
-		fail_in("'%s'", f->model.dir);
+		fail_in("'%s'", f->model.weights.dir);
 		filter_fail(f);
 	}
 	if (f->o.verbose)

@@ -55,6 +55,7 @@ struct mat {
 	size_t prefetch_bytes;          /* so many bytes; NULL, 0: not known */
 };
 
+#define FP8_BLOCK 128                   /* side of the squares of F8_E4M3 that share a scale */
 #define QUANT_GROUP 16                  /* columns that share a scale in Q8 and Q4 */
 #define QUANT_FACTOR_MIN 0x1p-100f
 #define QUANT_FACTOR_MAX 0x1p113f
@@ -63,6 +64,13 @@ struct mat {
  * normal and Student's t distributions: by Lloyd's iteration (README.md). */
 #define QUANT_LEVELS -127, -102, -81, -64, -48, -34, -21, -9, 2, 13, 24, 36, 49, 64, 83, 110
 extern const signed char quant_levels[16];      /* these */
+
+/* FP8 blocks along a side of n; the last may be cut. */
+static inline size_t
+fp8_blocks(size_t n)
+{
+	return (n + FP8_BLOCK - 1) / FP8_BLOCK;
+}
 
 /* Rows from .. from+n-1 of w. */
 struct mat mat_rows(const struct mat *w, int from, int n);

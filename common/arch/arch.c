@@ -151,18 +151,16 @@ weight_layer(const struct config *c, const char *name)
 	return match(c->arch->layer, name, &layer, &expert) ? layer : -1;
 }
 
-int
-weight_is_quantized(const struct weight_row *row, const struct config *c)
+enum dtype
+weight_dtype(const struct weight_row *row, const struct config *c, enum dtype plain)
 {
-	switch (row->kind) {
-	case WEIGHT_LINEAR:
-		return c->fp8 || (c->quant && !c->quant_experts);
-	case WEIGHT_SHARED:
-	case WEIGHT_EXPERT:
-		return c->fp8 || c->quant;
-	case WEIGHT_HEAD:
-		return c->quant && c->quant_head;
-	default:
-		return 0;
-	}
+	int linear = row->kind <= WEIGHT_EXPERT;
+	int quantized = row->kind == WEIGHT_HEAD ? c->quant_head :
+	    row->kind == WEIGHT_LINEAR ? !c->quant_experts : linear;
+
+	if (c->quant && quantized)
+		return c->quant == 8 ? Q8 : Q4;
+	if (c->fp8 && linear)
+		return F8_E4M3;
+	return row->kind == WEIGHT_BIAS ? F32 : plain;
 }

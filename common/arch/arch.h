@@ -8,6 +8,7 @@
 
 #include "arch/config.h"
 #include "frame/frame.h"
+#include "kernels.h"
 
 #define WEIGHT_NAME_MAX 128
 
@@ -98,7 +99,7 @@ int weight_named(struct weight *w, const struct config *c, const char *name);
 /* The layer of a tensor by the beginning of its name, whether the table has it or not; -1: none. */
 int weight_layer(const struct config *c, const char *name);
 
-/* 1: stored with scales, as the configuration says. */
-int weight_is_quantized(const struct weight_row *row, const struct config *c);
+/* How a checkpoint of that configuration stores it; plain: the dtype of all that is not quantized. */
+enum dtype weight_dtype(const struct weight_row *row, const struct config *c, enum dtype plain);
 
 #endif

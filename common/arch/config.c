@@ -154,10 +154,10 @@ read_fp8(struct config *c, const cJSON *q)
 	    json_array(q, "weight_block_size", JSON_REQUIRED, &block) < 0)
 		return -1;
 	cJSON_ArrayForEach(v, block)
-		if (json_whole(v, 128, &n) < 0 || n != 128)
+		if (json_whole(v, FP8_BLOCK, &n) < 0 || n != FP8_BLOCK)
 			block = NULL;
 	if (cJSON_GetArraySize(block) != 2)
-		return fail(FAIL_DATA, "weight_block_size is not [128, 128]");
+		return fail(FAIL_DATA, "weight_block_size is not [%d, %d]", FP8_BLOCK, FP8_BLOCK);
 	c->fp8 = 1;
 	return 0;
 }

@@ -8,7 +8,9 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "attention/attention.h"
 #include "device/tensor.h"
+#include "weights/layout.h"
 
 #define STEPS_MAX 1000
 #define PROMPT_SEQ (UINT64_C(1) << 40)
@@ -42,86 +44,78 @@ draw_floats(struct bench *b, float *x, size_t n)
 
 /* --- what there is to read --- */
 
-static int
-begins(const char *s, const char *with)
+static struct bench_weights *
+weights_of(struct bench *b, const struct weight *w)
 {
-	return strncmp(s, with, strlen(with)) == 0;
+	struct bench_layer *l = w->layer < 0 ? NULL : &b->layers[w->layer];
+
+	if (!l)
+		return &b->head_weights;
+	return w->row->stage == AT_ATTN ? &l->attn : w->row->stage == AT_ROUTE ? &l->route :
+	    w->row->kind == WEIGHT_EXPERT ? &l->expert : &l->shared;
 }
 
-static int
-of_head(const struct config *c, const char *name)
+/* A tensor of w, with its bytes. */
+typedef void tensor_fn(struct bench *b, const struct weight *w, const struct tensor_entry *t, const void *data);
+
+static void
+count(struct bench *b, const struct weight *w, const struct tensor_entry *t, const void *data)
 {
-	return begins(name, "model.norm.") || begins(name, c->tie_word_embeddings ? "model.embed_tokens." : "lm_head.");
+	struct bench_weights *to = weights_of(b, w);
+	double n = w->row->kind == WEIGHT_EXPERT ? b->present : 1;
+
+	(void)data;
+	to->bytes += (double)(t->end - t->begin) / n;
+	if (w->cols > 0 && strcmp(t->name, w->name) == 0)
+		to->params += (double)w->rows * w->cols / n;
 }
 
 static void
-count_bytes(struct bench *b, const char *name, double bytes)
+touch(struct bench *b, const struct weight *w, const struct tensor_entry *t, const void *data)
 {
-	const struct config *c = &b->stage.model->config;
-	int layer, n = 0;
+	volatile unsigned char seen = 0;
 
-	if (of_head(c, name))
-		b->head_bytes += bytes;
-	if (sscanf(name, "model.layers.%d.%n", &layer, &n) != 1 || n == 0 || layer < 0 || layer >= c->num_layers)
-		return;
-	name += n;
-	if (begins(name, "self_attn.") || begins(name, "input_layernorm."))
-		b->layers[layer].attn += bytes;
-	else if (begins(name, "mlp.gate.") || begins(name, "post_attention_layernorm."))
-		b->layers[layer].route += bytes;
-	else if (begins(name, "mlp.experts."))
-		b->layers[layer].expert += bytes / b->present;
-	else if (begins(name, "mlp."))
-		b->layers[layer].shared += bytes;
+	(void)b, (void)w;
+	for (uint64_t i = 0; i < t->end - t->begin; i += 4096)
+		seen ^= ((const unsigned char *)data)[i];
+	(void)seen;
 }
 
-/* The tensors that are there and take part: those of the layers, and the head. */
+/* Is it there, and does it take part?  Those of the layers do, and the head's. */
 static int
-wanted(const struct bench *b, const char *name)
+is_used(const struct bench *b, const struct weight *w)
 {
-	const struct config *c = &b->stage.model->config;
-	int layer, expert = -1;
-
-	if (sscanf(name, "model.layers.%d.mlp.experts.%d.", &layer, &expert) >= 1)
-		return layer >= 0 && layer < c->num_layers && b->stage.layers.has[layer] && expert < b->present;
-	return (b->parts & 1u << PART_HEAD) && of_head(c, name);
+	if (w->layer < 0)
+		return w->row->stage == AT_HEAD && b->parts & 1u << PART_HEAD;
+	return b->stage.layers.has[w->layer] && w->expert < b->present;
 }
 
 static int
-count_weights(struct bench *b)
+each_tensor(struct bench *b, tensor_fn *fn)
 {
 	struct model *m = b->stage.model;
-	const struct safetensor *t;
+	struct layout l;
 	const void *data;
 
-	for (struct table_slot *s = NULL; (s = table_next(&m->files, s)); ) {
-		if (!wanted(b, s->key))
-			continue;
-		if (!(t = model_tensor(m, s->key, &data)))
-			return -1;
-		count_bytes(b, t->name, (double)(t->end - t->begin));
-	}
+	for (int i = -1; i < m->config.num_layers; i++)
+		for (struct weight w = {0}; weight_next(&w, &m->config, i); ) {
+			if (!is_used(b, &w))
+				continue;
+			if (layout_find(&l, &m->weights, w.name, (size_t)w.rows, (size_t)w.cols) < 0)
+				return -1;
+			for (int k = 0; k < LAYOUT_PARTS && l.part[k]; k++) {
+				if (!checkpoint_data(&m->weights, l.part[k]->name, &data))
+					return -1;
+				fn(b, &w, l.part[k], data);
+			}
+		}
 	return 0;
 }
 
 int
 bench_touch(struct bench *b)
 {
-	struct model *m = b->stage.model;
-	const struct safetensor *t;
-	const void *data;
-	volatile unsigned char seen = 0;
-
-	for (struct table_slot *s = NULL; (s = table_next(&m->files, s)); ) {
-		if (!wanted(b, s->key))
-			continue;
-		if (!(t = model_tensor(m, s->key, &data)))
-			return -1;
-		for (uint64_t i = 0; i < t->end - t->begin; i += 4096)
-			seen ^= ((const unsigned char *)data)[i];
-	}
-	(void)seen;
-	return 0;
+	return each_tensor(b, touch);
 }
 
 int
@@ -138,9 +132,7 @@ bench_layers(const struct bench *b)
 static size_t
 position_bytes(const struct stage *s, const struct config *c)
 {
-	const struct kv_shape kv = mla_shape(c);
-
-	return s->gpu ? gpu_kv_position(&kv, s->k->precision) : (size_t)kv.key * sizeof(float);
+	return attention_of(c)->cache_row(c, (struct attention_where){s->gpu != NULL, s->k->precision});
 }
 
 uint64_t
@@ -153,35 +145,29 @@ bench_cache_bytes(const struct stage *s, const struct config *c, int layers, int
 
 /* --- what there is to compute --- */
 
-/* Of the matrices of one layer's attention: elements.  kv_b counts for each of its two halves. */
 static double
-attn_elements(const struct config *c)
-{
-	double D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank, lora = c->q_lora_rank;
-	double qk = H * (c->qk_nope_head_dim + c->qk_rope_head_dim);
-
-	return (lora > 0 ? lora * (D + qk) : D * qk) + (R + c->qk_rope_head_dim) * D +
-	    H * (c->qk_nope_head_dim + c->v_head_dim) * R + D * H * c->v_head_dim;
-}
-
-static double
-attn_operations(const struct bench *b, const struct frame *f)
+attn_operations(const struct bench *b, const struct frame *f, int layer)
 {
 	const struct config *c = &b->stage.model->config;
-	double held = 0;
+	double n = 2 * f->rows * b->layers[layer].attn.params;
 
 	for (int i = 0; i < f->nspans; i++)
-		held += f->spans[i].n * (f->spans[i].pos + (f->spans[i].n + 1) / 2.0);
-	return 2 * f->rows * attn_elements(c) + 2 * held * c->num_heads * (2.0 * c->kv_lora_rank + c->qk_rope_head_dim);
+		n += attention_of(c)->operations(c, f->spans[i].n, f->spans[i].pos + (f->spans[i].n + 1) / 2.0);
+	return n;
 }
 
 static double
-expert_operations(const struct config *c, int layer, double rows)
+route_operations(const struct bench *b, const struct frame *f, int layer)
 {
-	double width = config_is_moe(c, layer) ?
-	    (double)c->moe_intermediate_size * (c->num_experts_per_tok + c->n_shared_experts) : c->intermediate_size;
+	return 2 * f->rows * b->layers[layer].route.params;
+}
 
-	return 2 * rows * 3 * c->hidden_size * width;
+static double
+expert_operations(const struct bench *b, const struct frame *f, int layer)
+{
+	const struct bench_layer *l = &b->layers[layer];
+
+	return 2 * f->rows * (l->shared.params + b->stage.model->config.num_experts_per_tok * l->expert.params);
 }
 
 /* --- a step --- */
@@ -320,15 +306,15 @@ step_layer(struct bench *b, struct measured *m, struct frame *f, int layer)
 
 	b->used = 0;
 	frame_set_at(f, AT_ATTN, layer);
-	account(b, m, PART_ATTN, l->attn + latent_bytes(b, f), attn_operations(b, f));
+	account(b, m, PART_ATTN, l->attn.bytes + latent_bytes(b, f), attn_operations(b, f, layer));
 	if (timed(b, m, PART_ATTN, attn_frame, &b->block.attn, f) < 0)
 		return -1;
 	frame_set_at(f, AT_ROUTE, layer);
-	account(b, m, PART_ROUTE, moe ? l->route : 0, moe ? 2.0 * f->rows * c->hidden_size * c->n_routed_experts : 0);
+	account(b, m, PART_ROUTE, moe ? l->route.bytes : 0, route_operations(b, f, layer));
 	if (timed(b, m, PART_ROUTE, route_frame, &b->block.route, f) < 0 || (moe && set_experts(b, f) < 0))
 		return -1;
 	frame_set_at(f, AT_EXPERT, layer);
-	account(b, m, PART_EXPERT, l->shared + b->used * l->expert, expert_operations(c, layer, f->rows));
+	account(b, m, PART_EXPERT, l->shared.bytes + b->used * l->expert.bytes, expert_operations(b, f, layer));
 	if (timed(b, m, PART_EXPERT, expert_frame, &b->block.expert, f) < 0)
 		return -1;
 	frame_drop(f, "expert.idx");
@@ -377,14 +363,13 @@ account_block(const struct bench *b, struct measured *m, const struct frame *f, 
 {
 	const struct config *c = &b->stage.model->config;
 	const struct bench_layer *l = &b->layers[layer];
-	double K = c->num_experts_per_tok, D = c->hidden_size;
+	double K = c->num_experts_per_tok;
 
-	m->all.bytes += l->attn + latent_bytes(b, f) + l->shared;
-	m->all.operations += attn_operations(b, f) + expert_operations(c, layer, f->rows);
-	if (config_is_moe(c, layer)) {
-		m->all.bytes += l->route + (f->rows == 1 ? K * l->expert : NAN);
-		m->all.operations += 2.0 * f->rows * D * c->n_routed_experts;
-	}
+	m->all.bytes += l->attn.bytes + latent_bytes(b, f) + l->shared.bytes;
+	m->all.operations += attn_operations(b, f, layer) + route_operations(b, f, layer) +
+	    expert_operations(b, f, layer);
+	if (config_is_moe(c, layer))
+		m->all.bytes += l->route.bytes + (f->rows == 1 ? K * l->expert.bytes : NAN);
 }
 
 /* Layers that follow one another go in one call. */
@@ -431,7 +416,7 @@ step_stages(struct bench *b, struct frame *f, struct measured *m)
 	}
 	m->experts = moe > 0 ? m->experts / moe : 0;
 	frame_set_at(f, AT_HEAD, c->num_layers);
-	account(b, m, PART_HEAD, b->head_bytes, 2 * wants * c->hidden_size * c->vocab_size);
+	account(b, m, PART_HEAD, b->head_weights.bytes, 2 * wants * b->head_weights.params);
 	if (timed(b, m, PART_HEAD, head_frame, &b->head, f) < 0 || (b->gpu && bench_gpu_times(b->gpu) < 0))
 		return -1;
 	for (int i = 0; i < PARTS; i++) {
@@ -591,7 +576,7 @@ bench_open(struct bench *b)
 	b->taken = mem_new(E, 1);
 	for (int i = 0; b->order && i < b->present; i++)
 		b->order[i] = i;
-	if (!b->layers || !b->place || !b->order || !b->taken || count_weights(b) < 0 ||
+	if (!b->layers || !b->place || !b->order || !b->taken || each_tensor(b, count) < 0 ||
 	    (b->parts & 1u << PART_ATTN && attn_open(&b->block.attn, s) < 0) ||
 	    (b->parts & 1u << PART_ROUTE && route_open(&b->block.route, s) < 0) ||
 	    (b->parts & 1u << PART_EXPERT && expert_open(&b->block.expert, s, NULL) < 0) ||

@@ -30,8 +30,12 @@ struct measured {
 	int block_steps;                /* bytes NAN where they depend on that.  0: not measured */
 };
 
+struct bench_weights {
+	double bytes, params;           /* params: numbers of the matrices */
+};
+
 struct bench_layer {
-	double attn, route, shared, expert;     /* bytes of weights; expert: of one routed expert */
+	struct bench_weights attn, route, shared, expert;       /* expert: one of the routed ones */
 };
 
 struct bench {
@@ -49,7 +53,7 @@ struct bench {
 	struct block block;             /* attention, router and experts */
 	struct head head;
 	struct bench_layer *layers;     /* [num_layers] */
-	double head_bytes;
+	struct bench_weights head_weights;
 	double used;                    /* experts, in the step that is under way */
 	uint64_t random;                /* state */
 	int32_t *place;                 /* [E] where an expert that was drawn lies */

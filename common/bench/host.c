@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attention/attention.h"
 #include "base/fail.h"
 #include "bench/synth.h"
 
@@ -47,8 +48,8 @@ solve(const struct bench *b, const struct measured *one, const struct measured *
 {
 	const struct config *c = &b->stage.model->config;
 	struct cost first = whole(b, one), many = whole(b, prompt);
-	double positions = prompt->rows * (prompt->rows + 1.0) / 2, loads = first.operations;
-	double attended = positions * 2 * c->num_heads * (2.0 * c->kv_lora_rank + c->qk_rope_head_dim) * c->num_layers, rest;
+	double attended = c->num_layers * attention_of(c)->operations(c, prompt->rows, (prompt->rows + 1) / 2.0);
+	double loads = first.operations, rest;
 
 	r->row = first.operations / first.seconds;
 	r->attend = (far->part[PART_ATTN].operations - one->part[PART_ATTN].operations) /

@@ -5,19 +5,18 @@
 #ifndef DS_SHAPE_H
 #define DS_SHAPE_H
 
+#include "arch/arch.h"
 #include "base/mem.h"
-#include "arch/config.h"
 #include "stage/stage.h"
+#include "weights/layout.h"
 
 /* A tensor of a checkpoint that is made up.  Each 64-bit word of its data is (random & mask) | set. */
 struct shape_tensor {
-	char name[104];
-	const char *dtype;              /* as in safetensors */
-	int rank;                       /* 1: [cols] */
-	uint64_t rows, cols;
+	char name[WEIGHT_NAME_MAX + 16];
+	struct layout_part part;
 	uint64_t mask, set;
 	int expert;                     /* whose it is, or -1 */
-	uint64_t begin, bytes;          /* in the file's data */
+	uint64_t begin;                 /* in the file's data */
 };
 
 struct shape_list {
@@ -26,12 +25,10 @@ struct shape_list {
 	uint64_t bytes;                 /* of all */
 };
 
-/* How the matrices of attention and MLPs are stored; the rest is BF16 as in the published checkpoints, or F32 or F16 where
- * all is. */
+/* How the matrices of attention and MLPs are stored, and the rest. */
 struct weight_type {
 	const char *name;               /* "fp8" */
-	int (*matrix)(struct shape_list *l, const char *name, int rows, int cols, int expert);
-	const char *plain;              /* the dtype of router, head, embedding and norms */
+	enum dtype dtype, plain;
 };
 
 /* NULL and a message (FAIL_USAGE) where there is none of that name. */

@@ -79,7 +79,7 @@ synth_bytes(const struct synth *s)
 
 	for (size_t i = 0; i < s->list.n; i++)
 		if (s->list.t[i].expert < s->present)
-			bytes += s->list.t[i].bytes;
+			bytes += s->list.t[i].part.bytes;
 	return bytes;
 }
 
@@ -110,12 +110,13 @@ make_header(const struct shape_list *l, struct buf *b)
 		return -1;
 	for (size_t i = 0; i < l->n; i++) {
 		const struct shape_tensor *t = &l->t[i];
-		char rows[24] = "";
+		char cols[24] = "";
 
-		if (t->rank == 2)
-			snprintf(rows, sizeof(rows), "%" PRIu64 ",", t->rows);
-		if (buf_addf(b, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s%" PRIu64 "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}",
-		    i ? "," : "", t->name, t->dtype, rows, t->cols, t->begin, t->begin + t->bytes) < 0)
+		if (t->part.rank == 2)
+			snprintf(cols, sizeof(cols), ",%" PRIu64, t->part.shape[1]);
+		if (buf_addf(b, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%" PRIu64 "%s],\"data_offsets\":[%" PRIu64
+		    ",%" PRIu64 "]}", i ? "," : "", t->name, t->part.dtype, t->part.shape[0], cols, t->begin,
+		    t->begin + t->part.bytes) < 0)
 			return -1;
 	}
 	if (buf_addc(b, '}') < 0)
@@ -151,7 +152,7 @@ fill(void *arg, size_t from, size_t to, int thread)
 
 	(void)thread;
 	for (size_t i = from; i < to; i++) {
-		uint64_t w = (word_at(j->seed + i) & j->t->mask) | j->t->set, left = j->t->bytes - 8 * i;
+		uint64_t w = (word_at(j->seed + i) & j->t->mask) | j->t->set, left = j->t->part.bytes - 8 * i;
 
 		memcpy(j->to + 8 * i, &w, left < 8 ? left : 8);
 	}
@@ -164,8 +165,8 @@ fill_all(const struct synth *s, unsigned char *data, int sparse, struct pool *po
 		const struct shape_tensor *t = &s->list.t[i];
 		struct job j = {t, data + t->begin, (uint64_t)i << 40};
 
-		if (t->expert < s->present && !(sparse && t->rank == 2))
-			pool_run(pool, (size_t)(t->bytes + 7) / 8, 512, 8, fill, &j);
+		if (t->expert < s->present && !(sparse && t->part.rank == 2))
+			pool_run(pool, (size_t)(t->part.bytes + 7) / 8, 512, 8, fill, &j);
 	}
 }
 

@@ -125,7 +125,7 @@ add(struct device *d, void *slot, size_t bytes, int own)
 int
 device_register(struct device *d, struct mat *w)
 {
-	size_t rows = (size_t)w->rows, blocks = ((size_t)w->row0 + rows + 127) / 128;
+	size_t rows = (size_t)w->rows, blocks = fp8_blocks((size_t)w->row0 + rows);
 	size_t groups = ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
 
 	if (add(d, &w->data, rows * dtype_row(w->dtype, w->cols), 0) < 0 ||

@@ -48,7 +48,7 @@ make_line(struct maker *m, const struct way *w, const char *layers)
 		return -1;
 	if (w->kind == JOINED && (buf_addf(b, "D=") < 0 || script_quote(b, m->dir) < 0 || buf_addf(b, "; ") < 0))
 		return -1;
-	if (buf_addf(b, "export DS_MODEL=") < 0 || script_quote(b, m->v->model->dir) < 0 || buf_addf(b, "; ") < 0)
+	if (buf_addf(b, "export DS_MODEL=") < 0 || script_quote(b, m->v->model->weights.dir) < 0 || buf_addf(b, "; ") < 0)
 		return -1;
 	if (m->v->precision && buf_addf(b, "export DS_PRECISION=%s; ", m->v->precision) < 0)
 		return -1;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "attention/attention.h"
 #include "base/mem.h"
 
 #define PROGRAM 50e-6           /* seconds that a frame costs a program: reading, waking, writing */
@@ -56,22 +57,31 @@ work(const struct cost *c, const struct host *h, struct item_time *t, double byt
 	add_longer(t, passes * bytes / h->bandwidth, 2 * params * (passes * first + rows / many));
 }
 
-/* n positions of caches, in all. */
-static void
-attend(const struct cost *c, const struct host *h, struct item_time *t, double n)
+/* A row of a layer's cache on the host. */
+static double
+cache_row(const struct cost *c, const struct host *h)
 {
 	const struct config *m = &c->s->config;
-	double R = m->kv_lora_rank, rope = m->qk_rope_head_dim;
+
+	return (double)attention_of(m)->cache_row(m, (struct attention_where){h->gpu, c->d->precision});
+}
+
+/* The rows of the batch over the caches. */
+static void
+attend(const struct cost *c, const struct host *h, struct item_time *t)
+{
+	const struct config *m = &c->s->config;
 	double rate = !h->gpu && h->attend > 0 ? h->attend : rows_rate(c, h);
 
-	add_longer(t, n * (R + rope) * 4 / h->bandwidth, 2 * n * m->num_heads * (2 * R + rope) / rate);
+	add_longer(t, c->rows * c->context * cache_row(c, h) / h->bandwidth,
+	    attention_of(m)->operations(m, c->rows, c->context) / rate);
 }
 
 static void
 lead(const struct cost *c, const struct host *h, struct item_time *t, const struct layer_size *l)
 {
 	work(c, h, t, (double)l->attn.bytes, (double)l->attn.params, 1, c->rows);
-	attend(c, h, t, c->rows * c->context);
+	attend(c, h, t);
 	work(c, h, t, (double)l->route.bytes, (double)l->route.params, 1, c->rows);
 	if (!l->moe)
 		work(c, h, t, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);
@@ -234,7 +244,7 @@ cost_held(const struct cost *c, const struct group *g, int member)
 {
 	const struct config *m = &c->s->config;
 	const struct layer_sum *from = &c->s->sum[g->from], *to = &c->s->sum[g->to];
-	uint64_t latents = (uint64_t)(m->kv_lora_rank + m->qk_rope_head_dim) * sizeof(float);
+	uint64_t row = (uint64_t)cache_row(c, &c->hosts->h[g->host + member]);
 	uint64_t positions = (uint64_t)c->d->sequences * (uint64_t)c->d->context;
 	uint64_t E = m->n_routed_experts > 0 ? (uint64_t)m->n_routed_experts : 1;
 	uint64_t n = g->n == 1 ? E : (uint64_t)g->experts[member];
@@ -245,7 +255,7 @@ cost_held(const struct cost *c, const struct group *g, int member)
 	if (member > 0)
 		return held;
 	held.weights += to->lead - from->lead;
-	held.caches = (uint64_t)(g->to - g->from) * positions * latents;
+	held.caches = (uint64_t)(g->to - g->from) * positions * row;
 	if (g->from == 0)
 		held.weights += c->s->embed.bytes;
 	if (g->to == m->num_layers)

@@ -10,7 +10,7 @@
 #define DS_COST_H
 
 #include "plan/hosts.h"
-#include "plan/sizes.h"
+#include "arch/sizes.h"
 
 #define GROUP_MAX 16                    /* hosts that share the experts of a layer */
 
@@ -21,6 +21,7 @@ struct demand {                         /* what the plan is for */
 	int rows;                       /* of a batch of a prompt */
 	double net, hop;                /* of the network: bytes/s, seconds that a frame takes besides */
 	double flops, many_flops;       /* of a core, a second, where a host has no rates of its own: with one row, and with many */
+	enum precision precision;       /* that GPUs compute in, and keep their caches in */
 	double tokens;                  /* of each sequence, over which the time of starting is spread */
 	int latency;                    /* 1: the least time for a token of one sequence; 0: the fastest slowest stage */
 };

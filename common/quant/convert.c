@@ -8,10 +8,7 @@
 #include "base/mem.h"
 #include "quant/round.h"
 
-enum {
-	BLOCK = 128,            /* side of the squares that share an FP8 scale */
-	PIECE = 4 << 20         /* bytes of codes at a time, but for what BLOCK rows need */
-};
+enum { PIECE = 4 << 20 };       /* bytes of codes at a time, but for what FP8_BLOCK rows need */
 
 /* What a row comes to. */
 struct row_sum {
@@ -35,7 +32,7 @@ struct work {
 static size_t
 blocks(const struct mat *w)
 {
-	return ((size_t)w->cols + BLOCK - 1) / BLOCK;
+	return fp8_blocks((size_t)w->cols);
 }
 
 static size_t
@@ -70,7 +67,7 @@ row_most(void *arg, size_t from, size_t to, int thread)
 	}
 }
 
-/* The scales of the blocks of up to 128 rows. */
+/* The scales of the blocks of up to FP8_BLOCK rows. */
 static void
 block_most(void *arg, size_t from, size_t to, int thread)
 {
@@ -79,14 +76,14 @@ block_most(void *arg, size_t from, size_t to, int thread)
 
 	for (size_t b = from; b < to; b++) {
 		float *most = d->blocks + b * blocks(d->w);
-		int first = d->from + (int)b * BLOCK, end = d->w->rows - first < BLOCK ? d->w->rows : first + BLOCK;
+		int first = d->from + (int)b * FP8_BLOCK, end = d->w->rows - first < FP8_BLOCK ? d->w->rows : first + FP8_BLOCK;
 
 		memset(most, 0, blocks(d->w) * sizeof(*most));
 		for (int r = first; r < end; r++) {
 			d->k->row(x, d->w, r);
-			for (int c = 0; c < d->w->cols; c += BLOCK)
-				most[c / BLOCK] = fmaxf(most[c / BLOCK],
-				    largest(x + c, d->w->cols - c < BLOCK ? d->w->cols - c : BLOCK));
+			for (int c = 0; c < d->w->cols; c += FP8_BLOCK)
+				most[c / FP8_BLOCK] = fmaxf(most[c / FP8_BLOCK],
+				    largest(x + c, d->w->cols - c < FP8_BLOCK ? d->w->cols - c : FP8_BLOCK));
 		}
 		for (size_t c = 0; c < blocks(d->w); c++)
 			most[c] = most[c] > 0 ? most[c] / ROUND_F8_MAX : 1;
@@ -117,7 +114,7 @@ row_code(void *arg, size_t from, size_t to, int thread)
 		if (d->to == Q8 || d->to == Q4)
 			d->k->quantize(codes, d->groups + i * groups(d->w), x, n, d->factor, d->to);
 		else
-			round_row(codes, x, n, d->to, d->to == F8_E4M3 ? d->blocks + i / BLOCK * blocks(d->w) : NULL);
+			round_row(codes, x, n, d->to, d->to == F8_E4M3 ? d->blocks + i / FP8_BLOCK * blocks(d->w) : NULL);
 		d->k->row(y, &made, (int)i);
 		*s = (struct row_sum){.most = s->most};
 		for (int c = 0; c < n; c++) {
@@ -134,9 +131,9 @@ row_code(void *arg, size_t from, size_t to, int thread)
 static int
 piece_rows(const struct mat *w, enum dtype to)
 {
-	size_t n = (size_t)PIECE / dtype_row(to, w->cols) / BLOCK * BLOCK;
+	size_t n = (size_t)PIECE / dtype_row(to, w->cols) / FP8_BLOCK * FP8_BLOCK;
 
-	return n < BLOCK ? BLOCK : n > (size_t)w->rows ? w->rows : (int)n;
+	return n < FP8_BLOCK ? FP8_BLOCK : n > (size_t)w->rows ? w->rows : (int)n;
 }
 
 static int
@@ -146,7 +143,7 @@ work_new(struct work *d, int threads)
 
 	d->pitch = ((size_t)d->w->cols + 15) / 16 * 16;
 	d->rows = mem_raw(2 * d->pitch * (size_t)threads, sizeof(*d->rows));
-	d->blocks = mem_new((n + BLOCK - 1) / BLOCK * blocks(d->w), sizeof(*d->blocks));
+	d->blocks = mem_new(fp8_blocks(n) * blocks(d->w), sizeof(*d->blocks));
 	d->codes = mem_new(n, dtype_row(d->to, d->w->cols));
 	d->groups = mem_new(n, groups(d->w));
 	d->sum = mem_new((size_t)d->w->rows, sizeof(*d->sum));
@@ -198,7 +195,7 @@ put_piece(const struct work *d, int n, part_fn *put, void *arg)
 	if (put(arg, PART_DATA, (uint64_t)d->from * row, d->codes, (size_t)n * row) < 0)
 		return -1;
 	if (d->to == F8_E4M3)
-		return put(arg, PART_SCALE, (uint64_t)d->from / BLOCK * scales, scale, ((size_t)n + BLOCK - 1) / BLOCK * scales);
+		return put(arg, PART_SCALE, (uint64_t)d->from / FP8_BLOCK * scales, scale, fp8_blocks((size_t)n) * scales);
 	return scales == 0 ? 0 : put(arg, PART_SCALE, (uint64_t)d->from * scales, scale, (size_t)n * scales);
 }
 
@@ -212,7 +209,7 @@ convert_rows(struct work *d, struct pool *pool, part_fn *put, void *arg)
 	for (d->from = 0; d->from < d->w->rows; d->from += n) {
 		n = d->w->rows - d->from < step ? d->w->rows - d->from : step;
 		if (d->to == F8_E4M3)
-			pool_run(pool, ((size_t)n + BLOCK - 1) / BLOCK, 1, (double)BLOCK * d->w->cols, block_most, d);
+			pool_run(pool, fp8_blocks((size_t)n), 1, (double)FP8_BLOCK * d->w->cols, block_most, d);
 		pool_run(pool, (size_t)n, 1, 20.0 * d->w->cols, row_code, d);
 		if (put_piece(d, n, put, arg) < 0)
 			return -1;

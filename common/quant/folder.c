@@ -70,7 +70,7 @@ copy_one(const struct quant *q, const char *name)
 
 	if (name[0] == '.' || is_weights(name))
 		return 0;
-	if (io_path(path, sizeof(path), q->model->dir, name) < 0)
+	if (io_path(path, sizeof(path), q->model->weights.dir, name) < 0)
 		return -1;
 	if (stat(path, &st) < 0) {
 		warn("'%s' is left out: %s", path, strerror(errno));
@@ -89,12 +89,12 @@ copy_one(const struct quant *q, const char *name)
 int
 folder_copy(const struct quant *q)
 {
-	DIR *d = opendir(q->model->dir);
+	DIR *d = opendir(q->model->weights.dir);
 	struct dirent *e;
 	int r = 0;
 
 	if (!d)
-		return fail(FAIL_SYSTEM, "cannot read '%s':", q->model->dir);
+		return fail(FAIL_SYSTEM, "cannot read '%s':", q->model->weights.dir);
 	while (r == 0 && (e = readdir(d)))
 		r = copy_one(q, e->d_name);
 	closedir(d);
@@ -107,7 +107,7 @@ folder_index(const struct quant *q, const struct table *files)
 	cJSON *o, *map, *meta;
 	int r;
 
-	if (!q->model->indexed)
+	if (!q->model->weights.indexed)
 		return 0;
 	o = cJSON_CreateObject();
 	meta = cJSON_AddObjectToObject(o, "metadata");
@@ -115,7 +115,7 @@ folder_index(const struct quant *q, const struct table *files)
 	map = cJSON_AddObjectToObject(o, "weight_map");
 	for (struct table_slot *s = NULL; (s = table_next(files, s)); )
 		cJSON_AddStringToObject(map, s->key, s->value);
-	r = write_json(q->out, MODEL_INDEX, o);
+	r = write_json(q->out, CHECKPOINT_INDEX, o);
 	cJSON_Delete(o);
 	return r;
 }
@@ -129,7 +129,7 @@ fp8_config(void)
 	cJSON_AddStringToObject(c, "fmt", "e4m3");
 	cJSON_AddStringToObject(c, "activation_scheme", "dynamic");
 	for (int i = 0; i < 2; i++)
-		cJSON_AddItemToArray(block, cJSON_CreateNumber(128));
+		cJSON_AddItemToArray(block, cJSON_CreateNumber(FP8_BLOCK));
 	return c;
 }
 
@@ -181,7 +181,7 @@ folder_config(const struct quant *q)
 	cJSON *o;
 	int r;
 
-	if (io_path(path, sizeof(path), q->model->dir, "config.json") < 0 || !(o = json_load(path, 1 << 20)))
+	if (io_path(path, sizeof(path), q->model->weights.dir, "config.json") < 0 || !(o = json_load(path, 1 << 20)))
 		return -1;
 	edit_config(q, o);
 	r = write_json(q->out, "config.json", o);

@@ -35,7 +35,4 @@ int quant_format(const char *name);
  */
 int quant_run(struct quant *q);
 
-/* Columns of a matrix by its name, config.json knowing: Q4 tells them to the next 32 only.  0: not a linear layer. */
-int quant_cols(const struct config *c, const char *name);
-
 #endif

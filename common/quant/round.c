@@ -39,7 +39,7 @@ round_row(unsigned char *out, const float *x, int n, enum dtype to, const float 
 	if (to == F32)
 		memcpy(out, x, (size_t)n * sizeof(*x));
 	for (int i = 0; to == F8_E4M3 && i < n; i++)
-		out[i] = to_f8(x[i] / scale[i / 128]);
+		out[i] = to_f8(x[i] / scale[i / FP8_BLOCK]);
 	for (int i = 0; (to == BF16 || to == F16) && i < n; i++) {
 		uint16_t h = (uint16_t)(to == BF16 ? to_bf16(x[i]) : to_f16(x[i]));
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,23 +14,52 @@
 
 #define LINE 64         /* what SIMD likes tensors to begin at */
 
-struct entry *
-shard_add(struct quant_shard *s, const struct safetensor *t, const char *suffix)
+/* Another entry, its name t's and the suffix.  NULL and a message. */
+static struct entry *
+add(struct quant_shard *s, const struct tensor_entry *t, const char *suffix)
 {
-	size_t n = strlen(t->name) + strlen(suffix) + 1;
 	struct entry *e;
 
 	if (mem_grow(&s->list, &s->cap, s->n + 1, sizeof(*s->list)) < 0)
 		return NULL;
 	e = &s->list[s->n];
-	*e = (struct entry){.dtype = t->dtype_text, .rank = t->rank, .bytes = t->end - t->begin, .from = t};
-	memcpy(e->shape, t->shape, sizeof(e->shape));
-	if (!(e->name = mem_raw(n, 1)))
+	*e = (struct entry){0};
+	if (asprintf(&e->name, "%s%s", t->name, suffix) < 0) {
+		e->name = NULL;
+		fail(FAIL_SYSTEM, "no memory for a name");
 		return NULL;
-	strcpy(e->name, t->name);
-	strcat(e->name, suffix);
+	}
 	s->n++;
 	return e;
+}
+
+int
+shard_add_copy(struct quant_shard *s, const struct tensor_entry *t)
+{
+	struct entry *e = add(s, t, "");
+
+	if (!e)
+		return -1;
+	e->dtype = t->dtype_text;
+	e->rank = t->rank;
+	memcpy(e->shape, t->shape, sizeof(e->shape));
+	e->bytes = t->end - t->begin;
+	e->from = t;
+	return 0;
+}
+
+int
+shard_add_part(struct quant_shard *s, const struct tensor_entry *t, const struct layout_part *part)
+{
+	struct entry *e = add(s, t, part->suffix);
+
+	if (!e)
+		return -1;
+	e->dtype = part->dtype;
+	e->rank = part->rank;
+	memcpy(e->shape, part->shape, sizeof(part->shape));
+	e->bytes = part->bytes;
+	return 0;
 }
 
 /* Entries behind which the next one is as well aligned come first: no padding is allowed between them. */

@@ -4,8 +4,8 @@
 #ifndef DS_SHARD_H
 #define DS_SHARD_H
 
-#include "weights/safetensors.h"
 #include "quant/quant.h"
+#include "weights/layout.h"
 
 struct entry {
 	char *name;
@@ -13,7 +13,7 @@ struct entry {
 	int rank;
 	uint64_t shape[TENSOR_RANK_MAX];
 	uint64_t bytes, at;                     /* at: from the beginning of the file */
-	const struct safetensor *from;          /* copied; NULL: made */
+	const struct tensor_entry *from;          /* copied; NULL: made */
 };
 
 struct quant_shard {
@@ -23,8 +23,9 @@ struct quant_shard {
 	char path[4096];
 };
 
-/* Another entry, its name being t's and the suffix.  NULL and a message where there is no memory. */
-struct entry *shard_add(struct quant_shard *s, const struct safetensor *t, const char *suffix);
+/* Another entry: t as it is, or a part of the matrix t that is made.  0, or -1 and a message. */
+int shard_add_copy(struct quant_shard *s, const struct tensor_entry *t);
+int shard_add_part(struct quant_shard *s, const struct tensor_entry *t, const struct layout_part *part);
 
 /* Give every entry its place, create the file dir/name, and write its header.  0, or -1 and a message. */
 int shard_create(struct quant_shard *s, const char *dir, const char *name);

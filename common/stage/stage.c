@@ -170,9 +170,9 @@ stage_acts(const struct stage *s, const struct frame *f, enum at at)
 	if (at == AT_ATTN || at == AT_ROUTE || at == AT_EXPERT)
 		if (f->layer >= LAYERS_MAX || !s->layers.has[f->layer])
 			return 0;
-	if (f->model[0] && strcmp(f->model, s->model->id) != 0)
+	if (f->model[0] && strcmp(f->model, s->model->weights.id) != 0)
 		return fail(FAIL_DATA, "%s: the frame is of model %s, this is %s ('%s')",
-		    frame_where(f, where, sizeof(where)), f->model, s->model->id, s->model->dir);
+		    frame_where(f, where, sizeof(where)), f->model, s->model->weights.id, s->model->weights.dir);
 	return 1;
 }
 

@@ -17,7 +17,8 @@
 /* What processes map: layers, and tensors outside of layers. */
 struct coverage {
 	struct layers layers;
-	int embed, head, n;             /* n: number of layers */
+	int embed, head;
+	const struct config *config;
 };
 
 int
@@ -58,8 +59,8 @@ cover_line(struct coverage *n, const struct plan_line *l)
 		return n->head = 1;
 	for (int i = 0; layered[i]; i++)
 		if (strcmp(name_of(l), layered[i]) == 0) {
-			if (layers_parse(&own, value_of(l, "-l"), n->n) == 0)
-				for (int k = 0; k < n->n; k++)
+			if (layers_parse(&own, value_of(l, "-l"), n->config->num_layers) == 0)
+				for (int k = 0; k < n->config->num_layers; k++)
 					n->layers.has[k] |= own.has[k];
 			return 1;
 		}
@@ -69,15 +70,16 @@ cover_line(struct coverage *n, const struct plan_line *l)
 static int
 is_covered(const struct coverage *n, const char *name)
 {
-	int layer;
+	int layer = weight_layer(n->config, name);
+	struct weight w;
 
-	if (sscanf(name, "model.layers.%d.", &layer) == 1)
-		return layer >= 0 && layer < n->n && n->layers.has[layer];
-	return strncmp(name, "model.embed_tokens.", 19) == 0 ? n->embed || n->head : n->head;
+	if (layer >= 0)
+		return layer < n->config->num_layers && n->layers.has[layer];
+	return n->head || (n->embed && weight_named(&w, n->config, name) && w.row->role == ROLE_EMBED);
 }
 
 static int
-wants_tensor(void *arg, const struct safetensor *t)
+wants_tensor(void *arg, const struct tensor_entry *t)
 {
 	return is_covered(arg, t->name);
 }
@@ -86,7 +88,7 @@ int
 host_weights_apply(const struct host_weights *w, const struct plan_line *l, const char *address)
 {
 	const char *model = value_of(l, "-m");
-	struct coverage n = {.n = w->layers};
+	struct coverage n = {.config = &w->config};
 	char *path;
 	int same;
 
@@ -127,7 +129,7 @@ make_manifest(struct host_weights *w, struct coverage *n, const char *model)
 	struct model m = {0};
 	size_t lacking = 0, all = 0;
 	int r = !pool || model_open(&m, model) < 0 ||
-	    manifest_write(&w->text, &m, sample, wants_tensor, n, pool, &lacking, &all) < 0 ? -1 : 0;
+	    manifest_write(&w->text, &m.weights, sample, wants_tensor, n, pool, &lacking, &all) < 0 ? -1 : 0;
 
 	if (r == 0 && lacking > 0)
 		warn("%zu of %zu tensors of the hosts are not compared: %s", lacking, all, fail_text());
@@ -153,18 +155,17 @@ read_manifest(struct host_weights *w, const char *path)
 int
 host_weights_open(struct host_weights *w, const struct planfile *p, const char *model, const char *manifest)
 {
-	struct config c;
 	struct coverage n = {0};
 	int lines = 0;
 
 	*w = (struct host_weights){0};
 	if (manifest && read_manifest(w, manifest) < 0)
 		return -1;
-	if (!(w->model = realpath(model, NULL)) || config_load(&c, model) < 0) {
+	if (!(w->model = realpath(model, NULL)) || config_load(&w->config, model) < 0) {
 		host_weights_close(w);  /* ds-tokenize reports what is wrong with it */
 		return 0;
 	}
-	w->layers = n.n = c.num_layers;
+	n.config = &w->config;
 	if (manifest)
 		return 0;
 	for (int i = 0; i < p->nlines; i++)
@@ -211,7 +212,7 @@ int
 host_weights_send(struct buf *to, const struct host_weights *w, const struct planfile *p, int host, const char *address)
 {
 	const char *end, *line = (const char *)w->text.p;
-	struct coverage n = {.n = w->layers};
+	struct coverage n = {.config = &w->config};
 	int lines = 0, sent = 0, r;
 
 	for (int i = 0; i < p->nlines; i++)

@@ -6,6 +6,7 @@
 #ifndef DS_HOST_WEIGHTS_H
 #define DS_HOST_WEIGHTS_H
 
+#include "arch/config.h"
 #include "weights/manifest.h"
 #include "plan/planfile.h"
 
@@ -13,7 +14,7 @@
 
 struct host_weights {
 	char *model;                    /* ds-run's own model folder, NULL: nothing is compared */
-	int layers;                     /* number of layers */
+	struct config config;           /* of the model */
 	struct buf text;                /* the manifest */
 	int given;                    /* 1: read from a file; then local programs compare as well */
 };

@@ -24,11 +24,11 @@ static const char first_line[] = "dspipe-manifest 1", whole[] = "whole", unknown
 
 /* A tensor to be read, and what came of it. */
 struct job {
-	const struct safetensor *t;
+	const struct tensor_entry *t;
 	const struct shard *shard;
 	int fd;
 	int error;                      /* errno, SHORTER or LATE */
-	struct safetensor *lacks;       /* what t is where the file is missing: the name alone; NULL: it is there */
+	struct tensor_entry *lacks;       /* what t is where the file is missing: the name alone; NULL: it is there */
 	unsigned char hash[HASH_BYTES];
 };
 
@@ -140,7 +140,7 @@ hash_all(struct jobs *jobs, struct pool *pool)
 /* --- which tensors --- */
 
 int
-manifest_mapped(void *arg, const struct safetensor *t)
+manifest_mapped(void *arg, const struct tensor_entry *t)
 {
 	(void)arg;
 	return t->mapped;
@@ -148,14 +148,14 @@ manifest_mapped(void *arg, const struct safetensor *t)
 
 /* The wanted tensors of a file that is open, as far as the index has them there. */
 static int
-add_shard(struct jobs *jobs, const struct model *m, const struct shard *s, manifest_wants *wants, void *arg)
+add_shard(struct jobs *jobs, const struct checkpoint *c, const struct shard *s, manifest_wants *wants, void *arg)
 {
 	int fd = -1;
 
 	for (size_t i = 0; i < s->file.n; i++) {
-		const struct safetensor *t = &s->file.tensors[i];
+		const struct tensor_entry *t = &s->file.tensors[i];
 
-		if ((wants && !wants(arg, t)) || table_get(&m->files, t->name, strlen(t->name)) != s)
+		if ((wants && !wants(arg, t)) || table_get(&c->files, t->name, strlen(t->name)) != s)
 			continue;
 		if (fd < 0 && (fd = open(s->path, O_RDONLY | O_CLOEXEC)) < 0)
 			return fail(FAIL_SYSTEM, "'%s': cannot open:", s->path);
@@ -169,10 +169,10 @@ add_shard(struct jobs *jobs, const struct model *m, const struct shard *s, manif
 }
 
 static int
-is_wanted(const struct model *m, const struct shard *s, manifest_wants *wants, void *arg)
+is_wanted(const struct checkpoint *c, const struct shard *s, manifest_wants *wants, void *arg)
 {
-	for (struct table_slot *t = NULL; (t = table_next(&m->files, t)); ) {
-		const struct safetensor named = {.name = t->key};
+	for (struct table_slot *t = NULL; (t = table_next(&c->files, t)); ) {
+		const struct tensor_entry named = {.name = t->key};
 
 		if (t->value == s && (!wants || wants(arg, &named)))
 			return 1;
@@ -182,10 +182,10 @@ is_wanted(const struct model *m, const struct shard *s, manifest_wants *wants, v
 
 /* The wanted tensors of a file that is missing. */
 static int
-add_lacking(struct jobs *jobs, const struct model *m, const struct shard *s, manifest_wants *wants, void *arg, size_t *lacking)
+add_lacking(struct jobs *jobs, const struct checkpoint *c, const struct shard *s, manifest_wants *wants, void *arg, size_t *lacking)
 {
-	for (struct table_slot *t = NULL; (t = table_next(&m->files, t)); ) {
-		const struct safetensor named = {.name = t->key};
+	for (struct table_slot *t = NULL; (t = table_next(&c->files, t)); ) {
+		const struct tensor_entry named = {.name = t->key};
 		struct job j = {.shard = s, .fd = -1};
 
 		if (t->value != s || (wants && !wants(arg, &named)))
@@ -202,21 +202,21 @@ add_lacking(struct jobs *jobs, const struct model *m, const struct shard *s, man
 
 /* opens: files that are not open yet count, too; lacking: also those that are missing. */
 static int
-add_tensors(struct jobs *jobs, struct model *m, manifest_wants *wants, void *arg, int opens, size_t *lacking)
+add_tensors(struct jobs *jobs, struct checkpoint *c, manifest_wants *wants, void *arg, int opens, size_t *lacking)
 {
-	if (!(jobs->fds = mem_new(m->nshards, sizeof(*jobs->fds))))
+	if (!(jobs->fds = mem_new(c->nshards, sizeof(*jobs->fds))))
 		return -1;
-	for (size_t i = 0; i < m->nshards; i++) {
-		struct shard *s = &m->shards[i];
+	for (size_t i = 0; i < c->nshards; i++) {
+		struct shard *s = &c->shards[i];
 
-		if (!s->file.map.p && (!opens || !is_wanted(m, s, wants, arg)))
+		if (!s->file.map.p && (!opens || !is_wanted(c, s, wants, arg)))
 			continue;
 		if (lacking && !s->file.map.p && access(s->path, F_OK) < 0) {
-			if (add_lacking(jobs, m, s, wants, arg, lacking) < 0)
+			if (add_lacking(jobs, c, s, wants, arg, lacking) < 0)
 				return -1;
 			continue;
 		}
-		if (model_shard(s) < 0 || add_shard(jobs, m, s, wants, arg) < 0)
+		if (shard_open(s) < 0 || add_shard(jobs, c, s, wants, arg) < 0)
 			return -1;
 	}
 	return 0;
@@ -270,7 +270,7 @@ add_line(struct buf *to, const struct job *j)
 }
 
 int
-manifest_write(struct buf *to, struct model *m, struct manifest_sample sample, manifest_wants *wants, void *arg,
+manifest_write(struct buf *to, struct checkpoint *c, struct manifest_sample sample, manifest_wants *wants, void *arg,
     struct pool *pool, size_t *lacking, size_t *n)
 {
 	struct jobs jobs = {.sample = sample};
@@ -278,14 +278,14 @@ manifest_write(struct buf *to, struct model *m, struct manifest_sample sample, m
 
 	if (lacking)
 		*lacking = 0;
-	r = add_tensors(&jobs, m, wants, arg, 1, lacking) < 0 || hash_all(&jobs, pool) < 0 ? -1 : 0;
+	r = add_tensors(&jobs, c, wants, arg, 1, lacking) < 0 || hash_all(&jobs, pool) < 0 ? -1 : 0;
 	if (n)
 		*n = jobs.n;
 
 	if (r == 0 && jobs.n > 0)
 		qsort(jobs.v, jobs.n, sizeof(*jobs.v), by_name);
 	if (r == 0)
-		r = buf_addf(to, "%s\nmodel %s\nsample ", first_line, m->id);
+		r = buf_addf(to, "%s\nmodel %s\nsample ", first_line, c->id);
 	if (r == 0)
 		r = sample.pieces == 0 ? buf_addf(to, "%s\n", whole) : buf_addf(to, "%d %d\n", sample.pieces, sample.bytes);
 	for (size_t i = 0; i < jobs.n && r == 0; i++)
@@ -455,15 +455,15 @@ keep_known(const struct manifest *f, struct jobs *jobs)
 }
 
 long
-manifest_compare(const struct manifest *f, struct model *m, manifest_wants *wants, void *arg, struct pool *pool,
+manifest_compare(const struct manifest *f, struct checkpoint *c, manifest_wants *wants, void *arg, struct pool *pool,
     void (*each)(void *arg, const char *name), long *n)
 {
 	struct jobs jobs = {.sample = f->sample};
 	long bad = -1;
 
-	if (strcmp(f->model, m->id) != 0)
-		return fail(FAIL_DATA, "the manifest is of model %s, '%s' is %s", f->model, m->dir, m->id);
-	if (add_tensors(&jobs, m, wants, arg, wants != manifest_mapped, NULL) == 0 && keep_known(f, &jobs) == 0 &&
+	if (strcmp(f->model, c->id) != 0)
+		return fail(FAIL_DATA, "the manifest is of model %s, '%s' is %s", f->model, c->dir, c->id);
+	if (add_tensors(&jobs, c, wants, arg, wants != manifest_mapped, NULL) == 0 && keep_known(f, &jobs) == 0 &&
 	    hash_all(&jobs, pool) == 0) {
 		if (each && jobs.n > 0)
 			qsort(jobs.v, jobs.n, sizeof(*jobs.v), by_name);

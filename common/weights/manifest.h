@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 #include "base/pool.h"
-#include "arch/model.h"
+#include "weights/checkpoint.h"
 
 #define MANIFEST_PIECES 5       /* of a tensor that are read, unless all of it is */
 #define MANIFEST_BYTES_MAX (256u << 20)        /* of a manifest */
@@ -29,7 +29,7 @@ struct manifest {
 };
 
 /* The tensors that a caller wants: 1, or 0. */
-typedef int manifest_wants(void *arg, const struct safetensor *t);
+typedef int manifest_wants(void *arg, const struct tensor_entry *t);
 
 /*
  * Append the manifest of the tensors that `wants` wants (NULL: all), sorted by name, to `to`.  A
@@ -37,7 +37,7 @@ typedef int manifest_wants(void *arg, const struct safetensor *t);
  * which is compared with nothing, and *lacking is how many they are, *n of how many.  0, or -1 and
  * a message, which is also given for the first file that is missing.
  */
-int manifest_write(struct buf *to, struct model *m, struct manifest_sample sample, manifest_wants *wants, void *arg,
+int manifest_write(struct buf *to, struct checkpoint *c, struct manifest_sample sample, manifest_wants *wants, void *arg,
     struct pool *pool, size_t *lacking, size_t *n);
 
 /* Read a file.  0, or -1 and a message; manifest_close frees, a zeroed *f too. */
@@ -50,10 +50,10 @@ void manifest_close(struct manifest *f);
  * one of the manifest".  *n: how many were compared, those with "-" left out. each: called for
  * each that differs, in the order of names; NULL: none.
  */
-long manifest_compare(const struct manifest *f, struct model *m, manifest_wants *wants, void *arg, struct pool *pool,
+long manifest_compare(const struct manifest *f, struct checkpoint *c, manifest_wants *wants, void *arg, struct pool *pool,
     void (*each)(void *arg, const char *name), long *n);
 
 /* The tensors whose bytes were asked for since model_open: what a stage has mapped. */
-int manifest_mapped(void *arg, const struct safetensor *t);
+int manifest_mapped(void *arg, const struct tensor_entry *t);
 
 #endif

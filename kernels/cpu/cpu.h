@@ -17,7 +17,7 @@
 #define EVERYWHERE static inline
 #endif
 
-enum { LANES = 16, BLOCK = 128, BF16_STEP = 32 };    /* lanes of a sum; side of an FP8 block; products in a step of bf16 */
+enum { LANES = 16, BLOCK = FP8_BLOCK, BF16_STEP = 32 };    /* lanes of a sum; side of an FP8 block; products in a step of bf16 */
 
 /* Each fills in the functions that it has; the _ref ones together have all.  The products of bf16 replace those of f32. */
 void matmul_ref(struct kernels *k);

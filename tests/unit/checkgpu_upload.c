@@ -182,11 +182,11 @@ check_files(const char *dir)
 	must(d ? 0 : -1, "device_new");
 	must(model_open(&m, dir), dir);
 	D = m.config.hidden_size;
-	must(model_mat(&m, &here[0], m.config.vocab_size, D, "lm_head"), "lm_head");
-	must(model_mat(&m, &here[1], m.config.kv_lora_rank + m.config.qk_rope_head_dim, D, "model.layers.1.self_attn.kv_a_proj_with_mqa"), "kv_a");
-	must(model_mat(&m, &here[2], m.config.moe_intermediate_size, D, "model.layers.1.mlp.experts.0.up_proj"), "up");
-	norm = model_vec(&m, D, "model.norm.weight");
-	copy = model_vec(&m, D, "model.norm.weight");
+	must(model_weight(&m, ROLE_HEAD, -1, -1, &here[0]), "head");
+	must(model_weight(&m, ROLE_KV_A, 1, -1, &here[1]), "kv_a");
+	must(model_weight(&m, ROLE_EXPERT_UP, 1, 0, &here[2]), "up");
+	norm = model_vector(&m, ROLE_FINAL_NORM, -1);
+	copy = model_vector(&m, ROLE_FINAL_NORM, -1);
 	must(norm && copy ? 0 : -1, "norm");
 	memcpy(there, here, sizeof(here));
 	for (int i = 0; i < 3; i++)

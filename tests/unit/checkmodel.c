@@ -3,6 +3,7 @@
  * checkmodel open DIR  open every tensor that the forward pass takes, print the model's id
  * checkmodel list DIR  a line for each tensor: name, dtype, shape, sums of its bytes, sums of it as float32
  */
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "base/fail.h"
 #include "arch/model.h"
+#include "weights/layout.h"
 
 static int points, failures;
 
@@ -23,10 +25,24 @@ point(int ok, const char *what, const char *of)
 		printf("# %s\n", fail_text());
 }
 
+__attribute__((format(printf, 5, 6)))
+static int
+take_mat(struct model *m, struct mat *w, int rows, int cols, const char *fmt, ...)
+{
+	char name[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(name, sizeof(name) - 8, fmt, ap);
+	va_end(ap);
+	strcat(name, ".weight");
+	return layout_mat(&m->weights, w, rows, cols, name);
+}
+
 static int
 take_vec(struct model *m, int n, const char *name)
 {
-	float *v = model_vec(m, n, "%s", name);
+	float *v = layout_vector(&m->weights, n, name);
 
 	free(v);
 	return v ? 0 : -1;
@@ -38,8 +54,8 @@ take_mlp(struct model *m, const char *prefix, int size)
 	struct mat w;
 	int D = m->config.hidden_size;
 
-	return model_mat(m, &w, size, D, "%s.gate_proj", prefix) < 0 || model_mat(m, &w, size, D, "%s.up_proj", prefix) < 0 ||
-	    model_mat(m, &w, D, size, "%s.down_proj", prefix) < 0 ? -1 : 0;
+	return take_mat(m, &w, size, D, "%s.gate_proj", prefix) < 0 || take_mat(m, &w, size, D, "%s.up_proj", prefix) < 0 ||
+	    take_mat(m, &w, D, size, "%s.down_proj", prefix) < 0 ? -1 : 0;
 }
 
 static int
@@ -54,15 +70,15 @@ take_attention(struct model *m, int layer)
 	snprintf(a, sizeof(a), "model.layers.%d.self_attn", layer);
 	if (Q > 0) {
 		snprintf(name, sizeof(name), "%s.q_a_layernorm.weight", a);
-		if (model_mat(m, &w, Q, D, "%s.q_a_proj", a) < 0 || take_vec(m, Q, name) < 0 ||
-		    model_mat(m, &w, H * qk, Q, "%s.q_b_proj", a) < 0)
+		if (take_mat(m, &w, Q, D, "%s.q_a_proj", a) < 0 || take_vec(m, Q, name) < 0 ||
+		    take_mat(m, &w, H * qk, Q, "%s.q_b_proj", a) < 0)
 			return -1;
-	} else if (model_mat(m, &w, H * qk, D, "%s.q_proj", a) < 0)
+	} else if (take_mat(m, &w, H * qk, D, "%s.q_proj", a) < 0)
 		return -1;
 	snprintf(name, sizeof(name), "%s.kv_a_layernorm.weight", a);
-	return model_mat(m, &w, R + c->qk_rope_head_dim, D, "%s.kv_a_proj_with_mqa", a) < 0 || take_vec(m, R, name) < 0 ||
-	    model_mat(m, &w, H * (c->qk_nope_head_dim + c->v_head_dim), R, "%s.kv_b_proj", a) < 0 ||
-	    model_mat(m, &w, D, H * c->v_head_dim, "%s.o_proj", a) < 0 ? -1 : 0;
+	return take_mat(m, &w, R + c->qk_rope_head_dim, D, "%s.kv_a_proj_with_mqa", a) < 0 || take_vec(m, R, name) < 0 ||
+	    take_mat(m, &w, H * (c->qk_nope_head_dim + c->v_head_dim), R, "%s.kv_b_proj", a) < 0 ||
+	    take_mat(m, &w, D, H * c->v_head_dim, "%s.o_proj", a) < 0 ? -1 : 0;
 }
 
 static int
@@ -82,7 +98,7 @@ take_layer(struct model *m, int layer)
 	snprintf(name, sizeof(name), "%s.mlp", p);
 	if (!config_is_moe(c, layer))
 		return take_mlp(m, name, c->intermediate_size);
-	if (model_mat(m, &w, c->n_routed_experts, c->hidden_size, "%s.gate", name) < 0)
+	if (take_mat(m, &w, c->n_routed_experts, c->hidden_size, "%s.gate", name) < 0)
 		return -1;
 	for (int e = 0; e < c->n_routed_experts; e++) {
 		snprintf(name, sizeof(name), "%s.mlp.experts.%d", p, e);
@@ -102,13 +118,13 @@ take_all(struct model *m)
 	const struct config *c = &m->config;
 	struct mat w;
 
-	if (model_mat(m, &w, c->vocab_size, c->hidden_size, "model.embed_tokens") < 0 ||
+	if (take_mat(m, &w, c->vocab_size, c->hidden_size, "model.embed_tokens") < 0 ||
 	    take_vec(m, c->hidden_size, "model.norm.weight") < 0)
 		return -1;
 	for (int i = 0; i < c->num_layers; i++)
 		if (take_layer(m, i) < 0)
 			return -1;
-	return c->tie_word_embeddings ? 0 : model_mat(m, &w, c->vocab_size, c->hidden_size, "lm_head");
+	return c->tie_word_embeddings ? 0 : take_mat(m, &w, c->vocab_size, c->hidden_size, "lm_head");
 }
 
 static void
@@ -127,20 +143,20 @@ print_sums(const void *p, size_t n)
 static int
 list(struct model *m)
 {
-	for (struct table_slot *s = NULL; (s = table_next(&m->files, s)); ) {
+	for (struct table_slot *s = NULL; (s = table_next(&m->weights.files, s)); ) {
 		char is[200];
 		const void *data;
-		const struct safetensor *t = model_tensor(m, s->key, &data);
+		const struct tensor_entry *t = checkpoint_data(&m->weights, s->key, &data);
 		float *v = NULL;
 
 		if (!t)
 			return -1;
 		if (t->dtype >= 0 && (uintptr_t)data % dtype_size((enum dtype)t->dtype))
 			return fail(FAIL_DATA, "'%s' is not aligned", t->name);
-		printf("%s %s", t->name, safetensor_describe(t, is, sizeof(is)));
+		printf("%s %s", t->name, tensor_entry_describe(t, is, sizeof(is)));
 		print_sums(data, (size_t)(t->end - t->begin));
 		if (t->rank == 1 && t->dtype >= 0) {
-			if (!(v = model_vec(m, (int)t->shape[0], "%s", t->name)))
+			if (!(v = layout_vector(&m->weights, (int)t->shape[0], t->name)))
 				return -1;
 			print_sums(v, (size_t)t->shape[0] * sizeof(*v));
 			free(v);
@@ -161,8 +177,8 @@ opened(const char *mode, const char *dir)
 		die_failed();
 	r = strcmp(mode, "list") == 0 ? list(&m) : take_all(&m);
 	if (r == 0 && strcmp(mode, "open") == 0) {
-		if (model_id(dir, id) < 0 || strcmp(id, m.id) != 0)
-			die(1, "model_id and model_open disagree");
+		if (checkpoint_id(dir, id) < 0 || strcmp(id, m.weights.id) != 0)
+			die(1, "checkpoint_id and model_open disagree");
 		puts(id);
 	}
 	model_close(&m);
@@ -231,19 +247,19 @@ check_golden(const struct facts *f)
 	if (open < 0)
 		return;
 	check_config(&m.config, &f->c, f->dir);
-	for (size_t i = 0; m.nshards > 1 && i < m.nshards; i++)
-		point(m.shards[i].file.map.p == NULL, "no file is mapped before a tensor is asked for", f->dir);
+	for (size_t i = 0; m.weights.nshards > 1 && i < m.weights.nshards; i++)
+		point(m.weights.shards[i].file.map.p == NULL, "no file is mapped before a tensor is asked for", f->dir);
 	D = m.config.hidden_size;
 	point(take_all(&m) == 0, "has every tensor of the forward pass", f->dir);
-	point(model_mat(&m, &w, f->c.moe_intermediate_size, D, "model.layers.1.mlp.experts.%d.up_proj", 0) == 0 &&
+	point(take_mat(&m, &w, f->c.moe_intermediate_size, D, "model.layers.1.mlp.experts.%d.up_proj", 0) == 0 &&
 	    w.rows == f->c.moe_intermediate_size && w.cols == D && w.row0 == 0 && w.dtype == (f->c.fp8 ? F8_E4M3 : BF16) &&
 	    (w.scale != NULL) == f->c.fp8 && w.scale_cols == (f->c.fp8 ? (D + 127) / 128 : 0),
 	    "an expert's matrix has its shape, its dtype and, in FP8 only, scales", f->dir);
-	point(model_mat(&m, &w, D, f->c.moe_intermediate_size, "model.layers.1.mlp.experts.0.up_proj") < 0,
+	point(take_mat(&m, &w, D, f->c.moe_intermediate_size, "model.layers.1.mlp.experts.0.up_proj") < 0,
 	    "a matrix of another shape than asked for is refused", f->dir);
-	point(!model_has(&m, "model.layers.99.input_layernorm.weight") && model_has(&m, "model.norm.weight"),
+	point(!checkpoint_has(&m.weights, "model.layers.99.input_layernorm.weight") && checkpoint_has(&m.weights, "model.norm.weight"),
 	    "knows which tensors it has", f->dir);
-	point(model_id(dir, id) == 0 && strcmp(id, m.id) == 0 && strlen(id) == 16, "the id alone is the id of the open model", f->dir);
+	point(checkpoint_id(dir, id) == 0 && strcmp(id, m.weights.id) == 0 && strlen(id) == 16, "the id alone is the id of the open model", f->dir);
 	model_close(&m);
 }
 

@@ -10,7 +10,7 @@
 #include "point.h"
 
 static int
-same(struct part_size a, struct part_size b)
+same(struct weight_size a, struct weight_size b)
 {
 	return a.bytes == b.bytes && a.params == b.params && a.bytes > 0;
 }

@@ -141,7 +141,7 @@ find_router(struct named *n, struct groups *g, struct named_tensor *t)
 /* The dtype of a tensor, ROW_F64 included, or -1 if unsupported. -2 and a message if its bytes
  * do not match its shape. */
 static int
-type_of(const struct safetensor *t)
+type_of(const struct tensor_entry *t)
 {
 	uint64_t bytes = 8;
 
@@ -159,9 +159,9 @@ type_of(const struct safetensor *t)
 
 /* Read the file's tensor `row`, which lists the rows of its frame with logits. */
 static int
-read_logit_rows(struct named *n, const struct safetensor *t)
+read_logit_rows(struct named *n, const struct tensor_entry *t)
 {
-	const int32_t *v = safetensors_data(&n->st, t);
+	const int32_t *v = tensor_file_data(&n->st, t);
 
 	if (!v)
 		return -1;
@@ -179,7 +179,7 @@ read_logit_rows(struct named *n, const struct safetensor *t)
 static int
 add_safetensors(struct named *n, struct groups *g)
 {
-	const struct safetensor *row = safetensors_find(&n->st, "row");
+	const struct tensor_entry *row = tensor_file_find(&n->st, "row");
 
 	if (named_frame_metadata(&n->frame, &n->st) < 0)
 		return -1;
@@ -188,8 +188,8 @@ add_safetensors(struct named *n, struct groups *g)
 	if (row && read_logit_rows(n, row) < 0)
 		return -1;
 	for (size_t i = 0; i < n->st.n; i++) {
-		const struct safetensor *t = &n->st.tensors[i];
-		const void *data = safetensors_data(&n->st, t);
+		const struct tensor_entry *t = &n->st.tensors[i];
+		const void *data = tensor_file_data(&n->st, t);
 		int type = type_of(t);
 
 		if (!data || type == -2 ||
@@ -203,7 +203,7 @@ add_safetensors(struct named *n, struct groups *g)
 static int
 open_safetensors(struct named *n, struct groups *g)
 {
-	if (safetensors_open(&n->st, n->path) < 0)
+	if (tensor_file_open(&n->st, n->path) < 0)
 		return -1;
 	if (!(n->tensors = mem_new(n->st.n, sizeof(*n->tensors))))
 		return -1;
@@ -441,6 +441,6 @@ named_close(struct named *n)
 	free(n->npy);
 	buf_free(&n->sorted);
 	file_unmap(&n->map);
-	safetensors_close(&n->st);
+	tensor_file_close(&n->st);
 	memset(n, 0, sizeof(*n));
 }

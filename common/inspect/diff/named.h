@@ -36,7 +36,7 @@ struct named_tensor {
 
 struct named {
 	const char *path;
-	struct safetensors st;
+	struct tensor_file st;
 	struct file_map map;    /* of an npy file */
 	void *npy;              /* elements of an npy file */
 	char *own_name;         /* name of its tensor */

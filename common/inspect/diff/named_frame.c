@@ -101,7 +101,7 @@ text_of(const cJSON *o, const char *key)
 }
 
 int
-named_frame_metadata(struct named_frame *n, const struct safetensors *s)
+named_frame_metadata(struct named_frame *n, const struct tensor_file *s)
 {
 	const char *at, *spans, *done;
 	cJSON *o;

@@ -25,7 +25,7 @@ struct named_frame {
 
 /* Read the metadata of a safetensors file. If it is not from ds-dump, known stays 0. Returns 0,
  * or -1 and a message. */
-int named_frame_metadata(struct named_frame *n, const struct safetensors *s);
+int named_frame_metadata(struct named_frame *n, const struct tensor_file *s);
 
 /* Parse the name of an npy file, without its suffix. *tensor is the name of its tensor, to be
  * freed, or NULL if the file is not from ds-dump. Returns 0, or -1 and a message. */

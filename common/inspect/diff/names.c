@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/arch.h"
 #include "base/fail.h"
 #include "base/io.h"
 
@@ -13,9 +14,8 @@
 #define FIELDS 4
 #define FIELD_MAX 400
 
-/* Ours (tests/golden), then the modules of transformers, each with what its hook is given (.input) or
- * returns (nothing, or .output; .0 and .1 of a gate that returns two, .1 and .2 of one whose logits come first). */
-static const char built_in[] =
+/* Those of tests/golden.  Each family has the names of its modules: arch/arch.h. */
+static const char golden[] =
 	"ids tokenize - ids\n"
 	"embed embed - h\n"
 	"layers.{l}.attn attn {l} h\n"
@@ -24,19 +24,7 @@ static const char built_in[] =
 	"layers.{l}.router.weight route {l} expert.w\n"
 	"final_norm head - head.norm\n"
 	"logits head - logits\n"
-	"input_ids tokenize - ids\n"
-	"model.embed_tokens embed - h\n"
-	"model.layers.{l}.self_attn attn {l} attn.out@{l}\n"
-	"model.layers.{l}.self_attn.0 attn {l} attn.out@{l}\n"
-	"model.layers.{l}.post_attention_layernorm.input attn {l} h\n"
-	"model.layers.{l}.mlp.gate.0 route {l} expert.idx\n"
-	"model.layers.{l}.mlp.gate.1 route {l} expert.w\n"
-	"model.layers.{l}.mlp.gate.2 route {l} expert.idx\n"
-	"model.layers.{l}.mlp expert {l} expert.out@{l}\n"
-	"model.layers.{l} expert {l} h\n"
-	"model.layers.{l}.0 expert {l} h\n"
-	"model.norm head - head.norm\n"
-	"lm_head head - logits\n";
+	"input_ids tokenize - ids\n";
 
 struct field {
 	const char *p;
@@ -156,6 +144,17 @@ find_in(const char *text, struct names *own, struct groups *g, const char *name,
 	return found;
 }
 
+/* The same in what is built in. */
+static int
+find_built_in(struct groups *g, const char *name, size_t n, struct group **out, int *line)
+{
+	int r = find_in(golden, NULL, g, name, n, out, line);
+
+	for (int i = 0; archs[i] && r == 0; i++)
+		r = find_in(archs[i]->modules, NULL, g, name, n, out, line);
+	return r;
+}
+
 int
 names_find(struct names *n, struct groups *g, const char *name, struct group **out, int *line)
 {
@@ -163,9 +162,9 @@ names_find(struct names *n, struct groups *g, const char *name, struct group **o
 	int r = n->own.p ? find_in((const char *)n->own.p, n, g, name, len, out, line) : 0;
 
 	if (r == 0)
-		r = find_in(built_in, NULL, g, name, len, out, line);
+		r = find_built_in(g, name, len, out, line);
 	if (r == 0 && len > 7 && strcmp(name + len - 7, ".output") == 0)
-		r = find_in(built_in, NULL, g, name, len - 7, out, line);
+		r = find_built_in(g, name, len - 7, out, line);
 	return r;
 }
 

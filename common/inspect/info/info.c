@@ -28,13 +28,11 @@ read_type(struct info *i)
 
 /* Does the tensor belong to one of the layers, or to none? */
 static int
-is_shown(const struct layers *l, int n, const char *name)
+is_shown(const struct layers *l, const struct config *c, const char *name)
 {
-	int layer;
+	int layer = weight_layer(c, name);
 
-	if (sscanf(name, "model.layers.%d.", &layer) != 1)
-		return 1;
-	return layer < 0 || layer >= n ? 0 : l->has[layer];
+	return layer < 0 || (layer < c->num_layers && l->has[layer]);
 }
 
 static int
@@ -47,19 +45,20 @@ by_name(const void *a, const void *b)
 static int
 look_for_files(struct info *i, const struct model *m, int *gone)
 {
-	unsigned char *needed = mem_new(m->nshards, 1);
+	unsigned char *needed = mem_new(m->weights.nshards, 1);
 	int r = 0;
 
-	i->nfiles = m->nshards;
-	i->missing = mem_new(m->nshards, sizeof(*i->missing));
+	i->nfiles = m->weights.nshards;
+	i->missing = mem_new(m->weights.nshards, sizeof(*i->missing));
 	if (!needed || !i->missing) {
 		free(needed);
 		return -1;
 	}
-	for (struct table_slot *t = NULL; (t = table_next(&m->files, t)); )
-		needed[(const struct shard *)t->value - m->shards] |= (unsigned char)is_shown(&i->layers, m->config.num_layers, t->key);
-	for (size_t k = 0; r == 0 && k < m->nshards; k++) {
-		const char *path = m->shards[k].path, *last = strrchr(path, '/');
+	for (struct table_slot *t = NULL; (t = table_next(&m->weights.files, t)); )
+		needed[(const struct shard *)t->value - m->weights.shards] |=
+		    (unsigned char)is_shown(&i->layers, &m->config, t->key);
+	for (size_t k = 0; r == 0 && k < m->weights.nshards; k++) {
+		const char *path = m->weights.shards[k].path, *last = strrchr(path, '/');
 
 		if (access(path, R_OK) == 0)
 			continue;
@@ -77,9 +76,9 @@ look_for_index(struct info *i, const struct model *m)
 {
 	char path[4096];
 
-	if (io_path(path, sizeof(path), m->dir, MODEL_INDEX) < 0)
+	if (io_path(path, sizeof(path), m->weights.dir, CHECKPOINT_INDEX) < 0)
 		return -1;
-	i->stale = !m->indexed && file_exists(path);
+	i->stale = !m->weights.indexed && file_exists(path);
 	return 0;
 }
 
@@ -93,7 +92,7 @@ info_open(struct info *i, const char *dir, const char *layers)
 	i->dir = dir;
 	if (model_open(&m, dir) < 0)
 		return -1;
-	memcpy(i->id, m.id, sizeof(i->id));
+	memcpy(i->id, m.weights.id, sizeof(i->id));
 	i->sizes.config = m.config;
 	r = look_for_index(i, &m) < 0 || layers_parse(&i->layers, layers, m.config.num_layers) < 0 || read_type(i) < 0 || look_for_files(i, &m, &gone) < 0 ? -1 : 0;
 	model_close(&m);
@@ -114,17 +113,17 @@ info_close(struct info *i)
 
 struct shown {
 	struct layers layers;
-	int n;                          /* of the model */
+	struct config config;
 	int all;                        /* layers beyond those, too, such as the ones for drafting */
 	FILE *to;
 };
 
 static int
-wants_shown(void *arg, const struct safetensor *t)
+wants_shown(void *arg, const struct tensor_entry *t)
 {
 	const struct shown *s = arg;
 
-	return s->all || is_shown(&s->layers, s->n, t->name);
+	return s->all || is_shown(&s->layers, &s->config, t->name);
 }
 
 static int
@@ -132,9 +131,9 @@ open_shown(struct shown *s, struct model *m, const char *dir, const char *layers
 {
 	if (model_open(m, dir) < 0)
 		return -1;
-	s->n = m->config.num_layers;
+	s->config = m->config;
 	s->all = !layers;
-	return layers_parse(&s->layers, layers, s->n);
+	return layers_parse(&s->layers, layers, s->config.num_layers);
 }
 
 int
@@ -146,7 +145,7 @@ info_manifest(struct buf *to, const char *dir, const char *layers, int full, str
 	int r = open_shown(&s, &m, dir, layers);
 
 	if (r == 0)
-		r = manifest_write(to, &m, sample, wants_shown, &s, pool, NULL, NULL);
+		r = manifest_write(to, &m.weights, sample, wants_shown, &s, pool, NULL, NULL);
 	model_close(&m);
 	return r;
 }
@@ -166,7 +165,7 @@ info_check(FILE *to, const char *dir, const char *layers, const char *manifest, 
 	struct shown s = {.to = to};
 	struct model m = {0};
 	long bad = manifest_open(&f, manifest) < 0 || open_shown(&s, &m, dir, layers) < 0 ? -1 :
-	    manifest_compare(&f, &m, wants_shown, &s, pool, print_name, n);
+	    manifest_compare(&f, &m.weights, wants_shown, &s, pool, print_name, n);
 
 	manifest_close(&f);
 	model_close(&m);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "weights/manifest.h"
-#include "plan/sizes.h"
+#include "arch/sizes.h"
 #include "stage/stage.h"
 
 struct info {

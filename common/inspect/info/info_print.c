@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention/attention.h"
 #include "base/fail.h"
 #include "base/json.h"
 #include "arch/model.h"
@@ -25,11 +26,12 @@ short_form(char to[16], double n)
 	return to;
 }
 
-/* Positions' latents in float32, over all layers. */
+/* A position's rows of all layers' caches. */
 static double
-cache_bytes(const struct config *c)
+cache_bytes(const struct config *c, int gpu, enum precision precision)
 {
-	return 4.0 * (c->kv_lora_rank + c->qk_rope_head_dim) * c->num_layers;
+	return (double)c->num_layers *
+	    (double)attention_of(c)->cache_row(c, (struct attention_where){gpu, precision});
 }
 
 static void
@@ -62,7 +64,8 @@ print_shapes(FILE *to, const struct info *i)
 		fprintf(to, "experts       %d of %d, %d chosen (%s, %s), %d shared\n", c->n_routed_experts, c->moe_intermediate_size,
 		    c->num_experts_per_tok, c->scoring == SCORE_SIGMOID ? "sigmoid" : "softmax", methods[c->topk_method],
 		    c->n_shared_experts);
-	fprintf(to, "positions     %d; %sB of cache each\n", c->max_position, short_form(a, cache_bytes(c)));
+	fprintf(to, "positions     %d; %sB of cache each (%sB as bf16 on a GPU)\n", c->max_position,
+	    short_form(a, cache_bytes(c, 0, PRECISION_F32)), short_form(b, cache_bytes(c, 1, PRECISION_BF16)));
 	print_quantization(to, c);
 	fprintf(to, "parameters    %s, %s active a token\n", short_form(a, (double)i->sizes.total.params),
 	    short_form(b, (double)i->sizes.active));
@@ -130,12 +133,12 @@ info_text(FILE *to, const struct info *i)
 	for (size_t k = 0; k < i->nmissing; k++)
 		fprintf(to, "%smissing       %s\n", k ? "" : "\n", i->missing[k]);
 	if (i->stale)
-		fprintf(to, "\nnot read      %s: model.safetensors has all tensors\n", MODEL_INDEX);
+		fprintf(to, "\nnot read      %s: model.safetensors has all tensors\n", CHECKPOINT_INDEX);
 	return checked(to);
 }
 
 static void
-add_size(cJSON *o, const char *name, struct part_size p)
+add_size(cJSON *o, const char *name, struct weight_size p)
 {
 	cJSON *s = cJSON_AddObjectToObject(o, name);
 
@@ -160,7 +163,8 @@ add_shapes(cJSON *o, const struct config *c)
 		cJSON_AddNumberToObject(o, shape[k].key, shape[k].value);
 	cJSON_AddBoolToObject(o, "tie_word_embeddings", c->tie_word_embeddings);
 	cJSON_AddStringToObject(o, "quantization", c->quant == 8 ? "q8" : c->quant ? "q4" : c->fp8 ? "fp8" : "none");
-	cJSON_AddNumberToObject(o, "cache_bytes", cache_bytes(c));
+	cJSON_AddNumberToObject(o, "cache_bytes", cache_bytes(c, 0, PRECISION_F32));
+	cJSON_AddNumberToObject(o, "cache_bytes_gpu_bf16", cache_bytes(c, 1, PRECISION_BF16));
 }
 
 static void
@@ -202,7 +206,7 @@ info_json(FILE *to, const struct info *i)
 	add_layers(cJSON_AddArrayToObject(o, "layers"), i);
 	cJSON_AddItemToObject(o, "missing", cJSON_CreateStringArray((const char *const *)i->missing, (int)i->nmissing));
 	if (i->stale) {
-		const char *const stale[] = {MODEL_INDEX};
+		const char *const stale[] = {CHECKPOINT_INDEX};
 
 		cJSON_AddItemToObject(o, "not_read", cJSON_CreateStringArray(stale, 1));
 	}

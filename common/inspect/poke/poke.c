@@ -14,16 +14,16 @@ load_vector(struct poke *p, const char *text)
 {
 	const char *name = strrchr(text, ':') + 1;
 	char *path = strndup(text, (size_t)(name - 1 - text));
-	struct safetensors s = {0};
-	struct safetensor *t;
+	struct tensor_file s = {0};
+	struct tensor_entry *t;
 	struct mat row;
 	int r = -1;
 
 	if (!path)
 		return fail(FAIL_SYSTEM, "no memory for a path");
-	if (safetensors_open(&s, path) < 0)
+	if (tensor_file_open(&s, path) < 0)
 		goto out;
-	t = safetensors_find(&s, name);
+	t = tensor_file_find(&s, name);
 	if (!t) {
 		fail(FAIL_DATA, "'%s' has no tensor '%s'", path, name);
 		goto out;
@@ -33,14 +33,14 @@ load_vector(struct poke *p, const char *text)
 		fail(FAIL_DATA, "'%s': tensor '%s' is no vector of F32, F16 or BF16", path, name);
 		goto out;
 	}
-	row = (struct mat){.data = safetensors_data(&s, t), .rows = 1, .cols = (int)p->width, .dtype = (enum dtype)t->dtype};
+	row = (struct mat){.data = tensor_file_data(&s, t), .rows = 1, .cols = (int)p->width, .dtype = (enum dtype)t->dtype};
 	p->vector = mem_raw(p->width, sizeof(float));
 	if (row.data && p->vector) {
 		kernels_named("ref")->row(p->vector, &row, 0);
 		r = 0;
 	}
 out:
-	safetensors_close(&s);
+	tensor_file_close(&s);
 	free(path);
 	return r;
 }

@@ -1,7 +1,7 @@
 /*
- * How large the parts of a model are, from config.json alone or from the headers of its files:
- * what ds-plan divides among hosts.  The tensors are those that the stages open, so the
- * module for multi-token prediction, which none of them uses, does not count.
+ * Bytes and numbers of a model's weights, from config.json alone or from the headers of its files.
+ * The tensors are those that the stages open: the layer for multi-token prediction, which none of
+ * them uses, does not count.
  */
 #ifndef DS_SIZES_H
 #define DS_SIZES_H
@@ -9,15 +9,16 @@
 #include <stdint.h>
 
 #include "arch/model.h"
+#include "kernels.h"
 
-struct part_size {
+struct weight_size {
 	uint64_t bytes;                 /* as stored, scales included */
 	uint64_t params;                /* numbers, without scales */
 };
 
 struct layer_size {
 	int moe;                        /* 0: shared is the dense MLP */
-	struct part_size attn, route, shared, routed;   /* routed: all E of them */
+	struct weight_size attn, route, shared, routed; /* routed: all E of them */
 };
 
 /* Bytes of the layers before one: what a stretch of layers has is a difference. */
@@ -31,11 +32,11 @@ struct sizes {
 	struct config config;
 	struct layer_size *layers;      /* [num_layers] */
 	struct layer_sum *sum;          /* [num_layers + 1] */
-	struct part_size embed, head;   /* tied: the head is the table once more */
-	struct part_size total;         /* a tied table counts once */
-	struct part_size types[DTYPES_ALL];     /* the same by how it is stored; not with `shapes` */
+	struct weight_size embed, head; /* tied: the head is the table once more */
+	struct weight_size total;       /* a tied table counts once */
+	struct weight_size types[DTYPES_ALL];   /* the same by how it is stored; not with `shapes` */
 	uint64_t names;                 /* of tensors, scales included */
-	uint64_t active;                /* parameters that a token meets: K experts a layer, one row of the table */
+	uint64_t active;                /* parameters of a token: K experts a layer, one row of the table */
 };
 
 /*

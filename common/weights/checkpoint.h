@@ -1,0 +1,48 @@
+/*
+ * The tensors of a checkpoint folder by their names, mapped from its files, nothing copied.  A file
+ * is opened when the first of its tensors is asked for.
+ */
+#ifndef DS_CHECKPOINT_H
+#define DS_CHECKPOINT_H
+
+#include "base/table.h"
+#include "weights/tensor_file.h"
+
+#define CHECKPOINT_INDEX "model.safetensors.index.json"
+
+struct shard {
+	char *path;
+	struct tensor_file file;        /* file.map.p is NULL until a tensor is asked for */
+};
+
+struct checkpoint {
+	char *dir;
+	char id[17];                    /* 16 hex digits: hash of config.json and of the names */
+	struct table files;             /* tensor name -> struct shard */
+	struct shard *shards;
+	size_t nshards;
+	int indexed;                    /* an index lists the files of the tensors */
+	char *names;                    /* memory of the names */
+};
+
+/* Read the index, or the header of the one file; no tensor is touched.  0, or -1 and a message. */
+int checkpoint_open(struct checkpoint *w, const char *dir);
+void checkpoint_close(struct checkpoint *w);    /* a zeroed *w is fine */
+
+/* The id alone: 0, or -1 where the folder has no config.json or no weights. */
+int checkpoint_id(const char *dir, char id[17]);
+
+/* Open the file of a shard, if it is not open: 0, or -1 and a message. */
+int shard_open(struct shard *s);
+
+/* All names are the keys of w->files, in no order. */
+int checkpoint_has(const struct checkpoint *w, const char *name);
+
+/* What the header of its file has of a tensor, its bytes untouched.  NULL and a message that names
+ * it. */
+const struct tensor_entry *checkpoint_entry(struct checkpoint *w, const char *name);
+
+/* A tensor as it is stored, its bytes in *data (tensor_file_data).  NULL and a message. */
+const struct tensor_entry *checkpoint_data(struct checkpoint *w, const char *name, const void **data);
+
+#endif
