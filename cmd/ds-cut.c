@@ -15,7 +15,7 @@ static const char help[] =
 "Forwards the selected frames, rows and tensors.\n"
 "\n"
 "  -l, --layers LAYERS  frames of these layers: " RANGES_SYNTAX "\n"
-"  --at STAGES          frames at these: embed attn route expert head sample\n"
+"  --at STAGES          frames at these:" AT_NAMES "\n"
 "  --seq SEQS           rows of these sequences, in the syntax of -l\n"
 "  --pos POSITIONS      rows at these positions, in the syntax of -l\n"
 "  --tensor NAMES       these tensors: h,expert.w or expert.*\n"
@@ -47,7 +47,7 @@ take_as(struct cut *c, const char *text)
 
 	c->as = at_parse(text, n);
 	if (c->as == AT_OTHER)
-		return fail(FAIL_USAGE, "--as '%s': stages are embed, attn, route, expert, head, sample", text);
+		return fail(FAIL_USAGE, "--as '%s': stages are" AT_NAMES, text);
 	if (text[n] && options_int("--as STAGE", text + n + 1, 0, LAYERS_MAX - 1, &layer) < 0)
 		return -1;
 	c->layer = (int)layer;
@@ -73,7 +73,7 @@ own(int c, const char *arg, void *to)
 static int
 rewrite_at(const struct cut *c, struct frame *f)
 {
-	int layer = c->layer >= 0 ? c->layer : f->layer, has = c->as == AT_ATTN || c->as == AT_ROUTE || c->as == AT_EXPERT;
+	int layer = c->layer >= 0 ? c->layer : f->layer, has = at_layered(c->as);
 
 	if (has && layer < 0)
 		return fail(FAIL_USAGE, "--as %s: the frame has no layer: write %s:LAYER", at_name(c->as), at_name(c->as));

@@ -12,8 +12,6 @@
 #include "frame/frame_internal.h"
 #include "base/utf8.h"
 
-static const char *const at_names[] = {"", "embed", "attn", "route", "expert", "head", "sample", ""};
-
 struct frame_chunk {
 	struct frame_chunk *next;
 	unsigned char bytes[];
@@ -80,12 +78,6 @@ frame_keep(struct frame *f, const void *p, size_t n)
 }
 
 const char *
-at_name(enum at at)
-{
-	return at_names[at];
-}
-
-const char *
 op_name(enum op op)
 {
 	static const char *const names[OP_OTHER + 1] = {[OP_END] = "end", [OP_FREE] = "free", [OP_FORK] = "fork",
@@ -100,19 +92,16 @@ frame_frees(const struct frame *f)
 	return f->op == OP_FREE || f->op == OP_FAILED;
 }
 
-enum at
-at_parse(const char *text, size_t n)
+int
+frame_in_layer(const struct frame *f)
 {
-	for (enum at a = AT_EMBED; a < AT_OTHER; a++)
-		if (strlen(at_names[a]) == n && strncmp(text, at_names[a], n) == 0)
-			return a;
-	return AT_OTHER;
+	return f->layer >= 0 && f->at != AT_HEAD;
 }
 
 const char *
 frame_where(const struct frame *f, char *buf, size_t size)
 {
-	if (f->layer >= 0 && f->at != AT_HEAD)
+	if (frame_in_layer(f))
 		snprintf(buf, size, "%s layer %d", f->at_text, f->layer);
 	else
 		snprintf(buf, size, "%s", f->at_text);
@@ -205,9 +194,19 @@ void
 frame_set_at(struct frame *f, enum at at, int layer)
 {
 	f->at = at;
-	f->at_text = at_names[at];
+	f->at_text = at_name(at);
 	f->layer = layer;
 	f->changed = 1;
+}
+
+void
+frame_set_next(struct frame *f, int layers)
+{
+	enum at at = f->at;
+	int layer = f->layer;
+
+	at_next(&at, &layer, layers);
+	frame_set_at(f, at, layer);
 }
 
 int

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "base/mem.h"
+#include "frame/at.h"
 #include "kernels.h"
 
 #define FRAME_PREAMBLE 18               /* bytes before the header */
@@ -24,7 +25,6 @@
 #define FRAME_RANK_MAX 4
 #define FRAME_POS_MAX 0x7fffffffu       /* positions, and rows of a frame */
 
-enum at { AT_NONE, AT_EMBED, AT_ATTN, AT_ROUTE, AT_EXPERT, AT_HEAD, AT_SAMPLE, AT_OTHER };
 /* OP_ERROR: a stage has failed, and with it the stream.  OP_FAILED, an `error` with `seq`: that sequence alone. */
 enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_ERROR, OP_FAILED, OP_OTHER };
 
@@ -72,7 +72,7 @@ struct frame {
 	uint64_t from, to;              /* OP_FORK */
 	uint32_t fork_n;
 	const char *text;               /* OP_ERROR, OP_FAILED */
-	enum at at;                     /* AT_OTHER: a stage that this version does not know */
+	enum at at;
 	const char *at_text;            /* as the header says it */
 	int layer;                      /* -1: the header has none */
 	char model[17];                 /* "": the header has none */
@@ -126,12 +126,13 @@ size_t frame_size(const unsigned char *preamble);
 int frame_check_prefix(const unsigned char *p);
 
 /* --- reading --- */
-const char *at_name(enum at at);        /* "attn"; "" for AT_NONE and AT_OTHER */
 const char *op_name(enum op op);        /* "free"; NULL for OP_NONE and OP_OTHER */
-enum at at_parse(const char *text, size_t n);   /* the stage that the n bytes name; AT_OTHER: none that is known */
 
 /* 1 if nothing of the sequence f->seq follows: what is kept of it can be freed. */
 int frame_frees(const struct frame *f);
+
+/* 1 if the frame's layer says which layer its rows are in: at the head it is the number of layers. */
+int frame_in_layer(const struct frame *f);
 
 /* Where the frame waits: "attn layer 3", "head", for messages.  buf is returned. */
 const char *frame_where(const struct frame *f, char *buf, size_t size);
@@ -161,6 +162,7 @@ int frame_wanted(const struct frame *f, int32_t **rows);
 
 /* --- changing: each sets f->changed --- */
 void frame_set_at(struct frame *f, enum at at, int layer);      /* layer -1: none */
+void frame_set_next(struct frame *f, int layers);               /* what follows its stage in a model of that many layers */
 int frame_set_spans(struct frame *f, const struct span *spans, int n);
 int frame_set_done(struct frame *f, const char *text);          /* experts_done; NULL drops it */
 int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR; what is no UTF-8 becomes U+FFFD */

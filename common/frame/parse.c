@@ -423,7 +423,7 @@ check_complete(const struct frame *f, unsigned seen)
 	for (enum key k = KEY_AT; k < KEY_PAD; k++)
 		if (need[f->op] & ~seen & 1u << k)
 			return fail(FAIL_DATA, "header: the key '%s' is missing", keys[k]);
-	if (f->layer < 0 && (f->at == AT_ATTN || f->at == AT_ROUTE || f->at == AT_EXPERT))
+	if (f->layer < 0 && at_layered(f->at))
 		return fail(FAIL_DATA, "header: the key 'layer' is missing");
 	return 0;
 }

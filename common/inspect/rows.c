@@ -7,24 +7,29 @@
 
 #include "base/fail.h"
 #include "inspect/frame_json.h"
+#include "stage/tap.h"
 
-/* Stages in pipeline order; those between embed and head repeat for each layer. */
-static const char *const stages[] = {"tokenize", "embed", "attn", "route", "expert", "head"};
+/* What made a row is called like the stage that it waited for, but for ids: AT_NONE stands for their maker. */
+#define TOKENIZE "tokenize"
 
-enum { TOKENIZE, EMBED, ATTN, ROUTE, EXPERT, HEAD, STAGES };
+/* What a stage makes beside taps, in the order in which it does; other tensors come before `h`. */
+static const char *const tensors[] = {"expert.idx", "expert.w", "expert.acc", "logits"};
 
-/* Tensors in the order in which a stage computes them, without @LAYER; others sort before `h`. */
-static const char *const tensors[] = {"attn.norm", "attn.q", "attn.latent", "attn.krope", "attn.probs", "attn.heads",
-	"attn.out", "route.norm", "route.scores", "route.choice", "expert.idx", "expert.w", "expert.in", "expert.each",
-	"expert.shared", "expert.out", "expert.acc", "head.norm", "logits"};
-
-static int
-stage_number(const char *name, size_t n)
+static const char *
+maker_name(enum at maker)
 {
-	for (int i = 0; i < STAGES; i++)
-		if (strlen(stages[i]) == n && memcmp(stages[i], name, n) == 0)
-			return i;
-	return STAGES;
+	return maker == AT_NONE ? TOKENIZE : at_name(maker);
+}
+
+/* The maker of that name; AT_OTHER: none that makes rows has it. */
+static enum at
+maker_find(const char *name, size_t n)
+{
+	enum at at = at_parse(name, n);
+
+	if (n == strlen(TOKENIZE) && memcmp(name, TOKENIZE, n) == 0)
+		return AT_NONE;
+	return at == AT_SAMPLE ? AT_OTHER : at;
 }
 
 /* The layer in a tap's name NAME@LAYER, or -1. */
@@ -41,27 +46,31 @@ tap_layer(const char *name)
 	return *end || n > INT_MAX / 4 ? -1 : (int)n;
 }
 
+/* In pipeline order: what comes before the layers, layer by layer, what comes after them. */
 static int
 order_of(const char *stage, int layer)
 {
-	int s = stage_number(stage, strlen(stage));
+	enum at at = maker_find(stage, strlen(stage)), before = at;
 
-	if (s <= EMBED)
-		return s;
-	if (s >= HEAD)
-		return INT_MAX - STAGES + s;
-	return EMBED + 1 + (layer < 0 ? 0 : layer < INT_MAX / 4 ? layer : INT_MAX / 4 - 1) * 3 + s - ATTN;
+	if (at_layered(at))
+		return (layer < 0 ? 1 : layer < INT_MAX / 8 ? layer + 1 : INT_MAX / 8) * AT_OTHER + (int)at;
+	while (before > AT_NONE && !at_layered(before))
+		before--;
+	return before == AT_NONE ? (int)at : INT_MAX - AT_OTHER + (int)at;
 }
 
 static int
 inner_of(const char *tensor)
 {
-	size_t known = sizeof(tensors) / sizeof(tensors[0]), n = strcspn(tensor, "@");
+	int known = sizeof(tensors) / sizeof(tensors[0]);
+	size_t n = strcspn(tensor, "@");
 
-	for (size_t i = 0; i < known; i++)
+	if (tap_find(tensor, n) < TAPS)
+		return tap_find(tensor, n);
+	for (int i = 0; i < known; i++)
 		if (strlen(tensors[i]) == n && memcmp(tensors[i], tensor, n) == 0)
-			return (int)i;
-	return (int)known + (strcmp(tensor, "h") == 0);
+			return TAPS + i;
+	return TAPS + known + (strcmp(tensor, "h") == 0);
 }
 
 struct group *
@@ -114,47 +123,25 @@ groups_free(struct groups *g)
 	memset(g, 0, sizeof(*g));
 }
 
-/* The last stage that a frame has passed; *layer is its layer. */
-static const char *
-passed(const struct frame *f, int *layer)
-{
-	switch (f->at) {
-	case AT_EMBED:
-		*layer = -1;
-		return stages[TOKENIZE];
-	case AT_ATTN:
-	case AT_HEAD:
-		*layer -= *layer >= 0;
-		return stages[*layer < 0 ? EMBED : EXPERT];
-	case AT_ROUTE:
-		return stages[ATTN];
-	case AT_EXPERT:
-		return stages[ROUTE];
-	case AT_SAMPLE:
-		*layer = -1;
-		return stages[HEAD];
-	default:
-		return f->at_text;
-	}
-}
-
 struct group *
 group_of(struct groups *g, const struct frame *f, const struct tensor *t)
 {
 	size_t dot = strcspn(t->name, ".");
-	const char *stage;
-	int s = t->name[dot] ? stage_number(t->name, dot) : STAGES, tap = tap_layer(t->name), layer = f->layer;
+	enum at maker = t->name[dot] ? maker_find(t->name, dot) : AT_OTHER, at = f->at;
+	int tap = tap_layer(t->name), layer = f->layer;
 
 	if (strcmp(t->name, "ids") == 0)
-		return group_named(g, stages[TOKENIZE], -1, t->name, NULL);
-	if (strcmp(t->name, "head.norm") == 0 || (s < STAGES && tap >= 0))
-		return group_named(g, stages[s], tap, t->name, NULL);
-	if (f->at == AT_EXPERT && strcmp(t->name, "h") == 0)
-		return group_named(g, stages[ATTN], layer, t->name, NULL);
-	if (f->at == AT_EXPERT && strcmp(t->name, "expert.acc") == 0)
-		return group_named(g, stages[EXPERT], layer, t->name, f->experts_done ? f->experts_done : "");
-	stage = passed(f, &layer);
-	return group_named(g, stage, layer, t->name, NULL);
+		return group_named(g, TOKENIZE, -1, t->name, NULL);
+	if (strcmp(t->name, "head.norm") == 0 || (maker != AT_OTHER && tap >= 0))
+		return group_named(g, maker_name(maker), tap, t->name, NULL);
+	if (at == AT_EXPERT && strcmp(t->name, "expert.acc") == 0)
+		return group_named(g, at_name(at), layer, t->name, f->experts_done ? f->experts_done : "");
+	if (at == AT_NONE || at == AT_OTHER)
+		return group_named(g, f->at_text, layer, t->name, NULL);
+	at_previous(&at, &layer);
+	if (at == AT_ROUTE && strcmp(t->name, "h") == 0)        /* the router adds nothing to it */
+		at_previous(&at, &layer);
+	return group_named(g, maker_name(at), layer, t->name, NULL);
 }
 
 int

@@ -13,7 +13,7 @@ parse_stages(struct select *s, const char *text)
 		enum at a = at_parse(p, n);
 
 		if (a == AT_OTHER)
-			return fail(FAIL_USAGE, "--at '%s': stages are embed, attn, route, expert, head, sample", text);
+			return fail(FAIL_USAGE, "--at '%s': stages are" AT_NAMES, text);
 		s->at |= 1u << a;
 		p += n;
 		if (!*p)

@@ -209,6 +209,6 @@ attn_frame(void *arg, struct frame *f, struct link *out, int nout)
 		return acts < 0 ? -1 : 1;
 	if ((a->gpu ? batch_gpu(a, f, &taps) : batch_here(a, f, &taps)) < 0)
 		return fail_in("layer %d", f->layer);
-	frame_set_at(f, AT_ROUTE, f->layer);
+	frame_set_next(f, a->s->model->config.num_layers);
 	return 1;
 }

@@ -72,7 +72,7 @@ head_rows(struct head *h, struct frame *f, const int32_t *row, size_t n)
 		return -1;
 	if (n > 0 && d->ops->product(d, logits, c->vocab_size, y, c->hidden_size, (int)n, &h->weight, d->k->precision) < 0)
 		return -1;
-	frame_set_at(f, AT_SAMPLE, -1);
+	frame_set_next(f, c->num_layers);
 	return 1;
 }
 

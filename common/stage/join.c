@@ -148,8 +148,10 @@ pass_once(const struct join *j)
 static int
 prefer_finished(const struct join *j, int waiting, int finished)
 {
-	int next = j->f[waiting].layer + 1, layers = j->s->model->config.num_layers;
+	enum at at = AT_EXPERT;
+	int layer = j->f[waiting].layer;
 
+	at_next(&at, &layer, j->s->model->config.num_layers);
 	for (int i = 0; i < j->nin; i++) {
 		struct frame *f = &j->f[i];
 
@@ -159,7 +161,7 @@ prefer_finished(const struct join *j, int waiting, int finished)
 				    j->in[i].name, f->experts_done, j->in[finished].name);
 			if (alike(j, waiting, i, 0) < 0)
 				return -1;
-		} else if (f->at != (next < layers ? AT_ATTN : AT_HEAD) || f->layer != next) {
+		} else if (f->at != at || f->layer != layer) {
 			return fail(FAIL_DATA, "%s and %s differ in at and layer", j->in[waiting].name, j->in[i].name);
 		} else if (alike(j, finished, i, 0) < 0) {
 			return -1;

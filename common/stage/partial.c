@@ -124,12 +124,11 @@ partial_tap_each(const struct stage *s, struct frame *f, float **each)
 void
 partial_leave(const struct config *c, struct frame *f)
 {
-	int next = f->layer + 1;
-
 	for (int i = f->ntensors; i-- > 0; )
 		if (strncmp(f->tensors[i].name, "expert.", 7) == 0 && !strchr(f->tensors[i].name, '@'))
 			frame_drop(f, f->tensors[i].name);
-	frame_set_at(f, next < c->num_layers ? AT_ATTN : AT_HEAD, next);
+	f->at = AT_EXPERT;              /* whole layers at once leave it from AT_ATTN */
+	frame_set_next(f, c->num_layers);
 }
 
 /* The tap expert.out: what the sum is. */

@@ -148,6 +148,6 @@ route_frame(void *arg, struct frame *f, struct link *out, int nout)
 		return fail(FAIL_DATA, "layer %d: experts are done before the router chose them", f->layer);
 	if (config_is_moe(&r->s->model->config, f->layer) && route_batch(r, f) < 0)
 		return fail_in("layer %d", f->layer);
-	frame_set_at(f, AT_EXPERT, f->layer);
+	frame_set_next(f, r->s->model->config.num_layers);
 	return 1;
 }

@@ -167,9 +167,8 @@ stage_acts(const struct stage *s, const struct frame *f, enum at at)
 
 	if (f->op != OP_NONE || f->at != at)
 		return 0;
-	if (at == AT_ATTN || at == AT_ROUTE || at == AT_EXPERT)
-		if (f->layer >= LAYERS_MAX || !s->layers.has[f->layer])
-			return 0;
+	if (at_layered(at) && (f->layer >= LAYERS_MAX || !s->layers.has[f->layer]))
+		return 0;
 	if (f->model[0] && strcmp(f->model, s->model->weights.id) != 0)
 		return fail(FAIL_DATA, "%s: the frame is of model %s, this is %s ('%s')",
 		    frame_where(f, where, sizeof(where)), f->model, s->model->weights.id, s->model->weights.dir);

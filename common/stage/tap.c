@@ -27,16 +27,24 @@ static const struct {
 	[TAP_HEAD_NORM] = {"head.norm", "[W,D]", "the wanted rows after the final norm"},
 };
 
+enum tap
+tap_find(const char *name, size_t n)
+{
+	enum tap i = 0;
+
+	while (i < TAPS && (strlen(taps[i].name) != n || memcmp(taps[i].name, name, n) != 0))
+		i++;
+	return i;
+}
+
 int
 tap_parse(uint64_t *on, uint64_t offered, const char *text)
 {
 	for (const char *p = text;; p++) {
 		size_t n = strcspn(p, ",");
-		int i = 0;
+		enum tap i = tap_find(p, n);
 
-		while (i < TAPS && (!(offered & TAP_BIT(i)) || strlen(taps[i].name) != n || memcmp(taps[i].name, p, n) != 0))
-			i++;
-		if (i < TAPS)
+		if (i < TAPS && offered & TAP_BIT(i))
 			*on |= TAP_BIT(i);
 		else if (n == 3 && memcmp(p, "all", 3) == 0)
 			*on |= offered;

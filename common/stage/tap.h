@@ -42,6 +42,9 @@ int tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer,
 int tap_copy(struct device *d, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape,
     const float *from);
 
+/* The tap whose name is the n bytes; TAPS: there is none. */
+enum tap tap_find(const char *name, size_t n);
+
 /* The name of a tap's tensor, in the memory of to. */
 char *tap_name(enum tap tap, int layer, char *to, size_t size);
 

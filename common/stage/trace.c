@@ -58,11 +58,10 @@ struct trace
 trace_begin(const struct frame *f)
 {
 	const struct frame_key *k = f->op == OP_NONE && f->nothers > 0 ? frame_other(f, "trace") : NULL;
-	int layered = f->at == AT_ATTN || f->at == AT_ROUTE || f->at == AT_EXPERT;
 
 	if (!k)
 		return (struct trace){0};
-	return (struct trace){trace_now(), layered ? f->layer : -1, f->nraw, k->value};
+	return (struct trace){trace_now(), at_layered(f->at) ? f->layer : -1, f->nraw, k->value};
 }
 
 int

@@ -69,7 +69,7 @@ add_frame(struct buf *b, const struct frame *f, unsigned long long number, const
 	const char *op = op_name(f->op), *name = f->op == OP_NONE ? f->at_text : op ? op : "control";
 
 	if (buf_addf(b, "%06llu-", number) < 0 || add_name(b, name) < 0 ||
-	    (f->op == OP_NONE && f->layer >= 0 && f->at != AT_HEAD && buf_addf(b, "-l%d", f->layer) < 0))
+	    (f->op == OP_NONE && frame_in_layer(f) && buf_addf(b, "-l%d", f->layer) < 0))
 		return -1;
 	return t && (buf_addc(b, '-') < 0 || add_name(b, t->name) < 0) ? -1 : 0;
 }
