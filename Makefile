@@ -43,7 +43,8 @@ ALL_CFLAGS = $(W) $(CPPFLAGS) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -
 	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC) libzmq)
 ALL_LIBS = -Wl,--as-needed $$(pkg-config --libs $(PC)) -lpthread -lm -ldl
 
-LIB = $(patsubst %.c,$(B)/%.o,$(wildcard common/*/*.c common/*/*/*.c kernels/*.c kernels/cpu/*.c cmd/options.c))
+LIB = $(patsubst %.c,$(B)/%.o,$(wildcard common/*/*.c common/*/*/*.c kernels/*.c kernels/cpu/*.c) \
+	$(filter-out cmd/ds-%,$(wildcard cmd/*.c)))
 PROGRAMS = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/ds-*.c))
 CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 

@@ -1,7 +1,5 @@
 /* Attention of its layers, with their caches. */
-#include "options.h"
-
-#include "stage/attn.h"
+#include "stage_main.h"
 
 static const char help[] =
     "usage: ds-attn -m MODEL [-l LAYERS] [--tap NAMES] [--precision P]\n"
@@ -15,19 +13,5 @@ static const char help[] =
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .taps = TAPS_ATTN, .gpu = 1, .products = 1, .weights = 1, .max_in = 1, .max_out = ENDPOINTS_MAX}};
-	struct attn a;
-	int status;
-
-	options_parse(&f.o, argc, argv);
-	filter_links(&f);
-	filter_model(&f);
-	if (attn_open(&a, &f.stage) < 0)
-		filter_fail(&f);
-	filter_device(&f);
-	filter_ready(&f);
-	status = filter_run(&f, attn_frame, &a);
-	attn_close(&a);
-	device_close(f.stage.device);
-	return status;
+	return stage_main(&stage_programs[STAGE_ATTN], &(struct options){.help = help}, NULL, argc, argv);
 }

@@ -12,7 +12,7 @@
 #include "bench/host.h"
 #include "bench/report.h"
 #include "bench/synth.h"
-#include "options.h"
+#include "stage_main.h"
 
 static const char help[] =
 "usage: ds-bench [--shape SHAPE] [-m MODEL] [--weights TYPE] [-l LAYERS]\n"
@@ -298,7 +298,7 @@ open_gpu(void)
 	if (device_start(d) < 0)
 		end_failed();
 	if (g.o.verbose)
-		say_budget(d);
+		print_memory(d);
 	bench_gpu_open(&g.gpu, d);
 	if (measured && bench_gpu_limit(&g.gpu, b->stage.k->precision, &g.limit) < 0)
 		end_failed();

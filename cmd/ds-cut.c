@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "options.h"
+#include "filter.h"
 #include "inspect/select.h"
 
 static const char help[] =
@@ -129,7 +129,7 @@ main(int argc, char **argv)
 	int status;
 
 	f.o = (struct options){.help = help, .letters = "l:", .longs = longs, .own = own, .to = &c,
-	    .streams = 1, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
+	    .streams = 1, .max_in = LINKS_MAX, .max_out = LINKS_MAX};
 	options_parse(&f.o, argc, argv);
 	filter_links(&f);
 	status = filter_run(&f, cut_frame, &c);

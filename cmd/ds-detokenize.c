@@ -5,7 +5,7 @@
 
 #include "base/fail.h"
 #include "base/io.h"
-#include "options.h"
+#include "filter.h"
 #include "stage/failed.h"
 #include "token/detok.h"
 #include "token/template.h"
@@ -108,7 +108,7 @@ main(int argc, char **argv)
 	int r, thinks = 0;
 
 	*o = (struct options){.help = help, .letters = "cq0", .longs = longs, .own = own,
-	    .streams = 1, .max_in = ENDPOINTS_MAX};
+	    .streams = 1, .max_in = LINKS_MAX};
 	options_parse(o, argc, argv);
 	if (!o->model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");

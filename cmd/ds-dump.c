@@ -87,7 +87,7 @@ main(int argc, char **argv)
 {
 	static struct dump d;
 	struct options o = {.help = help, .letters = "f:", .longs = longs, .own = own_option, .to = &d,
-	    .streams = 1, .max_in = ENDPOINTS_MAX, .max_out = 1};
+	    .streams = 1, .max_in = LINKS_MAX, .max_out = 1};
 	struct link in;
 	int r;
 

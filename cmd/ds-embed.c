@@ -1,9 +1,7 @@
 /* ds-embed: prompts and looped-back tokens in, batches of the residual stream out. */
-#include <string.h>
-
 #include "base/fail.h"
-#include "options.h"
 #include "stage/embed.h"
+#include "stage_main.h"
 
 static const char help[] =
 "usage: ds-embed -m MODEL [-B ROWS] [--batches N] [--ring] [--trace]\n"
@@ -28,49 +26,28 @@ HELP_PRECISION HELP_MANIFEST
 
 enum { TRACE = 256, BATCHES, RING };
 
-struct given {
-	long batch, batches;
-	int ring, trace;
-};
-
 static int
 own(int c, const char *arg, void *to)
 {
-	struct given *g = to;
+	struct stage_options *o = to;
 
-	if (c == 'B')
-		return options_int("-B", arg, 1, 1 << 20, &g->batch);
-	if (c == BATCHES)
-		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &g->batches);
-	if (c == RING)
-		return g->ring = 1;
-	return g->trace = 1;
+	switch (c) {
+	case 'B':
+		return options_int("-B", arg, 1, 1 << 20, &o->rows);
+	case BATCHES:
+		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &o->batches);
+	case RING:
+		return o->ring = 1;
+	}
+	return o->trace = 1;
 }
 
 int
 main(int argc, char **argv)
 {
-	static struct filter f;
-	static struct embed e;
-	static const struct option longs[] = {{"trace", no_argument, NULL, TRACE},
-	    {"batches", required_argument, NULL, BATCHES}, {"ring", no_argument, NULL, RING}, {0}};
-	struct given g = {.batch = 512, .batches = 1};
+	static const struct option longs[] = {{"trace", 0, NULL, TRACE}, {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING}, {0}};
+	struct stage_options given = {.rows = 512, .batches = 1};
 
-	f.o = (struct options){.help = help, .letters = "B:", .longs = longs, .own = own, .to = &g,
-	    .products = 1, .weights = 1, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
-	options_parse(&f.o, argc, argv);
-	if (g.ring && f.o.nin < 2)
-		die(FAIL_USAGE, "--ring: a ring has a loop: give it as the last of two -i");
-	filter_links(&f);
-	filter_model(&f);
-	if (embed_open(&e, &f.stage, f.in, f.o.nin, f.out, f.o.nout, (uint32_t)g.batch) < 0)
-		filter_fail(&f);
-	e.trace = g.trace;
-	e.batches = (int)g.batches;
-	e.ring = g.ring;
-	filter_ready(&f);
-	if (embed_run(&e) < 0)
-		filter_fail(&f);
-	embed_close(&e);
-	return filter_close(&f, 0);
+	return stage_main(&stage_programs[STAGE_EMBED],
+	    &(struct options){.help = help, .letters = "B:", .longs = longs, .own = own, .to = &given}, &given, argc, argv);
 }

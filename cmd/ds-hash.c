@@ -39,7 +39,7 @@ main(int argc, char **argv)
 {
 	const char *check = NULL;
 	struct options o = {.help = help, .longs = longs, .own = own_option, .to = &check,
-	    .streams = 1, .max_in = ENDPOINTS_MAX};
+	    .streams = 1, .max_in = LINKS_MAX};
 	struct hashes t = {0};
 	long bad = 0, total = 0, more = 0;
 

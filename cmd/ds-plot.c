@@ -115,7 +115,7 @@ main(int argc, char **argv)
 	struct source *sources;
 	struct taken t = {.format = "norm"};
 	struct options o = {.help = help, .letters = "f:l:", .longs = longs, .own = own, .to = &t,
-	    .streams = 1, .max_in = ENDPOINTS_MAX, .max_out = 1};
+	    .streams = 1, .max_in = LINKS_MAX, .max_out = 1};
 	struct tokenizer *tokens = NULL;
 	struct config config;
 	struct plot p;

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "options.h"
+#include "filter.h"
 #include "inspect/poke/poke.h"
 
 static const char help[] =
@@ -95,7 +95,7 @@ main(int argc, char **argv)
 	int status;
 
 	f.o = (struct options){.help = help, .letters = "l:", .longs = longs, .own = own, .to = &p,
-	    .streams = 1, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX};
+	    .streams = 1, .max_in = LINKS_MAX, .max_out = LINKS_MAX};
 	options_parse(&f.o, argc, argv);
 	if (p.what != POKE_NOTHING && !p.select.names)
 		die(FAIL_USAGE, "say which tensor to edit with --tensor: see %s -h", program);

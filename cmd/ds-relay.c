@@ -1,7 +1,5 @@
 /* ds-relay: frames from any endpoints to any others. */
-#include "base/fail.h"
-#include "options.h"
-#include "stage/relay.h"
+#include "stage_main.h"
 
 static const char help[] =
 "usage: ds-relay [-i FROM ...] [-o TO ...] [-d DEVICE] [-r FD] [-v]\n"
@@ -20,16 +18,5 @@ HELP_TO
 int
 main(int argc, char **argv)
 {
-	static struct filter f = {.o = {.help = help, .gpu = 2, .max_in = ENDPOINTS_MAX, .max_out = ENDPOINTS_MAX}};
-
-	options_parse(&f.o, argc, argv);
-	filter_links(&f);
-	if (!(f.stage.device = device_new(f.o.ordinal, NULL, NULL)))
-		filter_fail(&f);
-	filter_device(&f);
-	filter_ready(&f);
-	if (relay_run(f.in, f.o.nin, f.out, f.o.nout) == 0)
-		return filter_close(&f, 0);
-	fail_print();
-	return filter_close(&f, fail_status());
+	return stage_main(&stage_programs[STAGE_RELAY], &(struct options){.help = help}, NULL, argc, argv);
 }

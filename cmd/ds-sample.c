@@ -1,9 +1,7 @@
 /* ds-sample: logits in, the next token of each sequence out. */
-#include <string.h>
+#include <math.h>
 
-#include "base/fail.h"
-#include "options.h"
-#include "stage/sample.h"
+#include "stage_main.h"
 
 static const char help[] =
 "usage: ds-sample -m MODEL [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N]\n"
@@ -28,84 +26,35 @@ static const char help[] =
 
 enum { RING = 256 };
 
-/* What the command line says, laid over the checkpoint's defaults later. */
-struct given {
-	int greedy, has_temperature, has_top_k, has_top_p, has_max;
-	int ring;
-	double temperature, top_p;
-	long top_k, seed, max;
-};
-
 static int
 own(int c, const char *arg, void *to)
 {
-	struct given *g = to;
+	struct stage_options *o = to;
+	struct sampling_options *p = &o->sampling;
 
 	switch (c) {
-	case RING:
-		return g->ring = 1;
 	case 'g':
-		return g->greedy = 1;
+		return p->greedy = 1;
 	case 'T':
-		g->has_temperature = 1;
-		return options_double("-T", arg, 0, 1000, &g->temperature);
+		return options_double("-T", arg, 0, 1000, &p->temperature);
 	case 'k':
-		g->has_top_k = 1;
-		return options_int("-k", arg, 0, INT32_MAX, &g->top_k);
+		return options_int("-k", arg, 0, INT32_MAX, &p->top_k);
 	case 'p':
-		g->has_top_p = 1;
-		return options_double("-p", arg, 0, 1, &g->top_p);
+		return options_double("-p", arg, 0, 1, &p->top_p);
 	case 'S':
-		return options_int("-S", arg, 0, INT64_MAX, &g->seed);
+		return options_int("-S", arg, 0, INT64_MAX, &p->seed);
 	case 'n':
-		g->has_max = 1;
-		return options_int("-n", arg, 0, UINT32_MAX, &g->max);
+		return options_int("-n", arg, 0, UINT32_MAX, &p->max_new);
 	}
-	return -1;
-}
-
-static struct sampling
-lay_over(struct sampling p, const struct given *g)
-{
-	if (g->has_temperature) {
-		p.temperature = g->temperature;
-		p.greedy = g->temperature == 0;
-	}
-	if (g->has_top_k)
-		p.top_k = (int)g->top_k;
-	if (g->has_top_p)
-		p.top_p = g->top_p;
-	if (g->has_max)
-		p.max_new = (uint32_t)g->max;
-	if (g->greedy)
-		p.greedy = 1;
-	p.seed = (uint64_t)g->seed;
-	return p;
+	return o->ring = 1;
 }
 
 int
 main(int argc, char **argv)
 {
-	static struct filter f;
-	static struct sample s;
-	static const struct option longs[] = {SAMPLING_LONGS, {"ring", no_argument, NULL, RING}, {0}};
-	struct given g = {0};
-	struct sampling p;
-	int status;
+	static const struct option longs[] = {SAMPLING_LONGS, {"ring", 0, NULL, RING}, {0}};
+	struct stage_options given = {.sampling = SAMPLING_UNSET};
 
-	f.o = (struct options){.help = help, .letters = "gT:k:p:S:n:", .longs = longs, .own = own, .to = &g,
-	    .max_in = 1, .max_out = ENDPOINTS_MAX};
-	options_parse(&f.o, argc, argv);
-	filter_links(&f);
-	filter_model(&f);
-	p = lay_over(sampling_defaults(&f.model.config), &g);
-	if (sample_open(&s, &f.stage, &p) < 0)
-		filter_fail(&f);
-	s.ring = g.ring;
-	filter_ready(&f);
-	status = filter_run(&f, sample_frame, &s);
-	if (f.o.verbose && status == 0)
-		warn("%llu tokens", (unsigned long long)s.tokens);
-	sample_close(&s);
-	return status;
+	return stage_main(&stage_programs[STAGE_SAMPLE],
+	    &(struct options){.help = help, .letters = "gT:k:p:S:n:", .longs = longs, .own = own, .to = &given}, &given, argc, argv);
 }

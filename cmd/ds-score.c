@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/fail.h"
-#include "options.h"
+#include "filter.h"
 #include "stage/failed.h"
 #include "inspect/score/score.h"
 
@@ -63,7 +63,7 @@ main(int argc, char **argv)
 	static const struct option longs[] = {{"tokens", 0, NULL, 256}, {"json", 0, NULL, 257}, {0}};
 	struct tokenizer *t = NULL;
 
-	g.o = (struct options){.help = help, .letters = "k:", .longs = longs, .own = own, .streams = 1, .max_in = ENDPOINTS_MAX};
+	g.o = (struct options){.help = help, .letters = "k:", .longs = longs, .own = own, .streams = 1, .max_in = LINKS_MAX};
 	options_parse(&g.o, argc, argv);
 	filter_links(&g);
 	if (score.tokens && g.o.model && !(t = tokenizer_open(g.o.model)))

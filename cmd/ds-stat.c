@@ -139,7 +139,7 @@ main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"experts", 0, NULL, EXPERTS}, {"outliers", 1, NULL, OUTLIERS},
 	    {"trace", 0, NULL, TRACE}, {"json", 0, NULL, JSON}, {"watch", 0, NULL, WATCH}, {0}};
-	struct options o = {.help = help, .longs = longs, .own = own, .streams = 1, .max_in = ENDPOINTS_MAX};
+	struct options o = {.help = help, .longs = longs, .own = own, .streams = 1, .max_in = LINKS_MAX};
 	struct source s;
 	int r, status = 0;
 

@@ -9,7 +9,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/utf8.h"
-#include "options.h"
+#include "filter.h"
 #include "token/template.h"
 #include "token/token.h"
 
@@ -356,7 +356,7 @@ main(int argc, char **argv)
 	int i, r = 0;
 
 	*o = (struct options){.help = help, .letters = "abc0", .longs = longs, .own = own,
-	    .operands = 1, .max_out = ENDPOINTS_MAX};
+	    .operands = 1, .max_out = LINKS_MAX};
 	i = options_parse(o, argc, argv);
 	if (!o->model)
 		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");

@@ -9,8 +9,6 @@
 #include "base/ranges.h"
 #include "stage/stage.h"
 
-#define ENDPOINTS_MAX 64
-
 struct options {
 	const char *help;               /* in: the text of -h, its first line the usage */
 	const char *letters;            /* in: letters of its own, getopt's way, e.g. "B:" */
@@ -29,7 +27,7 @@ struct options {
 	const char *model;              /* -m, or DS_MODEL; NULL: neither */
 	const char *layers;             /* -l, or NULL */
 	const char *manifest;           /* --manifest, or NULL */
-	const char *in[ENDPOINTS_MAX], *out[ENDPOINTS_MAX];
+	const char *in[LINKS_MAX], *out[LINKS_MAX];
 	int nin, nout;
 	const char **from;              /* [nfrom] with streams: those of -i, then the operands; "-" without any */
 	int nfrom;
@@ -76,28 +74,5 @@ const struct kernels *options_kernels(const struct options *o);
 #define HELP_REST   "  -r FD                  write a newline to descriptor FD when ready\n" \
                     "  -v                     say at the end what was done\n" \
                     "  -V, -h                 version, this text\n"
-
-/* A program that is a stage: links opened in order, then the model; all exit on failure. */
-struct filter {
-	struct options o;
-	struct link in[ENDPOINTS_MAX], out[ENDPOINTS_MAX];
-	struct model model;
-	struct stage stage;
-};
-
-void filter_links(struct filter *f);            /* open -i and -o (standard input and output by default) */
-void filter_model(struct filter *f);            /* model, layers, kernels of the precision, threads, GPU; -m missing: exit 2 */
-void filter_device(struct filter *f);           /* the stage being open: its weights are checked, and with -d cuda go to the GPU */
-void say_budget(const struct device *d);        /* what of its memory goes to what: a line for each kind of it */
-void filter_ready(struct filter *f);            /* weights checked, if not yet; a newline to -r's descriptor, which is closed */
-
-/* stage_run over its links, flush, close, check: the exit status of main. */
-int filter_run(struct filter *f, stage_fn *fn, void *arg);
-
-/* The parts of filter_run, for programs with a loop of their own.  filter_fail tells those behind what fail() kept and
- * exits with it; filter_close closes and checks, and returns the status, or a worse one: FAIL_DATA where a sequence was
- * reported to have failed. */
-_Noreturn void filter_fail(struct filter *f);
-int filter_close(struct filter *f, int status);
 
 #endif

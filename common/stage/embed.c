@@ -16,7 +16,7 @@
 #define BYTES_MAX (16u << 20)
 
 int
-embed_open(struct embed *e, struct stage *s, struct link *in, int nin,
+embed_open(struct embed *e, const struct stage *s, struct link *in, int nin,
     struct link *out, int nout, uint32_t batch)
 {
 	memset(e, 0, sizeof(*e));
@@ -487,8 +487,8 @@ finish(struct embed *e)
 static int
 step(struct embed *e)
 {
-	struct pollfd p[128];
-	int n = 0, input[64];
+	struct pollfd p[2 * LINKS_MAX];
+	int n = 0, input[LINKS_MAX];
 
 	for (int i = 0; i < e->nin; i++)
 		if (!e->ended[i] && (i == e->loop || admits(e))) {

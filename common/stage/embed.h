@@ -49,7 +49,7 @@ struct embed_queue {
 #define BURIED_MAX 128          /* sequences that failed, whose names are remembered */
 
 struct embed {
-	struct stage *stage;
+	const struct stage *stage;
 	struct mat table;               /* [V][D] */
 	struct link *in, *out;
 	int nin, nout;
@@ -68,14 +68,14 @@ struct embed {
 	struct embed_seq *buried[BURIED_MAX];   /* in the order in which they died, from nburied % BURIED_MAX on */
 	size_t nburied;
 	struct table echoes;            /* sequence id -> struct embed_echo: errors of ours that the loop will bring */
-	unsigned char ended[64];        /* inputs that have ended */
+	unsigned char ended[LINKS_MAX];        /* inputs that have ended */
 	int ring;                       /* frames come round for each layer */
 	int trace;                      /* every batch gets a `trace` */
 	int finished;                   /* our own end frame has been queued */
 };
 
 /* 0, or -1 and a message.  in, out: opened; they stay the caller's. */
-int embed_open(struct embed *e, struct stage *s, struct link *in, int nin,
+int embed_open(struct embed *e, const struct stage *s, struct link *in, int nin,
     struct link *out, int nout, uint32_t batch);
 
 /* Until all is done and `end` has been written.  0, or -1 and a message, an error frame sent. */

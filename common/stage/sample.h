@@ -4,26 +4,11 @@
 #ifndef DS_SAMPLE_H
 #define DS_SAMPLE_H
 
+#include "stage/sampling.h"
 #include "stage/stage.h"
 
-#define STOPS_MAX 64
-
-/* What decides how a sequence is sampled.  A frame's `seqs` win over the command
- * line, that over generation_config.json, that over config.json. */
-struct sampling {
-	int greedy;
-	double temperature;             /* 0 is greedy */
-	int top_k;                      /* 0: off */
-	double top_p;                   /* 1: off */
-	uint64_t seed;
-	uint32_t max_new;               /* most new tokens */
-	uint32_t had;                   /* `new`: how many of them are in the prompt already */
-	int32_t stop[STOPS_MAX];        /* ids that end a sequence */
-	int nstop;
-};
-
 struct sample {
-	struct stage *stage;
+	const struct stage *stage;
 	struct sampling base;           /* for sequences that say nothing */
 	struct table seqs;              /* sequence id -> struct sample_seq */
 	struct choice *choices;         /* [V] scratch */
@@ -33,11 +18,8 @@ struct sample {
 	uint64_t tokens;                /* sampled so far */
 };
 
-/* The defaults of a checkpoint. */
-struct sampling sampling_defaults(const struct config *c);
-
 /* 0, or -1 and a message. */
-int sample_open(struct sample *s, struct stage *stage, const struct sampling *base);
+int sample_open(struct sample *s, const struct stage *stage, const struct sampling *base);
 void sample_close(struct sample *s);
 
 /*
@@ -46,12 +28,6 @@ void sample_close(struct sample *s);
  * nothing brought that back to ds-embed.
  */
 int sample_frame(void *sample, struct frame *f, struct link *out, int nout);
-
-/*
- * Read a sequence's parameters (a msgpack map) over what p holds: temperature, top_k, top_p, seed, max_new, new,
- * greedy, stop (ids, in the place of those that p has); other keys are left alone.  0, or -1 and a message.
- */
-int sampling_read(struct sampling *p, const unsigned char *params, size_t n);
 
 /*
  * Choose from logits [V], of which none is NaN: the largest (the first of several) if greedy, otherwise by

@@ -1,10 +1,9 @@
 /*
  * Stages: functions over a batch, and the loop that feeds them.
  *
- * How to add one: a struct with its weights, NAME_open(), NAME_frame() and NAME_close()
- * in a file of its own here, and a program in cmd/ that is options plus
- * stage_run().  NAME_frame() gets every frame, in order: it acts on the batches that
- * name it (frame_waits), may look at control frames, and leaves the rest alone.
+ * A stage is a struct with its weights, NAME_open(), NAME_frame() and NAME_close() in a file here, and a row
+ * in the table of stages (stages.h says how to add one).  NAME_frame() gets every frame, in order: it acts on
+ * the batches that name it (stage_acts), may look at control frames, and leaves the rest alone.
  */
 #ifndef DS_STAGE_H
 #define DS_STAGE_H
@@ -15,6 +14,8 @@
 #include "link/link.h"
 #include "arch/model.h"
 #include "stage/tap.h"
+
+#define LINKS_MAX 64            /* inputs, or outputs, of a program */
 
 /* Layers, written as RANGES_SYNTAX says. */
 struct layers {
@@ -33,6 +34,8 @@ struct stage {
 	struct device *device;          /* where it computes */
 	struct device *gpu;             /* the same if it is a GPU, else NULL */
 	uint64_t taps;                  /* TAP_BIT of the inner tensors that its frames get */
+	struct link *in, *out;          /* [nin], [nout] of a stage that reads its inputs itself */
+	int nin, nout;
 };
 
 /*

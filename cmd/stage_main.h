@@ -1,0 +1,19 @@
+/*
+ * The life of a stage's program: command line, links, model, device, ready, run, close.
+ */
+#ifndef DS_STAGE_MAIN_H
+#define DS_STAGE_MAIN_H
+
+#include "filter.h"
+#include "stage/stages.h"
+
+/*
+ * All of main.  o has the text of -h and the program's own options; the rest follows from the table of stages.
+ * given: where those options are stored; NULL: there are none.  Returns the exit status.
+ */
+int stage_main(const struct stage_program *p, const struct options *o, struct stage_options *given, int argc, char **argv);
+
+/* Print what of a GPU's memory is used for what: a line for each. */
+void print_memory(const struct device *d);
+
+#endif

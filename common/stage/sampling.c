@@ -1,0 +1,132 @@
+#include "stage/sampling.h"
+
+#include <math.h>
+#include <msgpack.h>
+#include <string.h>
+
+#include "base/fail.h"
+
+struct sampling
+sampling_defaults(const struct config *c)
+{
+	const struct generation *g = &c->generation;
+	struct sampling p = {.greedy = !g->do_sample, .temperature = g->temperature, .top_k = g->top_k,
+	    .top_p = g->top_p, .max_new = UINT32_MAX};
+
+	for (int i = 0; i < g->neos; i++)
+		p.stop[p.nstop++] = g->eos[i];
+	return p;
+}
+
+void
+sampling_set(struct sampling *p, const struct sampling_options *o)
+{
+	if (!isnan(o->temperature)) {
+		p->temperature = o->temperature;
+		p->greedy = o->temperature == 0;
+	}
+	if (o->top_k >= 0)
+		p->top_k = (int)o->top_k;
+	if (!isnan(o->top_p))
+		p->top_p = o->top_p;
+	if (o->max_new >= 0)
+		p->max_new = (uint32_t)o->max_new;
+	if (o->greedy)
+		p->greedy = 1;
+	p->seed = (uint64_t)o->seed;
+}
+
+static int
+get_number(const msgpack_object *o, const char *what, double min, double max, double *out)
+{
+	if (o->type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+		*out = (double)o->via.u64;
+	else if (o->type == MSGPACK_OBJECT_FLOAT32 || o->type == MSGPACK_OBJECT_FLOAT64)
+		*out = o->via.f64;
+	else
+		return fail(FAIL_DATA, "seqs: '%s' is not a number from %g to %g", what, min, max);
+	if (!(*out >= min && *out <= max))
+		return fail(FAIL_DATA, "seqs: '%s' %g is not from %g to %g", what, *out, min, max);
+	return 0;
+}
+
+static int
+get_stop(struct sampling *p, const msgpack_object *o)
+{
+	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > STOPS_MAX)
+		return fail(FAIL_DATA, "seqs: 'stop' is not an array of at most %d ids", STOPS_MAX);
+	p->nstop = 0;
+	for (uint32_t i = 0; i < o->via.array.size; i++) {
+		const msgpack_object *v = &o->via.array.ptr[i];
+
+		if (v->type != MSGPACK_OBJECT_POSITIVE_INTEGER || v->via.u64 > INT32_MAX)
+			return fail(FAIL_DATA, "seqs: 'stop' holds something that is no id");
+		p->stop[p->nstop++] = (int32_t)v->via.u64;
+	}
+	return 0;
+}
+
+static int
+is_key(const msgpack_object *o, const char *s)
+{
+	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(s) && memcmp(o->via.str.ptr, s, strlen(s)) == 0;
+}
+
+static int
+read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *o)
+{
+	double n = 0;
+
+	if (is_key(key, "stop"))
+		return get_stop(p, o);
+	if (is_key(key, "greedy")) {
+		if (o->type != MSGPACK_OBJECT_BOOLEAN)
+			return fail(FAIL_DATA, "seqs: 'greedy' is neither true nor false");
+		p->greedy = o->via.boolean;
+	} else if (is_key(key, "seed")) {
+		if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
+			return fail(FAIL_DATA, "seqs: 'seed' is not an integer of 64 bits, 0 or more");
+		p->seed = o->via.u64;
+	} else if (is_key(key, "temperature")) {
+		if (get_number(o, "temperature", 0, 1000, &p->temperature) < 0)
+			return -1;
+		p->greedy = p->temperature == 0;
+	} else if (is_key(key, "top_p")) {
+		return get_number(o, "top_p", 0, 1, &p->top_p);
+	} else if (is_key(key, "top_k")) {
+		if (get_number(o, "top_k", 0, INT32_MAX, &n) < 0)
+			return -1;
+		p->top_k = (int)n;
+	} else if (is_key(key, "max_new")) {
+		if (get_number(o, "max_new", 0, UINT32_MAX, &n) < 0)
+			return -1;
+		p->max_new = (uint32_t)n;
+	} else if (is_key(key, "new")) {
+		if (get_number(o, "new", 0, UINT32_MAX, &n) < 0)
+			return -1;
+		p->had = (uint32_t)n;
+	}
+	return 0;
+}
+
+int
+sampling_read(struct sampling *p, const unsigned char *params, size_t n)
+{
+	msgpack_unpacked u;
+	const msgpack_object_map *m;
+	int r = 0;
+
+	msgpack_unpacked_init(&u);
+	if (msgpack_unpack_next(&u, (const char *)params, n, NULL) != MSGPACK_UNPACK_SUCCESS || u.data.type != MSGPACK_OBJECT_MAP) {
+		msgpack_unpacked_destroy(&u);
+		return fail(FAIL_DATA, "seqs: the parameters of a sequence are not a map");
+	}
+	m = &u.data.via.map;
+	/* greedy last: it wins over a temperature, wherever it stands in the map */
+	for (int pass = 0; pass < 2; pass++)
+		for (uint32_t i = 0; i < m->size && r == 0; i++)
+			if (is_key(&m->ptr[i].key, "greedy") == pass)
+				r = read_param(p, &m->ptr[i].key, &m->ptr[i].val);
+	msgpack_unpacked_destroy(&u);
+	return r;
+}

@@ -1,0 +1,53 @@
+/*
+ * The table of the programs that stages run in: what each acts on, takes, offers and computes.
+ *
+ * To add a stage: its row in frame/at.h if rows wait for it, its functions in a file here, its row in stages.c,
+ * and a program in cmd/ that is the text of -h and a call of stage_main.
+ */
+#ifndef DS_STAGES_H
+#define DS_STAGES_H
+
+#include "stage/sample.h"
+#include "stage/stage.h"
+
+/* In pipeline order; then the programs that join and carry streams. */
+enum { STAGE_EMBED, STAGE_ATTN, STAGE_ROUTE, STAGE_EXPERT, STAGE_BLOCK, STAGE_HEAD, STAGE_SAMPLE, STAGE_JOIN, STAGE_RELAY,
+	STAGE_PROGRAMS };
+
+/* Options that not all stages have. */
+struct stage_options {
+	int verbose;                    /* -v: count what report prints */
+	int ring;                       /* --ring: frames come round for each layer */
+	const char *experts;            /* ds-expert -e; NULL: all that are not yet done */
+	long rows, batches;             /* ds-embed -B: most rows of a batch; --batches */
+	int trace;                      /* ds-embed --trace */
+	struct sampling_options sampling;
+};
+
+enum { NO_GPU, GPU_COMPUTES, GPU_LINKS };       /* -d: the stage computes there, or links may lead there */
+
+struct stage_program {
+	const char *name;               /* "ds-attn" */
+	enum at at;                     /* what it acts on; AT_NONE: on no rows of its own */
+	uint64_t taps;                  /* TAP_BIT of what its --tap offers */
+	int model;                      /* 1: it opens a model */
+	int weights;                    /* 1: it maps weights and multiplies with them: --manifest, --precision */
+	int gpu;                        /* NO_GPU, GPU_COMPUTES, GPU_LINKS */
+	int min_in, max_in, ring_in;    /* inputs: the least, the most, and the least with --ring */
+	size_t size;                    /* of its state, which begins as zeros */
+	int (*open)(void *state, const struct stage *s, const struct stage_options *o); /* NULL: nothing to open */
+	stage_fn *frame;                /* for stage_run; or NULL, and it reads its inputs itself: */
+	int (*run)(void *state, const struct stage *s); /* 0, or -1 and a message, an error frame sent */
+	void (*report)(const void *state);      /* print what it did, beside the frames; NULL: nothing */
+	void (*close)(void *state);             /* NULL: nothing to close */
+};
+
+extern const struct stage_program stage_programs[STAGE_PROGRAMS];
+
+/* The row of that name, or NULL. */
+const struct stage_program *stage_find(const char *name);
+
+/* The row of the program that acts on frames at that stage; NULL: there is none.  Not ds-block. */
+const struct stage_program *stage_at(enum at at);
+
+#endif
