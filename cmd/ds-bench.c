@@ -126,14 +126,13 @@ take_stages(const char *text)
 
 	g.parts = 0;
 	for (const char *s = text; ; s += n + 1) {
-		int i = 0;
+		enum at at;
 
 		n = strcspn(s, ",");
-		while (part_names[i] && (strlen(part_names[i]) != n || memcmp(part_names[i], s, n) != 0))
-			i++;
-		if (!part_names[i])
+		at = at_parse(s, n);
+		if (at < AT_ATTN || at > AT_HEAD)
 			return fail(FAIL_USAGE, "--stages '%s': give some of attn,route,expert,head", text);
-		g.parts |= 1u << i;
+		g.parts |= 1u << (at - AT_ATTN);
 		if (!s[n])
 			return 0;
 	}

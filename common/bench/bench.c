@@ -15,8 +15,6 @@
 #define STEPS_MAX 1000
 #define PROMPT_SEQ (UINT64_C(1) << 40)
 
-const char *const part_names[PARTS + 1] = {"attn", "route", "expert", "head", NULL};
-
 /* splitmix64 */
 static uint64_t
 draw(struct bench *b)

@@ -12,9 +12,14 @@
 #include "stage/block.h"
 #include "stage/head.h"
 
-enum part { PART_ATTN, PART_ROUTE, PART_EXPERT, PART_HEAD, PARTS };
+/* The stages that are measured: those of a layer, and the head. */
+enum part { PART_ATTN, PART_ROUTE = AT_ROUTE - AT_ATTN, PART_EXPERT = AT_EXPERT - AT_ATTN, PART_HEAD = AT_HEAD - AT_ATTN, PARTS };
 
-extern const char *const part_names[PARTS + 1]; /* NULL behind the last */
+static inline const char *
+part_name(int part)
+{
+	return at_name(AT_ATTN + (enum at)part);
+}
 
 struct cost {
 	double seconds, bytes, operations;      /* operations: two for a multiply-add */

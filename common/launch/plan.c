@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "launch/keep.h"
+#include "stage/stages.h"
 
 static void
 add_word(struct command *p, const char *w)
@@ -69,9 +70,9 @@ add_layers(struct plan *p, const struct plan_options *o)
 			add_worker(p, o, "ds-block", i);
 			continue;
 		}
-		add_worker(p, o, "ds-attn", i);
-		add_worker(p, o, "ds-route", i);
-		add_worker(p, o, "ds-expert", i);
+		for (enum at at = AT_NONE; at < AT_OTHER; at++)
+			if (at_layered(at))
+				add_worker(p, o, stage_at(at)->name, i);
 	}
 	if (o->cut == CUT_FUSED)
 		add_worker(p, o, "ds-block", -1);
@@ -115,7 +116,7 @@ plan_make(struct plan *p, const struct plan_options *o)
 
 	p->n = 0;
 	snprintf(p->threads, sizeof(p->threads), "%d", o->threads);
-	p->commands = mem_new(5 + 3 * (size_t)o->layers, sizeof(*p->commands));
+	p->commands = mem_new(5 + AT_OTHER * (size_t)o->layers, sizeof(*p->commands));
 	if (!p->commands)
 		return -1;
 	t = add_command(p, o, "ds-tokenize");

@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "launch/script.h"
+#include "stage/stages.h"
 
 struct builder {
 	struct lines *o;
@@ -73,7 +74,7 @@ append_words(struct builder *k, int line, const char *words)
 
 /* A line of its own; its number. */
 static int
-program_on(struct builder *k, int host, const char *name)
+program_on(struct builder *k, int host, int stage)
 {
 	struct lines *o = k->o;
 	struct line *l;
@@ -85,7 +86,7 @@ program_on(struct builder *k, int host, const char *name)
 	l = &o->line[o->n];
 	memset(l, 0, sizeof(*l));
 	l->host = host;
-	append_label(k, o->n, "%s", name);
+	append_label(k, o->n, "%s", stage_programs[stage].name);
 	append_text(k, o->n, " -m ");
 	if (script_quote(&l->text, k->opt->model) < 0)
 		k->failed = 1;
@@ -94,10 +95,10 @@ program_on(struct builder *k, int host, const char *name)
 
 /* One that computes. */
 static int
-worker(struct builder *k, int host, const char *name, int from, int to)
+worker(struct builder *k, int host, int stage, int from, int to)
 {
 	const struct host *h = &k->c->hosts->h[host];
-	int l = program_on(k, host, name);
+	int l = program_on(k, host, stage);
 
 	if (to == from + 1)
 		append_label(k, l, " -l %d", from);
@@ -146,14 +147,14 @@ spread_experts(struct builder *k, const struct group *g, int layer)
 {
 	int member[GROUP_MAX], n = 0, next = 0, sum;
 
-	append_program(k, worker(k, g->host, "ds-attn", layer, layer + 1), LOAD_FRAME);
-	append_program(k, worker(k, g->host, "ds-route", layer, layer + 1), LOAD_FRAME);
+	append_program(k, worker(k, g->host, STAGE_ATTN, layer, layer + 1), LOAD_FRAME);
+	append_program(k, worker(k, g->host, STAGE_ROUTE, layer, layer + 1), LOAD_FRAME);
 	for (int i = 0; i < g->n; i++) {
 		int e = g->experts[i], shared = g->shared == i, l;
 
 		if (e == 0 && !shared)
 			continue;
-		l = worker(k, g->host + i, "ds-expert", layer, layer + 1);
+		l = worker(k, g->host + i, STAGE_EXPERT, layer, layer + 1);
 		if (e > 1)
 			append_label(k, l, " -e %d-%d%s", next, next + e - 1, shared ? ",s" : "");
 		else if (e == 1)
@@ -164,7 +165,7 @@ spread_experts(struct builder *k, const struct group *g, int layer)
 		add_wire(k, k->last, l, LOAD_CHOSEN);
 		member[n++] = l;
 	}
-	sum = program_on(k, g->host, "ds-join");
+	sum = program_on(k, g->host, STAGE_JOIN);
 	for (int i = 0; i < n; i++)
 		add_wire(k, member[i], sum, LOAD_PARTIAL);
 	k->last = sum;
@@ -179,7 +180,7 @@ add_group(struct builder *k, const struct group *g)
 		for (to = i; to < g->to && (g->n == 1 || !l[to].moe); to++)
 			;
 		if (to > i)
-			append_program(k, worker(k, g->host, "ds-block", i, to), LOAD_FRAME);
+			append_program(k, worker(k, g->host, STAGE_BLOCK, i, to), LOAD_FRAME);
 		else
 			spread_experts(k, g, to++);
 	}
@@ -214,16 +215,16 @@ lines_make(struct lines *o, const struct split *s, const struct cost *many, cons
 	int embed, head, sample, first = s->group[0].host, last = s->group[s->n - 1].host;
 
 	*o = (struct lines){0};
-	embed = k.last = program_on(&k, first, "ds-embed");
+	embed = k.last = program_on(&k, first, STAGE_EMBED);
 	append_text(&k, embed, " -B %d", d->rows);
 	if (d->batches > 1)
 		append_text(&k, embed, " --batches %d", d->batches);
 	add_wire(&k, DRIVER, embed, LOAD_PROMPT);
 	for (int i = 0; i < s->n; i++)
 		add_group(&k, &s->group[i]);
-	head = worker(&k, last, "ds-head", 0, 0);
+	head = worker(&k, last, STAGE_HEAD, 0, 0);
 	append_program(&k, head, LOAD_FRAME);
-	sample = program_on(&k, last, "ds-sample");
+	sample = program_on(&k, last, STAGE_SAMPLE);
 	append_words(&k, sample, opt->sample);
 	append_program(&k, sample, LOAD_LOGITS);
 	add_wire(&k, sample, embed, LOAD_TOKENS);

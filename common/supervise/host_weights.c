@@ -8,7 +8,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "launch/script.h"
-#include "stage/stage.h"
+#include "stage/stages.h"
 
 #define SECONDS 15.0    /* time limit for the manifest, so that starts are not delayed */
 #define THREADS_MAX 16
@@ -50,21 +50,17 @@ value_of(const struct plan_line *l, const char *option)
 static int
 cover_line(struct coverage *n, const struct plan_line *l)
 {
-	static const char *const layered[] = {"ds-attn", "ds-route", "ds-expert", "ds-block", NULL};
+	const struct stage_program *p = stage_find(name_of(l));
 	struct layers own;
 
-	if (strcmp(name_of(l), "ds-embed") == 0)
-		return n->embed = 1;
-	if (strcmp(name_of(l), "ds-head") == 0)
-		return n->head = 1;
-	for (int i = 0; layered[i]; i++)
-		if (strcmp(name_of(l), layered[i]) == 0) {
-			if (layers_parse(&own, value_of(l, "-l"), n->config->num_layers) == 0)
-				for (int k = 0; k < n->config->num_layers; k++)
-					n->layers.has[k] |= own.has[k];
-			return 1;
-		}
-	return 0;
+	if (!p || !p->weights)
+		return 0;
+	n->embed |= p->at == AT_EMBED;
+	n->head |= p->at == AT_HEAD;
+	if (at_layered(p->at) && layers_parse(&own, value_of(l, "-l"), n->config->num_layers) == 0)
+		for (int k = 0; k < n->config->num_layers; k++)
+			n->layers.has[k] |= own.has[k];
+	return 1;
 }
 
 static int

@@ -10,6 +10,7 @@
 #include "inspect/plot/plot.h"
 #include "inspect/plot/svg.h"
 #include "inspect/times.h"
+#include "stage/stages.h"
 
 #define TOP 84
 #define WIDTH 760
@@ -35,7 +36,14 @@ struct trace {
 	uint64_t frames;
 };
 
-static const char *const kinds[SVG_KINDS] = {"other", "ds-embed", "ds-attn", "ds-route", "ds-expert", "ds-block", "ds-head", "ds-sample"};
+/* The colours are those of the first programs in the table of stages; kind 0 is all others. */
+_Static_assert(SVG_KINDS - 1 == STAGE_SAMPLE + 1, "a colour for each stage");
+
+static const char *
+kind_name(int kind)
+{
+	return kind == 0 ? "other" : stage_programs[kind - 1].name;
+}
 
 static struct lane *
 lane_of(struct trace *s, const struct times_entry *e)
@@ -128,7 +136,7 @@ static int
 kind_of(const struct lane *l)
 {
 	for (int i = 1; i < SVG_KINDS; i++)
-		if (strcmp(kinds[i], l->program) == 0)
+		if (strcmp(kind_name(i), l->program) == 0)
 			return i;
 	return 0;
 }
@@ -222,8 +230,8 @@ draw_kinds(const struct chart *c, double y)
 			continue;
 		snprintf(class, sizeof(class), "k%d", k);
 		svg_box(c->to, class, x, y - 9, 10, 10, NULL);
-		svg_text(c->to, "tick", x + 15, y, 's', 0, kinds[k]);
-		x += 15 + svg_width(kinds[k], 11) + 16;
+		svg_text(c->to, "tick", x + 15, y, 's', 0, kind_name(k));
+		x += 15 + svg_width(kind_name(k), 11) + 16;
 	}
 }
 
