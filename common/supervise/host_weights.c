@@ -195,13 +195,16 @@ send_lines(struct buf *to, int number, const char *line, size_t n)
 	return script_quote(to, text);
 }
 
-/* The name of the tensor, the last word of a manifest line. */
-static const char *
-tensor_of(const char *line)
+/* Whether a process maps the tensor of a manifest line, whose name is the last word. */
+static int
+covers_line(const struct coverage *n, const char *line, const char *end)
 {
+	char name[WEIGHT_NAME_MAX];
+
 	for (int i = 0; i < 3; i++)
 		line = strchr(line, ' ') + 1;
-	return line;
+	snprintf(name, sizeof(name), "%.*s", (int)(end - line), line);
+	return is_covered(n, name);
 }
 
 int
@@ -218,7 +221,7 @@ host_weights_send(struct buf *to, const struct host_weights *w, const struct pla
 		return 0;
 	r = buf_addf(to, "file %s\n", WEIGHTS_FILE);
 	for (int i = 0; r == 0 && (end = strchr(line, '\n')); i++, line = end + 1)
-		if (i < 3 || is_covered(&n, tensor_of(line)))
+		if (i < 3 || covers_line(&n, line, end))
 			r = send_lines(to, sent++, line, (size_t)(end - line));
 	return r < 0 ? -1 : buf_addc(to, '\n');
 }
