@@ -69,7 +69,7 @@ struct arch {
 	/* The names of modules in transformers, each with the tensor of a frame that it returns:
 	 * lines as ds-diff --names reads them. */
 	const char *modules;
-	/* Read the keys of config.json that are the family's own; type: index in types.  0, or -1
+	/* Read the keys of config.json that are the family's own; c->type is types[type].  0, or -1
 	 * and a message. */
 	int (*config)(struct config *c, const struct cJSON *o, int type);
 };

@@ -61,9 +61,8 @@ config_architecture(const cJSON *o, const char *architecture, const char *type)
 }
 
 /*
- * Of the two scales one alone means one thing in DeepSeek's own code, where the other has its default (1 and 0), and
- * another in transformers, which then takes neither: which of the two a model was trained with is not to be known.
- * transformers takes a 0 like a missing one.
+ * One of the two scales alone is ambiguous.  DeepSeek's own code then uses the other's default (1
+ * and 0), transformers ignores both.  transformers treats 0 as missing.
  */
 static int
 check_mscale(const cJSON *o)
@@ -76,8 +75,8 @@ check_mscale(const cJSON *o)
 			return -1;
 	if ((x[0] > 0) == (x[1] > 0))
 		return 0;
-	return fail(FAIL_DATA, "%s is %g, but %s is missing or 0: implementations differ on what that means",
-	    keys[x[1] > 0], x[x[1] > 0], keys[x[0] > 0]);
+	return fail(FAIL_DATA, "%s is %g, but %s is missing or 0: implementations differ on what that "
+	    "means", keys[x[1] > 0], x[x[1] > 0], keys[x[0] > 0]);
 }
 
 static int
@@ -239,6 +238,7 @@ read_family(struct config *c, const cJSON *o, int *type)
 	if (json_choice(o, "model_type", JSON_REQUIRED, known, &i) < 0)
 		return -1;
 	c->arch = of[i].arch;
+	c->type = known[i];
 	*type = of[i].type;
 	return 0;
 }

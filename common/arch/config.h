@@ -1,13 +1,14 @@
 /*
- * config.json and generation_config.json of a checkpoint, checked, as a struct.  Shapes in the
- * rest of the project come from here and nowhere else.
+ * config.json and generation_config.json of a checkpoint, checked, as a struct.  All shapes come
+ * from it.
  */
 #ifndef DS_CONFIG_H
 #define DS_CONFIG_H
 
 enum attention { ATTENTION_MLA };        /* its kind: attention/attention.h */
 enum scoring { SCORE_SOFTMAX, SCORE_SIGMOID };
-enum topk_method { TOPK_GREEDY, TOPK_GROUP_MAX, TOPK_NOAUX_TC };        /* greedy, group_limited_greedy, noaux_tc */
+/* greedy, group_limited_greedy, noaux_tc */
+enum topk_method { TOPK_GREEDY, TOPK_GROUP_MAX, TOPK_NOAUX_TC };
 
 #define LAYERS_MAX 1024
 #define EXPERTS_MAX 4096
@@ -20,7 +21,7 @@ struct rope_config {
 	int original_max_position;
 };
 
-struct generation {                     /* generation_config.json; what is missing is as here */
+struct generation {                     /* generation_config.json, with its defaults */
 	int do_sample;                  /* 0: greedy */
 	float temperature;              /* 1; 0: greedy */
 	float top_p;                    /* 1: off */
@@ -32,19 +33,20 @@ struct arch;
 
 struct config {
 	const struct arch *arch;                /* the family: arch/arch.h */
+	const char *type;                       /* model_type */
 	enum attention attention;
 	int vocab_size;                         /* V */
 	int hidden_size;                        /* D */
 	int num_layers;
 	int num_heads;                          /* H */
-	int q_lora_rank;                        /* 0: none, q_proj alone */
+	int q_lora_rank;                        /* 0: queries are one product */
 	int kv_lora_rank;                       /* R */
 	int qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
 	int intermediate_size;                  /* of the dense MLP */
 	int moe_intermediate_size;
 	int n_routed_experts;                   /* E; 0: every layer is dense */
 	int num_experts_per_tok;                /* K */
-	int n_shared_experts;                   /* they are one MLP of n times moe_intermediate_size */
+	int n_shared_experts;                   /* one MLP of n moe_intermediate_size */
 	int n_group, topk_group;
 	int first_k_dense_replace, moe_layer_freq;
 	enum scoring scoring;
@@ -62,9 +64,9 @@ struct config {
 	struct generation generation;
 };
 
-/* Read and check dir/config.json (and generation_config.json, if there).  An architecture, activation, scoring function,
- * top-k method, rope type or quantization that is not known, or a number out of range, is an
- * error that names the key and the value.  0, or -1 and a message (FAIL_DATA). */
+/* Read and check dir/config.json, and generation_config.json if it exists.  A key or value that is
+ * not supported, or a number out of range, is an error that names both.  0, or -1 and a message
+ * (FAIL_DATA). */
 int config_load(struct config *c, const char *dir);
 
 int config_is_moe(const struct config *c, int layer);  /* 1: routed experts; 0: dense MLP */

@@ -127,7 +127,7 @@ read_config(struct config *c, const cJSON *o, int type)
 	const char *architecture = v2 ? "DeepseekV2ForCausalLM" : "DeepseekV3ForCausalLM";
 
 	c->attention = ATTENTION_MLA;
-	if (config_architecture(o, architecture, types[type]) < 0 ||
+	if (config_architecture(o, architecture, c->type) < 0 ||
 	    config_fields(c, o, shape) < 0 || read_fixed(o, c) < 0)
 		return -1;
 	if (c->n_routed_experts > 0 &&

@@ -168,10 +168,10 @@ add(struct shape_list *l, const struct weight_type *type, const struct weight *w
 	return 0;
 }
 
-/* One behind the other.  What does not end at a multiple of 64 bytes comes last, so that it moves nothing else from such a
- * place: the matrices of all real shapes lie there. */
+/* Tensors whose size is no multiple of 64 bytes come last, so that all others are aligned to 64, as
+ * are the matrices of all real shapes. */
 static void
-place_all(struct shape_list *l)
+layout_all(struct shape_list *l)
 {
 	uint64_t at = 0;
 
@@ -201,7 +201,7 @@ shape_tensors(struct shape_list *l, const struct config *c, const struct weight_
 			if ((i < c->num_layers ? layers->has[i] : is_needed(c, w.row->role, head, embed)) &&
 			    add(l, type, &w) < 0)
 				return -1;
-	place_all(l);
+	layout_all(l);
 	return 0;
 }
 

@@ -1,6 +1,5 @@
 /*
- * Shapes to be measured: the config.json of a model, and the tensors that a checkpoint of it has, with a rule for each
- * that fills it.
+ * Shapes to be measured: the config.json of a model, and its tensors, each with a rule for its data.
  */
 #ifndef DS_SHAPE_H
 #define DS_SHAPE_H
@@ -10,12 +9,12 @@
 #include "stage/stage.h"
 #include "weights/layout.h"
 
-/* A tensor of a checkpoint that is made up.  Each 64-bit word of its data is (random & mask) | set. */
+/* A tensor of a synthetic checkpoint.  Each 64-bit word of its data is (random & mask) | set. */
 struct shape_tensor {
 	char name[WEIGHT_NAME_MAX + 16];
 	struct layout_part part;
 	uint64_t mask, set;
-	int expert;                     /* whose it is, or -1 */
+	int expert;                     /* that it belongs to, or -1 */
 	uint64_t begin;                 /* in the file's data */
 };
 
@@ -35,14 +34,14 @@ struct weight_type {
 const struct weight_type *weight_type_find(const char *name);
 
 /*
- * The text of config.json for a shape, "v3", "v2-lite" or a file, appended to b: with the quantization that the weight type
- * asks for.  type NULL becomes what the shape is published in.  *layers is what of it is measured where nobody says
- * otherwise, NULL: all.  0, or -1 and a message.
+ * Append the config.json of a shape to b: "v3", "v2-lite" or a file, with the quantization of the
+ * weight type.  type NULL becomes the published one.  *layers: those to measure by default, NULL:
+ * all.  0, or -1 and a message.
  */
 int shape_config(struct buf *b, const char *shape, const struct weight_type **type, const char **layers);
 
-/* The tensors of the layers, with the output matrix if head, with the embedding if embed, behind one another.  The list is
- * freed by shape_free.  0, or -1 and a message. */
+/* The tensors of the layers, of the head and of the embedding, one after another in the file;
+ * shape_free frees.  0, or -1 and a message. */
 int shape_tensors(struct shape_list *l, const struct config *c, const struct weight_type *type,
     const struct layers *layers, int head, int embed);
 void shape_free(struct shape_list *l);

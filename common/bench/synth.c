@@ -100,7 +100,7 @@ synth_fit(struct synth *s, uint64_t memory)
 
 /* --- the file --- */
 
-/* Its first bytes: length and JSON, filled up so that the data begins at a multiple of 64. */
+/* The header: length and JSON, padded so that the data begins at a multiple of 64. */
 static int
 make_header(const struct shape_list *l, struct buf *b)
 {
@@ -129,7 +129,7 @@ make_header(const struct shape_list *l, struct buf *b)
 	return 0;
 }
 
-struct job {
+struct filling {
 	const struct shape_tensor *t;
 	unsigned char *to;
 	uint64_t seed;
@@ -148,7 +148,7 @@ word_at(uint64_t n)
 static void
 fill(void *arg, size_t from, size_t to, int thread)
 {
-	const struct job *j = arg;
+	const struct filling *j = arg;
 
 	(void)thread;
 	for (size_t i = from; i < to; i++) {
@@ -163,7 +163,7 @@ fill_all(const struct synth *s, unsigned char *data, int sparse, struct pool *po
 {
 	for (size_t i = 0; i < s->list.n; i++) {
 		const struct shape_tensor *t = &s->list.t[i];
-		struct job j = {t, data + t->begin, (uint64_t)i << 40};
+		struct filling j = {t, data + t->begin, (uint64_t)i << 40};
 
 		if (t->expert < s->present && !(sparse && t->part.rank == 2))
 			pool_run(pool, (size_t)(t->part.bytes + 7) / 8, 512, 8, fill, &j);
@@ -214,7 +214,8 @@ synth_write(struct synth *s, int sparse, struct pool *pool)
 	return 0;
 }
 
-/* Nothing is read from the folder once the model is open: what ends this process then leaves nothing behind. */
+/* Once the model is open, nothing is read from the folder.  It is removed early, so that no signal
+ * leaves it. */
 static void
 drop_folder(struct synth *s)
 {
@@ -262,7 +263,7 @@ synth_close(struct synth *s)
 
 /* --- memory --- */
 
-/* The number behind a word of a small file; UINT64_MAX where there is none. */
+/* The number after a word of a small file; UINT64_MAX: there is none. */
 static uint64_t
 number_in(const char *path, const char *word)
 {

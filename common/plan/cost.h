@@ -58,8 +58,8 @@ struct cost {
 };
 
 /*
- * The times of a batch of that many rows, logits for `wanted` of them, each row behind `context` positions.
- * What it is given outlives it; cost_close frees.  0, or -1 and a message.
+ * The times of a batch of that many rows, logits for `wanted` of them, `context` positions before
+ * each row.  The arguments must outlive it; cost_close frees.  0, or -1 and a message.
  */
 int cost_open(struct cost *c, const struct sizes *s, const struct hosts *hosts, const struct demand *d,
     double rows, double wanted, double context);

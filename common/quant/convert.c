@@ -8,25 +8,25 @@
 #include "base/mem.h"
 #include "quant/round.h"
 
-enum { PIECE = 4 << 20 };       /* bytes of codes at a time, but for what FP8_BLOCK rows need */
+#define AT_ONCE ((size_t)4 << 20)       /* bytes of codes at a time, at least FP8_BLOCK rows */
 
-/* What a row comes to. */
+/* What is known of a row. */
 struct row_sum {
 	float most;             /* of |w| */
 	double square, error, difference;
 };
 
-struct work {
+struct conversion {
 	const struct mat *w;
 	enum dtype to;
 	const struct kernels *k;
-	size_t pitch;           /* floats of a row's place */
-	float *rows;            /* two places a thread: a row as it was, as it becomes */
-	float *blocks;          /* F8_E4M3: the largest |w| of each block of the piece's rows, then its scale */
+	size_t pitch;           /* floats from one of them to the next */
+	float *rows;            /* two a thread: a row before, and after */
+	float *blocks;          /* F8_E4M3: the largest |w| of each block of the rows, then its scale */
 	unsigned char *codes, *groups;
 	struct row_sum *sum;    /* [rows] */
 	float factor;
-	int from;               /* the piece's first row */
+	int from;               /* the first row of those at hand */
 };
 
 static size_t
@@ -58,7 +58,7 @@ largest(const float *x, int n)
 static void
 row_most(void *arg, size_t from, size_t to, int thread)
 {
-	const struct work *d = arg;
+	const struct conversion *d = arg;
 	float *x = d->rows + 2 * d->pitch * (size_t)thread;
 
 	for (size_t r = from; r < to; r++) {
@@ -71,7 +71,7 @@ row_most(void *arg, size_t from, size_t to, int thread)
 static void
 block_most(void *arg, size_t from, size_t to, int thread)
 {
-	const struct work *d = arg;
+	const struct conversion *d = arg;
 	float *x = d->rows + 2 * d->pitch * (size_t)thread;
 
 	for (size_t b = from; b < to; b++) {
@@ -90,9 +90,9 @@ block_most(void *arg, size_t from, size_t to, int thread)
 	}
 }
 
-/* The piece as a matrix: row 0 is row `from`. */
+/* The converted rows as a matrix: its row 0 is row `from`. */
 static struct mat
-piece(const struct work *d, int rows)
+converted(const struct conversion *d, int rows)
 {
 	return (struct mat){.data = d->codes, .groups = d->groups, .factor = d->factor, .rows = rows, .cols = d->w->cols,
 	    .dtype = d->to, .scale = d->to == F8_E4M3 ? d->blocks : NULL, .scale_cols = (int)blocks(d->w)};
@@ -101,10 +101,10 @@ piece(const struct work *d, int rows)
 static void
 row_code(void *arg, size_t from, size_t to, int thread)
 {
-	struct work *d = arg;
+	struct conversion *d = arg;
 	float *x = d->rows + 2 * d->pitch * (size_t)thread, *y = x + d->pitch;
 	int n = d->w->cols;
-	struct mat made = piece(d, (int)to);
+	struct mat made = converted(d, (int)to);
 
 	for (size_t i = from; i < to; i++) {
 		unsigned char *codes = d->codes + i * dtype_row(d->to, n);
@@ -127,19 +127,19 @@ row_code(void *arg, size_t from, size_t to, int thread)
 	}
 }
 
-/* Rows at a time: whole blocks, as many as a piece takes. */
+/* Rows at a time: whole blocks. */
 static int
-piece_rows(const struct mat *w, enum dtype to)
+rows_at_once(const struct mat *w, enum dtype to)
 {
-	size_t n = (size_t)PIECE / dtype_row(to, w->cols) / FP8_BLOCK * FP8_BLOCK;
+	size_t n = AT_ONCE / dtype_row(to, w->cols) / FP8_BLOCK * FP8_BLOCK;
 
 	return n < FP8_BLOCK ? FP8_BLOCK : n > (size_t)w->rows ? w->rows : (int)n;
 }
 
 static int
-work_new(struct work *d, int threads)
+conversion_new(struct conversion *d, int threads)
 {
-	size_t n = (size_t)piece_rows(d->w, d->to);
+	size_t n = (size_t)rows_at_once(d->w, d->to);
 
 	d->pitch = ((size_t)d->w->cols + 15) / 16 * 16;
 	d->rows = mem_raw(2 * d->pitch * (size_t)threads, sizeof(*d->rows));
@@ -151,7 +151,7 @@ work_new(struct work *d, int threads)
 }
 
 static void
-work_free(struct work *d)
+conversion_free(struct conversion *d)
 {
 	free(d->rows);
 	free(d->blocks);
@@ -160,9 +160,9 @@ work_free(struct work *d)
 	free(d->sum);
 }
 
-/* The first look at all rows: are they numbers, how large? */
+/* The largest weight of each row; all must be finite and in range. */
 static int
-measure(struct work *d, struct pool *pool)
+measure(struct conversion *d, struct pool *pool)
 {
 	float most = 0;
 
@@ -181,7 +181,7 @@ measure(struct work *d, struct pool *pool)
 }
 
 static int
-put_piece(const struct work *d, int n, part_fn *put, void *arg)
+store_rows(const struct conversion *d, int n, convert_fn *store, void *arg)
 {
 	size_t row = dtype_row(d->to, d->w->cols), scales = 0;
 	const void *scale = d->groups;
@@ -192,17 +192,17 @@ put_piece(const struct work *d, int n, part_fn *put, void *arg)
 		scale = d->blocks;
 		scales = blocks(d->w) * sizeof(float);
 	}
-	if (put(arg, PART_DATA, (uint64_t)d->from * row, d->codes, (size_t)n * row) < 0)
+	if (store(arg, 0, (uint64_t)d->from * row, d->codes, (size_t)n * row) < 0)
 		return -1;
 	if (d->to == F8_E4M3)
-		return put(arg, PART_SCALE, (uint64_t)d->from / FP8_BLOCK * scales, scale, fp8_blocks((size_t)n) * scales);
-	return scales == 0 ? 0 : put(arg, PART_SCALE, (uint64_t)d->from * scales, scale, (size_t)n * scales);
+		return store(arg, 1, (uint64_t)d->from / FP8_BLOCK * scales, scale, fp8_blocks((size_t)n) * scales);
+	return scales == 0 ? 0 : store(arg, 1, (uint64_t)d->from * scales, scale, (size_t)n * scales);
 }
 
 static int
-convert_rows(struct work *d, struct pool *pool, part_fn *put, void *arg)
+convert_rows(struct conversion *d, struct pool *pool, convert_fn *store, void *arg)
 {
-	int step = piece_rows(d->w, d->to), n;
+	int step = rows_at_once(d->w, d->to), n;
 
 	if (measure(d, pool) < 0)
 		return -1;
@@ -211,18 +211,18 @@ convert_rows(struct work *d, struct pool *pool, part_fn *put, void *arg)
 		if (d->to == F8_E4M3)
 			pool_run(pool, fp8_blocks((size_t)n), 1, (double)FP8_BLOCK * d->w->cols, block_most, d);
 		pool_run(pool, (size_t)n, 1, 20.0 * d->w->cols, row_code, d);
-		if (put_piece(d, n, put, arg) < 0)
+		if (store_rows(d, n, store, arg) < 0)
 			return -1;
 	}
-	return d->to == Q8 || d->to == Q4 ? put(arg, PART_FACTOR, 0, &d->factor, sizeof(d->factor)) : 0;
+	return d->to == Q8 || d->to == Q4 ? store(arg, 2, 0, &d->factor, sizeof(d->factor)) : 0;
 }
 
 int
 convert(struct loss *loss, const struct mat *w, enum dtype to, const struct kernels *k,
-    struct pool *pool, part_fn *put, void *arg)
+    struct pool *pool, convert_fn *store, void *arg)
 {
-	struct work d = {.w = w, .to = to, .k = k};
-	int r = work_new(&d, pool_threads(pool)) < 0 ? -1 : convert_rows(&d, pool, put, arg);
+	struct conversion d = {.w = w, .to = to, .k = k};
+	int r = conversion_new(&d, pool_threads(pool)) < 0 ? -1 : convert_rows(&d, pool, store, arg);
 
 	*loss = (struct loss){0};
 	for (int i = 0; r == 0 && i < w->rows; i++) {
@@ -230,6 +230,6 @@ convert(struct loss *loss, const struct mat *w, enum dtype to, const struct kern
 		loss->error += d.sum[i].error;
 		loss->most = d.sum[i].difference > loss->most ? d.sum[i].difference : loss->most;
 	}
-	work_free(&d);
+	conversion_free(&d);
 	return r;
 }

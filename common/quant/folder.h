@@ -6,7 +6,7 @@
 
 #include "quant/quant.h"
 
-/* Copy what belongs to a model: all plain files of its folder but weights, the index, config.json and hidden ones. */
+/* Copy the other files of the model: no weights, index, config.json or hidden files. */
 int folder_copy(const struct quant *q);
 
 /* The index, where the model has one: names and files of all tensors, their bytes together. */

@@ -29,14 +29,14 @@ quant_format(const char *name)
 	return -1;
 }
 
-/* Whether the index, too, has the tensor in this file. */
+/* Whether the index has the tensor in this file, too. */
 static int
 is_listed(const struct quant *q, const struct tensor_entry *t, const struct shard *from)
 {
 	return table_get(&q->model->weights.files, t->name, strlen(t->name)) == from;
 }
 
-/* Whether the matrix is to be made anew: w is it. */
+/* Whether the matrix is converted: w is it. */
 static int
 is_chosen(const struct quant *q, const struct tensor_entry *t, struct weight *w)
 {
@@ -55,7 +55,7 @@ is_chosen(const struct quant *q, const struct tensor_entry *t, struct weight *w)
 	}
 }
 
-/* Whether it is a scale of a matrix that is made anew. */
+/* Whether it is a scale of a matrix that is converted. */
 static int
 is_dropped(const struct quant *q, const struct tensor_entry *t)
 {
@@ -107,24 +107,24 @@ plan_shard(struct quant *q, const struct shard *from)
 }
 
 static int
-go_on(const struct quant *q)
+check_signal(const struct quant *q)
 {
 	return q->stop && *q->stop ? fail(FAIL_SYSTEM, "stopped by a signal") : 0;
 }
 
 struct target {
 	struct quant *q;
-	const struct entry *entry;      /* of the data; those of its scales are behind it */
+	const struct entry *entry;      /* of the matrix; those of its scales follow */
 };
 
 static int
-put(void *arg, enum part part, uint64_t at, const void *p, size_t n)
+store(void *arg, int i, uint64_t at, const void *p, size_t n)
 {
 	const struct target *to = arg;
 
-	if (go_on(to->q) < 0)
+	if (check_signal(to->q) < 0)
 		return -1;
-	return to->q->out ? shard_write(to->q->shard, to->entry[part].at + at, p, n) : 0;
+	return to->q->out ? shard_write(to->q->shard, to->entry[i].at + at, p, n) : 0;
 }
 
 static double
@@ -142,7 +142,7 @@ make_one(struct quant *q, const struct entry *e, const struct weight *t, struct 
 
 	if (layout_mat(&q->model->weights, &w, t->rows, t->cols, t->name) < 0)
 		return -1;
-	if (convert(&loss, &w, q->to, q->k, q->pool, put, &to) < 0)
+	if (convert(&loss, &w, q->to, q->k, q->pool, store, &to) < 0)
 		return fail_status() == FAIL_DATA ? fail_in("tensor '%s'", t->name) : -1;
 	q->matrices++;
 	all->square += loss.square;
@@ -160,7 +160,7 @@ copy_bytes(struct quant *q, const struct entry *e, const unsigned char *map)
 	for (uint64_t at = 0; at < e->bytes; at += COPY_PIECE) {
 		uint64_t left = e->bytes - at;
 
-		if (go_on(q) < 0 || shard_write(q->shard, e->at + at, map + e->from->begin + at,
+		if (check_signal(q) < 0 || shard_write(q->shard, e->at + at, map + e->from->begin + at,
 		    left < COPY_PIECE ? (size_t)left : COPY_PIECE) < 0)
 			return -1;
 	}

@@ -62,7 +62,7 @@ shard_add_part(struct quant_shard *s, const struct tensor_entry *t, const struct
 	return 0;
 }
 
-/* Entries behind which the next one is as well aligned come first: no padding is allowed between them. */
+/* Order of the entries: no padding is allowed between them, so the best aligned come first. */
 static int
 rank_of(const struct entry *e)
 {
@@ -79,7 +79,7 @@ numbers(const uint64_t *p, int n)
 	return a;
 }
 
-/* The header's text, filled up with spaces so that the data behind it is aligned; NULL and a message. */
+/* The header's text, padded with spaces so that the data is aligned; NULL and a message. */
 static char *
 header(struct quant_shard *s, size_t *n)
 {

@@ -1,5 +1,5 @@
 /*
- * One file of the new checkpoint: what is in it, and where.
+ * One file of the new checkpoint: its tensors and their offsets.
  */
 #ifndef DS_SHARD_H
 #define DS_SHARD_H
@@ -27,10 +27,10 @@ struct quant_shard {
 int shard_add_copy(struct quant_shard *s, const struct tensor_entry *t);
 int shard_add_part(struct quant_shard *s, const struct tensor_entry *t, const struct layout_part *part);
 
-/* Give every entry its place, create the file dir/name, and write its header.  0, or -1 and a message. */
+/* Lay out the entries, create the file dir/name and write its header.  0, or -1 and a message. */
 int shard_create(struct quant_shard *s, const char *dir, const char *name);
 
-/* n bytes at a place of the file.  0, or -1 and a message. */
+/* Write n bytes at byte `at` of the file.  0, or -1 and a message. */
 int shard_write(struct quant_shard *s, uint64_t at, const void *p, size_t n);
 
 int shard_close(struct quant_shard *s);         /* 0, or -1 and a message; frees the list in any case */

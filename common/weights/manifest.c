@@ -15,37 +15,37 @@
 #define HASH_BYTES 16           /* the first ones of SHA-256 */
 #define PIECES_MAX 1024
 #define PIECE_BYTES_MAX 65536
-#define SMALL 8192              /* bytes that one read brings sooner than several pieces of them */
+#define SMALL 8192              /* bytes that one read returns sooner than several pieces of them */
 #define READ_COST 1e6           /* of a tensor, for the pool: a few reads */
-#define SHORTER (-1)            /* in place of an errno: the file ended, ... */
-#define LATE (-2)               /* ... or the time is over */
+#define SHORTER (-1)            /* in place of an errno: the file is too short */
+#define LATE (-2)               /* the same: the time is over */
 
 static const char first_line[] = "dspipe-manifest 1", whole[] = "whole", unknown[] = "- - -";
 
-/* A tensor to be read, and what came of it. */
-struct job {
+/* A tensor and what was read of it. */
+struct fingerprint {
 	const struct tensor_entry *t;
 	const struct shard *shard;
 	int fd;
-	int error;                      /* errno, SHORTER or LATE */
-	struct tensor_entry *lacks;       /* what t is where the file is missing: the name alone; NULL: it is there */
+	int error;                      /* 0, an errno, SHORTER or LATE */
+	struct tensor_entry *missing;   /* t, with its name alone, where there is no file; else NULL */
 	unsigned char hash[HASH_BYTES];
 };
 
-struct jobs {
-	struct job *v;
+struct fingerprints {
+	struct fingerprint *v;
 	size_t n, cap;
 	int *fds;                       /* [nfds] files that are open */
 	size_t nfds;
 	struct manifest_sample sample;
-	double until;                   /* 0: for ever */
+	double until;                   /* clock_now() at the latest; 0: no limit */
 };
 
 /* --- reading --- */
 
 /* n bytes of the file, or -1 and j->error. */
 static int
-read_bytes(struct job *j, unsigned char *to, uint64_t from, size_t n)
+read_bytes(struct fingerprint *j, unsigned char *to, uint64_t from, size_t n)
 {
 	while (n > 0) {
 		ssize_t got = pread(j->fd, to, n, (off_t)from);
@@ -64,7 +64,7 @@ read_bytes(struct job *j, unsigned char *to, uint64_t from, size_t n)
 }
 
 static int
-add_bytes(struct sha256_ctx *sha, struct job *j, uint64_t from, uint64_t n)
+add_bytes(struct sha256_ctx *sha, struct fingerprint *j, uint64_t from, uint64_t n)
 {
 	unsigned char b[65536];
 
@@ -83,9 +83,10 @@ piece_at(const struct manifest_sample *s, uint64_t size, int i)
 	return s->pieces > 1 ? (size - (uint64_t)s->bytes) * (uint64_t)i / (uint64_t)(s->pieces - 1) : 0;
 }
 
-/* Pieces from the first byte to the last, at equal distances; all of a tensor that is no larger than they are. */
+/* Pieces from the first byte to the last, at equal distances; a tensor that is no larger than
+ * they are is read whole. */
 static void
-hash_tensor(struct job *j, const struct manifest_sample *s)
+hash_tensor(struct fingerprint *j, const struct manifest_sample *s)
 {
 	uint64_t size = j->t->end - j->t->begin, piece = (uint64_t)s->bytes;
 	int n = s->pieces, all = n == 0 || size <= (uint64_t)n * piece;
@@ -106,29 +107,29 @@ hash_tensor(struct job *j, const struct manifest_sample *s)
 static void
 hash_part(void *arg, size_t from, size_t to, int thread)
 {
-	struct jobs *jobs = arg;
+	struct fingerprints *all = arg;
 
 	(void)thread;
 	for (size_t i = from; i < to; i++)
-		if (jobs->until > 0 && clock_now() > jobs->until)
-			jobs->v[i].error = LATE;
-		else if (!jobs->v[i].lacks)
-			hash_tensor(&jobs->v[i], &jobs->sample);
+		if (all->until > 0 && clock_now() > all->until)
+			all->v[i].error = LATE;
+		else if (!all->v[i].missing)
+			hash_tensor(&all->v[i], &all->sample);
 }
 
 static int
-hash_all(struct jobs *jobs, struct pool *pool)
+hash_all(struct fingerprints *all, struct pool *pool)
 {
-	if (jobs->sample.seconds > 0)
-		jobs->until = clock_now() + jobs->sample.seconds;
-	pool_run(pool, jobs->n, 1, READ_COST, hash_part, jobs);
-	for (size_t i = 0; i < jobs->n; i++) {
-		const struct job *j = &jobs->v[i];
+	if (all->sample.seconds > 0)
+		all->until = clock_now() + all->sample.seconds;
+	pool_run(pool, all->n, 1, READ_COST, hash_part, all);
+	for (size_t i = 0; i < all->n; i++) {
+		const struct fingerprint *j = &all->v[i];
 
 		errno = j->error;
 		if (j->error == LATE)
 			return fail(FAIL_SYSTEM, "'%s': samples of the weights are not read within %g seconds", j->shard->path,
-			    jobs->sample.seconds);
+			    all->sample.seconds);
 		if (j->error == SHORTER)
 			return fail(FAIL_DATA, "'%s': it ends within tensor '%s'", j->shard->path, j->t->name);
 		if (j->error)
@@ -146,110 +147,115 @@ manifest_mapped(void *arg, const struct tensor_entry *t)
 	return t->mapped;
 }
 
-/* The wanted tensors of a file that is open, as far as the index has them there. */
+/* The tensors of an open file that the filter accepts and the index has in this file. */
 static int
-add_shard(struct jobs *jobs, const struct checkpoint *c, const struct shard *s, manifest_wants *wants, void *arg)
+add_shard(struct fingerprints *all, const struct checkpoint *c, const struct shard *s,
+    manifest_filter *filter, void *arg)
 {
 	int fd = -1;
 
 	for (size_t i = 0; i < s->file.n; i++) {
 		const struct tensor_entry *t = &s->file.tensors[i];
 
-		if ((wants && !wants(arg, t)) || table_get(&c->files, t->name, strlen(t->name)) != s)
+		if ((filter && !filter(arg, t)) || table_get(&c->files, t->name, strlen(t->name)) != s)
 			continue;
 		if (fd < 0 && (fd = open(s->path, O_RDONLY | O_CLOEXEC)) < 0)
 			return fail(FAIL_SYSTEM, "'%s': cannot open:", s->path);
-		if (fd >= 0 && (jobs->nfds == 0 || jobs->fds[jobs->nfds - 1] != fd))
-			jobs->fds[jobs->nfds++] = fd;
-		if (mem_grow(&jobs->v, &jobs->cap, jobs->n + 1, sizeof(*jobs->v)) < 0)
+		if (fd >= 0 && (all->nfds == 0 || all->fds[all->nfds - 1] != fd))
+			all->fds[all->nfds++] = fd;
+		if (mem_grow(&all->v, &all->cap, all->n + 1, sizeof(*all->v)) < 0)
 			return -1;
-		jobs->v[jobs->n++] = (struct job){.t = t, .shard = s, .fd = fd};
+		all->v[all->n++] = (struct fingerprint){.t = t, .shard = s, .fd = fd};
 	}
 	return 0;
 }
 
 static int
-is_wanted(const struct checkpoint *c, const struct shard *s, manifest_wants *wants, void *arg)
+is_selected(const struct checkpoint *c, const struct shard *s, manifest_filter *filter,
+    void *arg)
 {
 	for (struct table_slot *t = NULL; (t = table_next(&c->files, t)); ) {
 		const struct tensor_entry named = {.name = t->key};
 
-		if (t->value == s && (!wants || wants(arg, &named)))
+		if (t->value == s && (!filter || filter(arg, &named)))
 			return 1;
 	}
 	return 0;
 }
 
-/* The wanted tensors of a file that is missing. */
+/* The same of a file that does not exist. */
 static int
-add_lacking(struct jobs *jobs, const struct checkpoint *c, const struct shard *s, manifest_wants *wants, void *arg, size_t *lacking)
+add_missing(struct fingerprints *all, const struct checkpoint *c, const struct shard *s,
+    manifest_filter *filter, void *arg, size_t *missing)
 {
 	for (struct table_slot *t = NULL; (t = table_next(&c->files, t)); ) {
 		const struct tensor_entry named = {.name = t->key};
-		struct job j = {.shard = s, .fd = -1};
+		struct fingerprint j = {.shard = s, .fd = -1};
 
-		if (t->value != s || (wants && !wants(arg, &named)))
+		if (t->value != s || (filter && !filter(arg, &named)))
 			continue;
-		if (mem_grow(&jobs->v, &jobs->cap, jobs->n + 1, sizeof(*jobs->v)) < 0 || !(j.lacks = mem_new(1, sizeof(*j.lacks))))
+		if (mem_grow(&all->v, &all->cap, all->n + 1, sizeof(*all->v)) < 0 ||
+		    !(j.missing = mem_new(1, sizeof(*j.missing))))
 			return -1;
-		*j.lacks = named;
-		j.t = j.lacks;
-		jobs->v[jobs->n++] = j;
-		(*lacking)++;
+		*j.missing = named;
+		j.t = j.missing;
+		all->v[all->n++] = j;
+		(*missing)++;
 	}
 	return 0;
 }
 
-/* opens: files that are not open yet count, too; lacking: also those that are missing. */
+/* opens: also files that are not open yet; missing not NULL: also files that do not exist. */
 static int
-add_tensors(struct jobs *jobs, struct checkpoint *c, manifest_wants *wants, void *arg, int opens, size_t *lacking)
+add_tensors(struct fingerprints *all, struct checkpoint *c, manifest_filter *filter, void *arg,
+    int opens, size_t *missing)
 {
-	if (!(jobs->fds = mem_new(c->nshards, sizeof(*jobs->fds))))
+	if (!(all->fds = mem_new(c->nshards, sizeof(*all->fds))))
 		return -1;
 	for (size_t i = 0; i < c->nshards; i++) {
 		struct shard *s = &c->shards[i];
 
-		if (!s->file.map.p && (!opens || !is_wanted(c, s, wants, arg)))
+		if (!s->file.map.p && (!opens || !is_selected(c, s, filter, arg)))
 			continue;
-		if (lacking && !s->file.map.p && access(s->path, F_OK) < 0) {
-			if (add_lacking(jobs, c, s, wants, arg, lacking) < 0)
+		if (missing && !s->file.map.p && access(s->path, F_OK) < 0) {
+			if (add_missing(all, c, s, filter, arg, missing) < 0)
 				return -1;
 			continue;
 		}
-		if (shard_open(s) < 0 || add_shard(jobs, c, s, wants, arg) < 0)
+		if (shard_open(s) < 0 || add_shard(all, c, s, filter, arg) < 0)
 			return -1;
 	}
 	return 0;
 }
 
 static void
-jobs_close(struct jobs *jobs)
+fingerprints_close(struct fingerprints *all)
 {
-	for (size_t i = 0; i < jobs->nfds; i++)
-		close(jobs->fds[i]);
-	for (size_t i = 0; i < jobs->n; i++)
-		free(jobs->v[i].lacks);
-	free(jobs->fds);
-	free(jobs->v);
+	for (size_t i = 0; i < all->nfds; i++)
+		close(all->fds[i]);
+	for (size_t i = 0; i < all->n; i++)
+		free(all->v[i].missing);
+	free(all->fds);
+	free(all->v);
 }
 
 static int
 by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct job *)a)->t->name, ((const struct job *)b)->t->name);
+	return strcmp(((const struct fingerprint *)a)->t->name, ((const struct fingerprint *)b)->t->name);
 }
 
 /* --- text --- */
 
 /* "HASH DTYPE [ROWS,COLS]" */
 static int
-add_entry(struct buf *to, const struct job *j)
+add_entry(struct buf *to, const struct fingerprint *j)
 {
 	static const char digit[] = "0123456789abcdef";
 	char hash[2 * HASH_BYTES];
 	int r;
 
-	if (j->lacks)
+	if (j->missing)
 		return buf_addf(to, "%s", unknown);
 	for (int i = 0; i < 2 * HASH_BYTES; i++)
 		hash[i] = digit[j->hash[i / 2] >> (i % 2 ? 0 : 4) & 15];
@@ -260,7 +266,7 @@ add_entry(struct buf *to, const struct job *j)
 }
 
 static int
-add_line(struct buf *to, const struct job *j)
+add_line(struct buf *to, const struct fingerprint *j)
 {
 	for (const char *s = j->t->name; *s; s++)
 		if ((unsigned char)*s < ' ')
@@ -270,32 +276,32 @@ add_line(struct buf *to, const struct job *j)
 }
 
 int
-manifest_write(struct buf *to, struct checkpoint *c, struct manifest_sample sample, manifest_wants *wants, void *arg,
-    struct pool *pool, size_t *lacking, size_t *n)
+manifest_write(struct buf *to, struct checkpoint *c, struct manifest_sample sample,
+    manifest_filter *filter, void *arg, struct pool *pool, size_t *missing, size_t *n)
 {
-	struct jobs jobs = {.sample = sample};
+	struct fingerprints all = {.sample = sample};
 	int r;
 
-	if (lacking)
-		*lacking = 0;
-	r = add_tensors(&jobs, c, wants, arg, 1, lacking) < 0 || hash_all(&jobs, pool) < 0 ? -1 : 0;
+	if (missing)
+		*missing = 0;
+	r = add_tensors(&all, c, filter, arg, 1, missing) < 0 || hash_all(&all, pool) < 0 ? -1 : 0;
 	if (n)
-		*n = jobs.n;
+		*n = all.n;
 
-	if (r == 0 && jobs.n > 0)
-		qsort(jobs.v, jobs.n, sizeof(*jobs.v), by_name);
+	if (r == 0 && all.n > 0)
+		qsort(all.v, all.n, sizeof(*all.v), by_name);
 	if (r == 0)
 		r = buf_addf(to, "%s\nmodel %s\nsample ", first_line, c->id);
 	if (r == 0)
 		r = sample.pieces == 0 ? buf_addf(to, "%s\n", whole) : buf_addf(to, "%d %d\n", sample.pieces, sample.bytes);
-	for (size_t i = 0; i < jobs.n && r == 0; i++)
-		r = add_line(to, &jobs.v[i]);
-	for (size_t i = 0; i < jobs.n && r == 0; i++)
-		if (jobs.v[i].lacks) {
-			fail(FAIL_DATA, "'%s' is not here", jobs.v[i].shard->path);
+	for (size_t i = 0; i < all.n && r == 0; i++)
+		r = add_line(to, &all.v[i]);
+	for (size_t i = 0; i < all.n && r == 0; i++)
+		if (all.v[i].missing) {
+			fail(FAIL_DATA, "'%s' is not here", all.v[i].shard->path);
 			break;
 		}
-	jobs_close(&jobs);
+	fingerprints_close(&all);
 	return r;
 }
 
@@ -398,7 +404,7 @@ manifest_close(struct manifest *f)
 
 /* Does it differ?  Where it does, fail() has kept how. */
 static int
-differs(const struct manifest *f, const struct job *j, struct buf *is)
+differs(const struct manifest *f, const struct fingerprint *j, struct buf *is)
 {
 	const char *name = j->t->name, *want = table_get(&f->lines, name, strlen(name));
 
@@ -415,18 +421,19 @@ differs(const struct manifest *f, const struct job *j, struct buf *is)
 }
 
 static long
-compare(const struct manifest *f, struct jobs *jobs, void (*each)(void *arg, const char *name), void *arg)
+compare(const struct manifest *f, struct fingerprints *all,
+    void (*each)(void *arg, const char *name), void *arg)
 {
 	struct buf is = {0}, first = {0};
 	long bad = 0;
 
-	for (size_t i = 0; i < jobs->n && bad >= 0; i++) {
-		int r = differs(f, &jobs->v[i], &is);
+	for (size_t i = 0; i < all->n && bad >= 0; i++) {
+		int r = differs(f, &all->v[i], &is);
 
 		if (r > 0 && bad == 0)
 			r = buf_addf(&first, "%s", fail_text()) < 0 || buf_addc(&first, 0) < 0 ? -1 : 1;
 		if (r > 0 && each)
-			each(arg, jobs->v[i].t->name);
+			each(arg, all->v[i].t->name);
 		bad = r < 0 ? -1 : bad + r;
 	}
 	if (bad > 0)
@@ -438,38 +445,38 @@ compare(const struct manifest *f, struct jobs *jobs, void (*each)(void *arg, con
 
 /* Each has a line; leave out those with nothing to compare. */
 static int
-keep_known(const struct manifest *f, struct jobs *jobs)
+keep_known(const struct manifest *f, struct fingerprints *all)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < jobs->n; i++) {
-		const char *name = jobs->v[i].t->name, *want = table_get(&f->lines, name, strlen(name));
+	for (size_t i = 0; i < all->n; i++) {
+		const char *name = all->v[i].t->name, *want = table_get(&f->lines, name, strlen(name));
 
 		if (!want)
 			return fail(FAIL_DATA, "the manifest has no tensor '%s'", name);
 		if (strcmp(want, unknown) != 0)
-			jobs->v[n++] = jobs->v[i];
+			all->v[n++] = all->v[i];
 	}
-	jobs->n = n;
+	all->n = n;
 	return 0;
 }
 
 long
-manifest_compare(const struct manifest *f, struct checkpoint *c, manifest_wants *wants, void *arg, struct pool *pool,
-    void (*each)(void *arg, const char *name), long *n)
+manifest_compare(const struct manifest *f, struct checkpoint *c, manifest_filter *filter,
+    void *arg, struct pool *pool, void (*each)(void *arg, const char *name), long *n)
 {
-	struct jobs jobs = {.sample = f->sample};
+	struct fingerprints all = {.sample = f->sample};
 	long bad = -1;
 
 	if (strcmp(f->model, c->id) != 0)
 		return fail(FAIL_DATA, "the manifest is of model %s, '%s' is %s", f->model, c->dir, c->id);
-	if (add_tensors(&jobs, c, wants, arg, wants != manifest_mapped, NULL) == 0 && keep_known(f, &jobs) == 0 &&
-	    hash_all(&jobs, pool) == 0) {
-		if (each && jobs.n > 0)
-			qsort(jobs.v, jobs.n, sizeof(*jobs.v), by_name);
-		bad = compare(f, &jobs, each, arg);
-		*n = (long)jobs.n;
+	if (add_tensors(&all, c, filter, arg, filter != manifest_mapped, NULL) == 0 &&
+	    keep_known(f, &all) == 0 && hash_all(&all, pool) == 0) {
+		if (each && all.n > 0)
+			qsort(all.v, all.n, sizeof(*all.v), by_name);
+		bad = compare(f, &all, each, arg);
+		*n = (long)all.n;
 	}
-	jobs_close(&jobs);
+	fingerprints_close(&all);
 	return bad;
 }

@@ -28,32 +28,31 @@ struct manifest {
 	struct buf text;                /* memory of both */
 };
 
-/* The tensors that a caller wants: 1, or 0. */
-typedef int manifest_wants(void *arg, const struct tensor_entry *t);
+/* Selects tensors by name: 1 or 0.  Of a missing file t has only the name. */
+typedef int manifest_filter(void *arg, const struct tensor_entry *t);
 
 /*
- * Append the manifest of the tensors that `wants` wants (NULL: all), sorted by name, to `to`.  A
- * file that is missing is an error; with `lacking` its tensors get "-" in place of a fingerprint,
- * which is compared with nothing, and *lacking is how many they are, *n of how many.  0, or -1 and
- * a message, which is also given for the first file that is missing.
+ * Append the manifest of the tensors that the filter accepts (NULL: all), sorted by name.  Returns
+ * 0, or -1 and a message.  A file that does not exist is an error, unless `missing` is given: its
+ * tensors then get "-" in place of a fingerprint, *missing is their number, and a message about the
+ * first such file is kept.  *n: all tensors.
  */
-int manifest_write(struct buf *to, struct checkpoint *c, struct manifest_sample sample, manifest_wants *wants, void *arg,
-    struct pool *pool, size_t *lacking, size_t *n);
+int manifest_write(struct buf *to, struct checkpoint *c, struct manifest_sample sample,
+    manifest_filter *filter, void *arg, struct pool *pool, size_t *missing, size_t *n);
 
-/* Read a file.  0, or -1 and a message; manifest_close frees, a zeroed *f too. */
+/* Read a file.  0, or -1 and a message; manifest_close frees, also a zeroed *f. */
 int manifest_open(struct manifest *f, const char *path);
 void manifest_close(struct manifest *f);
 
 /*
- * Compare the tensors that `wants` wants with the manifest.  Returns how many differ or -1 and a
- * message, which is also given for the first that differs (FAIL_DATA): "tensor 'NAME' is not the
- * one of the manifest".  *n: how many were compared, those with "-" left out. each: called for
- * each that differs, in the order of names; NULL: none.
+ * Compare the tensors that the filter accepts with the manifest.  Returns how many differ, with a
+ * message about the first of them (FAIL_DATA), or -1 and a message.  *n: how many were compared;
+ * those with "-" are not.  each (or NULL): called for each tensor that differs, in order of names.
  */
-long manifest_compare(const struct manifest *f, struct checkpoint *c, manifest_wants *wants, void *arg, struct pool *pool,
-    void (*each)(void *arg, const char *name), long *n);
+long manifest_compare(const struct manifest *f, struct checkpoint *c, manifest_filter *filter,
+    void *arg, struct pool *pool, void (*each)(void *arg, const char *name), long *n);
 
-/* The tensors whose bytes were asked for since model_open: what a stage has mapped. */
+/* A filter: the tensors whose bytes were asked for since the checkpoint was opened. */
 int manifest_mapped(void *arg, const struct tensor_entry *t);
 
 #endif

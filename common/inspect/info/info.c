@@ -7,24 +7,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/io.h"
-#include "base/json.h"
 #include "base/mem.h"
-
-/* model_type, which config_load has found to be one that it knows. */
-static int
-read_type(struct info *i)
-{
-	char path[4096];
-	const char *type = "";
-	cJSON *o;
-
-	if (io_path(path, sizeof(path), i->dir, "config.json") < 0 || !(o = json_load(path, 1 << 20)))
-		return -1;
-	(void)json_string(o, "model_type", JSON_OPTIONAL, &type);
-	snprintf(i->type, sizeof(i->type), "%s", type);
-	cJSON_Delete(o);
-	return 0;
-}
 
 /* Does the tensor belong to one of the layers, or to none? */
 static int
@@ -94,7 +77,8 @@ info_open(struct info *i, const char *dir, const char *layers)
 		return -1;
 	memcpy(i->id, m.weights.id, sizeof(i->id));
 	i->sizes.config = m.config;
-	r = look_for_index(i, &m) < 0 || layers_parse(&i->layers, layers, m.config.num_layers) < 0 || read_type(i) < 0 || look_for_files(i, &m, &gone) < 0 ? -1 : 0;
+	r = look_for_index(i, &m) < 0 || layers_parse(&i->layers, layers, m.config.num_layers) < 0 ||
+	    look_for_files(i, &m, &gone) < 0 ? -1 : 0;
 	model_close(&m);
 	i->exact = !gone;
 	return r < 0 ? -1 : sizes_open(&i->sizes, dir, gone);

@@ -12,11 +12,10 @@
 
 struct info {
 	const char *dir;
-	char type[32];                  /* model_type */
 	char id[17];
 	struct sizes sizes;
-	struct layers layers;           /* those that are shown */
-	int each;                       /* 1: like layers are not put together */
+	struct layers layers;           /* to be shown */
+	int each;                       /* 1: a line for each layer, also of like ones */
 	int exact;                      /* 1: bytes are those of the files; 0: as config.json would have them */
 	char **missing;                 /* files that the index names and the shown layers need, but that are not there */
 	size_t nmissing, nfiles;

@@ -54,7 +54,7 @@ print_shapes(FILE *to, const struct info *i)
 
 	for (int l = 0; l < c->num_layers; l++)
 		moe += config_is_moe(c, l);
-	fprintf(to, "model         %s, id %s\n", i->type, i->id);
+	fprintf(to, "model         %s, id %s\n", i->sizes.config.type, i->id);
 	fprintf(to, "layers        %d: %d dense, %d with experts\n", c->num_layers, c->num_layers - moe, moe);
 	fprintf(to, "hidden        %d; dense MLP %d; vocabulary %d%s\n", c->hidden_size, c->intermediate_size, c->vocab_size,
 	    c->tie_word_embeddings ? ", one matrix in and out" : "");
@@ -190,7 +190,7 @@ info_json(FILE *to, const struct info *i)
 	cJSON *o = cJSON_CreateObject(), *types;
 	char *text;
 
-	cJSON_AddStringToObject(o, "model_type", i->type);
+	cJSON_AddStringToObject(o, "model_type", i->sizes.config.type);
 	cJSON_AddStringToObject(o, "id", i->id);
 	add_shapes(o, &i->sizes.config);
 	add_size(o, "total", i->sizes.total);
