@@ -1,9 +1,9 @@
 /*
  * The kernels: one table of functions, filled in by instruction set.
  *
- * kernels/README.md states the arithmetic contract: for every function here,
- * the one order of IEEE operations that all instruction sets follow, so that
- * each gives the same bits.  cpu/ *_ref.c is that contract in plain C.
+ * ds-arithmetic(7) is the arithmetic contract: for every function here, the one order of IEEE
+ * operations that all instruction sets follow, so that each gives the same bits.  cpu/ *_ref.c is
+ * that contract in plain C.
  *
  * Kernels know pointers, sizes and strides.  They allocate nothing, keep no
  * state, and may be called from any thread.  Strides are in elements.  Unless
@@ -61,7 +61,8 @@ struct mat {
 #define QUANT_FACTOR_MAX 0x1p113f
 
 /* The least squared error over groups of 16, scaled as well as can be, of weights of tiny-r1 and of
- * normal and Student's t distributions: by Lloyd's iteration (README.md). */
+ * normal and Student's t distributions: by Lloyd's iteration
+ * (tests/bench/README.md). */
 #define QUANT_LEVELS -127, -102, -81, -64, -48, -34, -21, -9, 2, 13, 24, 36, 49, 64, 83, 110
 extern const signed char quant_levels[16];      /* these */
 

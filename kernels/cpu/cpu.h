@@ -1,6 +1,6 @@
 /*
  * What the kernels of one instruction set share with the others: the scalar
- * form of each element's arithmetic.  README.md of kernels/ is the contract.
+ * form of each element's arithmetic.  ds-arithmetic(7) is the contract.
  * This is C and C++ alike, for the GPU's kernels (cuda/) include it too.
  */
 #ifndef DS_CPU_H

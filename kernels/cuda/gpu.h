@@ -1,7 +1,7 @@
 /*
  * What the GPU library offers: one table of functions, in libdspipe-cuda.so, which a program
- * loads when it is asked for a GPU, and not before (common/device).  kernels/README.md says which of its
- * results have the bits of the CPU's, and how far the others are off.
+ * loads when it is asked for a GPU, and not before (common/device).  ds-arithmetic(7) says which
+ * of its results have the CPU's bits, and how far the others may differ.
  *
  * Every pointer to numbers is to device memory unless the contract says host.  What works on
  * numbers is put at the end of the device's stream and has not happened yet when the function

@@ -28,7 +28,7 @@ room(size_t n)
 /*
  * How far two sums of the same products may be apart: in units of 2^-24 of the sum of their magnitudes.
  *
- * The CPU: 17 roundings in a step of 32, and one for each step (kernels/README.md).  The tensor cores: a step of 16 products
+ * The CPU: 17 roundings in a step of 32, and one for each step (ds-arithmetic(7)).  The tensor cores: a step of 16 products
  * and what they are added to, 17 numbers, each cut at 2^-23 of the largest at worst; eight steps to a block.  Both: one
  * rounding for each block.  What the CPU takes for zero, below 2^-126, comes on top: two numbers for each product.
  *

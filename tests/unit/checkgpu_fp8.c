@@ -1,5 +1,5 @@
 /*
- * Products of PRECISION_FP8 against plain C: x rounded as kernels/README.md says, sums in double.
+ * Products of PRECISION_FP8 against plain C: x rounded as ds-arithmetic(7) says, sums in double.
  *
  * What a sum of 128 products of E4M3 may be off by: the products are exact; tensor cores keep at least 13 bits of what they
  * add, relative to the largest that takes part, so each of at most 8 steps of a block errs by 2^-13 of the sum of the magnitudes;
