@@ -6,7 +6,7 @@ static const char help[] =
     "               [--manifest FILE] [-i FROM] [-o TO ...] [-t THREADS]\n"
     "               [-d DEVICE] [-r FD] [-v]\n"
     "\n"
-    "Adds attention to the residual stream, with the caches of its layers.\n"
+    "Computes attention of its layers, and holds their KV cache.\n"
     "\n"
     HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 

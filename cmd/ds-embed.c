@@ -8,21 +8,18 @@ static const char help[] =
 "                [--precision P] [--manifest FILE] [-i PROMPTS ... -i LOOP]\n"
 "                [-o TO ...] [-r FD] [-v]\n"
 "\n"
-"The door of the pipeline: looks up the embedding of each token, forms batches\n"
-"and cuts long prompts.  With several -i the last one is the loop, which brings\n"
-"the sampled tokens back; with one there is no loop.\n"
+"The scheduler: forms batches of prompts and sampled tokens, splits long prompts,\n"
+"and looks up the embedding of each token.  The last of several -i is the loop,\n"
+"which returns sampled tokens; with one -i there is no loop.\n"
 "\n"
-"  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
-"  -B ROWS                most rows, and most sequences, of a batch (512)\n"
-"  --batches N            most batches on their way to be sampled at once (1)\n"
-"  --ring                 frames come round for each layer: a ring\n"
-"  --trace                ask all stages to write their times into the frames\n"
+HELP_MODEL
+"  -B ROWS                maximum rows, and sequences, per batch (512)\n"
+"  --batches N            maximum batches in flight (1)\n"
+"  --ring                 the pipeline is a ring, traversed once per layer\n"
+"  --trace                request the times of all stages in the frames\n"
 HELP_PRECISION HELP_MANIFEST
-"  -i, --input FROM       where prompts come from; last: the loop (stdin)\n"
-"  -o, --output TO        where batches go; each output gets all (stdout)\n"
-"  -r FD                  write a newline to descriptor FD when ready\n"
-"  -v                     say at the end what was done\n"
-"  -V, -h                 version, this text\n";
+"  -i, --input FROM       prompts; the last of several is the loop (stdin)\n"
+HELP_TO HELP_REST;
 
 enum { TRACE = 256, BATCHES, RING };
 

@@ -6,10 +6,10 @@ static const char help[] =
     "                 [--precision P] [--manifest FILE] [-i FROM] [-o TO ...]\n"
     "                 [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
     "\n"
-    "Adds what its experts contribute to the residual stream, in its layers.\n"
+    "Adds the experts of its layers to the residual stream, all or a subset.\n"
     "\n"
     HELP_MODEL HELP_LAYERS
-    "  -e SET                 experts to compute, s: shared ones: 0-7,s (all others)\n"
+    "  -e SET                 experts to compute, s for shared: 0-7,s (all others)\n"
     HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 static int

@@ -6,10 +6,10 @@ static const char help[] =
     "               [--manifest FILE] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE]\n"
     "               [-r FD] [-v]\n"
     "\n"
-    "Turns the rows that want them into logits.\n"
+    "Computes logits of the rows that request them.\n"
     "\n"
     HELP_MODEL
-    "  --ring                 pass on frames that wait for another stage\n"
+    "  --ring                 forward frames for other stages\n"
     HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE
     HELP_REST;
 

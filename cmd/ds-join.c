@@ -5,11 +5,10 @@ static const char help[] =
     "usage: ds-join -m MODEL -i FROM -i FROM ... [--tap NAMES] [-o TO ...]\n"
     "               [-t THREADS] [-r FD] [-v]\n"
     "\n"
-    "Sums the experts of processes that ran side by side: one frame of each input\n"
-    "in turn.\n"
+    "Sums the experts of processes that ran in parallel: one frame of each input.\n"
     "\n"
     HELP_MODEL
-    "  -i, --input FROM       where the frames of one process come from; two or more\n"
+    "  -i, --input FROM       input: path, - or address; two or more\n"
     HELP_TAP HELP_TO HELP_THREADS HELP_REST;
 
 int

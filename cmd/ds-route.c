@@ -6,7 +6,7 @@ static const char help[] =
     "                [--manifest FILE] [-i FROM] [-o TO ...] [-t THREADS]\n"
     "                [-d DEVICE] [-r FD] [-v]\n"
     "\n"
-    "Chooses the experts that each row goes to, in its layers.\n"
+    "Selects the experts of each row, in its layers.\n"
     "\n"
     HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 

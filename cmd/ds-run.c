@@ -38,7 +38,7 @@ static const char help[] =
 "  -T, --temperature TEMP  temperature; 0 is greedy\n"
 "  -k, --top-k K           sample from the K most probable tokens; 0 for all\n"
 "  -p, --top-p P           sample from the top tokens of total probability P\n"
-"  -n, --max-tokens N      maximum of new tokens per answer\n"
+"  -n, --max-tokens N      maximum new tokens per answer\n"
 "  -S, --seed SEED         seed of the random numbers (0)\n"
 "  --precision P           products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
 "  --keep, --batches       DIR to keep all streams in; N batches in flight (1)\n"

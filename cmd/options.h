@@ -63,16 +63,16 @@ const struct kernels *options_kernels(const struct options *o);
 
 /* Lines of -h for what they share. */
 #define HELP_MODEL  "  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
-#define HELP_LAYERS "  -l, --layers LAYERS    the layers it acts on: " RANGES_SYNTAX " (all)\n"
+#define HELP_LAYERS "  -l, --layers LAYERS    layers to process: " RANGES_SYNTAX " (all)\n"
 #define HELP_TAP    "  --tap NAMES            inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_PRECISION "  --precision P          products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
-#define HELP_MANIFEST "  --manifest FILE        check the weights against a file of ds-info --manifest\n"
-#define HELP_FROM   "  -i, --input FROM       where frames come from (standard input)\n"
-#define HELP_TO     "  -o, --output TO        where frames go; each output gets all (standard output)\n"
-#define HELP_DEVICE "  -d, --device DEVICE    where to compute: cpu, cuda, cuda:N (cpu, or DS_DEVICE)\n"
-#define HELP_THREADS "  -t, --threads THREADS  threads that compute (all cores)\n"
-#define HELP_REST   "  -r FD                  write a newline to descriptor FD when ready\n" \
-                    "  -v                     say at the end what was done\n" \
-                    "  -V, -h                 version, this text\n"
+#define HELP_MANIFEST "  --manifest FILE        verify the weights against this file of ds-info\n"
+#define HELP_FROM   "  -i, --input FROM       input: path, - or address (standard input)\n"
+#define HELP_TO     "  -o, --output TO        output, repeatable; each gets every frame (stdout)\n"
+#define HELP_DEVICE "  -d, --device DEVICE    compute on cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"
+#define HELP_THREADS "  -t, --threads THREADS  compute threads (all cores)\n"
+#define HELP_REST   "  -r FD                  when ready, write a newline to file descriptor FD\n" \
+                    "  -v                     print a summary at the end\n" \
+                    "  -V, -h                 print the version; print this text\n"
 
 #endif
