@@ -161,7 +161,21 @@ read_fp8(struct config *c, const cJSON *q)
 	return 0;
 }
 
-/* What ds-quant made. */
+cJSON *
+config_fp8(void)
+{
+	cJSON *q = cJSON_CreateObject(), *block;
+
+	cJSON_AddStringToObject(q, "quant_method", "fp8");
+	cJSON_AddStringToObject(q, "fmt", "e4m3");
+	cJSON_AddStringToObject(q, "activation_scheme", "dynamic");
+	block = cJSON_AddArrayToObject(q, "weight_block_size");
+	for (int i = 0; i < 2; i++)
+		cJSON_AddItemToArray(block, cJSON_CreateNumber(FP8_BLOCK));
+	return q;
+}
+
+/* As ds-quant writes it. */
 static int
 read_groups(struct config *c, const cJSON *q)
 {

@@ -71,4 +71,7 @@ int config_load(struct config *c, const char *dir);
 
 int config_is_moe(const struct config *c, int layer);  /* 1: routed experts; 0: dense MLP */
 
+/* The quantization_config of an FP8 checkpoint, to be deleted by the caller. */
+struct cJSON *config_fp8(void);
+
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arch/config.h"
 #include "base/fail.h"
 #include "base/io.h"
 #include "base/json.h"
@@ -227,25 +228,14 @@ type_of(const cJSON *o)
 }
 
 static int
-set_quantization(cJSON *o, const struct weight_type *type)
-{
-	cJSON *q;
-
-	cJSON_DeleteItemFromObjectCaseSensitive(o, "quantization_config");
-	if (strcmp(type->name, "fp8") != 0)
-		return 0;
-	q = cJSON_Parse("{\"quant_method\": \"fp8\", \"fmt\": \"e4m3\", \"weight_block_size\": [128, 128]}");
-	return cJSON_AddItemToObject(o, "quantization_config", q) ? 0 : fail(FAIL_SYSTEM, "no memory for config.json");
-}
-
-static int
 print_config(struct buf *b, cJSON *o, const struct weight_type *type)
 {
 	char *text;
 	int r;
 
-	if (set_quantization(o, type) < 0)
-		return -1;
+	cJSON_DeleteItemFromObjectCaseSensitive(o, "quantization_config");
+	if (type->dtype == F8_E4M3)
+		cJSON_AddItemToObject(o, "quantization_config", config_fp8());
 	if (!(text = cJSON_Print(o)))
 		return fail(FAIL_SYSTEM, "no memory for config.json");
 	r = buf_addf(b, "%s\n", text);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arch/config.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/io.h"
@@ -120,19 +121,6 @@ folder_index(const struct quant *q, const struct table *files)
 	return r;
 }
 
-static cJSON *
-fp8_config(void)
-{
-	cJSON *c = cJSON_CreateObject(), *block = cJSON_AddArrayToObject(c, "weight_block_size");
-
-	cJSON_AddStringToObject(c, "quant_method", "fp8");
-	cJSON_AddStringToObject(c, "fmt", "e4m3");
-	cJSON_AddStringToObject(c, "activation_scheme", "dynamic");
-	for (int i = 0; i < 2; i++)
-		cJSON_AddItemToArray(block, cJSON_CreateNumber(FP8_BLOCK));
-	return c;
-}
-
 /* NULL: the key is to go. */
 static cJSON *
 new_config(const struct quant *q)
@@ -140,7 +128,7 @@ new_config(const struct quant *q)
 	cJSON *c;
 
 	if (q->to == F8_E4M3)
-		return fp8_config();
+		return config_fp8();
 	if (q->to != Q8 && q->to != Q4)
 		return NULL;
 	c = cJSON_CreateObject();

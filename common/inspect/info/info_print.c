@@ -42,7 +42,8 @@ print_quantization(FILE *to, const struct config *c)
 		    c->quant_experts ? "experts alone" : "all linear layers", c->quant_head ? " and the output matrix" : "",
 		    c->fp8 ? "; others FP8" : "");
 	else
-		fprintf(to, "quantization  %s\n", c->fp8 ? "FP8, a scale for 128x128 weights" : "none");
+		fprintf(to, c->fp8 ? "quantization  FP8, a scale for %dx%d weights\n" : "quantization  none\n",
+		    FP8_BLOCK, FP8_BLOCK);
 }
 
 static void
