@@ -233,6 +233,49 @@ check_config(const struct config *c, const struct config *w, const char *dir)
 	    "its first layer is dense, the others have experts", dir);
 }
 
+/* Each tensor of the table is in the checkpoint, and is found by its name. */
+static int
+table_in_files(struct model *m)
+{
+	struct layout l;
+
+	for (int i = -1; i < m->config.num_layers; i++)
+		for (struct weight w = {0}, x; weight_next(&w, &m->config, i); )
+			if (layout_find(&l, &m->weights, w.name, (size_t)w.rows, (size_t)w.cols) < 0 ||
+			    !weight_named(&x, &m->config, w.name) || x.layer != i || x.expert != w.expert ||
+			    x.rows != w.rows || x.cols != w.cols || x.row->kind > w.row->kind)
+				return fail_in("table: '%s'", w.name);
+	return 0;
+}
+
+/* Each tensor of the checkpoint, the layer for multi-token prediction included, is in the table with
+ * its shape, or is a scale. */
+static int
+files_in_table(struct model *m)
+{
+	struct layout l;
+	struct weight w;
+	size_t n;
+
+	for (struct table_slot *s = NULL; (s = table_next(&m->weights.files, s)); )
+		if (!layout_is_scale(s->key, &n) && (!weight_named(&w, &m->config, s->key) ||
+		    layout_find(&l, &m->weights, w.name, (size_t)w.rows, (size_t)w.cols) < 0))
+			return fail(FAIL_DATA, "'%s' is not in the weight table", (const char *)s->key);
+	return 0;
+}
+
+static void
+check_table(const char *dir)
+{
+	struct model m;
+	int open = model_open(&m, dir);
+
+	point(open == 0 && table_in_files(&m) == 0, "the weight table's tensors are in the checkpoint", dir);
+	point(open == 0 && files_in_table(&m) == 0, "the checkpoint's tensors are in the weight table", dir);
+	if (open == 0)
+		model_close(&m);
+}
+
 static void
 check_golden(const struct facts *f)
 {
@@ -261,12 +304,15 @@ check_golden(const struct facts *f)
 	    "knows which tensors it has", f->dir);
 	point(checkpoint_id(dir, id) == 0 && strcmp(id, m.weights.id) == 0 && strlen(id) == 16, "the id alone is the id of the open model", f->dir);
 	model_close(&m);
+	check_table(dir);
 }
 
 static void
 check_tiny(void)
 {
 	struct config c;
+
+	check_table("examples/tiny-r1");
 
 	point(config_load(&c, "examples/tiny-r1") == 0 && c.generation.do_sample && c.generation.temperature == 0.6f &&
 	    c.generation.top_p == 0.95f && c.generation.top_k == 0 && c.generation.neos == 1 && c.generation.eos[0] == 1,
