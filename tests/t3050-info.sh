@@ -24,8 +24,10 @@ is "$(jq -r '"\(.model_type) \(.hidden_size) \(.n_routed_experts) \(.quantizatio
     "deepseek_v3 256 16 fp8 4" "shapes"
 is "$(jq -r .id info)" "$(ds-tokenize x | ds-embed | py -c 'import frame, sys; print(next(frame.read_frames(sys.stdin.buffer)).header["model"])')" \
     "the id is that in frames"
+is "$(jq '(.kv_lora_rank + .qk_rope_head_dim) * .num_hidden_layers | "\(. * 4) \(. * 2)"' info)" \
+    "$(jq '"\(.cache_bytes) \(.cache_bytes_gpu_bf16)"' info)" "a position's cache: 4 bytes a number, 2 as bf16 on a GPU"
 ds-info >text
-for line in '^model +deepseek_v3, id ' '^experts +16 of 128, 4 chosen' '^quantization +FP8' '^F8_E4M3 .* 8\.0' '^0 ' '^1-3 '; do
+for line in '^model +deepseek_v3, id ' '^experts +16 of 128, 4 chosen' '^quantization +FP8' 'kB of cache each \(640 B as bf16 on a GPU\)' '^F8_E4M3 .* 8\.0' '^0 ' '^1-3 '; do
 	like "$(cat text)" "$line" "the text has a line like $line"
 done
 is "$(ds-info -v | grep -c '^[123] ')" 3 "-v has a line for each layer"

@@ -75,6 +75,14 @@ is "$(sed -n 's/ .*-d cuda:0.*//p' lines | sort -u | tr '\n' ' ')" "ds-attn ds-b
     "where hosts have a GPU, programs with weights get -d cuda:0, others do not"
 ok "and they take it" sh -e -c 'grep cuda lines | while read -r line; do $line -h; done'
 
+# name: the caches of a's GPU and of b's CPU
+caches() {
+	DS_PRECISION=$1 ds-plan -f report -m "$M" --context 64 --sequences 4 one_gpu | sed -n 's/^[ab]  *[0-9.]* .iB  *\([0-9.]* .iB\) .*/\1/p' | tr '\n' ' '
+}
+printf 'a 2 1 10 gpu\nb 2 1 10\n' >one_gpu
+is "$(caches f32)$(caches bf16)" "240.0 KiB 80.00 KiB 120.0 KiB 80.00 KiB " "caches of a GPU are half as large in bf16, those of a CPU are not"
+fails_with 2 "DS_PRECISION 'bf17': give f32, bf16 or fp8" "DS_PRECISION is checked" env DS_PRECISION=bf17 ds-plan -m "$M" --unsafe one_gpu
+
 # --- by ssh: a stand-in runs the line here, as a login shell would ---
 
 cat >rsh <<'EOF'
