@@ -24,6 +24,12 @@ for doc in $docs; do
 	is "$missing" "" "$name names files that there are"
 done
 
+# words of the project's own that it does without
+words='behind|whoever|nobody|somebody|those that|call(ed|s)? ahead'
+for p in $programs; do "$p" -h | sed "s/^/$p -h: /"; done >helps
+is "$(grep -niwE "$words" helps $docs "$R"/man/*.[1-9] "$R"/kernels/README.md "$R"/tests/*/README.md | sed "s,^$R/,,")" "" \
+    "pages and -h have none of the words that readers had to decode"
+
 # completion: what the shells complete, from files made of -h
 mkdir completions bin folder
 for p in $programs; do
