@@ -83,7 +83,7 @@ static struct {
 
 /* N, or N@CONTEXT. */
 static int
-take_size(const char *option, char *word, struct sizes *s)
+parse_size(const char *option, char *word, struct sizes *s)
 {
 	char *at = strchr(word, '@');
 	long rows, context = CONTEXT;
@@ -101,7 +101,7 @@ take_size(const char *option, char *word, struct sizes *s)
 }
 
 static int
-take_sizes(const char *option, const char *text, struct sizes *s)
+parse_sizes(const char *option, const char *text, struct sizes *s)
 {
 	char *copy = strdup(text), *word, *rest = copy;
 	int r = copy ? 0 : fail(FAIL_SYSTEM, "no memory for an option");
@@ -113,14 +113,14 @@ take_sizes(const char *option, const char *text, struct sizes *s)
 		if (s->n == SIZES_MAX)
 			r = fail(FAIL_USAGE, "%s '%s': at most %d numbers", option, text, SIZES_MAX);
 		else
-			r = take_size(option, word, s);
+			r = parse_size(option, word, s);
 	}
 	free(copy);
 	return r;
 }
 
 static int
-take_stages(const char *text)
+parse_stages(const char *text)
 {
 	size_t n;
 
@@ -139,7 +139,7 @@ take_stages(const char *text)
 }
 
 static int
-take_limits(const char *text)
+parse_limits(const char *text)
 {
 	char end;
 
@@ -159,11 +159,11 @@ own(int c, const char *arg, void *to)
 	case WEIGHTS:
 		return (g.type = weight_type_find(arg)) ? 0 : -1;
 	case STAGES:
-		return take_stages(arg);
+		return parse_stages(arg);
 	case DECODE:
-		return take_sizes("--decode", arg, &g.decode);
+		return parse_sizes("--decode", arg, &g.decode);
 	case PREFILL:
-		return take_sizes("--prefill", arg, &g.prefill);
+		return parse_sizes("--prefill", arg, &g.prefill);
 	case TIME:
 		return options_double("--time", arg, 0, 3600, &g.seconds);
 	case MEMORY:
@@ -172,7 +172,7 @@ own(int c, const char *arg, void *to)
 		g.memory *= 0x1p30;
 		return 0;
 	case LIMITS:
-		return take_limits(arg);
+		return parse_limits(arg);
 	case JSON:
 	case SPARSE:
 	case HOST:

@@ -40,7 +40,7 @@ static const struct option longs[] = {
 
 /* STAGE or STAGE:LAYER. */
 static int
-take_as(struct cut *c, const char *text)
+parse_as(struct cut *c, const char *text)
 {
 	size_t n = strcspn(text, ":");
 	long layer = -1;
@@ -62,7 +62,7 @@ own(int c, const char *arg, void *to)
 	if (c == 'l')
 		return select_option(&cut->select, "-l", arg);
 	if (c == 260)
-		return take_as(cut, arg);
+		return parse_as(cut, arg);
 	if (c == 261) {
 		cut->allow_none = 1;
 		return 0;

@@ -84,7 +84,7 @@ print(void)
 }
 
 static int
-take(void *arg, struct frame *f, struct link *out, int nout)
+print_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	int r = detok_frame(&g.d, f, &g.out);
 
@@ -127,7 +127,7 @@ main(int argc, char **argv)
 	g.d.thinks = thinks;
 	g.d.separator = g.nul ? 0 : '\n';
 	filter_ready(&g.f);
-	r = stage_run(&g.f.in[0], NULL, 0, take, NULL, NULL);
+	r = stage_run(&g.f.in[0], NULL, 0, print_frame, NULL, NULL);
 	if (r < 0)
 		fail_print();
 	r = r < 0 ? fail_status() : 0;

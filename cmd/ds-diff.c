@@ -50,7 +50,7 @@ static int json, partial, quiet;
 enum { IN_PART = 4 };           /* exit status: a part was compared, and is the same */
 
 static int
-take_seq(const char *arg)
+parse_seq(const char *arg)
 {
 	char *end;
 
@@ -84,7 +84,7 @@ own_option(int c, const char *arg, void *to)
 		d.map = arg;
 		return 0;
 	case SEQ:
-		return take_seq(arg);
+		return parse_seq(arg);
 	case HOLD:
 		if (options_int("--hold", arg, 0, 1 << 24, &n) < 0)
 			return -1;

@@ -47,7 +47,7 @@ struct given {
 };
 
 static int
-take_format(struct given *g, const char *arg)
+parse_format(struct given *g, const char *arg)
 {
 	static const char *const names[] = {"plan", "report", "sh", "ssh", "slurm"};
 
@@ -61,7 +61,7 @@ take_format(struct given *g, const char *arg)
 
 /* X or X,Y: *y is left alone where there is none.  Each in units of its own, and from its least to its most. */
 static int
-take_pair(const char *option, const char *arg, const double range[4], double *x, double *y)
+parse_pair(const char *option, const char *arg, const double range[4], double *x, double *y)
 {
 	const char *comma = strchr(arg, ',');
 	char first[32];
@@ -73,11 +73,11 @@ take_pair(const char *option, const char *arg, const double range[4], double *x,
 }
 
 static int
-take_net(struct demand *d, const char *arg)
+parse_net(struct demand *d, const char *arg)
 {
 	double gbit, ms = d->hop * 1e3;
 
-	if (take_pair("--net", arg, (double[]){1e-3, 1e5, 0, 1e4}, &gbit, &ms) < 0)
+	if (parse_pair("--net", arg, (double[]){1e-3, 1e5, 0, 1e4}, &gbit, &ms) < 0)
 		return -1;
 	d->net = gbit * 1e9 / 8;
 	d->hop = ms / 1e3;
@@ -85,11 +85,11 @@ take_net(struct demand *d, const char *arg)
 }
 
 static int
-take_context(struct demand *d, const char *arg)
+parse_context(struct demand *d, const char *arg)
 {
 	double most, at = 0;
 
-	if (take_pair("--context", arg, (double[]){1, 1 << 30, 1, 1 << 30}, &most, &at) < 0)
+	if (parse_pair("--context", arg, (double[]){1, 1 << 30, 1, 1 << 30}, &most, &at) < 0)
 		return -1;
 	d->context = (int)most;
 	d->at = (int)at;
@@ -100,11 +100,11 @@ take_context(struct demand *d, const char *arg)
 
 /* With many rows a core does twice as much, unless it is said. */
 static int
-take_gflops(struct demand *d, const char *arg)
+parse_gflops(struct demand *d, const char *arg)
 {
 	double one, many = 0;
 
-	if (take_pair("--gflops", arg, (double[]){1e-3, 1e6, 1e-3, 1e6}, &one, &many) < 0)
+	if (parse_pair("--gflops", arg, (double[]){1e-3, 1e6, 1e-3, 1e6}, &one, &many) < 0)
 		return -1;
 	d->flops = one * 1e9;
 	d->many_flops = (many > 0 ? many : 2 * one) * 1e9;
@@ -112,7 +112,7 @@ take_gflops(struct demand *d, const char *arg)
 }
 
 static int
-take_int(const char *option, const char *arg, long max, int *out)
+parse_int(const char *option, const char *arg, long max, int *out)
 {
 	long n;
 
@@ -130,27 +130,27 @@ own(int c, const char *arg, void *to)
 
 	switch (c) {
 	case 'f':
-		return take_format(g, arg);
+		return parse_format(g, arg);
 	case SHAPES:
 		return g->shapes = 1;
 	case LATENCY:
 		return d->latency = 1;
 	case 'B':
-		return take_int("-B", arg, 1 << 20, &d->rows);
+		return parse_int("-B", arg, 1 << 20, &d->rows);
 	case CONTEXT:
-		return take_context(d, arg);
+		return parse_context(d, arg);
 	case SEQUENCES:
-		return take_int("--sequences", arg, 1 << 20, &d->sequences);
+		return parse_int("--sequences", arg, 1 << 20, &d->sequences);
 	case BATCHES:
-		return take_int("--batches", arg, EMBED_BATCHES_MAX, &d->batches);
+		return parse_int("--batches", arg, EMBED_BATCHES_MAX, &d->batches);
 	case TOKENS:
 		return options_double("--tokens", arg, 1, 1e12, &d->tokens);
 	case NET:
-		return take_net(d, arg);
+		return parse_net(d, arg);
 	case GFLOPS:
-		return take_gflops(d, arg);
+		return parse_gflops(d, arg);
 	case PORT:
-		return take_int("--port", arg, 65535, &g->lines.port);
+		return parse_int("--port", arg, 65535, &g->lines.port);
 	case SAMPLE:
 		g->lines.sample = arg;
 		return 0;

@@ -74,7 +74,7 @@ pass(struct plan_options *p, int c, const char *arg)
 }
 
 static int
-take_cut(struct plan_options *p, const char *arg)
+parse_cut(struct plan_options *p, const char *arg)
 {
 	static const char *const names[] = {"fused", "layer", "stage"};
 
@@ -109,7 +109,7 @@ own(int c, const char *arg, void *to)
 		return 0;
 	case 'x':
 		o->cut = "-x";
-		return take_cut(p, arg);
+		return parse_cut(p, arg);
 	case 'g':
 		return p->greedy = 1;
 	case 'T':

@@ -49,7 +49,7 @@ flush(void)
 }
 
 static int
-take(void *arg, struct frame *f, struct link *out, int nout)
+score_stream(void *arg, struct frame *f, struct link *out, int nout)
 {
 	(void)arg;
 	if (f->op == OP_FAILED)
@@ -71,7 +71,7 @@ main(int argc, char **argv)
 	score.t = t;
 	record.to = stdout;
 	filter_ready(&g);
-	if (stage_run(&g.in[0], NULL, 0, take, NULL, NULL) < 0)
+	if (stage_run(&g.in[0], NULL, 0, score_stream, NULL, NULL) < 0)
 		die_failed();
 	score_end(&score);
 	if (flush() < 0 || fclose(stdout) != 0)

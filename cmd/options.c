@@ -86,7 +86,7 @@ add_endpoint(const char **to, int *n, int max, int letter, const char *arg)
 }
 
 static void
-take_device(struct options *o, const char *option, const char *arg)
+set_device(struct options *o, const char *option, const char *arg)
 {
 	if (device_parse(arg, &o->ordinal) < 0)
 		die(FAIL_USAGE, "%s %s", option, fail_text());
@@ -95,7 +95,7 @@ take_device(struct options *o, const char *option, const char *arg)
 
 /* One of the options that all programs share. */
 static void
-take_common(struct options *o, int c, const char *arg)
+set_common(struct options *o, int c, const char *arg)
 {
 	long n;
 
@@ -118,7 +118,7 @@ take_common(struct options *o, int c, const char *arg)
 		o->threads = (int)n;
 		break;
 	case 'd':
-		take_device(o, "-d", arg);
+		set_device(o, "-d", arg);
 		if (o->ordinal >= 0 && !o->gpu)
 			die(FAIL_USAGE, "-d '%s': this program computes on the CPU only", arg);
 		break;
@@ -168,7 +168,7 @@ long_options(const struct options *o, const char *letters, struct option *to)
 }
 
 static void
-take_taps(struct options *o, const char *arg)
+set_taps(struct options *o, const char *arg)
 {
 	if (strcmp(arg, "?") == 0) {
 		tap_list(o->taps);
@@ -187,7 +187,7 @@ from_env(const char *name)
 }
 
 static void
-take_precision(struct options *o, const char *option, const char *arg)
+set_precision(struct options *o, const char *option, const char *arg)
 {
 	if ((o->precision = precision_parse(arg)) < 0)
 		die(FAIL_USAGE, "%s '%s': give f32, bf16 or fp8", option, arg);
@@ -195,7 +195,7 @@ take_precision(struct options *o, const char *option, const char *arg)
 
 /* Who starts both ends of a link knows when the other one should have come. */
 static void
-take_wait(void)
+set_wait(void)
 {
 	const char *text = from_env("DS_WAIT");
 
@@ -205,7 +205,7 @@ take_wait(void)
 
 /* As many -v: the programs of a plan are started by an agent, which has no command line of its own to add to. */
 static void
-take_verbose(struct options *o)
+set_verbose(struct options *o)
 {
 	const char *text = from_env("DS_VERBOSE");
 	long n = 0;
@@ -217,7 +217,7 @@ take_verbose(struct options *o)
 
 /* What holds for endpoints on a network. */
 static void
-take_link(int c, const char *arg)
+set_link(int c, const char *arg)
 {
 	struct link_settings *s = &link_settings;
 
@@ -289,8 +289,8 @@ options_parse(struct options *o, int argc, char **argv)
 	o->model = from_env("DS_MODEL");
 	link_settings.key = from_env("DS_KEY");
 	link_settings.peers = from_env("DS_PEERS");
-	take_wait();
-	take_verbose(o);
+	set_wait();
+	set_verbose(o);
 	o->ready = o->precision = o->ordinal = -1;
 	o->threads = default_threads();
 	opterr = 0;
@@ -311,22 +311,22 @@ options_parse(struct options *o, int argc, char **argv)
 		else if (c == 'V')
 			answer_version();
 		else if (c == LONG_TAP)
-			take_taps(o, optarg);
+			set_taps(o, optarg);
 		else if (c == LONG_PRECISION)
-			take_precision(o, "--precision", optarg);
+			set_precision(o, "--precision", optarg);
 		else if (c == LONG_MANIFEST)
 			o->manifest = optarg;
 		else if (c > LONG_MANIFEST)
-			take_link(c, optarg);
+			set_link(c, optarg);
 		else if (c < 256 && !strchr(own, c))
-			take_common(o, c, optarg);
+			set_common(o, c, optarg);
 		else if (o->own(c, optarg, o->to) < 0)
 			die_failed();
 	}
 	if (o->precision < 0 && o->products && from_env("DS_PRECISION"))
-		take_precision(o, "DS_PRECISION", from_env("DS_PRECISION"));
+		set_precision(o, "DS_PRECISION", from_env("DS_PRECISION"));
 	if (!o->device && o->gpu == 1 && from_env("DS_DEVICE"))
-		take_device(o, "DS_DEVICE", from_env("DS_DEVICE"));
+		set_device(o, "DS_DEVICE", from_env("DS_DEVICE"));
 	if (optind < argc && !o->operands && !o->streams)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[optind], program);
 	if (o->nin < o->min_in)

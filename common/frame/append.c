@@ -51,7 +51,7 @@ frame_drop_other(struct frame *f, const char *key)
 
 /* The key with an empty array, if it is not there. */
 static struct frame_key *
-need_key(struct frame *f, const char *key)
+ensure_key(struct frame *f, const char *key)
 {
 	unsigned char name[32], none = 0x90;
 	struct frame_key one = {name, &none, strlen(key) + 1, 1};
@@ -68,7 +68,7 @@ need_key(struct frame *f, const char *key)
 int
 frame_append(struct frame *f, const char *key, const void *element, size_t n)
 {
-	struct frame_key *k = need_key(f, key);
+	struct frame_key *k = ensure_key(f, key);
 	msgpack_sbuffer b;
 	msgpack_packer p;
 	size_t head;

@@ -320,7 +320,7 @@ struct entry {
 };
 
 static int
-take_batch(struct frame *f, enum key k, const struct entry *e, unsigned char *data, size_t payload)
+read_batch(struct frame *f, enum key k, const struct entry *e, unsigned char *data, size_t payload)
 {
 	const msgpack_object *o = &e->kv->val;
 	uint64_t n;
@@ -354,7 +354,7 @@ take_batch(struct frame *f, enum key k, const struct entry *e, unsigned char *da
 }
 
 static int
-take_control(struct frame *f, enum key k, const msgpack_object *o)
+read_control(struct frame *f, enum key k, const msgpack_object *o)
 {
 	uint64_t n = 0;
 
@@ -411,7 +411,7 @@ key_of(const msgpack_object *o)
 }
 
 /* The keys that an operation must have; a control frame's others are nobody's business. */
-static const unsigned need[] = {
+static const unsigned required[] = {
 	[OP_NONE] = 1u << KEY_AT | 1u << KEY_SPANS | 1u << KEY_TENSORS,
 	[OP_FREE] = 1u << KEY_SEQ,
 	[OP_FORK] = 1u << KEY_FROM | 1u << KEY_TO | 1u << KEY_N,
@@ -421,7 +421,7 @@ static int
 check_complete(const struct frame *f, unsigned seen)
 {
 	for (enum key k = KEY_AT; k < KEY_PAD; k++)
-		if (need[f->op] & ~seen & 1u << k)
+		if (required[f->op] & ~seen & 1u << k)
 			return fail(FAIL_DATA, "header: the key '%s' is missing", keys[k]);
 	if (f->layer < 0 && at_layered(f->at))
 		return fail(FAIL_DATA, "header: the key 'layer' is missing");
@@ -429,7 +429,7 @@ check_complete(const struct frame *f, unsigned seen)
 }
 
 static int
-take_map(struct frame *f, const msgpack_object *map, const unsigned char *p, size_t n, unsigned char *data, size_t payload)
+read_map(struct frame *f, const msgpack_object *map, const unsigned char *p, size_t n, unsigned char *data, size_t payload)
 {
 	size_t at = p[0] >= 0xde ? p[0] == 0xde ? 3 : 5 : 1;
 	unsigned seen = 0;
@@ -451,9 +451,9 @@ take_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 		if (k != KEY_OTHER && seen & 1u << k)
 			return fail(FAIL_DATA, "header: the key '%s' is there twice", keys[k]);
 		seen |= 1u << k;
-		if (f->op == OP_NONE && take_batch(f, k, &e, data, payload) < 0)
+		if (f->op == OP_NONE && read_batch(f, k, &e, data, payload) < 0)
 			return -1;
-		if (f->op != OP_NONE && need[f->op] & 1u << k && take_control(f, k, &e.kv->val) < 0)
+		if (f->op != OP_NONE && required[f->op] & 1u << k && read_control(f, k, &e.kv->val) < 0)
 			return -1;
 	}
 	return check_complete(f, seen);
@@ -514,7 +514,7 @@ frame_parse_summed(struct frame *f, unsigned char *raw, size_t n, uint32_t crc)
 	    u.data.type != MSGPACK_OBJECT_MAP)
 		status = fail(FAIL_DATA, "the header is not one msgpack map");
 	else
-		status = take_map(f, &u.data, p, header, data, payload);
+		status = read_map(f, &u.data, p, header, data, payload);
 	msgpack_unpacked_destroy(&u);
 	return status;
 }

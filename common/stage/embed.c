@@ -11,8 +11,8 @@
 #include "base/fail.h"
 #include "stage/embed_internal.h"
 
-/* What waits of prompts: more is taken in when there is less. */
-#define PIECES_MAX 4096
+/* What waits of prompts: more is claimed in when there is less. */
+#define ITEMS_MAX 4096
 #define BYTES_MAX (16u << 20)
 
 int
@@ -74,14 +74,14 @@ sort_params(struct embed_source *s)
 	if (n == 0)
 		return 0;
 	s->params = mem_raw((size_t)n, sizeof(*s->params));
-	s->taken = mem_new((size_t)n, 1);
-	if (!s->params || !s->taken)
+	s->claimed = mem_new((size_t)n, 1);
+	if (!s->params || !s->claimed)
 		return -1;
 	for (int i = 0; i < n; i++)
 		s->params[i] = (struct embed_params){s->f.seqs[i].seq, i};
 	qsort(s->params, (size_t)n, sizeof(*s->params), by_name);
 	for (int i = 1; i < n; i++)
-		s->taken[s->params[i].i] = s->params[i].name == s->params[i - 1].name;
+		s->claimed[s->params[i].i] = s->params[i].name == s->params[i - 1].name;
 	return 0;
 }
 
@@ -126,7 +126,7 @@ static int
 push_whole(struct embed *e, int input, struct embed_queue *q, struct frame *f)
 {
 	struct embed_source *s = source_new(e, input, f);
-	int r = s ? embed_push(q, (struct embed_piece){.source = s, .kind = PIECE_FRAME}) : -1;
+	int r = s ? embed_push(q, (struct embed_item){.source = s, .kind = ITEM_FRAME}) : -1;
 
 	if (s)
 		embed_release(s);
@@ -174,7 +174,7 @@ loop_seq(struct embed *e, const struct span *p, struct embed_seq **to)
 
 /* The entry of `seqs` that goes with the span, which is the sequence's first in this frame; -1: there is none. */
 static int
-take_params(struct embed_source *src, uint64_t name)
+claim_params(struct embed_source *src, uint64_t name)
 {
 	int low = 0, high = src->f.nseqs;
 
@@ -186,9 +186,9 @@ take_params(struct embed_source *src, uint64_t name)
 		else
 			high = mid;
 	}
-	if (low == src->f.nseqs || src->params[low].name != name || src->taken[src->params[low].i])
+	if (low == src->f.nseqs || src->params[low].name != name || src->claimed[src->params[low].i])
 		return -1;
-	src->taken[src->params[low].i] = 1;
+	src->claimed[src->params[low].i] = 1;
 	return src->params[low].i;
 }
 
@@ -224,13 +224,13 @@ came_back(struct embed *e, struct embed_seq *s, const struct span *p)
 		seq_returned(e, s);
 	if (!answer && !s->cancelled)
 		return 1;
-	return s->cancelled ? seq_let_go(e, s) : 0;
+	return s->cancelled ? seq_end(e, s) : 0;
 }
 
 static int
-take_span(struct embed *e, int input, struct embed_source *src, struct span *p, uint32_t row)
+receive_span(struct embed *e, int input, struct embed_source *src, struct span *p, uint32_t row)
 {
-	int loop = input == e->loop, params = take_params(src, p->seq), last = p->flags & SPAN_LAST;
+	int loop = input == e->loop, params = claim_params(src, p->seq), last = p->flags & SPAN_LAST;
 	struct embed_seq *s = NULL;
 	int r = loop ? loop_seq(e, p, &s) : prompt_seq(e, input, p, &s);
 
@@ -253,11 +253,11 @@ take_span(struct embed *e, int input, struct embed_source *src, struct span *p, 
 		s->sampled = s->asked = 1;
 	}
 	if ((p->n > 0 || !last) &&
-	    embed_push(queue_of(e, input), (struct embed_piece){.source = src, .span = *p, .row = row, .params = params}) < 0)
+	    embed_push(queue_of(e, input), (struct embed_item){.source = src, .span = *p, .row = row, .params = params}) < 0)
 		return -1;
 	if (!last || loop)              /* of what came round the loop, ds-sample says when it is free */
 		return 0;
-	return seq_let_go(e, s);
+	return seq_end(e, s);
 }
 
 /* A frame that does more than bring ids has things that belong to its rows alone. */
@@ -268,7 +268,7 @@ has_own(struct frame *f)
 }
 
 static int
-take_rows(struct embed *e, int input, struct frame *f)
+receive_rows(struct embed *e, int input, struct frame *f)
 {
 	struct embed_source *src;
 	uint32_t row = 0;
@@ -286,7 +286,7 @@ take_rows(struct embed *e, int input, struct frame *f)
 	for (int i = 0; i < src->f.nspans && r == 0; i++) {
 		uint32_t n = src->f.spans[i].n;
 
-		r = take_span(e, input, src, &src->f.spans[i], row);
+		r = receive_span(e, input, src, &src->f.spans[i], row);
 		row += n;
 	}
 	embed_release(src);
@@ -303,7 +303,7 @@ seq_of(const struct embed *e, int input, uint64_t seq)
 
 /* A sequence shares the first positions of another: both are of this input. */
 static int
-take_fork(struct embed *e, int input, struct frame *f)
+receive_fork(struct embed *e, int input, struct frame *f)
 {
 	struct embed_seq *from = seq_of(e, input, f->from), *to = seq_of(e, input, f->to);
 	int alive = from && !from->failed, clash = to && !to->dead;
@@ -329,7 +329,7 @@ take_fork(struct embed *e, int input, struct frame *f)
 }
 
 static int
-take_free(struct embed *e, int input, struct frame *f)
+receive_free(struct embed *e, int input, struct frame *f)
 {
 	struct embed_seq *s = seq_of(e, input, f->seq);
 
@@ -339,13 +339,13 @@ take_free(struct embed *e, int input, struct frame *f)
 		seq_drop(e, s);
 		return 0;
 	}
-	return input == e->loop ? seq_free(e, s) : seq_let_go(e, s);
+	return input == e->loop ? seq_free(e, s) : seq_end(e, s);
 }
 
 /* A sequence has failed before it came here; or in the line, which sends this round the loop: what we sent ourselves
  * is done with, also where its number is in use again, and of what ds-sample refused the caches have not heard. */
 static int
-take_failed(struct embed *e, int input, struct frame *f)
+receive_failed(struct embed *e, int input, struct frame *f)
 {
 	struct embed_seq *s = seq_of(e, input, f->seq);
 
@@ -362,7 +362,7 @@ take_failed(struct embed *e, int input, struct frame *f)
 
 /* The input has ended: those of its sequences that nobody samples are done. */
 static int
-take_end(struct embed *e, int input)
+receive_end(struct embed *e, int input)
 {
 	struct embed_seq *next;
 
@@ -371,7 +371,7 @@ take_end(struct embed *e, int input)
 		return e->finished ? 0 : fail(FAIL_SYSTEM, "%s: " LOST_LOOP, e->in[input].name);
 	for (struct embed_seq *s = e->first; s; s = next) {
 		next = s->after;
-		if (s->name.input == (uint64_t)input && !s->sampled && !s->cancelled && seq_let_go(e, s) < 0)
+		if (s->name.input == (uint64_t)input && !s->sampled && !s->cancelled && seq_end(e, s) < 0)
 			return -1;
 	}
 	return 0;
@@ -390,7 +390,7 @@ pass_on(struct embed *e, int input, struct frame *f)
 }
 
 static int
-take_frame(struct embed *e, int input, struct frame *f)
+receive_frame(struct embed *e, int input, struct frame *f)
 {
 	int acts;
 
@@ -399,15 +399,15 @@ take_frame(struct embed *e, int input, struct frame *f)
 		acts = stage_acts(e->stage, f, AT_EMBED);
 		if (acts < 0)
 			return -1;
-		return acts ? take_rows(e, input, f) : pass_on(e, input, f);
+		return acts ? receive_rows(e, input, f) : pass_on(e, input, f);
 	case OP_END:
-		return take_end(e, input);
+		return receive_end(e, input);
 	case OP_FREE:
-		return take_free(e, input, f);
+		return receive_free(e, input, f);
 	case OP_FAILED:
-		return take_failed(e, input, f);
+		return receive_failed(e, input, f);
 	case OP_FORK:
-		return take_fork(e, input, f);
+		return receive_fork(e, input, f);
 	case OP_ERROR:
 		if (input != e->loop)
 			(void)stage_send(e->out, e->nout, f);
@@ -428,7 +428,7 @@ receive(struct embed *e, int input)
 	frame_init(&f);
 	r = link_try_receive(&e->in[input], &f);
 	if (r == 1)
-		r = take_frame(e, input, &f);
+		r = receive_frame(e, input, &f);
 	else if (r == -2 && input == e->loop && e->finished)
 		r = e->ended[input] = 1;
 	else if (r == -2)
@@ -437,12 +437,12 @@ receive(struct embed *e, int input)
 	return r < 0 ? -1 : 0;
 }
 
-/* Prompts are taken in while the batches have room for them: what
+/* Prompts are claimed in while the batches have room for them: what
  * waits in the pipe costs us nothing. */
 static int
 admits(const struct embed *e)
 {
-	return e->prompts.rows < e->batch && e->prompts.n - e->prompts.first < PIECES_MAX && e->held < BYTES_MAX &&
+	return e->prompts.rows < e->batch && e->prompts.n - e->prompts.first < ITEMS_MAX && e->held < BYTES_MAX &&
 	    (e->loop < 0 || e->sampling < (size_t)e->batch * (size_t)e->batches);
 }
 

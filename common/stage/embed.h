@@ -1,13 +1,13 @@
 /*
  * The door of the pipeline: prompts and looped-back tokens become batches.
  *
- * With several inputs the last is the loop.  Its rows go first; prompts are taken in while there is
+ * With several inputs the last is the loop.  Its rows go first; prompts are claimed in while there is
  * room for them.  As many batches whose rows are sampled as the caller wants are under way at once, one by default;
  * meanwhile what arrives is collected.  The living sequences are spread over them evenly: with one batch
  * all step together.
  *
  * What concerns one sequence alone (a prompt that is too long, an id that the vocabulary does not have) ends that sequence: an
- * `error` frame with its number goes down the line in place of its `free`.  What its input still brings of it is dropped.
+ * `error` frame with its number goes down the line in slot of its `free`.  What its input still brings of it is dropped.
  *
  * Prompts are bounded, whatever frames they come in; the loop is always read.
  *
@@ -26,27 +26,27 @@
 struct embed_seq;
 struct embed_source;
 
-enum embed_kind { PIECE_ROWS, PIECE_FRAME, PIECE_FREE, PIECE_FAILED };
+enum embed_kind { ITEM_ROWS, ITEM_FRAME, ITEM_FREE, ITEM_FAILED };
 
 /* What waits to be sent: rows to be embedded, a stretch of one source frame's span; a frame that is passed on in its
  * turn; or the end of a sequence, whose frame is made when it goes. */
-struct embed_piece {
-	struct embed_source *source;    /* of PIECE_ROWS and PIECE_FRAME */
-	struct span span;               /* of PIECE_ROWS; otherwise all but seq is 0 */
+struct embed_item {
+	struct embed_source *source;    /* of ITEM_ROWS and ITEM_FRAME */
+	struct span span;               /* of ITEM_ROWS; otherwise all but seq is 0 */
 	uint32_t row;                   /* in the source frame */
 	int params;                     /* entry of the source's `seqs` that goes with it, or -1 */
 	enum embed_kind kind;
-	char *text;                     /* of PIECE_FAILED, which owns it */
+	char *text;                     /* of ITEM_FAILED, which owns it */
 };
 
 struct embed_queue {
-	struct embed_piece *p;          /* [cap]; first .. n-1 wait */
+	struct embed_item *p;          /* [cap]; first .. n-1 wait */
 	size_t first, n, cap;
 	uint64_t rows;
 };
 
 #define EMBED_BATCHES_MAX 64
-#define BURIED_MAX 128          /* sequences that failed, whose names are remembered */
+#define RETIRED_MAX 128          /* sequences that failed, whose names are remembered */
 
 struct embed {
 	const struct stage *stage;
@@ -65,8 +65,8 @@ struct embed {
 	uint64_t held;                  /* bytes of the frames that prompts wait in */
 	uint64_t serial;                /* of the batch that is being made */
 	uint64_t fresh;                 /* where to look for an unused id */
-	struct embed_seq *buried[BURIED_MAX];   /* in the order in which they died, from nburied % BURIED_MAX on */
-	size_t nburied;
+	struct embed_seq *retired[RETIRED_MAX];   /* in the order in which they died, from nretired % RETIRED_MAX on */
+	size_t nretired;
 	struct table echoes;            /* sequence id -> struct embed_echo: errors of ours that the loop will bring */
 	unsigned char ended[LINKS_MAX];        /* inputs that have ended */
 	int ring;                       /* frames come round for each layer */

@@ -20,12 +20,12 @@ embed_release(struct embed_source *s)
 		*s->held -= sizeof(*s) + s->f.nraw;
 	frame_free(&s->f);
 	free(s->params);
-	free(s->taken);
+	free(s->claimed);
 	free(s);
 }
 
 int
-embed_push(struct embed_queue *q, struct embed_piece p)
+embed_push(struct embed_queue *q, struct embed_item p)
 {
 	if (q->first > 0 && q->n == q->cap) {
 		memmove(q->p, q->p + q->first, (q->n - q->first) * sizeof(q->p[0]));
@@ -44,7 +44,7 @@ embed_push(struct embed_queue *q, struct embed_piece p)
 void
 embed_drop(struct embed_queue *q)
 {
-	struct embed_piece *p = &q->p[q->first];
+	struct embed_item *p = &q->p[q->first];
 
 	q->rows -= p->span.n;
 	if (p->source)
@@ -54,11 +54,11 @@ embed_drop(struct embed_queue *q)
 		q->first = q->n = 0;
 }
 
-/* Forget the first n rows of the queue's first piece, and the piece with its last row. */
+/* Forget the first n rows of the queue's first item, and the item with its last row. */
 static void
 pop(struct embed_queue *q, uint32_t n)
 {
-	struct embed_piece *p = &q->p[q->first];
+	struct embed_item *p = &q->p[q->first];
 
 	q->rows -= n;
 	p->span.n -= n;
@@ -80,7 +80,7 @@ queue_all(struct embed *e, struct frame *f)
 
 struct batch {
 	struct frame f;
-	struct embed_piece pieces[FRAME_SPANS_MAX];
+	struct embed_item items[FRAME_SPANS_MAX];
 	struct span spans[FRAME_SPANS_MAX];
 	int n;
 	size_t header;                  /* bytes that it will have at most */
@@ -100,31 +100,31 @@ free_number(const struct embed *e)
 	return -1;
 }
 
-/* Bytes that the piece adds to the header at most: its span, and what of `seqs` goes with it. */
+/* Bytes that the item adds to the header at most: its span, and what of `seqs` goes with it. */
 static size_t
-piece_header(const struct batch *b, const struct embed_piece *p)
+item_header(const struct batch *b, const struct embed_item *p)
 {
 	const struct embed_source *s = p->source;
 	size_t n = 32 + (p->params >= 0 ? 16 + s->f.seqs[p->params].n : 0);
 
-	for (int i = 0; i < s->f.nseqs && !s->told; i++)
-		n += s->taken[i] ? 0 : 16 + s->f.seqs[i].n;
+	for (int i = 0; i < s->f.nseqs && !s->others_sent; i++)
+		n += s->claimed[i] ? 0 : 16 + s->f.seqs[i].n;
 	return s->own && b->n == 0 ? n + s->header : n;
 }
 
 /* Parameters go with the first rows of their sequence that the frame brought; those of sequences of which it
- * brought none, with its first piece. */
+ * brought none, with its first item. */
 static int
-add_seqs(struct batch *b, const struct embed_piece *p)
+add_seqs(struct batch *b, const struct embed_item *p)
 {
 	struct embed_source *s = p->source;
 
 	if (p->params >= 0 && frame_add_seq(&b->f, &s->f.seqs[p->params]) < 0)
 		return -1;
-	for (int i = 0; i < s->f.nseqs && !s->told; i++)
-		if (!s->taken[i] && frame_add_seq(&b->f, &s->f.seqs[i]) < 0)
+	for (int i = 0; i < s->f.nseqs && !s->others_sent; i++)
+		if (!s->claimed[i] && frame_add_seq(&b->f, &s->f.seqs[i]) < 0)
 			return -1;
-	s->told = 1;
+	s->others_sent = 1;
 	return 0;
 }
 
@@ -137,25 +137,25 @@ share(const struct embed *e)
 	return n == 1 || e->loop < 0 ? SIZE_MAX : e->sampling > n ? (e->sampling + n - 1) / n : 1;
 }
 
-/* May the piece, which is the queue's next, join the batch?  room: rows that are left in it. */
+/* May the item, which is the queue's next, join the batch?  room: rows that are left in it. */
 static int
-may_join(struct embed *e, struct batch *b, const struct embed_piece *p, uint32_t room)
+may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t room)
 {
 	struct embed_seq *s = seq_find(e, p->span.seq);
 
-	if (p->kind != PIECE_ROWS)
+	if (p->kind != ITEM_ROWS)
 		return 0;
-	if (b->n > 0 && (p->source->own || b->pieces[0].source->own) && p->source != b->pieces[0].source)
+	if (b->n > 0 && (p->source->own || b->items[0].source->own) && p->source != b->items[0].source)
 		return 0;
-	if (b->n > 0 && b->header + piece_header(b, p) > FRAME_HEADER_MAX / 2)
+	if (b->n > 0 && b->header + item_header(b, p) > FRAME_HEADER_MAX / 2)
 		return 0;
 	if (p->span.n > 0 && (room == 0 || (s && s->under_way)))        /* its token is still to come */
 		return 0;
 	if (p->params < 0 || !s)
 		return 1;
-	if (s->told == e->serial)       /* a frame has a sequence's parameters once */
+	if (s->params_serial == e->serial)       /* a frame has a sequence's parameters once */
 		return 0;
-	s->told = e->serial;
+	s->params_serial = e->serial;
 	return 1;
 }
 
@@ -164,7 +164,7 @@ static int
 fill(struct embed *e, struct batch *b, struct embed_queue *q)
 {
 	while (q->first < q->n && b->n < FRAME_SPANS_MAX) {
-		struct embed_piece p = q->p[q->first];
+		struct embed_item p = q->p[q->first];
 		uint32_t room = e->batch - b->rows;
 
 		if (!may_join(e, b, &p, room))
@@ -175,11 +175,11 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 		}
 		if (p.span.flags & SPAN_SAMPLE && p.span.n > 0 && ++b->sampled > b->share)
 			return 1;
-		b->header += piece_header(b, &p);
+		b->header += item_header(b, &p);
 		if (add_seqs(b, &p) < 0)
 			return -1;
 		p.source->refs++;       /* the batch's */
-		b->pieces[b->n] = p;
+		b->items[b->n] = p;
 		b->spans[b->n++] = p.span;
 		b->rows += p.span.n;
 		pop(q, p.span.n);
@@ -192,7 +192,7 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 static int
 copy_tensor(struct batch *b, const struct tensor *t)
 {
-	const struct frame *from = &b->pieces[0].source->f;
+	const struct frame *from = &b->items[0].source->f;
 	int by_row = t->rank > 0 && t->shape[0] == from->rows;
 	uint64_t shape[FRAME_RANK_MAX];
 	size_t row = by_row && from->rows ? t->bytes / from->rows : 0;
@@ -210,8 +210,8 @@ copy_tensor(struct batch *b, const struct tensor *t)
 	}
 	p = to->data;
 	for (int i = 0; i < b->n; i++) {
-		memcpy(p, (char *)t->data + b->pieces[i].row * row, b->pieces[i].span.n * row);
-		p += b->pieces[i].span.n * row;
+		memcpy(p, (char *)t->data + b->items[i].row * row, b->items[i].span.n * row);
+		p += b->items[i].span.n * row;
 	}
 	return 0;
 }
@@ -219,7 +219,7 @@ copy_tensor(struct batch *b, const struct tensor *t)
 static int
 copy_own(struct batch *b)
 {
-	struct embed_source *s = b->pieces[0].source;
+	struct embed_source *s = b->items[0].source;
 
 	for (int i = 0; i < s->f.ntensors; i++)
 		if (strcmp(s->f.tensors[i].name, "ids") != 0 && strcmp(s->f.tensors[i].name, "h") != 0 &&
@@ -242,10 +242,10 @@ look_up(struct embed *e, struct batch *b)
 	id = frame_tensor(&b->f, "ids")->data;
 	row = h->data;
 	for (int i = 0; i < b->n; i++) {
-		const int32_t *from = frame_tensor(&b->pieces[i].source->f, "ids")->data;
+		const int32_t *from = frame_tensor(&b->items[i].source->f, "ids")->data;
 
-		for (uint32_t k = 0; k < b->pieces[i].span.n; k++, row += e->table.cols) {
-			*id = from[b->pieces[i].row + k];
+		for (uint32_t k = 0; k < b->items[i].span.n; k++, row += e->table.cols) {
+			*id = from[b->items[i].row + k];
 			e->stage->k->row(row, &e->table, *id++);
 		}
 	}
@@ -260,7 +260,7 @@ begin_trace(const struct embed *e, struct batch *b)
 	int asked = e->trace || frame_other(&b->f, "trace");
 
 	for (int i = 0; i < b->n; i++) {
-		struct embed_source *s = b->pieces[i].source;
+		struct embed_source *s = b->items[i].source;
 
 		asked |= s->trace;
 		bytes += s->bytes;
@@ -277,7 +277,7 @@ send_batch(struct embed *e, struct batch *b)
 	frame_set_at(&b->f, AT_ATTN, 0);
 	if (frame_set_spans(&b->f, b->spans, b->n) < 0 || look_up(e, b) < 0)
 		return -1;
-	if (b->pieces[0].source->own && copy_own(b) < 0)
+	if (b->items[0].source->own && copy_own(b) < 0)
 		return -1;
 	for (int i = 0; i < b->n; i++) {
 		struct embed_seq *s = table_get(&e->seqs, &b->spans[i].seq, sizeof(b->spans[i].seq));
@@ -300,19 +300,19 @@ may_pass(const struct embed *e, const struct frame *f)
 	return !s || s->through >= f->fork_n;
 }
 
-/* The frame of a piece that is not rows. */
+/* The frame of a item that is not rows. */
 static int
-send_piece(struct embed *e, struct embed_piece *p)
+send_item(struct embed *e, struct embed_item *p)
 {
 	struct frame f;
 	int r = 0;
 
-	if (p->kind == PIECE_FRAME)
+	if (p->kind == ITEM_FRAME)
 		return queue_all(e, &p->source->f);
 	frame_init(&f);
 	f.op = OP_FREE;
 	f.seq = p->span.seq;
-	if (p->kind == PIECE_FAILED)
+	if (p->kind == ITEM_FAILED)
 		r = frame_set_failed(&f, p->span.seq, p->text);
 	if (r == 0)
 		r = queue_all(e, &f);
@@ -343,11 +343,11 @@ pass_first(struct embed *e)
 		struct embed_queue *q = queues[i];
 
 		while (r == 0 && q->first < q->n && !is_queued(e, WRITE)) {
-			struct embed_piece *p = &q->p[q->first];
+			struct embed_item *p = &q->p[q->first];
 
-			if (p->kind == PIECE_ROWS || (p->kind == PIECE_FRAME && !may_pass(e, &p->source->f)))
+			if (p->kind == ITEM_ROWS || (p->kind == ITEM_FRAME && !may_pass(e, &p->source->f)))
 				break;
-			r = send_piece(e, p);
+			r = send_item(e, p);
 			embed_drop(q);
 			passed = 1;
 		}
@@ -384,7 +384,7 @@ embed_batch(struct embed *e)
 	if (r >= 0)
 		r = b->n == 0 ? 0 : send_batch(e, b) < 0 ? -1 : 1;
 	for (int i = 0; i < b->n; i++)
-		embed_release(b->pieces[i].source);
+		embed_release(b->items[i].source);
 	frame_free(&b->f);
 	free(b);
 	return r;

@@ -1,8 +1,8 @@
 /*
  * Shared by embed.c (what arrives) and embed_batch.c (what leaves).
  */
-#ifndef DS_EMBED_MEM_H
-#define DS_EMBED_MEM_H
+#ifndef DS_EMBED_INTERNAL_H
+#define DS_EMBED_INTERNAL_H
 
 #include "stage/embed.h"
 
@@ -23,10 +23,10 @@ struct embed_seq {
 	int cancelled;                  /* to be freed when all of it has come back: what does is dropped */
 	struct embed_seq *before, *after;       /* of those alive */
 	int failed;                     /* it has failed: what its input still brings of it is dropped */
-	char *text;                     /* why, to be sent in place of `free`; NULL: the end of the line knows */
-	struct embed_seq **place;       /* among those buried, or NULL */
+	char *text;                     /* why, to be sent in slot of `free`; NULL: the end of the line knows */
+	struct embed_seq **slot;       /* among those retired, or NULL */
 	int dead;                       /* it failed and is no longer alive: only its name is known */
-	uint64_t told;                  /* serial of the last batch that had its parameters */
+	uint64_t params_serial;         /* the last batch that had its parameters */
 };
 
 /* Errors of a sequence that ds-embed has queued and that have not come round: a sequence that begins anew under
@@ -39,7 +39,7 @@ struct embed_echo {
 /* Of a text that came, so much is kept: fail() keeps no more of one of ours. */
 #define TEXT_MAX 1023
 
-/* A frame that arrived, alive while pieces of it wait. */
+/* A frame that arrived, alive while items of it wait. */
 struct embed_source {
 	struct frame f;
 	int refs;
@@ -48,8 +48,8 @@ struct embed_source {
 	uint64_t bytes;                 /* as it came, 0 once a batch has counted them */
 	size_t header;                  /* bytes of its header */
 	struct embed_params *params;    /* [f.nseqs] ascending by name */
-	char *taken;                    /* [f.nseqs] the entry goes with rows of its sequence, or nowhere */
-	int told;                       /* the entries that no span takes have been sent */
+	char *claimed;                    /* [f.nseqs] the entry goes with rows of its sequence, or nowhere */
+	int others_sent;                /* the entries that no span claims have been sent */
 	uint64_t *held;                 /* counts its bytes, or NULL */
 };
 
@@ -79,7 +79,7 @@ struct embed_seq *seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos
 void seq_returned(struct embed *e, struct embed_seq *s);
 
 /* It is over: every cache lets go of it, now or when what is under way has come back.  0, or -1 and a message. */
-int seq_let_go(struct embed *e, struct embed_seq *s);
+int seq_end(struct embed *e, struct embed_seq *s);
 
 /* The same, now. */
 int seq_free(struct embed *e, struct embed_seq *s);
@@ -99,10 +99,10 @@ void seq_drop(struct embed *e, struct embed_seq *s);
 /* --- queues (embed_batch.c) --- */
 
 void embed_release(struct embed_source *s);
-int embed_push(struct embed_queue *q, struct embed_piece p);
-void embed_drop(struct embed_queue *q);         /* forget its first piece, whole */
+int embed_push(struct embed_queue *q, struct embed_item p);
+void embed_drop(struct embed_queue *q);         /* forget its first item, whole */
 
-/* Take pieces off the queues and queue one frame on every output: 1, or 0 where nothing may go now, or -1. */
+/* Take items off the queues and queue one frame on every output: 1, or 0 where nothing may go now, or -1. */
 int embed_batch(struct embed *e);
 
 #endif

@@ -56,7 +56,7 @@ seq_returned(struct embed *e, struct embed_seq *s)
 
 /* It is no longer alive. */
 static void
-bury(struct embed *e, struct embed_seq *s)
+seq_unlink(struct embed *e, struct embed_seq *s)
 {
 	if (s->dead)
 		return;
@@ -69,24 +69,24 @@ bury(struct embed *e, struct embed_seq *s)
 }
 
 /* It has failed and is no longer alive: its name is kept for what its input may still bring of it, as one of the
- * last BURIED_MAX. */
+ * last RETIRED_MAX. */
 static void
-remember(struct embed *e, struct embed_seq *s)
+seq_retire(struct embed *e, struct embed_seq *s)
 {
-	struct embed_seq **place = &e->buried[e->nburied++ % BURIED_MAX];
+	struct embed_seq **slot = &e->retired[e->nretired++ % RETIRED_MAX];
 
-	if (*place)
-		seq_drop(e, *place);
-	*place = s;
-	s->place = place;
+	if (*slot)
+		seq_drop(e, *slot);
+	*slot = s;
+	s->slot = slot;
 }
 
 void
 seq_drop(struct embed *e, struct embed_seq *s)
 {
-	bury(e, s);
-	if (s->place)
-		*s->place = NULL;
+	seq_unlink(e, s);
+	if (s->slot)
+		*s->slot = NULL;
 	(void)table_del(&e->names, &s->name, sizeof(s->name));
 	free(s->text);
 	free(s);
@@ -129,21 +129,21 @@ seq_echo(struct embed *e, uint64_t seq)
 int
 seq_free(struct embed *e, struct embed_seq *s)
 {
-	struct embed_piece p = {.span.seq = s->seq, .kind = s->text ? PIECE_FAILED : PIECE_FREE, .text = s->text};
+	struct embed_item p = {.span.seq = s->seq, .kind = s->text ? ITEM_FAILED : ITEM_FREE, .text = s->text};
 
 	if ((s->text && e->loop >= 0 && expect_echo(e, s->seq) < 0) || embed_push(&e->prompts, p) < 0)
 		return -1;
 	s->text = NULL;
 	if (s->failed) {
-		bury(e, s);
-		remember(e, s);
+		seq_unlink(e, s);
+		seq_retire(e, s);
 	} else
 		seq_drop(e, s);
 	return 0;
 }
 
 int
-seq_let_go(struct embed *e, struct embed_seq *s)
+seq_end(struct embed *e, struct embed_seq *s)
 {
 	s->cancelled = e->loop >= 0 && (s->asked || (e->ring && s->through != s->pos));
 	return s->cancelled ? 0 : seq_free(e, s);
@@ -157,7 +157,7 @@ seq_fail(struct embed *e, struct embed_seq *s, const char *text)
 	s->failed = 1;
 	if (text && !(s->text = strndup(text, TEXT_MAX)))
 		return fail(FAIL_SYSTEM, "no memory for a message");
-	return seq_let_go(e, s);
+	return seq_end(e, s);
 }
 
 int

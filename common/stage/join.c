@@ -14,7 +14,7 @@ struct join {
 	struct link *in, *out;
 	int nin, nout;
 	struct frame *f;        /* [nin] one of each input */
-	int told;               /* those behind have had an error frame */
+	int error_sent;               /* those behind have had an error frame */
 };
 
 static int
@@ -252,7 +252,7 @@ receive_all(struct join *j)
 			return -1;
 		if (j->f[i].op == OP_ERROR) {
 			(void)stage_send(j->out, j->nout, &j->f[i]);
-			j->told = 1;
+			j->error_sent = 1;
 			return stage_upstream(&j->f[i], &j->in[i]);
 		}
 		ends += j->f[i].op == OP_END;
@@ -291,7 +291,7 @@ join_run(const struct stage *s, struct link *in, int nin, struct link *out, int 
 	for (int i = 0; i < nin; i++)
 		frame_init(&j.f[i]);
 	r = join_rounds(&j);
-	if (r < 0 && !j.told)
+	if (r < 0 && !j.error_sent)
 		stage_fail(out, nout, program);
 	for (int i = 0; i < nin; i++)
 		frame_free(&j.f[i]);

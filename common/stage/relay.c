@@ -5,8 +5,6 @@
 #include "base/fail.h"
 #include "stage/stage.h"
 
-#define INPUTS_MAX 64
-
 struct relay {
 	struct link *in;
 	int nin;
@@ -16,7 +14,7 @@ struct relay {
 
 /* What the input has brought: 1 a whole frame, 0 not yet, or -1 and a message. */
 static int
-take(struct relay *r, int i, struct frame *f)
+try_input(struct relay *r, int i, struct frame *f)
 {
 	int got = link_try_receive(&r->in[i], f);
 
@@ -31,7 +29,7 @@ take(struct relay *r, int i, struct frame *f)
 static int
 receive(struct relay *r, struct frame *f)
 {
-	struct pollfd p[INPUTS_MAX];
+	struct pollfd p[LINKS_MAX];
 	int got = 0;
 
 	if (r->nin == 1)
@@ -45,7 +43,7 @@ receive(struct relay *r, struct frame *f)
 			int i = (first + k) % r->nin;
 
 			if (p[i].revents)
-				got = take(r, i, f);
+				got = try_input(r, i, f);
 		}
 	}
 	return got;

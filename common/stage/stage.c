@@ -60,16 +60,16 @@ stage_send(struct link *out, int nout, struct frame *f)
 int
 stage_fail(struct link *out, int nout, const char *who)
 {
-	char text[1024], told[1100];
+	char text[1024], message[1100];
 	struct frame e;
 	int status = fail_status();
 
 	fail_print();
 	snprintf(text, sizeof(text), "%s", fail_text());
-	snprintf(told, sizeof(told), "%s: %s", who, text);
+	snprintf(message, sizeof(message), "%s: %s", who, text);
 	frame_init(&e);
 	signal(SIGPIPE, SIG_IGN);       /* where nobody reads any more, we still want to say why we end */
-	if (frame_set_text(&e, told) == 0)
+	if (frame_set_text(&e, message) == 0)
 		(void)stage_send(out, nout, &e);
 	frame_free(&e);
 	fail_restore(status, text);
@@ -110,12 +110,12 @@ enum { ENDED, UPSTREAM = 1, REFUSED = -1, UNWRITTEN = -2, UNREAD = -3 };
 
 /* Until the end, or what else is the last of it: f is that frame. */
 static int
-run(struct behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
+run(struct write_behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
 {
 	struct trace t;
 	int over = 0, r;        /* over: our end frame is sent */
 
-	while ((r = behind_receive(b, in, f)) > 0) {
+	while ((r = write_behind_receive(b, in, f)) > 0) {
 		if (over && b->nout > 0) {
 			fail(FAIL_SYSTEM, "%s: another stream follows the end frame, and is left unread: "
 			    "give the streams as operands", in->name);
@@ -125,14 +125,14 @@ run(struct behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
 			return UPSTREAM;
 		t = trace_begin(f);
 		r = fn(arg, f, b->out, b->nout);
-		if (r > 0 && (((t.start || behind_takes(b, f)) && fetch_all(f) < 0) || trace_end(&t, f) < 0))
+		if (r > 0 && (((t.start || write_behind_suits(b, f)) && fetch_all(f) < 0) || trace_end(&t, f) < 0))
 			r = -1;
 		if (r < 0)
 			return REFUSED;
 		if (f->op == OP_END && link_has_more(in))
 			continue;       /* one stream goes on, whatever many came */
 		over = f->op == OP_END;
-		if ((r > 0 || over) && behind_send(b, f) < 0)
+		if ((r > 0 || over) && write_behind_send(b, f) < 0)
 			return UNWRITTEN;
 	}
 	return r == 0 ? ENDED : over ? UNREAD : REFUSED;
@@ -141,14 +141,14 @@ run(struct behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
 int
 stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg, struct device *gpu)
 {
-	struct behind b;
+	struct write_behind b;
 	struct frame f;
 	int r;
 
 	frame_init(&f);
-	behind_init(&b, out, nout, gpu);
+	write_behind_init(&b, out, nout, gpu);
 	r = run(&b, in, &f, fn, arg);
-	if (behind_end(&b) < 0)
+	if (write_behind_end(&b) < 0)
 		r = UNWRITTEN;
 	if (r == UPSTREAM) {
 		(void)stage_send(out, nout, &f);

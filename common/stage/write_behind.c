@@ -10,7 +10,7 @@
 #include "stage/stage.h"
 
 void
-behind_init(struct behind *b, struct link *out, int nout, struct device *gpu)
+write_behind_init(struct write_behind *b, struct link *out, int nout, struct device *gpu)
 {
 	memset(b, 0, sizeof(*b));
 	b->out = out;
@@ -22,9 +22,9 @@ behind_init(struct behind *b, struct link *out, int nout, struct device *gpu)
 }
 
 int
-behind_takes(const struct behind *b, const struct frame *f)
+write_behind_suits(const struct write_behind *b, const struct frame *f)
 {
-	return b->gpu && f->op == OP_NONE && frame_payload(f) >= BEHIND_LEAST;
+	return b->gpu && f->op == OP_NONE && frame_payload(f) >= WRITE_BEHIND_MIN;
 }
 
 /* --- the thread --- */
@@ -32,7 +32,7 @@ behind_takes(const struct behind *b, const struct frame *f)
 static void *
 write_all(void *arg)
 {
-	struct behind *b = arg;
+	struct write_behind *b = arg;
 
 	pthread_mutex_lock(&b->lock);
 	for (;;) {
@@ -52,16 +52,16 @@ write_all(void *arg)
 		}
 		b->busy = 0;
 		pthread_cond_broadcast(&b->changed);
-		(void)eventfd_write(b->told, 1);
+		(void)eventfd_write(b->written, 1);
 	}
 	pthread_mutex_unlock(&b->lock);
 	return NULL;
 }
 
 static int
-start(struct behind *b)
+start(struct write_behind *b)
 {
-	if ((b->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+	if ((b->written = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
 		return fail(FAIL_SYSTEM, "cannot open descriptors:");
 	frame_init(&b->f);
 	pthread_mutex_init(&b->lock, NULL);
@@ -69,7 +69,7 @@ start(struct behind *b)
 	if (pthread_create(&b->thread, NULL, write_all, b) != 0) {
 		pthread_cond_destroy(&b->changed);
 		pthread_mutex_destroy(&b->lock);
-		close(b->told);
+		close(b->written);
 		return fail(FAIL_SYSTEM, "cannot start a thread that writes");
 	}
 	b->started = 1;
@@ -79,7 +79,7 @@ start(struct behind *b)
 /* --- the stage --- */
 
 static int
-is_busy(struct behind *b)
+is_busy(struct write_behind *b)
 {
 	int busy;
 
@@ -93,14 +93,14 @@ is_busy(struct behind *b)
 
 /* What became of the frames so far. */
 static int
-result(const struct behind *b)
+result(const struct write_behind *b)
 {
 	return b->status ? fail(b->status, "%s", b->text) : 0;
 }
 
 /* Until the thread is idle. */
 static int
-settle(struct behind *b)
+settle(struct write_behind *b)
 {
 	if (!b->started)
 		return 0;
@@ -112,19 +112,19 @@ settle(struct behind *b)
 }
 
 int
-behind_receive(struct behind *b, struct link *in, struct frame *f)
+write_behind_receive(struct write_behind *b, struct link *in, struct frame *f)
 {
 	eventfd_t n;
 	int r = 0;
 
 	/* who sends to us may wait for what we fail to write: so both are waited for */
 	while (r == 0 && !in->ended && is_busy(b)) {
-		struct pollfd p[2] = {link_poll(in), {.fd = b->told, .events = POLLIN}};
+		struct pollfd p[2] = {link_poll(in), {.fd = b->written, .events = POLLIN}};
 
 		if (poll(p, 2, -1) < 0)
 			continue;       /* a signal */
 		if (p[1].revents)
-			(void)eventfd_read(b->told, &n);
+			(void)eventfd_read(b->written, &n);
 		else
 			r = link_try_receive(in, f);
 	}
@@ -136,11 +136,11 @@ behind_receive(struct behind *b, struct link *in, struct frame *f)
 }
 
 int
-behind_send(struct behind *b, struct frame *f)
+write_behind_send(struct write_behind *b, struct frame *f)
 {
 	if (settle(b) < 0)
 		return -1;
-	if (!behind_takes(b, f))
+	if (!write_behind_suits(b, f))
 		return stage_send(b->out, b->nout, f);
 	if (!b->started && start(b) < 0)
 		return -1;
@@ -157,7 +157,7 @@ behind_send(struct behind *b, struct frame *f)
 }
 
 int
-behind_end(struct behind *b)
+write_behind_end(struct write_behind *b)
 {
 	if (!b->started)
 		return 0;
@@ -168,7 +168,7 @@ behind_end(struct behind *b)
 	pthread_join(b->thread, NULL);
 	pthread_cond_destroy(&b->changed);
 	pthread_mutex_destroy(&b->lock);
-	close(b->told);
+	close(b->written);
 	b->started = 0;
 	return result(b);
 }
