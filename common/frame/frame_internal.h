@@ -1,12 +1,12 @@
 /*
  * Shared by the files of common/frame alone.
  */
-#ifndef DS_FRAME_MEM_H
-#define DS_FRAME_MEM_H
+#ifndef DS_FRAME_INTERNAL_H
+#define DS_FRAME_INTERNAL_H
 
 #include "frame/frame.h"
 
-/* n bytes kept as long as the frame, a NUL behind them: copied from p, or
+/* n bytes kept as long as the frame, followed by a NUL: copied from p, or
  * unset where p is NULL.  NULL and a message without memory. */
 void *frame_keep(struct frame *f, const void *p, size_t n);
 

@@ -293,7 +293,7 @@ get_model(struct frame *f, const msgpack_object *o)
 	return 0;
 }
 
-/* Rows of a precision that nobody here has must not be taken for those of another. */
+/* Rows of an unknown precision must not be read as those of another. */
 static int
 get_precision(struct frame *f, const msgpack_object *o)
 {
@@ -410,7 +410,7 @@ key_of(const msgpack_object *o)
 	return KEY_OTHER;
 }
 
-/* The keys that an operation must have; a control frame's others are nobody's business. */
+/* The keys that an operation must have; other keys of control frames are ignored. */
 static const unsigned required[] = {
 	[OP_NONE] = 1u << KEY_AT | 1u << KEY_SPANS | 1u << KEY_TENSORS,
 	[OP_FREE] = 1u << KEY_SEQ,

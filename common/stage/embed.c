@@ -1,6 +1,5 @@
 /*
- * What arrives at ds-embed: prompts are admitted, the loop is believed only
- * as far as it agrees with what was admitted.
+ * What arrives at ds-embed: prompts are admitted; the loop is checked against what was admitted.
  */
 #include "stage/embed.h"
 
@@ -11,7 +10,7 @@
 #include "base/fail.h"
 #include "stage/embed_internal.h"
 
-/* What waits of prompts: more is claimed in when there is less. */
+/* More prompts are admitted while less than this waits. */
 #define ITEMS_MAX 4096
 #define BYTES_MAX (16u << 20)
 
@@ -65,7 +64,7 @@ by_name(const void *a, const void *b)
 	return x->name != y->name ? (x->name > y->name) - (x->name < y->name) : x->i - y->i;
 }
 
-/* Its `seqs`, to be found by number; of several entries of a sequence the first counts. */
+/* Sort its `seqs` by id; of several entries of a sequence only the first counts. */
 static int
 sort_params(struct embed_source *s)
 {
@@ -121,7 +120,7 @@ queue_of(struct embed *e, int input)
 	return input == e->loop ? &e->loops : &e->prompts;
 }
 
-/* Pass the frame on in its turn. */
+/* Queue the frame, to be forwarded in its turn. */
 static int
 push_whole(struct embed *e, int input, struct embed_queue *q, struct frame *f)
 {
@@ -135,7 +134,7 @@ push_whole(struct embed *e, int input, struct embed_queue *q, struct frame *f)
 
 /* --- rows --- */
 
-/* The sequence that a prompt's span belongs to: 1; 0 the span is dropped, since its sequence has failed; -1 and a message. */
+/* The sequence of a prompt's span: 1; 0 the span is dropped, since its sequence has failed; -1 and a message. */
 static int
 prompt_seq(struct embed *e, int input, const struct span *p, struct embed_seq **to)
 {
@@ -158,7 +157,7 @@ prompt_seq(struct embed *e, int input, const struct span *p, struct embed_seq **
 	return seq_refuse(e, s);
 }
 
-/* The same for one that the loop brings. */
+/* The same for a span of the loop. */
 static int
 loop_seq(struct embed *e, const struct span *p, struct embed_seq **to)
 {
@@ -172,7 +171,7 @@ loop_seq(struct embed *e, const struct span *p, struct embed_seq **to)
 	return 1;
 }
 
-/* The entry of `seqs` that goes with the span, which is the sequence's first in this frame; -1: there is none. */
+/* The entry of `seqs` that goes with the sequence's first span in this frame; -1: there is none. */
 static int
 claim_params(struct embed_source *src, uint64_t name)
 {
@@ -192,7 +191,7 @@ claim_params(struct embed_source *src, uint64_t name)
 	return src->params[low].i;
 }
 
-/* Rows that no stage could act on are the fault of their sequence alone: 0, or -1 and a message. */
+/* Check what would make a stage fail; here it fails its sequence alone.  0, or -1 and a message. */
 static int
 check_rows(const struct embed *e, const struct embed_source *src, const struct span *p, uint32_t row)
 {
@@ -213,11 +212,11 @@ check_rows(const struct embed *e, const struct embed_source *src, const struct s
 	return 0;
 }
 
-/* A span that the loop brought: 1 it goes on as rows, 0 that was all, or -1. */
+/* A span of the loop: 1 its rows are embedded, 0 it is done with, -1 and a message. */
 static int
 came_back(struct embed *e, struct embed_seq *s, const struct span *p)
 {
-	int answer = p->n == 0 && p->flags == 0;        /* the rows before it are through, no more */
+	int answer = p->n == 0 && p->flags == 0;        /* it only says that the rows before it have passed */
 
 	s->through = p->pos;
 	if (!answer)
@@ -243,7 +242,7 @@ receive_span(struct embed *e, int input, struct embed_source *src, struct span *
 	p->seq = s->seq;
 	if (params >= 0)
 		src->f.seqs[params].seq = s->seq;
-	if (last && p->n > 0)           /* the last token is text: nothing follows from it */
+	if (last && p->n > 0)           /* the last token is text, and not embedded */
 		p->n--;
 	if (last)
 		p->flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST);
@@ -255,12 +254,12 @@ receive_span(struct embed *e, int input, struct embed_source *src, struct span *
 	if ((p->n > 0 || !last) &&
 	    embed_push(queue_of(e, input), (struct embed_item){.source = src, .span = *p, .row = row, .params = params}) < 0)
 		return -1;
-	if (!last || loop)              /* of what came round the loop, ds-sample says when it is free */
+	if (!last || loop)              /* ds-sample frees the sequences of the loop */
 		return 0;
 	return seq_end(e, s);
 }
 
-/* A frame that does more than bring ids has things that belong to its rows alone. */
+/* 1 if a frame has keys or tensors that belong to its rows alone. */
 static int
 has_own(struct frame *f)
 {
@@ -278,7 +277,7 @@ receive_rows(struct embed *e, int input, struct frame *f)
 		return -1;
 	if (!(src = source_new(e, input, f)))
 		return -1;
-	if (input == e->loop) {         /* a step is over: the next one begins anew, with whatever it is batched */
+	if (input == e->loop) {         /* its step is over; the next batch has its own trace */
 		src->trace = frame_other(&src->f, "trace") != NULL;
 		frame_drop_other(&src->f, "trace");
 	}
@@ -301,7 +300,7 @@ seq_of(const struct embed *e, int input, uint64_t seq)
 	return input == e->loop ? seq_find(e, seq) : seq_named(e, input, seq);
 }
 
-/* A sequence shares the first positions of another: both are of this input. */
+/* A sequence shares the first positions of another one of this input. */
 static int
 receive_fork(struct embed *e, int input, struct frame *f)
 {
@@ -335,15 +334,15 @@ receive_free(struct embed *e, int input, struct frame *f)
 
 	if (!s)
 		return push_whole(e, input, queue_of(e, input), f);
-	if (s->dead) {                  /* the caches know already */
+	if (s->dead) {                  /* the caches have freed it already */
 		seq_drop(e, s);
 		return 0;
 	}
 	return input == e->loop ? seq_free(e, s) : seq_end(e, s);
 }
 
-/* A sequence has failed before it came here; or in the line, which sends this round the loop: what we sent ourselves
- * is done with, also where its number is in use again, and of what ds-sample refused the caches have not heard. */
+/* A sequence has failed upstream, or downstream, and then the error came round the loop.  An error that ds-embed sent is
+ * done with, even if its id is in use again.  If ds-sample refused the sequence, the caches still have to free it. */
 static int
 receive_failed(struct embed *e, int input, struct frame *f)
 {
@@ -360,7 +359,7 @@ receive_failed(struct embed *e, int input, struct frame *f)
 	return seq_fail(e, s, NULL);
 }
 
-/* The input has ended: those of its sequences that nobody samples are done. */
+/* The input has ended, and with it its sequences without sampled rows. */
 static int
 receive_end(struct embed *e, int input)
 {
@@ -377,7 +376,7 @@ receive_end(struct embed *e, int input)
 	return 0;
 }
 
-/* Rows that wait for another stage. */
+/* Rows for another stage. */
 static int
 pass_on(struct embed *e, int input, struct frame *f)
 {
@@ -437,8 +436,7 @@ receive(struct embed *e, int input)
 	return r < 0 ? -1 : 0;
 }
 
-/* Prompts are claimed in while the batches have room for them: what
- * waits in the pipe costs us nothing. */
+/* Prompts are admitted while the batches have room for them: what waits in a pipe costs no memory here. */
 static int
 admits(const struct embed *e)
 {
@@ -464,7 +462,7 @@ idle(const struct embed *e)
 	return 1;
 }
 
-/* Queue our own end frame once nothing can follow any more. */
+/* Queue the end frame once nothing can follow. */
 static int
 finish(struct embed *e)
 {
@@ -534,7 +532,7 @@ embed_run(struct embed *e)
 	while ((r = push_on(e)) == 0)
 		if ((r = step(e)) < 0)
 			break;
-	if (r < 0 && e->ring)   /* what fills the ring, and nobody takes any more, must not keep us from saying so */
+	if (r < 0 && e->ring)   /* a full ring must not block the error frame */
 		(void)link_close(&e->in[e->loop]);
 	return r < 0 ? -1 : 0;
 }

@@ -54,7 +54,7 @@ embed_drop(struct embed_queue *q)
 		q->first = q->n = 0;
 }
 
-/* Forget the first n rows of the queue's first item, and the item with its last row. */
+/* Drop the first n rows of the queue's first item, and the item with its last row. */
 static void
 pop(struct embed_queue *q, uint32_t n)
 {
@@ -83,14 +83,14 @@ struct batch {
 	struct embed_item items[FRAME_SPANS_MAX];
 	struct span spans[FRAME_SPANS_MAX];
 	int n;
-	size_t header;                  /* bytes that it will have at most */
+	size_t header;                  /* its bytes at most */
 	uint32_t rows;
-	int number;                     /* of those that are under way */
-	size_t sampled, share;          /* spans that are to be sampled, and how many there may be */
+	int number;                     /* its index in e->away */
+	size_t sampled, share;          /* spans with sampled rows, and their limit */
 	int64_t start;
 };
 
-/* The first number that no batch under way has, or -1. */
+/* An index in e->away that no batch has, or -1. */
 static int
 free_number(const struct embed *e)
 {
@@ -100,7 +100,7 @@ free_number(const struct embed *e)
 	return -1;
 }
 
-/* Bytes that the item adds to the header at most: its span, and what of `seqs` goes with it. */
+/* Bytes that the item adds to the header at most: its span, and its entries of `seqs`. */
 static size_t
 item_header(const struct batch *b, const struct embed_item *p)
 {
@@ -112,8 +112,8 @@ item_header(const struct batch *b, const struct embed_item *p)
 	return s->own && b->n == 0 ? n + s->header : n;
 }
 
-/* Parameters go with the first rows of their sequence that the frame brought; those of sequences of which it
- * brought none, with its first item. */
+/* Parameters go with the first rows of their sequence in the source frame; if it has none, with the frame's first
+ * item. */
 static int
 add_seqs(struct batch *b, const struct embed_item *p)
 {
@@ -128,7 +128,7 @@ add_seqs(struct batch *b, const struct embed_item *p)
 	return 0;
 }
 
-/* How many of the living sequences a batch has: those that come later are not left with none. */
+/* Most sampled sequences of a batch, so that each of several batches gets its share. */
 static size_t
 share(const struct embed *e)
 {
@@ -137,7 +137,7 @@ share(const struct embed *e)
 	return n == 1 || e->loop < 0 ? SIZE_MAX : e->sampling > n ? (e->sampling + n - 1) / n : 1;
 }
 
-/* May the item, which is the queue's next, join the batch?  room: rows that are left in it. */
+/* 1 if the queue's next item may join the batch.  room: rows that are left in it. */
 static int
 may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t room)
 {
@@ -149,7 +149,7 @@ may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t 
 		return 0;
 	if (b->n > 0 && b->header + item_header(b, p) > FRAME_HEADER_MAX / 2)
 		return 0;
-	if (p->span.n > 0 && (room == 0 || (s && s->under_way)))        /* its token is still to come */
+	if (p->span.n > 0 && (room == 0 || (s && s->in_flight)))        /* its token has not returned */
 		return 0;
 	if (p->params < 0 || !s)
 		return 1;
@@ -159,7 +159,7 @@ may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t 
 	return 1;
 }
 
-/* Move what fits from the queue to the batch.  1: nothing more may join it. */
+/* Move what fits from the queue to the batch.  1: nothing more may join it, 0, or -1 and a message. */
 static int
 fill(struct embed *e, struct batch *b, struct embed_queue *q)
 {
@@ -252,7 +252,7 @@ look_up(struct embed *e, struct batch *b)
 	return 0;
 }
 
-/* Where it begins, if somebody asked: with the bytes of all the frames that it was made from. */
+/* Add the first entry, if there is a trace: with the bytes of all frames that the batch is made from. */
 static int
 begin_trace(const struct embed *e, struct batch *b)
 {
@@ -282,8 +282,8 @@ send_batch(struct embed *e, struct batch *b)
 	for (int i = 0; i < b->n; i++) {
 		struct embed_seq *s = table_get(&e->seqs, &b->spans[i].seq, sizeof(b->spans[i].seq));
 
-		if (s && e->loop >= 0 && b->spans[i].flags & SPAN_SAMPLE && b->spans[i].n > 0 && !s->under_way) {
-			s->under_way = 1;
+		if (s && e->loop >= 0 && b->spans[i].flags & SPAN_SAMPLE && b->spans[i].n > 0 && !s->in_flight) {
+			s->in_flight = 1;
 			s->batch = b->number;
 			e->away[b->number]++;
 		}
@@ -291,7 +291,7 @@ send_batch(struct embed *e, struct batch *b)
 	return begin_trace(e, b) < 0 ? -1 : queue_all(e, &b->f);
 }
 
-/* A fork has to wait until its sequence has been through all layers up to there. */
+/* In a ring a fork waits until the positions that it shares have passed all layers. */
 static int
 may_pass(const struct embed *e, const struct frame *f)
 {
@@ -300,7 +300,7 @@ may_pass(const struct embed *e, const struct frame *f)
 	return !s || s->through >= f->fork_n;
 }
 
-/* The frame of a item that is not rows. */
+/* Send the frame of an item that is not rows. */
 static int
 send_item(struct embed *e, struct embed_item *p)
 {
@@ -331,8 +331,8 @@ is_queued(const struct embed *e, size_t bytes)
 	return 0;
 }
 
-/* Frames that are passed on wait for no batch, and are written together where there are many: 1 some were, 0 there is
- * none, or -1. */
+/* Forwarded frames wait for no batch; many small ones are written at once.  1 some were queued, 0 there is none, -1 and
+ * a message. */
 static int
 pass_first(struct embed *e)
 {

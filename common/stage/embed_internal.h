@@ -7,61 +7,60 @@
 #include "stage/embed.h"
 
 struct embed_name {
-	uint64_t seq;                   /* as the input calls it */
+	uint64_t seq;                   /* its id on the input */
 	uint64_t input;
 };
 
 struct embed_seq {
-	uint64_t seq;                   /* as the pipeline calls it */
+	uint64_t seq;                   /* its id in the pipeline */
 	struct embed_name name;
-	uint32_t pos;                   /* the next position that it will get */
+	uint32_t pos;                   /* its next position */
 	int sampled;                    /* it has asked for a sampled row */
-	uint32_t through;               /* in a ring: the position up to which its rows have been answered */
-	int asked;                      /* a row that waits or is under way is to be sampled */
-	int under_way;                  /* its token has not come back */
-	int batch;                      /* the one that it is under way in */
-	int cancelled;                  /* to be freed when all of it has come back: what does is dropped */
-	struct embed_seq *before, *after;       /* of those alive */
-	int failed;                     /* it has failed: what its input still brings of it is dropped */
-	char *text;                     /* why, to be sent in slot of `free`; NULL: the end of the line knows */
-	struct embed_seq **slot;       /* among those retired, or NULL */
-	int dead;                       /* it failed and is no longer alive: only its name is known */
+	uint32_t through;               /* in a ring: rows before this position have passed all layers */
+	int asked;                      /* a row that waits or is in flight will be sampled */
+	int in_flight;                  /* its token has not returned */
+	int batch;                      /* the batch that it is in flight in */
+	int cancelled;                  /* ended, and freed once all of it has returned: what returns is dropped */
+	struct embed_seq *before, *after;       /* neighbours in the list of live sequences */
+	int failed;                     /* what its input still brings of it is dropped */
+	char *text;                     /* the cause, sent instead of `free`; NULL: ds-sample knows it */
+	struct embed_seq **slot;        /* its entry in retired, or NULL */
+	int dead;                       /* no longer live: only its name is known */
 	uint64_t params_serial;         /* the last batch that had its parameters */
 };
 
-/* Errors of a sequence that ds-embed has queued and that have not come round: a sequence that begins anew under
- * the number is not what they are about. */
+/* Errors of a sequence that ds-embed has sent and that have not come round the loop.  They do not concern a new
+ * sequence with the same id. */
 struct embed_echo {
 	uint64_t seq;
 	uint64_t n;
 };
 
-/* Of a text that came, so much is kept: fail() keeps no more of one of ours. */
+/* Bytes of a message that are kept, as by fail(). */
 #define TEXT_MAX 1023
 
-/* A frame that arrived, alive while items of it wait. */
+/* A frame that arrived; it lives while items refer to it. */
 struct embed_source {
 	struct frame f;
 	int refs;
-	int own;                        /* it has keys or tensors of its own: a batch by itself */
-	int trace;                      /* it came round the loop with a trace */
-	uint64_t bytes;                 /* as it came, 0 once a batch has counted them */
+	int own;                        /* it has keys or tensors of its own, so that it shares no batch */
+	int trace;                      /* the loop brought it with a trace */
+	uint64_t bytes;                 /* of the whole frame; 0 once a batch has counted them */
 	size_t header;                  /* bytes of its header */
 	struct embed_params *params;    /* [f.nseqs] ascending by name */
-	char *claimed;                    /* [f.nseqs] the entry goes with rows of its sequence, or nowhere */
-	int others_sent;                /* the entries that no span claims have been sent */
+	char *claimed;                  /* [f.nseqs] 1: the entry goes with rows of its sequence, or nowhere */
+	int others_sent;                /* the entries that no span claims were sent */
 	uint64_t *held;                 /* counts its bytes, or NULL */
 };
 
-/* An entry of a frame's `seqs`, f.seqs[i], by the number that its sequence has there. */
+/* An entry of a frame's `seqs`, f.seqs[i], and the id of its sequence on the input. */
 struct embed_params {
 	uint64_t name;
 	int i;
 };
 
-/* What stages may add to a header on its way: entries of `trace`, tensors. */
+/* Bytes that stages may add to a header: entries of `trace`, tensors. */
 #define HEADER_ROOM (64 << 10)
-
 
 /* --- sequences (embed_seq.c) --- */
 
@@ -71,38 +70,38 @@ struct embed_params {
 struct embed_seq *seq_find(const struct embed *e, uint64_t seq);
 struct embed_seq *seq_named(const struct embed *e, int input, uint64_t seq);    /* also one that has failed */
 
-/* A sequence that an input begins: under the id that it has there, or, where one
- * of another input lives under it, an id of its own.  NULL and a message. */
+/* A new sequence of an input.  It keeps its id unless a live sequence of another input has it.  NULL and a message. */
 struct embed_seq *seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos);
 
-/* Its token has come back, or never will. */
+/* Its token has returned, or never will. */
 void seq_returned(struct embed *e, struct embed_seq *s);
 
-/* It is over: every cache lets go of it, now or when what is under way has come back.  0, or -1 and a message. */
+/* End it: all caches free it, now or once what is in flight has returned.  0, or -1 and a message. */
 int seq_end(struct embed *e, struct embed_seq *s);
 
 /* The same, now. */
 int seq_free(struct embed *e, struct embed_seq *s);
 
-/* It has failed as the text says, and is let go; NULL: as the end of the line has heard.  0, or -1 and a message. */
+/* It has failed with that text, and ends.  text NULL: ds-sample has sent the cause.  0, or -1 and a message. */
 int seq_fail(struct embed *e, struct embed_seq *s, const char *text);
 
-/* The same, the text being what fail() keeps, with the program's name. */
+/* The same with the message that fail() keeps, prefixed with the program's name. */
 int seq_refuse(struct embed *e, struct embed_seq *s);
 
-/* The loop brings an error of the sequence: 1 it is one that ds-embed sent, 0 it is not. */
+/* The loop brings an error of the sequence: 1 if ds-embed sent it, else 0. */
 int seq_echo(struct embed *e, uint64_t seq);
 
-/* Forget even its name. */
+/* Drop it and its name. */
 void seq_drop(struct embed *e, struct embed_seq *s);
 
 /* --- queues (embed_batch.c) --- */
 
 void embed_release(struct embed_source *s);
 int embed_push(struct embed_queue *q, struct embed_item p);
-void embed_drop(struct embed_queue *q);         /* forget its first item, whole */
+void embed_drop(struct embed_queue *q);         /* its first item */
 
-/* Take items off the queues and queue one frame on every output: 1, or 0 where nothing may go now, or -1. */
+/* Move items from the queues to a frame, and queue that on every output: 1; 0 if nothing may be sent now; -1 and a
+ * message. */
 int embed_batch(struct embed *e);
 
 #endif

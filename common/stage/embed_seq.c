@@ -50,11 +50,11 @@ seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos)
 void
 seq_returned(struct embed *e, struct embed_seq *s)
 {
-	e->away[s->batch] -= (size_t)s->under_way;
-	s->under_way = s->asked = 0;
+	e->away[s->batch] -= (size_t)s->in_flight;
+	s->in_flight = s->asked = 0;
 }
 
-/* It is no longer alive. */
+/* Remove it from the live sequences. */
 static void
 seq_unlink(struct embed *e, struct embed_seq *s)
 {
@@ -68,8 +68,7 @@ seq_unlink(struct embed *e, struct embed_seq *s)
 	s->dead = 1;
 }
 
-/* It has failed and is no longer alive: its name is kept for what its input may still bring of it, as one of the
- * last RETIRED_MAX. */
+/* Keep the name of a sequence that failed, for what its input may still bring of it; the last RETIRED_MAX are kept. */
 static void
 seq_retire(struct embed *e, struct embed_seq *s)
 {
@@ -92,7 +91,7 @@ seq_drop(struct embed *e, struct embed_seq *s)
 	free(s);
 }
 
-/* An error of the sequence is queued, and will come round the loop. */
+/* An error of the sequence was queued, and will come round the loop. */
 static int
 expect_echo(struct embed *e, uint64_t seq)
 {
@@ -125,7 +124,7 @@ seq_echo(struct embed *e, uint64_t seq)
 	return 1;
 }
 
-/* The frame goes after all that the sequence's owner wants to be done with it. */
+/* The frame is queued after all prompts of the sequence. */
 int
 seq_free(struct embed *e, struct embed_seq *s)
 {

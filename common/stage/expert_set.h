@@ -16,11 +16,11 @@ struct expert_set {
 /* Experts 0..E-1 may be named, each once.  0, or -1 and a message with the given status. */
 int expert_set_parse(struct expert_set *s, const char *text, int E, int status);
 
-/* The one way to write a set: ranges ascending and as long as possible, s last; a NUL behind it,
- * not counted.  0, or -1 and a message. */
+/* Append the canonical text of a set: ascending ranges, as long as possible, then s.  A NUL follows that is not
+ * counted.  0, or -1 and a message. */
 int expert_set_text(const struct expert_set *s, int E, struct buf *b);
 
-/* to gets what from has; -1 and a message (FAIL_DATA) if it has any of it already. */
+/* Add the experts of from to those of to.  0, or -1 and a message (FAIL_DATA) if an expert is in both. */
 int expert_set_merge(struct expert_set *to, const struct expert_set *from, int E);
 
 void expert_set_all(struct expert_set *s, int E);

@@ -14,7 +14,7 @@ struct join {
 	struct link *in, *out;
 	int nin, nout;
 	struct frame *f;        /* [nin] one of each input */
-	int error_sent;               /* those behind have had an error frame */
+	int error_sent;         /* 1: an error frame was sent downstream */
 };
 
 static int
@@ -23,7 +23,7 @@ same_bytes(const void *a, size_t na, const void *b, size_t nb)
 	return na == nb && (na == 0 || memcmp(a, b, na) == 0);
 }
 
-/* What only one process may have changed. */
+/* Tensors that each process may have changed on its own. */
 static int
 is_own(const struct tensor *t, int moved)
 {
@@ -87,7 +87,7 @@ same_seqs(const struct frame *a, const struct frame *b)
 static int
 same_others(const struct frame *a, const struct frame *b)
 {
-	const struct frame_key *trace = frame_other(a, "trace");        /* each has its own times in it */
+	const struct frame_key *trace = frame_other(a, "trace");        /* it differs from process to process */
 
 	if (a->nothers != b->nothers)
 		return 0;
@@ -134,7 +134,7 @@ alike(const struct join *j, int a, int b, int moved)
 	return !what ? 0 : fail(FAIL_DATA, "%s and %s differ in %s", j->in[a].name, j->in[b].name, what);
 }
 
-/* All frames but those of the layer's experts are the same on all inputs. */
+/* A frame that is the same on all inputs. */
 static int
 pass_once(const struct join *j)
 {
@@ -144,7 +144,8 @@ pass_once(const struct join *j)
 	return 0;
 }
 
-/* Somebody has finished the frame that others still hold as it came.  Its index, or -1 and a message. */
+/* One process has finished the layer; others forward the frame as it came.  The index of the finished frame, or -1 and a
+ * message. */
 static int
 prefer_finished(const struct join *j, int waiting, int finished)
 {
@@ -185,7 +186,7 @@ add_partial(const struct join *j, struct partial *sum, const struct partial *p, 
 	return 0;
 }
 
-/* All wait for experts of the same layer: the index of the frame that has become their sum. */
+/* All frames are at the experts of one layer: the index of the frame that holds their sum now. */
 static int
 sum_up(const struct join *j)
 {

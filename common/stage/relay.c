@@ -9,10 +9,10 @@ struct relay {
 	struct link *in;
 	int nin;
 	int going;              /* inputs that have not ended */
-	int turn;               /* the one that is looked at first */
+	int turn;               /* the input that is tried first */
 };
 
-/* What the input has brought: 1 a whole frame, 0 not yet, or -1 and a message. */
+/* 1: input i has brought a whole frame; 0: not yet; -1 and a message. */
 static int
 try_input(struct relay *r, int i, struct frame *f)
 {
@@ -21,11 +21,11 @@ try_input(struct relay *r, int i, struct frame *f)
 	if (got == -2)
 		return fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM, r->in[i].name);
 	if (got == 1)
-		r->turn = (i + 1) % r->nin;     /* one that is never empty leaves room for the others */
+		r->turn = (i + 1) % r->nin;     /* an input that is never empty must not starve the others */
 	return got;
 }
 
-/* The next frame of whichever input has one: 1, or -1 and a message. */
+/* The next whole frame of any input: 1, or -1 and a message. */
 static int
 receive(struct relay *r, struct frame *f)
 {
@@ -49,7 +49,7 @@ receive(struct relay *r, struct frame *f)
 	return got;
 }
 
-/* Send the frame on, but for an end that is not the last: 1 go on, 0 it was the last, or -1 and a message. */
+/* Forward the frame, except an end that is not the last: 1 go on, 0 it was the last, -1 and a message. */
 static int
 carry(struct relay *r, struct frame *f, struct link *out, int nout)
 {

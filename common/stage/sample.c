@@ -9,13 +9,13 @@
 
 #define LLU(n) ((unsigned long long)(n))
 
-/* A sequence that is being sampled. */
+/* A sequence with sampled rows. */
 struct sample_seq {
 	uint64_t seq;
 	struct sampling p;
 	uint32_t n;                     /* new tokens so far */
-	int failed;                     /* nothing more is sampled of it */
-	char *why;                      /* what has to be sent of that, or NULL */
+	int failed;                     /* 1: it is not sampled any more */
+	char *why;                      /* the cause, if it must still be sent, or NULL */
 };
 
 static void
@@ -77,7 +77,7 @@ forget(struct sample *s, uint64_t seq)
 	seq_free(table_del(&s->seqs, &seq, sizeof(seq)));
 }
 
-/* The sequence has failed, as fail() keeps; the others go on.  0, or -1 and a message. */
+/* The sequence fails with the message that fail() keeps; the others go on.  0, or -1 and a message. */
 static int
 refuse(struct sample_seq *q)
 {
@@ -102,7 +102,7 @@ read_seqs(struct sample *s, const struct frame *f)
 
 /* --- frames --- */
 
-/* The new token of a span, into *to and *id.  1, or 0 if the sequence ended without it, or -1 and why it fails. */
+/* Sample the new token of a span into *to and *id.  1; 0 if the sequence ends without one; -1 and a message. */
 static int
 next_token(struct sample *s, struct sample_seq *q, const struct span *at, const float *logits, struct span *to, int32_t *id)
 {
@@ -125,7 +125,7 @@ next_token(struct sample *s, struct sample_seq *q, const struct span *at, const 
 	return 1;
 }
 
-/* The tensor `row` says which of the frame's rows each row of logits is: the one of the given row, or -1. */
+/* The index of the frame's row in the tensor `row`, which lists the rows that have logits; -1: it has none. */
 static int64_t
 find_logits(const struct tensor *rows, int32_t row)
 {
@@ -152,7 +152,7 @@ struct tokens {
 	int n, nids, nfreed;
 };
 
-/* The way of the logits, and of the tokens that were made of them. */
+/* The logits of a frame, and the tokens sampled from them. */
 static int
 carry_trace(struct frame *to, const struct frame *from, const struct trace *trace)
 {
@@ -190,7 +190,7 @@ send_tokens(const struct frame *f, const struct tokens *t, const struct trace *t
 	return r;
 }
 
-/* The sequence's error, unless it has been sent. */
+/* Send the sequence's error, unless it was sent. */
 static int
 send_why(struct sample_seq *q, struct link *out, int nout)
 {
@@ -208,7 +208,7 @@ send_why(struct sample_seq *q, struct link *out, int nout)
 	return r;
 }
 
-/* What becomes of the rows of one frame. */
+/* The results of one frame. */
 struct pass {
 	struct sample *s;
 	struct frame *f;
@@ -227,7 +227,7 @@ send_pass(struct pass *p)
 	return r;
 }
 
-/* A span that asks for a token, whose logits these are. */
+/* A span that asks for a token, with its logits. */
 static int
 sample_span(struct pass *p, const struct span *at, const float *logits)
 {
@@ -242,9 +242,9 @@ sample_span(struct pass *p, const struct span *at, const float *logits)
 	if (r < 0 && !q->failed && refuse(q) < 0)
 		return -1;
 	if (r < 0) {
-		if (p->s->ring)         /* its rows are through, also those that ask for no token */
+		if (p->s->ring)         /* its rows have passed all layers, also those that ask for no token */
 			t->spans[t->n++] = (struct span){at->seq, at->pos + at->n, 0, 0};
-		/* sequences appear in the order of the spans, also to those who read what comes */
+		/* sequences appear downstream in the order of the spans */
 		return q->why && (send_pass(p) < 0 || send_why(q, p->out, p->nout) < 0) ? -1 : 0;
 	}
 	if (r == 0 || to->flags & SPAN_LAST) {
@@ -285,7 +285,7 @@ sample_spans(struct pass *p)
 	return send_pass(p);
 }
 
-/* Of sequences with wrong parameters that ask for no token yet. */
+/* Report sequences with wrong parameters that ask for no token yet. */
 static int
 send_refused(struct pass *p)
 {
@@ -306,7 +306,7 @@ by_seq(const void *a, const void *b)
 	return (x->seq > y->seq) - (x->seq < y->seq);
 }
 
-/* The stream is over: sequences that have got their first token and no other lack the loop. */
+/* At the end of the stream: sequences that got only their first token have no loop. */
 static int
 refuse_rest(struct sample *s, struct link *out, int nout)
 {
@@ -360,7 +360,7 @@ sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 	if (frame_frees(f))
 		forget(s, f->seq);
 	if (f->op == OP_FREE || f->op == OP_FORK)
-		return 0;               /* the end of its way */
+		return 0;               /* caches have handled it */
 	if (f->op == OP_END && refuse_rest(s, out, nout) < 0)
 		return -1;
 	if (f->op != OP_NONE || r < 0)

@@ -9,12 +9,12 @@
 
 struct sample {
 	const struct stage *stage;
-	struct sampling base;           /* for sequences that say nothing */
+	struct sampling base;           /* for sequences without parameters of their own */
 	struct table seqs;              /* sequence id -> struct sample_seq */
 	struct choice *choices;         /* [V] scratch */
 	float *weights;                 /* [V] scratch */
-	int ring;                       /* frames for other stages go on; spans that ask for no token are answered by
-	                                   one without rows and flags behind them */
+	int ring;                       /* forward frames for other stages; answer each span that asks for no token with
+	                                   a span without rows and flags at the position after it */
 	uint64_t tokens;                /* sampled so far */
 };
 
@@ -23,16 +23,16 @@ int sample_open(struct sample *s, const struct stage *stage, const struct sampli
 void sample_close(struct sample *s);
 
 /*
- * A stage_fn: sends the new tokens, `free` for the sequences that ended, and an `error` for each that failed alone: its
- * parameters are wrong, a logit is not a number, or the stream ends although its only token was not the last, since
- * nothing brought that back to ds-embed.
+ * A stage_fn: sends the new tokens, `free` for sequences that ended, and an `error` for each that failed alone.  A
+ * sequence fails if its parameters are wrong, if a logit is not a number, or if the stream ends before its second
+ * token, since there is no loop then.
  */
 int sample_frame(void *sample, struct frame *f, struct link *out, int nout);
 
 /*
- * Choose from logits [V], of which none is NaN: the largest (the first of several) if greedy, otherwise by
- * temperature, then the top_k largest, then the fewest that together reach
- * top_p (Holtzman et al. 2020), at the point u of [0, 1).  choices [V] and weights [V] are scratch.
+ * Choose a token from logits [V], none of them NaN.  Greedy: the largest, the first of several.  Otherwise by
+ * temperature, among the top_k largest, then among the fewest with a total probability of top_p (Holtzman et al. 2020),
+ * at the point u of [0, 1).  choices [V] and weights [V] are scratch.
  */
 struct choice {
 	double p;
@@ -41,7 +41,7 @@ struct choice {
 int32_t sample_choose(const struct kernels *k, const struct sampling *p, const float *logits, int V,
     double u, struct choice *choices, float *weights);
 
-/* A number in [0, 1) that depends on nothing but its arguments: Philox 4x32-10 (Salmon et al. 2011). */
+/* A number in [0, 1), a function of its arguments alone: Philox 4x32-10 (Salmon et al. 2011). */
 double sample_random(uint64_t seed, uint64_t seq, uint64_t pos);
 
 #endif

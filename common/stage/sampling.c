@@ -122,7 +122,7 @@ sampling_read(struct sampling *p, const unsigned char *params, size_t n)
 		return fail(FAIL_DATA, "seqs: the parameters of a sequence are not a map");
 	}
 	m = &u.data.via.map;
-	/* greedy last: it wins over a temperature, wherever it stands in the map */
+	/* greedy last: it overrides a temperature, in any order */
 	for (int pass = 0; pass < 2; pass++)
 		for (uint32_t i = 0; i < m->size && r == 0; i++)
 			if (is_key(&m->ptr[i].key, "greedy") == pass)

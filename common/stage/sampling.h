@@ -1,5 +1,5 @@
 /*
- * What decides how a sequence is sampled, and where it comes from: a checkpoint, a command line, a frame.
+ * Sampling parameters: from a checkpoint, a command line, or a frame.
  */
 #ifndef DS_SAMPLING_H
 #define DS_SAMPLING_H
@@ -11,8 +11,7 @@
 
 #define STOPS_MAX 64
 
-/* What decides how a sequence is sampled.  A frame's `seqs` win over the command
- * line, that over generation_config.json, that over config.json. */
+/* A frame's `seqs` override the command line, that overrides generation_config.json, and that config.json. */
 struct sampling {
 	int greedy;
 	double temperature;             /* 0 is greedy */
@@ -20,7 +19,7 @@ struct sampling {
 	double top_p;                   /* 1: off */
 	uint64_t seed;
 	uint32_t max_new;               /* most new tokens */
-	uint32_t had;                   /* `new`: how many of them are in the prompt already */
+	uint32_t had;                   /* `new`: new tokens that are in the prompt already */
 	int32_t stop[STOPS_MAX];        /* ids that end a sequence */
 	int nstop;
 };
@@ -36,12 +35,12 @@ struct sampling_options {               /* of a command line */
 };
 #define SAMPLING_UNSET {.temperature = NAN, .top_p = NAN, .top_k = -1, .max_new = -1}
 
-/* Lay the options over the defaults in p. */
+/* Set in p what the options give. */
 void sampling_set(struct sampling *p, const struct sampling_options *o);
 
 /*
- * Read a sequence's parameters (a msgpack map) over what p holds: temperature, top_k, top_p, seed, max_new, new,
- * greedy, stop (ids, in the place of those that p has); other keys are left alone.  0, or -1 and a message.
+ * Read a sequence's parameters, a msgpack map of n bytes, into p: temperature, top_k, top_p, seed, max_new, new, greedy,
+ * and stop, whose ids replace those in p.  Other keys are ignored.  0, or -1 and a message.
  */
 int sampling_read(struct sampling *p, const unsigned char *params, size_t n);
 

@@ -12,7 +12,7 @@
 #include "stage/failed.h"
 #include "stage/trace.h"
 
-/* Layers from..to, of which a model has n. */
+/* Add layers from..to of a model with n layers. */
 static int
 add_layers(struct layers *l, const struct range *r, int n)
 {
@@ -56,7 +56,7 @@ stage_send(struct link *out, int nout, struct frame *f)
 	return 0;
 }
 
-/* The cause is printed before others hear of it, and print what follows from it. */
+/* Prints the cause before programs downstream get the error frame and print its consequences. */
 int
 stage_fail(struct link *out, int nout, const char *who)
 {
@@ -68,7 +68,7 @@ stage_fail(struct link *out, int nout, const char *who)
 	snprintf(text, sizeof(text), "%s", fail_text());
 	snprintf(message, sizeof(message), "%s: %s", who, text);
 	frame_init(&e);
-	signal(SIGPIPE, SIG_IGN);       /* where nobody reads any more, we still want to say why we end */
+	signal(SIGPIPE, SIG_IGN);       /* without a reader this program still ends with the message, not by the signal */
 	if (frame_set_text(&e, message) == 0)
 		(void)stage_send(out, nout, &e);
 	frame_free(&e);
@@ -76,7 +76,7 @@ stage_fail(struct link *out, int nout, const char *who)
 	return -1;
 }
 
-/* "ds-block" of "ds-block: layer 3: ...": how long it is; 0: this is no message of a program. */
+/* Length of the program's name in "ds-block: layer 3: ...", or 0: the text does not begin with one. */
 static size_t
 name_length(const char *text)
 {
@@ -95,7 +95,7 @@ stage_upstream(const struct frame *f, const struct link *in)
 	return fail(FAIL_SYSTEM, "upstream: %s%.*s failed", strstr(f->text, LOST_UPSTREAM) ? "the program before " : "", (int)n, f->text);
 }
 
-/* What a GPU still works on is done when it is here. */
+/* A tensor that the GPU still computes is complete once it was fetched. */
 static int
 fetch_all(struct frame *f)
 {
@@ -105,15 +105,15 @@ fetch_all(struct frame *f)
 	return 0;
 }
 
-/* What became of a stream: 0 it has ended, -1 and a message. */
+/* How a stream ended.  Below 0: failed, with a message. */
 enum { ENDED, UPSTREAM = 1, REFUSED = -1, UNWRITTEN = -2, UNREAD = -3 };
 
-/* Until the end, or what else is the last of it: f is that frame. */
+/* Until a stream ends; f is its last frame. */
 static int
 run(struct write_behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
 {
 	struct trace t;
-	int over = 0, r;        /* over: our end frame is sent */
+	int over = 0, r;        /* over: the end frame was sent */
 
 	while ((r = write_behind_receive(b, in, f)) > 0) {
 		if (over && b->nout > 0) {
@@ -130,7 +130,7 @@ run(struct write_behind *b, struct link *in, struct frame *f, stage_fn *fn, void
 		if (r < 0)
 			return REFUSED;
 		if (f->op == OP_END && link_has_more(in))
-			continue;       /* one stream goes on, whatever many came */
+			continue;       /* several input streams become one */
 		over = f->op == OP_END;
 		if ((r > 0 || over) && write_behind_send(b, f) < 0)
 			return UNWRITTEN;

@@ -17,18 +17,18 @@
 
 #define LINKS_MAX 64            /* inputs, or outputs, of a program */
 
-/* Layers, written as RANGES_SYNTAX says. */
+/* A set of layers; RANGES_SYNTAX is its syntax. */
 struct layers {
 	unsigned char has[LAYERS_MAX];
 };
 
-/* NULL means all n.  0, or -1 and a message (FAIL_USAGE). */
+/* Of a model with n layers; text NULL: all of them.  0, or -1 and a message (FAIL_USAGE). */
 int layers_parse(struct layers *l, const char *text, int n);
 
-/* What every stage of a process shares. */
+/* What all stages of a process share. */
 struct stage {
 	struct model *model;
-	const struct kernels *k;        /* of the precision that its frames have */
+	const struct kernels *k;        /* of the precision of its frames */
 	struct pool *pool;
 	struct layers layers;
 	struct device *device;          /* where it computes */
@@ -39,47 +39,48 @@ struct stage {
 };
 
 /*
- * A function over a batch: 1 send the frame on, 0 it is swallowed, -1 and a
- * message.  It may send frames of its own first with link_send on out, but where the process has a GPU: there a
- * frame before may still be on its way.
+ * What a stage does with a frame: 1 forward it, 0 drop it, -1 and a message.  On the CPU it may first send frames of
+ * its own to out [nout] with link_send; on a GPU an earlier frame may still be in the write-behind thread.
  */
 typedef int stage_fn(void *arg, struct frame *f, struct link *out, int nout);
 
 /*
- * Read frames until `end`, hand each to fn, send on what it leaves; then send `end` and
- * return 0.  An error frame is passed on and fails with status 3.  When fn fails, an error frame
- * with the message is sent on, if that is still possible, and -1 returned.  What fn changed of a frame that has a
- * `trace` gets an entry there, if fn has not made its own.
+ * Read frames until `end`, call fn with each and forward the results to out [nout]; then send `end` and return 0.
+ * An error frame is forwarded and fails with FAIL_SYSTEM.  If fn fails, an error frame with its message is sent
+ * if possible.  A frame with a `trace` that fn changed gets an entry, unless fn has added one.  Otherwise -1 and a message.
  *
- * Of an input by link_open_all several streams become one: fn sees each end frame, the last alone is sent on.  The end of a
- * pipe is sent on at once, since a ring may wait for it; a stream that then follows is an error, unless nout is 0.
+ * An input by link_open_all has several streams, which become one: fn sees each end frame, and only the last is
+ * forwarded.  The end of a pipe is forwarded at once, since a ring may wait for it.  A stream after it is an error,
+ * unless nout is 0.
  *
- * gpu: where fn computes, NULL on the CPU.  What it leaves there is fetched, and large frames are then written by a thread while
- * the next is read and computed (stage/write_behind.h): the same frames in the same order, and a failure is as if
- * they had been written at once, but that the next frame may have been computed already.
+ * gpu: where fn computes, or NULL.  Its results are fetched, and a thread writes large frames while the next one is
+ * read and computed (write_behind.h).  Frames and order are the same; after a failed write the next frame may have
+ * been computed already.
  */
 int stage_run(struct link *in, struct link *out, int nout, stage_fn *fn, void *arg, struct device *gpu);
 
 /*
- * For programs with a loop of their own; both return -1.
- * stage_fail prints the message kept (fail_print), then sends an error frame with it, "who: " in front, if that is still
- * possible; it ignores SIGPIPE from then on.
- * stage_upstream makes a message of an error frame that came.  Who failed has printed why: where it came through a
- * pipe, so from this host, its name suffices.  in NULL: the message is repeated.
+ * For programs that read their inputs themselves; both return -1.
+ * stage_fail prints the message that fail() keeps, then sends an error frame with it, prefixed "who: ", if possible.
+ * It ignores SIGPIPE from then on.
+ * stage_upstream keeps a message about an error frame that arrived.  The program that failed has printed the cause.
+ * If the frame came through a pipe, so from this host, its name suffices; otherwise, and if in is NULL, the cause is
+ * repeated.
  */
 int stage_fail(struct link *out, int nout, const char *who);
 int stage_upstream(const struct frame *f, const struct link *in);
 
-int stage_send(struct link *out, int nout, struct frame *f);    /* to all of them; a failed sequence is reported where this is the end */
+/* Send f to all outputs; a failed sequence is reported if no program reads them.  0, or -1 and a message. */
+int stage_send(struct link *out, int nout, struct frame *f);
 
-/* 1 if f is a batch that waits for this stage on one of its layers (layers NULL: the stage has none);
- * 0 if it is not; -1 and a message if it is, but of another model. */
+/* 1 if f is a batch for the stage `at` and, if that has layers, one of s->layers.  0 if not.  -1 and a message if it is
+ * of another model. */
 int stage_acts(const struct stage *s, const struct frame *f, enum at at);
 
-/* The same for a stage that multiplies with weights: -1 and a message also where f is of another precision than s->k. */
+/* The same for a stage that multiplies with weights: -1 and a message also if f is of another precision than s->k. */
 int stage_multiplies(const struct stage *s, const struct frame *f, enum at at);
 
-/* Products are there in the stage's precision: 0; -1 and a message (FAIL_USAGE) where GPUs alone have them and it is on the CPU. */
+/* 0 if the device has products in the stage's precision; -1 and a message (FAIL_USAGE) if only GPUs have them. */
 int stage_has_products(const struct stage *s);
 
 /* The residual stream [rows][D] in the device's memory; NULL and a message if it is not as it must be. */

@@ -1,5 +1,5 @@
 /*
- * The table of the programs that stages run in: what each acts on, takes, offers and computes.
+ * The table of stages: the program that each runs in, its frames, taps, inputs, device and functions.
  *
  * To add a stage: its row in frame/at.h if rows wait for it, its functions in a file here, its row in stages.c,
  * and a program in cmd/ that is the text of -h and a call of stage_main.
@@ -14,7 +14,7 @@
 enum { STAGE_EMBED, STAGE_ATTN, STAGE_ROUTE, STAGE_EXPERT, STAGE_BLOCK, STAGE_HEAD, STAGE_SAMPLE, STAGE_JOIN, STAGE_RELAY,
 	STAGE_PROGRAMS };
 
-/* Options that not all stages have. */
+/* Options of some stages. */
 struct stage_options {
 	int verbose;                    /* -v: count what report prints */
 	int ring;                       /* --ring: frames come round for each layer */
@@ -28,7 +28,7 @@ enum { NO_GPU, GPU_COMPUTES, GPU_LINKS };       /* -d: the stage computes there,
 
 struct stage_program {
 	const char *name;               /* "ds-attn" */
-	enum at at;                     /* what it acts on; AT_NONE: on no rows of its own */
+	enum at at;                     /* of the frames that it acts on; AT_NONE: none of its own */
 	uint64_t taps;                  /* TAP_BIT of what its --tap offers */
 	int model;                      /* 1: it opens a model */
 	int weights;                    /* 1: it maps weights and multiplies with them: --manifest, --precision */
@@ -37,8 +37,8 @@ struct stage_program {
 	size_t size;                    /* of its state, which begins as zeros */
 	int (*open)(void *state, const struct stage *s, const struct stage_options *o); /* NULL: nothing to open */
 	stage_fn *frame;                /* for stage_run; or NULL, and it reads its inputs itself: */
-	int (*run)(void *state, const struct stage *s); /* 0, or -1 and a message, an error frame sent */
-	void (*report)(const void *state);      /* print what it did, beside the frames; NULL: nothing */
+	int (*run)(void *state, const struct stage *s); /* 0, or -1 and a message; it sends the error frame */
+	void (*report)(const void *state);      /* -v: print what it did; NULL: nothing */
 	void (*close)(void *state);             /* NULL: nothing to close */
 };
 

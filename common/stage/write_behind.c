@@ -91,14 +91,14 @@ is_busy(struct write_behind *b)
 	return busy;
 }
 
-/* What became of the frames so far. */
+/* 0, or -1 and the message of a write that failed. */
 static int
 result(const struct write_behind *b)
 {
 	return b->status ? fail(b->status, "%s", b->text) : 0;
 }
 
-/* Until the thread is idle. */
+/* Wait until the thread is idle. */
 static int
 settle(struct write_behind *b)
 {
@@ -117,7 +117,7 @@ write_behind_receive(struct write_behind *b, struct link *in, struct frame *f)
 	eventfd_t n;
 	int r = 0;
 
-	/* who sends to us may wait for what we fail to write: so both are waited for */
+	/* the sender may wait for the frame that cannot be written: wait for both */
 	while (r == 0 && !in->ended && is_busy(b)) {
 		struct pollfd p[2] = {link_poll(in), {.fd = b->written, .events = POLLIN}};
 
@@ -145,9 +145,8 @@ write_behind_send(struct write_behind *b, struct frame *f)
 	if (!b->started && start(b) < 0)
 		return -1;
 	frame_move(&b->f, f);
-	/* Its tensors lie in pinned memory of the tensors' names, until it is written; what is read and computed meanwhile goes by
-	 * way of the other half.  Two are enough: the next frame comes here when this one is written, and only then does the turn come
-	 * to this half again. */
+	/* The frame's tensors lie in one half of the pinned memory until it is written.  What is read and computed meanwhile
+	 * uses the other half.  Two halves suffice: the next frame comes here only after this one was written. */
 	b->gpu->turn = !b->gpu->turn;
 	pthread_mutex_lock(&b->lock);
 	b->busy = 1;

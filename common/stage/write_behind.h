@@ -1,8 +1,8 @@
 /*
- * Writing behind: a thread writes a frame while the stage reads and computes the next.
+ * Write-behind: a thread writes a frame while the stage reads and computes the next one.
  *
- * For stages on a GPU, where frames are large and the processor has nothing else to do.  A queue of one: the
- * frame that is being written is the only one that waits.
+ * It serves stages on a GPU: their frames are large, and the processor is idle meanwhile.  The queue holds one
+ * frame, the one that is being written.
  */
 #ifndef DS_WRITE_BEHIND_H
 #define DS_WRITE_BEHIND_H
@@ -13,37 +13,38 @@
 #include "device/device.h"
 #include "link/link.h"
 
-#define WRITE_BEHIND_MIN ((size_t)64 << 10) /* bytes of tensors: less goes into a pipe at once, before a thread wakes */
+#define WRITE_BEHIND_MIN ((size_t)64 << 10) /* bytes of tensors: a pipe holds less than that, without a thread */
 
 struct write_behind {
-	struct link *out;       /* the thread's as long as it is busy */
+	struct link *out;       /* [nout]; the thread's while it is busy */
 	int nout;
-	struct device *gpu;     /* NULL: nothing is written behind */
+	struct device *gpu;     /* NULL: the caller writes all frames */
 
-	int started;            /* the thread has been; what is below is there */
+	int started;            /* 1: there is a thread, and the rest is set */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* busy or last */
-	int busy, last;         /* under lock: a frame is being written; no other will come */
-	int written;               /* an eventfd: readable once a frame has been written */
-	struct frame f;         /* the thread's as long as it is busy */
-	int status;             /* of what failed: */
-	char text[1024];
+	int busy, last;         /* under lock: a frame is being written; no other follows */
+	int written;            /* an eventfd: readable after a frame was written */
+	struct frame f;         /* the thread's while it is busy */
+	int status;             /* under lock: of a write that failed, or 0; */
+	char text[1024];        /* its message */
 };
 
-/* Frames that gpu computes go to out [nout]: nothing is started yet.  gpu NULL, or a link among them that takes memory of the
- * GPU's itself, which belongs to the caller's thread: all is sent by the caller. */
+/* For frames that gpu computes and out [nout] gets; starts nothing yet.  The caller's thread writes all frames if
+ * gpu is NULL, or if one of the links sends memory of the GPU itself. */
 void write_behind_init(struct write_behind *b, struct link *out, int nout, struct device *gpu);
 
-/* As link_receive and stage_send; f is empty behind a send.  Each may also say what writing a frame before failed of, and reading
- * says so at once.  0 or what link_receive gives, or -1 and a message. */
+/* As link_receive and stage_send; f is empty after a send.  Both may fail with the message of an earlier frame's
+ * write; receive does so as soon as that write has failed. */
 int write_behind_receive(struct write_behind *b, struct link *in, struct frame *f);
 int write_behind_send(struct write_behind *b, struct frame *f);
 
-/* Whether f is worth it: then all its tensors must be here (frame_fetch) before write_behind_send. */
+/* 1 if the thread would write f: all its tensors must be fetched (frame_fetch) before write_behind_send. */
 int write_behind_suits(const struct write_behind *b, const struct frame *f);
 
-/* Wait until all is written and end the thread: 0, or -1 and a message that writing behind has failed (else none is touched). */
+/* Wait until all is written, and end the thread.  0, or -1 and the message of a write that failed; on success the
+ * message that fail() keeps stays as it is. */
 int write_behind_end(struct write_behind *b);
 
 #endif
