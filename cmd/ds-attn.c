@@ -1,4 +1,4 @@
-/* Attention of its layers, with their caches. */
+/* ds-attn: attention of its layers, with their KV caches. */
 #include "stage_main.h"
 
 static const char help[] =

@@ -1,5 +1,5 @@
 /*
- * ds-bench: how fast the stages are, beside what the machine can do.
+ * ds-bench: the speed of the stages, compared with the limits of the machine.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -41,9 +41,9 @@ static const char help[] =
 "  -V, -h                 print the version; print this text\n";
 
 #define SIZES_MAX 32
-#define CONTEXT 512             /* positions in the cache of a row that decodes, where nobody says otherwise */
+#define CONTEXT 512             /* positions in the cache of a row that decodes, by default */
 #define CONTEXT_MAX (1 << 24)
-#define BATCH_BYTES (UINT64_C(64) << 20)        /* memory that is left to the batches themselves */
+#define BATCH_BYTES (UINT64_C(64) << 20)        /* memory reserved for batches */
 
 enum { SHAPE = 256, WEIGHTS, STAGES, DECODE, PREFILL, TIME, MEMORY, LIMITS, JSON, SVG, WRITE, SPARSE, HOST };
 
@@ -63,9 +63,9 @@ static struct {
 	const struct weight_type *type;
 	unsigned parts;
 	struct sizes decode, prefill;
-	double seconds, memory;         /* memory: bytes, 0: what is free */
+	double seconds, memory;         /* memory: bytes, 0: all that is free */
 	int json, sparse, host;
-	struct limit limit;             /* 0: to be measured */
+	struct limit limit;             /* 0: measure it */
 
 	struct synth synth;
 	struct model model;
@@ -200,7 +200,7 @@ check_options(void)
 
 /* --- the model --- */
 
-/* End with what fail() kept, the temporary folder gone. */
+/* Remove the temporary folder and exit with the message that fail() keeps. */
 _Noreturn static void
 end_failed(void)
 {
@@ -222,7 +222,7 @@ write_checkpoint(void)
 	pool_free(pool);
 }
 
-/* Of the largest context of each sequence. */
+/* Bytes of the caches at the largest context of each sequence. */
 static uint64_t
 cache_bytes(const struct config *c, int layers)
 {
@@ -239,7 +239,7 @@ cache_bytes(const struct config *c, int layers)
 	return bytes;
 }
 
-/* Which weights to make up, in the memory that caches and batches leave. */
+/* Choose the weights to generate, in the memory that caches and batches leave. */
 static void
 plan_shape(uint64_t memory)
 {
@@ -285,7 +285,7 @@ open_checkpoint(uint64_t memory)
 		    (double)caches / 0x1p30, (double)memory / 0x1p30);
 }
 
-/* What the stages want goes to the GPU, whose limits are then to be known. */
+/* Copy the weights to the GPU and measure its limits. */
 static void
 open_gpu(void)
 {
@@ -336,7 +336,7 @@ open_all(void)
 	}
 	if (g.shape)
 		open_shape();
-	/* what is measured is a part of a model that no cache would hold from step to step */
+	/* only some layers are measured; with all of them no cache would keep weights from step to step */
 	if (bench_layers(b) < g.model.config.num_layers && g.sweep.p)
 		b->sweep = &g.sweep;
 	if (bench_open(b) < 0 || (!b->stage.gpu && bench_touch(b) < 0))
@@ -414,7 +414,7 @@ print_all(void)
 int
 main(int argc, char **argv)
 {
-	g.o = (struct options){.help = help, .longs = longs, .own = own, .products = 1, .gpu = 1};
+	g.o = (struct options){.help = help, .longs = longs, .own = own, .products = 1, .gpu = GPU_COMPUTES};
 	options_parse(&g.o, argc, argv);
 	check_options();
 	if (g.write) {

@@ -1,4 +1,4 @@
-/* Whole layers in one process: attention, router and experts. */
+/* ds-block: whole layers in one process: attention, router and experts. */
 #include "stage_main.h"
 
 static const char help[] =

@@ -108,12 +108,12 @@ cut_frame(void *arg, struct frame *f, struct link *out, int nout)
 		r = -1;
 	if (r > 0 && f->op == OP_NONE)
 		count(&c->out, f);
-	else if (r > 0 && c->select.seqs.n > 0)         /* free and fork are of the sequences */
+	else if (r > 0 && c->select.seqs.n > 0)         /* free and fork concern the selected sequences */
 		c->out.frames += frame_frees(f) || f->op == OP_FORK;
 	return r;
 }
 
-/* Whether the options selected something that is not there. */
+/* 1 if the options selected something that never came. */
 static int
 is_nothing(const struct cut *c)
 {

@@ -64,7 +64,7 @@ own(int c, const char *arg, void *to)
 	return 0;
 }
 
-/* A thought can be dimmed where a person reads it and has nothing against it (no-color.org). */
+/* Dim the reasoning only on a terminal, and not against NO_COLOR (no-color.org). */
 static int
 can_dim(void)
 {
@@ -131,7 +131,7 @@ main(int argc, char **argv)
 	if (r < 0)
 		fail_print();
 	r = r < 0 ? fail_status() : 0;
-	if (detok_end(&g.d, &g.out) < 0)        /* what came is printed, also where the stream broke */
+	if (detok_end(&g.d, &g.out) < 0)        /* print what came, also if the stream broke */
 		die_failed();
 	print();
 	if (close(1) < 0)

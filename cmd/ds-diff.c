@@ -47,7 +47,7 @@ static const struct option longs[] = {
 static struct diff d = {.tol = -1, .hold = (size_t)256 << 20};
 static int json, partial, quiet;
 
-enum { IN_PART = 4 };           /* exit status: a part was compared, and is the same */
+enum { IN_PART = 4 };           /* exit status: only a part was compared, and is equal */
 
 static int
 parse_seq(const char *arg)
@@ -96,7 +96,7 @@ own_option(int c, const char *arg, void *to)
 	}
 }
 
-/* Exit status 1 means that they differ, so wrong data is trouble here. */
+/* Exit status 1 means that the runs differ, so wrong data has another one. */
 static _Noreturn void
 die_of_trouble(void)
 {

@@ -1,4 +1,4 @@
-/* ds-embed: prompts and looped-back tokens in, batches of the residual stream out. */
+/* ds-embed: the scheduler: prompts and sampled tokens in, batches of the residual stream out. */
 #include "base/fail.h"
 #include "stage/embed.h"
 #include "stage_main.h"

@@ -1,4 +1,4 @@
-/* The experts of its layers, all or a part of them. */
+/* ds-expert: the experts of its layers, all or some of them. */
 #include "stage_main.h"
 
 static const char help[] =

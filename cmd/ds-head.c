@@ -1,4 +1,4 @@
-/* Logits of the rows that want them: the final norm and the output matrix. */
+/* ds-head: logits of the rows that ask for them: the final norm and the output matrix. */
 #include "stage_main.h"
 
 static const char help[] =

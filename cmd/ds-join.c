@@ -1,4 +1,4 @@
-/* The exact sum of experts that ran side by side. */
+/* ds-join: the exact sum of experts that ran side by side. */
 #include "stage_main.h"
 
 static const char help[] =

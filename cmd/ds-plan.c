@@ -59,7 +59,7 @@ parse_format(struct given *g, const char *arg)
 	return fail(FAIL_USAGE, "-f '%s': give plan, sh, ssh, slurm or report", arg);
 }
 
-/* X or X,Y: *y is left alone where there is none.  Each in units of its own, and from its least to its most. */
+/* X or X,Y in their ranges {min x, max x, min y, max y}; without Y, *y is unchanged. */
 static int
 parse_pair(const char *option, const char *arg, const double range[4], double *x, double *y)
 {
@@ -98,7 +98,7 @@ parse_context(struct demand *d, const char *arg)
 	return d->at <= d->context ? 0 : fail(FAIL_USAGE, "--context '%s': more on average than at most", arg);
 }
 
-/* With many rows a core does twice as much, unless it is said. */
+/* With many rows a core is twice as fast by default. */
 static int
 parse_gflops(struct demand *d, const char *arg)
 {
@@ -166,7 +166,7 @@ own(int c, const char *arg, void *to)
 	return -1;
 }
 
-/* What the options say together. */
+/* Check the options together, and set defaults. */
 static void
 check(struct given *g, const struct config *c)
 {
@@ -188,7 +188,7 @@ check(struct given *g, const struct config *c)
 		die(FAIL_USAGE, "--peers needs a key of our own: give --key FILE");
 }
 
-/* Frames that leave a host need keys, or the word that they don't. */
+/* Frames that leave a host need keys, or --unsafe. */
 static void
 check_keys(const struct given *g, const struct lines *o, const struct hosts *hosts)
 {
@@ -201,7 +201,7 @@ check_keys(const struct given *g, const struct lines *o, const struct hosts *hos
 					die(FAIL_USAGE, "programs meet over the network: give --key FILE (ds-keygen makes one), or --unsafe");
 }
 
-/* Split, lay out, and write. */
+/* Split the model, make the commands, write them. */
 static int
 plan(struct given *g, const char *given_model, const struct sizes *s, const struct hosts *hosts, struct buf *out)
 {

@@ -34,7 +34,7 @@ static const char help[] =
 "  -v                   print a summary at the end\n"
 "  -V, -h               print the version; print this text\n";
 
-struct taken {                  /* from the command line, until the plot is opened */
+struct given {                  /* on the command line, for open_plot */
 	const char *format, *seq, *pos, *head, *layers;
 };
 
@@ -43,14 +43,14 @@ static const struct option longs[] = {{"seq", 1, NULL, 256}, {"pos", 1, NULL, 25
 static int
 own(int c, const char *arg, void *to)
 {
-	struct taken *t = to;
+	struct given *t = to;
 
 	*(c == 'f' ? &t->format : c == 'l' ? &t->layers : c == 256 ? &t->seq : c == 257 ? &t->pos : &t->head) = arg;
 	return 0;
 }
 
 static void
-open_plot(struct plot *p, const struct taken *t)
+open_plot(struct plot *p, const struct given *t)
 {
 	if (plot_open(p, t->format) < 0 || (t->layers && select_option(&p->select, "-l", t->layers) < 0) ||
 	    (t->seq && select_option(&p->select, "--seq", t->seq) < 0) ||
@@ -59,7 +59,7 @@ open_plot(struct plot *p, const struct taken *t)
 		die_failed();
 }
 
-/* Read all sources side by side, as FIFOs that one pipeline fills have to be: 0, or -1 and a message. */
+/* Read all sources side by side: they may be FIFOs that one pipeline fills.  0, or -1 and a message. */
 static int
 read_all(struct source *s, int n, struct plot *p)
 {
@@ -79,7 +79,7 @@ read_all(struct source *s, int n, struct plot *p)
 			open -= got == -2;
 			if (got == -1 || (got == 1 && plot_frame(p, &f) < 0))
 				r = got == 1 ? fail_in("%s", s[i].in.name) : -1;
-			frame_free(&f);         /* before the next is read: two large ones need not be held */
+			frame_free(&f);         /* before the next one is read, so that memory holds one */
 			frame_init(&f);
 		}
 	}
@@ -87,7 +87,7 @@ read_all(struct source *s, int n, struct plot *p)
 	return r;
 }
 
-/* Draw, and only if there is something to draw write the file. */
+/* Draw, and write the file only if there is something to draw. */
 static void
 draw(struct plot *p, const char *path)
 {
@@ -113,7 +113,7 @@ int
 main(int argc, char **argv)
 {
 	struct source *sources;
-	struct taken t = {.format = "norm"};
+	struct given t = {.format = "norm"};
 	struct options o = {.help = help, .letters = "f:l:", .longs = longs, .own = own, .to = &t,
 	    .streams = 1, .max_in = LINKS_MAX, .max_out = 1};
 	struct tokenizer *tokens = NULL;

@@ -71,7 +71,7 @@ frame(void *arg, struct frame *f, struct link *out, int nout)
 	return f->op == OP_NONE && poke_frame(arg, f) < 0 ? -1 : 1;
 }
 
-/* What `edits` says: the command line. */
+/* The entry of `edits`: the command line. */
 static char *
 command_line(int argc, char **argv)
 {

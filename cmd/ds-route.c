@@ -1,4 +1,4 @@
-/* Which experts the rows of a batch go to, in its layers. */
+/* ds-route: the experts of each row, in its layers. */
 #include "stage_main.h"
 
 static const char help[] =

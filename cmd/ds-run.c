@@ -19,6 +19,7 @@
 #include "launch/run.h"
 #include "launch/script.h"
 #include "stage/embed.h"
+#include "stage/stages.h"
 #include "token/template.h"
 
 static const char help[] =
@@ -49,16 +50,16 @@ static const char help[] =
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE };
 
-struct choice {
+struct given {
 	struct run_options run;
 	int script, agent;
 	const char *probe;              /* seconds, NULL: not given */
 	const char *plan, *rsh, *manifest;      /* NULL: not given */
 	const char *prompts;            /* a file of them, or NULL */
-	const char *cut;                /* an option that a plan leaves no room for, or NULL */
+	const char *cut;                /* an option that excludes --plan, or NULL */
 };
 
-/* An option that ds-sample takes as it is, once its value is known to be good. */
+/* An option for ds-sample: its value is checked here, and passed unchanged. */
 static int
 pass(struct plan_options *p, int c, const char *arg)
 {
@@ -89,7 +90,7 @@ parse_cut(struct plan_options *p, const char *arg)
 static int
 own(int c, const char *arg, void *to)
 {
-	struct choice *o = to;
+	struct given *o = to;
 	struct plan_options *p = &o->run.plan;
 	int on;
 	long n;
@@ -161,7 +162,7 @@ own(int c, const char *arg, void *to)
 	return -1;
 }
 
-/* As it is from any folder, also if it is not there yet. */
+/* The absolute path, also of a file that does not exist yet. */
 static const char *
 whole_path(const char *path)
 {
@@ -170,7 +171,7 @@ whole_path(const char *path)
 	if (!path || *path == '/')
 		return path;
 	if (!(here = getcwd(NULL, 0)) || asprintf(&whole, "%s/%s", here, path) < 0)
-		die(FAIL_SYSTEM, "cannot tell where '%s' is:", path);
+		die(FAIL_SYSTEM, "cannot find the current folder, for '%s':", path);
 	free(here);
 	return whole;
 }
@@ -199,9 +200,9 @@ write_script(struct run_options *o, const char *prompts)
 	exit(0);
 }
 
-/* Of a plan's processes, some of which may be on other hosts: 0, or -1 and a message. */
+/* Run the processes of a plan, here and on other hosts: 0, or -1 and a message. */
 static int
-run_plan(struct choice *o, struct tally *tally, int *sig)
+run_plan(struct given *o, struct tally *tally, int *sig)
 {
 	const char *rsh = getenv("DS_RSH");
 	struct drive_options d = {.run = o->run, .plan = o->plan, .rsh = o->rsh ? o->rsh : rsh && *rsh ? rsh : "ssh",
@@ -212,7 +213,7 @@ run_plan(struct choice *o, struct tally *tally, int *sig)
 	return drive_plan(&d, tally, sig);
 }
 
-/* End by a signal, so that whoever waits for us sees it. */
+/* End by a signal, so that the parent sees it. */
 static _Noreturn void
 end_by(int sig)
 {
@@ -226,9 +227,9 @@ end_by(int sig)
 	_exit(FAIL_SYSTEM);
 }
 
-/* A descriptor of the file of prompts, or -1: there is none. */
+/* The descriptor of the file of prompts, or -1: there is none. */
 static int
-open_prompts(const struct choice *o)
+open_prompts(const struct given *o)
 {
 	struct stat st;
 	int fd;
@@ -250,7 +251,7 @@ open_prompts(const struct choice *o)
 int
 main(int argc, char **argv)
 {
-	struct choice o = {.run.plan.chat = 1, .run.began = clock_now()};
+	struct given o = {.run.plan.chat = 1, .run.began = clock_now()};
 	static const struct option longs[] = {
 		SAMPLING_LONGS,
 		{"quiet", no_argument, NULL, 'q'},
@@ -269,7 +270,7 @@ main(int argc, char **argv)
 		{0}
 	};
 	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
-	    .gpu = 2, .products = 1, .links = 1};
+	    .gpu = GPU_OPTION, .products = 1, .links = 1};
 	struct config config;
 	struct dialog dialog = {0};
 	struct tally tally;

@@ -1,4 +1,4 @@
-/* ds-stat: the health of the tensors in a stream, the load of experts, and where the time went. */
+/* ds-stat: tensor statistics of a stream, load of experts, and times. */
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,7 +57,7 @@ add_frame(struct frame *f)
 	return tensor_stats_frame(&g.tensors, f) < 0 ? -1 : load_frame(&g.load, f);
 }
 
-/* now: it is not the end yet */
+/* now: it is not the end */
 static int
 report(int now)
 {
@@ -110,7 +110,7 @@ read_all(struct source *s)
 	}
 }
 
-/* What was asked for and did not come; NULL: it came. */
+/* What was requested and did not come; NULL: it came. */
 static const char *
 missing(void)
 {
@@ -151,7 +151,7 @@ main(int argc, char **argv)
 	if (g.trace && s.n > 1)
 		die(FAIL_USAGE, "--trace: %zu streams: give one: the last one of a run has all entries", s.n);
 	r = read_all(&s);
-	if (r < 0 || s.cut) {           /* what came before is told all the same */
+	if (r < 0 || s.cut) {           /* print what came before it */
 		warn("%s", r < 0 ? fail_text() : s.cut);
 		status = r < 0 ? fail_status() : FAIL_SYSTEM;
 	}

@@ -43,14 +43,14 @@ static struct {
 	int all, bare, chat, many, lines, messages;
 	int thinking;                   /* 1, 0; -1: not given */
 	const char *template_file;
-	const char *from;               /* the file at hand, or NULL */
+	const char *from;               /* the current file, or NULL */
 	uint64_t seq, sent, tokens;
 	struct tokenizer *t;
 	struct template template;
 	char model[17];
-	int32_t *ids;                   /* of the text at hand */
+	int32_t *ids;                   /* of the current text */
 	size_t nids, cap;
-	struct buf text;                /* the text within its template */
+	struct buf text;                /* the current text in its template */
 } g = {.thinking = -1};
 
 enum { SEQ = 256, TEMPLATE, THINKING, MESSAGES, LINES };
@@ -86,7 +86,7 @@ own(int c, const char *arg, void *to)
 	return 0;
 }
 
-/* The prompt of a chat into g.text: of n bytes that a user said, or of a conversation. */
+/* Write the prompt of a chat to g.text, for a user's n bytes or a conversation. */
 static int
 fill_template(const char *text, size_t n)
 {
@@ -115,7 +115,7 @@ add_ids(const int32_t *ids, size_t n)
 	return 0;
 }
 
-/* Its ids into g.ids. */
+/* Write the ids of the text to g.ids. */
 static int
 encode(const char *text, size_t n)
 {
@@ -140,7 +140,7 @@ encode(const char *text, size_t n)
 	return add_ids(ids + before, around - before);
 }
 
-/* The text at hand is no prompt, as fail() keeps: its sequence has failed, and the next one may be sent. */
+/* The current text is no prompt: its sequence fails with the message that fail() keeps, and the next one may follow. */
 static int
 send_failed(void)
 {
@@ -172,7 +172,7 @@ send_text(const char *text, size_t n)
 	int r = -1;
 
 	if (g.sent > 0 && g.seq == 0)
-		return fail(FAIL_DATA, "there is no sequence number behind %llu", (unsigned long long)UINT64_MAX);
+		return fail(FAIL_DATA, "there is no sequence number after %llu", (unsigned long long)UINT64_MAX);
 	if (encode(text, n) < 0)
 		return send_failed();
 	if (g.nids > FRAME_PAYLOAD_MAX / sizeof(*g.ids)) {
@@ -203,21 +203,21 @@ send_all(void)
 	struct buf b = {0};
 	int r = io_slurp(0, &b, TEXT_MAX) < 0 ? fail_in("standard input") : 0;
 
-	/* one newline at the end is the line's, not the text's: the ids are those of the same text as an argument */
+	/* a newline at the end is not part of the text, so that ids are those of the same text as an argument */
 	if (r == 0)
 		r = send_text((const char *)b.p, b.n - (b.n > 0 && b.p[b.n - 1] == '\n'));
 	buf_free(&b);
 	return r;
 }
 
-/* One of many texts.  A line may end as Windows ends it: the CR is no part of its text. */
+/* One of many texts.  The CR of a line that ends in CR LF is not part of it. */
 static int
 send_one(const char *text, size_t n, int whole)
 {
 	return send_text(text, n - (g.lines && whole && n > 0 && text[n - 1] == '\r'));
 }
 
-/* Texts ended by NULs or newlines, each sent as soon as its end has come. */
+/* Texts that end in NULs or newlines; each is sent as soon as it is complete. */
 static int
 send_many(void)
 {
@@ -249,13 +249,13 @@ send_many(void)
 		if (r == 0 && b.n > TEXT_MAX)
 			r = fail(FAIL_DATA, "standard input: a text has more than %u bytes", TEXT_MAX);
 	}
-	if (r == 0 && b.n > 0)          /* the last end may be missing */
+	if (r == 0 && b.n > 0)          /* the last terminator may be missing */
 		r = send_one((char *)b.p, b.n, 0);
 	buf_free(&b);
 	return r;
 }
 
-/* The conversation that the first n bytes are; what follows it is kept aside meanwhile. */
+/* Send the conversation in the first n bytes of b, and remove them. */
 static int
 send_conversation(struct buf *b, size_t n)
 {
@@ -269,7 +269,7 @@ send_conversation(struct buf *b, size_t n)
 	return r;
 }
 
-/* Conversations, each sent as soon as it has come. */
+/* Conversations; each is sent as soon as it is complete. */
 static int
 send_conversations(int fd)
 {
@@ -371,7 +371,7 @@ main(int argc, char **argv)
 	if (!g.t || (g.chat && template_open(&g.template, o->model, g.template_file, g.thinking) < 0))
 		filter_fail(&g.f);
 	if (checkpoint_id(o->model, g.model) < 0)
-		g.model[0] = 0;         /* a folder of a tokenizer alone will do */
+		g.model[0] = 0;         /* a folder with only a tokenizer suffices */
 	filter_ready(&g.f);
 	if (g.many || i == argc)
 		r = send_input();
@@ -382,5 +382,5 @@ main(int argc, char **argv)
 	if (o->verbose)
 		warn("%llu sequences, %llu tokens", (unsigned long long)g.sent, (unsigned long long)g.tokens);
 	template_close(&g.template);
-	return filter_close(&g.f, 0);   /* the tokenizer is not freed: for a large vocabulary that takes its time */
+	return filter_close(&g.f, 0);   /* the tokenizer is not freed: that takes time for a large vocabulary */
 }

@@ -23,9 +23,9 @@ void filter_ready(struct filter *f);
 /* stage_run over its links, flush, close, check: the exit status of main. */
 int filter_run(struct filter *f, stage_fn *fn, void *arg);
 
-/* The parts of filter_run, for programs with a loop of their own.  filter_fail sends an error frame with what fail() kept
- * downstream and exits with its status.  filter_close closes and checks; it returns the status, or a worse one: FAIL_DATA
- * where a sequence was reported to have failed. */
+/* For programs that read their inputs themselves.  filter_fail sends an error frame with the message that fail() keeps,
+ * and exits with its status.  filter_close closes and checks the links; it returns the status, or a worse one:
+ * FAIL_DATA if a sequence was reported to have failed. */
 _Noreturn void filter_fail(struct filter *f);
 int filter_close(struct filter *f, int status);
 

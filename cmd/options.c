@@ -52,7 +52,7 @@ default_threads(void)
 	return n > 0 ? n : 1;
 }
 
-/* What was asked for is printed: the end, if standard output took it. */
+/* End after -h, -V or a list was printed; check that it was. */
 static void
 answered(void)
 {
@@ -93,7 +93,7 @@ set_device(struct options *o, const char *option, const char *arg)
 	o->device = 1;
 }
 
-/* One of the options that all programs share. */
+/* Set one of the options that all programs share. */
 static void
 set_common(struct options *o, int c, const char *arg)
 {
@@ -136,12 +136,12 @@ set_common(struct options *o, int c, const char *arg)
 #define LONGS_MAX 48
 enum { LONG_TAP = 1000, LONG_PRECISION, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY, LONG_PEERS, LONG_UNSAFE };
 
-/* Words for the letters that programs share; other words stand beside the letters of their programs. */
+/* Long options of the letters that programs share; others stand beside the letters of their programs. */
 static const struct option words[] = {{"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'}, {"model", 1, NULL, 'm'},
     {"layers", 1, NULL, 'l'}, {"input", 1, NULL, 'i'}, {"output", 1, NULL, 'o'}, {"threads", 1, NULL, 't'},
     {"device", 1, NULL, 'd'}, {0}};
 
-/* The long options: the program's own, the words of its letters, --tap, --precision, --manifest, and those of endpoints. */
+/* All long options: the program's own, words for its letters, --tap, --precision, --manifest, options of endpoints. */
 static void
 long_options(const struct options *o, const char *letters, struct option *to)
 {
@@ -193,7 +193,7 @@ set_precision(struct options *o, const char *option, const char *arg)
 		die(FAIL_USAGE, "%s '%s': give f32, bf16 or fp8", option, arg);
 }
 
-/* Who starts both ends of a link knows when the other one should have come. */
+/* DS_WAIT: a program that starts both ends of a link limits the time to connect. */
 static void
 set_wait(void)
 {
@@ -203,7 +203,7 @@ set_wait(void)
 		die_failed();
 }
 
-/* As many -v: the programs of a plan are started by an agent, which has no command line of its own to add to. */
+/* DS_VERBOSE: so many -v.  An agent starts the programs of a plan, whose command lines are fixed. */
 static void
 set_verbose(struct options *o)
 {
@@ -215,7 +215,7 @@ set_verbose(struct options *o)
 	o->verbose = (int)n;
 }
 
-/* What holds for endpoints on a network. */
+/* Options of network endpoints. */
 static void
 set_link(int c, const char *arg)
 {
@@ -231,7 +231,7 @@ set_link(int c, const char *arg)
 		die_failed();
 }
 
-/* Whether the text, up to a '=', is the beginning of an option's name. */
+/* 1 if the text, up to a '=', begins the name of an option. */
 static int
 begins_some(const struct option *longs, const char *text)
 {
@@ -242,7 +242,7 @@ begins_some(const struct option *longs, const char *text)
 	return longs->name != NULL;
 }
 
-static const char **streams;    /* until the process ends */
+static const char **streams;    /* freed at exit */
 
 static void
 free_streams(void)
@@ -250,7 +250,7 @@ free_streams(void)
 	free(streams);
 }
 
-/* Inputs of -i and operands, in the order in which they are read. */
+/* Inputs of -i, then operands, in reading order. */
 static void
 list_streams(struct options *o, int n, char **operands)
 {
@@ -278,7 +278,7 @@ options_parse(struct options *o, int argc, char **argv)
 	program = slash ? slash + 1 : argv[0];
 	mem_retain_freed();
 	file_guard();
-	signal(SIGPIPE, SIG_DFL);       /* a reader that went away ends us quietly, whatever our parent ignored */
+	signal(SIGPIPE, SIG_DFL);       /* a closed pipe ends the program quietly, also if the parent ignored the signal */
 	for (const char *s = "mliotdr"; *s; s++) {
 		size_t n = strlen(letters);
 

@@ -46,7 +46,7 @@ open_device(struct stage *s, int ordinal)
 	return 0;
 }
 
-/* The tensors that the stage has mapped are those of the manifest. */
+/* Compare the tensors that the stage has mapped with the manifest. */
 static void
 check_weights(struct filter *f)
 {
@@ -69,7 +69,7 @@ check_weights(struct filter *f)
 	manifest_close(&m);
 }
 
-/* The weights go to the GPU. */
+/* On a GPU: copy the weights there. */
 static void
 start_device(struct filter *f)
 {

@@ -8,12 +8,12 @@
 #include "stage/stages.h"
 
 /*
- * All of main.  o has the text of -h and the program's own options; the rest follows from the table of stages.
- * given: where those options are stored; NULL: there are none.  Returns the exit status.
+ * The whole main.  o has the text of -h and the program's own options; the rest comes from the table of stages.
+ * given: where o->own stores these options; NULL: there are none.  Returns the exit status.
  */
 int stage_main(const struct stage_program *p, const struct options *o, struct stage_options *given, int argc, char **argv);
 
-/* Print what of a GPU's memory is used for what: a line for each. */
+/* Print the uses of a GPU's memory, a line for each. */
 void print_memory(const struct device *d);
 
 #endif

@@ -107,7 +107,7 @@ ds-tokenize -m golden "Hello" | frame show >shown
 is "$(grep -c '"model"' shown)" 0 "a folder of a tokenizer alone has no mark"
 is "$(ds-tokenize -m "$M" --seq 18446744073709551614 a b | rows | tail -2)" "embed [[18446744073709551615, 0, 2, 1]] [0, 68]
 end" "sequence numbers go up to 2^64 - 1"
-fails_with 1 "no sequence number behind" "and no further" ds-tokenize -m "$M" --seq 18446744073709551615 -o out a b
+fails_with 1 "no sequence number after" "and no further" ds-tokenize -m "$M" --seq 18446744073709551615 -o out a b
 is "$(DS_MODEL=$M ds-tokenize a | rows)" "$(ds-tokenize -m "$M" a | rows)" "DS_MODEL stands in for -m"
 ok "several -o get the same frames" sh -c 'ds-tokenize -m "$M" -o one -o two a b && cmp one two && test -s one'
 ok "-r tells that it is ready" sh -c 'ds-tokenize -m "$M" -r 5 a 5>ready >/dev/null && test "$(wc -c <ready)" = 1'

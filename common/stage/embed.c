@@ -208,7 +208,7 @@ check_rows(const struct embed *e, const struct embed_source *src, const struct s
 	if (p->n > 0 && p->pos + p->n - !!(p->flags & SPAN_LAST) > (uint32_t)max)
 		return fail(FAIL_DATA, "%u tokens are more than max_position_embeddings %d", p->pos + p->n, max);
 	if (p->n == 0 && p->pos == 0 && p->flags & SPAN_SAMPLE)
-		return fail(FAIL_DATA, "it has no tokens: nothing follows from nothing");
+		return fail(FAIL_DATA, "it has no tokens: give at least one");
 	return 0;
 }
 

@@ -50,7 +50,7 @@ merge_taps(struct frame *to, struct frame *from, const struct partial *p, const 
 			memcpy(u->data, t->data, t->bytes);
 		} else if (!(alike(t, u) && (t->bytes == 0 || memcmp(t->data, u->data, t->bytes) == 0)) &&
 		    (strcmp(t->name, each) != 0 || merge_each(u, t, from->rows, p, c) < 0)) {
-			return fail(FAIL_DATA, "tensor '%s' is another than that of the inputs before", t->name);
+			return fail(FAIL_DATA, "tensor '%s' differs from that of the inputs before", t->name);
 		}
 	}
 	return 0;

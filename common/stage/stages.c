@@ -182,7 +182,7 @@ const struct stage_program stage_programs[STAGE_PROGRAMS] = {
 	[STAGE_SAMPLE] = {"ds-sample", AT_SAMPLE, .model = 1, ONE_INPUT,
 	    .size = sizeof(struct sample), .open = open_sample, .frame = sample_frame, .report = report_sample, .close = close_sample},
 	[STAGE_JOIN] = {"ds-join", AT_NONE, TAP_BIT(TAP_EXPERT_OUT), .model = 1, .min_in = 2, .max_in = LINKS_MAX, .run = run_join},
-	[STAGE_RELAY] = {"ds-relay", AT_NONE, .gpu = GPU_LINKS, .max_in = LINKS_MAX, .run = run_relay},
+	[STAGE_RELAY] = {"ds-relay", AT_NONE, .gpu = GPU_OPTION, .max_in = LINKS_MAX, .run = run_relay},
 };
 
 const struct stage_program *

@@ -24,7 +24,7 @@ struct stage_options {
 	struct sampling_options sampling;
 };
 
-enum { NO_GPU, GPU_COMPUTES, GPU_LINKS };       /* -d: the stage computes there, or links may lead there */
+enum { GPU_NONE, GPU_COMPUTES, GPU_OPTION };    /* -d or DS_DEVICE; GPU_OPTION: -d only, and it computes nothing there */
 
 struct stage_program {
 	const char *name;               /* "ds-attn" */
@@ -32,7 +32,7 @@ struct stage_program {
 	uint64_t taps;                  /* TAP_BIT of what its --tap offers */
 	int model;                      /* 1: it opens a model */
 	int weights;                    /* 1: it maps weights and multiplies with them: --manifest, --precision */
-	int gpu;                        /* NO_GPU, GPU_COMPUTES, GPU_LINKS */
+	int gpu;                        /* GPU_NONE, GPU_COMPUTES, GPU_OPTION */
 	int min_in, max_in, ring_in;    /* inputs: the least, the most, and the least with --ring */
 	size_t size;                    /* of its state, which begins as zeros */
 	int (*open)(void *state, const struct stage *s, const struct stage_options *o); /* NULL: nothing to open */
