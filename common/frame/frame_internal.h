@@ -10,6 +10,13 @@
  * unset where p is NULL.  NULL and a message without memory. */
 void *frame_keep(struct frame *f, const void *p, size_t n);
 
+/* The big-endian number at p. */
+static inline uint32_t
+frame_get32(const unsigned char *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 #define ALIGN64(n) (((n) + 63) & ~(size_t)63)
 
 #endif

@@ -12,51 +12,6 @@
 
 #define DEPTH_MAX 24            /* msgpack-c itself stops at 32 */
 
-static uint32_t
-get32(const unsigned char *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-int
-frame_begins(const unsigned char *p, size_t n)
-{
-	static const unsigned char magic[] = {0xd8, 0x44, 'd', 's', 'f'};
-
-	return memcmp(p, magic, n < sizeof(magic) ? n : sizeof(magic)) == 0 ? 0 :
-	    fail(FAIL_DATA, "not a frame: the preamble is not d8 44 'dsf1'");
-}
-
-size_t
-frame_size(const unsigned char *p)
-{
-	uint32_t header = get32(p + 6);
-
-	if (frame_begins(p, FRAME_PREAMBLE) < 0)
-		return 0;
-	if (p[5] != '1') {
-		fail(FAIL_DATA, "a frame of version '%c'; this program reads version 1", p[5]);
-		return 0;
-	}
-	if (header == 0 || header > FRAME_HEADER_MAX) {
-		fail(FAIL_DATA, "the preamble claims a header of %u bytes, the limit is %u", header, FRAME_HEADER_MAX);
-		return 0;
-	}
-	return (size_t)FRAME_PREAMBLE + header + 5 + get32(p + 10);
-}
-
-int
-frame_check_prefix(const unsigned char *p)
-{
-	size_t data = (size_t)FRAME_PREAMBLE + get32(p + 6) + 5;
-
-	if (p[data - 5] != 0xc6 || get32(p + data - 4) != get32(p + 10))
-		return fail(FAIL_DATA, "the payload's bin32 prefix does not say the %u bytes of the preamble", get32(p + 10));
-	if (data % 64 != 0)
-		return fail(FAIL_DATA, "the payload's data starts at byte %zu, not at a multiple of 64", data);
-	return 0;
-}
-
 /*
  * The bytes of the msgpack object at p, of at most n; 0 where it is not whole.
  * msgpack-c allocates what a count claims, so the counts are checked here first:
@@ -459,24 +414,6 @@ read_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 	return check_complete(f, seen);
 }
 
-/* ... of those from..to that lie in low..high. */
-static uint32_t
-crc_within(uint32_t crc, const unsigned char *p, size_t from, size_t to, size_t low, size_t high)
-{
-	from = from > low ? from : low;
-	to = to < high ? to : high;
-	return from < to ? crc32c(crc, p + from, to - from) : crc;
-}
-
-uint32_t
-frame_crc(uint32_t crc, const unsigned char *p, size_t from, size_t to)
-{
-	size_t header = (size_t)FRAME_PREAMBLE + get32(p + 6);
-
-	crc = crc_within(crc, p, from, to, FRAME_PREAMBLE, header);
-	return crc_within(crc, p, from, to, header + 5, to);
-}
-
 int
 frame_parse(struct frame *f, unsigned char *raw, size_t n)
 {
@@ -502,10 +439,10 @@ frame_parse_summed(struct frame *f, unsigned char *raw, size_t n, uint32_t crc)
 		return frame_size(raw) ? fail(FAIL_DATA, "the preamble claims %zu bytes, the frame has %zu", frame_size(raw), n) : -1;
 	if (frame_check_prefix(raw) < 0)
 		return -1;
-	header = get32(raw + 6);
-	payload = get32(raw + 10);
+	header = frame_get32(raw + 6);
+	payload = frame_get32(raw + 10);
 	data = p + header + 5;
-	if (crc != get32(raw + 14))
+	if (crc != frame_get32(raw + 14))
 		return fail(FAIL_DATA, "the CRC does not match: a byte was changed on the way");
 	if (object_size(p, header, 0) != header || !(p[0] >> 4 == 8 || p[0] == 0xde || p[0] == 0xdf))
 		return fail(FAIL_DATA, "the header is not one msgpack map");

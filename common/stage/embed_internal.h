@@ -1,5 +1,5 @@
 /*
- * Shared by embed.c (what arrives) and embed_batch.c (what leaves).
+ * Shared by the files of ds-embed: embed.c (what arrives), embed_seq.c, embed_batch.c (what leaves), embed_run.c.
  */
 #ifndef DS_EMBED_INTERNAL_H
 #define DS_EMBED_INTERNAL_H
@@ -93,6 +93,11 @@ int seq_echo(struct embed *e, uint64_t seq);
 
 /* Drop it and its name. */
 void seq_drop(struct embed *e, struct embed_seq *s);
+
+/* --- what arrives (embed.c) --- */
+
+/* A frame of an input; it may be moved out of f.  0, or -1 and a message. */
+int embed_receive(struct embed *e, int input, struct frame *f);
 
 /* --- queues (embed_batch.c) --- */
 
