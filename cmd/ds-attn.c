@@ -1,4 +1,4 @@
-/* ds-attn: attention of its layers, with their KV caches. */
+/* ds-attn: attention of its layers, with their KV caches.  */
 #include "stage_main.h"
 
 static const char help[] =
@@ -8,10 +8,11 @@ static const char help[] =
     "\n"
     "Computes attention of its layers, and holds their KV cache.\n"
     "\n"
-    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
+    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS
+    HELP_DEVICE HELP_REST;
 
 int
 main(int argc, char **argv)
 {
-	return stage_main(&stage_programs[STAGE_ATTN], &(struct options){.help = help}, NULL, argc, argv);
+	return stage_main(STAGE_ATTN, &(struct options){.help = help}, NULL, argc, argv);
 }

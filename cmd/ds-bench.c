@@ -200,7 +200,7 @@ check_options(void)
 
 /* --- the model --- */
 
-/* Remove the temporary folder and exit with the message that fail() keeps. */
+/* Remove the temporary folder and exit with the message that fail() keeps.  */
 _Noreturn static void
 end_failed(void)
 {
@@ -222,7 +222,7 @@ write_checkpoint(void)
 	pool_free(pool);
 }
 
-/* Bytes of the caches at the largest context of each sequence. */
+/* Bytes of the caches at the largest context of each sequence.  */
 static uint64_t
 cache_bytes(const struct config *c, int layers)
 {
@@ -239,7 +239,7 @@ cache_bytes(const struct config *c, int layers)
 	return bytes;
 }
 
-/* Choose the weights to generate, in the memory that caches and batches leave. */
+/* Choose the weights to generate, in the memory that caches and batches leave.  */
 static void
 plan_shape(uint64_t memory)
 {
@@ -285,7 +285,7 @@ open_checkpoint(uint64_t memory)
 		    (double)caches / 0x1p30, (double)memory / 0x1p30);
 }
 
-/* Copy the weights to the GPU and measure its limits. */
+/* Copy the weights to the GPU and measure its limits.  */
 static void
 open_gpu(void)
 {
@@ -336,7 +336,8 @@ open_all(void)
 	}
 	if (g.shape)
 		open_shape();
-	/* only some layers are measured; with all of them no cache would keep weights from step to step */
+	/* only some layers are measured; with all of them no cache would keep weights from step to
+	 * step */
 	if (bench_layers(b) < g.model.config.num_layers && g.sweep.p)
 		b->sweep = &g.sweep;
 	if (bench_open(b) < 0 || (!b->stage.gpu && bench_touch(b) < 0))

@@ -1,4 +1,4 @@
-/* ds-cut: some of the frames, rows and tensors of a stream. */
+/* ds-cut: some of the frames, rows and tensors of a stream.  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,12 +108,13 @@ cut_frame(void *arg, struct frame *f, struct link *out, int nout)
 		r = -1;
 	if (r > 0 && f->op == OP_NONE)
 		count(&c->out, f);
-	else if (r > 0 && c->select.seqs.n > 0)         /* free and fork concern the selected sequences */
+	else if (r > 0 && c->select.seqs.n > 0)         /* free and fork concern the selected
+							 * sequences */
 		c->out.frames += frame_frees(f) || f->op == OP_FORK;
 	return r;
 }
 
-/* 1 if the options selected something that never came. */
+/* 1 if the options selected something that never came.  */
 static int
 is_nothing(const struct cut *c)
 {

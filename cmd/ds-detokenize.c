@@ -1,4 +1,4 @@
-/* ds-detokenize: frames with ids in, text out as it comes. */
+/* ds-detokenize: frames with ids in, text out as it comes.  */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -64,7 +64,7 @@ own(int c, const char *arg, void *to)
 	return 0;
 }
 
-/* Dim the reasoning only on a terminal, and not against NO_COLOR (no-color.org). */
+/* Dim the reasoning only on a terminal, and not against NO_COLOR (no-color.org).  */
 static int
 can_dim(void)
 {

@@ -96,7 +96,7 @@ own_option(int c, const char *arg, void *to)
 	}
 }
 
-/* Exit status 1 means that the runs differ, so wrong data has another one. */
+/* Exit status 1 means that the runs differ, so wrong data has another one.  */
 static _Noreturn void
 die_of_trouble(void)
 {

@@ -61,7 +61,7 @@ own_option(int c, const char *arg, void *to)
 	return format < 0 ? -1 : 0;
 }
 
-/* Print the frames of all streams: 0, or -1 and a message. */
+/* Print the frames of all streams: 0, or -1 and a message.  */
 static int
 dump(struct dump *d, struct link *in)
 {

@@ -1,4 +1,4 @@
-/* ds-embed: the scheduler: prompts and sampled tokens in, batches of the residual stream out. */
+/* ds-embed: the scheduler: prompts and sampled tokens in, batches of the residual stream out.  */
 #include "base/fail.h"
 #include "stage/embed.h"
 #include "stage_main.h"
@@ -42,9 +42,11 @@ own(int c, const char *arg, void *to)
 int
 main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"trace", 0, NULL, TRACE}, {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING}, {0}};
+	static const struct option longs[] = {{"trace", 0, NULL, TRACE},
+	    {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING}, {0}};
 	struct stage_options given = {.rows = 512, .batches = 1};
 
-	return stage_main(&stage_programs[STAGE_EMBED],
-	    &(struct options){.help = help, .letters = "B:", .longs = longs, .own = own, .to = &given}, &given, argc, argv);
+	return stage_main(STAGE_EMBED,
+	    &(struct options){.help = help, .letters = "B:", .longs = longs, .own = own,
+	    .to = &given}, &given, argc, argv);
 }

@@ -1,4 +1,4 @@
-/* ds-expert: the experts of its layers, all or some of them. */
+/* ds-expert: the experts of its layers, all or some of them.  */
 #include "stage_main.h"
 
 static const char help[] =
@@ -25,6 +25,7 @@ main(int argc, char **argv)
 {
 	struct stage_options given = {0};
 
-	return stage_main(&stage_programs[STAGE_EXPERT],
-	    &(struct options){.help = help, .letters = "e:", .own = own, .to = &given}, &given, argc, argv);
+	return stage_main(STAGE_EXPERT,
+	    &(struct options){.help = help, .letters = "e:", .own = own, .to = &given}, &given,
+	    argc, argv);
 }

@@ -27,7 +27,7 @@ own_option(int c, const char *arg, void *to)
 	return 0;
 }
 
-/* Exit status 1 means that a check failed, so wrong data has another one. */
+/* Exit status 1 means that a check failed, so wrong data has another one.  */
 static _Noreturn void
 die_of_trouble(void)
 {

@@ -1,4 +1,4 @@
-/* ds-head: logits of the rows that ask for them: the final norm and the output matrix. */
+/* ds-head: logits of the rows that ask for them: the final norm and the output matrix.  */
 #include "stage_main.h"
 
 static const char help[] =
@@ -26,6 +26,7 @@ main(int argc, char **argv)
 	static const struct option longs[] = {{"ring", 0, NULL, 256}, {0}};
 	struct stage_options given = {0};
 
-	return stage_main(&stage_programs[STAGE_HEAD],
-	    &(struct options){.help = help, .longs = longs, .own = own, .to = &given}, &given, argc, argv);
+	return stage_main(STAGE_HEAD,
+	    &(struct options){.help = help, .longs = longs, .own = own, .to = &given}, &given, argc,
+	    argv);
 }

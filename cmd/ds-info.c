@@ -1,4 +1,4 @@
-/* ds-info: what a checkpoint is. */
+/* ds-info: what a checkpoint is.  */
 #include <stdio.h>
 #include <unistd.h>
 

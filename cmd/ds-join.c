@@ -1,4 +1,4 @@
-/* ds-join: the exact sum of experts that ran side by side. */
+/* ds-join: the exact sum of experts that ran side by side.  */
 #include "stage_main.h"
 
 static const char help[] =
@@ -14,5 +14,5 @@ static const char help[] =
 int
 main(int argc, char **argv)
 {
-	return stage_main(&stage_programs[STAGE_JOIN], &(struct options){.help = help}, NULL, argc, argv);
+	return stage_main(STAGE_JOIN, &(struct options){.help = help}, NULL, argc, argv);
 }

@@ -1,4 +1,4 @@
-/* ds-keygen: a CURVE key for links between hosts. */
+/* ds-keygen: a CURVE key for links between hosts.  */
 #include <stdio.h>
 
 #include "base/fail.h"

@@ -1,4 +1,4 @@
-/* ds-plan: which programs of a pipeline on which host, and how fast that will be. */
+/* ds-plan: which programs of a pipeline on which host, and how fast that will be.  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +59,7 @@ parse_format(struct given *g, const char *arg)
 	return fail(FAIL_USAGE, "-f '%s': give plan, sh, ssh, slurm or report", arg);
 }
 
-/* X or X,Y in their ranges {min x, max x, min y, max y}; without Y, *y is unchanged. */
+/* X or X,Y in their ranges {min x, max x, min y, max y}; without Y, *y is unchanged.  */
 static int
 parse_pair(const char *option, const char *arg, const double range[4], double *x, double *y)
 {
@@ -98,7 +98,7 @@ parse_context(struct demand *d, const char *arg)
 	return d->at <= d->context ? 0 : fail(FAIL_USAGE, "--context '%s': more on average than at most", arg);
 }
 
-/* With many rows a core is twice as fast by default. */
+/* With many rows a core is twice as fast by default.  */
 static int
 parse_gflops(struct demand *d, const char *arg)
 {
@@ -166,7 +166,7 @@ own(int c, const char *arg, void *to)
 	return -1;
 }
 
-/* Check the options together, and set defaults. */
+/* Check the options together, and set defaults.  */
 static void
 check(struct given *g, const struct config *c)
 {
@@ -188,7 +188,7 @@ check(struct given *g, const struct config *c)
 		die(FAIL_USAGE, "--peers needs a key of our own: give --key FILE");
 }
 
-/* Frames that leave a host need keys, or --unsafe. */
+/* Frames that leave a host need keys, or --unsafe.  */
 static void
 check_keys(const struct given *g, const struct lines *o, const struct hosts *hosts)
 {
@@ -201,7 +201,7 @@ check_keys(const struct given *g, const struct lines *o, const struct hosts *hos
 					die(FAIL_USAGE, "programs meet over the network: give --key FILE (ds-keygen makes one), or --unsafe");
 }
 
-/* Split the model, make the commands, write them. */
+/* Split the model, make the commands, write them.  */
 static int
 plan(struct given *g, const char *given_model, const struct sizes *s, const struct hosts *hosts, struct buf *out)
 {
@@ -241,7 +241,7 @@ plan(struct given *g, const char *given_model, const struct sizes *s, const stru
 	return 0;
 }
 
-/* That of the programs, if DS_PRECISION is as it is now when the scripts run. */
+/* That of the programs, if DS_PRECISION is as it is now when the scripts run.  */
 static enum precision
 precision_of_scripts(void)
 {

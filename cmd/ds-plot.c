@@ -59,7 +59,8 @@ open_plot(struct plot *p, const struct given *t)
 		die_failed();
 }
 
-/* Read all sources side by side: they may be FIFOs that one pipeline fills.  0, or -1 and a message. */
+/* Read all sources side by side: they may be FIFOs that one pipeline fills.  0, or -1 and a
+ * message.  */
 static int
 read_all(struct source *s, int n, struct plot *p)
 {
@@ -79,7 +80,8 @@ read_all(struct source *s, int n, struct plot *p)
 			open -= got == -2;
 			if (got == -1 || (got == 1 && plot_frame(p, &f) < 0))
 				r = got == 1 ? fail_in("%s", s[i].in.name) : -1;
-			frame_free(&f);         /* before the next one is read, so that memory holds one */
+			frame_free(&f);         /* before the next one is read, so that memory holds
+						 * one */
 			frame_init(&f);
 		}
 	}
@@ -87,7 +89,7 @@ read_all(struct source *s, int n, struct plot *p)
 	return r;
 }
 
-/* Draw, and write the file only if there is something to draw. */
+/* Draw, and write the file only if there is something to draw.  */
 static void
 draw(struct plot *p, const char *path)
 {

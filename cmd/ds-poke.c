@@ -1,4 +1,4 @@
-/* ds-poke: edit tensors in flight. */
+/* ds-poke: edit tensors in flight.  */
 #include <string.h>
 
 #include "base/fail.h"
@@ -71,7 +71,7 @@ frame(void *arg, struct frame *f, struct link *out, int nout)
 	return f->op == OP_NONE && poke_frame(arg, f) < 0 ? -1 : 1;
 }
 
-/* The entry of `edits`: the command line. */
+/* The entry of `edits`: the command line.  */
 static char *
 command_line(int argc, char **argv)
 {

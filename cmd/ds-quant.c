@@ -1,4 +1,4 @@
-/* ds-quant: a checkpoint with matrices of another dtype. */
+/* ds-quant: a checkpoint with matrices of another dtype.  */
 #include <signal.h>
 #include <stdio.h>
 
@@ -78,7 +78,8 @@ main(int argc, char **argv)
 	signal(SIGINT, stop);
 	signal(SIGTERM, stop);
 	signal(SIGHUP, stop);
-	signal(SIGPIPE, SIG_IGN);       /* a reader of the report that exits is a failed write: OUT is then removed */
+	signal(SIGPIPE, SIG_IGN);       /* a reader of the report that exits is a failed write: OUT
+					 * is then removed */
 	signal(SIGXFSZ, SIG_IGN);       /* so is a file that grows too large */
 	if (quant_run(&q) < 0)
 		die_failed();

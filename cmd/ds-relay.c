@@ -1,4 +1,4 @@
-/* ds-relay: frames from any endpoints to any others. */
+/* ds-relay: frames from any endpoints to any others.  */
 #include "stage_main.h"
 
 static const char help[] =
@@ -15,5 +15,5 @@ HELP_REST;
 int
 main(int argc, char **argv)
 {
-	return stage_main(&stage_programs[STAGE_RELAY], &(struct options){.help = help}, NULL, argc, argv);
+	return stage_main(STAGE_RELAY, &(struct options){.help = help}, NULL, argc, argv);
 }

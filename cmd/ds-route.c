@@ -1,4 +1,4 @@
-/* ds-route: the experts of each row, in its layers. */
+/* ds-route: the experts of each row, in its layers.  */
 #include "stage_main.h"
 
 static const char help[] =
@@ -8,10 +8,11 @@ static const char help[] =
     "\n"
     "Selects the experts of each row, in its layers.\n"
     "\n"
-    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
+    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS
+    HELP_DEVICE HELP_REST;
 
 int
 main(int argc, char **argv)
 {
-	return stage_main(&stage_programs[STAGE_ROUTE], &(struct options){.help = help}, NULL, argc, argv);
+	return stage_main(STAGE_ROUTE, &(struct options){.help = help}, NULL, argc, argv);
 }

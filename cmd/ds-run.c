@@ -1,4 +1,4 @@
-/* ds-run: the whole pipeline from one command: started, fed, watched, cleaned up. */
+/* ds-run: the whole pipeline from one command: started, fed, watched, cleaned up.  */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -59,7 +59,7 @@ struct given {
 	const char *cut;                /* an option that excludes --plan, or NULL */
 };
 
-/* An option for ds-sample: its value is checked here, and passed unchanged. */
+/* An option for ds-sample: its value is checked here, and passed unchanged.  */
 static int
 pass(struct plan_options *p, int c, const char *arg)
 {
@@ -162,7 +162,7 @@ own(int c, const char *arg, void *to)
 	return -1;
 }
 
-/* The absolute path, also of a file that does not exist yet. */
+/* The absolute path, also of a file that does not exist yet.  */
 static const char *
 whole_path(const char *path)
 {
@@ -200,7 +200,7 @@ write_script(struct run_options *o, const char *prompts)
 	exit(0);
 }
 
-/* Run the processes of a plan, here and on other hosts: 0, or -1 and a message. */
+/* Run the processes of a plan, here and on other hosts: 0, or -1 and a message.  */
 static int
 run_plan(struct given *o, struct tally *tally, int *sig)
 {
@@ -213,7 +213,7 @@ run_plan(struct given *o, struct tally *tally, int *sig)
 	return drive_plan(&d, tally, sig);
 }
 
-/* End by a signal, so that the parent sees it. */
+/* End by a signal, so that the parent sees it.  */
 static _Noreturn void
 end_by(int sig)
 {
@@ -227,7 +227,7 @@ end_by(int sig)
 	_exit(FAIL_SYSTEM);
 }
 
-/* The descriptor of the file of prompts, or -1: there is none. */
+/* The descriptor of the file of prompts, or -1: there is none.  */
 static int
 open_prompts(const struct given *o)
 {

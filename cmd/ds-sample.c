@@ -1,4 +1,4 @@
-/* ds-sample: logits in, the next token of each sequence out. */
+/* ds-sample: logits in, the next token of each sequence out.  */
 #include <math.h>
 
 #include "stage_main.h"
@@ -55,6 +55,7 @@ main(int argc, char **argv)
 	static const struct option longs[] = {SAMPLING_LONGS, {"ring", 0, NULL, RING}, {0}};
 	struct stage_options given = {.sampling = SAMPLING_UNSET};
 
-	return stage_main(&stage_programs[STAGE_SAMPLE],
-	    &(struct options){.help = help, .letters = "gT:k:p:S:n:", .longs = longs, .own = own, .to = &given}, &given, argc, argv);
+	return stage_main(STAGE_SAMPLE,
+	    &(struct options){.help = help, .letters = "gT:k:p:S:n:", .longs = longs, .own = own,
+	    .to = &given}, &given, argc, argv);
 }

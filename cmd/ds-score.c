@@ -1,4 +1,4 @@
-/* ds-score: how likely the model finds a text, from logits of all its rows. */
+/* ds-score: how likely the model finds a text, from logits of all its rows.  */
 #include <stdio.h>
 
 #include "base/fail.h"

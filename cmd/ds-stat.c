@@ -1,4 +1,4 @@
-/* ds-stat: tensor statistics of a stream, load of experts, and times. */
+/* ds-stat: tensor statistics of a stream, load of experts, and times.  */
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,7 +77,7 @@ report(int now)
 	return fflush(stdout) != 0 || ferror(stdout) ? fail(FAIL_SYSTEM, "cannot write:") : 0;
 }
 
-/* Read to the end: 0, or -1 and a message. */
+/* Read to the end: 0, or -1 and a message.  */
 static int
 read_all(struct source *s)
 {
@@ -106,16 +106,18 @@ read_all(struct source *s)
 		frame_free(&f);
 		frame_init(&f);
 		if (r < 0)
-			return fail_in("%s: frame %llu", s->in.name, (unsigned long long)s->in.frames);
+			return fail_in("%s: frame %llu", s->in.name,
+			    (unsigned long long)s->in.frames);
 	}
 }
 
-/* What was requested and did not come; NULL: it came. */
+/* What was requested and did not come; NULL: it came.  */
 static const char *
 missing(void)
 {
 	if (g.trace)
-		return g.timing.frames ? NULL : "no frame has a trace: ds-embed --trace asks for it";
+		return g.timing.frames ? NULL :
+		    "no frame has a trace: ds-embed --trace asks for it";
 	if (!tensor_stats_any(&g.tensors))
 		return "no frame has tensors with a row for each position";
 	return g.experts && !load_any(&g.load) ? "--experts: no frame comes from ds-route" : NULL;
@@ -137,9 +139,11 @@ read_model(const char *dir)
 int
 main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"experts", 0, NULL, EXPERTS}, {"outliers", 1, NULL, OUTLIERS},
+	static const struct option longs[] = {{"experts", 0, NULL, EXPERTS},
+	    {"outliers", 1, NULL, OUTLIERS},
 	    {"trace", 0, NULL, TRACE}, {"json", 0, NULL, JSON}, {"watch", 0, NULL, WATCH}, {0}};
-	struct options o = {.help = help, .longs = longs, .own = own, .streams = 1, .max_in = LINKS_MAX};
+	struct options o = {.help = help, .longs = longs, .own = own, .streams = 1,
+	    .max_in = LINKS_MAX};
 	struct source s;
 	int r, status = 0;
 
@@ -161,7 +165,8 @@ main(int argc, char **argv)
 		die(FAIL_SYSTEM, "cannot write:");
 	if (o.verbose)
 		warn("%llu frames, %llu bytes; %llu tensors without a row for each position are left out",
-		    (unsigned long long)s.frames, (unsigned long long)s.bytes, (unsigned long long)g.tensors.odd);
+		    (unsigned long long)s.frames, (unsigned long long)s.bytes,
+		    (unsigned long long)g.tensors.odd);
 	if (status == 0 && missing()) {
 		warn("nothing to sum up: %s", missing());
 		status = FAIL_DATA;

@@ -1,4 +1,4 @@
-/* ds-tokenize: texts in, frames with their ids out, each a sequence of its own. */
+/* ds-tokenize: texts in, frames with their ids out, each a sequence of its own.  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -86,7 +86,7 @@ own(int c, const char *arg, void *to)
 	return 0;
 }
 
-/* Write the prompt of a chat to g.text, for a user's n bytes or a conversation. */
+/* Write the prompt of a chat to g.text, for a user's n bytes or a conversation.  */
 static int
 fill_template(const char *text, size_t n)
 {
@@ -115,7 +115,7 @@ add_ids(const int32_t *ids, size_t n)
 	return 0;
 }
 
-/* Write the ids of the text to g.ids. */
+/* Write the ids of the text to g.ids.  */
 static int
 encode(const char *text, size_t n)
 {
@@ -140,7 +140,8 @@ encode(const char *text, size_t n)
 	return add_ids(ids + before, around - before);
 }
 
-/* The current text is no prompt: its sequence fails with the message that fail() keeps, and the next one may follow. */
+/* The current text is no prompt: its sequence fails with the message that fail() keeps, and the
+ * next one may follow.  */
 static int
 send_failed(void)
 {
@@ -203,21 +204,22 @@ send_all(void)
 	struct buf b = {0};
 	int r = io_slurp(0, &b, TEXT_MAX) < 0 ? fail_in("standard input") : 0;
 
-	/* a newline at the end is not part of the text, so that ids are those of the same text as an argument */
+	/* a newline at the end is not part of the text, so that ids are those of the same text as
+	 * an argument */
 	if (r == 0)
 		r = send_text((const char *)b.p, b.n - (b.n > 0 && b.p[b.n - 1] == '\n'));
 	buf_free(&b);
 	return r;
 }
 
-/* One of many texts.  The CR of a line that ends in CR LF is not part of it. */
+/* One of many texts.  The CR of a line that ends in CR LF is not part of it.  */
 static int
 send_one(const char *text, size_t n, int whole)
 {
 	return send_text(text, n - (g.lines && whole && n > 0 && text[n - 1] == '\r'));
 }
 
-/* Texts that end in NULs or newlines; each is sent as soon as it is complete. */
+/* Texts that end in NULs or newlines; each is sent as soon as it is complete.  */
 static int
 send_many(void)
 {
@@ -255,7 +257,7 @@ send_many(void)
 	return r;
 }
 
-/* Send the conversation in the first n bytes of b, and remove them. */
+/* Send the conversation in the first n bytes of b, and remove them.  */
 static int
 send_conversation(struct buf *b, size_t n)
 {
@@ -269,7 +271,7 @@ send_conversation(struct buf *b, size_t n)
 	return r;
 }
 
-/* Conversations; each is sent as soon as it is complete. */
+/* Conversations; each is sent as soon as it is complete.  */
 static int
 send_conversations(int fd)
 {
@@ -322,7 +324,7 @@ send_file(const char *path)
 	return r < 0 ? fail_in("'%s'", path) : 0;
 }
 
-/* Standard input, as the options say. */
+/* Standard input, as the options say.  */
 static int
 send_input(void)
 {
@@ -382,5 +384,6 @@ main(int argc, char **argv)
 	if (o->verbose)
 		warn("%llu sequences, %llu tokens", (unsigned long long)g.sent, (unsigned long long)g.tokens);
 	template_close(&g.template);
-	return filter_close(&g.f, 0);   /* the tokenizer is not freed: that takes time for a large vocabulary */
+	return filter_close(&g.f, 0);   /* the tokenizer is not freed: that takes time for a large
+					 * vocabulary */
 }

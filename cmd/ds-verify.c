@@ -1,4 +1,4 @@
-/* ds-verify: checks on this machine that a model's results do not depend on how it is split. */
+/* ds-verify: checks on this machine that a model's results do not depend on how it is split.  */
 #include <stdio.h>
 
 #include "base/fail.h"

@@ -40,7 +40,8 @@ filter_fail(struct filter *f)
 	(void)stage_fail(f->out, f->o.nout, program);
 	status = fail_status();
 	for (int i = 0; i < f->o.nin; i++)
-		(void)link_close(&f->in[i]);    /* first: in a loop of links a program downstream may wait for this one */
+		(void)link_close(&f->in[i]);    /* first: in a loop of links a program downstream
+						 * may wait for this one */
 	for (int i = 0; i < f->o.nout; i++)
 		(void)link_close(&f->out[i]);   /* waits until the error frame is out */
 	exit(status);

@@ -21,7 +21,8 @@ options_int(const char *option, const char *text, long min, long max, long *out)
 	errno = 0;
 	*out = strtol(text, &end, 10);
 	if (errno || end == text || *end || *out < min || *out > max)
-		return fail(FAIL_USAGE, "%s '%s': give an integer from %ld to %ld", option, text, min, max);
+		return fail(FAIL_USAGE, "%s '%s': give an integer from %ld to %ld", option, text,
+		    min, max);
 	return 0;
 }
 
@@ -32,7 +33,8 @@ options_double(const char *option, const char *text, double min, double max, dou
 
 	*out = strtod(text, &end);
 	if (end == text || *end || !(*out >= min && *out <= max))
-		return fail(FAIL_USAGE, "%s '%s': give a number from %g to %g", option, text, min, max);
+		return fail(FAIL_USAGE, "%s '%s': give a number from %g to %g", option, text, min,
+		    max);
 	return 0;
 }
 
@@ -40,7 +42,8 @@ int
 options_switch(const char *option, const char *text, int *out)
 {
 	*out = strcmp(text, "on") == 0;
-	return *out || strcmp(text, "off") == 0 ? 0 : fail(FAIL_USAGE, "%s '%s': give on or off", option, text);
+	return *out || strcmp(text, "off") == 0 ? 0 :
+	    fail(FAIL_USAGE, "%s '%s': give on or off", option, text);
 }
 
 static int
@@ -52,7 +55,7 @@ default_threads(void)
 	return n > 0 ? n : 1;
 }
 
-/* End after -h, -V or a list was printed; check that it was. */
+/* End after -h, -V or a list was printed; check that it was.  */
 static void
 answered(void)
 {
@@ -93,7 +96,7 @@ set_device(struct options *o, const char *option, const char *arg)
 	o->device = 1;
 }
 
-/* Set one of the options that all programs share. */
+/* Set one of the options that all programs share.  */
 static void
 set_common(struct options *o, int c, const char *arg)
 {
@@ -134,18 +137,24 @@ set_common(struct options *o, int c, const char *arg)
 }
 
 #define LONGS_MAX 48
-enum { LONG_TAP = 1000, LONG_PRECISION, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY, LONG_PEERS, LONG_UNSAFE };
+enum { LONG_TAP = 1000, LONG_PRECISION, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY, LONG_PEERS,
+    LONG_UNSAFE };
 
-/* Long options of the letters that programs share; others stand beside the letters of their programs. */
-static const struct option words[] = {{"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'}, {"model", 1, NULL, 'm'},
-    {"layers", 1, NULL, 'l'}, {"input", 1, NULL, 'i'}, {"output", 1, NULL, 'o'}, {"threads", 1, NULL, 't'},
+/* Long options of the letters that programs share; others stand beside the letters of their
+ * programs.  */
+static const struct option words[] = {{"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'},
+    {"model", 1, NULL, 'm'},
+    {"layers", 1, NULL, 'l'}, {"input", 1, NULL, 'i'}, {"output", 1, NULL, 'o'},
+    {"threads", 1, NULL, 't'},
     {"device", 1, NULL, 'd'}, {0}};
 
-/* All long options: the program's own, words for its letters, --tap, --precision, --manifest, options of endpoints. */
+/* All long options: the program's own, words for its letters, --tap, --precision, --manifest,
+ * options of endpoints.  */
 static void
 long_options(const struct options *o, const char *letters, struct option *to)
 {
-	static const struct option endpoints[] = {{"timeout", 1, NULL, LONG_TIMEOUT}, {"key", 1, NULL, LONG_KEY},
+	static const struct option endpoints[] = {{"timeout", 1, NULL, LONG_TIMEOUT},
+	    {"key", 1, NULL, LONG_KEY},
 	    {"peers", 1, NULL, LONG_PEERS}, {"unsafe", 0, NULL, LONG_UNSAFE}};
 	int n = 0;
 
@@ -193,7 +202,7 @@ set_precision(struct options *o, const char *option, const char *arg)
 		die(FAIL_USAGE, "%s '%s': give f32, bf16 or fp8", option, arg);
 }
 
-/* DS_WAIT: a program that starts both ends of a link limits the time to connect. */
+/* DS_WAIT: a program that starts both ends of a link limits the time to connect.  */
 static void
 set_wait(void)
 {
@@ -203,7 +212,8 @@ set_wait(void)
 		die_failed();
 }
 
-/* DS_VERBOSE: so many -v.  An agent starts the programs of a plan, whose command lines are fixed. */
+/* DS_VERBOSE: so many -v.  An agent starts the programs of a plan, whose command lines are
+ * fixed.  */
 static void
 set_verbose(struct options *o)
 {
@@ -215,7 +225,7 @@ set_verbose(struct options *o)
 	o->verbose = (int)n;
 }
 
-/* Options of network endpoints. */
+/* Options of network endpoints.  */
 static void
 set_link(int c, const char *arg)
 {
@@ -231,7 +241,7 @@ set_link(int c, const char *arg)
 		die_failed();
 }
 
-/* 1 if the text, up to a '=', begins the name of an option. */
+/* 1 if the text, up to a '=', begins the name of an option.  */
 static int
 begins_some(const struct option *longs, const char *text)
 {
@@ -250,7 +260,7 @@ free_streams(void)
 	free(streams);
 }
 
-/* Inputs of -i, then operands, in reading order. */
+/* Inputs of -i, then operands, in reading order.  */
 static void
 list_streams(struct options *o, int n, char **operands)
 {
@@ -278,11 +288,13 @@ options_parse(struct options *o, int argc, char **argv)
 	program = slash ? slash + 1 : argv[0];
 	mem_retain_freed();
 	file_guard();
-	signal(SIGPIPE, SIG_DFL);       /* a closed pipe ends the program quietly, also if the parent ignored the signal */
+	signal(SIGPIPE, SIG_DFL);       /* a closed pipe ends the program quietly, also if the
+					 * parent ignored the signal */
 	for (const char *s = "mliotdr"; *s; s++) {
 		size_t n = strlen(letters);
 
-		if (!strchr(own, *s) && (*s != 'i' || o->max_in > 0) && (*s != 'o' || o->max_out > 0))
+		if (!strchr(own, *s) && (*s != 'i' || o->max_in > 0) &&
+		    (*s != 'o' || o->max_out > 0))
 			snprintf(letters + n, sizeof(letters) - n, "%c:", *s);
 	}
 	strncat(letters, own, sizeof(letters) - strlen(letters) - 1);
@@ -296,16 +308,21 @@ options_parse(struct options *o, int argc, char **argv)
 	opterr = 0;
 	long_options(o, letters, longs);
 	while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
-		if (c == '?' && optopt && optopt < 256 && (optopt == ':' || !strchr(letters, optopt)))
+		if (c == '?' && optopt && optopt < 256 &&
+		    (optopt == ':' || !strchr(letters, optopt)))
 			die(FAIL_USAGE, "unknown option '-%c': see %s -h", optopt, program);
 		else if (c == '?' && optopt)
-			die(FAIL_USAGE, "option '%s' takes no value: see %s -h", argv[optind - 1], program);
+			die(FAIL_USAGE, "option '%s' takes no value: see %s -h", argv[optind - 1],
+			    program);
 		else if (c == '?' && begins_some(longs, argv[optind - 1] + 2))
-			die(FAIL_USAGE, "option '%s' is ambiguous: see %s -h", argv[optind - 1], program);
+			die(FAIL_USAGE, "option '%s' is ambiguous: see %s -h", argv[optind - 1],
+			    program);
 		else if (c == '?')
-			die(FAIL_USAGE, "unknown option '%s': see %s -h", argv[optind - 1], program);
+			die(FAIL_USAGE, "unknown option '%s': see %s -h", argv[optind - 1],
+			    program);
 		else if (c == ':')
-			die(FAIL_USAGE, "option '%s' needs a value: see %s -h", argv[optind - 1], program);
+			die(FAIL_USAGE, "option '%s' needs a value: see %s -h", argv[optind - 1],
+			    program);
 		else if (c == 'h')
 			answer_help(o);
 		else if (c == 'V')
@@ -342,6 +359,8 @@ options_kernels(const struct options *o)
 	const struct kernels *k = kernels_choose();
 
 	if (!k)
-		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2, avx512 or amx", getenv("DS_KERNELS"));
-	return kernels_precision(k, o->precision < 0 ? PRECISION_F32 : (enum precision)o->precision);
+		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2, avx512 or amx",
+		    getenv("DS_KERNELS"));
+	return kernels_precision(k, o->precision < 0 ? PRECISION_F32 :
+	    (enum precision)o->precision);
 }

@@ -12,13 +12,17 @@
 struct options {
 	const char *help;               /* in: the text of -h, its first line the usage */
 	const char *letters;            /* in: letters of its own, getopt's way, e.g. "B:" */
-	const struct option *longs;     /* in: long options of its own, words for its letters included, or NULL */
-	int (*own)(int c, const char *arg, void *to);   /* in: called with each of them; -1 and a message: usage error */
+	const struct option *longs;     /* in: long options of its own, words for its letters
+					 * included, or NULL */
+	int (*own)(int c, const char *arg, void *to);   /* in: called with each of them; -1 and a
+							 * message: usage error */
 	void *to;
 	int operands;                   /* in: 1 if it has operands */
-	int streams;                    /* in: 1 if operands are further inputs, read in order: `from` */
+	int streams;                    /* in: 1 if operands are further inputs, read in order:
+					 * `from` */
 	int gpu;                        /* in: GPU_NONE, GPU_COMPUTES, GPU_OPTION (stage/stages.h) */
-	int products;                   /* in: 1 if it multiplies with weights, or starts programs that do: --precision */
+	int products;                   /* in: 1 if it multiplies with weights, or starts programs
+					 * that do: --precision */
 	int weights;                    /* in: 1 if it maps weights: --manifest */
 	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: no --tap */
 	int min_in, max_in, max_out;    /* in: numbers of -i and -o; 0: it reads or writes no frames */
@@ -37,30 +41,31 @@ struct options {
 	int ready;                      /* -r, or -1 */
 	int verbose;                    /* -v */
 	uint64_t tapped;                /* --tap */
-	int precision;                  /* --precision, or DS_PRECISION: an enum precision; -1: neither */
+	int precision;                  /* --precision, or DS_PRECISION: an enum precision; -1:
+					 * neither */
 };
 
 /*
- * Parse argv.  Every program accepts -m -l -t -d -r -v, also if it has no use for them, so that a script can pass the
- * same options to all; -i and -o only if it reads or writes frames.  A letter of the program's own has precedence.
- * -h and -V are answered here (exit 0); a wrong command line is one line and exit 2.  Sets `program`.
- * Returns the index of the first operand.
+ * Parse argv.  Every program accepts -m -l -t -d -r -v, also if it has no use for them, so that a
+ * script can pass the same options to all; -i and -o only if it reads or writes frames.  A letter
+ * of the program's own has precedence.  -h and -V are answered here (exit 0); a wrong command line
+ * is one line and exit 2.  Sets `program`.  Returns the index of the first operand.
  */
 int options_parse(struct options *o, int argc, char **argv);
 
-/* Parse a number in min..max.  0, or -1 and a message with the option's name (FAIL_USAGE). */
+/* Parse a number in min..max.  0, or -1 and a message with the option's name (FAIL_USAGE).  */
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);
 int options_switch(const char *option, const char *text, int *out);     /* on: 1, off: 0 */
 
-/* The kernels of DS_KERNELS and --precision; exits with 2 if there are none. */
+/* The kernels of DS_KERNELS and --precision; exits with 2 if there are none.  */
 const struct kernels *options_kernels(const struct options *o);
 
-/* Long options of the sampler's letters. */
+/* Long options of the sampler's letters.  */
 #define SAMPLING_LONGS {"greedy", 0, NULL, 'g'}, {"temperature", 1, NULL, 'T'}, {"top-k", 1, NULL, 'k'}, \
     {"top-p", 1, NULL, 'p'}, {"seed", 1, NULL, 'S'}, {"max-tokens", 1, NULL, 'n'}
 
-/* Lines of -h that programs share. */
+/* Lines of -h that programs share.  */
 #define HELP_MODEL  "  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
 #define HELP_LAYERS "  -l, --layers LAYERS    layers to process: " RANGES_SYNTAX " (all)\n"
 #define HELP_TAP    "  --tap NAMES            inner tensors to add: NAME,NAME or all; '?' lists them\n"

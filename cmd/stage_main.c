@@ -12,16 +12,18 @@ print_memory(const struct device *d)
 	uint64_t used = d->weights + d->expected, left = d->about.free - used;
 	char a[32], b[32];
 
-	warn("%s: %s, compute capability %d.%d, %s of %s free", d->name, d->about.name, d->about.major, d->about.minor,
+	warn("%s: %s, compute capability %d.%d, %s of %s free", d->name, d->about.name,
+	    d->about.major, d->about.minor,
 	    mem_text((double)d->about.free, a), mem_text((double)d->about.memory, b));
 	warn("%s: weights %s", d->name, mem_text((double)d->weights, a));
 	warn("%s: working memory %s at first", d->name, mem_text((double)d->expected, a));
 	if (d->position > 0)
-		warn("%s: cache %s at most, %s a position: %llu positions", d->name, mem_text((double)left, a),
+		warn("%s: cache %s at most, %s a position: %llu positions", d->name,
+		    mem_text((double)left, a),
 		    mem_text((double)d->position, b), (unsigned long long)(left / d->position));
 }
 
-/* Model, layers and kernels of the precision. */
+/* Model, layers and kernels of the precision.  */
 static void
 open_model(struct filter *f)
 {
@@ -32,7 +34,8 @@ open_model(struct filter *f)
 	s->model = &f->model;
 	s->taps = f->o.tapped;
 	s->k = options_kernels(&f->o);
-	if (model_open(&f->model, f->o.model) < 0 || layers_parse(&s->layers, f->o.layers, f->model.config.num_layers) < 0 ||
+	if (model_open(&f->model, f->o.model) < 0 ||
+	    layers_parse(&s->layers, f->o.layers, f->model.config.num_layers) < 0 ||
 	    !(s->pool = pool_new(f->o.threads)))
 		filter_fail(f);
 }
@@ -46,7 +49,7 @@ open_device(struct stage *s, int ordinal)
 	return 0;
 }
 
-/* Compare the tensors that the stage has mapped with the manifest. */
+/* Compare the tensors that the stage has mapped with the manifest.  */
 static void
 check_weights(struct filter *f)
 {
@@ -57,7 +60,8 @@ check_weights(struct filter *f)
 		return;
 	bad = manifest_open(&m, f->o.manifest);
 	if (bad == 0)
-		bad = manifest_compare(&m, &f->model.weights, manifest_mapped, NULL, f->stage.pool, NULL, &n);
+		bad = manifest_compare(&m, &f->model.weights, manifest_mapped, NULL, f->stage.pool,
+		    NULL, &n);
 	if (bad > 1)
 		fail_keep(fail_status(), "%s (and %ld of %ld more)", fail_text(), bad - 1, n);
 	if (bad != 0) {
@@ -69,7 +73,7 @@ check_weights(struct filter *f)
 	manifest_close(&m);
 }
 
-/* On a GPU: copy the weights there. */
+/* On a GPU: copy the weights there.  */
 static void
 start_device(struct filter *f)
 {
@@ -96,9 +100,10 @@ run(struct filter *f, const struct stage_program *p, void *state)
 }
 
 int
-stage_main(const struct stage_program *p, const struct options *o, struct stage_options *given, int argc, char **argv)
+stage_main(int stage, const struct options *o, struct stage_options *given, int argc, char **argv)
 {
 	static struct filter f;
+	const struct stage_program *p = &stage_programs[stage];
 	struct stage_options none = {0};
 	void *state;
 	int status;

@@ -8,7 +8,7 @@
 #include "frame/frame.h"
 #include "frame/frame_internal.h"
 
-/* The elements of a msgpack array, and the bytes in front of the first; -1 where it is none. */
+/* The elements of a msgpack array, and the bytes in front of the first; -1 where it is none.  */
 static int64_t
 array_count(const unsigned char *p, size_t *head)
 {
@@ -49,7 +49,7 @@ frame_drop_other(struct frame *f, const char *key)
 	f->changed = 1;
 }
 
-/* The key with an empty array, if it is not there. */
+/* The key with an empty array, if it is not there.  */
 static struct frame_key *
 ensure_key(struct frame *f, const char *key)
 {

@@ -48,7 +48,8 @@ void
 at_previous(enum at *at, int *layer)
 {
 	enum at before = *at - 1;
-	int leaves = at_layered(before) && !at_layered(*at), enters = at_layered(*at) && !at_layered(before);
+	int leaves = at_layered(before) && !at_layered(*at), enters = at_layered(*at) &&
+	    !at_layered(before);
 
 	if ((leaves || enters) && --*layer >= 0) {
 		while (at_layered(before + 1))

@@ -1,8 +1,9 @@
 /*
  * The stages that rows wait for: name on the wire, order, and whether a frame there is of a layer.
  *
- * The order is that of a token's way: the stages before the layers, those of each layer, those after the layers.
- * To add a stage, add its row here, in ds-frame(5), and in the table of programs (stage/stages.c).
+ * The order is that of a token's way: the stages before the layers, those of each layer, those
+ * after the layers.  To add a stage, add its row here, in ds-frame(5), and in the table of programs
+ * (stage/stages.c).
  */
 #ifndef DS_AT_H
 #define DS_AT_H
@@ -31,11 +32,11 @@ const char *at_name(enum at at);                /* "attn"; "" for AT_NONE and AT
 int at_layered(enum at at);                     /* 1 if a frame there is of a layer */
 enum at at_parse(const char *text, size_t n);   /* the stage that the n bytes name, or AT_OTHER */
 
-/* What follows a stage and its layer (-1: none) in a model of that many layers; embed follows sample.  The head gets the
- * number of layers as its layer. */
+/* What follows a stage and its layer (-1: none) in a model of that many layers; embed follows
+ * sample.  The head gets the number of layers as its layer.  */
 void at_next(enum at *at, int *layer, int layers);
 
-/* What a frame has passed last before it came there: AT_NONE before embed. */
+/* What a frame has passed last before it came there: AT_NONE before embed.  */
 void at_previous(enum at *at, int *layer);
 
 #endif

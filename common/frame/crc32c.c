@@ -2,7 +2,7 @@
 
 #include "frame/frame.h"
 
-/* The reflected Castagnoli polynomial, a byte at a time. */
+/* The reflected Castagnoli polynomial, a byte at a time.  */
 static uint32_t
 crc_table(uint32_t crc, const unsigned char *p, size_t n)
 {
@@ -27,7 +27,7 @@ crc_table(uint32_t crc, const unsigned char *p, size_t n)
 #ifdef __x86_64__
 #define LANE 4096
 
-/* crc after n zero bytes: what puts a lane's CRC in front of the next one. */
+/* crc after n zero bytes: what puts a lane's CRC in front of the next one.  */
 static uint32_t
 crc_zeros(uint32_t crc, size_t n)
 {
@@ -38,7 +38,7 @@ crc_zeros(uint32_t crc, size_t n)
 	return crc_table(crc, zeros, n);
 }
 
-/* The effect of LANE zero bytes on a CRC is linear over its bits: a table for each of its bytes. */
+/* The effect of LANE zero bytes on a CRC is linear over its bits: a table for each of its bytes.  */
 static uint32_t
 crc_shift(uint32_t crc)
 {
@@ -66,7 +66,7 @@ crc_shift(uint32_t crc)
 	    shift[2][crc >> 16 & 0xff] ^ shift[3][crc >> 24];
 }
 
-/* The instruction has a latency of three cycles: three lanes at once keep it busy. */
+/* The instruction has a latency of three cycles: three lanes at once keep it busy.  */
 __attribute__((target("sse4.2"))) static uint32_t
 crc_sse(uint32_t crc, const unsigned char *p, size_t n)
 {

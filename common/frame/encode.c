@@ -62,7 +62,7 @@ pack_seqs(msgpack_packer *k, const struct frame *f)
 	}
 }
 
-/* A batch: where it goes, its rows, its tensors, and what travels along. */
+/* A batch: where it goes, its rows, its tensors, and what travels along.  */
 static void
 pack_batch(msgpack_packer *k, const struct frame *f)
 {
@@ -121,7 +121,7 @@ pack_control(msgpack_packer *k, const struct frame *f)
 	}
 }
 
-/* The string under the key "", so that the payload's data begins at a multiple of 64. */
+/* The string under the key "", so that the payload's data begins at a multiple of 64.  */
 static void
 pack_padding(msgpack_sbuffer *b)
 {

@@ -1,9 +1,9 @@
 /*
- * A frame: what flows between the programs.  man/ds-frame.5 is the specification; if this file and that page
- * disagree, the page is right.
+ * A frame: what flows between the programs.  man/ds-frame.5 is the specification; if this file and
+ * that page disagree, the page is right.
  *
- * A frame is read whole, checked, and used in place: tensors point into its bytes until a stage replaces them.
- * An unchanged frame is sent as the bytes that arrived.
+ * A frame is read whole, checked, and used in place: tensors point into its bytes until a stage
+ * replaces them.  An unchanged frame is sent as the bytes that arrived.
  */
 #ifndef DS_FRAME_H
 #define DS_FRAME_H
@@ -24,7 +24,8 @@
 #define FRAME_RANK_MAX 4
 #define FRAME_POS_MAX 0x7fffffffu       /* positions, and rows of a frame */
 
-/* OP_ERROR: a stage has failed, and with it the stream.  OP_FAILED, an `error` with `seq`: only that sequence has. */
+/* OP_ERROR: a stage has failed, and with it the stream.  OP_FAILED, an `error` with `seq`: only
+ * that sequence has.  */
 enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_ERROR, OP_FAILED, OP_OTHER };
 
 enum {                                  /* flags of a span */
@@ -46,7 +47,7 @@ struct tensor {
 	void *data;                     /* at a multiple of 64 bytes; little-endian */
 	size_t bytes;
 	void *own;                      /* what to free with the tensor, or NULL */
-	/* Set if the newest data are elsewhere: copies them to data.  0, or -1 and a message. */
+	/* Set if the newest data are elsewhere: copies them to data.  0, or -1 and a message.  */
 	int (*fetch)(struct tensor *t);
 	void *where;                    /* for fetch */
 	uint64_t version;
@@ -75,7 +76,8 @@ struct frame {
 	const char *at_text;            /* its text in the header */
 	int layer;                      /* -1: the header has none */
 	char model[17];                 /* "": the header has none */
-	enum precision precision;       /* of all products its rows take part in; f32: the header has none */
+	enum precision precision;       /* of all products its rows take part in; f32: the header
+					 * has none */
 	const char *experts_done;       /* NULL: none */
 	struct span *spans;
 	int nspans;
@@ -96,73 +98,80 @@ struct frame {
 
 void frame_init(struct frame *f);       /* an empty batch: no memory yet */
 void frame_free(struct frame *f);       /* frees what it holds, and makes it empty */
-void frame_move(struct frame *to, struct frame *from);  /* frees to, moves from to it; from becomes empty */
+void frame_move(struct frame *to, struct frame *from);  /* frees to, moves from to it; from becomes
+							 * empty */
 
 /*
- * Parsing.  raw (aligned to 64 bytes, from mem_raw) holds one whole frame of n bytes; the frame owns it afterwards, also
- * on failure.  Checked are lengths, CRC, msgpack, types, shapes against the spans' limits, and that tensors lie inside
- * the payload and do not overlap.  0, or -1 and a message (FAIL_DATA).
+ * Parsing.  raw (aligned to 64 bytes, from mem_raw) holds one whole frame of n bytes; the frame
+ * owns it afterwards, also on failure.  Checked are lengths, CRC, msgpack, types, shapes against
+ * the spans' limits, and that tensors lie inside the payload and do not overlap.  0, or -1 and a
+ * message (FAIL_DATA).
  */
 int frame_parse(struct frame *f, unsigned char *raw, size_t n);
 
-/* The same with the CRC from frame_crc. */
+/* The same with the CRC from frame_crc.  */
 int frame_parse_summed(struct frame *f, unsigned char *raw, size_t n, uint32_t crc);
 
-/* Continue the CRC over bytes from..to of the frame at p, as they arrive, while the processor's caches hold them.
- * The preamble is there, and frame_size has accepted it. */
+/* Continue the CRC over bytes from..to of the frame at p, as they arrive, while the processor's
+ * caches hold them.  The preamble is there, and frame_size has accepted it.  */
 uint32_t frame_crc(uint32_t crc, const unsigned char *p, size_t from, size_t to);
 
-/* 0 if a frame can begin with these n bytes, or -1 and a message. */
+/* 0 if a frame can begin with these n bytes, or -1 and a message.  */
 int frame_begins(const unsigned char *p, size_t n);
 
-/* Check a preamble (FRAME_PREAMBLE bytes).  Returns the size of the whole frame in bytes, or 0 and a message. */
+/* Check a preamble (FRAME_PREAMBLE bytes).  Returns the size of the whole frame in bytes, or 0 and
+ * a message.  */
 size_t frame_size(const unsigned char *preamble);
 
-/* Check the 5 bytes before the payload's data against the preamble.  p holds at least the preamble, the header and
- * these 5 bytes.  0, or -1 and a message. */
+/* Check the 5 bytes before the payload's data against the preamble.  p holds at least the preamble,
+ * the header and these 5 bytes.  0, or -1 and a message.  */
 int frame_check_prefix(const unsigned char *p);
 
 /* --- reading --- */
 const char *op_name(enum op op);        /* "free"; NULL for OP_NONE and OP_OTHER */
 
-/* 1 if nothing of the sequence f->seq follows, so that its state can be freed. */
+/* 1 if nothing of the sequence f->seq follows, so that its state can be freed.  */
 int frame_frees(const struct frame *f);
 
-/* 1 if the frame's layer says which layer its rows are in: at the head it is the number of layers. */
+/* 1 if the frame's layer says which layer its rows are in: at the head it is the number of
+ * layers.  */
 int frame_in_layer(const struct frame *f);
 
-/* Where the frame waits: "attn layer 3", "head", for messages.  buf is returned. */
+/* Where the frame waits: "attn layer 3", "head", for messages.  buf is returned.  */
 const char *frame_where(const struct frame *f, char *buf, size_t size);
 
-/* Keep a message about a batch whose next stage is not downstream, or does not exist: -1 (FAIL_DATA).  hint: the end
- * of the message, or "". */
+/* Keep a message about a batch whose next stage is not downstream, or does not exist: -1
+ * (FAIL_DATA).  hint: the end of the message, or "". */
 int frame_stray(const struct frame *f, const char *hint);
 
-/* The tensor or NULL.  Its data are here if the frame came over a link, else maybe elsewhere (frame_fetch). */
+/* The tensor or NULL.  Its data are here if the frame came over a link, else maybe elsewhere
+ * (frame_fetch).  */
 struct tensor *frame_tensor(struct frame *f, const char *name);
 
-/* The tensor of that dtype and shape [rows][cols], or [rows] if cols is 0.  NULL and a message (FAIL_DATA) if it is
- * missing or of another shape.  Its data may be elsewhere. */
+/* The tensor of that dtype and shape [rows][cols], or [rows] if cols is 0.  NULL and a message
+ * (FAIL_DATA) if it is missing or of another shape.  Its data may be elsewhere.  */
 struct tensor *frame_find(struct frame *f, const char *name, enum dtype dtype,
     uint64_t rows, uint64_t cols);
 
-/* Copy the data of a tensor here, if they are elsewhere.  0, or -1 and a message. */
+/* Copy the data of a tensor here, if they are elsewhere.  0, or -1 and a message.  */
 int frame_fetch(struct tensor *t);
 
-/* frame_find, then frame_fetch. */
+/* frame_find, then frame_fetch.  */
 struct tensor *frame_need(struct frame *f, const char *name, enum dtype dtype,
     uint64_t rows, uint64_t cols);
 
-/* The rows that ask for logits (span flags 1 and 2), ascending.  *rows is allocated, for free().  Their number, or -1
- * and a message. */
+/* The rows that ask for logits (span flags 1 and 2), ascending.  *rows is allocated, for free().
+ * Their number, or -1 and a message.  */
 int frame_wanted(const struct frame *f, int32_t **rows);
 
 /* --- changing: each sets f->changed --- */
 void frame_set_at(struct frame *f, enum at at, int layer);      /* layer -1: none */
-void frame_set_next(struct frame *f, int layers);               /* what follows its stage in a model of that many layers */
+void frame_set_next(struct frame *f, int layers);               /* what follows its stage in a model
+								 * of that many layers */
 int frame_set_spans(struct frame *f, const struct span *spans, int n);
 int frame_set_done(struct frame *f, const char *text);          /* experts_done; NULL drops it */
-int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR; bytes that are not UTF-8 become U+FFFD */
+int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR; bytes that are not
+								 * UTF-8 become U+FFFD */
 int frame_set_failed(struct frame *f, uint64_t seq, const char *text);  /* OP_FAILED, likewise */
 int frame_add_seq(struct frame *f, const struct frame_seq *s);  /* copies the params */
 int frame_add_others(struct frame *f, const struct frame *from);        /* copies its unknown keys */
@@ -171,32 +180,33 @@ int frame_add_others(struct frame *f, const struct frame *from);        /* copie
 const struct frame_key *frame_other(const struct frame *f, const char *key);
 void frame_drop_other(struct frame *f, const char *key);        /* nothing if there is none */
 
-/* Append a msgpack object of n bytes to the array under such a key (at most 31 letters): `trace`, `edits`.  The array
- * is made if it is missing.  0, or -1 and a message. */
+/* Append a msgpack object of n bytes to the array under such a key (at most 31 letters): `trace`,
+ * `edits`.  The array is made if it is missing.  0, or -1 and a message.  */
 int frame_append(struct frame *f, const char *key, const void *element, size_t n);
 
-/* A new tensor, its data not set; an old one of that name is dropped.  NULL and a message on failure. */
+/* A new tensor, its data not set; an old one of that name is dropped.  NULL and a message on
+ * failure.  */
 struct tensor *frame_add(struct frame *f, const char *name, enum dtype dtype,
     int rank, const uint64_t *shape);
 void frame_drop(struct frame *f, const char *name);             /* nothing if there is none */
 
 /*
- * Encoding.  frame_encode makes preamble, header and the payload's prefix in f->head, and computes the CRC.  The payload
- * follows: the tensors, with zeros up to the next multiple of 64 bytes between them, frame_payload bytes in all.
- * 0, or -1 and a message.
+ * Encoding.  frame_encode makes preamble, header and the payload's prefix in f->head, and computes
+ * the CRC.  The payload follows: the tensors, with zeros up to the next multiple of 64 bytes
+ * between them, frame_payload bytes in all. 0, or -1 and a message.
  */
 int frame_encode(struct frame *f);
 size_t frame_payload(const struct frame *f);
 
-/* The buffers to write, in order, into v [FRAME_IOV_MAX]: the bytes that arrived if f is unchanged, else encoded again.
- * Their number, or -1 and a message; valid until f is changed or freed. */
+/* The buffers to write, in order, into v [FRAME_IOV_MAX]: the bytes that arrived if f is unchanged,
+ * else encoded again.  Their number, or -1 and a message; valid until f is changed or freed.  */
 #define FRAME_IOV_MAX (1 + 2 * FRAME_TENSORS_MAX)
 int frame_iov(struct frame *f, struct iovec *v);
 
-/* Append the bytes of the whole frame to b.  0, or -1 and a message. */
+/* Append the bytes of the whole frame to b.  0, or -1 and a message.  */
 int frame_bytes(struct frame *f, struct buf *b);
 
-/* Continue a CRC-32C (Castagnoli): crc32c(crc32c(0, a), b) is the CRC of a followed by b. */
+/* Continue a CRC-32C (Castagnoli): crc32c(crc32c(0, a), b) is the CRC of a followed by b.  */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 
 #endif

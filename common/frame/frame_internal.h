@@ -7,10 +7,10 @@
 #include "frame/frame.h"
 
 /* n bytes kept as long as the frame, followed by a NUL: copied from p, or
- * unset where p is NULL.  NULL and a message without memory. */
+ * unset where p is NULL.  NULL and a message without memory.  */
 void *frame_keep(struct frame *f, const void *p, size_t n);
 
-/* The big-endian number at p. */
+/* The big-endian number at p.  */
 static inline uint32_t
 frame_get32(const unsigned char *p)
 {

@@ -73,7 +73,7 @@ is_text(const msgpack_object *o, const char *s)
 	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == n && (n == 0 || memcmp(o->via.str.ptr, s, n) == 0);
 }
 
-/* A text without NUL, kept by the frame. */
+/* A text without NUL, kept by the frame.  */
 static const char *
 get_text(struct frame *f, const msgpack_object *o, const char *what)
 {
@@ -196,7 +196,7 @@ get_tensors(struct frame *f, const msgpack_object *o, unsigned char *data, size_
 	return 0;
 }
 
-/* p: the msgpack bytes of the map's value, for entries that are kept as they came. */
+/* p: the msgpack bytes of the map's value, for entries that are kept as they came.  */
 static int
 get_seqs(struct frame *f, const msgpack_object *o, const unsigned char *p, size_t n)
 {
@@ -248,7 +248,7 @@ get_model(struct frame *f, const msgpack_object *o)
 	return 0;
 }
 
-/* Rows of an unknown precision must not be read as those of another. */
+/* Rows of an unknown precision must not be read as those of another.  */
 static int
 get_precision(struct frame *f, const msgpack_object *o)
 {
@@ -264,7 +264,7 @@ get_precision(struct frame *f, const msgpack_object *o)
 enum key { KEY_OTHER, KEY_AT, KEY_LAYER, KEY_SPANS, KEY_TENSORS, KEY_MODEL, KEY_PRECISION, KEY_SEQS, KEY_DONE,
 	KEY_OP, KEY_SEQ, KEY_FROM, KEY_TO, KEY_N, KEY_TEXT, KEY_PAD, KEYS };
 
-/* The keys of a batch end where those of control frames begin. */
+/* The keys of a batch end where those of control frames begin.  */
 static const char *const keys[KEYS] = {NULL, "at", "layer", "spans", "tensors", "model", "precision", "seqs",
 	"experts_done", "op", "seq", "from", "to", "n", "text", ""};
 
@@ -365,7 +365,7 @@ key_of(const msgpack_object *o)
 	return KEY_OTHER;
 }
 
-/* The keys that an operation must have; other keys of control frames are ignored. */
+/* The keys that an operation must have; other keys of control frames are ignored.  */
 static const unsigned required[] = {
 	[OP_NONE] = 1u << KEY_AT | 1u << KEY_SPANS | 1u << KEY_TENSORS,
 	[OP_FREE] = 1u << KEY_SEQ,

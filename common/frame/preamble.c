@@ -28,7 +28,8 @@ frame_size(const unsigned char *p)
 		return 0;
 	}
 	if (header == 0 || header > FRAME_HEADER_MAX) {
-		fail(FAIL_DATA, "the preamble claims a header of %u bytes, the limit is %u", header, FRAME_HEADER_MAX);
+		fail(FAIL_DATA, "the preamble claims a header of %u bytes, the limit is %u", header,
+		    FRAME_HEADER_MAX);
 		return 0;
 	}
 	return (size_t)FRAME_PREAMBLE + header + 5 + frame_get32(p + 10);
@@ -40,13 +41,15 @@ frame_check_prefix(const unsigned char *p)
 	size_t data = (size_t)FRAME_PREAMBLE + frame_get32(p + 6) + 5;
 
 	if (p[data - 5] != 0xc6 || frame_get32(p + data - 4) != frame_get32(p + 10))
-		return fail(FAIL_DATA, "the payload's bin32 prefix does not say the %u bytes of the preamble", frame_get32(p + 10));
+		return fail(FAIL_DATA,
+		    "the payload's bin32 prefix does not say the %u bytes of the preamble", frame_get32(p + 10));
 	if (data % 64 != 0)
-		return fail(FAIL_DATA, "the payload's data starts at byte %zu, not at a multiple of 64", data);
+		return fail(FAIL_DATA,
+		    "the payload's data starts at byte %zu, not at a multiple of 64", data);
 	return 0;
 }
 
-/* Continue the CRC over the bytes from..to that lie in low..high. */
+/* Continue the CRC over the bytes from..to that lie in low..high.  */
 static uint32_t
 crc_within(uint32_t crc, const unsigned char *p, size_t from, size_t to, size_t low, size_t high)
 {

@@ -37,7 +37,7 @@ largest(const float *logits, int V)
 	return best;
 }
 
-/* The likeliest first; of equals the smaller id. */
+/* The likeliest first; of equals the smaller id.  */
 static int
 by_weight(const void *a, const void *b)
 {
@@ -48,7 +48,7 @@ by_weight(const void *a, const void *b)
 	return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Make w[i] = exp((logits[i] - max) / temperature); returns their sum. */
+/* Make w[i] = exp((logits[i] - max) / temperature); returns their sum.  */
 static double
 weigh(const struct kernels *k, const struct sampling *p, const float *logits, int V, float *w)
 {
@@ -73,7 +73,8 @@ sample_choose(const struct kernels *k, const struct sampling *p, const float *lo
 	if (p->greedy || p->temperature == 0)
 		return largest(logits, V);
 	sum = weigh(k, p, logits, V, w);
-	/* what is below cannot be among the fewest that reach top_p: all of it together is less than the rest */
+	/* what is below cannot be among the fewest that reach top_p: all of it together is less
+	 * than the rest */
 	if (p->top_p < 1 && (p->top_k == 0 || p->top_k >= V))
 		least = (1 - p->top_p) * sum / V;
 	for (int i = 0; i < V; i++)

@@ -59,7 +59,7 @@ by_name(const void *a, const void *b)
 	return x->name != y->name ? (x->name > y->name) - (x->name < y->name) : x->i - y->i;
 }
 
-/* Sort its `seqs` by id; of several entries of a sequence only the first counts. */
+/* Sort its `seqs` by id; of several entries of a sequence only the first counts.  */
 static int
 sort_params(struct embed_source *s)
 {
@@ -115,7 +115,7 @@ queue_of(struct embed *e, int input)
 	return input == e->loop ? &e->loops : &e->prompts;
 }
 
-/* Queue the frame, to be forwarded in its turn. */
+/* Queue the frame, to be forwarded in its turn.  */
 static int
 push_whole(struct embed *e, int input, struct embed_queue *q, struct frame *f)
 {
@@ -129,7 +129,8 @@ push_whole(struct embed *e, int input, struct embed_queue *q, struct frame *f)
 
 /* --- rows --- */
 
-/* The sequence of a prompt's span: 1; 0 the span is dropped, since its sequence has failed; -1 and a message. */
+/* The sequence of a prompt's span: 1; 0 the span is dropped, since its sequence has failed; -1 and
+ * a message.  */
 static int
 prompt_seq(struct embed *e, int input, const struct span *p, struct embed_seq **to)
 {
@@ -152,7 +153,7 @@ prompt_seq(struct embed *e, int input, const struct span *p, struct embed_seq **
 	return seq_refuse(e, s);
 }
 
-/* The same for a span of the loop. */
+/* The same for a span of the loop.  */
 static int
 loop_seq(struct embed *e, const struct span *p, struct embed_seq **to)
 {
@@ -166,7 +167,7 @@ loop_seq(struct embed *e, const struct span *p, struct embed_seq **to)
 	return 1;
 }
 
-/* The entry of `seqs` that goes with the sequence's first span in this frame; -1: there is none. */
+/* The entry of `seqs` that goes with the sequence's first span in this frame; -1: there is none.  */
 static int
 claim_params(struct embed_source *src, uint64_t name)
 {
@@ -186,7 +187,7 @@ claim_params(struct embed_source *src, uint64_t name)
 	return src->params[low].i;
 }
 
-/* Check what would make a stage fail; here it fails its sequence alone.  0, or -1 and a message. */
+/* Check what would make a stage fail; here it fails its sequence alone.  0, or -1 and a message.  */
 static int
 check_rows(const struct embed *e, const struct embed_source *src, const struct span *p, uint32_t row)
 {
@@ -207,11 +208,12 @@ check_rows(const struct embed *e, const struct embed_source *src, const struct s
 	return 0;
 }
 
-/* A span of the loop: 1 its rows are embedded, 0 it is done with, -1 and a message. */
+/* A span of the loop: 1 its rows are embedded, 0 it is done with, -1 and a message.  */
 static int
 came_back(struct embed *e, struct embed_seq *s, const struct span *p)
 {
-	int answer = p->n == 0 && p->flags == 0;        /* it only says that the rows before it have passed */
+	int answer = p->n == 0 && p->flags == 0;        /* it only says that the rows before it have
+							 * passed */
 
 	s->through = p->pos;
 	if (!answer)
@@ -254,7 +256,7 @@ receive_span(struct embed *e, int input, struct embed_source *src, struct span *
 	return seq_end(e, s);
 }
 
-/* 1 if a frame has keys or tensors that belong to its rows alone. */
+/* 1 if a frame has keys or tensors that belong to its rows alone.  */
 static int
 has_own(struct frame *f)
 {
@@ -295,7 +297,7 @@ seq_of(const struct embed *e, int input, uint64_t seq)
 	return input == e->loop ? seq_find(e, seq) : seq_named(e, input, seq);
 }
 
-/* A sequence shares the first positions of another one of this input. */
+/* A sequence shares the first positions of another one of this input.  */
 static int
 receive_fork(struct embed *e, int input, struct frame *f)
 {
@@ -336,8 +338,9 @@ receive_free(struct embed *e, int input, struct frame *f)
 	return input == e->loop ? seq_free(e, s) : seq_end(e, s);
 }
 
-/* A sequence has failed upstream, or downstream, and then the error came round the loop.  An error that ds-embed sent is
- * done with, even if its id is in use again.  If ds-sample refused the sequence, the caches still have to free it. */
+/* A sequence has failed upstream, or downstream, and then the error came round the loop.  An error
+ * that ds-embed sent is done with, even if its id is in use again.  If ds-sample refused the
+ * sequence, the caches still have to free it.  */
 static int
 receive_failed(struct embed *e, int input, struct frame *f)
 {
@@ -354,7 +357,7 @@ receive_failed(struct embed *e, int input, struct frame *f)
 	return seq_fail(e, s, NULL);
 }
 
-/* The input has ended, and with it its sequences without sampled rows. */
+/* The input has ended, and with it its sequences without sampled rows.  */
 static int
 receive_end(struct embed *e, int input)
 {
@@ -371,7 +374,7 @@ receive_end(struct embed *e, int input)
 	return 0;
 }
 
-/* Rows for another stage. */
+/* Rows for another stage.  */
 static int
 pass_on(struct embed *e, int input, struct frame *f)
 {

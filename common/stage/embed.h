@@ -1,21 +1,24 @@
 /*
  * The scheduler of ds-embed: prompts and tokens from the loop become batches.
  *
- * With several inputs the last one is the loop.  Its rows go first; prompts are admitted while there is room for them.
- * At most e->batches batches with sampled rows are in flight; what arrives meanwhile is collected.  The live sequences
- * are spread evenly over these batches, so that with one batch all sequences advance together.
+ * With several inputs the last one is the loop.  Its rows go first; prompts are admitted while
+ * there is room for them.  At most e->batches batches with sampled rows are in flight; what arrives
+ * meanwhile is collected.  The live sequences are spread evenly over these batches, so that with
+ * one batch all sequences advance together.
  *
- * A fault of one sequence (a prompt that is too long, an id outside of the vocabulary) ends that sequence: an `error`
- * frame with its number is sent instead of its `free`.  What its input still brings of it is dropped.
+ * A fault of one sequence (a prompt that is too long, an id outside of the vocabulary) ends that
+ * sequence: an `error` frame with its number is sent instead of its `free`.  What its input still
+ * brings of it is dropped.
  *
  * Memory for prompts is bounded, whatever frames they come in; the loop is always read.
  *
- * A frame that the loop brings for another stage is forwarded before anything else.  In a ring, where frames come
- * round for each layer, ds-sample answers every span (see sample.h).  Only the answer shows that the span's rows have
- * passed all layers.  Until then the sequence is neither freed nor forked, and there is no `end`.
+ * A frame that the loop brings for another stage is forwarded before anything else.  In a ring,
+ * where frames come round for each layer, ds-sample answers every span (see sample.h).  Only the
+ * answer shows that the span's rows have passed all layers.  Until then the sequence is neither
+ * freed nor forked, and there is no `end`.
  *
- * A batch gets a `trace` if e->trace is set or if a frame that brought some of its rows had one.  The loop's trace
- * ends here; a prompt's is kept, like all keys that belong to its frame alone.
+ * A batch gets a `trace` if e->trace is set or if a frame that brought some of its rows had one.
+ * The loop's trace ends here; a prompt's is kept, like all keys that belong to its frame alone.
  */
 #ifndef DS_EMBED_H
 #define DS_EMBED_H
@@ -27,8 +30,8 @@ struct embed_source;
 
 enum embed_kind { ITEM_ROWS, ITEM_FRAME, ITEM_FREE, ITEM_FAILED };
 
-/* An item of a queue: rows to embed, consecutive ones of one span of a source frame; a frame to forward in its turn; or
- * the end of a sequence, whose frame is made when it is sent. */
+/* An item of a queue: rows to embed, consecutive ones of one span of a source frame; a frame to
+ * forward in its turn; or the end of a sequence, whose frame is made when it is sent.  */
 struct embed_item {
 	struct embed_source *source;    /* of ITEM_ROWS and ITEM_FRAME */
 	struct span span;               /* of ITEM_ROWS; otherwise all but seq is 0 */
@@ -56,28 +59,33 @@ struct embed {
 	uint32_t batch;                 /* most rows of a batch */
 	struct table seqs;              /* sequence id -> struct embed_seq: live sequences */
 	struct embed_seq *first, *last; /* of these, in the order in which they began */
-	struct table names;             /* (input, its id) -> struct embed_seq: live and retired ones */
+	struct table names;             /* (input, its id) -> struct embed_seq: live and retired
+					 * ones */
 	size_t sampling;                /* live sequences that have asked for a sampled row */
 	int batches;                    /* most batches in flight (1) */
-	size_t away[EMBED_BATCHES_MAX]; /* of each, sequences whose token has not returned; 0: not in flight */
-	struct embed_queue passing, loops, prompts;     /* passing: frames of the loop for other stages */
+	size_t away[EMBED_BATCHES_MAX]; /* of each, sequences whose token has not returned; 0: not
+					 * in flight */
+	struct embed_queue passing, loops, prompts;     /* passing: frames of the loop for other
+							 * stages */
 	uint64_t held;                  /* bytes of the frames that hold waiting prompts */
 	uint64_t serial;                /* number of the batch that is being made */
 	uint64_t fresh;                 /* where to look for an unused id */
 	struct embed_seq *retired[RETIRED_MAX]; /* the oldest is at nretired % RETIRED_MAX */
 	size_t nretired;
-	struct table echoes;            /* sequence id -> struct embed_echo: sent errors that the loop will bring */
+	struct table echoes;            /* sequence id -> struct embed_echo: sent errors that the
+					 * loop will bring */
 	unsigned char ended[LINKS_MAX]; /* inputs that have ended */
 	int ring;                       /* frames come round for each layer */
 	int trace;                      /* every batch gets a `trace` */
 	int finished;                   /* the end frame has been queued */
 };
 
-/* 0, or -1 and a message.  in [nin] and out [nout] are open, and stay the caller's. */
+/* 0, or -1 and a message.  in [nin] and out [nout] are open, and stay the caller's.  */
 int embed_open(struct embed *e, const struct stage *s, struct link *in, int nin,
     struct link *out, int nout, uint32_t batch);
 
-/* Run until `end` has been written and the loop has ended.  0, or -1 and a message; no error frame is sent. */
+/* Run until `end` has been written and the loop has ended.  0, or -1 and a message; no error frame
+ * is sent.  */
 int embed_run(struct embed *e);
 
 void embed_close(struct embed *e);

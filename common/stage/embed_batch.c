@@ -54,7 +54,7 @@ embed_drop(struct embed_queue *q)
 		q->first = q->n = 0;
 }
 
-/* Drop the first n rows of the queue's first item, and the item with its last row. */
+/* Drop the first n rows of the queue's first item, and the item with its last row.  */
 static void
 pop(struct embed_queue *q, uint32_t n)
 {
@@ -90,7 +90,7 @@ struct batch {
 	int64_t start;
 };
 
-/* An index in e->away that no batch has, or -1. */
+/* An index in e->away that no batch has, or -1.  */
 static int
 free_number(const struct embed *e)
 {
@@ -100,7 +100,7 @@ free_number(const struct embed *e)
 	return -1;
 }
 
-/* Bytes that the item adds to the header at most: its span, and its entries of `seqs`. */
+/* Bytes that the item adds to the header at most: its span, and its entries of `seqs`.  */
 static size_t
 item_header(const struct batch *b, const struct embed_item *p)
 {
@@ -112,8 +112,8 @@ item_header(const struct batch *b, const struct embed_item *p)
 	return s->own && b->n == 0 ? n + s->header : n;
 }
 
-/* Parameters go with the first rows of their sequence in the source frame; if it has none, with the frame's first
- * item. */
+/* Parameters go with the first rows of their sequence in the source frame; if it has none, with the
+ * frame's first item.  */
 static int
 add_seqs(struct batch *b, const struct embed_item *p)
 {
@@ -128,7 +128,7 @@ add_seqs(struct batch *b, const struct embed_item *p)
 	return 0;
 }
 
-/* Most sampled sequences of a batch, so that each of several batches gets its share. */
+/* Most sampled sequences of a batch, so that each of several batches gets its share.  */
 static size_t
 share(const struct embed *e)
 {
@@ -137,7 +137,7 @@ share(const struct embed *e)
 	return n == 1 || e->loop < 0 ? SIZE_MAX : e->sampling > n ? (e->sampling + n - 1) / n : 1;
 }
 
-/* 1 if the queue's next item may join the batch.  room: rows that are left in it. */
+/* 1 if the queue's next item may join the batch.  room: rows that are left in it.  */
 static int
 may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t room)
 {
@@ -149,7 +149,8 @@ may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t 
 		return 0;
 	if (b->n > 0 && b->header + item_header(b, p) > FRAME_HEADER_MAX / 2)
 		return 0;
-	if (p->span.n > 0 && (room == 0 || (s && s->in_flight)))        /* its token has not returned */
+	if (p->span.n > 0 && (room == 0 || (s && s->in_flight)))        /* its token has not
+									 * returned */
 		return 0;
 	if (p->params < 0 || !s)
 		return 1;
@@ -159,7 +160,8 @@ may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t 
 	return 1;
 }
 
-/* Move what fits from the queue to the batch.  1: nothing more may join it, 0, or -1 and a message. */
+/* Move what fits from the queue to the batch.  1: nothing more may join it, 0, or -1 and a
+ * message.  */
 static int
 fill(struct embed *e, struct batch *b, struct embed_queue *q)
 {
@@ -188,7 +190,7 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 }
 
 /* One tensor of a frame that is a batch by itself: its rows, where it has one for each
- * row of the frame, or all of it. */
+ * row of the frame, or all of it.  */
 static int
 copy_tensor(struct batch *b, const struct tensor *t)
 {
@@ -252,7 +254,8 @@ look_up(struct embed *e, struct batch *b)
 	return 0;
 }
 
-/* Add the first entry, if there is a trace: with the bytes of all frames that the batch is made from. */
+/* Add the first entry, if there is a trace: with the bytes of all frames that the batch is made
+ * from.  */
 static int
 begin_trace(const struct embed *e, struct batch *b)
 {
@@ -291,7 +294,7 @@ send_batch(struct embed *e, struct batch *b)
 	return begin_trace(e, b) < 0 ? -1 : queue_all(e, &b->f);
 }
 
-/* In a ring a fork waits until the positions that it shares have passed all layers. */
+/* In a ring a fork waits until the positions that it shares have passed all layers.  */
 static int
 may_pass(const struct embed *e, const struct frame *f)
 {
@@ -300,7 +303,7 @@ may_pass(const struct embed *e, const struct frame *f)
 	return !s || s->through >= f->fork_n;
 }
 
-/* Send the frame of an item that is not rows. */
+/* Send the frame of an item that is not rows.  */
 static int
 send_item(struct embed *e, struct embed_item *p)
 {
@@ -331,8 +334,8 @@ is_queued(const struct embed *e, size_t bytes)
 	return 0;
 }
 
-/* Forwarded frames wait for no batch; many small ones are written at once.  1 some were queued, 0 there is none, -1 and
- * a message. */
+/* Forwarded frames wait for no batch; many small ones are written at once.  1 some were queued, 0
+ * there is none, -1 and a message.  */
 static int
 pass_first(struct embed *e)
 {
@@ -372,7 +375,8 @@ embed_batch(struct embed *e)
 	frame_init(&b->f);
 	b->n = 0;
 	b->rows = 0;
-	b->header = 1024;               /* more than `at`, `layer`, `model`, `precision`, `ids` and `h` take */
+	b->header = 1024;               /* more than `at`, `layer`, `model`, `precision`, `ids` and
+					 * `h` take */
 	e->serial++;
 	b->number = number;
 	b->sampled = 0;

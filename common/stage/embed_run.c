@@ -6,7 +6,7 @@
 #include "base/fail.h"
 #include "stage/embed_internal.h"
 
-/* More prompts are admitted while less than this waits. */
+/* More prompts are admitted while less than this waits.  */
 #define ITEMS_MAX 4096
 #define BYTES_MAX (16u << 20)
 
@@ -23,16 +23,19 @@ receive(struct embed *e, int input)
 	else if (r == -2 && input == e->loop && e->finished)
 		r = e->ended[input] = 1;
 	else if (r == -2)
-		r = fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM, e->in[input].name);
+		r = fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM,
+		    e->in[input].name);
 	frame_free(&f);
 	return r < 0 ? -1 : 0;
 }
 
-/* Prompts are admitted while the batches have room for them: what waits in a pipe costs no memory here. */
+/* Prompts are admitted while the batches have room for them: what waits in a pipe costs no memory
+ * here.  */
 static int
 admits(const struct embed *e)
 {
-	return e->prompts.rows < e->batch && e->prompts.n - e->prompts.first < ITEMS_MAX && e->held < BYTES_MAX &&
+	return e->prompts.rows < e->batch && e->prompts.n - e->prompts.first < ITEMS_MAX &&
+	    e->held < BYTES_MAX &&
 	    (e->loop < 0 || e->sampling < (size_t)e->batch * (size_t)e->batches);
 }
 
@@ -54,14 +57,15 @@ idle(const struct embed *e)
 	return 1;
 }
 
-/* Queue the end frame once nothing can follow. */
+/* Queue the end frame once nothing can follow.  */
 static int
 finish(struct embed *e)
 {
 	struct frame f;
 	int r = 0;
 
-	if (e->finished || !prompts_ended(e) || e->passing.first < e->passing.n || e->loops.first < e->loops.n || e->prompts.first < e->prompts.n ||
+	if (e->finished || !prompts_ended(e) || e->passing.first < e->passing.n ||
+	    e->loops.first < e->loops.n || e->prompts.first < e->prompts.n ||
 	    (e->loop >= 0 && e->seqs.n > 0))
 		return 0;
 	frame_init(&f);
@@ -73,7 +77,7 @@ finish(struct embed *e)
 	return r;
 }
 
-/* Wait until something can be read or written, and do it. */
+/* Wait until something can be read or written, and do it.  */
 static int
 step(struct embed *e)
 {
@@ -98,7 +102,7 @@ step(struct embed *e)
 	return 0;
 }
 
-/* Send what may go; 1 if all is done. */
+/* Send what may go; 1 if all is done.  */
 static int
 push_on(struct embed *e)
 {

@@ -54,7 +54,7 @@ seq_returned(struct embed *e, struct embed_seq *s)
 	s->in_flight = s->asked = 0;
 }
 
-/* Remove it from the live sequences. */
+/* Remove it from the live sequences.  */
 static void
 seq_unlink(struct embed *e, struct embed_seq *s)
 {
@@ -68,7 +68,8 @@ seq_unlink(struct embed *e, struct embed_seq *s)
 	s->dead = 1;
 }
 
-/* Keep the name of a sequence that failed, for what its input may still bring of it; the last RETIRED_MAX are kept. */
+/* Keep the name of a sequence that failed, for what its input may still bring of it; the last
+ * RETIRED_MAX are kept.  */
 static void
 seq_retire(struct embed *e, struct embed_seq *s)
 {
@@ -91,7 +92,7 @@ seq_drop(struct embed *e, struct embed_seq *s)
 	free(s);
 }
 
-/* An error of the sequence was queued, and will come round the loop. */
+/* An error of the sequence was queued, and will come round the loop.  */
 static int
 expect_echo(struct embed *e, uint64_t seq)
 {
@@ -124,7 +125,7 @@ seq_echo(struct embed *e, uint64_t seq)
 	return 1;
 }
 
-/* The frame is queued after all prompts of the sequence. */
+/* The frame is queued after all prompts of the sequence.  */
 int
 seq_free(struct embed *e, struct embed_seq *s)
 {

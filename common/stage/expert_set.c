@@ -4,7 +4,7 @@
 
 #include "base/fail.h"
 
-/* A number of at most 6 digits; -1 if there is none. */
+/* A number of at most 6 digits; -1 if there is none.  */
 static int
 number(const char **p)
 {
@@ -15,7 +15,7 @@ number(const char **p)
 	return digits ? n : -1;
 }
 
-/* "7", "0-7" or "s" at *p. */
+/* "7", "0-7" or "s" at *p.  */
 static int
 item_parse(struct expert_set *s, const char **p, int E, const char *text, int status)
 {

@@ -6,7 +6,8 @@
 #include "base/fail.h"
 
 static int reported;
-static char *last;              /* text of the last report; NULL: there was none, or no memory to keep it */
+static char *last;              /* text of the last report; NULL: there was none, or no memory to
+				 * keep it */
 static unsigned long long more; /* sequences since then that failed with the same text */
 
 static void

@@ -23,7 +23,7 @@ same_bytes(const void *a, size_t na, const void *b, size_t nb)
 	return na == nb && (na == 0 || memcmp(a, b, na) == 0);
 }
 
-/* Tensors that each process may have changed on its own. */
+/* Tensors that each process may have changed on its own.  */
 static int
 is_own(const struct tensor *t, int moved)
 {
@@ -87,7 +87,8 @@ same_seqs(const struct frame *a, const struct frame *b)
 static int
 same_others(const struct frame *a, const struct frame *b)
 {
-	const struct frame_key *trace = frame_other(a, "trace");        /* it differs from process to process */
+	const struct frame_key *trace = frame_other(a, "trace");        /* it differs from process
+									 * to process */
 
 	if (a->nothers != b->nothers)
 		return 0;
@@ -99,8 +100,8 @@ same_others(const struct frame *a, const struct frame *b)
 	return 1;
 }
 
-/* What two frames that ought to be alike differ in, or NULL; moved: one of them has been finished, so h and
- * expert.* may differ. */
+/* What two frames that ought to be alike differ in, or NULL; moved: one of them has been finished,
+ * so h and expert.* may differ.  */
 static const char *
 difference(struct frame *a, struct frame *b, int moved)
 {
@@ -134,7 +135,7 @@ alike(const struct join *j, int a, int b, int moved)
 	return !what ? 0 : fail(FAIL_DATA, "%s and %s differ in %s", j->in[a].name, j->in[b].name, what);
 }
 
-/* A frame that is the same on all inputs. */
+/* A frame that is the same on all inputs.  */
 static int
 pass_once(const struct join *j)
 {
@@ -144,8 +145,8 @@ pass_once(const struct join *j)
 	return 0;
 }
 
-/* One process has finished the layer; others forward the frame as it came.  The index of the finished frame, or -1 and a
- * message. */
+/* One process has finished the layer; others forward the frame as it came.  The index of the
+ * finished frame, or -1 and a message.  */
 static int
 prefer_finished(const struct join *j, int waiting, int finished)
 {
@@ -171,7 +172,7 @@ prefer_finished(const struct join *j, int waiting, int finished)
 	return alike(j, waiting, finished, 1) < 0 ? -1 : finished;
 }
 
-/* Add what input i has to the sum of another. */
+/* Add what input i has to the sum of another.  */
 static int
 add_partial(const struct join *j, struct partial *sum, const struct partial *p, int to, int i)
 {
@@ -186,7 +187,7 @@ add_partial(const struct join *j, struct partial *sum, const struct partial *p, 
 	return 0;
 }
 
-/* All frames are at the experts of one layer: the index of the frame that holds their sum now. */
+/* All frames are at the experts of one layer: the index of the frame that holds their sum now.  */
 static int
 sum_up(const struct join *j)
 {
@@ -218,7 +219,7 @@ sum_up(const struct join *j)
 	return to < 0 ? 0 : to;
 }
 
-/* The index of the frame to send, or -1 and a message. */
+/* The index of the frame to send, or -1 and a message.  */
 static int
 join_frames(const struct join *j)
 {
@@ -242,7 +243,7 @@ join_frames(const struct join *j)
 	return other < 0 ? sum_up(j) : prefer_finished(j, waiting, other);
 }
 
-/* A frame of each input: 1, 0 if it is the end, or -1 and a message. */
+/* A frame of each input: 1, 0 if it is the end, or -1 and a message.  */
 static int
 receive_all(struct join *j)
 {

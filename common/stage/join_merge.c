@@ -17,7 +17,7 @@ alike(const struct tensor *a, const struct tensor *b)
 	    memcmp(a->shape, b->shape, sizeof(a->shape[0]) * (size_t)a->rank) == 0;
 }
 
-/* Each entry comes from the process that computed the expert. */
+/* Each entry comes from the process that computed the expert.  */
 static int
 merge_each(struct tensor *to, const struct tensor *from, uint64_t rows, const struct partial *p, const struct config *c)
 {

@@ -7,11 +7,11 @@
 
 #include "stage/partial.h"
 
-/* expert.*@N: the tap of one process. */
+/* expert.*@N: the tap of one process.  */
 int merge_is_tap(const struct tensor *t);
 
-/* to gets the taps of from; of expert.each that both have, the entries of the experts that p, read from
- * `from`, has done.  0, or -1 and a message if there is another difference. */
+/* to gets the taps of from; of expert.each that both have, the entries of the experts that p, read
+ * from `from`, has done.  0, or -1 and a message if there is another difference.  */
 int merge_taps(struct frame *to, struct frame *from, const struct partial *p, const struct config *c);
 
 #endif

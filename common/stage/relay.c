@@ -12,7 +12,7 @@ struct relay {
 	int turn;               /* the input that is tried first */
 };
 
-/* 1: input i has brought a whole frame; 0: not yet; -1 and a message. */
+/* 1: input i has brought a whole frame; 0: not yet; -1 and a message.  */
 static int
 try_input(struct relay *r, int i, struct frame *f)
 {
@@ -21,11 +21,12 @@ try_input(struct relay *r, int i, struct frame *f)
 	if (got == -2)
 		return fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM, r->in[i].name);
 	if (got == 1)
-		r->turn = (i + 1) % r->nin;     /* an input that is never empty must not starve the others */
+		r->turn = (i + 1) % r->nin;     /* an input that is never empty must not starve the
+						 * others */
 	return got;
 }
 
-/* The next whole frame of any input: 1, or -1 and a message. */
+/* The next whole frame of any input: 1, or -1 and a message.  */
 static int
 receive(struct relay *r, struct frame *f)
 {
@@ -49,7 +50,8 @@ receive(struct relay *r, struct frame *f)
 	return got;
 }
 
-/* Forward the frame, except an end that is not the last: 1 go on, 0 it was the last, -1 and a message. */
+/* Forward the frame, except an end that is not the last: 1 go on, 0 it was the last, -1 and a
+ * message.  */
 static int
 carry(struct relay *r, struct frame *f, struct link *out, int nout)
 {

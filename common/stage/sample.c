@@ -9,7 +9,7 @@
 
 #define LLU(n) ((unsigned long long)(n))
 
-/* A sequence with sampled rows. */
+/* A sequence with sampled rows.  */
 struct sample_seq {
 	uint64_t seq;
 	struct sampling p;
@@ -77,7 +77,8 @@ forget(struct sample *s, uint64_t seq)
 	seq_free(table_del(&s->seqs, &seq, sizeof(seq)));
 }
 
-/* The sequence fails with the message that fail() keeps; the others go on.  0, or -1 and a message. */
+/* The sequence fails with the message that fail() keeps; the others go on.  0, or -1 and a
+ * message.  */
 static int
 refuse(struct sample_seq *q)
 {
@@ -102,7 +103,8 @@ read_seqs(struct sample *s, const struct frame *f)
 
 /* --- frames --- */
 
-/* Sample the new token of a span into *to and *id.  1; 0 if the sequence ends without one; -1 and a message. */
+/* Sample the new token of a span into *to and *id.  1; 0 if the sequence ends without one; -1 and a
+ * message.  */
 static int
 next_token(struct sample *s, struct sample_seq *q, const struct span *at, const float *logits, struct span *to, int32_t *id)
 {
@@ -125,7 +127,8 @@ next_token(struct sample *s, struct sample_seq *q, const struct span *at, const 
 	return 1;
 }
 
-/* The index of the frame's row in the tensor `row`, which lists the rows that have logits; -1: it has none. */
+/* The index of the frame's row in the tensor `row`, which lists the rows that have logits; -1: it
+ * has none.  */
 static int64_t
 find_logits(const struct tensor *rows, int32_t row)
 {
@@ -152,14 +155,14 @@ struct tokens {
 	int n, nids, nfreed;
 };
 
-/* The logits of a frame, and the tokens sampled from them. */
+/* The logits of a frame, and the tokens sampled from them.  */
 static int
 carry_trace(struct frame *to, const struct frame *from, const struct trace *trace)
 {
 	return !trace->start ? 0 : trace_merge(to, from) < 0 ? -1 : trace_add(to, -1, trace->start, trace->bytes);
 }
 
-/* One frame with the new tokens, then `free` for those that ended. */
+/* One frame with the new tokens, then `free` for those that ended.  */
 static int
 send_tokens(const struct frame *f, const struct tokens *t, const struct trace *trace, struct link *out, int nout)
 {
@@ -190,7 +193,7 @@ send_tokens(const struct frame *f, const struct tokens *t, const struct trace *t
 	return r;
 }
 
-/* Send the sequence's error, unless it was sent. */
+/* Send the sequence's error, unless it was sent.  */
 static int
 send_why(struct sample_seq *q, struct link *out, int nout)
 {
@@ -208,7 +211,7 @@ send_why(struct sample_seq *q, struct link *out, int nout)
 	return r;
 }
 
-/* The results of one frame. */
+/* The results of one frame.  */
 struct pass {
 	struct sample *s;
 	struct frame *f;
@@ -227,7 +230,7 @@ send_pass(struct pass *p)
 	return r;
 }
 
-/* A span that asks for a token, with its logits. */
+/* A span that asks for a token, with its logits.  */
 static int
 sample_span(struct pass *p, const struct span *at, const float *logits)
 {
@@ -242,7 +245,8 @@ sample_span(struct pass *p, const struct span *at, const float *logits)
 	if (r < 0 && !q->failed && refuse(q) < 0)
 		return -1;
 	if (r < 0) {
-		if (p->s->ring)         /* its rows have passed all layers, also those that ask for no token */
+		if (p->s->ring)         /* its rows have passed all layers, also those that ask for
+					 * no token */
 			t->spans[t->n++] = (struct span){at->seq, at->pos + at->n, 0, 0};
 		/* sequences appear downstream in the order of the spans */
 		return q->why && (send_pass(p) < 0 || send_why(q, p->out, p->nout) < 0) ? -1 : 0;
@@ -285,7 +289,7 @@ sample_spans(struct pass *p)
 	return send_pass(p);
 }
 
-/* Report sequences with wrong parameters that ask for no token yet. */
+/* Report sequences with wrong parameters that ask for no token yet.  */
 static int
 send_refused(struct pass *p)
 {
@@ -306,7 +310,7 @@ by_seq(const void *a, const void *b)
 	return (x->seq > y->seq) - (x->seq < y->seq);
 }
 
-/* At the end of the stream: sequences that got only their first token have no loop. */
+/* At the end of the stream: sequences that got only their first token have no loop.  */
 static int
 refuse_rest(struct sample *s, struct link *out, int nout)
 {

@@ -10,7 +10,8 @@ struct sampling
 sampling_defaults(const struct config *c)
 {
 	const struct generation *g = &c->generation;
-	struct sampling p = {.greedy = !g->do_sample, .temperature = g->temperature, .top_k = g->top_k,
+	struct sampling p = {.greedy = !g->do_sample, .temperature = g->temperature,
+	    .top_k = g->top_k,
 	    .top_p = g->top_p, .max_new = UINT32_MAX};
 
 	for (int i = 0; i < g->neos; i++)
@@ -69,7 +70,8 @@ get_stop(struct sampling *p, const msgpack_object *o)
 static int
 is_key(const msgpack_object *o, const char *s)
 {
-	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(s) && memcmp(o->via.str.ptr, s, strlen(s)) == 0;
+	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(s) &&
+	    memcmp(o->via.str.ptr, s, strlen(s)) == 0;
 }
 
 static int
@@ -85,7 +87,8 @@ read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *
 		p->greedy = o->via.boolean;
 	} else if (is_key(key, "seed")) {
 		if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
-			return fail(FAIL_DATA, "seqs: 'seed' is not an integer of 64 bits, 0 or more");
+			return fail(FAIL_DATA,
+			    "seqs: 'seed' is not an integer of 64 bits, 0 or more");
 		p->seed = o->via.u64;
 	} else if (is_key(key, "temperature")) {
 		if (get_number(o, "temperature", 0, 1000, &p->temperature) < 0)
@@ -117,7 +120,8 @@ sampling_read(struct sampling *p, const unsigned char *params, size_t n)
 	int r = 0;
 
 	msgpack_unpacked_init(&u);
-	if (msgpack_unpack_next(&u, (const char *)params, n, NULL) != MSGPACK_UNPACK_SUCCESS || u.data.type != MSGPACK_OBJECT_MAP) {
+	if (msgpack_unpack_next(&u, (const char *)params, n, NULL) != MSGPACK_UNPACK_SUCCESS ||
+	    u.data.type != MSGPACK_OBJECT_MAP) {
 		msgpack_unpacked_destroy(&u);
 		return fail(FAIL_DATA, "seqs: the parameters of a sequence are not a map");
 	}

@@ -11,7 +11,8 @@
 
 #define STOPS_MAX 64
 
-/* A frame's `seqs` override the command line, that overrides generation_config.json, and that config.json. */
+/* A frame's `seqs` override the command line, that overrides generation_config.json, and that
+ * config.json.  */
 struct sampling {
 	int greedy;
 	double temperature;             /* 0 is greedy */
@@ -24,7 +25,7 @@ struct sampling {
 	int nstop;
 };
 
-/* The defaults of a checkpoint. */
+/* The defaults of a checkpoint.  */
 struct sampling sampling_defaults(const struct config *c);
 
 struct sampling_options {               /* of a command line */
@@ -35,12 +36,13 @@ struct sampling_options {               /* of a command line */
 };
 #define SAMPLING_UNSET {.temperature = NAN, .top_p = NAN, .top_k = -1, .max_new = -1}
 
-/* Set in p what the options give. */
+/* Set in p what the options give.  */
 void sampling_set(struct sampling *p, const struct sampling_options *o);
 
 /*
- * Read a sequence's parameters, a msgpack map of n bytes, into p: temperature, top_k, top_p, seed, max_new, new, greedy,
- * and stop, whose ids replace those in p.  Other keys are ignored.  0, or -1 and a message.
+ * Read a sequence's parameters, a msgpack map of n bytes, into p: temperature, top_k, top_p, seed,
+ * max_new, new, greedy, and stop, whose ids replace those in p.  Other keys are ignored.  0, or -1
+ * and a message.
  */
 int sampling_read(struct sampling *p, const unsigned char *params, size_t n);
 

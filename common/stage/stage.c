@@ -12,7 +12,7 @@
 #include "stage/failed.h"
 #include "stage/trace.h"
 
-/* Add layers from..to of a model with n layers. */
+/* Add layers from..to of a model with n layers.  */
 static int
 add_layers(struct layers *l, const struct range *r, int n)
 {
@@ -56,7 +56,7 @@ stage_send(struct link *out, int nout, struct frame *f)
 	return 0;
 }
 
-/* Prints the cause before programs downstream get the error frame and print its consequences. */
+/* Prints the cause before programs downstream get the error frame and print its consequences.  */
 int
 stage_fail(struct link *out, int nout, const char *who)
 {
@@ -68,7 +68,8 @@ stage_fail(struct link *out, int nout, const char *who)
 	snprintf(text, sizeof(text), "%s", fail_text());
 	snprintf(message, sizeof(message), "%s: %s", who, text);
 	frame_init(&e);
-	signal(SIGPIPE, SIG_IGN);       /* without a reader this program still ends with the message, not by the signal */
+	signal(SIGPIPE, SIG_IGN);       /* without a reader this program still ends with the
+					 * message, not by the signal */
 	if (frame_set_text(&e, message) == 0)
 		(void)stage_send(out, nout, &e);
 	frame_free(&e);
@@ -76,7 +77,8 @@ stage_fail(struct link *out, int nout, const char *who)
 	return -1;
 }
 
-/* Length of the program's name in "ds-block: layer 3: ...", or 0: the text does not begin with one. */
+/* Length of the program's name in "ds-block: layer 3: ...", or 0: the text does not begin with
+ * one.  */
 static size_t
 name_length(const char *text)
 {
@@ -95,7 +97,7 @@ stage_upstream(const struct frame *f, const struct link *in)
 	return fail(FAIL_SYSTEM, "upstream: %s%.*s failed", strstr(f->text, LOST_UPSTREAM) ? "the program before " : "", (int)n, f->text);
 }
 
-/* A tensor that the GPU still computes is complete once it was fetched. */
+/* A tensor that the GPU still computes is complete once it was fetched.  */
 static int
 fetch_all(struct frame *f)
 {
@@ -105,10 +107,10 @@ fetch_all(struct frame *f)
 	return 0;
 }
 
-/* How a stream ended.  Below 0: failed, with a message. */
+/* How a stream ended.  Below 0: failed, with a message.  */
 enum { ENDED, UPSTREAM = 1, REFUSED = -1, UNWRITTEN = -2, UNREAD = -3 };
 
-/* Until a stream ends; f is its last frame. */
+/* Until a stream ends; f is its last frame.  */
 static int
 run(struct write_behind *b, struct link *in, struct frame *f, stage_fn *fn, void *arg)
 {

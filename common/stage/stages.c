@@ -74,8 +74,10 @@ report_expert(const void *state)
 	const struct prefetch *p = &x->s->device->prefetch;
 
 	if (!x->s->gpu)
-		warn("%llu batches, %.1f of %.1f MB of the experts they chose were in memory%s", (unsigned long long)p->batches,
-		    (double)p->held * 1e-6, (double)p->bytes * 1e-6, p->asked ? "; the rest was prefetched" : "");
+		warn("%llu batches, %.1f of %.1f MB of the experts they chose were in memory%s",
+		    (unsigned long long)p->batches,
+		    (double)p->held * 1e-6, (double)p->bytes * 1e-6,
+		    p->asked ? "; the rest was prefetched" : "");
 }
 
 static void
@@ -97,7 +99,8 @@ report_block(const void *state)
 	const struct block *b = state;
 
 	if (b->s->gpu)
-		warn("%llu batches, %llu of them replayed, of %llu graphs", (unsigned long long)b->gpu.batches,
+		warn("%llu batches, %llu of them replayed, of %llu graphs",
+		    (unsigned long long)b->gpu.batches,
 		    (unsigned long long)b->gpu.replayed, (unsigned long long)b->gpu.recorded);
 }
 
@@ -167,22 +170,32 @@ run_relay(void *state, const struct stage *s)
 #define COMPUTES .model = 1, .weights = 1, .gpu = GPU_COMPUTES, ONE_INPUT
 
 const struct stage_program stage_programs[STAGE_PROGRAMS] = {
-	[STAGE_EMBED] = {"ds-embed", AT_EMBED, .model = 1, .weights = 1, .max_in = LINKS_MAX, .ring_in = 2,
-	    .size = sizeof(struct embed), .open = open_embed, .run = run_embed, .close = close_embed},
+	[STAGE_EMBED] = {"ds-embed", AT_EMBED, .model = 1, .weights = 1, .max_in = LINKS_MAX,
+	    .ring_in = 2,
+	    .size = sizeof(struct embed), .open = open_embed, .run = run_embed,
+	    .close = close_embed},
 	[STAGE_ATTN] = {"ds-attn", AT_ATTN, TAPS_ATTN, COMPUTES,
-	    .size = sizeof(struct attn), .open = open_attn, .frame = attn_frame, .close = close_attn},
+	    .size = sizeof(struct attn), .open = open_attn, .frame = attn_frame,
+	    .close = close_attn},
 	[STAGE_ROUTE] = {"ds-route", AT_ROUTE, TAPS_ROUTE, COMPUTES,
-	    .size = sizeof(struct route), .open = open_route, .frame = route_frame, .close = close_route},
+	    .size = sizeof(struct route), .open = open_route, .frame = route_frame,
+	    .close = close_route},
 	[STAGE_EXPERT] = {"ds-expert", AT_EXPERT, TAPS_EXPERT, COMPUTES,
-	    .size = sizeof(struct expert), .open = open_expert, .frame = expert_frame, .report = report_expert, .close = close_expert},
+	    .size = sizeof(struct expert), .open = open_expert, .frame = expert_frame,
+	    .report = report_expert, .close = close_expert},
 	[STAGE_BLOCK] = {"ds-block", AT_ATTN, TAPS_BLOCK, COMPUTES,
-	    .size = sizeof(struct block), .open = open_block, .frame = block_frame, .report = report_block, .close = close_block},
+	    .size = sizeof(struct block), .open = open_block, .frame = block_frame,
+	    .report = report_block, .close = close_block},
 	[STAGE_HEAD] = {"ds-head", AT_HEAD, TAPS_HEAD, COMPUTES,
-	    .size = sizeof(struct head), .open = open_head, .frame = head_frame, .close = close_head},
+	    .size = sizeof(struct head), .open = open_head, .frame = head_frame,
+	    .close = close_head},
 	[STAGE_SAMPLE] = {"ds-sample", AT_SAMPLE, .model = 1, ONE_INPUT,
-	    .size = sizeof(struct sample), .open = open_sample, .frame = sample_frame, .report = report_sample, .close = close_sample},
-	[STAGE_JOIN] = {"ds-join", AT_NONE, TAP_BIT(TAP_EXPERT_OUT), .model = 1, .min_in = 2, .max_in = LINKS_MAX, .run = run_join},
-	[STAGE_RELAY] = {"ds-relay", AT_NONE, .gpu = GPU_OPTION, .max_in = LINKS_MAX, .run = run_relay},
+	    .size = sizeof(struct sample), .open = open_sample, .frame = sample_frame,
+	    .report = report_sample, .close = close_sample},
+	[STAGE_JOIN] = {"ds-join", AT_NONE, TAP_BIT(TAP_EXPERT_OUT), .model = 1, .min_in = 2,
+	    .max_in = LINKS_MAX, .run = run_join},
+	[STAGE_RELAY] = {"ds-relay", AT_NONE, .gpu = GPU_OPTION, .max_in = LINKS_MAX,
+	    .run = run_relay},
 };
 
 const struct stage_program *

@@ -1,8 +1,9 @@
 /*
- * The table of stages: the program that each runs in, its frames, taps, inputs, device and functions.
+ * The table of stages: the program that each runs in, its frames, taps, inputs, device and
+ * functions.
  *
- * To add a stage: its row in frame/at.h if rows wait for it, its functions in a file here, its row in stages.c,
- * and a program in cmd/ that is the text of -h and a call of stage_main.
+ * To add a stage: its row in frame/at.h if rows wait for it, its functions in a file here, its row
+ * in stages.c, and a program in cmd/ that is the text of -h and a call of stage_main.
  */
 #ifndef DS_STAGES_H
 #define DS_STAGES_H
@@ -10,11 +11,11 @@
 #include "stage/sample.h"
 #include "stage/stage.h"
 
-/* In pipeline order; then the programs that join and carry streams. */
-enum { STAGE_EMBED, STAGE_ATTN, STAGE_ROUTE, STAGE_EXPERT, STAGE_BLOCK, STAGE_HEAD, STAGE_SAMPLE, STAGE_JOIN, STAGE_RELAY,
-	STAGE_PROGRAMS };
+/* In pipeline order; then the programs that join and carry streams.  */
+enum { STAGE_EMBED, STAGE_ATTN, STAGE_ROUTE, STAGE_EXPERT, STAGE_BLOCK, STAGE_HEAD, STAGE_SAMPLE,
+	STAGE_JOIN, STAGE_RELAY, STAGE_PROGRAMS };
 
-/* Options of some stages. */
+/* Options of some stages.  */
 struct stage_options {
 	int verbose;                    /* -v: count what report prints */
 	int ring;                       /* --ring: frames come round for each layer */
@@ -24,20 +25,24 @@ struct stage_options {
 	struct sampling_options sampling;
 };
 
-enum { GPU_NONE, GPU_COMPUTES, GPU_OPTION };    /* -d or DS_DEVICE; GPU_OPTION: -d only, and it computes nothing there */
+/* GPU_COMPUTES: -d or DS_DEVICE.  GPU_OPTION: -d only; the program itself computes nothing there.  */
+enum { GPU_NONE, GPU_COMPUTES, GPU_OPTION };
 
 struct stage_program {
 	const char *name;               /* "ds-attn" */
 	enum at at;                     /* of the frames that it acts on; AT_NONE: none of its own */
 	uint64_t taps;                  /* TAP_BIT of what its --tap offers */
 	int model;                      /* 1: it opens a model */
-	int weights;                    /* 1: it maps weights and multiplies with them: --manifest, --precision */
+	int weights;                    /* 1: it maps weights and multiplies with them: --manifest,
+					 * --precision */
 	int gpu;                        /* GPU_NONE, GPU_COMPUTES, GPU_OPTION */
 	int min_in, max_in, ring_in;    /* inputs: the least, the most, and the least with --ring */
 	size_t size;                    /* of its state, which begins as zeros */
-	int (*open)(void *state, const struct stage *s, const struct stage_options *o); /* NULL: nothing to open */
+	/* NULL: nothing to open */
+	int (*open)(void *state, const struct stage *s, const struct stage_options *o);
 	stage_fn *frame;                /* for stage_run; or NULL, and it reads its inputs itself: */
-	int (*run)(void *state, const struct stage *s); /* 0, or -1 and a message; it sends the error frame */
+	/* 0, or -1 and a message, after an error frame was sent */
+	int (*run)(void *state, const struct stage *s);
 	void (*report)(const void *state);      /* -v: print what it did; NULL: nothing */
 	void (*close)(void *state);             /* NULL: nothing to close */
 };
@@ -47,7 +52,7 @@ extern const struct stage_program stage_programs[STAGE_PROGRAMS];
 /* The row of that name, or NULL. */
 const struct stage_program *stage_find(const char *name);
 
-/* The row of the program that acts on frames at that stage; NULL: there is none.  Not ds-block. */
+/* The row of the program that acts on frames at that stage; NULL: there is none.  Not ds-block.  */
 const struct stage_program *stage_at(enum at at);
 
 #endif

@@ -72,7 +72,7 @@ trace_end(const struct trace *t, struct frame *f)
 	return k && k->value == t->seen ? trace_add(f, t->layer, t->start, t->bytes) : 0;
 }
 
-/* The next entry of the array under the key, *at bytes from its start; NULL after the last. */
+/* The next entry of the array under the key, *at bytes from its start; NULL after the last.  */
 static const unsigned char *
 next_entry(const struct frame_key *k, size_t *at, size_t *n)
 {

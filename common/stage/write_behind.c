@@ -91,14 +91,14 @@ is_busy(struct write_behind *b)
 	return busy;
 }
 
-/* 0, or -1 and the message of a write that failed. */
+/* 0, or -1 and the message of a write that failed.  */
 static int
 result(const struct write_behind *b)
 {
 	return b->status ? fail(b->status, "%s", b->text) : 0;
 }
 
-/* Wait until the thread is idle. */
+/* Wait until the thread is idle.  */
 static int
 settle(struct write_behind *b)
 {
@@ -145,8 +145,9 @@ write_behind_send(struct write_behind *b, struct frame *f)
 	if (!b->started && start(b) < 0)
 		return -1;
 	frame_move(&b->f, f);
-	/* The frame's tensors lie in one half of the pinned memory until it is written.  What is read and computed meanwhile
-	 * uses the other half.  Two halves suffice: the next frame comes here only after this one was written. */
+	/* The frame's tensors lie in one half of the pinned memory until it is written.  What is
+	 * read and computed meanwhile uses the other half.  Two halves suffice: the next frame
+	 * comes here only after this one was written.  */
 	b->gpu->turn = !b->gpu->turn;
 	pthread_mutex_lock(&b->lock);
 	b->busy = 1;

@@ -1,8 +1,8 @@
 /*
  * Write-behind: a thread writes a frame while the stage reads and computes the next one.
  *
- * It serves stages on a GPU: their frames are large, and the processor is idle meanwhile.  The queue holds one
- * frame, the one that is being written.
+ * It serves stages on a GPU: their frames are large, and the processor is idle meanwhile.  The
+ * queue holds one frame, the one that is being written.
  */
 #ifndef DS_WRITE_BEHIND_H
 #define DS_WRITE_BEHIND_H
@@ -13,7 +13,8 @@
 #include "device/device.h"
 #include "link/link.h"
 
-#define WRITE_BEHIND_MIN ((size_t)64 << 10) /* bytes of tensors: a pipe holds less than that, without a thread */
+#define WRITE_BEHIND_MIN ((size_t)64 << 10) /* bytes of tensors: a pipe holds less than that,
+					     * without a thread */
 
 struct write_behind {
 	struct link *out;       /* [nout]; the thread's while it is busy */
@@ -31,20 +32,21 @@ struct write_behind {
 	char text[1024];        /* its message */
 };
 
-/* For frames that gpu computes and out [nout] gets; starts nothing yet.  The caller's thread writes all frames if
- * gpu is NULL, or if one of the links sends memory of the GPU itself. */
+/* For frames that gpu computes and out [nout] gets; starts nothing yet.  The caller's thread writes
+ * all frames if gpu is NULL, or if one of the links sends memory of the GPU itself.  */
 void write_behind_init(struct write_behind *b, struct link *out, int nout, struct device *gpu);
 
-/* As link_receive and stage_send; f is empty after a send.  Both may fail with the message of an earlier frame's
- * write; receive does so as soon as that write has failed. */
+/* As link_receive and stage_send; f is empty after a send.  Both may fail with the message of an
+ * earlier frame's write; receive does so as soon as that write has failed.  */
 int write_behind_receive(struct write_behind *b, struct link *in, struct frame *f);
 int write_behind_send(struct write_behind *b, struct frame *f);
 
-/* 1 if the thread would write f: all its tensors must be fetched (frame_fetch) before write_behind_send. */
+/* 1 if the thread would write f: all its tensors must be fetched (frame_fetch) before
+ * write_behind_send.  */
 int write_behind_suits(const struct write_behind *b, const struct frame *f);
 
-/* Wait until all is written, and end the thread.  0, or -1 and the message of a write that failed; on success the
- * message that fail() keeps stays as it is. */
+/* Wait until all is written, and end the thread.  0, or -1 and the message of a write that failed;
+ * on success the message that fail() keeps stays as it is.  */
 int write_behind_end(struct write_behind *b);
 
 #endif
