@@ -115,8 +115,8 @@ enum { SETS = 4 };
 static const struct {
 	const char *name;
 	int (*have)(void);
-	void (*fill[4])(struct kernels *k);     /* for f32, NULL behind them */
-	void (*fill_bf16)(struct kernels *k);   /* and for bf16 */
+	void (*fill[4])(struct kernels *k);     /* for f32, then NULL */
+	void (*fill_bf16)(struct kernels *k);   /* for bf16 */
 } sets[SETS] = {
 	{ "ref", have_ref, { matmul_ref, vector_ref, quantize_ref }, matmul_bf16_ref },
 	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2 }, matmul_bf16_avx2 },
@@ -127,7 +127,7 @@ static const struct {
 static struct kernels tables[SETS][PRECISIONS]; /* as many sets as the machine runs */
 static int ntables;
 
-/* Each table begins as the one below it; what bf16 has of its own are the products. */
+/* Each table begins as a copy of the one below it; only products differ in bf16. */
 static void
 tables_fill(void)
 {

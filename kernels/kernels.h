@@ -5,11 +5,10 @@
  * operations that all instruction sets follow, so that each gives the same bits.  cpu/ *_ref.c is
  * that contract in plain C.
  *
- * Kernels know pointers, sizes and strides.  They allocate nothing, keep no
- * state, and may be called from any thread.  Strides are in elements.  Unless
- * said otherwise, pointers need only the alignment of their type, inputs and
- * outputs do not overlap, and no byte outside the stated shapes is read or
- * written.  A result that is not a number is written as the bits 0x7fc00000.
+ * Kernels allocate nothing, keep no state, and may be called from any thread.  Strides are in
+ * elements.  Unless a function says otherwise, pointers need only the alignment of their type,
+ * inputs and outputs do not overlap, and no byte outside the stated shapes is read or written.  A
+ * result that is not a number is written as the bits 0x7fc00000.
  *
  * Shapes: T rows, K and N the sides of a matrix, D hidden size, E experts.
  */
@@ -23,26 +22,26 @@
 #error "-ffast-math changes the order of operations, and with it the results: leave it out of CFLAGS"
 #endif
 
-/* Q8 and Q4 are kinds of matrices only: no tensor of a file or a frame has them as its dtype. */
+/* Q8 and Q4 are kinds of matrices only; no tensor of a file or frame has such a dtype. */
 enum dtype { F32, BF16, F16, F8_E4M3, I32, I64, U8, DTYPES, Q8 = DTYPES, Q4, DTYPES_ALL };
 
-size_t dtype_size(enum dtype t);                /* bytes of an element; 0 for Q4, which has two in a byte */
+size_t dtype_size(enum dtype t);                /* bytes of an element; 0 for Q4, two in a byte */
 size_t dtype_row(enum dtype t, int cols);       /* bytes of a matrix's row */
 const char *dtype_name(enum dtype t);           /* as in safetensors: "BF16"; "Q8", "Q4" */
 int dtype_parse(const char *name, size_t len);  /* an enum dtype below DTYPES, or -1 */
 
 /*
- * A weight matrix as the checkpoint stores it, row-major [rows][cols], rows
- * directly behind one another: the element (i, j) is
+ * A weight matrix as the checkpoint stores it, row-major [rows][cols] without gaps: element (i, j)
+ * is
  *	data[i * cols + j] * scale[(row0 + i) / 128 * scale_cols + j / 128]
- * scale is for F8_E4M3 only and NULL otherwise (an F8_E4M3 matrix without scales
- * is one with every scale 1).  row0 is where this matrix begins in the one that
- * its scales were made for: a slice of rows keeps its scales.
+ * scale is for F8_E4M3 only, and NULL otherwise; an F8_E4M3 matrix without scales has scale 1.
+ * row0 is the first row of this matrix in the one that its scales belong to, so a slice of rows
+ * keeps them.
  *
- * In Q8 and Q4 the element (i, j) is code(i, j) * (groups[i * G + j / 16] * factor), G = ceil(cols / 16),
- * groups being E4M3.  Q8: the code is the signed byte data[i * cols + j].  Q4: a row has 16 bytes
+ * In Q8 and Q4 element (i, j) is code(i, j) * (groups[i * G + j / 16] * factor), G = ceil(cols /
+ * 16), groups in E4M3.  Q8: the code is the signed byte data[i * cols + j].  Q4: a row has 16 bytes
  * for each 32 columns; the low halves of the bytes are columns 0..15, the high ones 16..31, and the
- * code is quant_levels[half].  What rows of Q4 hold behind their last column does not count.
+ * code is quant_levels[half].  What a row of Q4 has after its last column is ignored.
  */
 struct mat {
 	const void *data;
@@ -60,11 +59,10 @@ struct mat {
 #define QUANT_FACTOR_MIN 0x1p-100f
 #define QUANT_FACTOR_MAX 0x1p113f
 
-/* The least squared error over groups of 16, scaled as well as can be, of weights of tiny-r1 and of
- * normal and Student's t distributions: by Lloyd's iteration
- * (tests/bench/README.md). */
+/* The codes of Q4: those of the least squared error over groups of 16 with their best scale, of
+ * weights of tiny-r1 and of normal and Student's t distributions (tests/bench/README.md). */
 #define QUANT_LEVELS -127, -102, -81, -64, -48, -34, -21, -9, 2, 13, 24, 36, 49, 64, 83, 110
-extern const signed char quant_levels[16];      /* these */
+extern const signed char quant_levels[16];
 
 /* FP8 blocks along a side of n; the last may be cut. */
 static inline size_t
@@ -95,8 +93,8 @@ struct kv_shape {
 	int heads, key, value, shared;
 };
 
-/* How numbers enter the products: as they are; both factors as BF16; or, where weights are F8_E4M3, x as that, too, and
- * else as BF16, which GPUs alone can do.  The sums are float32. */
+/* The factors of products: as they are; both as BF16; or x as F8_E4M3 too where the weights are,
+ * and else as BF16.  Only GPUs have the last.  Sums are float32. */
 enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_FP8, PRECISIONS };
 
 const char *precision_name(enum precision p);   /* "f32", "bf16", "fp8" */
@@ -104,7 +102,7 @@ int precision_parse(const char *name);          /* an enum precision, or -1 */
 
 struct kernels {
 	const char *name;               /* "ref", "avx2", "avx512", "amx" */
-	enum precision precision;       /* of matmul and matmul_t; the other functions have but one */
+	enum precision precision;       /* of matmul and matmul_t; all else has one */
 
 	/* out[t][n] = sum over k of x[t][k] w[n][k], for t < T and n0 <= n < n1:
 	 * out is [T] rows of stride ldo, indexed by the same n; x is [T][w->cols],
@@ -121,9 +119,9 @@ struct kernels {
 	void (*row)(float *out, const struct mat *w, int row);
 
 	/* The row w [n] of finite numbers in Q8 or Q4: codes has dtype_row(t, n) bytes, groups
-	 * ceil(n / 16).  Each group gets the scale, of a few near the one that its largest
-	 * magnitude asks for, that leaves the least squared error.  factor is
-	 * quant_factor(the largest |w| of the matrix), which is at most 2^126. */
+	 * ceil(n / 16).  Of a few scales near the largest magnitude, each group has the one with
+	 * the least squared error.  factor is quant_factor(the largest |w| of the matrix), and
+	 * that |w| is at most 2^126. */
 	void (*quantize)(unsigned char *codes, unsigned char *groups, const float *w, int n,
 	    float factor, enum dtype t);
 
@@ -154,8 +152,8 @@ struct kernels {
 	void (*exp)(float *x, int n);
 
 	/* acc[i] += y[i] * weight in fixed point: 40 fractional bits, rounded to
-	 * nearest even.  0, or -1 where a contribution is not finite or not below
-	 * 2^18 in magnitude; what acc then holds must not be used. */
+	 * nearest even.  0, or -1 if a contribution is not finite or not below
+	 * 2^18 in magnitude; acc must not be used then. */
 	int (*fixed_add)(int64_t *acc, const float *y, float weight, int n);
 
 	/* h[i] += acc[i] / 2^40, added in double, rounded once to float. */
@@ -165,17 +163,17 @@ struct kernels {
 #define FIXED_TERMS_MAX 31      /* contributions below 2^18 that cannot overflow 2^63 */
 
 /* The fastest table that this machine runs, of PRECISION_F32, but none above DS_KERNELS
- * ("ref", "avx2", "avx512", "amx"); NULL where DS_KERNELS is something else. */
+ * ("ref", "avx2", "avx512", "amx"); NULL if DS_KERNELS is anything else. */
 const struct kernels *kernels_choose(void);
 
-/* The table of that name, or NULL where this machine does not run it. */
+/* The table of that name, or NULL if this machine does not run it. */
 const struct kernels *kernels_named(const char *name);
 
-/* The table of k's name whose products are of precision p; all else is the same.  That of PRECISION_FP8 has no
- * products, matmul and matmul_t are NULL. */
+/* The table of k's name with products of precision p; all else is the same.  In that of
+ * PRECISION_FP8 matmul and matmul_t are NULL. */
 const struct kernels *kernels_precision(const struct kernels *k, enum precision p);
 
-/* The factor of a matrix in Q8 or Q4 whose largest magnitude is most, a finite number. */
+/* The factor of a matrix in Q8 or Q4 with largest magnitude `most`, a finite number. */
 float quant_factor(float most);
 
 /* The project's own double-precision functions, the same bits everywhere:

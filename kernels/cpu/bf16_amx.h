@@ -1,5 +1,6 @@
 /*
- * Numbers on their way into tiles: weights of every kind, and x, become BF16.  AVX-512 with VBMI and BF16.
+ * Numbers on their way into tiles: weights of every kind, and x, become BF16.  AVX-512 with VBMI
+ * and BF16.
  */
 #ifndef DS_BF16_AMX_H
 #define DS_BF16_AMX_H
@@ -11,7 +12,7 @@
 
 enum {
 	PAIR = 32,              /* rows of a panel: two tiles */
-	PANEL = 512,            /* and its columns at most: 32 KB, which the nearest cache holds */
+	PANEL = 512,            /* and its columns at most: 32 KB, which L1 holds */
 	STEP = PAIR * 32        /* from 32 of its columns to the next */
 };
 
@@ -66,7 +67,7 @@ codes_fill(struct codes *c, const struct mat *w)
 }
 
 /*
- * n columns of a row, from p on, each 32 of them `step` behind those before; zeros behind the last.
+ * n columns of a row, from p on, each 32 of them `step` after the 32 before; then zeros.
  */
 
 ALWAYS void
@@ -154,7 +155,8 @@ row_q4(uint16_t *restrict to, ptrdiff_t step, const unsigned char *p, const unsi
 	}
 }
 
-/* Rows r .. r+PAIR-1 of w, zeros from `end` on, by n columns from k on, a multiple of 32: [n / 32][PAIR][32]. */
+/* Rows r .. r+PAIR-1 of w, zeros from `end` on, by n columns from k on, a multiple of 32: [n /
+ * 32][PAIR][32]. */
 ALWAYS void
 panel_of(uint16_t *restrict to, const struct mat *restrict w, const struct codes *restrict c, int r, int end, int rows, int k, int n, enum dtype t)
 {

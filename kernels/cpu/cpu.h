@@ -1,7 +1,7 @@
 /*
- * What the kernels of one instruction set share with the others: the scalar
- * form of each element's arithmetic.  ds-arithmetic(7) is the contract.
- * This is C and C++ alike, for the GPU's kernels (cuda/) include it too.
+ * What the kernels of all instruction sets share: the arithmetic of one element, in plain C.
+ * ds-arithmetic(7) is the contract.  This is C and C++, since the GPU's kernels (cuda/) include it
+ * too.
  */
 #ifndef DS_CPU_H
 #define DS_CPU_H
@@ -19,7 +19,8 @@
 
 enum { LANES = 16, BLOCK = FP8_BLOCK, BF16_STEP = 32 };    /* lanes of a sum; side of an FP8 block; products in a step of bf16 */
 
-/* Each fills in the functions that it has; the _ref ones together have all.  The products of bf16 replace those of f32. */
+/* Each fills in the functions that it has; the _ref ones together have all.  The products of bf16
+ * replace those of f32. */
 void matmul_ref(struct kernels *k);
 void matmul_bf16_ref(struct kernels *k);
 void matmul_bf16_avx2(struct kernels *k);
@@ -271,7 +272,7 @@ mat_element(const struct mat *w, int r, int k)
 	}
 }
 
-/* n, and the zeros behind it that fill its last step of bf16 up. */
+/* n filled up to whole steps of bf16. */
 EVERYWHERE int
 bf16_filled(int n)
 {

@@ -24,7 +24,8 @@ enum {
 	CB = 2                  /* by registers side by side */
 };
 
-/* Rows of w side by side, at most 4, for T <= GEMV_ROWS; what DO(T, t) makes for each such T; DO(m) for each m <= MR, TB. */
+/* Rows of w side by side, at most 4, for T <= GEMV_ROWS; what DO(T, t) makes for each such T; DO(m)
+ * for each m <= MR, TB. */
 #define GEMV_BESIDE(T) ((T) == 1 ? 4 : (T) <= 3 ? 2 : 1)
 #define EACH_GEMV(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t)
 #define EACH_TB(DO) DO(1); DO(2); DO(3); DO(4)
@@ -114,7 +115,7 @@ of_f8(__m128i b)
 	    _mm256_castsi256_ps(_mm256_cvtepi8_epi32(nan)));
 }
 
-/* n < W elements of the given size, zeros behind them. */
+/* n < W elements of the given size, then zeros. */
 static inline __m128i
 some(const void *p, int n, int size)
 {
@@ -167,7 +168,7 @@ r_load32_q4(const void *p, reg to[4])
 	to[3] = of_i8(_mm_srli_si128(d, 8));
 }
 
-/* LEVELS is 0: nobody calls it. */
+/* LEVELS is 0: it is never called. */
 static inline void
 r_load32_q4_of(const void *p, const reg *a, const reg *b, reg to[4])
 {

@@ -1,6 +1,7 @@
 /*
- * The products of bf16 in the tiles of AMX.  A tile of weights, 16 outputs by 32 columns, comes straight from the matrix where
- * that is BF16, else from a panel; x is turned so that a tile has 16 of its rows.  TDPBF16PS is one step of the sums.
+ * The products of bf16 in the tiles of AMX.  A tile of weights, 16 outputs by 32 columns, comes
+ * straight from the matrix where that is BF16, else from a panel; x is turned so that a tile has 16
+ * of its rows.  TDPBF16PS is one step of the sums.
  */
 #include "cpu/bf16_amx.h"
 
@@ -20,7 +21,7 @@ struct scratch {
 	struct codes codes;
 } __attribute__((aligned(64)));
 
-/* Tiles 0..3 are sums, 4 and 5 weights, 6 and 7 x; those that have columns of x are `cols` wide. */
+/* Tiles 0..3 are sums, 4 and 5 weights, 6 and 7 x; tiles with columns of x are `cols` wide. */
 static void
 tiles_begin(int rows, int cols)
 {
@@ -38,17 +39,17 @@ tiles_begin(int rows, int cols)
 }
 
 #define LOAD(tile, p, stride) __asm__ volatile ("tileloadd (%0,%1,1), %%tmm" #tile : : "r" (p), "r" ((ptrdiff_t)(stride)) : "memory")
-/* The same of what need not stay in the nearest cache: there the weights are. */
+/* The same, for data that need not stay in L1, where the weights are. */
 #define PASS(tile, p, stride) __asm__ volatile ("tileloaddt1 (%0,%1,1), %%tmm" #tile : : "r" (p), "r" ((ptrdiff_t)(stride)) : "memory")
 #define STORE(tile, p, stride) __asm__ volatile ("tilestored %%tmm" #tile ", (%0,%1,1)" : : "r" (p), "r" ((ptrdiff_t)(stride)) : "memory")
 #define ZERO(tile) __asm__ volatile ("tilezero %%tmm" #tile ::)
 #define ADD(sum, w, x) __asm__ volatile ("tdpbf16ps %%tmm" #x ", %%tmm" #w ", %%tmm" #sum ::)
 
-/* What will be needed soon: `lines` lines of 64 bytes in a row, rows `pitch` apart. */
+/* What is read soon: `size` bytes of each row, rows `pitch` apart. */
 struct prefetch {
 	const unsigned char *p;
 	ptrdiff_t pitch, at, size;
-	int each;                       /* lines to be called at a step */
+	int each;                       /* lines to prefetch in a step */
 };
 
 ALWAYS void
@@ -190,7 +191,8 @@ multiply_any(float *sum, float *block, const struct strip *w, const uint16_t *x,
 		multiply(sum, block, w, x, width, 1, 1, prefetch);
 }
 
-/* A tile of x: 32 columns of up to 16 rows; n columns are there.  What a row writes behind `width` the next one overwrites. */
+/* A tile of x: 32 columns of up to 16 rows; n columns are there.  What a row writes after `width`
+ * the next one overwrites. */
 ALWAYS void
 x_tile(uint16_t *to, const float *x, ptrdiff_t ldx, int T, int width, int n)
 {
@@ -250,7 +252,7 @@ struct product {
 	int k, cols;                    /* the columns of x that are there */
 };
 
-/* Rows behind the last have the last one's; at most two blocks meet in PAIR rows. */
+/* Rows after the last have its scale; PAIR rows have at most two. */
 static void
 scales_of(float *to, const struct mat *w, int n, int n1, int k, int cols)
 {
@@ -264,7 +266,8 @@ scales_of(float *to, const struct mat *w, int n, int n1, int k, int cols)
 	}
 }
 
-/* The next outputs' weights of the same columns, while these are worked on: all of them where a row is used once. */
+/* The next outputs' weights of the same columns, while these are worked on: all of them where a row
+ * is used once. */
 static struct prefetch
 prefetch_of(const struct product *j, int n, int k, int cols)
 {
@@ -277,8 +280,8 @@ prefetch_of(const struct product *j, int n, int k, int cols)
 }
 
 /*
- * The columns k .. k+cols-1 of the outputs n .. n+PAIR-1 with all rows of x.  Sums of one pair of tiles stay in them, unless
- * they are still in memory: `load`.
+ * The columns k .. k+cols-1 of the outputs n .. n+PAIR-1 with all rows of x.  Sums of one pair of
+ * tiles stay in them, unless they are still in memory: `load`.
  */
 static void
 panel_multiply(const struct product *j, float *sum, int n, int k, int cols, int direct, int load, struct prefetch *prefetch)
@@ -311,8 +314,9 @@ panel_multiply(const struct product *j, float *sum, int n, int k, int cols, int 
 }
 
 /*
- * PAIR outputs with one tile of x, FP8, Q8, Q4: a weight is used so little that its conversion is the work, which goes on
- * while the tiles are at theirs.  Between the steps of a block of columns eight rows of the next one are converted each time.
+ * PAIR outputs with one tile of x, FP8, Q8, Q4: a weight is used so little that its conversion is
+ * the work, which goes on while the tiles are at theirs.  Between the steps of a block of columns
+ * eight rows of the next one are converted each time.
  */
 
 /* Where the next block lies, rows `pitch` and their groups `gpitch` bytes apart. */
@@ -321,7 +325,8 @@ struct source {
 	ptrdiff_t pitch, gpitch;
 };
 
-/* Eight rows of a block, from i on.  Those of the next outputs are called from memory, each when it is a PAIR of rows away. */
+/* Eight rows of a block, from i on.  The rows of the next outputs are prefetched, PAIR rows
+ * early. */
 ALWAYS void
 eight(uint16_t *restrict to, const struct source *restrict s, const struct codes *restrict c, int i, enum dtype t)
 {

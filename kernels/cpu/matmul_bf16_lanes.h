@@ -1,6 +1,7 @@
 /*
- * The products of bf16 without tiles, behind matmul_lanes.h: fused multiply-adds of float32 that were rounded to BF16.  They
- * flush nothing; so they stand where no sum can be subnormal, which the smallest factors tell.  The plain code does the rest.
+ * The products of bf16 without tiles; included after matmul_lanes.h.  They are fused multiply-adds
+ * of float32 that were rounded to BF16, and flush nothing.  So they hold where no sum can be
+ * subnormal, which the smallest factors show.  Other outputs are those of the plain code.
  */
 enum {
 	BK = 512,               /* columns that x is turned for at once, */
@@ -13,8 +14,8 @@ _Static_assert(BN % BW == 0 && BK % BLOCK == 0, "blocks fit into one another");
 typedef int32_t ints __attribute__((vector_size(W * 4)));
 typedef uint32_t words __attribute__((vector_size(W * 4)));
 
-/* Each of n numbers, a multiple of W, to the nearest BF16, as bf16_of_float; returns the bits of the smallest magnitude
- * that is not zero, INT32_MAX where all are. */
+/* Each of n numbers, a multiple of W, to the nearest BF16, as bf16_of_float; returns the bits of
+ * the smallest magnitude that is not zero, INT32_MAX where all are. */
 static int
 rounded(float *x, int n)
 {
@@ -41,14 +42,16 @@ rounded(float *x, int n)
 	return all;
 }
 
-/* A number of exponent e is a multiple of 2^(e-7), and so all sums are multiples of a normal number. */
+/* A number of exponent e is a multiple of 2^(e-7), and so all sums are multiples of a normal
+ * number. */
 static int
 may_flush(int x, int w)
 {
 	return x != INT32_MAX && w != INT32_MAX && (x >> 23) + (w >> 23) - 2 * 127 < -126 + 2 * 7;
 }
 
-/* sum[i] += the products of W rows of x, turned [n][W], with BW rows of w, over n columns, a multiple of 32. */
+/* sum[i] += the products of W rows of x, turned [n][W], with BW rows of w, over n columns, a
+ * multiple of 32. */
 ALWAYS void
 bf16_steps(reg sum[BW], const float *x, const float *w, int n)
 {
@@ -73,7 +76,8 @@ bf16_steps(reg sum[BW], const float *x, const float *w, int n)
 	}
 }
 
-/* The same upon the sums at acc, `stride` apart; blocks of FP8 have sums of their own and the scales [blocks][BW]. */
+/* The same upon the sums at acc, `stride` apart; blocks of FP8 have sums of their own and the
+ * scales [blocks][BW]. */
 static void
 bf16_block(reg *acc, int stride, const float *x, const float *w, int n, const float *scale, int first)
 {
@@ -148,7 +152,8 @@ matmul_bf16(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, con
 			bf16_outputs(out + t * ldo, ldo, x + t * ldx, ldx, T - t < BT ? T - t : BT, w, n, n1 - n < BN ? n1 : n + BN);
 }
 
-/* The transposed product: sum[t][j] += `rows` rows of a tile, a multiple of 32, for tb rows of x and two registers of columns. */
+/* The transposed product: sum[t][j] += `rows` rows of a tile, a multiple of 32, for tb rows of x
+ * and two registers of columns. */
 ALWAYS void
 bf16_steps_t(reg sum[][TR], int at, const float *x, const float *tile, int rows, int tb)
 {

@@ -12,8 +12,8 @@ flushed(float x)
 	return fabsf(x) < LEAST ? copysignf(0, x) : x;
 }
 
-/* a b + c, rounded once; zero where that is subnormal if exponents went on below: so 2^-126 is only what is at least
- * 2^-126 - 2^-151. */
+/* a b + c, rounded once; zero where that is subnormal if exponents went on below: so 2^-126 is only
+ * what is at least 2^-126 - 2^-151. */
 static float
 step(float a, float b, float c)
 {

@@ -1,7 +1,7 @@
 /*
- * Many rows of x, behind matmul_lanes.h: NC outputs of TC rows at a time.  KC columns of NR rows of w become
- * a panel [KC / 16][NR][16] of float32 in the nearest cache, past which MR rows of x at a time go, their lanes
- * in registers.
+ * gemm: many rows of x; included by matmul_lanes.h.  NC outputs of TC rows at a time.  KC columns
+ * of NR rows of w become a panel [KC / 16][NR][16] of float32 in L1, past which MR rows of x at a
+ * time go, their lanes in registers.
  */
 enum {
 	KC = 640,               /* columns of a panel at most, whole blocks of FP8 */
@@ -10,8 +10,8 @@ enum {
 };
 _Static_assert(SUMS % ROWS == 0 && NC % SUMS == 0 && NC % NR == 0 && KC % BLOCK == 0, "blocks fit into one another");
 
-/* Columns c .. c+cols-1 of a row as float32, behind them zeros up to n, a multiple of 16; each 16 of them
- * are `step` behind those before. */
+/* Columns c .. c+cols-1 of a row as float32, then zeros up to n, a multiple of 16; every 16 of them
+ * begin `step` after the 16 before. */
 ALWAYS void
 row_of(float *to, ptrdiff_t step, const unsigned char *row, int c, int cols, int n, enum dtype t)
 {
@@ -33,7 +33,8 @@ row_of(float *to, ptrdiff_t step, const unsigned char *row, int c, int cols, int
 			r_store(to + k / LANES * step + j, weights_n(row, c + k + j, cols - k - j, t));
 }
 
-/* Rows r .. r+rows-1 of w, none beyond `last`, and columns c .. c+cols-1, each row `pitch` behind the last. */
+/* Rows r .. r+rows-1 of w, none beyond `last`, and columns c .. c+cols-1, each row `pitch` after
+ * the one before. */
 ALWAYS void
 rows_of(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n,
     enum dtype t)
@@ -81,8 +82,8 @@ group_of(int left, int most)
 	return (left + groups - 1) / groups;
 }
 
-/* s += the lanes of mr rows of x with nr rows of a panel over kc columns.  At each step the weights that are
- * needed next come nearer. */
+/* s += the lanes of mr rows of x with nr rows of a panel over kc columns.  Each step prefetches
+ * weights of the next panel. */
 ALWAYS void
 lanes_of(reg s[MR][NR], const float *x, ptrdiff_t ldx, const float *w, int kc, int mr, int nr, struct panel_prefetch prefetch)
 {
@@ -127,7 +128,8 @@ sums_keep(reg sum[][REGS], reg s[MR][NR], int mr, int nr, int j)
 			sum[m * NC + n][j] = s[m][n];
 }
 
-/* Register j of the lanes of mr rows of x with a panel, upon those in sum, which begin at 0 if these are the `first`. */
+/* Register j of the lanes of mr rows of x with a panel, upon those in sum, which begin at 0 if
+ * these are the `first`. */
 ALWAYS void
 block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int kc, int first, int mr, int j, struct panel_prefetch prefetch)
 {
@@ -138,8 +140,8 @@ block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int kc, in
 	sums_keep(sum, s, mr, NR, j);
 }
 
-/* The same where blocks of columns have lanes of their own and a scale [blocks][NR]: fewer rows of w at a
- * time, since both kinds of sums stay in registers. */
+/* The same where blocks of columns have lanes of their own and a scale [blocks][NR]: fewer rows of
+ * w at a time, since both kinds of sums stay in registers. */
 ALWAYS void
 block_scaled(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int kc, const float *scale, int first,
     int mr, int j, struct panel_prefetch prefetch)
@@ -160,8 +162,8 @@ block_scaled(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *w, int
 	}
 }
 
-/* T rows of x, in groups that differ by one row at most, with a panel; meanwhile the weights of the next,
- * in rows `pitch` bytes apart and `step` bytes each 16 columns, come nearer. */
+/* T rows of x, in groups that differ by one row at most, with a panel; meanwhile the weights of the
+ * next are prefetched, in rows `pitch` bytes apart and `step` bytes each 16 columns. */
 static void
 blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, int kc, const float *scale, int first,
     const unsigned char *next, size_t pitch, int step)

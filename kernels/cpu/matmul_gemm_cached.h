@@ -1,12 +1,12 @@
 /*
- * Many rows of x past float32 that is in a near cache already, as the pages of attention's cache are: behind
- * matmul_gemm.h.  Nothing is copied.  SN rows of w stay in the nearest cache, past which MR rows of x at a time go;
- * their MR * SN sums go through the tree together.
+ * gemm on cache-resident data, such as pages of the KV cache: many rows of x, and float32 weights.
+ * Included after matmul_gemm.h.  Nothing is copied.  SN rows of w stay in L1, past which MR rows of
+ * x at a time go; their MR * SN sums go through the tree together.
  */
 enum { SN = NR == 6 ? 12 : 16 };
 _Static_assert(SN % NR == 0 && MR * SN % SUMS == 0, "blocks fill a strip, its sums whole trees");
 
-/* What the next product will read is called from memory, a line a step of this one's loops. */
+/* What is read next is prefetched, a line in each step of the loops. */
 struct prefetch {
 	const char *at, *end;
 	ptrdiff_t step;         /* in this block */
@@ -28,7 +28,7 @@ prefetch_line(struct prefetch *c)
 static struct prefetch
 prefetch_of(const struct mat *w)
 {
-	const char *at = w->prefetch ? w->prefetch : w->data;         /* not NULL: looking that up in the page tables takes long */
+	const char *at = w->prefetch ? w->prefetch : w->data;         /* not NULL, whose page table walk takes long */
 
 	return (struct prefetch){at, at + w->prefetch_bytes, 0};
 }

@@ -1,8 +1,7 @@
 /*
- * The products in registers: to be included behind lanes_avx2.h or
- * lanes_avx512.h.  A few rows of x stream the weights past them (dot_rows);
- * for more, matmul_gemm.h converts each weight once.  Either way each
- * lane of each sum sees the operations of matmul_ref.c in their order.
+ * The products in registers; included after lanes_avx2.h or lanes_avx512.h.  For a few rows of x
+ * (gemv) weights stream past them (dot_rows); for more, matmul_gemm.h converts each weight once.
+ * Each lane of each sum has the operations of matmul_ref.c in their order.
  */
 #ifdef __SANITIZE_ADDRESS__     /* with checks in it, each copy for a number of rows would take compilers minutes */
 #define ALWAYS static __attribute__((noinline))
@@ -25,7 +24,7 @@ size_of(enum dtype t)
 	return t == F32 ? 4 : t == F8_E4M3 ? 1 : 2;
 }
 
-/* Element k of the row, and those behind it; n < W of them in the second. */
+/* W elements of the row from k on, or the first n < W of them. */
 ALWAYS reg
 weights(const unsigned char *row, int k, enum dtype t)
 {
@@ -62,11 +61,11 @@ sums_store(float *out, reg sum[SUMS][REGS], int n)
 }
 
 /*
- * A few rows of x.
+ * gemv: a few rows of x.
  */
 
-/* Two registers of the row from column k on, whole.  FP8 comes 256 times too small, what is not a number
- * unmarked. */
+/* Two registers of the row from column k on, whole.  FP8 comes 256 times too small, what is not a
+ * number unmarked. */
 ALWAYS void
 weights2(reg *a, reg *b, const unsigned char *row, int k, enum dtype t)
 {
@@ -102,7 +101,7 @@ keep(reg sum[][REGS], reg s[][ROWS][REGS], int T, int nb)
 				sum[m * SUMS + i][j] = s[m][i][j];
 }
 
-/* n bytes from p on come nearer, to the second-level cache: the nearest is full of what is at work. */
+/* Prefetch n bytes from p on into L2; L1 is full of what is in use. */
 ALWAYS void
 prefetch(const unsigned char *p, size_t n)
 {
@@ -111,8 +110,9 @@ prefetch(const unsigned char *p, size_t n)
 		__builtin_prefetch(p + i, 0, 2);
 }
 
-/* s += the lanes of T rows of x with nb rows of w, two registers of each from column k on.  FP8 is 256 times too
- * small: one row of x is made 256 times larger, for more the weights are: the products are the same. */
+/* s += the lanes of T rows of x with nb rows of w, two registers of each from column k on.  FP8 is
+ * 256 times too small: one row of x is made 256 times larger, for more the weights are: the
+ * products are the same. */
 ALWAYS void
 lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int k,
     enum dtype t)
@@ -143,9 +143,9 @@ lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 	}
 }
 
-/* The same over the first `cols` columns: at most BLOCK, but all of a single row that is not FP8.  Converting FP8 leaves the
- * processor no room to look ahead on its own, and of a single row it does not look far enough: what lies behind these rows,
- * from `next` on, is asked for evenly, as one stream. */
+/* The same over the first `cols` columns: at most BLOCK, but all of a single row that is not FP8.
+ * The hardware prefetches too little while FP8 is converted, and of a single row.  So the rows
+ * after these, from `next` on, are prefetched evenly, as one stream. */
 ALWAYS void
 lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int cols,
     const unsigned char *next, enum dtype t)

@@ -1,10 +1,10 @@
 /*
- * The products, in plain C: this is what they mean.
+ * The products in plain C: their specification.
  */
 #include "cpu/cpu.h"
 
-/* lane[i] = the sum of x[k] w[k] over k = from+i, from+i+16, ...; every lane
- * takes equally many terms, those behind `to` being 0 times 0. */
+/* lane[i] = the sum of x[k] w[k] over k = from+i, from+i+16, ...; every lane has equally many
+ * terms, and from `to` on they are 0 times 0. */
 static void
 lanes_of(float lane[LANES], const float *x, const struct mat *w, int n, int from, int to)
 {

@@ -1,5 +1,6 @@
 /*
- * The transposed product in tiles, behind matmul_bf16_amx.c: 32 rows of x, as they lie, by 32 columns of w, whose rows go by pairs.
+ * Transposed gemm in tiles; included by matmul_bf16_amx.c: 32 rows of x, as they lie, by 32 columns
+ * of w, whose rows go by pairs.
  */
 
 /* The segments of rows whose steps are counted together: blocks of FP8, else what a panel holds. */
@@ -53,7 +54,7 @@ fold_t(float *sum, const float *block, const struct mat *w, int r, int k, int na
 		    first ? r_zero() : r_load(sum + i * TILE)));
 }
 
-/* The columns k .. k+31, of which c0 .. c1-1 are wanted, with T rows of x. */
+/* The columns k .. k+31, whose outputs c0 .. c1-1 are written, with T rows of x. */
 static void
 columns(struct scratch *s, float *out, ptrdiff_t ldo, int T, int pitch, const struct mat *w, int k, int c0, int c1)
 {

@@ -1,5 +1,5 @@
 /*
- * The transposed product, behind matmul_gemm.h: lanes are columns, each a chain over the rows.
+ * Transposed gemm; included after matmul_gemm.h.  Lanes are columns, each a chain over the rows.
  */
 enum {
 	TC_T = 24,              /* rows of x that share a tile of w, */
@@ -78,7 +78,8 @@ fold(reg sum[][TR], reg chain[][TR], int T, const struct mat *w, int r, int c, i
 		}
 }
 
-/* TW columns of tb rows of x with all rows of w, which is float32: the chains never leave the registers. */
+/* TW columns of tb rows of x with all rows of w, which is float32: the chains never leave the
+ * registers. */
 ALWAYS void
 block_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const float *w, ptrdiff_t ldw, int rows, int tb,
     struct prefetch *prefetch)

@@ -5,7 +5,7 @@
  */
 enum {
 	STEP = 512,             /* columns whose scales are made ready at once, */
-	LINE = 128,             /* and those between requests for rows to come */
+	LINE = 128,             /* and columns between prefetches */
 	SCALES = STEP / QUANT_GROUP
 };
 _Static_assert(QUANT_GROUP == LANES && STEP % LINE == 0, "groups are steps");
@@ -134,7 +134,7 @@ quant_nan(reg sum[][REGS], int T, int nb, const unsigned char *const group[ROWS]
 		nan_rows(sum, T, nb, group, groups);
 }
 
-/* s += up to STEP columns; meanwhile those of the rows to come, `further` bytes behind these, come nearer. */
+/* s += up to STEP columns; meanwhile those of the next rows, `further` bytes on, are prefetched. */
 ALWAYS void
 quant_steps(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, struct quant q, int cols,
     size_t further, enum dtype t)
@@ -158,8 +158,8 @@ quant_steps(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, s
 		quant_end(s, T, nb, x, ldx, &q, cols, t);
 }
 
-/* As dot_rows.  Rows are short, so their streams end before the processor has learnt them: those of
- * the rows behind these are asked for early. */
+/* As dot_rows.  Rows are short: their streams end before the hardware prefetches them.  So the next
+ * rows are prefetched here. */
 ALWAYS void
 quant_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n, int last,
     const reg *level, enum dtype t)

@@ -1,6 +1,6 @@
 /*
  * Norms, softmax and what else goes over a vector once, in registers: to be
- * included behind lanes_avx2.h or lanes_avx512.h.  Each function does to an
+ * included after lanes_avx2.h or lanes_avx512.h.  Each function does to an
  * element what vector_ref.c does, and adds in the same order.
  */
 enum { REGS = LANES / W };

@@ -1,17 +1,17 @@
 /*
- * Attention over the paged cache: which kernel, how many parts at a time, and the join of what they leave.
+ * Attention over the pages of a KV cache: which kernel, how many parts at a time, and their join.
  */
 #include "attend.cuh"
 
-/* Of all parts that are done side by side, where one fits; few where the GPU is emulated, so that tests come to
- * several rounds. */
+/* Of all slots together, if one fits.  An emulated GPU has few, so that tests have several
+ * rounds. */
 #ifdef DS_EMULATED
 #define SLOTS_BYTES ((size_t)64 << 10)
 #else
 #define SLOTS_BYTES ((size_t)128 << 20)
 #endif
 
-enum { JOIN = 512, JOIN_LEAST = 64 };          /* threads, each with a column; parts whose factors are known at a time */
+enum { JOIN = 512, JOIN_LEAST = 64 };  /* threads, each with a column; parts joined at a time */
 
 static int
 tiles(const struct gpu *g, const struct kv_shape *kv, enum precision p)
@@ -19,8 +19,8 @@ tiles(const struct gpu *g, const struct kv_shape *kv, enum precision p)
 	return p != PRECISION_F32 && attend_tiles_fit(g, kv);
 }
 
-/* Positions of a part: with tensor cores, few enough that a context of 16k keeps a hundred processors busy at
- * batch 1, and enough that writing what comes of them stays small beside reading them. */
+/* Positions of a part.  With tensor cores few enough that a context of 16k occupies a hundred
+ * processors at batch 1, and enough that writing slots takes little time beside reading pages. */
 static int
 part_positions(const struct gpu *g, int H, const struct kv_shape *kv, enum precision p)
 {
@@ -62,12 +62,13 @@ struct joined {
 	float *out, *max, *sum;         /* [rows][H][value], [rows][H] */
 };
 
-/* What the outputs so far and those of a part are multiplied with, and what its sum becomes. */
+/* Factors of the output so far and of each part, and each part's share of the sum. */
 struct factors {
 	float bmax[JOIN_LEAST], old[JOIN_LEAST], fresh[JOIN_LEAST], more[JOIN_LEAST];
 };
 
-/* The factors of n parts, whose slots begin at bmax and bsum, H apart; max: of all parts before them. */
+/* The factors of n parts, whose slots begin at bmax and bsum, H apart; max: of all parts before
+ * them. */
 static __device__ void
 factors_make(struct factors *f, const float *bmax, const float *bsum, int n, int H, float max)
 {
@@ -91,9 +92,9 @@ factors_make(struct factors *f, const float *bmax, const float *bsum, int n, int
 	__syncthreads();
 }
 
-/* softmax_join of kernels/cpu/vector_ref.c over a row's parts in turn, and behind the last the division by the
- * sum.  A block: a head of a row.  The largest score of what is before a part is known without what it does to the
- * sums, so that all factors are made side by side. */
+/* softmax_join of kernels/cpu/vector_ref.c over a row's parts in turn, then the division by the
+ * sum. A block has a head of a row.  The largest score before a part does not depend on the sums,
+ * so all factors are computed side by side. */
 static __global__ void __launch_bounds__(JOIN)
 join(struct attend_args a, struct joined to)
 {

@@ -32,8 +32,8 @@ struct probs_args {
 	const float *max, *sum;         /* [rows][H] */
 };
 
-/* What a block computes: query heads h .. of row t, all of one key head, over the n positions of its
- * part that the row sees; n is 0 or less where the part lies after the row. */
+/* What a block computes: query heads h .. of row t, all of one key head, over the n positions of
+ * its part that the row sees; n is 0 or less where the part lies after the row. */
 struct attend_block {
 	int t, h, heads, n;
 	int first;                      /* of the part's pages, in the list of all pages */
@@ -80,16 +80,17 @@ attend_block_of(const struct attend_args *a, int heads)
 	return b;
 }
 
-/* The keys [CACHE_PAGE] of the block's key head in page i of its part; its values are value_at bytes on. */
+/* The keys [CACHE_PAGE] of the block's key head in page i of its part; its values are value_at
+ * bytes on. */
 static inline __device__ const unsigned char *
 attend_keys(const struct attend_args *a, const struct attend_block *b, int i)
 {
 	return (const unsigned char *)a->pages[b->first + i] + b->head;
 }
 
-/* Each fills the slots of its parts.  plain: a part is a page, the sums are those of f32, from caches
- * of F32 or BF16.  tiles: tensor cores, from BF16, for shapes that fit and where a block can have
- * enough shared memory. */
+/* Each fills the slots of its parts.  plain: a part is a page, the sums are those of f32, from
+ * caches of F32 or BF16.  tiles: tensor cores, from BF16, for shapes that fit and where a block can
+ * have enough shared memory. */
 int attend_plain(struct gpu *g, const struct attend_args *a, enum precision p);
 int attend_tiles(struct gpu *g, const struct attend_args *a);
 int attend_tiles_fit(const struct gpu *g, const struct kv_shape *kv);

@@ -1,13 +1,15 @@
 /*
- * Attention with tensor cores, from a cache of BF16 (the absorbed form of FlashMLA).  A block has a part of
- * the context and TILES times 16 heads of a row.  Page after page of the part comes into shared memory, the next
- * one while this one is used, and serves twice: its rows meet the queries, which stay in registers as
- * BF16, and the latents in it, times what the softmax made of the scores, are added to the output, which stays in
- * registers as float32: each warp has COLUMNS columns of it.  The largest score is that of the pages so far; where it
- * grows, output and sum are made smaller before the page is added.
+ * Attention with tensor cores from a cache of BF16; for MLA the absorbed form of FlashMLA.  A block
+ * has a part of the context and TILES times 16 query heads of one key head of a row.  The pages of
+ * the part are copied to shared memory, the next while this one is used.  Keys are multiplied with
+ * the queries, which stay in registers as BF16.  Values are multiplied with the softmax of the
+ * scores and added to the output, which stays in registers as float32; each warp has COLUMNS
+ * columns of it.  Where the largest score so far grows, output and sum are scaled down before the
+ * page is added.
  *
- * The bits of a head are a fixed sequence: for a score the steps of 16 columns, with 16 heads or fewer even and odd
- * apart, then together; for an output, pages in order and in each the steps of 16 positions.
+ * The bits of a head are a fixed sequence.  A score is the steps of 16 columns, with 16 heads or
+ * fewer even and odd ones apart, then added.  An output is pages in order, in each the steps of 16
+ * positions.
  */
 #include "attend.cuh"
 #include "ptx.cuh"
@@ -28,7 +30,8 @@ template <int TILES> struct space {
 	float most[TILES * 16];                 /* a head's largest in the pages so far */
 };
 
-/* What a thread keeps from page to page.  Of each tile of 16 heads it has parts of two: lane / 4 and 8 more. */
+/* What a thread keeps from page to page.  Of each tile of 16 heads it has parts of two: lane / 4
+ * and 8 more. */
 template <int TILES> struct kept {
 	uint32_t query[STEPS][4];               /* of the tile whose scores the warp makes */
 	float o[TILES][COLUMNS / 8][4];
@@ -42,7 +45,8 @@ fours(int n)
 	return (n + 63) / 64;
 }
 
-/* Column of a page's row in shared memory where its values begin: shared ones with the keys, others after them. */
+/* Column of a page's row in shared memory where its values begin: shared ones with the keys, others
+ * after them. */
 static __host__ __device__ int
 value_column(const struct kv_shape *kv)
 {
@@ -56,8 +60,8 @@ attend_tiles_fit(const struct gpu *g, const struct kv_shape *kv)
 	    sizeof(struct space<2>) <= g->shared_most;
 }
 
-/* The first n of CACHE_PAGE rows of `width` columns on their way into shared memory.  Zeros fill the
- * columns after the last, up to a multiple of 64, and the rows from n on. */
+/* The first n of CACHE_PAGE rows of `width` columns on their way into shared memory.  Zeros fill
+ * the columns after the last, up to a multiple of 64, and the rows from n on. */
 static __device__ void
 rows_load(uint32_t *to, const unsigned char *from, size_t pitch, int width, int n)
 {
@@ -82,7 +86,7 @@ page_load(uint32_t *to, const struct attend_args *a, const struct attend_block *
 	copy_commit();
 }
 
-/* Numbers x[0] .. x[3], of which there are n; zeros for the others. */
+/* x[0] .. x[3], zeros from x[n] on. */
 static __device__ float4
 four(const float *x, int n)
 {
@@ -114,9 +118,9 @@ queries_load(uint32_t query[STEPS][4], uint32_t *by, const struct attend_args *a
 			ldmatrix_x4(query[k], by + (tile * 16 + lane % 16) * PITCH + k * 8 + lane / 16 * 4);
 }
 
-/* s[i] = the scores of the warp's tile and positions 8 i .. 8 i + 7 of its own: those of a warp are 8 TILES.  Two sums go
- * on side by side: those of two i, or of one i those of even and of odd steps.  One ldmatrix brings a step of
- * 16 positions, or two of 8. */
+/* s[i] = the scores of the warp's tile and positions 8 i .. 8 i + 7 of its own: those of a warp are
+ * 8 TILES.  Two sums go on side by side: those of two i, or of one i those of even and of odd
+ * steps.  One ldmatrix brings a step of 16 positions, or two of 8. */
 template <int TILES> static __device__ void
 scores(float s[TILES][4], const uint32_t query[STEPS][4], const uint32_t *page, const struct attend_args *a)
 {
@@ -179,7 +183,8 @@ shrink(float old, float now)
 	return old == -INFINITY ? 0 : exp_one(old - now);
 }
 
-/* p = exp(score - the largest so far), of n positions, where all warps find it; sums and output follow. */
+/* p = exp(score - the largest so far), of n positions, where all warps find it; sums and output
+ * follow. */
 template <int TILES> static __device__ void
 softmax(struct space<TILES> *s, struct kept<TILES> *k, float v[TILES][4], int n)
 {
@@ -318,7 +323,7 @@ tiles(struct attend_args a)
 		float v[TILES][4];
 
 		copy_wait<0>();
-		__syncthreads();        /* the page is there, and nobody reads the one before it any more */
+		__syncthreads();        /* the page is there, and all have read the one before */
 		if ((i + 1) * CACHE_PAGE < b.n)
 			page_load(s->page[(i + 1) % 2], &a, &b, i + 1);
 		scores<TILES>(v, k.query, s->page[i % 2], &a);

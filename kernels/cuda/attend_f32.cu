@@ -1,8 +1,8 @@
 /*
- * Attention with the sums of f32, on the cores that are not tensor cores: the bits of the CPU's, page by page.
- * A block has a page and HEADS heads of a row: their scores are lane sums, whose lanes stand in
- * neighbouring threads; the softmax has a thread for each lane; the sums of latents have one for each
- * column.  From a cache of BF16 the factors are rounded as bf16 has them: for shapes too wide for attend_bf16.cu.
+ * Attention with the sums of f32 on ordinary cores: the bits of the CPU, page by page.  A block has
+ * a page and HEADS query heads of a row.  The lanes of a score's lane sum are in neighbouring
+ * threads, the softmax has a thread for each lane, and the sums of values have one for each column.
+ * From a cache of BF16 factors are rounded as in bf16: for shapes too wide for attend_bf16.cu.
  */
 #include "attend.cuh"
 #include "ptx.cuh"
@@ -49,7 +49,8 @@ template <typename E> struct space {
 	float max[HEADS], sum[HEADS];
 };
 
-/* Columns c0 .. of the page and the queries on their way into half `side`; zeros behind the last column. */
+/* Begin to copy columns c0 .. of the page and the queries into half `side`, zeros after the
+ * last. */
 template <typename E> static __device__ void
 tile_load(struct space<E> *s, int side, const struct attend_args *a, const struct attend_block *b, int c0)
 {
@@ -73,9 +74,10 @@ tile_load(struct space<E> *s, int side, const struct attend_args *a, const struc
 	}
 }
 
-/* The tree over the 16 threads that have the lanes of the same 64 sums: at each step a thread gives half of the sums that it
- * still has to the other side and gets that side's part of its own half.  It ends with four whole sums in acc[0..3],
- * those from 4 n on, n being `lane` with the highest bit first. */
+/* The tree over the 16 threads that have the lanes of the same 64 sums: at each step a thread gives
+ * half of the sums that it still has to the other side and gets that side's part of its own half.
+ * It ends with four whole sums in acc[0..3], those from 4 n on, n being `lane` with the highest
+ * bit first. */
 static __device__ void
 tree_threads(float acc[OWN * OWN], int lane)
 {

@@ -1,18 +1,19 @@
 /*
  * The products of bf16: what their kernels share.
  *
- * Weights are the tensor cores' A (16 outputs, 16 terms), rows of x their B (16 terms, 8 rows).  Which of the 16 places of a
- * step a term has is free, as long as both agree, and is chosen so that a lane's weights are 16 bytes that lie together in
- * memory (a slot).  So weights need no sorting: each lane copies slots of its own to a ring in shared memory, as
- * they are stored, waits for them alone, and makes BF16 of them in registers.
+ * Weights are the tensor cores' A (16 outputs, 16 terms), rows of x their B (16 terms, 8 rows).
+ * Which of the 16 places of a step a term has is free, as long as both agree, and is chosen so
+ * that a lane's weights are 16 bytes that lie together in memory (a slot).  So weights need no
+ * sorting: each lane copies slots of its own to a ring in shared memory, as they are stored, waits
+ * for them alone, and makes BF16 of them in registers.
  *
- * A quad is four neighbouring columns of a row: a lane's share of a step.  A chunk is the slots of the four lanes that share a
- * row, 64 bytes; a block is 128 columns:
+ * A quad is four neighbouring columns of a row: a lane's share of a step.  A chunk is the slots of
+ * the four lanes that share a row, 64 bytes; a block is 128 columns:
  *	column = chunk * 16 S + lane c * 4 S + q * 4 + 0..3,	S quads in a slot, q below S being the step of the chunk
  *
- * The sum of an output is made of sums of blocks: eight steps of the tensor cores from +0 on, columns ascending by chunks, then
- * acc = fma(scale, sum, acc), acc from +0, blocks ascending; the scale is 1 where there is none.  Rows of x, and who
- * computes what, have no part in this.
+ * The sum of an output is made of sums of blocks: eight steps of the tensor cores from +0 on,
+ * columns ascending by chunks, then acc = fma(scale, sum, acc), acc from +0, blocks ascending; the
+ * scale is 1 where there is none.  Rows of x, and who computes what, have no part in this.
  */
 #ifndef DS_BF16_CUH
 #define DS_BF16_CUH
@@ -67,7 +68,7 @@ f8_quad(uint32_t r[2], uint32_t four)
 	r[1] = f8_pair(hi);
 }
 
-/* Four signed bytes times a scale.  A byte behind 0x4b is 2^23 more than it is. */
+/* Four signed bytes times a scale.  A byte after 0x4b is 2^23 more than it is. */
 static __device__ __forceinline__ void
 code_quad(uint32_t r[2], uint32_t four, float scale)
 {
@@ -104,7 +105,8 @@ levels_of(uint32_t codes)
 	return (high & upper) | (low & ~upper);
 }
 
-/* Quad q of a slot as BF16: columns 0 and 1, 2 and 3.  Q8 and Q4 have a scale, Q4 another for its quads from 4 on. */
+/* Quad q of a slot as BF16: columns 0 and 1, 2 and 3.  Q8 and Q4 have a scale, Q4 another for its
+ * quads from 4 on. */
 template <enum dtype D> static __device__ __forceinline__ void
 slot_quad(uint32_t r[2], const uint4 &slot, int q, const float scale[2])
 {
@@ -155,7 +157,7 @@ struct bf16_args {
 	struct epilogue epilogue;                       /* its row is the pairs' also in END_SILU */
 };
 
-/* Columns col .. col+3 of a row of x, zero behind the last; row NULL: zeros. */
+/* Columns col .. col+3 of a row of x, zero after the last; row NULL: zeros. */
 static __device__ __forceinline__ float4
 x_quad(const float *row, int col, int K, bool quads)
 {

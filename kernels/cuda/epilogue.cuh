@@ -1,5 +1,5 @@
 /*
- * Where the products of the down matrices end, on the device: see struct epilogue.
+ * The epilogue of the down products on the device: see struct epilogue.
  */
 #ifndef DS_EPILOGUE_CUH
 #define DS_EPILOGUE_CUH
@@ -9,7 +9,7 @@
 
 #include "cpu/cpu.h"
 
-/* The product y of pair i and column n goes where it belongs. */
+/* Add the product y of pair i and column n. */
 static __device__ __forceinline__ void
 epilogue_add(const struct epilogue *s, int i, int n, float y)
 {

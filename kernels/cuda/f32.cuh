@@ -1,10 +1,10 @@
 /*
- * Products in float32, of CUDA cores: the bits of cpu/matmul_ref.c, since each output is the same 16 lanes, each the
- * same chain, then the same tree.  What is free is which thread has which lanes of which outputs.
+ * Products in float32 on ordinary cores, with the bits of cpu/matmul_ref.c: each output is the same
+ * 16 lanes, each the same chain, then the same tree.  Which thread has which lanes is free.
  *
- * gemv_f32.cu does it for few rows of x, when weights must come from memory as fast as they can; gemm_f32.cu for many,
- * when each weight that was fetched must serve as many rows as there are registers, and for whatever shapes do not fit
- * wide loads; gemm_t_f32.cu is the transposed product.  All of them take their work from a struct task.
+ * gemv_f32.cu is for few rows of x, where reading weights takes the time.  gemm_f32.cu is for more,
+ * where each fetched weight serves as many rows as there are registers, and for all shapes that
+ * wide loads do not fit.  gemm_t_f32.cu is the transposed product.  A struct task describes each.
  */
 #ifndef DS_F32_CUH
 #define DS_F32_CUH
@@ -20,9 +20,10 @@ enum { GEMV_ROWS = 4, GEMM_ROWS = 32 };            /* rows of x that a block tak
 #define ALL_LANES 0xffffffffu           /* threads of a warp that take part in a shuffle */
 
 /*
- * Either the products of heads (tiles NULL): head h takes `rows` rows of w from first + h * step on, x + h * x_step and
- * out + h * out_step, all T rows; or, for each piece, products with its expert's matrices: gate and up of rows row[i] of x into
- * row i of out and of out + out_step; or down of rows i of x into the epilogue (row NULL).
+ * tiles NULL: the products of heads.  Head h has `rows` rows of w from first + h * step on, x + h *
+ * x_step and out + h * out_step, all T rows. Else, for each tile, products with the matrices of its
+ * expert.  With row: gate and up of rows row[i] of x into row i of out and of out + out_step.  row
+ * NULL: down of rows i of x into the epilogue.
  */
 struct task {
 	float *out;
@@ -39,7 +40,7 @@ struct task {
 	struct epilogue epilogue;
 };
 
-/* What one block does: T rows of x, the first being row `at` of all. */
+/* What one block computes: T rows of x, the first being row `at` of all. */
 struct tile {
 	struct mat w;
 	int first, rows;                /* of w */
@@ -48,7 +49,8 @@ struct tile {
 	float *out;
 };
 
-/* Blocks are (tiles of outputs, tiles of `most` rows or of experts, heads or matrices).  0: nothing to do. */
+/* Blocks are (tiles of outputs, tiles of `most` rows or of experts, heads or matrices).  0: nothing
+ * to do. */
 static __device__ __forceinline__ int
 tile_of(struct tile *p, const struct task *k, int most)
 {
@@ -76,7 +78,7 @@ tile_of(struct tile *p, const struct task *k, int most)
 	return 1;
 }
 
-/* Row t < T of the part's x. */
+/* Row t < T of the tile's x. */
 static __device__ __forceinline__ const float *
 tile_x(const struct tile *p, const struct task *k, int t)
 {
@@ -92,8 +94,8 @@ tile_put(const struct tile *p, const struct task *k, int t, int n, float sum)
 		p->out[(ptrdiff_t)(p->at + t) * k->ldo + n] = canonical(sum);
 }
 
-/* Four E4M3, the first in the lowest byte.  By way of binary16 where the GPU has an instruction for that; else their bits,
- * moved to where those of a float32 are, are 2^-120 of them. */
+/* Four E4M3, the first in the lowest byte.  By way of binary16 where the GPU has an instruction for
+ * that.  Else their bits, moved to the places of a float32's, are 2^-120 of them. */
 static __device__ __forceinline__ void
 floats_of_f8(float to[4], uint32_t b)
 {
@@ -136,8 +138,8 @@ task_wide(const struct task *k)
 	return task_wide_x(k) && k->w.cols % LANES == 0 && (uintptr_t)k->w.data % 16 == 0;
 }
 
-/* Put the task on the stream.  Tiles of experts are of 1 or GEMV_ROWS rows for task_gemv (most), which is for wide ones alone, and of GEMM_ROWS for
- * task_gemm; task_gemm_t knows heads only. */
+/* Put the task on the stream.  task_gemv has tiles of `most` rows, 1 or GEMV_ROWS, and only wide
+ * tasks; task_gemm has tiles of GEMM_ROWS.  task_gemm_t has heads only. */
 int task_gemv(struct gpu *g, const struct task *k, int most);
 int task_gemm(struct gpu *g, const struct task *k);
 int task_gemm_t(struct gpu *g, const struct task *k);

@@ -1,6 +1,6 @@
 /*
- * Rows of float32 become E4M3: of each 128 columns the largest magnitude decides which power of two they are
- * divided by, so that it is at most 448, the largest E4M3.  A warp has a block of a row.
+ * Rows of float32 become E4M3: of each 128 columns the largest magnitude decides which power of two
+ * they are divided by, so that it is at most 448, the largest E4M3.  A warp has a block of a row.
  */
 #include "fp8.cuh"
 
@@ -25,7 +25,7 @@ fp8_layout(void *memory, int n, int cols)
 	return {(unsigned char *)memory, (float *)((unsigned char *)memory + codes), blocks, (n + 3) / 4 * 4};
 }
 
-/* Columns c .. c+3 of a row, zero behind the last; float4 where the row lets us. */
+/* Columns c .. c+3 of a row, zero after the last; float4 where the row is aligned. */
 static __device__ void
 four(float v[4], const float *x, int c, int cols, bool aligned)
 {

@@ -1,12 +1,13 @@
 /*
- * Many rows of x.  A block makes GEMM_ROWS by OUTS outputs: both factors lie in shared memory as float32, SLICE columns at a time,
- * while the next ones are on their way.  A thread has one lane of 8 by 8 outputs: 16 numbers are read for 64
- * multiply-adds, and 16 threads beside each other read 16 numbers beside each other.
+ * gemm: more than a few rows of x.  A block computes GEMM_ROWS by OUTS outputs.  Both factors lie
+ * in shared memory as float32, SLICE columns at a time, while the next are fetched.  A thread has
+ * one lane of 8 by 8 outputs: it reads 16 numbers for 64 multiply-adds, and 16 neighbouring threads
+ * read 16 neighbouring numbers.
  */
 #include "f32.cuh"
 
 enum { OUTS = 32, SLICE = 64, THREADS = 256, SIDE = 8 };
-enum { STRIDE = SLICE + 16 };   /* rows that are read at once, one behind the other, are then in different banks */
+enum { STRIDE = SLICE + 16 };   /* neighbouring rows, read at once, are in different banks */
 enum { EACH = SLICE / (THREADS / OUTS) };       /* columns of a row that a thread fetches: of one row of w, and of x */
 
 struct buffer {
@@ -125,8 +126,8 @@ step(float sum[SIDE][SIDE], const struct buffer *b, int o, int t, int column)
 			sum[i][j] = fmaf(w[j], x[i], sum[i][j]);
 }
 
-/* The tree over 16 threads of 64 sums; each thread ends with four of them, thread i with 4i .. 4i+3.  Of two
- * threads that add their numbers each keeps half of the sums. */
+/* The tree over 16 threads of 64 sums; each thread ends with four of them, thread i with 4i ..
+ * 4i+3.  Of two threads that add their numbers each keeps half of the sums. */
 template <int LEFT> static __device__ __forceinline__ void
 trees_fold(float sum[SIDE][SIDE], int lane)
 {
@@ -150,7 +151,8 @@ trees(float sum[SIDE][SIDE], int lane)
 	trees_fold<8>(sum, lane);
 }
 
-/* In FP8 a block of columns has sums of its own, which join the others at its end; else they are the sums. */
+/* In FP8 a block of columns has sums of its own, which join the others at its end; else they are
+ * the sums. */
 static __device__ __forceinline__ void
 join(float sum[SIDE][SIDE], float block[SIDE][SIDE], const float *scale, int fp8)
 {

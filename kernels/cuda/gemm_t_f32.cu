@@ -1,12 +1,12 @@
 /*
- * The transposed product: sums over rows of w, each one chain.  A thread has four columns of TM rows of x, and a warp 128
- * columns beside each other; the warps of a block take other rows of x, so that w comes from near them.
+ * Transposed gemm: sums over rows of w, each one chain.  A thread has four columns of TM rows of x,
+ * a warp 128 neighbouring columns.  The warps of a block have other rows of x, so that L1 has w.
  */
 #include "f32.cuh"
 
 enum { WIDTH = 4, COLUMNS = 32 * WIDTH, WARPS_MOST = 4 };
 
-/* The work of a block, but for its rows of x. */
+/* What a thread reads, but for its rows of x. */
 struct columns {
 	struct mat w;
 	int first, rows, c;             /* rows of w; the thread's first column */
@@ -74,8 +74,8 @@ rows_sum(float sum[TM][WIDTH], const struct columns *k, const float *const x[TM]
 	}
 }
 
-/* Rows r .. end-1: many on their way for one row of x, less for several, whose sums take the registers, and where a row takes
- * many instructions. */
+/* Rows r .. end-1: many on their way for one row of x, less for several, whose sums take the
+ * registers, and where a row takes many instructions. */
 template <int DT, int TM> static __device__ __forceinline__ void
 chain(float sum[TM][WIDTH], const struct columns *k, const float *const x[TM], int r, int end)
 {

@@ -1,11 +1,12 @@
 /*
- * Few rows of x: weights come from memory once, and everything is for that to be fast.  Each warp fetches its own rows of w
- * ahead into shared memory by asynchronous copies; nobody waits for another warp.  What a warp fetches at a time is SLOTS
- * chunks of CHUNK columns: SPLIT chunks beside each other of each of SLOTS / SPLIT rows.
+ * gemv: few rows of x, so that reading the weights takes the time.  Each warp prefetches its own
+ * rows of w into shared memory by asynchronous copies; no warp waits for another.  A warp fetches
+ * SLOTS chunks of CHUNK columns at a time: SPLIT neighbouring chunks of each of SLOTS / SPLIT rows.
  *
- * 4 SPLIT threads have a row.  In FP8 four of them have the lanes of one chunk, four lanes each, for chunks are sums of
- * their own; they join the row's lanes in their order.  Else each thread has 4 / SPLIT lanes of all the chunks.  With a
- * small SPLIT a number of x serves many weights; with a large one few rows of w are work for many warps.
+ * 4 SPLIT threads share a row.  In FP8 four of them have the lanes of one chunk, four lanes each,
+ * since each chunk is a sum of its own; chunks join the row's lanes in order.  Else each thread has
+ * 4 / SPLIT lanes of all chunks.  With a small SPLIT a number of x serves many weights; with a
+ * large one few rows of w occupy many warps.
  */
 #include "f32.cuh"
 #include "ptx.cuh"
@@ -19,12 +20,13 @@ template <int DT> constexpr int WIDE = DT == F8_E4M3 ? 2 : 1;   /* SPLIT where t
 /* Lanes that a thread has. */
 template <int DT, int SPLIT> constexpr int EACH = DT == F8_E4M3 ? 4 : 4 / SPLIT;
 
-/* Bytes of a chunk, and from one to the next in shared memory, where some more keep them in different banks. */
+/* Bytes of a chunk, and from one to the next in shared memory, where some more keep them in
+ * different banks. */
 template <int DT> constexpr int BYTES = CHUNK * (DT == F32 ? 8 : DT == BF16 || DT == F16 ? 4 : DT == Q4 ? 1 : 2) / 2;
 template <int DT> constexpr int PITCH = BYTES<DT> + (DT == Q4 ? 16 : BYTES<DT> / 8);
 template <int DT> constexpr int STAGES = DT == F32 ? 3 : DT == BF16 || DT == F16 ? 4 : 6;
 
-/* What a thread works on. */
+/* A thread's share of the work. */
 struct lane {
 	int lane;                       /* of the warp */
 	int member;                     /* of the threads that have its row */
@@ -97,8 +99,8 @@ weights(float w[N], const unsigned char *chunk, int s, int first, const float *l
 	}
 }
 
-/* The scales of chunks that begin at column c: in FP8 that of the one; in Q8 and Q4 those of steps 2 member and the
- * next, for the threads of a row share the work. */
+/* The scales of chunks that begin at column c: in FP8 that of the one; in Q8 and Q4 those of steps
+ * 2 member and the next, for the threads of a row share the work. */
 template <int DT> static __device__ __forceinline__ float2
 scales(const struct tile *p, const struct lane *at, int c)
 {
@@ -128,7 +130,7 @@ chunks_sum(float sum[TM][N], const unsigned char *chunk, int chunks, const float
 	for (int s = 0; s < chunks * STEPS; s++) {
 		float w[N], v[N], group = 1;
 
-		if (DT == Q8 || DT == Q4)       /* all of the warp, though steps are behind the end */
+		if (DT == Q8 || DT == Q4)       /* all of the warp, even for steps after the end */
 			group = __shfl_sync(ALL_LANES, s % 2 ? scale.y : scale.x, at->lane - at->member + s / 2);
 		if (s >= left)
 			continue;
@@ -143,7 +145,8 @@ chunks_sum(float sum[TM][N], const unsigned char *chunk, int chunks, const float
 	}
 }
 
-/* FP8: blocks join the lanes one after another, in all threads of a row alike; c is the first one's column. */
+/* FP8: blocks join the lanes one after another, in all threads of a row alike; c is the first one's
+ * column. */
 template <int SPLIT, int TM> static __device__ __forceinline__ void
 join(float sum[TM][4], const float block[TM][4], float scale, const struct lane *at, int c, int cols)
 {
@@ -196,7 +199,7 @@ sums(float sum[TM][EACH<DT, SPLIT>], unsigned char *staged, const struct tile *p
 		const float2 now = scale;
 
 		copy_wait<ahead - 1>();
-		__syncwarp();           /* this stage has come, and nobody reads the one before it any more */
+		__syncwarp();           /* this stage is there, and all lanes have read the one before */
 		if (i + ahead < ends)
 			fetch<DT, SPLIT>(staged + write * stage, p, row, (i + ahead) * wide, at->lane);
 		copy_commit();

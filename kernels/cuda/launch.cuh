@@ -1,6 +1,6 @@
 /*
- * What the sources of the library share: the GPU in use, messages, launches.  All of it is plain CUDA, and the same where
- * the GPU is emulated (tests/cuda).
+ * What the sources of the library share: the GPU in use, messages, launches.  All of it is plain
+ * CUDA, and the same where the GPU is emulated (tests/cuda).
  */
 #ifndef DS_LAUNCH_H
 #define DS_LAUNCH_H
@@ -31,9 +31,10 @@ int gpu_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* 0 where e is no error; else -1, and what failed and why is kept. */
 int gpu_check(cudaError_t e, const char *what);
 
-/* The library's own memory for what a product needs on the way: at least so many bytes, aligned to 256, free for others as soon
- * as what was put on the stream has used it.  When more is asked for than ever before there is another, which can't be while
- * recording; the ones before stay, for recordings that use them.  NULL and a message. */
+/* The library's own memory for what a product needs on the way: at least so many bytes, aligned to
+ * 256, free for others as soon as what was put on the stream has used it.  When more is asked for
+ * than ever before there is another, which can't be while recording; the ones before stay, for
+ * recordings that use them.  NULL and a message. */
 void *gpu_workspace(struct gpu *g, size_t bytes);
 
 static inline int
@@ -60,9 +61,9 @@ gpu_capability(const struct gpu *g)
 /* 0, or -1 and a message: can a kernel be launched with these? */
 int launch_fits(const struct gpu *g, const char *who, dim3 grid, dim3 block, size_t shared);
 
-/* launch(g, kernel, grid, block, shared, args...): put the kernel at the end of g's stream, with that many bytes of dynamic
- * shared memory.  0, or -1 and a message that names the calling function.  Kernels are static: other sources may have one of
- * the same name. */
+/* launch(g, kernel, grid, block, shared, args...): put the kernel at the end of g's stream, with
+ * that many bytes of dynamic shared memory.  0, or -1 and a message that names the calling
+ * function.  Kernels are static: other sources may have one of the same name. */
 #define launch(g, ...) launch_as(g, __func__, __VA_ARGS__)
 
 template <class... P, class... A> static inline int

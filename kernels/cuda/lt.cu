@@ -96,8 +96,8 @@ set_scales(const struct shape *s, const float *w, const float *x)
 	return r;
 }
 
-/* What is computed: to cuBLASLt our rows are columns, so out = w^T x with all three read that way.  It names no algorithm for scales
- * that are nowhere; any place will do. */
+/* What is computed: to cuBLASLt our rows are columns, so out = w^T x with all three read that way.
+ * It names no algorithm for scales that are nowhere; any place will do. */
 static cublasStatus_t
 describe(struct shape *s, const float *scale)
 {
@@ -123,7 +123,7 @@ describe(struct shape *s, const float *scale)
 	return r;
 }
 
-/* The best of those that do not split the columns. */
+/* The best algorithm that does not split the columns. */
 static cublasStatus_t
 choose(struct lt *lt, struct shape *s)
 {

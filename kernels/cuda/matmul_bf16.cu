@@ -1,6 +1,7 @@
 /*
- * The products of bf16 (bf16.cuh says how their sums are made): a kernel for few rows of x, whose warps share out the
- * blocks of the same outputs, and one for many, whose warps share rows of x and have outputs of their own.
+ * The products of bf16 (bf16.cuh says how their sums are made): a kernel for few rows of x, whose
+ * warps share out the blocks of the same outputs, and one for many, whose warps share rows of x and
+ * have outputs of their own.
  */
 #include "bf16.cuh"
 
@@ -98,8 +99,8 @@ lane_find(struct lane_rows<MT> *l, const struct tile *t, const struct bf16_args 
 	}
 }
 
-/* The slot at byte `off` of a row that is not whole slots, or not aligned.  What lies behind the row's end is
- * something finite, for x has zeros there. */
+/* The slot at byte `off` of a row that is not whole slots, or not aligned.  After the end of the
+ * row it has something finite, since x has zeros there. */
 template <enum dtype D> static __device__ uint4
 slot_slow(const unsigned char *at, size_t off, size_t bytes, int K)
 {
@@ -118,8 +119,8 @@ slot_slow(const unsigned char *at, size_t off, size_t bytes, int K)
 	return { v[0], v[1], v[2], v[3] };
 }
 
-/* Begin to copy a chunk of the lane's rows to its places in the ring, which are `apart`.  once: NULL, or the policy where no
- * other block will read them. */
+/* Begin to copy a chunk of the lane's rows to its places in the ring, which are `apart`.  once:
+ * NULL, or the policy where no other block will read them. */
 template <enum dtype D, int MT> static __device__ __forceinline__ void
 lane_fetch(uint4 *to, int apart, const struct lane_rows<MT> *l, const struct tile *t, const struct bf16_args *j, int chunk,
     const uint64_t *once)
@@ -168,7 +169,8 @@ step_weights(uint32_t a[4], const uint4 slot[2], int q, const float scale[2][2])
 	a[0] = low[0], a[1] = high[0], a[2] = low[1], a[3] = high[1];
 }
 
-/* Products y, and in END_SILU those of up, of output o and row or pair i of the block go where they belong. */
+/* Products y, and in END_SILU those of up, of output o and row or pair i of the block go where they
+ * belong. */
 static __device__ __forceinline__ void
 tile_end(const struct bf16_args *j, const struct tile *t, int o, int i, float y, float up)
 {
@@ -183,8 +185,9 @@ tile_end(const struct bf16_args *j, const struct tile *t, int o, int i, float y,
 }
 
 /*
- * Few rows: warp v has the blocks v, v + 8, ... of all outputs of the tile.  Their sums meet in shared memory, a round of eight
- * blocks at a time, where a thread for each element adds them in order.
+ * Few rows: warp v has the blocks v, v + 8, ... of all outputs of the tile.  Their sums meet in
+ * shared memory, a round of eight blocks at a time, where a thread for each element adds them in
+ * order.
  */
 
 /* Slots that a lane has on their way. */
@@ -320,13 +323,14 @@ gemv(const __grid_constant__ struct bf16_args j)
 }
 
 /*
- * Many rows: x comes to shared memory a block of columns at a time, each thread copying quads of its own some blocks ahead,
- * which it makes BF16 for all while the block before is worked on.  A row then has for each lane c of four its quads in the order of the
- * steps, so the lanes read two steps at once, and know nothing of chunks.
+ * Many rows: x comes to shared memory a block of columns at a time, each thread copying quads of
+ * its own some blocks ahead, which it makes BF16 for all while the block before is worked on.  A
+ * row then has for each lane c of four its quads in the order of the steps, so the lanes read two
+ * steps at once, and know nothing of chunks.
  */
 
-/* Chunks of weights in the ring, and blocks of x that are on their way: as many as two blocks of threads have room for
- * in a processor of 9.0, one where WARPS and MT are large. */
+/* Chunks of weights in the ring, and blocks of x that are on their way: as many as two blocks of
+ * threads have room for in a processor of 9.0, one where WARPS and MT are large. */
 template <int WARPS, int MT> constexpr int gemm_ring = WARPS * MT > 8 ? 3 : 7;
 template <int WARPS, int MT> constexpr int gemm_prefetch = WARPS * MT > 8 ? 2 : 3;
 
@@ -372,7 +376,8 @@ gemm(const __grid_constant__ struct bf16_args j)
 		lane_fetch<D, MT>(ring + next % RING * 2 * MT * THREADS + tid, THREADS, &l, &t, &j, next, NULL);
 		next++;
 	};
-	/* A warp has whole rows of x, WARPS apart, a lane a quad of each.  They are of the group that is committed next. */
+	/* A warp has whole rows of x, WARPS apart, a lane a quad of each.  They are of the group
+	 * that is committed next. */
 	auto load = [&](int block) {
 		const int col = block * BLOCK + tid % 32 * 4;
 
@@ -408,7 +413,7 @@ gemm(const __grid_constant__ struct bf16_args j)
 		float sum[MT][NT][4] = { }, scales[2 * MT][2] = { };
 		uint4 slot[2 * MT] = { };
 
-		__syncthreads();                /* x is there, and of the block before nobody needs x any more */
+		__syncthreads();                /* x is there, and all have read that of the block before */
 		load(block + PREFETCH);
 #pragma unroll
 		for (int step = 0; step < STEPS; step += 2) {
@@ -448,7 +453,7 @@ gemm(const __grid_constant__ struct bf16_args j)
 							mma_bf16(sum[m][n + k], a[i][m], b[i][k]);
 			}
 		}
-		copy_wait<(LATER < RING - 1 ? LATER : RING - 1)>();     /* x of the next block has so many groups behind it */
+		copy_wait<(LATER < RING - 1 ? LATER : RING - 1)>();     /* so many groups follow x of the next block */
 		round(block + 1);
 #pragma unroll
 		for (int m = 0; m < MT; m++)
@@ -493,7 +498,8 @@ has_wide(const struct mat *w)
 	return w->dtype == F8_E4M3 || w->dtype == BF16;
 }
 
-/* The shape that fits to so many rows of x (an expert's on average) times so many outputs, `copies` times. */
+/* The shape that fits to so many rows of x (an expert's on average) times so many outputs, `copies`
+ * times. */
 static struct shape
 shape_of(const struct gpu *g, bool wide, int rows, int outs, long copies)
 {
@@ -565,7 +571,7 @@ matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, 
 	return matmul_heads(g, out, ldo, 0, x, ldx, 0, T, w, 0, 0, w->rows, 1);
 }
 
-/* The inner numbers [pairs][width filled up to 4]; behind them are the tiles, which are not more than the pairs. */
+/* The inner numbers [pairs][width filled up to 4], then the tiles, at most as many as pairs. */
 static size_t
 inner_bytes(int width, int pairs)
 {

@@ -3,11 +3,11 @@
  */
 #include "f32.cuh"
 
-/* More rows of x than GEMV_ROWS, up to so many times: rather several blocks of GEMV_ROWS than one of GEMM_ROWS, which takes as long for one
- * row as for all of them. */
+/* Up to so many times GEMV_ROWS rows of x are several blocks of gemv: a block of GEMM_ROWS takes as
+ * long for one row as for all. */
 enum { GEMV_TIMES = 2 };
 
-/* With so many experts for each pair hardly any gets two, and its tiles are of one row. */
+/* With so many experts for each pair hardly any expert gets two: tiles have one row. */
 enum { ALONE = 16 };
 
 static struct task
@@ -57,7 +57,7 @@ matmul_t_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, con
 	return task_gemm_t(g, &k);
 }
 
-/* Scratch: gate and up of all pairs, then the tiles, of which there are most if each has one row. */
+/* Scratch: gate and up of all pairs, then the tiles, at most one a pair. */
 static size_t
 mlp_scratch(int D, int width, int pairs)
 {

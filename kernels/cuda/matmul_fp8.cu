@@ -1,9 +1,11 @@
 /*
- * Products of PRECISION_FP8.  A group of four warps makes the sums of 64 outputs for N rows of x; the weights and the rows of
- * 128 columns are a stage of a pipeline through shared memory.  Weights are the side with 64 rows, so that few rows of x cost
- * little, and each output's sum is the same sequence of steps whatever N is.
+ * Products of PRECISION_FP8.  A group of four warps makes the sums of 64 outputs for N rows of x;
+ * the weights and the rows of 128 columns are a stage of a pipeline through shared memory.  Weights
+ * are the side with 64 rows, so that few rows of x cost little, and each output's sum is the same
+ * sequence of steps whatever N is.
  *
- * Processors of compute capability 9.0 do it by wgmma, others by mma.sync: on one kind of card it is always the same.
+ * Processors of compute capability 9.0 do it by wgmma, others by mma.sync: on one kind of card it
+ * is always the same.
  */
 #include "fp8.cuh"
 #include "products.h"
@@ -16,7 +18,8 @@
 #define STAGES 4
 #define WEIGHTS (OUTS * TILE_ROW)
 
-/* Bytes of a stage, filled up so that the next one's tiles are aligned: weights of each group, rows, their scales. */
+/* Bytes of a stage, filled up so that the next one's tiles are aligned: weights of each group,
+ * rows, their scales. */
 static constexpr __host__ __device__ int
 stage_bytes(int n, int groups)
 {
@@ -35,7 +38,8 @@ aligned_1024(unsigned char *p)
 	return p + (1024 - ((uintptr_t)p & 1023)) % 1024;
 }
 
-/* A chunk of 16 codes from column k on of a row that has `cols`, where they can't be copied as they are. */
+/* A chunk of 16 codes from column k on of a row that has `cols`, where they can't be copied as they
+ * are. */
 static __device__ void
 chunk_slowly(unsigned char *to, const unsigned char *row, int k, int cols)
 {
@@ -59,7 +63,7 @@ load_weights(unsigned char *tile, const struct mat *w, int n0, int b, int thread
 	}
 }
 
-/* Block b of the rows r0 .. r0+rows-1 of x and their scales, zeros behind them. */
+/* Block b of the rows r0 .. r0+rows-1 of x and their scales, then zeros. */
 template <int N> static __device__ void
 load_rows(unsigned char *tile, const struct fp8_rows *x, int r0, int rows, int b)
 {
@@ -125,7 +129,8 @@ row_of(int i)
 	return i / 4 * 8 + (int)threadIdx.x % 4 * 2 + (i & 1);
 }
 
-/* acc += the sums of the outputs n0 .. of w, this group's, with the rows r0 .. of x: all blocks of columns. */
+/* acc += the sums of the outputs n0 .. of w, this group's, with the rows r0 .. of x: all blocks of
+ * columns. */
 template <int N, bool WG, int GROUPS> static __device__ void
 sums(float acc[N / 2], const struct mat *w, int n0, const struct fp8_rows *x, int r0, int rows, unsigned char *memory)
 {
@@ -181,7 +186,8 @@ matmul_kernel(float *out, ptrdiff_t ldo, struct fp8_rows x, int T, struct mat w)
 			out[(r0 + row_of(i)) * ldo + n0 + out_of(i)] = canonical(acc[i]);
 }
 
-/* How many rows a tile gets: few where few are expected, since all are computed, and no more than there is shared memory for. */
+/* How many rows a tile gets: few where few are expected, since all are computed, and no more than
+ * there is shared memory for. */
 static int
 tile_rows(const struct gpu *g, int expected, int groups)
 {
@@ -239,7 +245,8 @@ matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, 
 	return matmul_rows(g, out, ldo, &rows, T, w);
 }
 
-/* Between the heads' own spaces and that of the latents: FP8 would cost attention its accuracy, for little. */
+/* Between the heads' own spaces and that of the latents: FP8 would cost attention its accuracy, for
+ * little. */
 static int
 matmul_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
     int T, const struct mat *w, int first, int step, int rows, int H)

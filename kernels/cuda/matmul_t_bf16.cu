@@ -1,16 +1,16 @@
 /*
- * The transposed products of bf16.  A warp has 8 slots of neighbouring columns, a lane one of them (by its g), and
- * of each step of 16 rows the four from 4 c on: these 4 x 8 or 4 x 16 numbers, turned round in registers, are its share of A in
- * 4 or 8 tiles of 16 columns.
+ * The transposed products of bf16.  A warp has 8 slots of neighbouring columns, a lane one of them
+ * (by its g), and of each step of 16 rows the four from 4 c on: these 4 x 8 or 4 x 16 numbers,
+ * turned round in registers, are its share of A in 4 or 8 tiles of 16 columns.
  *
- * A block is the rows that share a scale, as it is of the columns in matmul: its steps count from its first row, eight of
- * them, and what is missing is zeros.
+ * A block is the rows that share a scale, as it is of the columns in matmul: its steps count from
+ * its first row, eight of them, and what is missing is zeros.
  */
 #include "bf16.cuh"
 
 enum { T_WARPS = 4, T_THREADS = 32 * T_WARPS, T_RING = 8 };
 
-/* How a matrix is read: in slots of 16 E4M3, of 8 BF16, or by elements, 8 of which are made BF16. */
+/* How a matrix is read: in slots of 16 E4M3 or 8 BF16, or by elements, 8 at a time made BF16. */
 enum slots { SLOTS_F8, SLOTS_BF16, ELEMENTS };
 
 struct t_job {

@@ -1,6 +1,7 @@
 /*
- * Connections of two GPUs by NCCL.  Its library is loaded when the first is begun, so that who has none needs none; what it does
- * is asked for without blocking, since the other side may have died.  Without NCCL's header the library is built without them.
+ * Connections of two GPUs by NCCL.  Its library is loaded when the first is begun, so that who has
+ * none needs none; what it does is asked for without blocking, since the other side may have died.
+ * Without NCCL's header the library is built without them.
  */
 #if __has_include(<nccl.h>)
 #include <nccl.h>
@@ -60,7 +61,8 @@ nccl_load(void)
 	return nccl.text ? 0 : gpu_fail("this NCCL is too old: 2.14 is needed");
 }
 
-/* r, or what becomes of it if it is not through yet.  The first that is sent or received waits for the other side, too. */
+/* r, or what becomes of it if it is not through yet.  The first that is sent or received waits for
+ * the other side, too. */
 static int
 through(struct gpu_peer *p, ncclResult_t r, const char *what)
 {

@@ -1,5 +1,6 @@
 /*
- * What cuBLASLt makes of a large product with any algorithm of its own, for others to be compared with.
+ * What cuBLASLt makes of a large product with any algorithm of its own, for others to be compared
+ * with.
  */
 #include <cublasLt.h>
 
@@ -77,7 +78,7 @@ once(const struct product *j, const cublasLtMatmulAlgo_t *algo)
 	return ms;
 }
 
-/* The least of several times behind one that does not count; 0 where there is none. */
+/* The least of several times; the first does not count.  0 where there is none. */
 static float
 fastest(const struct product *j)
 {

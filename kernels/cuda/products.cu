@@ -1,5 +1,5 @@
 /*
- * The products of the table: those of the precision that is asked for.
+ * The products of the table: each calls that of its precision.
  */
 #include "launch.cuh"
 #include "lt.h"

@@ -1,13 +1,14 @@
 /*
- * What the files of the products share.  products.cu fills the table's functions in, each of which calls its like of
- * the precision that is asked for; what gpu.h says of them holds here, and that no size is 0 (products.cu sees to it).
+ * What the files of the products share.  products.cu sets the functions of struct gpu_lib, and each
+ * calls the function of the precision that it is called with.  The contracts of gpu.h hold here,
+ * and no size is 0 (products.cu checks that).
  */
 #ifndef DS_PRODUCTS_H
 #define DS_PRODUCTS_H
 
 #include "gpu.h"
 
-/* The products of one precision: those of struct gpu_lib without their last parameter. */
+/* The products of one precision: as in struct gpu_lib, without the last parameter. */
 struct products {
 	int (*matmul)(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w);
 	int (*matmul_heads)(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx,
@@ -23,15 +24,15 @@ extern const struct products products_f32;      /* matmul_f32.cu */
 extern const struct products products_bf16;     /* matmul_bf16.cu */
 extern const struct products products_fp8;      /* matmul_fp8.cu */
 
-/* Pairs first .. first+n-1, all of one expert: what a block of a grouped product does. */
+/* Pairs first .. first+n-1, all of one expert: what a block of a grouped gemm computes. */
 struct expert_tile {
 	int expert, first, n;
 };
 
 /*
- * Cut the pairs of each expert into tiles of `rows`, the last of an expert shorter, the experts ascending: tiles
- * (device memory) has room for tiles_most() of them, and those that are not needed get n = 0.  A grid is laid out for
- * all that there may be, for how many rows each expert got is known to the device alone.
+ * Cut the pairs of each expert into tiles of `rows`, experts ascending; the last tile of an expert
+ * may be shorter.  tiles (device memory) has room for tiles_most() of them, and unused ones get n =
+ * 0. A grid has that size too, since the host does not know how many rows each expert got.
  */
 int tiles_most(int E, int pairs, int rows);
 int tiles_make(struct gpu *g, struct expert_tile *tiles, const struct gpu_chosen *c, int rows);
@@ -39,7 +40,8 @@ int tiles_make(struct gpu *g, struct expert_tile *tiles, const struct gpu_chosen
 /* gate = silu(gate) up, for all n; n may be 0. */
 int silu_mul(struct gpu *g, float *gate, const float *up, size_t n);
 
-/* Where the products of the down matrices go: into the sum, and copies of what was added into `each` unless it is NULL. */
+/* Epilogue of the down products: add them to acc in fixed point, and copy what was added to `each`
+ * unless it is NULL. */
 struct epilogue {
 	int64_t *acc;                   /* [..][D] */
 	float *each;                    /* [..][D] or NULL */

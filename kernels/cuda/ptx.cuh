@@ -1,9 +1,9 @@
 /*
- * The instructions that CUDA C has no words for: products of tiles by tensor cores, copies to shared memory that go on
- * by themselves, conversions two at a time.  Each has a twin in plain C++ (tests/cuda/emulate_ptx.h).
+ * Instructions that CUDA C does not name: products of tiles by tensor cores, asynchronous copies to
+ * shared memory, conversions two at a time.  tests/cuda/emulate_ptx.h has each in plain C++.
  *
- * A fragment is what the 32 lanes of a warp hold of a tile.  Lane l is g = l / 4, c = l % 4; a register
- * holds two BF16, the one of the lower index in its lower half:
+ * A fragment is what the 32 lanes of a warp hold of a tile.  Lane l is g = l / 4, c = l % 4; a
+ * register holds two BF16, the one of the lower index in its lower half:
  *	A, 16x16	a[0] (g, 2c), a[1] (g + 8, 2c), a[2] (g, 2c + 8), a[3] (g + 8, 2c + 8), each with its right neighbour
  *	B, 16x8		b[0] (2c, g), b[1] (2c + 8, g), each with the one below it
  *	D, 16x8		d[0] (g, 2c), d[1] (g, 2c + 1), d[2] (g + 8, 2c), d[3] (g + 8, 2c + 1), float
@@ -39,8 +39,8 @@ shared_address(const void *p)
 	return (unsigned)__cvta_generic_to_shared(p);
 }
 
-/* Four tiles of 8x8 BF16 from shared memory: lanes 8i .. 8i + 7 name the rows of tile i, each 16 bytes and aligned to
- * them; r[i] is lane (g, c)'s (g, 2c) of it and its right neighbour. */
+/* Four tiles of 8x8 BF16 from shared memory: lanes 8i .. 8i + 7 name the rows of tile i, each 16
+ * bytes and aligned to them; r[i] is lane (g, c)'s (g, 2c) of it and its right neighbour. */
 static __device__ __forceinline__ void
 ldmatrix_x4(uint32_t r[4], const void *row)
 {
@@ -56,16 +56,16 @@ ldmatrix_x4_trans(uint32_t r[4], const void *row)
 	    : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
 }
 
-/* 16 bytes to shared memory, of which the first n (0 .. 16) are copied and the others 0; both are aligned to 16 bytes.  They are
- * there once this thread has waited for them; others see them behind a barrier after that.  A kernel waits for all of
- * its copies before it ends. */
+/* Begin to copy the first n (0 .. 16) of 16 bytes to shared memory, and zeros for the others; both
+ * addresses are aligned to 16 bytes.  This thread sees them after copy_wait, other threads after a
+ * barrier that follows it.  A kernel waits for all of its copies before it ends. */
 static __device__ __forceinline__ void
 copy_async(void *shared, const void *from, int n)
 {
 	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" : : "r"(shared_address(shared)), "l"(from), "r"(n) : "memory");
 }
 
-/* What is read once and need not stay in the L2 cache: its policy for copy_async_once. */
+/* The policy for copy_async_once: data that is read once and need not stay in L2. */
 static __device__ __forceinline__ uint64_t
 policy_once(void)
 {
@@ -96,7 +96,8 @@ copy_wait(void)
 	asm volatile("cp.async.wait_group %0;" : : "n"(N) : "memory");
 }
 
-/* Two numbers as BF16, lo in the lower half: rounded to nearest even, what is subnormal a zero, a NaN one (cpu.h, bf16_of_float). */
+/* Two numbers as BF16, lo in the lower half: rounded to nearest even, what is subnormal a zero, a
+ * NaN one (cpu.h, bf16_of_float). */
 static __device__ __forceinline__ uint32_t
 bf16_pair(float lo, float hi)
 {

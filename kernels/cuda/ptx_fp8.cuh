@@ -1,11 +1,12 @@
 /*
- * The instructions of the tensor cores for E4M3: mma.sync of 16 outputs by 8 rows by 32 columns (from compute capability
- * 8.9 on), and wgmma of 64 outputs by N rows by 32 columns (9.0 alone), which reads both sides from shared memory.
- * Both leave sums alike: of a warp's 16 outputs by N rows, thread 4 g + i of it holds in d[4 j .. 4 j + 3] those of output g for rows 8 j + 2 i and
- * 8 j + 2 i + 1, then of output g + 8 for the same rows.
+ * The instructions of the tensor cores for E4M3: mma.sync of 16 outputs by 8 rows by 32 columns
+ * (from compute capability 8.9 on), and wgmma of 64 outputs by N rows by 32 columns (9.0 alone),
+ * which reads both sides from shared memory. Both leave sums alike: of a warp's 16 outputs by N
+ * rows, thread 4 g + i of it holds in d[4 j .. 4 j + 3] those of output g for rows 8 j + 2 i and 8
+ * j + 2 i + 1, then of output g + 8 for the same rows.
  *
- * A tile is rows of 128 bytes, its beginning aligned to 1024: the chunk of 16 bytes c of row r lies where the chunk
- * c ^ (r & 7) would, so that neither the copy in nor the reading hits a bank twice.
+ * A tile is rows of 128 bytes, its beginning aligned to 1024: the chunk of 16 bytes c of row r lies
+ * where the chunk c ^ (r & 7) would, so that neither the copy in nor the reading hits a bank twice.
  */
 #ifndef DS_PTX_FP8_CUH
 #define DS_PTX_FP8_CUH
@@ -57,8 +58,8 @@ mma_e4m3(float d[4], const uint32_t a[4], const uint32_t b[2])
 	    : D : "l"(from_a), "l"(from_b), "r"(more))
 #endif
 
-/* d = a b, or d += a b with more, of the four warps that call it together; a and b are descriptors (tile_descriptor).
- * It has happened after wgmma_done; d must not be touched between. */
+/* d = a b, or d += a b with more, of the four warps that call it together; a and b are descriptors
+ * (tile_descriptor). It has happened after wgmma_done; d must not be touched between. */
 template <int N> static __device__ __forceinline__ void
 wgmma_e4m3(float d[N / 2], uint64_t from_a, uint64_t from_b, int more)
 {
@@ -95,8 +96,8 @@ wgmma_done(void)
 #endif
 }
 
-/* The compiler knows nothing of when wgmma writes d: here it must have done what came before with it, and nothing yet of what comes
- * after. */
+/* The compiler knows nothing of when wgmma writes d: here it must have done what came before with
+ * it, and nothing yet of what comes after. */
 template <int N> static __device__ __forceinline__ void
 wgmma_hold(float d[N])
 {
@@ -130,8 +131,8 @@ copy4(void *to, const void *from, bool there)
 
 #endif
 
-/* How wgmma finds a tile, from the byte `at` of its rows on: their address in units of 16 bytes, 1024 bytes from eight rows to the
- * next eight, the pattern above ("128-byte swizzle"). */
+/* How wgmma finds a tile, from the byte `at` of its rows on: their address in units of 16 bytes,
+ * 1024 bytes from eight rows to the next eight, the pattern above ("128-byte swizzle"). */
 static __device__ __forceinline__ uint64_t
 tile_descriptor(const unsigned char *tile, int at)
 {

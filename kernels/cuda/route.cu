@@ -1,6 +1,6 @@
 /*
- * The router: which experts a row goes to, with the bits of stage/route.c, and the rows by the expert that they
- * chose.
+ * The router: which experts a row goes to, with the bits of stage/route.c, and the rows by the
+ * expert that they chose.
  */
 #include "launch.cuh"
 #include "table.h"
@@ -26,7 +26,8 @@ lanes_below(int lane)
 	return (1u << lane) - 1;
 }
 
-/* Greater for a better choice, alike for both zeros; what is not a number is the best, and never 0. */
+/* Greater for a better choice, alike for both zeros; what is not a number is the best, and never
+ * 0. */
 static __device__ uint32_t
 key_of(float x)
 {
@@ -120,8 +121,8 @@ softmax(const struct row *r, int E)
 		r->score[e] = canonical(r->score[e] / all);
 }
 
-/* What each group is worth: its best, or with two the sum of its two best.  A lane for each group; they begin at different
- * places of theirs, so that they do not meet in a bank of shared memory. */
+/* What each group is worth: its best, or with two the sum of its two best.  A lane for each group;
+ * they begin at different places of theirs, so that they do not meet in a bank of shared memory. */
 static __device__ void
 score_groups(const struct row *r, int n_group, int n, int two)
 {
@@ -234,9 +235,9 @@ route(struct gpu *g, float *scores, float *choice, int32_t *idx, float *w, const
 /* --- the rows of each expert --- */
 
 /*
- * A block for each expert, and one for the end: it counts how many pairs are of experts before it, which is where its own begin,
- * then puts those there.  Each warp has a piece of the pairs.  All of them are read twice by every block, from
- * the second-level cache, and no block waits for another.
+ * A block for each expert, and one for the end: it counts how many pairs are of experts before it,
+ * which is where its own begin, then puts those there.  Each warp has a piece of the pairs.  All of
+ * them are read twice by every block, from L2, and no block waits for another.
  */
 static __global__ void
 sort_expert(struct gpu_chosen c, const int32_t *__restrict__ idx, const float *__restrict__ w, int pairs, int K,

@@ -1,4 +1,4 @@
-/* The parts of the library: each puts its functions into the table. */
+/* The sources of the library: each puts its functions into the table. */
 #ifndef DS_GPU_TABLE_H
 #define DS_GPU_TABLE_H
 

@@ -1,5 +1,5 @@
 /*
- * What the mlps of all precisions share: the pairs cut into tiles, and what stands between the products.
+ * What the MLPs of all precisions share: the pairs cut into tiles, and silu between the products.
  */
 #include "launch.cuh"
 #include "products.h"
@@ -8,7 +8,7 @@
 
 enum { THREADS = 256, WARP = 32 };
 
-/* One block: a thread for each expert, a sum over those before it for where its tiles begin. */
+/* One block: a thread for each expert, and a prefix sum for where its tiles begin. */
 static __global__ void
 tiles_kernel(struct expert_tile *tiles, int most, const int32_t *start, int E, int rows)
 {
@@ -41,7 +41,7 @@ tiles_kernel(struct expert_tile *tiles, int most, const int32_t *start, int E, i
 		tiles[i].n = 0;
 }
 
-/* Each expert that has any has one piece that may be short, and the others are full. */
+/* Each expert that has pairs has one tile that may be short; its others are full. */
 int
 tiles_most(int E, int pairs, int rows)
 {

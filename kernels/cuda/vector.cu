@@ -28,8 +28,9 @@ blocks(size_t n, int each)
 }
 
 /*
- * A block for each row.  All threads fetch it, 16 make the lanes of its sum: each of these is one chain of
- * additions, so there is nothing for the others to do meanwhile but to belong to other blocks.
+ * A block for each row.  All threads fetch it, 16 make the lanes of its sum: each of these is one
+ * chain of additions, so there is nothing for the others to do meanwhile but to belong to other
+ * blocks.
  */
 template <int N> static __global__ void
 rmsnorm_row(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int n, const float *__restrict__ weight, float eps)

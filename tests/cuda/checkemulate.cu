@@ -11,10 +11,10 @@
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>
-#define BEHIND "AddressSanitizer: use-after-poison"
+#define AFTER "AddressSanitizer: use-after-poison"
 #else
 #define __sanitizer_set_report_path(path) ((void)(path))
-#define BEHIND "byte 0 behind 40 bytes"
+#define AFTER "byte 0 after 40 bytes"
 #endif
 
 static int points, failures;
@@ -196,7 +196,7 @@ never_waited(int)
 }
 
 static __global__ void
-behind_its_memory(int *p, int at)
+after_its_memory(int *p, int at)
 {
 	p[at] = 1;
 }
@@ -239,11 +239,11 @@ run(void)
 }
 
 static void
-write_behind(void)
+write_after(void)
 {
 	int *p = (int *)device(40);
 
-	if (launch(&g, behind_its_memory, 1, 1, 0, p, 10) == 0)
+	if (launch(&g, after_its_memory, 1, 1, 0, p, 10) == 0)
 		cudaStreamSynchronize(g.stream);
 	cudaFree(p);
 }
@@ -267,8 +267,8 @@ refusals(void)
 	    "a barrier that others have left is told");
 	ok(dies(run<lane_missing>, "31 for others of their warp"), "a lane that does not come is told");
 	ok(dies(run<other_operation>, "different operations"), "lanes at different operations are told");
-	ok(dies(run<never_waited>, "without waiting"), "copies that nobody waits for are told");
-	ok(dies(write_behind, BEHIND), "a write behind device memory is told");
+	ok(dies(run<never_waited>, "without waiting"), "copies that are not waited for are reported");
+	ok(dies(write_after, AFTER), "a write after device memory is reported");
 	ok(dies(host_reads, ""), "the host cannot follow a device's pointer");
 }
 

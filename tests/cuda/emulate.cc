@@ -26,7 +26,7 @@ struct fiber {
 	void *fake;                     /* of the address sanitizer */
 	const void *bottom;
 	size_t size;
-	struct fiber *next;             /* of those that are free */
+	struct fiber *next;             /* of the free ones */
 #ifndef __x86_64__
 	ucontext_t context;
 #endif
@@ -349,7 +349,7 @@ emulate_barrier(int id, int n, int yes)
 	b->waits[b->come++] = self;
 	if (b->come < n) {
 		wait_here();
-		return b->said;         /* nobody can have come to the next one and left it before all were here */
+		return b->said;         /* no thread can have passed the next barrier before all were here */
 	}
 	b->come = 0;
 	b->said = b->yes;

@@ -29,7 +29,7 @@ void emulate_warp(unsigned mask, void *mine, void (*together)(void *lane[32]));
 /* The barrier `id` (0..15) of the block, for `threads` of them (0: all): how many came with a yes. */
 int emulate_barrier(int id, int threads, int yes);
 
-/* A copy of n bytes, and `zeros` zeros behind them, that happens when this thread waits for it, and not before:
+/* A copy of n bytes, and `zeros` zeros after them, that happens when this thread waits for it, and not before:
  * cp.async, its commit_group, and wait_group for all but the last n groups. */
 void emulate_async(void *to, const void *from, size_t n, size_t zeros);
 void emulate_async_commit(void);

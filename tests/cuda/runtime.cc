@@ -61,7 +61,7 @@ struct emulate_event {
 /* Memory that was given out, or that is another process's. */
 struct piece {
 	char *p;
-	size_t bytes, span;     /* span: with what follows it that nobody may touch */
+	size_t bytes, span;     /* span: with the guard after it */
 	int device, taken;
 	struct piece *next;
 };
@@ -344,7 +344,7 @@ cudaFree(void *at)
 		ASAN_UNPOISON_MEMORY_REGION(p->p, p->span);
 		for (size_t i = p->bytes; i < p->span; i++)
 			if ((unsigned char)p->p[i] != BEHIND)
-				emulate_die("byte %zu behind %zu bytes of device memory was written", i - p->bytes, p->bytes);
+				emulate_die("byte %zu after %zu bytes of device memory was written", i - p->bytes, p->bytes);
 		range_open(0);
 		if (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, p->p - range, (off_t)p->span) < 0)
 			emulate_die("fallocate: %s", strerror(errno));

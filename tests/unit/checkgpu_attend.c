@@ -1,7 +1,8 @@
 /*
- * Attention on the GPU.  In f32 against the CPU's plain kernels, page by page as attention/mla_attend.c: bit for bit.  In
- * bf16 against the CPU's bf16, within what the formats allow; and the bits of a row are the same alone and among others,
- * with pages behind its own or without them, set or not.
+ * Attention on the GPU.  In f32 against the CPU's plain kernels, page by page as
+ * attention/mla_attend.c: bit for bit.  In bf16 against the CPU's bf16, within what the formats
+ * allow; and the bits of a row are the same alone and among others, with pages after its own or
+ * without them, set or not.
  */
 #include "numbers.h"
 #include "gpu.h"
@@ -149,7 +150,8 @@ shuffle(int *x, int n)
 	}
 }
 
-/* shared: the second sequence begins with the first page of the first, if both have so many positions. */
+/* shared: the second sequence begins with the first page of the first, if both have so many
+ * positions. */
 static struct world
 world_new(const struct shape *s, enum precision p, enum kind kind, int shared)
 {
@@ -195,7 +197,8 @@ world_free(struct world *w)
 	free(w->image);
 }
 
-/* The last of each sequence, and some of the first as a piece of its prompt, over the end of a page where there is one. */
+/* The last of each sequence, and some of the first as a piece of its prompt, over the end of a page
+ * where there is one. */
 static struct rows
 rows_of(const struct world *w)
 {
@@ -300,7 +303,8 @@ brought_free(struct brought *b)
 	free(b->turn);
 }
 
-/* The same in the GPU: with a norm and apart from q a query where values are shared, as MLA has them. */
+/* The same in the GPU: with a norm and apart from q a query where values are shared, as MLA has
+ * them. */
 static struct gpu_append
 brought_to_gpu(const struct brought *b, const struct shape *s, size_t n)
 {
@@ -408,7 +412,8 @@ scale_of(const struct world *w)
 	return 1.5f / sqrtf((float)w->s->kv.key);
 }
 
-/* n keys of head g from position `at` on as a matrix, and their values: what a page is to the CPU. */
+/* n keys of head g from position `at` on as a matrix, and their values: what a page is to the
+ * CPU. */
 static struct mat
 keys_mat(const struct world *w, int seq, int g, int at, int n)
 {
@@ -580,9 +585,10 @@ factor_of(const struct world *w, float x)
 }
 
 /*
- * How far two sums in float32 of the same n exact products may be apart, for each unit of their magnitudes.  f32 rounds
- * at most once for each term, and 5 times more.  In bf16 the CPU rounds 17 times in a step of 32 and once for each; a
- * tensor core may cut off each of 17 terms of a step of 16 below the last place of the largest, which is a unit of 2^-23.
+ * How far two sums in float32 of the same n exact products may be apart, for each unit of their
+ * magnitudes.  f32 rounds at most once for each term, and 5 times more.  In bf16 the CPU rounds 17
+ * times in a step of 32 and once for each; a tensor core may cut off each of 17 terms of a step of
+ * 16 below the last place of the largest, which is a unit of 2^-23.
  */
 static double
 apart(const struct world *w, int n)
@@ -609,8 +615,9 @@ score_apart(const struct world *w, const struct rows *r, int t, int h, const flo
 	return most * scale_of(w) * (apart(w, key) + 0x1p-22);
 }
 
-/* Row t, head h of `got` beside `want`.  A weight is exp(score - some largest): twice the score's error in it and the
- * sum, and in bf16 it is rounded to BF16 (2^-9) beside another largest by each. */
+/* Row t, head h of `got` beside `want`.  A weight is exp(score - some largest): twice the score's
+ * error in it and the sum, and in bf16 it is rounded to BF16 (2^-9) beside another largest by
+ * each. */
 static int
 near_enough(const struct world *w, const struct rows *r, int t, int h, const float *query, const struct result *got,
     const struct result *want)
@@ -635,7 +642,8 @@ near_enough(const struct world *w, const struct rows *r, int t, int h, const flo
 	return good;
 }
 
-/* Head h of row t as the mathematics have it, in double, from the numbers that the GPU multiplies. */
+/* Head h of row t as the mathematics have it, in double, from the numbers that the GPU
+ * multiplies. */
 static void
 head_specify(const struct world *w, const struct rows *r, int t, int h, const float *query, struct result *o)
 {
@@ -716,7 +724,8 @@ rounded(const struct shape *s)
 	world_free(&w);
 }
 
-/* Attention recorded for the row at one position, and done again after the sequence has grown: the bits of `attended`. */
+/* Attention recorded for the row at one position, and done again after the sequence has grown: the
+ * bits of `attended`. */
 static int
 replayed(const struct shape *s, enum precision p)
 {
