@@ -1,5 +1,6 @@
 #!/bin/sh
 # The files beside the manual agree with the programs: CHANGELOG, HACKING, shell completion.
+# check: yes
 . "${0%/*}/lib.sh"
 programs=$(cd "$R/cmd" && ls ds-*.c | sed 's/\.c$//')
 
