@@ -20,7 +20,8 @@ line='ds-tokenize -c -a "$text" | tee "$d/000-embed.dsf" | ds-embed'
 l=0
 while [ "$l" -lt "$layers" ]; do
 	n=$(printf %03d $((l + 1)))
-	line="$line | tee '$d/$n-0attn.dsf' | ds-attn -l $l | tee '$d/$n-1route.dsf' | ds-route -l $l"
+	line="$line | tee '$d/$n-0attn.dsf' | ds-attn -l $l"
+	line="$line | tee '$d/$n-1route.dsf' | ds-route -l $l"
 	line="$line | tee '$d/$n-2expert.dsf' | ds-expert -l $l"
 	l=$((l + 1))
 done

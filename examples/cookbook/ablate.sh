@@ -28,9 +28,11 @@ jq -r '.answer' "$d/problems" >"$d/answers"
 
 # solve [OPTION...]: answer all in one batch, with ds-poke OPTION... before the experts of the layer
 solve() {
-	ds-tokenize -c -0 <"$d/questions" | ds-embed -i - -i "$d/loop" | ds-block -l "0-$((layer - 1))" |
+	ds-tokenize -c -0 <"$d/questions" | ds-embed -i - -i "$d/loop" |
+		ds-block -l "0-$((layer - 1))" |
 		ds-attn -l "$layer" | ds-route -l "$layer" | ds-poke "$@" | ds-expert -l "$layer" |
-		ds-block | ds-head | ds-sample -g -n 80 | tee "$d/loop" | ds-detokenize -c -q >"$d/got"
+		ds-block | ds-head | ds-sample -g -n 80 | tee "$d/loop" |
+		ds-detokenize -c -q >"$d/got"
 	paste "$d/answers" "$d/got" | awk -F '\t' '$1 == $2 { n++ } END { print n + 0 }'
 }
 

@@ -15,7 +15,8 @@ ds-run -x stage -n 0 --keep "$d/run" "${1:-What is 37 * 46?}" >/dev/null
 ds-stat --experts -i "$d/run" >"$d/stat"
 awk '
 	$1 == "router" {
-		printf "layer %d: %d positions, %d experts each; %d of %d used, ", $2, $3, $4, $6, $5
+		printf "layer %d: %d positions, %d experts each; ", $2, $3, $4
+		printf "%d of %d used, ", $6, $5
 		printf "the busiest %.1f times the mean\n", $8
 	}
 ' "$d/stat"

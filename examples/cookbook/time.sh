@@ -22,7 +22,8 @@ for stream in "$d"/run/*.dsf; do
 	# pv -n prints seconds and bytes once, at the end of the stream
 	case $program in ds-attn | ds-route | ds-expert | ds-head)
 		"$program" "$@" <"$before" | pv -n -t -b -i 600 2>&1 >/dev/null |
-			awk -v name="$program $*" 'END { printf "%-14s %8.4f s, %9d bytes\n", name, $1, $2 }' ;;
+			awk -v name="$program $*" '
+				END { printf "%-14s %8.4f s, %9d bytes\n", name, $1, $2 }' ;;
 	esac
 	before=$stream
 done
