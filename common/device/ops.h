@@ -46,7 +46,7 @@ struct ops {
 	int (*wait)(struct device *d);
 
 	/* --- tensors of frames, for the device to read and write (device/tensor.h) --- */
-	/* f's tensor, of that dtype and shape as for frame_need; after writing to it, call wrote. */
+	/* f's tensor, of that dtype and shape as for frame_require; after writing to it, call wrote. */
 	void *(*tensor)(struct device *d, struct frame *f, const char *name, enum dtype t, uint64_t rows, uint64_t cols);
 	void (*wrote)(struct frame *f, const char *name);
 	/* A new tensor, not set (an old one of the name is dropped). */

@@ -94,7 +94,7 @@ wait(struct device *d)
 static void *
 tensor(struct device *d, struct frame *f, const char *name, enum dtype t, uint64_t rows, uint64_t cols)
 {
-	struct tensor *x = frame_need(f, name, t, rows, cols);
+	struct tensor *x = frame_require(f, name, t, rows, cols);
 
 	(void)d;
 	return x ? x->data : NULL;

@@ -1,7 +1,7 @@
 /*
  * Tensors of frames in the GPU.
  *
- * What a stage leaves in the GPU stays there until somebody on the host asks for it (frame_need, or the frame is sent), so that stages
+ * What a stage leaves in the GPU stays there until somebody on the host asks for it (frame_require, or the frame is sent), so that stages
  * of one process hand a frame on without copying.  Every tensor name has one piece of the GPU's memory in the
  * process, which stays where it is as long as it is large enough: of all frames with a tensor of that name one at a time is in
  * work.  To use another's, which was overwritten, is an error.
@@ -15,7 +15,7 @@
 #include "frame/frame.h"
 #include "device/device.h"
 
-/* f's tensor in the GPU, of that dtype and shape as for frame_need, copied there if its newest data are the host's.  It
+/* f's tensor in the GPU, of that dtype and shape as for frame_require, copied there if its newest data are the host's.  It
  * may be written to, then device_wrote.  NULL and a message. */
 void *device_tensor(struct device *d, struct frame *f, const char *name, enum dtype dtype, uint64_t rows, uint64_t cols);
 

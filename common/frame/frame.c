@@ -166,7 +166,7 @@ frame_fetch(struct tensor *t)
 }
 
 struct tensor *
-frame_need(struct frame *f, const char *name, enum dtype dtype, uint64_t rows, uint64_t cols)
+frame_require(struct frame *f, const char *name, enum dtype dtype, uint64_t rows, uint64_t cols)
 {
 	struct tensor *t = frame_find(f, name, dtype, rows, cols);
 
@@ -174,7 +174,7 @@ frame_need(struct frame *f, const char *name, enum dtype dtype, uint64_t rows, u
 }
 
 int
-frame_wanted(const struct frame *f, int32_t **rows)
+frame_logit_rows(const struct frame *f, int32_t **rows)
 {
 	int32_t row = 0;
 	int n = 0;

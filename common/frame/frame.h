@@ -157,12 +157,12 @@ struct tensor *frame_find(struct frame *f, const char *name, enum dtype dtype,
 int frame_fetch(struct tensor *t);
 
 /* frame_find, then frame_fetch.  */
-struct tensor *frame_need(struct frame *f, const char *name, enum dtype dtype,
+struct tensor *frame_require(struct frame *f, const char *name, enum dtype dtype,
     uint64_t rows, uint64_t cols);
 
 /* The rows that ask for logits (span flags 1 and 2), ascending.  *rows is allocated, for free().
  * Their number, or -1 and a message.  */
-int frame_wanted(const struct frame *f, int32_t **rows);
+int frame_logit_rows(const struct frame *f, int32_t **rows);
 
 /* --- changing: each sets f->changed --- */
 void frame_set_at(struct frame *f, enum at at, int layer);      /* layer -1: none */

@@ -146,7 +146,7 @@ add_rows(struct logits *g, struct frame *f, int V)
 
 	if (!row || row->dtype != I32 || row->rank != 1)
 		return fail(FAIL_DATA, "a frame behind ds-head has no tensor 'row'");
-	if (!(t = frame_need(f, "logits", F32, row->shape[0], (uint64_t)V)))
+	if (!(t = frame_require(f, "logits", F32, row->shape[0], (uint64_t)V)))
 		return -1;
 	for (int i = 0; i < f->nspans; at += f->spans[i++].n)
 		for (uint64_t k = 0; k < row->shape[0] && f->spans[i].seq == 0; k++) {

@@ -270,7 +270,7 @@ receive_rows(struct embed *e, int input, struct frame *f)
 	uint32_t row = 0;
 	int r = 0;
 
-	if (!frame_need(f, "ids", I32, f->rows, 0))
+	if (!frame_require(f, "ids", I32, f->rows, 0))
 		return -1;
 	if (!(src = source_new(e, input, f)))
 		return -1;

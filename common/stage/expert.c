@@ -292,7 +292,7 @@ check(const struct expert *x, struct frame *f, const struct expert_rows *r, cons
 
 	if (at == -1)
 		return 0;
-	if (at < 0 || (!shared && !(idx = frame_need(f, "expert.idx", I32, f->rows, (uint64_t)x->s->model->config.num_experts_per_tok))))
+	if (at < 0 || (!shared && !(idx = frame_require(f, "expert.idx", I32, f->rows, (uint64_t)x->s->model->config.num_experts_per_tok))))
 		return -1;
 	return expert_refuse(x, f, f->layer, idx ? idx->data : NULL, mine, first, shared);
 }

@@ -97,7 +97,7 @@ head_frame(void *arg, struct frame *f, struct link *out, int nout)
 		return acts < 0 ? -1 : pass_on(h, f);
 	if (f->layer >= 0 && f->layer != layers) /* any layer's stream may be made to wait for the head */
 		return fail(FAIL_DATA, "head: layer is %d, must be the number of layers, %d", f->layer, layers);
-	n = frame_wanted(f, &row);
+	n = frame_logit_rows(f, &row);
 	if (n < 0)
 		return -1;
 	r = head_rows(h, f, row, (size_t)n);

@@ -74,7 +74,7 @@ partial_read(struct partial *p, const struct stage *s, struct frame *f)
 		return fail_in("experts_done");
 	if (expert_set_is_all(&p->done, c->n_routed_experts))
 		return fail(FAIL_DATA, "experts_done: all are, but the frame still waits for some");
-	acc = frame_need(f, "expert.acc", I64, f->rows, (uint64_t)c->hidden_size);
+	acc = frame_require(f, "expert.acc", I64, f->rows, (uint64_t)c->hidden_size);
 	if (!acc)
 		return -1;
 	for (uint32_t t = 0; t < f->rows; t++)
@@ -142,7 +142,7 @@ tap_out(const struct stage *s, struct frame *f)
 	if (!(s->taps & TAP_BIT(TAP_EXPERT_OUT)))
 		return 0;
 	if (tap_add(&tap, s->taps, TAP_EXPERT_OUT, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0 ||
-	    !(acc = frame_need(f, "expert.acc", I64, f->rows, (uint64_t)D)))
+	    !(acc = frame_require(f, "expert.acc", I64, f->rows, (uint64_t)D)))
 		return -1;
 	memset(tap, 0, f->rows * (size_t)D * sizeof(*tap));
 	for (ptrdiff_t t = 0; t < (ptrdiff_t)f->rows; t++)

@@ -270,7 +270,7 @@ sample_spans(struct pass *p)
 
 	if (!rows || rows->rank != 1 || rows->dtype != I32)
 		return fail(FAIL_DATA, "the frame has no tensor 'row' of rank 1 and dtype I32");
-	if (!(logits = frame_need(f, "logits", F32, rows->shape[0], V)))
+	if (!(logits = frame_require(f, "logits", F32, rows->shape[0], V)))
 		return -1;
 	for (int i = 0; i < f->nspans; i++) {
 		struct span *at = &f->spans[i];

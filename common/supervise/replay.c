@@ -72,7 +72,7 @@ add_ids(struct replay *r, struct replay_seq *s, const int32_t *ids, size_t n)
 int
 replay_add(struct replay *r, struct frame *f)
 {
-	struct tensor *ids = f->op == OP_NONE && f->at == AT_EMBED ? frame_need(f, "ids", I32, f->rows, 0) : NULL;
+	struct tensor *ids = f->op == OP_NONE && f->at == AT_EMBED ? frame_require(f, "ids", I32, f->rows, 0) : NULL;
 	struct replay_seq *s;
 
 	if (!ids || f->nspans != 1 || f->spans[0].pos != 0 || table_get(&r->seqs, &f->spans[0].seq, sizeof(uint64_t)))
@@ -187,7 +187,7 @@ replay_receive(struct replay *r, struct frame *f)
 		return 0;
 	if (f->at != AT_EMBED)
 		return fail(FAIL_DATA, "what comes are not the frames of ds-sample");
-	if (!(ids = frame_need(f, "ids", I32, f->rows, 0)))
+	if (!(ids = frame_require(f, "ids", I32, f->rows, 0)))
 		return -1;
 	id = ids->data;
 	for (int i = 0; i < f->nspans; i++) {

@@ -160,7 +160,7 @@ add_rows(struct detok *d, struct frame *f)
 
 	if (f->at != AT_EMBED)
 		return frame_stray(f, "");
-	t = frame_need(f, "ids", I32, f->rows, 0);
+	t = frame_require(f, "ids", I32, f->rows, 0);
 	if (!t)
 		return -1;
 	id = t->data;

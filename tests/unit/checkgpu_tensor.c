@@ -92,14 +92,14 @@ handed_on(struct device *d)
 	device_wrote(&f, "h");
 	again = device_tensor(d, &f, "h", F32, 2, 3);
 	point(again == h && sent == 24 && fetched == 0, "once written there it is handed on without a copy");
-	t = frame_need(&f, "h", F32, 2, 3);
+	t = frame_require(&f, "h", F32, 2, 3);
 	point(t && counts_from(t->data, 6, 100) && fetched == 24 && (uintptr_t)t->data % 64 == 0, "the host gets what was written, once it asks");
-	t = frame_need(&f, "h", F32, 2, 3);
+	t = frame_require(&f, "h", F32, 2, 3);
 	point(t && fetched == 24, "which is fetched once");
 	((float *)t->data)[0] = 7;
 	again = device_tensor(d, &f, "h", F32, 2, 3);
 	device_wrote(&f, "h");
-	t = frame_need(&f, "h", F32, 2, 3);
+	t = frame_require(&f, "h", F32, 2, 3);
 	point(again == h && t && *(float *)t->data == 7, "and what the host changes then goes to the GPU again");
 	point(!device_tensor(d, &f, "h", F32, 2, 4) && fail_status() == FAIL_DATA && strstr(fail_text(), "tensor 'h' is F32 of rank 2"),
 	    "another shape is refused as for the host");
@@ -126,7 +126,7 @@ made_there(struct device *d)
 	raw = mem_raw(b.n, 1);
 	memcpy(raw, b.p, b.n);
 	must(frame_parse(&back, raw, b.n), "parsing");
-	t = frame_need(&back, "expert.acc", I64, 1, 3);
+	t = frame_require(&back, "expert.acc", I64, 1, 3);
 	point(t && memcmp(t->data, numbers, sizeof(numbers)) == 0 && fetched == sizeof(numbers) && sent == 0,
 	    "a frame that is sent is fetched, only what lies there");
 	frame_free(&back);
@@ -137,7 +137,7 @@ made_there(struct device *d)
 	must(frame_bytes(&f, &b), "encoding");
 	point(fetched == 0 && !frame_tensor(&f, "expert.acc"), "one that was dropped is not");
 	buf_free(&b);
-	point(device_add(d, &f, "none", F32, 2, (uint64_t[]){0, 3}) && (t = frame_need(&f, "none", F32, 0, 3)) && t->bytes == 0,
+	point(device_add(d, &f, "none", F32, 2, (uint64_t[]){0, 3}) && (t = frame_require(&f, "none", F32, 0, 3)) && t->bytes == 0,
 	    "a tensor may have no rows");
 	frame_free(&f);
 }
@@ -155,7 +155,7 @@ places(struct device *d)
 	moves = d->moves;
 	device_wrote(&f, "h");
 	point(p && device_tensor(d, &g, "h", F32, 90, 3) == p && d->moves == moves, "tensors of a name have one place, while they fit");
-	point(!frame_need(&f, "h", F32, 100, 3) && strstr(fail_text(), "tensor 'h'") && strstr(fail_text(), "another frame"),
+	point(!frame_require(&f, "h", F32, 100, 3) && strstr(fail_text(), "tensor 'h'") && strstr(fail_text(), "another frame"),
 	    "to ask for one that another was put over is an error");
 	point(!device_tensor(d, &f, "h", F32, 100, 3) && frame_bytes(&f, &(struct buf){0}) < 0, "there and when it is sent, too");
 	frame_free(&g);

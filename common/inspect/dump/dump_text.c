@@ -168,7 +168,7 @@ dump_ids(FILE *to, struct frame *f)
 
 	if (f->op != OP_NONE || !frame_tensor(f, "ids"))
 		return 0;
-	if (!(t = frame_need(f, "ids", I32, f->rows, 0)))
+	if (!(t = frame_require(f, "ids", I32, f->rows, 0)))
 		return -1;
 	for (int i = 0; i < f->nspans; i++) {
 		for (uint32_t j = 0; j < f->spans[i].n; j++)

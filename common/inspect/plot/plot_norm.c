@@ -175,11 +175,17 @@ quantile(const struct point *o, double q)
 	return i + 1 < o->n ? o->sorted[i] + (at - (double)i) * (o->sorted[i + 1] - o->sorted[i]) : o->sorted[i];
 }
 
+static int
+is_attn(const struct group *g)
+{
+	return strcmp(g->stage, at_name(AT_ATTN)) == 0;
+}
+
 /* Horizontal position in layers: attention lies halfway. */
 static double
 x_of(const struct point *o)
 {
-	return o->group->layer < 0 ? -1 : strcmp(o->group->stage, "attn") == 0 ? o->group->layer - 0.5 : o->group->layer;
+	return o->group->layer < 0 ? -1 : o->group->layer - (is_attn(o->group) ? 0.5 : 0);
 }
 
 static const char *
@@ -283,7 +289,7 @@ draw_band(struct chart *c, const char *class, double from, double to)
 static const char *
 dot_class(const struct point *o)
 {
-	return strcmp(o->group->stage, "attn") == 0 ? "ring" : "full";
+	return is_attn(o->group) ? "ring" : "full";
 }
 
 /* Label lines at their right ends, from the top down, each at its line or just below the

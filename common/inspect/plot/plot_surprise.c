@@ -163,7 +163,7 @@ surprise_frame(struct plot *p, struct frame *f)
 
 	if (f->at != AT_SAMPLE || !logits)
 		return 0;
-	if (!(ids = frame_need(f, "ids", I32, f->rows, 0)))
+	if (!(ids = frame_require(f, "ids", I32, f->rows, 0)))
 		return -1;
 	if (logits->dtype != F32 || logits->rank != 2 || logits->shape[1] == 0)
 		return fail(FAIL_DATA, "tensor 'logits' is not F32 [rows, vocab]");

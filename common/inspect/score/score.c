@@ -301,7 +301,7 @@ add_span(struct score *s, const struct span *p, const int32_t *ids, uint32_t fir
 static int
 add_rows(struct score *s, struct frame *f)
 {
-	const struct tensor *ids = frame_need(f, "ids", I32, f->rows, 0);
+	const struct tensor *ids = frame_require(f, "ids", I32, f->rows, 0);
 	struct logit_rows w;
 	uint32_t row = 0;
 	int r = ids ? find_logits(f, &w) : -1;

@@ -83,7 +83,7 @@ load_frame(struct load *l, struct frame *f)
 		return 0;
 	if (f->layer < 0 || f->layer >= LAYERS_MAX)
 		return fail(FAIL_DATA, "layer is %d, must be from 0 to %d", f->layer, LAYERS_MAX - 1);
-	if (!frame_need(f, "expert.idx", I32, f->rows, k) || !(w = frame_need(f, "expert.w", F32, f->rows, k)) ||
+	if (!frame_require(f, "expert.idx", I32, f->rows, k) || !(w = frame_require(f, "expert.w", F32, f->rows, k)) ||
 	    !(y = layer_at(l, f)))
 		return -1;
 	if (strcmp(y->location, f->experts_done ? f->experts_done : "") != 0)
