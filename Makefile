@@ -51,7 +51,7 @@ CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 all: $(PROGRAMS)
 help:
 	@sed -n '/^#/!q; s/^# \?//p' Makefile
-checks: $(CHECKS) $(B)/tests/limit $(B)/tests/libdspipe-cuda.so $(B)/tests/checkemulate
+checks: $(CHECKS) $(B)/tests/limit $(B)/tests/py $(B)/tests/libdspipe-cuda.so $(B)/tests/checkemulate
 
 $(B)/%_avx2.o: ISA = $(ISA_O) -mtune=haswell -mavx2 -mfma -mf16c
 $(B)/%_avx512.o: ISA = $(ISA_O) -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
@@ -69,7 +69,7 @@ $(BIN)/%: $(B)/cmd/%.o $(B)/lib.a
 $(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS) $(S) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
-$(B)/tests/limit: tests/limit.c Makefile
+$(B)/tests/limit $(B)/tests/py: $(B)/tests/%: tests/%.c Makefile
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(W) $(CFLAGS) $(LDFLAGS) -o $@ $<
 # what tests/bench/net measures with
@@ -155,7 +155,7 @@ test: test-deps
 # (first of all: is there a card?)
 test-gpu:
 	@tests/gpu-card --card
-	@$(MAKE) -s -j$$(nproc) all $(B)/tests/limit $(filter $(B)/tests/checkgpu_%,$(CHECKS))
+	@$(MAKE) -s -j$$(nproc) all $(B)/tests/limit $(B)/tests/py $(filter $(B)/tests/checkgpu_%,$(CHECKS))
 	@tests/gpu-card
 
 # Completion for shells is made from -h.

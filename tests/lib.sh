@@ -14,16 +14,27 @@ G=$T/golden
 : "${LIMIT:=60}" "${DS_LIMITER:=$R/build/tests/limit}"
 [ -x "$DS_LIMITER" ] || { echo "lib.sh: no '$DS_LIMITER': run make checks" >&2; exit 2; }
 case :$PATH: in *:"$R"/bin:* | *:"$R"/build-asan/bin:*) ;; *) PATH=$R/bin:$PATH ;; esac
-unset DS_TIMINGS DS_MODEL DS_CUDA DS_DEVICE DS_KEY DS_PEERS DS_PRECISION DS_PYTHON DS_RSH DS_VERBOSE DS_WAIT PYTHONUNBUFFERED
+unset DS_TIMINGS DS_PYSERVER DS_MODEL DS_CUDA DS_DEVICE DS_KEY DS_PEERS DS_PRECISION DS_PYTHON DS_RSH DS_VERBOSE DS_WAIT PYTHONUNBUFFERED
 LC_ALL=C.UTF-8 PYTHONPATH=$T PYTHONDONTWRITEBYTECODE=1
 S=$(mktemp -d "${TMPDIR:-/tmp}/ds-test.XXXXXX") || exit 2
 trap 'cd /; rm -rf "$S"' EXIT
 trap 'exit 130' HUP INT TERM
 for PY in /usr/bin/python3 python3; do
-	"$PY" -c 'import msgpack, numpy' 2>/dev/null && break
+	"$PY" -c 'from importlib.util import find_spec as f; exit(not (f("msgpack") and f("numpy")))' 2>/dev/null && break
 done
-FRAME="$PY $T/frame.py"
-export DS_LIMITER R T M G S LIMIT PY FRAME PATH LC_ALL PYTHONPATH PYTHONDONTWRITEBYTECODE
+export DS_LIMITER R T M G S LIMIT PY PATH LC_ALL PYTHONPATH PYTHONDONTWRITEBYTECODE
+# A Python that has loaded numpy forks for each script: py is its client (tests/py.c).
+PYCLIENT=$R/build/tests/py
+if [ -x "$PYCLIENT" ] && grep -Eq '(py|frame|compared) |t6000|\$FRAME' "$0"; then
+	DS_PYSERVER=$S/.py DS_PYSERVER_PATH=$PYTHONPATH DS_PYSERVER_PYTHON=$PY
+	export DS_PYSERVER DS_PYSERVER_PATH DS_PYSERVER_PYTHON
+	(OPENBLAS_NUM_THREADS=1 DS_PYSERVER_FOR=$$ "$PYCLIENT" --serve "$S/.py" "$PY" "$T/pyserver.py" </dev/null >/dev/null 2>&1 &)
+	trap 'cd /; "$PYCLIENT" --stop; rm -rf "$S"' EXIT
+else
+	PYCLIENT=$PY
+fi
+FRAME="$PYCLIENT $T/frame.py"
+export PYCLIENT FRAME
 cd "$S" || exit 2
 
 tests=0 failures=0
@@ -60,7 +71,7 @@ pipe() {
 }
 
 py() {
-	"$DS_LIMITER" "$LIMIT" "$PY" "$@"
+	"$DS_LIMITER" "$LIMIT" "$PYCLIENT" "$@"
 }
 
 frame() {
