@@ -5,6 +5,8 @@
 #	S        the scratch directory
 #	LIMIT    seconds of processor time that a command may use, or wait for without using any (default 60): see tests/limit.c
 #	PY FRAME a Python with msgpack and numpy; "$PY tests/frame.py"
+# DS_TEST_KEEP=1 keeps the scratch directory, DS_TEST_POINT=N ends the script after that point.
+#
 # Test points have sentences as names.  The last line of a script is done_testing.
 set -u
 T=$(cd "${0%/*}" && pwd) || exit 2
@@ -17,24 +19,33 @@ case :$PATH: in *:"$R"/bin:* | *:"$R"/build-asan/bin:*) ;; *) PATH=$R/bin:$PATH 
 unset DS_TIMINGS DS_PYSERVER DS_MODEL DS_CUDA DS_DEVICE DS_KEY DS_PEERS DS_PRECISION DS_PYTHON DS_RSH DS_VERBOSE DS_WAIT PYTHONUNBUFFERED
 LC_ALL=C.UTF-8 PYTHONPATH=$T PYTHONDONTWRITEBYTECODE=1
 S=$(mktemp -d "${TMPDIR:-/tmp}/ds-test.XXXXXX") || exit 2
-trap 'cd /; rm -rf "$S"' EXIT
+PYCLIENT=
+ended() {
+	cd /
+	[ -z "$PYCLIENT" ] || "$PYCLIENT" --stop
+	if [ "${DS_TEST_KEEP-}" ]; then
+		echo "# kept: $S" >&2
+	else
+		rm -rf "$S"
+	fi
+}
+trap ended EXIT
 trap 'exit 130' HUP INT TERM
 for PY in /usr/bin/python3 python3; do
 	"$PY" -c 'from importlib.util import find_spec as f; exit(not (f("msgpack") and f("numpy")))' 2>/dev/null && break
 done
 export DS_LIMITER R T M G S LIMIT PY PATH LC_ALL PYTHONPATH PYTHONDONTWRITEBYTECODE
 # A Python that has loaded numpy forks for each script: py is its client (tests/py.c).
-PYCLIENT=$R/build/tests/py
-if [ -x "$PYCLIENT" ] && grep -Eq '(py|frame|compared) |t6000|\$FRAME' "$0"; then
+FRAME="$PY $T/frame.py"
+if [ -x "$R/build/tests/py" ] && grep -Eq '(py|frame|compared) |t6000|\$FRAME' "$0"; then
+	PYCLIENT=$R/build/tests/py
+	FRAME="$PYCLIENT $T/frame.py"
 	DS_PYSERVER=$S/.py DS_PYSERVER_PATH=$PYTHONPATH DS_PYSERVER_PYTHON=$PY
 	export DS_PYSERVER DS_PYSERVER_PATH DS_PYSERVER_PYTHON
-	(OPENBLAS_NUM_THREADS=1 DS_PYSERVER_FOR=$$ "$PYCLIENT" --serve "$S/.py" "$PY" "$T/pyserver.py" </dev/null >/dev/null 2>&1 &)
-	trap 'cd /; "$PYCLIENT" --stop; rm -rf "$S"' EXIT
-else
-	PYCLIENT=$PY
+	(OPENBLAS_NUM_THREADS=1 DS_PYSERVER_FOR=$$ "$PYCLIENT" --serve "$S/.py" "$PY" "$T/pyserver.py" \
+	    </dev/null >/dev/null 2>&1 &)
 fi
-FRAME="$PYCLIENT $T/frame.py"
-export PYCLIENT FRAME
+export FRAME
 cd "$S" || exit 2
 
 tests=0 failures=0
@@ -44,6 +55,7 @@ report() {
 	tests=$((tests + 1))
 	if [ "$1" -eq 0 ]; then
 		printf 'ok %d - %s\n' $tests "$2"
+		[ "${DS_TEST_POINT-}" != $tests ] || done_testing
 		return 0
 	fi
 	failures=$((failures + 1))
@@ -53,7 +65,16 @@ report() {
 	for file; do
 		head -c 4000 "$file" | LC_ALL=C tr -c '\n -~' '?' | sed 's/^/#   /' >&2
 	done
+	[ "${DS_TEST_POINT-}" != $tests ] || done_testing
 	return 1
+}
+
+# few N M: N, or M with sanitizers, which make each of many repetitions of one code path expensive
+few() {
+	case $(command -v ds-embed) in
+	*/build-asan/*) echo "$2" ;;
+	*) echo "$1" ;;
+	esac
 }
 
 # limited COMMAND...: run it, ended at LIMIT with all that it started.
@@ -71,7 +92,7 @@ pipe() {
 }
 
 py() {
-	"$DS_LIMITER" "$LIMIT" "$PYCLIENT" "$@"
+	"$DS_LIMITER" "$LIMIT" "${PYCLIENT:-$PY}" "$@"
 }
 
 frame() {
