@@ -159,8 +159,12 @@ watch(pid_t command, double limit)
 		pid_t pid;
 
 		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-			if (pid == command)
+			if (pid == command) {
+				/* (so that the processor time of others that ended counts) */
+				while (waitpid(-1, NULL, WNOHANG) > 0)
+					;
 				return status_of(status);
+			}
 		if (asked) {
 			end_all(asked);
 			return 128 + asked;

@@ -39,6 +39,8 @@ serve(char **argv)
 		perror("py: cannot listen");
 		return 1;
 	}
+	signal(SIGINT, SIG_DFL);        /* a shell ignores these two in what it starts by & */
+	signal(SIGQUIT, SIG_DFL);
 	execlp(argv[3], argv[3], argv[4], NULL);
 	perror("py: cannot run Python");
 	return 127;

@@ -101,6 +101,15 @@ def main_module(args, code):
     exec(code, names)
 
 
+def let_go():
+    """What the script left open is flushed and closed, as at the end of a Python."""
+    module = sys.modules.get("__main__")
+    sys.last_traceback = None
+    if module:
+        module.__dict__.clear()
+    gc.collect()
+
+
 def flush():
     for s in sys.stdout, sys.stderr:
         try:
@@ -143,13 +152,14 @@ def child(fds, args, env, code):
         flush()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
-    except BaseException as e:
+    except BaseException as e:      # (without the server's own two lines)
         e.__traceback__ = e.__traceback__.tb_next.tb_next if e.__traceback__.tb_next else None
         traceback.print_exception(e)
         status = 1
     try:
         import atexit
         atexit._run_exitfuncs()
+        let_go()
     finally:
         status = flush() or status
         os._exit(status & 255)
@@ -185,7 +195,7 @@ def main():
                     client.close()
                     continue
                 if not args:
-                    return
+                    os._exit(0)         # (the client waits for the socket to be closed, which is then the last step)
                 code = None
                 if args[0] not in ("-", "-c"):
                     code = code_of(args[0], os.readlink(f"/proc/self/fd/{fds[3]}"))

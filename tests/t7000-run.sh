@@ -92,11 +92,12 @@ is "$(wc -l <said | tr -d ' ')" 1 "in one line"
 run -vv -q "$a" >out 2>said
 like "$(cat said)" "^ds-sample: [0-9]+ tokens$" "-vv lets each program speak"
 
-ok "100 prompts are answered" sh -c '
+export n=$(few 4 1)
+ok "$((25 * n)) prompts are answered" sh -c '
 	"$PY" -c "import json, sys, subprocess
 q = [json.loads(l) for l in open(sys.argv[1])][:25]
-out = subprocess.run([\"ds-run\", \"-m\", sys.argv[2], \"-g\", \"-q\"] + 4 * [x[\"prompt\"] for x in q], stdout=subprocess.PIPE, check=True).stdout.decode().split(\"\n\")
-sys.exit(out != 4 * [x[\"reply\"].split(\"</think>\")[1].strip() for x in q] + [\"\"])" "$M/eval.jsonl" "$M"'
+out = subprocess.run([\"ds-run\", \"-m\", sys.argv[2], \"-g\", \"-q\"] + int(sys.argv[3]) * [x[\"prompt\"] for x in q], stdout=subprocess.PIPE, check=True).stdout.decode().split(\"\n\")
+sys.exit(out != int(sys.argv[3]) * [x[\"reply\"].split(\"</think>\")[1].strip() for x in q] + [\"\"])" "$M/eval.jsonl" "$M" "$n"'
 
 # --- prompts from a file ---
 ds-run -m "$M" -g -q "$a" "" "$b" >three.expected

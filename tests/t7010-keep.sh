@@ -76,12 +76,12 @@ race() {
 	echo "$(printf '%s\n' $? $s | sort | tr '\n' ' ')$(cat one.err other.err | grep -c "\.dsf' of another run is there")"
 	for f in both/*.dsf; do frame check <"$f" >/dev/null 2>&1 || echo "damaged: $f"; done
 }
-for i in 1 2 3; do
+for i in $(seq "$(few 3 1)"); do
 	is "$(race 'ds-run -g -n 40 --keep both "What is 37 * 46?"')" "0 2 1" "two runs at a time: one is refused ($i)"
 done
 rm -rf both
 ds-run -g -n 40 --keep both -s "What is 37 * 46?" >script
-for i in 1 2 3; do
+for i in $(seq "$(few 3 1)"); do
 	is "$(race 'sh script')" "0 2 1" "two scripts at a time: one is refused ($i)"
 done
 done_testing

@@ -131,7 +131,7 @@ printf 'What is 12 * 99?' | limited ds-run -g >want
 printf 'What is 12 * 99?' | limited ds-run -g -v --plan one.plan >got 2>said
 same got want "standard input is a prompt"
 like "$(cat said)" '^ds-run: 15 prompt tokens, [0-9]+ generated, .* tokens/s' "-v counts"
-case $(command -v ds-run) in *asan*) n=40 ;; *) n=1100 ;; esac
+n=$(few 1100 40)
 i=0
 while [ $i -lt $n ]; do echo "$i + $i ="; i=$((i + 1)); done | tr '\n' '\0' >many
 xargs -0 ds-run -w -T 1 -n 2 <many >want
@@ -151,7 +151,7 @@ clean "nothing is left of all that"
 
 # --- killed: what dies when so much has been said ---
 # start BYTES ARG...: ds-run in the background, $run, that has printed so much
-more="-T 1000 -n 300"    # no answer may end before what is to die has died
+more="-T 1000 -n $(few 300 160)"    # no answer may end before what is to die has died
 start() {
 	bytes=$1; shift
 	: >out
@@ -218,7 +218,7 @@ report $? "the same one again and again is not the end, as long as there are new
 same out want "... and changes nothing"
 
 # --- a host vanishes ---
-more="-T 1000 -n 600"
+more="-T 1000 -n $(few 600 200)"
 limited ds-run -w -S 1 $more "12+30=" "What" "7" >want
 start 150 --timeout 2 --plan spare.plan
 agent=$(awk '{ print $4 }' "/proc/$(victim "ds-head")/stat")
