@@ -9,10 +9,11 @@
 #include "base/fail.h"
 #include "bench/synth.h"
 
-#define ROWS 512        /* that are many */
-#define POSITIONS 1024  /* in the cache, for the rate of attention */
+#define ROWS 512        /* rows of a large batch */
+#define POSITIONS 1024  /* cached positions, to measure attention */
 
-/* Seconds and operations of a batch through all layers of the model, from those that were measured. */
+/* Seconds and operations of a batch through all layers of the model, extrapolated from the
+ * measured ones. */
 static struct cost
 whole(const struct bench *b, const struct measured *m)
 {
@@ -26,7 +27,8 @@ whole(const struct bench *b, const struct measured *m)
 	return all;
 }
 
-/* Operations of the routed experts that a batch reads more of than one row does: as if each met one row. */
+/* Operations of the routed experts that a batch reads beyond those of one row, as if each met
+ * one row. */
 static double
 more_experts(const struct bench *b, const struct measured *m)
 {
@@ -39,8 +41,9 @@ more_experts(const struct bench *b, const struct measured *m)
 }
 
 /*
- * The rates by which ds-plan reckons (plan/cost.h).  A prompt's time without attention over the cache is that of reading each
- * matrix, as for one row, and then of each further row at the rate for many.
+ * Derive the rates of ds-plan's cost model (plan/cost.h). A prompt, without attention over the
+ * cache, takes the time to read each matrix, as for one row, and then each further row at the rate
+ * for many.
  */
 static void
 solve(const struct bench *b, const struct measured *one, const struct measured *far, const struct measured *prompt,
@@ -73,7 +76,7 @@ host_measure(struct bench *b, struct host_rates *r)
 	return 0;
 }
 
-/* The machine's name up to its first dot, of the letters that a name of a host has. */
+/* The machine's name up to its first dot, if it is a valid name of a host. */
 static void
 host_name(char to[64])
 {

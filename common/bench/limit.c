@@ -9,9 +9,9 @@
 
 #define SWEEP_MIN ((size_t)64 << 20)
 #define SWEEP_MAX ((size_t)2 << 30)
-#define PIECE 1024              /* bytes that a thread takes at least, times the grain */
+#define PIECE 1024              /* bytes per index of pool_run */
 
-/* Of amx only the products of bf16 differ from those of avx512. */
+/* amx and avx512 differ in products of bf16 only. */
 static struct peak
 peak_of(const struct kernels *k)
 {
@@ -42,7 +42,7 @@ sweep_open(struct sweep *s, size_t n)
 		return fail(FAIL_SYSTEM, "no memory for %zu bytes to be read", n);
 	}
 	s->n = n;
-	madvise(s->p, n, MADV_HUGEPAGE);        /* in which most can be read: weights may lie in small ones */
+	madvise(s->p, n, MADV_HUGEPAGE);        /* reads fastest; weights may lie in small pages */
 	memset(s->p, 1, n);
 	return 0;
 }
@@ -60,7 +60,7 @@ struct job {
 	const unsigned char *p;
 	size_t ahead;
 	long rounds;
-	double operations[1024];        /* of each thread */
+	double operations[1024];        /* per thread */
 	uint64_t seen[1024];
 };
 
@@ -96,7 +96,7 @@ compute_part(void *arg, size_t from, size_t to, int thread)
 	j->operations[thread] += j->peak.multiply_adds(j->rounds * (long)(to - from));
 }
 
-/* Operations per second of all threads together. */
+/* Operations per second of all threads. */
 static double
 compute_once(const struct kernels *k, struct pool *pool, long rounds)
 {

@@ -1,7 +1,7 @@
-/* Tiles of BF16: each TDPBF16PS is 16 by 16 sums of 32 products. */
+/* BF16 tiles: each TDPBF16PS computes 16 by 16 sums of 32 products. */
 #include "bench/limit.h"
 
-#define SUMS 6                          /* of the eight tiles; the other two are what is multiplied */
+#define SUMS 6                          /* of the eight tiles; the other two are the factors */
 
 double
 peak_amx(long rounds)

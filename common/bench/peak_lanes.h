@@ -1,6 +1,6 @@
 /*
- * The body of peak_avx2.c and peak_avx512.c: WIDTH bytes of a vector.  GCC's vector types become the instructions of
- * the set that the file is compiled for.
+ * The body of peak_avx2.c and peak_avx512.c, for vectors of WIDTH bytes. GCC compiles its vector
+ * types to the instruction set of the file.
  */
 #include <string.h>
 
@@ -33,7 +33,8 @@ read_all(const void *p, size_t n, size_t ahead)
 	return x;
 }
 
-/* Each chain a variable, which so stays in a register; the empty asm keeps the compiler from seeing that all are alike. */
+/* One variable per chain, so that it stays in a register. The empty asm hides from the compiler
+ * that all chains are equal. */
 #define CHAINS(X) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h) X(i) X(j) X(k) X(l)
 #define BEGIN(v) lanes v = half;
 #define ADVANCE(v) FMA(v, half); __asm__ volatile("" : "+v"(v));

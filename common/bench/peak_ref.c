@@ -1,4 +1,4 @@
-/* Plain C: what is left where there are no vectors, or DS_KERNELS asks for it. */
+/* Plain C, for machines without vectors or DS_KERNELS=ref. */
 #include <math.h>
 #include <string.h>
 

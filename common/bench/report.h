@@ -1,5 +1,5 @@
 /*
- * What ds-bench(1) prints.
+ * Output of ds-bench(1).
  */
 #ifndef DS_BENCH_REPORT_H
 #define DS_BENCH_REPORT_H
@@ -7,10 +7,10 @@
 #include "bench/bench.h"
 #include "inspect/record.h"
 
-/* The machine's limits, and the model; weights: how they are stored, "" for not known. */
+/* Print the machine's limits and the model. weights: their storage format, "": unknown. */
 void report_machine(struct record *r, const struct bench *b, const struct limit *l, const char *weights);
 
-/* A batch: its parts that were measured, and all of them. */
+/* Print a batch: its measured parts and their sum. */
 void report_measured(struct record *r, const struct bench *b, const struct limit *l, const struct measured *m);
 
 #endif

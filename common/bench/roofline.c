@@ -1,6 +1,6 @@
 /*
- * The roofline (Williams, Waterman and Patterson 2009): at few operations per byte the memory is the limit, at many the
- * arithmetic.
+ * The roofline (Williams, Waterman and Patterson 2009): memory limits at few operations per byte,
+ * arithmetic at many.
  */
 #include <math.h>
 
@@ -10,7 +10,7 @@
 #define WIDTH 900
 #define HEIGHT 560
 #define LEFT 90
-#define RIGHT 640               /* the key stands right of it */
+#define RIGHT 640               /* the legend is right of it */
 #define TOP 80
 #define BOTTOM 490
 #define POINTS_MAX 512
@@ -21,7 +21,7 @@ struct picture {
 	struct axis x, y;
 	struct { double x, y; int rows; } point[POINTS_MAX];
 	int points;
-	int drawn[PARTS + 1];           /* 1: the kind has points */
+	int drawn[PARTS + 1];           /* 1: the part has points */
 };
 
 static const int kinds[PARTS + 1] = {2, 3, 5, 4, 0};    /* attn, route, expert, head, all */
@@ -38,7 +38,7 @@ drawable(const struct cost *c)
 	return c->seconds > 0 && c->bytes > 0 && c->operations > 0;
 }
 
-/* From one decade to another, a little beyond what there is. */
+/* Set the axes to whole decades around the points. */
 static void
 set_axes(struct picture *p, const struct measured *m, int n)
 {
@@ -106,7 +106,7 @@ draw_point(struct picture *p, const struct measured *m, int part)
 	}
 }
 
-/* Its rows stand beside each point that has room for them; the others say them under the pointer. */
+/* Label points with their number of rows where there is room; the others have tooltips. */
 static void
 draw_labels(struct picture *p)
 {

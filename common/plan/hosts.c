@@ -10,7 +10,7 @@
 #include "base/mem.h"
 
 #define FILE_MAX (1 << 20)
-#define WORDS 10                /* of a line */
+#define WORDS 10                /* maximum in a line */
 #define GIB (1024.0 * 1024 * 1024)
 
 int
@@ -27,7 +27,7 @@ address_is_number(const char *address)
 	return inet_pton(AF_INET, address, &a) == 1;
 }
 
-/* Letters, digits and - . _, at least one, and no option's look. */
+/* 1 for letters, digits and - . _, not empty and not starting like an option. */
 static int
 is_name(const char *s)
 {
@@ -61,7 +61,7 @@ parse_name(const struct hosts *s, struct host *h, const char *name)
 	return 0;
 }
 
-/* KEY=GFLOP/s of one of the rates: 1, or 0 where the word is none; -1 and a message. */
+/* Parse KEY=GFLOP/s. Returns 1, 0 if the word is no rate, or -1 and a message. */
 static int
 parse_rate(struct host *h, const char *word)
 {
@@ -82,7 +82,7 @@ parse_rate(struct host *h, const char *word)
 	return 0;
 }
 
-/* A word after the numbers. */
+/* Parse a word after the numbers. */
 static int
 parse_extra(struct host *h, const char *word)
 {
@@ -135,12 +135,13 @@ read_host(struct hosts *s, char *line)
 		if (parse_extra(h, word[i]) < 0)
 			return -1;
 	if (strcmp(h->address, "localhost") == 0)
-		snprintf(h->address, sizeof(h->address), "127.0.0.1");  /* ZeroMQ does not wait at names */
+		/* ZeroMQ does not bind to names */
+		snprintf(h->address, sizeof(h->address), "127.0.0.1");
 	s->n++;
 	return 0;
 }
 
-/* A comment may also stand behind the words of a line. */
+/* Comments may follow the words of a line. */
 static int
 read_lines(struct hosts *s, char *text, size_t size)
 {
@@ -158,7 +159,7 @@ read_lines(struct hosts *s, char *text, size_t size)
 	return 0;
 }
 
-/* The spare ones to the end, either kind in its order. */
+/* Move spare hosts to the end; otherwise keep the order. */
 static int
 sort_spares(struct hosts *s)
 {

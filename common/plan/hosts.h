@@ -1,6 +1,7 @@
 /*
- * The hosts that a model may be spread over, from a file: a line each,
- *	NAME CORES MEMORY-GiB BANDWIDTH-GB/s [gpu] [addr=ADDRESS] [spare] [row=GFLOP/s] [rows=GFLOP/s] [attend=GFLOP/s]
+ * The hosts available to a model, from a file with one line each:
+ *	NAME CORES MEMORY-GiB BANDWIDTH-GB/s [gpu] [addr=ADDRESS] [spare]
+ *	    [row=GFLOP/s] [rows=GFLOP/s] [attend=GFLOP/s]
  */
 #ifndef DS_HOSTS_H
 #define DS_HOSTS_H
@@ -11,29 +12,31 @@
 
 struct host {
 	char name[64];
-	char address[256];              /* the name, if the line gives no other */
+	char address[256];              /* the name by default */
 	int cores;
-	double memory;                  /* bytes */
-	double bandwidth;               /* bytes/s that its memory is read with */
-	double row, rows;               /* multiply-adds and such, a second, of all cores: products of weights with one row, and with many */
-	double attend;                  /* ... and of attention over the cache; each 0: not given */
-	int gpu;                        /* memory and bandwidth are those of a GPU, which computes */
-	int spare;                      /* has no part in the plan until a host fails */
+	double memory;                  /* in bytes */
+	double bandwidth;               /* read bandwidth of its memory, bytes/s */
+	/* operations/s of all cores: products of weights with one row; with many; 0: not given */
+	double row, rows;
+	double attend;                  /* the same for attention over the cache */
+	int gpu;                        /* 1: a GPU computes; memory and bandwidth are the GPU's */
+	int spare;                      /* 1: unused until a host fails */
 };
 
 struct hosts {
-	struct host *h;                 /* [n + spares], the spare ones last */
+	struct host *h;                 /* [n + spares] spares last */
 	int n, spares;
 };
 
-/* 0, or -1 and a message that names the file and the line (FAIL_USAGE; FAIL_DATA: it cannot be read).  hosts_close frees. */
+/* Read a hosts file. Returns 0, or -1 and a message with the file and line (FAIL_USAGE;
+ * FAIL_DATA if it cannot be read). Call hosts_close in either case. */
 int hosts_open(struct hosts *s, const char *path);
 void hosts_close(struct hosts *s);
 
-/* Can only the host itself reach this address? */
+/* 1 if only the host itself can reach the address. */
 int address_is_local(const char *address);
 
-/* Is it a number, at which ZeroMQ can wait? */
+/* 1 if the address is numeric, so that ZeroMQ can bind to it. */
 int address_is_number(const char *address);
 
 #endif

@@ -17,7 +17,7 @@ struct builder {
 	int failed;
 };
 
-/* Append to a line's command; in is_label, to what messages call it as well. */
+/* Append text to a line's command and, if is_label, to its label. */
 static void
 append(struct builder *k, int line, int is_label, const char *fmt, va_list ap)
 {
@@ -45,7 +45,7 @@ append_text(struct builder *k, int line, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* The layers and experts of a line. */
+/* Append the layers and experts of a line. */
 __attribute__((format(printf, 3, 4)))
 static void
 append_label(struct builder *k, int line, const char *fmt, ...)
@@ -57,7 +57,7 @@ append_label(struct builder *k, int line, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Words with blanks between them. */
+/* Append words separated by blanks, quoted. */
 static void
 append_words(struct builder *k, int line, const char *words)
 {
@@ -72,7 +72,7 @@ append_words(struct builder *k, int line, const char *words)
 	free(copy);
 }
 
-/* A line of its own; its number. */
+/* Add a line. Returns its index. */
 static int
 program_on(struct builder *k, int host, int stage)
 {
@@ -93,7 +93,7 @@ program_on(struct builder *k, int host, int stage)
 	return o->n++;
 }
 
-/* One that computes. */
+/* Add a line for a program that computes. */
 static int
 worker(struct builder *k, int host, int stage, int from, int to)
 {
@@ -133,7 +133,7 @@ add_wire(struct builder *k, int from, int to, enum load load)
 	o->wire[o->nwires++] = (struct wire){.from = from, .to = to, .load = load};
 }
 
-/* The next in a row of programs. */
+/* Connect a line to the previous one. */
 static void
 append_program(struct builder *k, int line, enum load load)
 {
@@ -141,7 +141,7 @@ append_program(struct builder *k, int line, enum load load)
 	k->last = line;
 }
 
-/* The experts of a layer, dealt out. */
+/* Divide the experts of a layer over the group. */
 static void
 spread_experts(struct builder *k, const struct group *g, int layer)
 {
@@ -186,7 +186,7 @@ add_group(struct builder *k, const struct group *g)
 	}
 }
 
-/* A port for each link between hosts; a NUL behind each text. */
+/* Assign a port to each link between hosts, and terminate the commands. */
 static void
 assign_ports(struct builder *k)
 {

@@ -33,7 +33,7 @@ is_made_of(const char *s, const char *others)
 	return 1;
 }
 
-/* A name that begins with a dash would be an option of ssh. */
+/* A name that starts with a dash would be an option of ssh. */
 static int
 parse_host(struct planfile *p, char **w, int n)
 {
@@ -74,7 +74,7 @@ planfile_misfit(const char *word)
 	return 0;
 }
 
-/* Does {name} mean something?  run: in a place where {run} does. */
+/* Check that {name} is valid. run: {run} is allowed here. */
 static int
 check_name(const struct planfile *p, const char *name, size_t n, int run)
 {
@@ -115,7 +115,7 @@ parse_endpoint(struct planfile *p, const char **to, char **w, int n)
 	return check_word(p, w[1], 0);
 }
 
-/* "ds-block -l 2-3": the program, its layers and its experts. */
+/* Make the label, "ds-block -l 2-3": program, layers and experts. */
 static void
 make_label(struct plan_line *l)
 {
@@ -218,7 +218,7 @@ planfile_parse(struct planfile *p, const char *path)
 	return 0;
 }
 
-/* Does the line wait there?  It may do so at all addresses of its host: the port tells. */
+/* 1 if the process binds that endpoint's port; it may bind all addresses of its host. */
 static int
 waits_at(const struct plan_line *l, const char *endpoint)
 {

@@ -32,7 +32,7 @@ line(struct writer *w, const char *fmt, ...)
 		w->failed = 1;
 }
 
-/* A number of parameters. */
+/* Format a number of parameters. */
 static const char *
 count(double n, char to[32])
 {
@@ -40,7 +40,7 @@ count(double n, char to[32])
 	return to;
 }
 
-/* A rate or a time with three digits. */
+/* Format a rate or time with three digits. */
 static const char *
 digits(double x, char to[32])
 {
@@ -66,7 +66,7 @@ largest(const struct busy *b)
 	return (enum by)most;
 }
 
-/* What a host of a group runs, in words. */
+/* Describe what a host of a group runs. */
 static char *
 programs(const struct report *r, const struct group *g, int member, char to[256])
 {
@@ -91,7 +91,7 @@ programs(const struct report *r, const struct group *g, int member, char to[256]
 	return to;
 }
 
-/* Append what goes from a host to each other for a token. */
+/* Append the traffic from a host to each other host, per token. */
 static void
 links(const struct report *r, int host, char *to, size_t size)
 {
@@ -135,7 +135,7 @@ write_hosts(struct writer *w, const struct report *r)
 	}
 }
 
-/* The slowest host, and how long it takes for a batch. */
+/* The slowest host, and its time for a batch. */
 static double
 slowest(const struct report *r, const struct cost *c, const char **name, enum by *by)
 {
@@ -158,7 +158,7 @@ slowest(const struct report *r, const struct cost *c, const char **name, enum by
 	return most;
 }
 
-/* The time of a batch round the line; the network is what is left of it. */
+/* The time of a batch through the whole loop; the network's part is the remainder. */
 static double
 round_trip(const struct report *r, const struct cost *c, enum by *by)
 {
@@ -172,7 +172,7 @@ round_trip(const struct report *r, const struct cost *c, enum by *by)
 		for (int m = 0; m < g->n; m++) {
 			struct busy b = cost_member(c, g, m);
 
-			/* members work side by side: each counts for its share */
+			/* members work in parallel: each counts for its share */
 			all.memory += b.memory / (m ? g->n : 1);
 			all.compute += b.compute / (m ? g->n : 1);
 			all.programs += b.programs / (m ? g->n : 1);
@@ -185,7 +185,7 @@ round_trip(const struct report *r, const struct cost *c, enum by *by)
 	return t;
 }
 
-/* Until all programs are ready. */
+/* Seconds until all programs are ready. */
 static double
 start_of(const struct report *r)
 {
@@ -224,7 +224,7 @@ write_rates(struct writer *w, const struct report *r)
 	line(w, "start: %s s, the weights being in memory", digits(start_of(r), t));
 }
 
-/* What is taken for hosts that have no rates of their own. */
+/* The rates assumed for hosts without measured ones. */
 static const char *
 core_rates(const struct report *r, char *to, size_t size)
 {

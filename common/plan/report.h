@@ -1,5 +1,5 @@
 /*
- * What a plan comes to: memory, bytes over links, predicted rates, and what bounds them.
+ * Summary of a plan: memory, traffic, predicted rates, and bottlenecks.
  */
 #ifndef DS_REPORT_H
 #define DS_REPORT_H
@@ -10,10 +10,11 @@ struct report {
 	const char *model;
 	const struct split *split;
 	const struct lines *lines;
-	const struct cost *many, *one, *prompt; /* a batch in flight, a sequence alone, a batch of a prompt */
+	/* a batch in flight; one sequence alone; a batch of a prompt */
+	const struct cost *many, *one, *prompt;
 };
 
-/* Append its lines, each with `prefix` in front.  0, or -1 and a message. */
+/* Append the summary, each line after `prefix`. Returns 0, or -1 and a message. */
 int report_write(struct buf *to, const struct report *r, const char *prefix);
 
 #endif

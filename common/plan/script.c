@@ -1,5 +1,5 @@
 /*
- * Scripts that run a plan by the shell alone.  The three kinds differ in how a program comes to its host.
+ * Shell scripts that run a plan. The three kinds differ in how they start a program on its host.
  */
 #include "plan/write.h"
 
@@ -8,7 +8,7 @@
 
 #include "launch/script.h"
 
-/* What all begin with: $run is a folder, fd 3 the prompts. */
+/* Common start: $run is a folder, descriptor 3 the prompts. */
 static const char begin[] =
 "# the model's chat is the default; -w: text that the model goes on with\n"
 "chat=-c\n"
@@ -18,10 +18,10 @@ static const char begin[] =
 "fi\n";
 
 /*
- * A program that fails ends all: its status in $dir/failed, a signal to the script, which waits.
- * A signal may come at any time: while the folder is made, or when a program has been started whose number is not
- * in $jobs yet.  A shell that was just forked loses those that its parent has a trap for: so what is sent to the
- * shell of a program is USR2, and that one sets the trap for TERM after its forks.
+ * If a program fails, all end: its status goes to $dir/failed, and a signal to the script, which
+ * waits. Signals may arrive at any time: while the folder is created, or before a started program
+ * is in $jobs. A forked shell loses signals that its parent traps, so the shell of a program is
+ * sent USR2, and sets its trap for TERM after its forks.
  */
 static const char jobs[] =
 "jobs= stopped= from= n=0 cr=$(printf '\\r')\n"
@@ -111,8 +111,8 @@ static const char local[] =
 "\n";
 
 /*
- * By ssh, each program has a standard input that ends when the script is gone, however it went: then it is killed.
- * The FIFO that this takes has its one writer in the script itself.
+ * By ssh, each program's standard input ends when the script is gone for any reason; then the
+ * program is killed. The only writer of that FIFO is the script itself.
  */
 static const char remote[] =
 "run=$dir\n"
@@ -169,7 +169,7 @@ static const char step[] =
 "}\n"
 "\n";
 
-/* A step that was lost may have been bad luck; what a program says of its data is not. */
+/* A lost step may be retried; a program's complaint about its data may not. */
 static const char again[] =
 "srun --overlap --nodes=$nodes --ntasks=$nodes --quiet --export=ALL sh -c 'rm -rf \"$run\".*'\n"
 "if [ ! -e \"$dir/failed\" ]; then\n"
@@ -197,7 +197,7 @@ add_word(struct buf *to, const char *word)
 	return script_quote(to, word) < 0 ? -1 : buf_addc(to, ' ');
 }
 
-/* What runs it: the function, and whatever the function has to know of the host. */
+/* Append the function that starts a program and its arguments for the host. */
 static int
 write_prefix(struct buf *to, const struct writing *w, enum format format, int host)
 {
@@ -210,7 +210,7 @@ write_prefix(struct buf *to, const struct writing *w, enum format format, int ho
 	return add(to, "on ") < 0 || add_word(to, h->address) < 0 ? -1 : add_word(to, h->name);
 }
 
-/* On another host its shell reads the command once more, so that it is one word here. */
+/* Append a program. On another host a shell parses the command again, so it is one word here. */
 static int
 write_program(struct buf *to, const struct writing *w, enum format format, int i)
 {
@@ -225,7 +225,7 @@ write_program(struct buf *to, const struct writing *w, enum format format, int i
 	return r < 0 ? -1 : buf_addc(to, '\n');
 }
 
-/* The driver's own program at a wire. */
+/* Append the driver's own program at the prompts or at the tokens. */
 static int
 write_own(struct buf *to, const struct writing *w, enum format format, int feed)
 {
@@ -254,7 +254,7 @@ write_nodes(struct buf *to, const struct writing *w)
 	return r < 0 ? -1 : buf_addf(to, "nodes=$#\n");
 }
 
-/* Where programs are looked for before PATH, here and, as a word for the shell there, on other hosts. */
+/* Append the assignments of PATH, here and, as a word for the remote shell, on other hosts. */
 static int
 write_path(struct buf *to, const struct writing *w, enum format format)
 {

@@ -1,17 +1,21 @@
 /*
- * The exact best split, by dynamic programming.
+ * The optimal split, by dynamic programming.
  *
- * Groups are consecutive hosts with consecutive layers, so a split of the first k hosts and l
- * layers is one of fewer hosts and layers and a last group: best(k, l) is the least, over all
- * groups of hosts j .. k-1 and layers i .. l-1, of what joins best(j, i) and the group.  That holds for both
- * things that are asked for: the largest time that a host or its network is busy with a batch (joined by
- * max), and the time of a token (joined by +).  Both have a share of the time that programs take to start.  It is solved for the first; then for the second, with only those
- * groups that are not busy for longer: of the splits whose slowest stage is as fast as can be, it is that one in
- * which a sequence waits least.  Either may leave hosts out.
+ * A group is a range of consecutive hosts with a range of consecutive layers. A split of the first
+ * k hosts and l layers is a split of fewer hosts and layers, and a last group: best(k, l) is the
+ * minimum, over all groups of hosts j .. k-1 and layers i .. l-1, of best(j, i) combined with that
+ * group. This holds for both objectives: the longest time that a host or its network is busy with a
+ * batch (combined by max), and the time of a token (combined by +). Both include a share of the
+ * programs' start.
  *
- * Within a group of several hosts the experts, all alike, are dealt so that the last host to
- * finish finishes as early as can be: for a time T each host can do a certain number, and the least T at which
- * these add up to all of them is found by bisection.  The shared expert is tried on each.
+ * The first objective is solved first; then the second, over groups that are not busy for longer.
+ * So among the splits with the fastest slowest stage, the one with the lowest latency is chosen.
+ * Either may leave hosts unused.
+ *
+ * Within a group of several hosts the experts, all of equal cost, are divided so that the last host
+ * finishes as early as possible. In a time T each host can compute a certain number; the smallest T
+ * for which they add up to all experts is found by bisection. The shared expert is tried on each
+ * host.
  */
 #include "plan/split.h"
 
@@ -24,20 +28,20 @@
 
 #define GIB (1024.0 * 1024 * 1024)
 #define NEVER ((double)INFINITY)
-#define SAME (1 + 1e-9)                 /* what rounding may make of equal times */
+#define SAME (1 + 1e-9)                 /* tolerance for rounding in equal times */
 
-struct state {                          /* the best way for a number of hosts and layers */
+struct state {                          /* the best split of a number of hosts and layers */
 	double value;                   /* NEVER: there is none */
-	struct group last;              /* .n 0: the last host has nothing */
+	struct group last;              /* .n 0: the last host is unused */
 };
 
 struct search {
 	const struct cost *many, *one;
 	int H, L, E;
-	int widest;                     /* most hosts of a group */
-	double memory;                  /* hosts have this many times their memory: more than 1 only to see what is missing */
+	int widest;                     /* maximum number of hosts in a group */
+	double memory;      /* factor on each host's memory: above 1 only to find what is missing */
 	double limit;                   /* no host may be busy for longer */
-	int sum;                        /* 1: the least time of a token; 0: the least time that the slowest is busy */
+	int sum;          /* 1: minimise the time of a token; 0: minimise the slowest host's time */
 	struct state *best;             /* [H + 1][L + 1] */
 };
 
@@ -53,7 +57,7 @@ host(const struct search *x, const struct group *g, int member)
 	return &x->many->hosts->h[g->host + member];
 }
 
-/* Bytes that a member has left; negative: too little. */
+/* Free bytes of a member; negative: too little memory. */
 static double
 left(const struct search *x, const struct group *g, int member)
 {
@@ -70,10 +74,10 @@ member_time(const struct search *x, const struct group *g, int member)
 	return busy_choice(x->many, &b);
 }
 
-/* A member of a group before experts are dealt out. */
+/* A member of a group before experts are divided. */
 struct member {
-	double time, unit;              /* seconds that it is busy; what an expert of each layer adds */
-	int most;                       /* experts that it has memory for */
+	double time, unit;           /* seconds busy; additional seconds per expert of each layer */
+	int most;                       /* experts that fit into its memory */
 };
 
 static int
@@ -82,7 +86,7 @@ can_do(const struct member *m, double t)
 	return t < m->time ? 0 : (int)fmin(m->most, (t - m->time) / m->unit);
 }
 
-/* Deal the experts to members that have none yet.  0: they do not fit. */
+/* Divide the experts among members without any. Returns 0 if they do not fit. */
 static int
 deal(struct group *g, const struct member *m, int E)
 {
@@ -106,7 +110,7 @@ deal(struct group *g, const struct member *m, int E)
 	sum = 0;
 	for (int i = 0; i < g->n; i++)
 		sum += g->experts[i] = can_do(&m[i], high);
-	for (; sum > E; sum--) {        /* a tie: several reach the time with their last one */
+	for (; sum > E; sum--) {  /* a tie: several members reach the time with their last expert */
 		int last = -1;
 
 		for (int i = 0; i < g->n; i++)
@@ -118,7 +122,8 @@ deal(struct group *g, const struct member *m, int E)
 	return 1;
 }
 
-/* Experts of the group's layers to its hosts, the shared ones to one of them: 0 where it can't be. */
+/* Divide the experts of the group's layers, with the shared ones on one host. Returns 0 if
+ * impossible. */
 static int
 share_with(const struct search *x, struct group *g, int shared)
 {
@@ -143,7 +148,7 @@ share_with(const struct search *x, struct group *g, int shared)
 	return deal(g, m, x->E);
 }
 
-/* How long the slowest of its hosts is busy; NEVER: it does not fit. */
+/* The time of the group's slowest host; NEVER: it does not fit. */
 static double
 slowest(const struct search *x, const struct group *g)
 {
@@ -154,7 +159,7 @@ slowest(const struct search *x, const struct group *g)
 	return most;
 }
 
-/* Is there a host like this one among those between the leader and it? */
+/* 1 if an earlier host after the leader is equal to this one. */
 static int
 has_twin(const struct search *x, const struct group *g, int member)
 {
@@ -169,7 +174,7 @@ has_twin(const struct search *x, const struct group *g, int member)
 	return 0;
 }
 
-/* Deal the group's experts in the best way: how long its slowest host is busy. */
+/* Divide the group's experts optimally. Returns the time of the slowest host. */
 static double
 share(const struct search *x, struct group *g)
 {
@@ -187,7 +192,7 @@ share(const struct search *x, struct group *g)
 	return least;
 }
 
-/* A time that the group needs at least, however experts are dealt: it grows with the layers. */
+/* A lower bound on the group's time for any division of experts. It grows with the layers. */
 static double
 at_least(const struct search *x, const struct group *g)
 {
@@ -211,7 +216,7 @@ at_least(const struct search *x, const struct group *g)
 	return fmax(1 / rate, busy_time(&lead));
 }
 
-/* Of the start of the slowest of its hosts, a token's. */
+/* The share of the slowest host's start per token. */
 static double
 start_share(const struct search *x, const struct group *g)
 {
@@ -222,7 +227,7 @@ start_share(const struct search *x, const struct group *g)
 	return most / x->one->d->tokens;
 }
 
-/* Try a last group: 0 where it and all with more layers are out of the question. */
+/* Try a last group. Returns 0 if it, and any with more layers, is impossible or too slow. */
 static int
 try_group(const struct search *x, struct group g, double before)
 {
@@ -242,7 +247,7 @@ try_group(const struct search *x, struct group g, double before)
 	return 1;
 }
 
-/* Fill the table; the value of the whole. */
+/* Fill the table. Returns the value of the whole. */
 static double
 solve(struct search *x)
 {
@@ -264,7 +269,7 @@ solve(struct search *x)
 	return best(x, x->H, x->L)->value;
 }
 
-/* The groups, from the last to the first, into o. */
+/* Store the groups of the solution in o. */
 static int
 trace_back(const struct search *x, struct split *o)
 {
@@ -292,7 +297,7 @@ trace_back(const struct search *x, struct split *o)
 	return 0;
 }
 
-/* How much memory it would take. */
+/* Report how much memory would be needed. */
 static int
 too_little(struct search *x)
 {
@@ -328,7 +333,7 @@ split_make(struct split *o, const struct cost *many, const struct cost *one)
 	if (!(x.best = mem_new((size_t)(x.H + 1) * (size_t)(x.L + 1), sizeof(*x.best))))
 		return -1;
 	x.widest = 1;
-	x.limit = solve(&x);            /* single hosts alone: no group needs to be slower */
+	x.limit = solve(&x);            /* single hosts only: an upper bound for groups */
 	x.widest = x.E > 0 ? GROUP_MAX : 1;
 	x.limit = solve(&x);
 	if (x.limit == NEVER) {

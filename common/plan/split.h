@@ -1,5 +1,5 @@
 /*
- * Which layers go to which hosts, and where experts of a layer are shared among several.
+ * Assignment of layers to hosts, and of experts within groups of hosts.
  */
 #ifndef DS_SPLIT_H
 #define DS_SPLIT_H
@@ -7,13 +7,14 @@
 #include "plan/cost.h"
 
 struct split {
-	struct group *group;            /* [n], in the order of layers and of hosts */
+	struct group *group;            /* [n] in order of layers and hosts */
 	int n;
 };
 
 /*
- * The best split for a batch in flight (many) and a sequence alone (one), costs of the same model and hosts, none
- * of them spare.  0, or -1 and a message that says how much memory is missing (FAIL_DATA).
+ * Find the best split for a batch in flight (many) and a sequence alone (one): costs of the same
+ * model and hosts, without spares. Returns 0, or -1 and a message with the missing memory
+ * (FAIL_DATA); call split_free in either case.
  */
 int split_make(struct split *o, const struct cost *many, const struct cost *one);
 void split_free(struct split *o);

@@ -10,7 +10,7 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* A word at *s, unquoted in place; *s is moved behind it, and behind one blank. */
+/* Unquote the word at *s in place and move *s after it and one blank. */
 static int
 unquote(char **s)
 {

@@ -1,5 +1,5 @@
 /*
- * Lines of words, as plans have them (planfile.h), and what ds-run and its agents tell each other (agent.h).
+ * Lines of words: in plan files (planfile.h), and between ds-run and its agents (agent.h).
  */
 #ifndef DS_WORDS_H
 #define DS_WORDS_H
@@ -7,20 +7,20 @@
 #include "base/mem.h"
 
 /*
- * Split a line in place: words end at blanks; '...' is taken literally, a backslash outside of it
- * makes the next character so, as in sh and as script_quote writes them.  Their number, or -1 and
- * a message (FAIL_DATA): more than max, a quote that is not closed.
+ * Split a line in place. Words end at blanks; '...' is literal, and a backslash outside of it makes
+ * the next character literal, as in sh and as script_quote writes them. Returns the number of
+ * words, or -1 and a message (FAIL_DATA): more than max, or an unclosed quote.
  */
 int words_split(char *line, char **words, int max);
 
 /*
- * Append a word in which {NAME} has been replaced by value(arg, NAME, its length); where that is NULL, it stays as it
- * is.  0, or -1 and a message.
+ * Append a word with {NAME} replaced by value(arg, NAME, length); if that is NULL, {NAME} remains.
+ * Returns 0, or -1 and a message.
  */
 int words_fill(struct buf *to, const char *word, const char *(*value)(void *arg, const char *name, size_t n), void *arg);
 
-/* Take the next line, without its newline, off the front of what has come: 1 and its text, to be freed; 0 where
- * none is whole; -1 and a message. */
+/* Remove the first line from `got`. Returns 1 and its text without newline, to be freed; 0 if
+ * there is no complete line; or -1 and a message. */
 int words_line(struct buf *got, char **line);
 
 #endif

@@ -4,14 +4,14 @@
 #include "plan/planfile.h"
 #include "launch/script.h"
 
-/* Who waits: the receiver, but for the driver, who has no port that is open. */
+/* The line that binds: the receiver, except that the driver, which opens no port, connects. */
 static int
 binder(const struct lines *o, int wire)
 {
 	return o->wire[wire].to == DRIVER ? o->wire[wire].from : o->wire[wire].to;
 }
 
-/* Can every host that may take this one's place wait at its address? */
+/* 1 if every host that may bind has a numeric address. */
 static int
 all_numbers(const struct hosts *h)
 {
@@ -21,7 +21,7 @@ all_numbers(const struct hosts *h)
 	return 1;
 }
 
-/* The address between tcp:// and the port. */
+/* Append the address between tcp:// and the port. */
 static int
 address(struct buf *to, const struct writing *w, enum format format, int host, int binds)
 {
@@ -46,7 +46,8 @@ write_end(struct buf *to, const struct writing *w, enum format format, int wire,
 	if (buf_addf(to, "%s%s", quote, binds ? "@" : "") < 0)
 		return -1;
 	if (p->port == 0 && format == FORMAT_SLURM && !binds && (p->from == DRIVER || p->to == DRIVER))
-		return buf_addf(to, "ipc://$run.%s/%d%s", w->hosts->h[0].name, wire, quote);    /* its batch script has no host's $run */
+		/* the batch script has no host's $run */
+		return buf_addf(to, "ipc://$run.%s/%d%s", w->hosts->h[0].name, wire, quote);
 	if (p->port == 0)
 		return buf_addf(to, "ipc://%s/%d%s", format == FORMAT_PLAN ? "{run}" : "$run", wire, quote);
 	if (buf_addf(to, "tcp://") < 0 || address(to, w, format, w->lines->line[binder(w->lines, wire)].host, binds) < 0)
@@ -84,7 +85,7 @@ write_line(struct buf *to, const struct writing *w, enum format format, int line
 	return r;
 }
 
-/* What the driver connects to. */
+/* Append the endpoint that the driver connects to. */
 static int
 driver_line(struct buf *to, const struct writing *w, const char *word, int feed)
 {
@@ -109,7 +110,7 @@ check_word(const char *option, const char *word)
 	    option, word, c);
 }
 
-/* What was written must be what ds-run will read. */
+/* Check that ds-run can read the plan. */
 static int
 check_plan(const struct buf *text)
 {

@@ -1,5 +1,5 @@
 /*
- * A plan as text: the file of ds-plan(5), or a script that runs it.
+ * A plan as text: a plan file (ds-plan(5)), or a script that runs it.
  */
 #ifndef DS_WRITE_H
 #define DS_WRITE_H
@@ -12,23 +12,23 @@ struct writing {
 	const struct lines *lines;
 	const struct hosts *hosts;
 	const char *model;
-	const char *programs;           /* folder where programs are looked for first; NULL: in PATH alone */
+	const char *programs;           /* folder searched first for programs; NULL: PATH only */
 	const char *key, *peers;        /* files, or NULL */
 	const char *sample;             /* options for ds-sample, or "" */
 	int unsafe;
 };
 
-/* Append a program's words from its name to its endpoints, as the format has them.  0, or -1 and a message. */
+/* Append a process's words, from its name to its endpoints. Returns 0, or -1 and a message. */
 int write_line(struct buf *to, const struct writing *w, enum format format, int line);
 
-/* Append an end of a wire: for who binds it, or who connects. */
+/* Append one end of a link: the binding or the connecting one. Returns 0, or -1 and a message. */
 int write_end(struct buf *to, const struct writing *w, enum format format, int wire, int binds);
 
-/* Append the options for a link's keys. */
+/* Append the options for keys. Returns 0, or -1 and a message. */
 int write_keys(struct buf *to, const struct writing *w);
 
-/* Append the whole; `report` are comments, each line begun by # .  0, or -1 and a message: a plan
- * cannot hold some words (FAIL_USAGE), scripts can hold all. */
+/* Append the whole text; `report` is a block of comment lines. Returns 0, or -1 and a message:
+ * plans cannot hold some words (FAIL_USAGE), scripts can hold all. */
 int write_plan(struct buf *to, const struct writing *w, const char *report);
 int write_script(struct buf *to, const struct writing *w, enum format format, const char *report);
 
