@@ -21,7 +21,7 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	int chat;                       /* 1: answer questions; 0: complete text */
 	const char *template;           /* chat template file, or NULL: the model's */
 	const char *thinking;           /* "on", "off", or NULL: the template's default */
-	int quiet;                      /* 1: print answers without the thought */
+	int quiet;                      /* 1: print answers without the reasoning */
 	int threads;                    /* per stage; 0: its default */
 	const char *precision; /* --precision of stages that multiply, or NULL: their environment */
 	const char *device;        /* -d of stages that can use a GPU, or NULL: their environment */
@@ -37,7 +37,7 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	int messages;                   /* or conversations in JSON */
 	int asks;                       /* 1: answers end in NUL, not newline */
 	const char *keep;               /* folder to which all streams are copied, or NULL */
-	int dim;                        /* 1: dim the thought although the output is a pipe */
+	int dim;                        /* 1: dim the reasoning although the output is a pipe */
 };
 
 struct command {

@@ -266,7 +266,7 @@ is_done(const struct run *r)
 	return r->verdict.blame != BLAME_NONE || r->state >= STOPPING || (textio_done(&r->textio) && !r->tally->open);
 }
 
-/* If a thought was cut off, reset the terminal. */
+/* If the reasoning was cut off, reset the terminal. */
 static int
 finish(const struct run *r, int *sig)
 {

@@ -34,7 +34,7 @@ struct drive {
 	int signals;
 	sigset_t mask;                  /* the original mask */
 	int sig;                        /* signal that we received */
-	int dim;                        /* the thought is dimmed on a terminal */
+	int dim;                        /* the reasoning is dimmed on a terminal */
 	struct pollfd *polls;
 };
 

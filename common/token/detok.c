@@ -14,7 +14,7 @@ struct detok_seq {
 	struct detok_seq *next;
 	struct buf text;                /* complete text that is not printed yet */
 	struct buf part;                /* bytes of tokens after the last complete character */
-	int thought;                    /* inside <think> */
+	int reasoning;                    /* inside <think> */
 	int trim;                       /* newlines at the start of the answer are dropped */
 	int over;                       /* complete */
 };
@@ -42,7 +42,7 @@ seq_get(struct detok *d, uint64_t id)
 	if (!s)
 		return NULL;
 	s->id = id;
-	s->thought = d->thinks;
+	s->reasoning = d->thinks;
 	if (table_put(&d->live, &s->id, sizeof(s->id), s) < 0) {
 		free(s);
 		return NULL;
@@ -67,9 +67,9 @@ seq_free(struct detok_seq *s)
 static int
 add_text(const struct detok *d, struct detok_seq *s, const unsigned char *p, size_t n)
 {
-	int dim = d->dim && s->thought;
+	int dim = d->dim && s->reasoning;
 
-	if (d->quiet && s->thought)
+	if (d->quiet && s->reasoning)
 		return 0;
 	for (; s->trim && n > 0 && *p == '\n'; n--)
 		p++;
@@ -112,13 +112,13 @@ add_token(const struct detok *d, struct detok_seq *s, int64_t id)
 	if (marks && settle(d, s, 1) < 0)
 		return -1;
 	if (opens)
-		s->thought = 1;         /* the tags belong to the thought */
+		s->reasoning = 1;         /* the tags belong to the reasoning */
 	if (buf_add(&s->part, bytes, n) < 0)
 		return -1;
 	if (marks && settle(d, s, 1) < 0)
 		return -1;
-	if (closes && s->thought) {
-		s->thought = 0;
+	if (closes && s->reasoning) {
+		s->reasoning = 0;
 		s->trim = d->quiet;
 	}
 	return 0;

@@ -17,9 +17,9 @@ struct detok_seq;
 struct detok {
 	const struct tokenizer *t;
 	int special;                    /* 1: print special tokens as well */
-	int quiet;                      /* 1: print the answer only, without the thought */
-	int dim;                        /* 1: dim the thought with terminal escape sequences */
-	int thinks;                     /* 1: text begins inside a thought */
+	int quiet;                      /* 1: print the answer only, without the reasoning */
+	int dim;                        /* 1: dim the reasoning with terminal escape sequences */
+	int thinks;                     /* 1: text begins inside the reasoning */
 	char separator;                 /* printed after each sequence: '\n' or 0 */
 	int64_t think, unthink;         /* ids of <think> and </think>, -1: none */
 	struct table live;              /* sequence id -> struct detok_seq */

@@ -44,7 +44,7 @@ int template_user(struct template *t, struct buf *to, const char *text, size_t n
  * `tools`. json[n] must be 0. */
 int template_conversation(struct template *t, struct buf *to, const char *json, size_t n);
 
-/* 1 if an answer starts inside a thought, that is if the prompt ends in "<think>" and white
+/* 1 if an answer starts inside the reasoning, that is if the prompt ends in "<think>" and white
  * space; 0 if not; -1 and a message. */
 int template_thinks(struct template *t);
 

@@ -161,7 +161,7 @@ add_system(const struct family *f, struct buf *to, const struct turn *turns, siz
 	return f->system == SYSTEM_LAST && last ? buf_add(to, last->text, last->n) : 0;
 }
 
-/* Append the assistant's text, without the thought if the family cuts it. */
+/* Append the assistant's text, without the reasoning if the family cuts it. */
 static int
 add_answer(const struct family *f, struct buf *to, const struct turn *turn)
 {
