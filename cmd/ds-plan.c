@@ -185,7 +185,7 @@ check(struct given *g, const struct config *c)
 	if (g->writing.unsafe && (g->writing.key || g->writing.peers))
 		die(FAIL_USAGE, "--unsafe is without keys: it does not go with --key and --peers");
 	if (g->writing.peers && !g->writing.key)
-		die(FAIL_USAGE, "--peers needs a key of our own: give --key FILE");
+		die(FAIL_USAGE, "--peers requires --key FILE");
 }
 
 /* Frames that leave a host need keys, or --unsafe.  */

@@ -79,7 +79,7 @@ def rows_of(*files):
             for *key, kind, digest in frame.digests(f, ()):
                 key = tuple(key)
                 if found.setdefault(key, (kind, digest)) != (kind, digest):
-                    raise frame.FrameError(f"{name}: a row is there twice and differs: {key}")
+                    raise frame.FrameError(f"{name}: a row appears twice and differs: {key}")
     return found
 
 

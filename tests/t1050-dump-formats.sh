@@ -136,7 +136,7 @@ fi
 fails_with 2 '^ds-dump: --tensor: -f ids' "-f ids takes no --tensor" ds-dump -f ids --tensor h -i all.frames
 fails_with 2 '^ds-dump: --dir: -f trace' "-f trace takes no --dir" ds-dump -f trace --dir d -i all.frames
 fails_with 2 '^ds-dump: --dir .* -o' "--dir and -o exclude each other" ds-dump --dir d -o x -i all.frames
-fails_with 3 "^ds-dump: cannot make the folder 'no/where'" "a folder that cannot be made is an error" ds-dump --dir no/where -i all.frames
+fails_with 3 "^ds-dump: cannot create the folder 'no/where'" "a folder that cannot be made is an error" ds-dump --dir no/where -i all.frames
 : >file
 fails_with 3 "^ds-dump: cannot open 'file/000001-embed.txt'" "so is a file in its place" ds-dump --dir file -i all.frames
 for f in csv npy safetensors trace; do

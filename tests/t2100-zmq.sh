@@ -91,7 +91,7 @@ EOP
 	wait $!; echo $?
 }
 is "$(push two; cat said)" "1
-ds-dump: $(printf %s "@$b"): frame 1: its message has bytes behind it: a frame is a message" "two frames in one message are refused"
+ds-dump: $(printf %s "@$b"): frame 1: its message has extra bytes: a message is one frame" "two frames in one message are refused"
 is "$(push half | tail -1), $(grep -c 'its message ends after 200 bytes' said)" "1, 1" "and half a frame"
 is "$(push text | tail -1), $(grep -c 'not a frame' said)" "1, 1" "and a text"
 is "$(push none | tail -1), $(grep -c 'ends after 0 bytes' said)" "1, 1" "and nothing"
@@ -232,7 +232,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
 	wait
 	(umask 0; exec timeout 8 ds-dump --timeout 1 --key one.key -i "@ipc://$S/open/b" -f ids >got 2>/dev/null) & p=$!
 	awaited test -e open/b
-	fails_with 3 "^ds-cut: ipc://.*: it admits programs of its own user only$" "nor is another user's program let in" \
+	fails_with 3 "^ds-cut: ipc://.*: it accepts programs of its own user only$" "nor is another user's program let in" \
 	    $other ds-cut --timeout 1 -i open/prompt -o "ipc://$S/open/b"
 	ok "which leaves the place to the right one" ds-cut --timeout 1 -i prompt -o "ipc://$S/open/b"
 	wait $p
@@ -262,9 +262,9 @@ for at in "@tcp://*:80" "@tcp://192.0.2.1:80" "@tcp://[::]:80" @tcp://lo:80; do
 	fails_with 2 ": any host could connect: .*--key FILE.* or --unsafe" "$at needs keys" ds-dump -i "$at"
 done
 for at in tcp://localhost:9 tcp://127.1.2.3:9 "tcp://[::1]:9"; do
-	fails_with 3 ": no program came for 0.1 seconds" "$at does not" env DS_WAIT=0.1 ds-dump --timeout 0.1 -i "$at"
+	fails_with 3 ": no program connected for 0.1 seconds" "$at does not" env DS_WAIT=0.1 ds-dump --timeout 0.1 -i "$at"
 done
-fails_with 3 "tcp://192.0.2.1:80: no program came" "--unsafe goes without" env DS_WAIT=0.1 ds-dump --timeout 0.1 --unsafe -i tcp://192.0.2.1:80
+fails_with 3 "tcp://192.0.2.1:80: no program connected" "--unsafe goes without" env DS_WAIT=0.1 ds-dump --timeout 0.1 --unsafe -i tcp://192.0.2.1:80
 
 # --- too little of something: libzmq would abort ---
 # starved LIMIT...: with each there is one line and exit status 3, or all is well
@@ -295,7 +295,7 @@ case $(command -v ds-relay) in
 	EOP
 	if ${CC:-cc} -shared -fPIC -o few.so few.c 2>.err; then
 		LD_PRELOAD=./few.so ds-relay -i prompt -o "$d" 2>said
-		like "$? $(cat said)" "^ds-relay: ZeroMQ cannot go on: it lacks descriptors" "an abort of libzmq is a line"
+		like "$? $(cat said)" "^ds-relay: ZeroMQ ran out of descriptors" "an abort of libzmq is a line"
 		is "$(LD_PRELOAD=./few.so ds-relay -i prompt -o "$d" 2>/dev/null; echo $?)" 3 "... and exit status 3"
 	fi
 	rm -f "${d#ipc://}"

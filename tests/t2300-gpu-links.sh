@@ -42,7 +42,7 @@ for kind in nccl cuda; do
 
 	# --- refusals ---
 	(ds-attn -d cuda -l 0 -i in -o "$kind:@ipc://$S/cpu" 2>err.a; echo $? >status) &
-	fails_with 2 "ipc://$S/cpu: its frames lie in GPUs: give -d cuda" "$kind: a program without a GPU cannot read tensors from one" \
+	fails_with 2 "ipc://$S/cpu: its frames are in GPU memory: give -d cuda" "$kind: a program without a GPU cannot read tensors from one" \
 	    ds-route -l 0 -i "$kind:ipc://$S/cpu"
 	wait $!
 	is "$(cat status)" 3 "... and the one before it notices"

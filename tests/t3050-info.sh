@@ -205,7 +205,7 @@ wrong '3d' "line 3 is not"
 wrong '7s/^../zz/' "line 7: not a hash"
 wrong '9s/ .*//' "line 9: not a hash"
 wrong '9s/.* .* .* /- - -x /' "line 9: not a hash"
-wrong '8p' "line 9: tensor '.*' is there twice"
+wrong '8p' "line 9: tensor '.*' appears twice"
 wrong '1,$d' "no manifest"
 head -c 3000 sampled >odd
 fails_with 1 "manifest 'odd': its last line has no end" "refused: one that was cut" ds-block -m "$M" --manifest odd

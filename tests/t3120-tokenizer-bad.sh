@@ -57,7 +57,7 @@ refused "added_tokens: content is missing" 'del a[0]["content"]'
 refused "added_tokens: id is missing" 'del a[0]["id"]'
 refused "added_tokens: '' is empty" 'a[0]["content"] = ""'
 refused "added_tokens: 'x' is empty or has no id" 'a.append({"content": "x", "id": 1 << 24})'
-refused "added_tokens: '<think>' is there twice" 'a.append({"content": "<think>", "id": 5000})'
+refused "added_tokens: '<think>' appears twice" 'a.append({"content": "<think>", "id": 5000})'
 refused "added_tokens: '<x>' has the id 1022" 'a.append({"content": "<x>", "id": 1022})'
 for key in single_word lstrip rstrip; do
 	refused "added_tokens: '<think>' has $key true" '[x.update('"$key"'=True) for x in a if x["content"] == "<think>"]'

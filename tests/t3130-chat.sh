@@ -79,7 +79,7 @@ fails_with 1 "room for one message" "and none of more" sh -c 'echo "[{\"role\": 
 echo '{% if thinking %}T{% endif %}{% if enable_thinking is defined %}{{ enable_thinking }}{% endif %}' >think.jinja
 is "$(chat -c --template think.jinja --thinking on x)$(chat -c --template think.jinja --thinking off x)$(chat -c --template think.jinja x)" \
     "TTrue|False||" "--thinking sets both variables"
-fails_with 2 "reads neither of the variables thinking and enable_thinking" "a known template that reads neither refuses it" \
+fails_with 2 "uses neither of the variables thinking and enable_thinking" "a known template that reads neither refuses it" \
     ds-tokenize -m tiny -c --thinking on -o out Hi
 fails_with 2 "'mine.jinja' reads neither" "another one, too" ds-tokenize -m tiny -c --template mine.jinja --thinking off -o out Hi
 echo '{% set thinking = true %}{{ thinking }}' >set.jinja
@@ -180,5 +180,5 @@ fails_with 3 "its renderer, /bin/false, ended with status 1" "a Python that fail
 printf '#!/bin/sh\necho hello\nexec sleep 100\n' >junk
 chmod +x junk
 DS_PYTHON=$PWD/junk
-fails_with 3 "does not answer as it should" "a Python that is none" ds-tokenize -m tiny -c -o out Hi
+fails_with 3 "gave an invalid answer" "a Python that is none" ds-tokenize -m tiny -c -o out Hi
 done_testing

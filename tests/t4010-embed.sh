@@ -254,7 +254,7 @@ for seq, n in (1, (1 << 20) - 300), (2, 10):
     f.header["seqs"] = {seq: {"mine": "x" * n}}
     sys.stdout.buffer.write(f.bytes())
 sys.stdout.buffer.write(frame.Frame({"op": "end"}).bytes())' >full.dsf
-is "$(embed <full.dsf | sed 's/104[0-9]*/N/')" "error 1 ds-embed: the header of its frame has N bytes: stages have no room to add to it
+is "$(embed <full.dsf | sed 's/104[0-9]*/N/')" "error 1 ds-embed: the header of its frame has N bytes: it leaves stages no room
 attn 0 2:0+1/1
 end" "a header that is full costs its own sequence"
 

@@ -64,6 +64,6 @@ print(door.stderr.read().decode().strip(), door.wait(20), flush=True)
 EOP
 mkfifo loop
 is "$(py late.py)" "[None, 'free', 'end']
-ds-embed: loop: rows come after the end that still wait for attn layer 2: in a ring give --ring to ds-embed, ds-head and ds-sample 1" \
+ds-embed: loop: rows arrived after the end that still wait for attn layer 2: in a ring give --ring to ds-embed, ds-head and ds-sample 1" \
     "a ring of which ds-embed knows nothing is noticed"
 done_testing

@@ -81,7 +81,7 @@ line "still waits for expert layer 1 .only experts 0-14 are done" "shared expert
     'ds-block -l 0 <attn.in | ds-attn -l 1 | ds-route -l 1 | ds-expert -e 0-14 | ds-block -l 2-3'
 wrong "^ds-sample: .*head" "a head that is missing" 'ds-block <attn.in | ds-sample >out'
 pipe 'ds-block <attn.in | ds-head >once; ds-block -l 0-2 <attn.in | ds-block | ds-block | ds-head | ds-head >out'
-same once out "a stage that is there twice acts once"
+same once out "a stage that appears twice acts once"
 wrong "^ds-detokenize: .*still waits for attn layer 0" "text of rows that wait for a stage" 'ds-detokenize -m "$M" <attn.in'
 { frame prompt 7 0 3 5 6 7; frame prompt 7 3 1 8; frame end; } | ds-embed -B 3 >both
 py - <<'EOP'
@@ -154,7 +154,7 @@ cause "^ds-block: cannot open '.*none/config.json': No such file" "ds-(head|samp
 cause "^ds-attn: layer 0: sequence 7: position 3 arrives" "ds-(route|expert|head|dump): upstream: ds-attn failed" \
     "one that refuses a frame" 'ds-attn -l 0 <late | ds-route | ds-expert | ds-head | ds-dump'
 for p in ds-head ds-sample; do
-	cause "^ds-[a-z]*: standard input: ended without an end frame: the program before it failed" \
+	cause "^ds-[a-z]*: standard input: ended without an end frame: the upstream program failed" \
 	    "ds-[a-z]*: upstream: the program before ds-(sample|relay) failed" "where $p is killed, the program after it knows no more" \
 	    "$on_their_way | $(case $p in ds-head) echo '(kill -9 $BASHPID) | ds-sample' ;; *) echo 'ds-head | (kill -9 $BASHPID)' ;; esac) | ds-relay | ds-dump"
 done

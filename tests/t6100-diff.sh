@@ -98,11 +98,11 @@ fails_with 3 "standard input: ended without" "empty input is a stream without an
 : >blank
 for pair in "blank blank" "blank a" "a blank" "end blank"; do
 	ds-diff $pair >said 2>&1
-	is "$? $(cat said)" "3 ds-diff: nothing to compare: blank: ended without an end frame: the program before it failed" "$pair: not even 'no difference in 0 rows'"
+	is "$? $(cat said)" "3 ds-diff: nothing to compare: blank: ended without an end frame: the upstream program failed" "$pair: not even 'no difference in 0 rows'"
 done
 fails_with 3 "cannot open 'none'" "a missing file is trouble" ds-diff a none
 fails_with 2 "give two runs" "one run is too few" ds-diff a
-fails_with 2 "standard input can be one side" "standard input can be one side only" ds-diff - -
+fails_with 2 "only one side can be standard input" "only one side can be standard input" ds-diff - -
 fails_with 2 "tol 'x'" "a tolerance is a number" ds-diff --tol x a a
 fails_with 2 "neither side is" "a sequence needs a file that has none" ds-diff --seq 3 a a
 mkdir empty
@@ -173,7 +173,7 @@ ok "F64 is compared as what it is" ds-diff --tol 1e-3 run f8/logits.npy
 fails_with 3 "its type is '<c8'" "other types that frames lack are refused" ds-diff run c8.npy
 fails_with 3 "not in C order" "and Fortran's order" ds-diff run ordered.npy
 head -c 1000 logits.npy >short.npy
-fails_with 3 "its shape asks for 64000 bytes, 872 are there" "and a file that was cut" ds-diff run short.npy
+fails_with 3 "its shape needs 64000 bytes, the file has 872" "and a file that was cut" ds-diff run short.npy
 head -c 1000 hf.safetensors >short.safetensors
 fails_with 3 "short.safetensors" "in either format" ds-diff run short.safetensors
 fails_with 2 "both files of named tensors" "one side has to be frames" ds-diff logits.npy hf.safetensors

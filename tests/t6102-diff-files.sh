@@ -63,7 +63,7 @@ is "$(ls npys | wc -l)$(cat wrong)" 9 "arrays of ds-dump are known by the names 
 ds-dump -f npy --tensor h -i a.dsf -o h.npy
 ok "a name that no map has stands for the run's only tensor of that name" ds-diff a.dsf h.npy
 mkdir both && cp a.dsf both/1.dsf && ds-tokenize "12+30=" | ds-embed >both/2.dsf
-fails_with 2 "'h.npy': the run has a 'h' of attn layer 0 and one of embed: a line of --map says which" "of several it is an error" ds-diff both h.npy
+fails_with 2 "'h.npy': the run has a 'h' of attn layer 0 and one of embed: add a line to --map" "of several it is an error" ds-diff both h.npy
 echo 'h attn 0 h' >map
 ok "until a map says which" ds-diff --map map both h.npy
 ds-dump -f npy -i a.dsf -o all.npy
@@ -187,12 +187,12 @@ mapped() {
 }
 mapped 'mine attn 0 h\nyours attn 0 attn.q@0\n' 'out["mine"] = t["h"]' "'map' line 2: 'f.safetensors' has no tensor 'yours'" "a map's name that the file lacks is an error"
 mapped 'mine.{l} attn {l} h\n' 'out["mine.x"] = t["h"]; out["ids"] = t["ids"]' "'map' line 1: 'f.safetensors' has no tensor 'mine.\{l\}'" "also one for all layers"
-mapped '# ours\n\nmine attn 0 hh\n' 'out["mine"] = t["h"]; out["ids"] = t["ids"]' "'map' line 3: 'a.dsf' has no 'hh' of attn layer 0, which 'mine' stands for" "one that the run lacks"
+mapped '# ours\n\nmine attn 0 hh\n' 'out["mine"] = t["h"]; out["ids"] = t["ids"]' "'map' line 3: 'a.dsf' has no 'hh' of attn layer 0, to which 'mine' is mapped" "one that the run lacks"
 mapped 'mine attn 99 h\n' 'out["mine"] = t["h"]; out["ids"] = t["ids"]' "has no 'h' of attn layer 99" "a layer that the run lacks"
 mapped 'mine attn 4294967296 h\n' 'out["mine"] = t["h"]' "'map' line 1: layer '4294967296'" "one that no model has"
 mapped 'mine.{l} attn {l} h\n' 'out["mine.7"] = t["h"]; out["ids"] = t["ids"]' "has no 'h' of attn layer 7" "or the file says so"
 mapped 'mine attention 0 h\n' 'out["mine"] = t["h"]; out["ids"] = t["ids"]' "has no 'h' of attention layer 0" "or a stage that is none"
-mapped 'a attn 0 h\nb attn 0 h\n' 'out["a"] = t["h"]; out["b"] = t["h"]' "'map' line 2: tensor 'b': another tensor stands for the same" "two names for one tensor"
+mapped 'a attn 0 h\nb attn 0 h\n' 'out["a"] = t["h"]; out["b"] = t["h"]' "'map' line 2: tensor 'b': another tensor is mapped to the same" "two names for one tensor"
 mapped 'a attn 0 h\n' 'out["a"] = np.float32(1); out["ids"] = t["ids"]' "'map' line 1: tensor 'a': it has no rows" "or no rows"
 printf 'mine.{l} attn {l} h\n' >map
 verdict 'out["mine.0"] = t["h"]; out["mine.1"] = t["h"]' "4 equal in what was compared, 1 of 2 tensors: 7 rows; A has 3 tensors more" \
@@ -206,14 +206,14 @@ fails_with 2 "attn.qq@0" "and over those of ds-dump" ds-diff --map map a.dsf a.s
 verdict 'out["ids"] = t["ids"]; metadata = {"at": "attn", "spans": "[[0, 0, 7, 1]]"}' "0 no difference in 7 rows: 1 tensor of B; A has 3 tensors more" "metadata of others are left alone"
 for spans in '' '[' '[[0, 0, 7]]' '[[0, 0, 7, 1],' '[[0, 0, 7, 1]] ' '[[-1, 0, 7, 1]]' '[[0, 0, 4294967295, 1]]' '[[18446744073709551616, 0, 7, 1]]'; do
 	save "out['ids'] = t['ids']; metadata = {**meta, 'spans': '$spans'}"
-	fails_with 3 "f.safetensors': __metadata__: its spans are not those of a frame" "spans '$spans' are refused" ds-diff a.dsf f.safetensors
+	fails_with 3 "f.safetensors': __metadata__: its spans are not valid" "spans '$spans' are refused" ds-diff a.dsf f.safetensors
 done
 verdict 'out["ids"] = t["ids"]; out["h"] = t["h"][:6]; metadata = meta' "4 equal in what was compared, 1 of 2 tensors: 7 rows; A has 3 tensors more" "a tensor without a row for each position is not compared"
 verdict 'out["ids"] = np.concatenate([t["ids"][3:], t["ids"][:3]]); metadata = {**meta, "spans": "[[0, 3, 4, 0], [5, 0, 0, 0], [0, 0, 3, 1]]"}' \
     "0 no difference in 7 rows: 1 tensor of B; A has 3 tensors more" "spans say whose rows they are"
 save 'out["ids"] = t["ids"]; metadata = {**meta, "spans": "[[0, 0, 4, 0], [1, 0, 3, 1]]"}'
 fails_with 4 '' "rows of a sequence that the run lacks are not compared" ds-diff -q a.dsf f.safetensors
-fails_with 2 "--seq 7: 'f.safetensors' says itself whose rows it has, and has several sequences" "nor can several be renamed" ds-diff --seq 7 a.dsf f.safetensors
+fails_with 2 "--seq 7: 'f.safetensors' records the sequences of its rows, and has several" "nor can several be renamed" ds-diff --seq 7 a.dsf f.safetensors
 
 # streams: what is not compared, and what is equal without being a number
 cat >make.py <<'EOP'

@@ -111,10 +111,10 @@ for j in map(json.loads, sys.stdin):
     "1 0 4 0.25 1;1 1 3 0.1875 2;1 2 2 0.125 3;1 3 1 0.0625 4;1 4 1 0.0625 4;1 5 1 0.0625 2;1 7 0 0 None;1 8 1 0.0625 3;1 9 1 0.0625 4;1 10 1 0.0625 3;1 15 1 0.0625 4;" \
     "--experts has a record for each, also those that nobody chose"
 for bad in descends negative large; do
-	fails_with 1 "^ds-stat: $bad: frame 1: layer 1: tensor 'expert.idx': a row does not ascend in 0 to 4095" \
+	fails_with 1 "^ds-stat: $bad: frame 1: layer 1: tensor 'expert.idx': a row is not ascending in 0 to 4095" \
 	    "an expert.idx is refused: $bad" ds-stat -i $bad
 done
-fails_with 1 "does not ascend in 0 to 15" "so is an expert that the model does not have" ds-stat -m . -i sixteen
+fails_with 1 "is not ascending in 0 to 15" "so is an expert that the model does not have" ds-stat -m . -i sixteen
 fails_with 1 "config.json" "a folder without config.json is an error" ds-stat -m "$G" -i whole
 
 # real frames

@@ -136,13 +136,13 @@ done <<'X'
 nan 1 sequence 7: position 4: the logit of token 1 is not a number$
 inf 1 sequence 7: position 4: the logit of token 2 is infinite$
 none 1 sequence 7: position 4: no logit is finite$
-id 1 sequence 7: position 5: id 3 has no logit: they end at 2$
+id 1 sequence 7: position 5: id 3 has no logit: the last one is of 2$
 below 1 sequence 7: position 5: id -1 is negative$
 order 1 tensor 'row' does not ascend$
 rows 1 tensor 'row' names row 3 of a frame of 3$
 no-ids 1 .*tensor 'ids'
 bf16 1 tensor 'logits' is not F32 of two dimensions$
-fewer 1 tensor 'logits' has not as many rows as 'row' says$
+fewer 1 tensor 'logits' does not have the rows that 'row' lists$
 open 3 open: ended without an end frame
 X
 py "$T/rows.py" at=attn layer=1 7:0+1/1 end >waits

@@ -60,8 +60,8 @@ fails_with 2 "as 'foot'" "an unknown stage to wait for" ds-cut --as foot
 fails_with 2 "route:LAYER" "a stage that has layers, for frames that have none" ds-cut --as route -i lens.dsf -o /dev/null
 fails_with 3 'without an end frame' "an empty input" ds-cut -i /dev/null -o /dev/null
 ds-tokenize -m "$M" hi | ds-embed -m "$M" -o names.dsf
-fails_with 1 "--tensor 'h,hh': no tensor .* has the name 'hh'" "a name that no tensor has, beside one that there is" \
+fails_with 1 "--tensor 'h,hh': no selected frame has a tensor named 'hh'" "a name that no tensor has, beside one that there is" \
     ds-cut --tensor h,hh -o got.dsf names.dsf
 ok "... which --allow-none allows" ds-cut --allow-none --tensor h,hh -o got.dsf names.dsf
-fails_with 1 "--tensor 'hh,h': no tensor .* has the name 'hh'" "the same for ds-dump" ds-dump --tensor hh,h -o got names.dsf
+fails_with 1 "--tensor 'hh,h': no selected frame has a tensor named 'hh'" "the same for ds-dump" ds-dump --tensor hh,h -o got names.dsf
 done_testing

@@ -37,7 +37,7 @@ py "$T/rows.py" at=attn layer=2 7:0+0 end >rowless.dsf
 none "--seq '5' selects nothing of what the other" "--tensor h --seq 5 --zero"
 none "--tensor 'hh' selects nothing$" "--tensor hh --zero"
 none "--tensor 'attn.q' selects nothing$" "--tensor attn.q --zero"
-fails_with 1 "--tensor 'h,hh': no tensor .* has the name 'hh'" "a name beside one that there is" ds-poke --tensor h,hh --zero two.dsf -o got.dsf
+fails_with 1 "--tensor 'h,hh': no selected frame has a tensor named 'hh'" "a name beside one that there is" ds-poke --tensor h,hh --zero two.dsf -o got.dsf
 none "--at 'head' selects nothing of what" "--at head --tensor h --zero"
 none "-l '7-' selects nothing of what" "-l 7- --tensor h --zero"
 none "-l '0-1,3' selects nothing of what" "-l 0-1,3 --at attn --tensor h --zero"

@@ -51,7 +51,7 @@ open("gates.safetensors", "wb").write(len(h).to_bytes(8, "little") + h + data)
 E2
 ds-diff --tol 1e-3 ours gates.safetensors >said
 is "$? $(awk 'NF == 13 && $1 == "route" { print $3, ($4 > 0 && $6 == 0) }' said | tr '\n' ' ')" "4 expert.idx 1 expert.w 1 " "gates that return logits first are understood"
-like "$(cat said)" "^not compared: B: model.layers.[0-9].mlp.gate.0: its numbers are no integers$" "and the logits left out"
+like "$(cat said)" "^not compared: B: model.layers.[0-9].mlp.gate.0: its elements are not integers$" "and the logits left out"
 
 # of a run that generates, the tokens that came back are there as well
 export DS_MODEL="$M"

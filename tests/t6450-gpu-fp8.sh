@@ -26,7 +26,7 @@ report $? "logits point where those of bf16 do, but are not those" why
 ok "attn.heads is made of the GPU's values" pipe 'ds-attn -d cuda -l 0 --tap all -i in -o tapped'
 is "$(frame tensors <tapped | grep -c nan)" 0 "... and is made of numbers"
 for p in ds-attn ds-expert ds-block ds-head; do
-	fails_with 2 "^$p: --precision fp8 is for GPUs alone: give -d cuda, or another precision\$" "$p on the CPU refuses it" "$p" -i in
+	fails_with 2 "^$p: --precision fp8 requires a GPU: give -d cuda, or another precision\$" "$p on the CPU refuses it" "$p" -i in
 done
 lacks="so does a GPU that lacks FP8"
 emulated "$lacks" && fails_with 3 "fp8 needs compute capability 8.9, this GPU has 8.0" "$lacks" \

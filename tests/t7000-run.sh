@@ -162,7 +162,7 @@ is "$(run --template think.jinja --thinking on "$a")" "$(run "$a")" "--thinking 
 is "$(run -q --template think.jinja --thinking on "$a")" "$(run -q "$a")" "whose thought ds-detokenize knows"
 run --template think.jinja --thinking off -s "$a" >script
 is "$(grep -c -- '--thinking off' script)" 2 "both programs that read the template are told"
-fails_with 2 "ds-tokenize: --thinking: .* reads neither|ds-detokenize: --thinking: .* reads neither" "a template that does not read it" \
+fails_with 2 "ds-tokenize: --thinking: .* uses neither|ds-detokenize: --thinking: .* uses neither" "a template that does not read it" \
     ds-run -m "$M" --thinking on hello
 fails_with 2 "give on or off" "on or off" ds-run -m "$M" --thinking maybe hello
 fails_with 2 "messages is for a chat" "--messages with -w" ds-run -m "$M" -w --messages talk

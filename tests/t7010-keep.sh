@@ -53,15 +53,15 @@ ds-run -g -x layer --keep kept -s "$a" "$b" >script
 ok "the script of --keep keeps the run where it was told to" sh -c 'cd / && sh "$S/script" >"$S/out"'
 same out plain "and prints the same"
 is "$(ds-hash kept)" "$(ds-hash layer)" "the streams are the same, to the bit"
-fails_with 2 "'$S/kept/000-tokenize.dsf' of another run is there" "it keeps nothing over another run" sh script
+fails_with 2 "'$S/kept/000-tokenize.dsf' exists from another run" "it keeps nothing over another run" sh script
 is "$(ds-hash kept)" "$(ds-hash layer)" "which is as it was"
 
-fails_with 2 "^ds-run: --keep 'kept': '00[0-9]-[a-z]*(-l[0-3])?\.dsf' of another run is there" "nor does ds-run" ds-run --keep kept "$a"
+fails_with 2 "^ds-run: --keep 'kept': '00[0-9]-[a-z]*(-l[0-3])?\.dsf' exists from another run" "nor does ds-run" ds-run --keep kept "$a"
 is "$(ds-hash kept)" "$(ds-hash layer)" "which leaves it alone"
 mkdir notes && echo text >notes/readme
 ok "other files in the folder do not matter" ds-run -g -n 2 --keep notes "$a"
 is "$(cat notes/readme)" text "and stay"
-fails_with 3 "^ds-run: cannot make the folder 'no/such/folder': No such file" "a folder is made where there is one to hold it" ds-run --keep no/such/folder "$a"
+fails_with 3 "^ds-run: cannot create the folder 'no/such/folder': No such file" "a folder is made where there is one to hold it" ds-run --keep no/such/folder "$a"
 fails_with 3 "^ds-run: cannot open the folder 'plain': Not a directory" "a file is no folder" ds-run --keep plain "$a"
 fails_with 3 "^ds-run: .*cannot open '/proc/sys/0" "one that cannot be written to ends the run" ds-run --keep /proc/sys "$a"
 
@@ -73,7 +73,7 @@ race() {
 	sh -c "$1" >other.out 2>other.err
 	s=$?
 	wait $p
-	echo "$(printf '%s\n' $? $s | sort | tr '\n' ' ')$(cat one.err other.err | grep -c "\.dsf' of another run is there")"
+	echo "$(printf '%s\n' $? $s | sort | tr '\n' ' ')$(cat one.err other.err | grep -c "\.dsf' exists from another run")"
 	for f in both/*.dsf; do frame check <"$f" >/dev/null 2>&1 || echo "damaged: $f"; done
 }
 for i in $(seq "$(few 3 1)"); do

@@ -154,7 +154,7 @@ wait $fails
 is "$?" 3 "hosts that cannot be reached end a script"
 is "$(grep -c '^b: ssh: connect to host 127.0.0.2 port 22: Connection refused$' err)" "$(grep -c '^on 127.0.0.2' fails.sh)" \
     "what ssh says is passed on, the host in front, without a carriage return"
-like "$(cat err)" '^c: ds-head: ended with status 7 and said nothing$' "a host that says nothing is named"
+like "$(cat err)" '^c: ds-head: ended with status 7 without a message$' "a host that says nothing is named"
 is "$(find tmp tmp2 -name '*ds-*')" "" "no folder is left, here or on a host with another TMPDIR"
 mkfifo slow2
 exec 4<>slow2
@@ -255,24 +255,24 @@ wrong() {
 	fails_with 2 "^ds-plan: 'hosts': line 3: $2" "refused: $1" ds-plan -m "$M" --unsafe hosts
 }
 wrong "b 2 1" "3 words: give NAME CORES"
-wrong "b 2 1 10 gpus" "'gpus' is not known here"
-wrong "b two 1 10" "'two' is no number of cores"
-wrong "b 1.5 1 10" "'1.5' is no whole number of cores"
-wrong "b 2 0 10" "'0' is no memory in GiB"
-wrong "b 2 1 nan" "'nan' is no memory bandwidth"
-wrong "a 2 1 10" "host 'a' is there twice"
-wrong "run 2 1 10" "'run' cannot be a host's name"
-wrong "b;c 2 1 10" "'b;c' cannot be a host's name"
-wrong "b 2 1 10 addr=" "'addr=' has no address"
-wrong "b 2 1 10 addr=x\$y" "'addr=x\\\$y' has no address"
-wrong "b 2 1 10 gpu gpu" "gpu is there twice"
-wrong "b 2 1 10 row=1 row=2" "row is there twice"
-wrong "b 2 1 10 rows=fast" "rows: 'fast' is no rate in GFLOP/s"
-wrong "b 2 1 10 attend=0" "attend: '0' is no rate in GFLOP/s"
-wrong "b 2 1 10 a b c d e f g" "more than 10 words|'a' is not known"
-wrong "b 2 1 10 gpu spare addr=c d e" "more than 8 words|'d' is not known"
+wrong "b 2 1 10 gpus" "'gpus' is unknown"
+wrong "b two 1 10" "number of cores: 'two' is not"
+wrong "b 1.5 1 10" "'1.5' is not a whole number of cores"
+wrong "b 2 0 10" "memory in GiB: '0' is not a number"
+wrong "b 2 1 nan" "memory bandwidth in GB/s: 'nan' is not"
+wrong "a 2 1 10" "host 'a' appears twice"
+wrong "run 2 1 10" "'run' is not a valid name of a host"
+wrong "b;c 2 1 10" "'b;c' is not a valid name of a host"
+wrong "b 2 1 10 addr=" "'addr=' has no valid address"
+wrong "b 2 1 10 addr=x\$y" "'addr=x\\\$y' has no valid address"
+wrong "b 2 1 10 gpu gpu" "gpu appears twice"
+wrong "b 2 1 10 row=1 row=2" "row appears twice"
+wrong "b 2 1 10 rows=fast" "rows: rate in GFLOP/s: 'fast' is not"
+wrong "b 2 1 10 attend=0" "attend: rate in GFLOP/s: '0' is not"
+wrong "b 2 1 10 a b c d e f g" "more than 10 words|'a' is unknown"
+wrong "b 2 1 10 gpu spare addr=c d e" "more than 8 words|'d' is unknown"
 printf 'a 2 1 10 spare\n' >hosts
-fails_with 2 "^ds-plan: 'hosts': all hosts are spare" "refused: nothing but spare hosts" ds-plan -m "$M" hosts
+fails_with 2 "^ds-plan: 'hosts': all hosts are spares" "refused: nothing but spare hosts" ds-plan -m "$M" hosts
 printf '# nobody\n' >hosts
 fails_with 2 "^ds-plan: 'hosts': no host is given" "refused: no host" ds-plan -m "$M" hosts
 fails_with 2 "^ds-plan: --batches 3: more than the sequences" "refused: more batches than sequences" ds-plan -m "$M" --batches 3 one

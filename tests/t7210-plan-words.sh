@@ -49,7 +49,7 @@ ds-plan -m "$M" --sample "$(printf -- '-g\t')" --key "a  tab	's" hosts >plan
 like "$(cat plan)" "^run b ds-sample -m .* '-g	' --key 'a  tab	'\\\\''s' " "but blanks and quotes are held"
 for name in 'user@host' 'a;b' 'a$b' '-o' "a'b" 'a{b}' '::1' '*'; do
 	printf 'a 2 4 10 addr=%s\n' "$name" >odd
-	fails_with 2 "^ds-plan: 'odd': line 1: .* has no address" "no address: $name" ds-plan -m "$M" -f ssh --unsafe odd
+	fails_with 2 "^ds-plan: 'odd': line 1: .* has no valid address" "no address: $name" ds-plan -m "$M" -f ssh --unsafe odd
 done
 ok "nothing was run" test ! -e PWNED -a ! -e real/PWNED
 done_testing

@@ -226,13 +226,13 @@ kill -STOP "$agent" $(cat "/proc/$agent/task/$agent/children")
 wait $run
 report $? "a host that is silent is not the end" said
 same out want "... and changes nothing"
-like "$(cat said)" "^ds-run: beta: no sign of life for 2 seconds; gamma takes beta's place, [123] answers? goe?s? on$" "... a spare takes its place"
+like "$(cat said)" "^ds-run: beta: no sign of life for 2 seconds; gamma replaces beta, [123] answers? goe?s? on$" "... a spare takes its place"
 start 150 --plan spare.plan
 kill -9 "$(victim "[^ ]*ds-run --agent")"
 wait $run
 report $? "a host whose agent dies is not the end" said
 same out want "... and changes nothing"
-like "$(cat said)" "its agent: killed by signal 9; gamma takes (alpha|beta)'s place" "... a spare takes its place"
+like "$(cat said)" "its agent: killed by signal 9; gamma replaces (alpha|beta)" "... a spare takes its place"
 clean_up
 clean "nothing is left of them"
 
@@ -256,13 +256,13 @@ clean "nothing is left of them"
 
 # --- what does not help ---
 for bad in "$S/none" /proc "$S/one.plan"; do
-	fails_with 3 "^ds-run: (alpha|beta): cannot make a folder in '$bad': " "agents cannot make a folder in ${bad##*/}: said at once" \
+	fails_with 3 "^ds-run: (alpha|beta): cannot create a folder in '$bad': " "agents cannot create a folder in ${bad##*/}: said at once" \
 	    env TMPDIR="$bad" ds-run --plan two.plan hi
 done
 sed 's/127.0.0.2/10.255.255.255/' spare.plan >bad.plan
 ok "where there is a spare, it takes its place" limited ds-run --unsafe -g --plan bad.plan \
     --rsh "env TMPDIR=/proc sh -c 'exec \"\$@\"'" "What is 37 * 46?"
-like "$(cat .err)" "^ds-run: beta: cannot make a folder in '/proc': .*; gamma takes beta's place(, 1 answer goes on)?$" "... and says why"
+like "$(cat .err)" "^ds-run: beta: cannot create a folder in '/proc': .*; gamma replaces beta(, 1 answer goes on)?$" "... and says why"
 sed 's/127.0.0.1/10.1.2.3/' two.plan >bad.plan
 fails_with 2 "^ds-run: tcp://10.1.2.3:$feed: any host on the way .*--key FILE.* or --unsafe" \
     "a plan's ends on other hosts need keys, before a host is called" ds-run --rsh false --plan bad.plan hi
@@ -277,13 +277,13 @@ is "$? $(tail -n 1 said)" "3 ds-run: beta: ds-heady: cannot run 'ds-heady': No s
 is "$(grep -c 'started again' said)" 3 "... after three new starts"
 sed 's/127.0.0.2/10.255.255.255/' spare.plan >bad.plan
 ok "a host that cannot be reached is replaced" limited ds-run --unsafe --rsh 'sh -c "printf \"no way\r\n\" >&2; exit 1"' -g --plan bad.plan "What is 37 * 46?"
-like "$(cat .err)" "^ds-run: beta: its agent: no way; gamma takes beta's place(, 1 answer goes on)?$" "... and named"
+like "$(cat .err)" "^ds-run: beta: its agent: no way; gamma replaces beta(, 1 answer goes on)?$" "... and named"
 sed '/ds-head/d; s,{run}/1,{run}/0,' two.plan >bad.plan
 fails_with 1 "^ds-run: beta: ds-sample: sequence 0 still waits for head" "a plan that lacks a stage is an error" ds-run --plan bad.plan hi
 sed "s/@ipc:..{run}.1/@ipc:\/\/{run}\/9/; s/ -i / --timeout 1 -i /" two.plan >bad.plan
 DS_WAIT=0.8 limited ds-run --plan bad.plan hi >out 2>said
 status=$?
-like "$status $(tail -n 1 said)" '^3 ds-run: .*no program came for 0.8 seconds.*failed 4 times in a row' "links that nobody connects to are an error"
+like "$status $(tail -n 1 said)" '^3 ds-run: .*no program connected for 0.8 seconds.*failed 4 times in a row' "links that nobody connects to are an error"
 fails_with 1 "^ds-run: ds-(de)?tokenize: .*none" "our own programs' errors are final" ds-run -m none --plan two.plan hi
 clean "nothing is left of them"
 
@@ -489,5 +489,5 @@ fails_with 1 "^ds-run: plan: cannot open 'none.plan'" "a plan that is not there"
 sed '3s/beta/run/' two.plan >bad.plan
 fails_with 1 "^ds-run: plan 'bad.plan' line 3: host 'run': a name has letters" "a bad plan" ds-run --plan bad.plan hi
 printf 'hello\n' >to.agent
-fails_with 1 "^ds-run: 'ds-run --agent' is for ds-run to start" "an agent without a supervisor" sh -c 'ds-run --agent <to.agent'
+fails_with 1 "^ds-run: 'ds-run --agent' can only be started by ds-run" "an agent without a supervisor" sh -c 'ds-run --agent <to.agent'
 done_testing

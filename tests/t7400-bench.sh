@@ -101,7 +101,7 @@ fails_with 2 "--limits '20': give GB/s and GFLOP/s" "half the limits are refused
 fails_with 2 "layers are 0 to 60" "layers beyond the last are refused" ds-bench --shape v3 -l 61 --limits 20,200
 fails_with 2 "DS_KERNELS='mmx'" "kernels that there are not are refused" env DS_KERNELS=mmx ds-bench $small
 mkdir taken
-fails_with 3 "cannot make the folder 'taken': File exists" "--write overwrites nothing" ds-bench --shape v2-lite --write taken
+fails_with 3 "cannot create the folder 'taken': File exists" "--write overwrites nothing" ds-bench --shape v2-lite --write taken
 echo '{"model_type": "gpt2"}' >gpt2.json
 fails_with 1 "model_type is 'gpt2'" "a config.json of another architecture is refused" \
     ds-bench $small --shape gpt2.json

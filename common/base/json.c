@@ -57,10 +57,10 @@ refuse_text(const char *text, size_t n, size_t at)
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		if (at < n && strncmp(text + at, numbers[i], strlen(numbers[i])) == 0) {
-			fail(FAIL_DATA, "byte %zu: %s, which is no number in JSON", at, numbers[i]);
+			fail(FAIL_DATA, "byte %zu: %s is not a JSON number", at, numbers[i]);
 			return;
 		}
-	fail(FAIL_DATA, n == 0 ? "empty, which is not JSON" : "byte %zu: not valid JSON", at);
+	fail(FAIL_DATA, n == 0 ? "empty, not JSON" : "byte %zu: not valid JSON", at);
 }
 
 cJSON *
@@ -119,7 +119,7 @@ json_get(const cJSON *o, const char *key, enum json_presence presence, const cJS
 		if (strcmp(v->string, key) != 0)
 			continue;
 		if (found)
-			return fail(FAIL_DATA, "%s is there twice", key);
+			return fail(FAIL_DATA, "%s appears twice", key);
 		found = v;
 	}
 	if (!found || cJSON_IsNull(found))
@@ -258,7 +258,7 @@ json_unique(const cJSON *o)
 		count++;
 		r = table_put(&t, v->string, strlen(v->string), v->string);
 		if (r == 0 && t.n != count)
-			r = fail(FAIL_DATA, "'%.200s' is there twice", v->string);
+			r = fail(FAIL_DATA, "'%.200s' appears twice", v->string);
 		if (r < 0)
 			break;
 	}

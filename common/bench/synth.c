@@ -42,7 +42,7 @@ make_folder(struct synth *s, const char *dir)
 		return fail(FAIL_USAGE, "'%.100s...' is too long a path", s->dir);
 	s->temporary = !dir;
 	if (dir ? mkdir(dir, 0777) < 0 : !mkdtemp(s->dir))
-		return fail(FAIL_SYSTEM, "cannot make the folder '%s':", s->dir);
+		return fail(FAIL_SYSTEM, "cannot create the folder '%s':", s->dir);
 	s->made = 1;
 	return 0;
 }

@@ -78,7 +78,7 @@ static const char *
 get_text(struct frame *f, const msgpack_object *o, const char *what)
 {
 	if (o->type != MSGPACK_OBJECT_STR || (o->via.str.size > 0 && memchr(o->via.str.ptr, 0, o->via.str.size))) {
-		fail(FAIL_DATA, "header: '%s' is not a text", what);
+		fail(FAIL_DATA, "header: '%s' is not a string", what);
 		return NULL;
 	}
 	return frame_keep(f, o->via.str.ptr, o->via.str.size);
@@ -116,7 +116,7 @@ get_spans(struct frame *f, const msgpack_object *o)
 			return -1;
 		rows += n;
 		if (pos + n > FRAME_POS_MAX || rows > FRAME_POS_MAX)
-			return fail(FAIL_DATA, "header: span %u has more rows than positions can count", i);
+			return fail(FAIL_DATA, "header: span %u goes beyond the largest position", i);
 		f->spans[i] = (struct span){seq, (uint32_t)pos, (uint32_t)n, (uint32_t)flags};
 	}
 	f->nspans = (int)o->via.array.size;
@@ -136,7 +136,7 @@ get_tensor(struct frame *f, const msgpack_object *o, size_t payload, struct tens
 	if (!(t->name = get_text(f, &v[0], "name of a tensor")))
 		return -1;
 	if (frame_tensor(f, t->name))
-		return fail(FAIL_DATA, "header: tensor '%s' is there twice", t->name);
+		return fail(FAIL_DATA, "header: tensor '%s' appears twice", t->name);
 	if (v[1].type != MSGPACK_OBJECT_STR || (dtype = dtype_parse(v[1].via.str.ptr, v[1].via.str.size)) < 0)
 		return fail(FAIL_DATA, "header: tensor '%s' has an unknown dtype", t->name);
 	if (v[2].type != MSGPACK_OBJECT_ARRAY || v[2].via.array.size > FRAME_RANK_MAX)
@@ -256,7 +256,7 @@ get_precision(struct frame *f, const msgpack_object *o)
 	int p = text ? precision_parse(text) : -1;
 
 	if (text && p < 0)
-		return fail(FAIL_DATA, "header: 'precision' is '%s', none of f32, bf16 and fp8", text);
+		return fail(FAIL_DATA, "header: 'precision' is '%s', not f32, bf16 or fp8", text);
 	f->precision = p < 0 ? PRECISION_F32 : (enum precision)p;
 	return text ? 0 : -1;
 }
@@ -404,7 +404,7 @@ read_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 		e.nvalue = object_size(p + at, n - at, 1);
 		at += e.nvalue;
 		if (k != KEY_OTHER && seen & 1u << k)
-			return fail(FAIL_DATA, "header: the key '%s' is there twice", keys[k]);
+			return fail(FAIL_DATA, "header: the key '%s' appears twice", keys[k]);
 		seen |= 1u << k;
 		if (f->op == OP_NONE && read_batch(f, k, &e, data, payload) < 0)
 			return -1;
@@ -443,7 +443,7 @@ frame_parse_summed(struct frame *f, unsigned char *raw, size_t n, uint32_t crc)
 	payload = frame_get32(raw + 10);
 	data = p + header + 5;
 	if (crc != frame_get32(raw + 14))
-		return fail(FAIL_DATA, "the CRC does not match: a byte was changed on the way");
+		return fail(FAIL_DATA, "the CRC does not match: the data are corrupt");
 	if (object_size(p, header, 0) != header || !(p[0] >> 4 == 8 || p[0] == 0xde || p[0] == 0xdf))
 		return fail(FAIL_DATA, "the header is not one msgpack map");
 	msgpack_unpacked_init(&u);

@@ -41,7 +41,7 @@ parse_dtype(struct npy *a, const char *p)
 			return 0;
 		}
 	return fail(FAIL_DATA,
-	    "its type is %.*s: '<f8', '<f4', '<f2', '<i4', '<i8' and '|u1' are read",
+	    "its type is %.*s: '<f8', '<f4', '<f2', '<i4', '<i8' and '|u1' are supported",
 	    p ? (int)strcspn(p, ",}\n") : 7, p ? p : "missing");
 }
 
@@ -57,13 +57,13 @@ parse_shape(struct npy *a, const char *p)
 		if (*p == ')')
 			return 0;
 		if (!isdigit((unsigned char)*p) || a->rank == NPY_RANK_MAX)
-			return fail(FAIL_DATA, "its shape is not at most %d sizes", NPY_RANK_MAX);
+			return fail(FAIL_DATA, "its shape is not a tuple of at most %d sizes", NPY_RANK_MAX);
 		a->shape[a->rank] = strtoull(p, &end, 10);
 		p = end + strspn(end, " ");
 		if (*p == ',')
 			p++;
 		else if (*p != ')')
-			return fail(FAIL_DATA, "its shape is not at most %d sizes", NPY_RANK_MAX);
+			return fail(FAIL_DATA, "its shape is not a tuple of at most %d sizes", NPY_RANK_MAX);
 	}
 }
 
@@ -74,13 +74,13 @@ check_size(struct npy *a, const unsigned char *p, size_t n)
 
 	for (int i = 0; i < a->rank; i++)
 		if (size_mul(bytes, a->shape[i], &bytes) < 0)
-			return fail(FAIL_DATA, "its shape has more elements than can be counted");
+			return fail(FAIL_DATA, "its shape is too large");
 	if (n - a->data >= sizeof(MAGIC) && bytes <= n - a->data - sizeof(MAGIC) &&
 	    memcmp(p + a->data + bytes, MAGIC, sizeof(MAGIC) - 1) == 0)
 		return fail(FAIL_DATA,
 		    "it holds more than one array: give a file for each (ds-dump --dir)");
 	if (bytes != n - a->data)
-		return fail(FAIL_DATA, "its shape asks for %zu bytes, %zu are there", bytes, n - a->data);
+		return fail(FAIL_DATA, "its shape needs %zu bytes, the file has %zu", bytes, n - a->data);
 	a->bytes = bytes;
 	return 0;
 }

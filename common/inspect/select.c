@@ -166,7 +166,7 @@ select_check_names(const struct select *s)
 {
 	for (const char *p = s->names; p && *p; p += strlen(p) + 1)
 		if (!s->named[p - s->names])
-			return fail(FAIL_DATA, "--tensor '%s': no tensor of what the other options select has the name '%s'",
+			return fail(FAIL_DATA, "--tensor '%s': no selected frame has a tensor named '%s'",
 			    s->text[SELECT_TENSOR], p);
 	return 0;
 }
@@ -249,7 +249,7 @@ keep_spans(struct select *s, const struct frame *f, struct kept *k)
 				k->spans[open].flags = p->flags;
 		}
 	}
-	return k->n <= FRAME_SPANS_MAX ? 0 : fail(FAIL_DATA, "what is left has %d spans, more than %d", k->n, FRAME_SPANS_MAX);
+	return k->n <= FRAME_SPANS_MAX ? 0 : fail(FAIL_DATA, "the selection has %d spans, more than %d", k->n, FRAME_SPANS_MAX);
 }
 
 /* Move the remaining rows to the front of the tensor. */

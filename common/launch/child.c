@@ -51,7 +51,7 @@ child_start(struct child *c, const struct child_options *s)
 
 	c->err = -1;
 	if (pipe2(err, O_CLOEXEC) < 0)
-		return fail(FAIL_SYSTEM, "%s: cannot make a pipe:", c->command->label);
+		return fail(FAIL_SYSTEM, "%s: cannot create a pipe:", c->command->label);
 	c->pid = fork();
 	if (c->pid == 0)
 		exec_child(c->command, s, parent, err[1]);
@@ -187,7 +187,7 @@ judge(struct child *c, int wstatus)
 		if (*words)
 			snprintf(v.text, sizeof(v.text), "%s: %s", c->command->label, words);
 		else
-			snprintf(v.text, sizeof(v.text), "%s: ended with status %d and said nothing", c->command->label, status);
+			snprintf(v.text, sizeof(v.text), "%s: ended with status %d without a message", c->command->label, status);
 	}
 	return v;
 }

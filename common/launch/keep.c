@@ -28,12 +28,12 @@ keep_open(const char *dir)
 	int r = 0;
 
 	if (mkdir(dir, 0777) < 0 && errno != EEXIST)
-		return fail(FAIL_SYSTEM, "cannot make the folder '%s':", dir);
+		return fail(FAIL_SYSTEM, "cannot create the folder '%s':", dir);
 	if (!(d = opendir(dir)))
 		return fail(FAIL_SYSTEM, "cannot open the folder '%s':", dir);
 	while (r == 0 && (e = readdir(d)))
 		if (is_stream(e->d_name))
-			r = fail(FAIL_USAGE, "--keep '%s': '%s' of another run is there: give a new folder", dir, e->d_name);
+			r = fail(FAIL_USAGE, "--keep '%s': '%s' exists from another run: give a new folder", dir, e->d_name);
 	closedir(d);
 	return r;
 }
@@ -83,7 +83,7 @@ create(const char *path, const char *dir)
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 
 	if (fd < 0 && errno == EEXIST)
-		return fail(FAIL_USAGE, "--keep '%s': '%s' of another run is there: give a new folder", dir, strrchr(path, '/') + 1);
+		return fail(FAIL_USAGE, "--keep '%s': '%s' exists from another run: give a new folder", dir, strrchr(path, '/') + 1);
 	if (fd < 0)
 		return fail(FAIL_SYSTEM, "cannot open '%s':", path);
 	close(fd);

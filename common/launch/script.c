@@ -18,7 +18,7 @@ static const char start[] =
 static const char keep[] =
 "mkdir -p -- \"$keep\" || exit 3\n"
 "for f in \"$keep\"/*.dsf; do\n"
-"\t[ ! -e \"$f\" ] || { echo \"'$f' of another run is there: set keep to a new folder\" >&2; exit 2; }\n"
+"\t[ ! -e \"$f\" ] || { echo \"'$f' exists from another run: set keep to a new folder\" >&2; exit 2; }\n"
 "done\n"
 "for f in";
 
@@ -28,7 +28,7 @@ static const char create[] =
 "\tf=$keep/$f\n"
 "\t(set -C; : >\"$f\") 2>/dev/null && continue\n"
 "\t[ -e \"$f\" ] || { echo \"cannot make '$f'\" >&2; exit 3; }\n"
-"\techo \"'$f' of another run is there: set keep to a new folder\" >&2\n"
+"\techo \"'$f' exists from another run: set keep to a new folder\" >&2\n"
 "\texit 2\n"
 "done\n";
 

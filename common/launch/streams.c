@@ -45,7 +45,7 @@ int
 streams_pipe(int fd[2], int wanted)
 {
 	fd[0] = fd[1] = -1;
-	return wanted && pipe2(fd, O_CLOEXEC) < 0 ? fail(FAIL_SYSTEM, "cannot make a pipe:") : 0;
+	return wanted && pipe2(fd, O_CLOEXEC) < 0 ? fail(FAIL_SYSTEM, "cannot create a pipe:") : 0;
 }
 
 void

@@ -145,7 +145,7 @@ add_rows(struct logits *g, struct frame *f, int V)
 	uint32_t at = 0;
 
 	if (!row || row->dtype != I32 || row->rank != 1)
-		return fail(FAIL_DATA, "a frame behind ds-head has no tensor 'row'");
+		return fail(FAIL_DATA, "a frame after ds-head has no tensor 'row'");
 	if (!(t = frame_require(f, "logits", F32, row->shape[0], (uint64_t)V)))
 		return -1;
 	for (int i = 0; i < f->nspans; at += f->spans[i++].n)
@@ -311,7 +311,7 @@ make_fifos(struct maker *m)
 		return -1;
 	if (!mkdtemp(m->dir)) {
 		m->dir[0] = 0;
-		return fail(FAIL_SYSTEM, "cannot make a folder in '%s':", tmp);
+		return fail(FAIL_SYSTEM, "cannot create a folder in '%s':", tmp);
 	}
 	for (int i = 0; i < m->v->model->config.num_layers; i++)
 		for (int k = 0; k < 8; k++) {

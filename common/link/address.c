@@ -32,7 +32,7 @@ is_here(const char *endpoint, const char *name, int binds)
 	if (r != 0 && binds)
 		return 0;
 	if (r != 0)
-		return fail(FAIL_SYSTEM, "%s: cannot find the host: %s", endpoint, gai_strerror(r));
+		return fail(FAIL_SYSTEM, "%s: cannot resolve the host: %s", endpoint, gai_strerror(r));
 	for (const struct addrinfo *a = found; a; a = a->ai_next)
 		here &= is_loopback(a->ai_addr);
 	freeaddrinfo(found);
@@ -50,7 +50,7 @@ address_split(const char *endpoint, char name[ADDRESS_NAME], char port[8])
 	long number = colon ? strtol(colon + 1, &end, 10) : 0;
 
 	if (n == 0 || n >= ADDRESS_NAME || *end || colon[1] < '0' || colon[1] > '9' || number < 1 || number > 65535)
-		return fail(FAIL_USAGE, "%s: an address is HOST:PORT, a port 1 to 65535", endpoint);
+		return fail(FAIL_USAGE, "%s: give HOST:PORT with a port from 1 to 65535", endpoint);
 	if (*host == '[' && n > 1) {
 		host++;
 		n -= 2;

@@ -47,7 +47,7 @@ fd_open(struct link *l)
 	if (l->fd < 0)
 		return fail(FAIL_SYSTEM, "cannot open '%s':", l->name);
 	if (isatty(l->fd))
-		return fail(FAIL_USAGE, "%s is a terminal: frames come from a program or a file, and go to one (ds-dump prints them)",
+		return fail(FAIL_USAGE, "%s is a terminal, but frames are binary: use a pipe or a file (ds-dump prints frames)",
 		    l->name);
 	return 0;
 }

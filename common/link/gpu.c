@@ -126,7 +126,7 @@ static int
 find_device(struct gpu_link *g)
 {
 	g->d = link_settings.gpu;
-	return g->d ? 0 : fail(FAIL_USAGE, "its frames lie in GPUs: give -d cuda");
+	return g->d ? 0 : fail(FAIL_USAGE, "its frames are in GPU memory: give -d cuda");
 }
 
 static int
@@ -195,7 +195,7 @@ put_at(struct frame *f, const msgpack_object *at)
 	struct tensor t = f->tensors[f->ntensors - 1];
 
 	if (at->type != MSGPACK_OBJECT_POSITIVE_INTEGER || at->via.u64 >= (uint64_t)f->ntensors)
-		return fail(FAIL_DATA, "header: '%s': '%s' has no place among %d", KEY, t.name, f->ntensors);
+		return fail(FAIL_DATA, "header: '%s': '%s' has no valid index among %d", KEY, t.name, f->ntensors);
 	memmove(&f->tensors[at->via.u64 + 1], &f->tensors[at->via.u64], ((size_t)f->ntensors - 1 - at->via.u64) * sizeof(t));
 	f->tensors[at->via.u64] = t;
 	return 0;
@@ -213,7 +213,7 @@ add_tensor(struct gpu_link *g, struct frame *f, const msgpack_object *o, size_t 
 	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size != 4 || text(name, sizeof(name), &v[0]) < 0 ||
 	    text(dtype, sizeof(dtype), &v[1]) < 0 || (type = dtype_parse(dtype, strlen(dtype))) < 0 ||
 	    v[2].type != MSGPACK_OBJECT_ARRAY || v[2].via.array.size > FRAME_RANK_MAX)
-		return fail(FAIL_DATA, "header: an element of '%s' is not [name, dtype, shape, place]", KEY);
+		return fail(FAIL_DATA, "header: an element of '%s' is not [name, dtype, shape, index]", KEY);
 	rank = (int)v[2].via.array.size;
 	*bytes = dtype_size((enum dtype)type);
 	for (int i = 0; i < rank; i++) {
@@ -225,7 +225,7 @@ add_tensor(struct gpu_link *g, struct frame *f, const msgpack_object *o, size_t 
 	}
 	*total += *bytes < FRAME_PAYLOAD_MAX ? *bytes : FRAME_PAYLOAD_MAX;
 	if (*total >= FRAME_PAYLOAD_MAX || frame_tensor(f, name) || f->ntensors == FRAME_TENSORS_MAX)
-		return fail(FAIL_DATA, "header: '%s': '%s' is too large, one too many, or there twice", KEY, name);
+		return fail(FAIL_DATA, "header: '%s': '%s' is too large, one too many, or a duplicate", KEY, name);
 	*to = device_add(g->d, f, name, (enum dtype)type, rank, shape);
 	return *to ? put_at(f, &v[3]) : -1;
 }
@@ -264,7 +264,7 @@ gpu_receive(struct link *l, struct frame *f, int wait)
 		return 1;
 	msgpack_unpacked_init(&u);
 	r = msgpack_unpack_next(&u, (const char *)k->value, k->nvalue, NULL) == MSGPACK_UNPACK_SUCCESS ? batch_receive(g, f, &u.data) :
-	    fail(FAIL_DATA, "header: '%s' is no msgpack", KEY);
+	    fail(FAIL_DATA, "header: '%s' is not msgpack", KEY);
 	msgpack_unpacked_destroy(&u);
 	frame_drop_other(f, KEY);
 	return r < 0 ? -1 : 1;
@@ -323,7 +323,7 @@ open_with(struct link *l, const struct carrier *carrier)
 	struct gpu_link *g;
 
 	if (strncmp(plain, "ipc://", 6) != 0 && (strncmp(plain, "tcp://", 6) != 0 || carrier == &carrier_ipc))
-		return fail(FAIL_USAGE, "endpoint '%s': behind %s: stands the address of a ZeroMQ link, %s", l->name, carrier->name,
+		return fail(FAIL_USAGE, "endpoint '%s': after %s: give the address of a ZeroMQ link, %s", l->name, carrier->name,
 		    carrier == &carrier_ipc ? "ipc://PATH" : "tcp://HOST:PORT or ipc://PATH");
 	if (!(g = mem_new(1, sizeof(*g))))
 		return -1;

@@ -85,7 +85,7 @@ reserve_shared(struct gpu_link *g, size_t bytes)
 	g->shared = (struct scratch){0};
 	if (!device_reserve(g->d, &g->shared, (bytes + bytes / 4) / SHARE_UNIT * SHARE_UNIT + SHARE_UNIT))
 		return -1;
-	return g->d->lib->ipc_export(g->d->gpu, g->shared.p, g->handle) < 0 ? device_fail(g->d, "memory for the next program") : 0;
+	return g->d->lib->ipc_export(g->d->gpu, g->shared.p, g->handle) < 0 ? device_fail(g->d, "memory shared with the downstream program") : 0;
 }
 
 static int
@@ -118,7 +118,7 @@ read_note(struct gpu_link *g, struct frame *f)
 		memcpy(g->handle, handle, GPU_IPC);
 		if (lib->ipc_open(g->d->gpu, g->handle, &g->mapped) < 0) {
 			g->mapped = NULL;
-			return device_fail(g->d, "memory of the program before it");
+			return device_fail(g->d, "memory shared by the upstream program");
 		}
 	}
 	frame_drop_other(f, KEY);
@@ -148,7 +148,7 @@ send_ack(struct gpu_link *g)
 		struct pollfd p = g->back.transport->ready(&g->back);
 
 		if (gpu_link_lost(g))
-			r = fail(FAIL_SYSTEM, "the program before it has gone");
+			r = fail(FAIL_SYSTEM, "the upstream program has exited");
 		else
 			(void)poll(&p, 1, POLL_MS);
 	}
@@ -163,7 +163,7 @@ receive(struct gpu_link *g, void *const *to, const size_t *bytes, int n)
 
 	for (int i = 0; i < n; at += align_up(bytes[i++]))
 		if (bytes[i] > 0 && g->d->lib->copy(g->d->gpu, to[i], (const char *)g->mapped + at, bytes[i]) < 0)
-			return device_fail(g->d, "memory of the program before it");
+			return device_fail(g->d, "memory shared by the upstream program");
 	return device_wait(g->d) < 0 ? -1 : send_ack(g);
 }
 

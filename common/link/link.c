@@ -22,7 +22,7 @@ transport_of(const char *endpoint)
 	if (strncmp(endpoint, "cuda:", 5) == 0)
 		return &link_ipc;
 	if (strstr(endpoint, "://")) {
-		fail(FAIL_USAGE, "endpoint '%s': give -, a file, a FIFO, or an address with tcp://, ipc://, nccl: or cuda: in front", endpoint);
+		fail(FAIL_USAGE, "endpoint '%s': give -, a file, a FIFO, or an address that starts with tcp://, ipc://, nccl: or cuda:", endpoint);
 		return NULL;
 	}
 	return &link_fd;

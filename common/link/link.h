@@ -128,14 +128,14 @@ void link_drop(struct link *l);
  * Parts of the messages of a program whose peer failed. launch/child.h tells effects from causes by
  * them.
  */
-#define LOST_UPSTREAM "the program before it failed"
-#define LOST_DOWNSTREAM "the program after it has gone"
-#define LOST_LOOP "the loop ended while there was work"
-#define LOST_STUCK "the program after it takes nothing"
+#define LOST_UPSTREAM "the upstream program failed"
+#define LOST_DOWNSTREAM "the downstream program has exited"
+#define LOST_LOOP "the loop ended with work pending"
+#define LOST_STUCK "the downstream program reads nothing"
 #define LOST_SILENT "no sign of life for %g seconds"
-#define LOST_NEVER_CAME "no program came for %g seconds"
-#define LOST_ABSENT "no program is there"
-#define LOST_HANDSHAKE "no handshake: another program listens there, or one with another key"
+#define LOST_NEVER_CAME "no program connected for %g seconds"
+#define LOST_ABSENT "no program is connected"
+#define LOST_HANDSHAKE "handshake failed: another program listens there, or one with another key"
 
 /* no such message; the peer has ended; the peer is silent or never came */
 enum lost { LOST_NOT, LOST_GONE, LOST_UNHEARD };

@@ -43,7 +43,7 @@ read_number(const char *what, const char *text, double min, double max, double *
 
 	*out = strtod(text, &end);
 	if (end == text || *end || !(*out >= min && *out <= max))
-		return fail(FAIL_USAGE, "'%.60s' is no %s: give a number from %g to %g", text, what, min, max);
+		return fail(FAIL_USAGE, "%s: '%.60s' is not a number from %g to %g", what, text, min, max);
 	return 0;
 }
 
@@ -51,11 +51,11 @@ static int
 parse_name(const struct hosts *s, struct host *h, const char *name)
 {
 	if (!is_name(name) || strlen(name) >= sizeof(h->name) || strcmp(name, "run") == 0)
-		return fail(FAIL_USAGE, "'%.60s' cannot be a host's name: letters, digits and - . _, at most %zu",
+		return fail(FAIL_USAGE, "'%.60s' is not a valid name of a host: letters, digits and - . _, at most %zu",
 		    name, sizeof(h->name) - 1);
 	for (int i = 0; i < s->n; i++)
 		if (strcmp(s->h[i].name, name) == 0)
-			return fail(FAIL_USAGE, "host '%s' is there twice", name);
+			return fail(FAIL_USAGE, "host '%s' appears twice", name);
 	snprintf(h->name, sizeof(h->name), "%s", name);
 	snprintf(h->address, sizeof(h->address), "%s", name);
 	return 0;
@@ -73,7 +73,7 @@ parse_rate(struct host *h, const char *word)
 		if (strncmp(word, rates[i].key, n) != 0)
 			continue;
 		if (*rates[i].to > 0)
-			return fail(FAIL_USAGE, "%.*s is there twice", (int)n - 1, word);
+			return fail(FAIL_USAGE, "%.*s appears twice", (int)n - 1, word);
 		if (read_number("rate in GFLOP/s", word + n, 1e-3, 1e9, rates[i].to) < 0)
 			return fail_in("%.*s", (int)n - 1, word);
 		*rates[i].to *= 1e9;
@@ -91,13 +91,13 @@ parse_extra(struct host *h, const char *word)
 	if (rate != 0)
 		return rate < 0 ? -1 : 0;
 	if (strcmp(word, "gpu") == 0)
-		return h->gpu++ ? fail(FAIL_USAGE, "gpu is there twice") : 0;
+		return h->gpu++ ? fail(FAIL_USAGE, "gpu appears twice") : 0;
 	if (strcmp(word, "spare") == 0)
-		return h->spare++ ? fail(FAIL_USAGE, "spare is there twice") : 0;
+		return h->spare++ ? fail(FAIL_USAGE, "spare appears twice") : 0;
 	if (strncmp(word, "addr=", 5) != 0)
-		return fail(FAIL_USAGE, "'%.60s' is not known here: gpu, addr=ADDRESS, spare, or row=, rows=, attend= and GFLOP/s", word);
+		return fail(FAIL_USAGE, "'%.60s' is unknown: give gpu, addr=ADDRESS, spare, or row=, rows=, attend= with GFLOP/s", word);
 	if (!is_name(word + 5) || strlen(word + 5) >= sizeof(h->address) || strcmp(word + 5, "spare") == 0)
-		return fail(FAIL_USAGE, "'%.60s' has no address: a host's name or a number like 10.0.0.1", word);
+		return fail(FAIL_USAGE, "'%.60s' has no valid address: a host's name or a number like 10.0.0.1", word);
 	snprintf(h->address, sizeof(h->address), "%s", word + 5);
 	return 0;
 }
@@ -128,7 +128,7 @@ read_host(struct hosts *s, char *line)
 		return -1;
 	h->cores = (int)cores;
 	if (h->cores != cores)
-		return fail(FAIL_USAGE, "'%.60s' is no whole number of cores", word[1]);
+		return fail(FAIL_USAGE, "'%.60s' is not a whole number of cores", word[1]);
 	h->memory = gib * GIB;
 	h->bandwidth = rate * 1e9;
 	for (int i = 4; i < n; i++)
@@ -148,7 +148,7 @@ read_lines(struct hosts *s, char *text, size_t size)
 	int n = 1;
 
 	if (memchr(text, 0, size))
-		return fail(FAIL_USAGE, "it has a NUL byte: not a text");
+		return fail(FAIL_USAGE, "it has a NUL byte: not a text file");
 	for (char *line = text, *end; line; line = end, n++) {
 		if ((end = strchr(line, '\n')))
 			*end++ = 0;
@@ -178,7 +178,7 @@ sort_spares(struct hosts *s)
 		s->n--;
 		s->spares++;
 	}
-	return s->n > 0 ? 0 : fail(FAIL_USAGE, s->spares ? "all hosts are spare" : "no host is given");
+	return s->n > 0 ? 0 : fail(FAIL_USAGE, s->spares ? "all hosts are spares" : "no host is given");
 }
 
 int

@@ -42,13 +42,13 @@ parse_host(struct planfile *p, char **w, int n)
 	h.spare = n > 2 && strcmp(w[n - 1], "spare") == 0;
 	h.address = n - h.spare > 2 ? w[2] : h.name;
 	if (n < 2 || n - h.spare > 3)
-		return fail(FAIL_DATA, "a host is written: host NAME [ADDRESS] [spare]");
+		return fail(FAIL_DATA, "expected 'host NAME [ADDRESS] [spare]'");
 	if (!*h.name || *h.name == '-' || !is_made_of(h.name, "._-") || strcmp(h.name, "run") == 0)
 		return fail(FAIL_DATA, "host '%s': a name has letters, digits and ._- and is not 'run'", h.name);
 	if (!*h.address || *h.address == '-' || !is_made_of(h.address, "._-:[]%"))
-		return fail(FAIL_DATA, "host '%s': '%s' is no address", h.name, h.address);
+		return fail(FAIL_DATA, "host '%s': '%s' is not an address", h.name, h.address);
 	if (find_host(p, h.name, strlen(h.name)) >= 0)
-		return fail(FAIL_DATA, "host '%s' is there already", h.name);
+		return fail(FAIL_DATA, "host '%s' appears twice", h.name);
 	if (p->nhosts == HOSTS_MAX)
 		return fail(FAIL_DATA, "more than %d hosts", HOSTS_MAX);
 	if (mem_grow(&p->hosts, &p->hosts_cap, (size_t)p->nhosts + 1, sizeof(h)) < 0)
@@ -83,8 +83,8 @@ check_name(const struct planfile *p, const char *name, size_t n, int run)
 	if (n == 3 && memcmp(name, "run", 3) == 0)
 		return run ? 0 : fail(FAIL_DATA, "{run} is for the programs of one host");
 	if (host < 0)
-		return fail(FAIL_DATA, "{%.*s} is no host of the lines above", (int)(n < 60 ? n : 60), name);
-	return p->hosts[host].spare ? fail(FAIL_DATA, "{%s} is a spare, and takes the place of another", p->hosts[host].name) : 0;
+		return fail(FAIL_DATA, "{%.*s} is not a host of the lines above", (int)(n < 60 ? n : 60), name);
+	return p->hosts[host].spare ? fail(FAIL_DATA, "{%s} is a spare: name the host that it may replace", p->hosts[host].name) : 0;
 }
 
 static int
@@ -94,7 +94,7 @@ check_word(const struct planfile *p, const char *word, int run)
 		size_t n = strcspn(s + 1, "{}");
 
 		if (*s == '}' || (*s == '{' && s[n + 1] != '}'))
-			return fail(FAIL_DATA, "'%s': a brace alone", word);
+			return fail(FAIL_DATA, "'%s': unmatched brace", word);
 		if (*s == '{') {
 			if (check_name(p, s + 1, n, run) < 0)
 				return fail_in("'%s'", word);
@@ -110,7 +110,7 @@ parse_endpoint(struct planfile *p, const char **to, char **w, int n)
 	if (*to)
 		return fail(FAIL_DATA, "a second '%s'", w[0]);
 	if (n != 2 || !strstr(w[1], "://"))
-		return fail(FAIL_DATA, "it is written: %s ENDPOINT, of tcp:// or ipc://", w[0]);
+		return fail(FAIL_DATA, "expected '%s ENDPOINT' with tcp:// or ipc://", w[0]);
 	*to = w[1];
 	return check_word(p, w[1], 0);
 }
@@ -133,9 +133,9 @@ parse_run(struct planfile *p, char **w, int n)
 	struct plan_line l = {.nwords = n - 2};
 
 	if (n < 3 || !*w[2])
-		return fail(FAIL_DATA, "a process is written: run HOST PROGRAM [ARGUMENT ...]");
+		return fail(FAIL_DATA, "expected 'run HOST PROGRAM [ARGUMENT ...]'");
 	if ((l.host = find_host(p, w[1], strlen(w[1]))) < 0)
-		return fail(FAIL_DATA, "'%s' is no host of the lines above", w[1]);
+		return fail(FAIL_DATA, "'%s' is not a host of the lines above", w[1]);
 	if (p->hosts[l.host].spare)
 		return fail(FAIL_DATA, "host '%s' is a spare: nothing runs there at first", w[1]);
 	if (p->nlines == LINES_MAX)
@@ -205,7 +205,7 @@ planfile_parse(struct planfile *p, const char *path)
 	int version = 0, number = 1;
 
 	if (memchr(line, 0, p->text.n))
-		return fail(FAIL_DATA, "plan '%s': there is a NUL in it", path);
+		return fail(FAIL_DATA, "plan '%s': it has a NUL byte", path);
 	for (; line; line = next, number++) {
 		if ((next = strchr(line, '\n')))
 			*next++ = 0;

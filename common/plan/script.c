@@ -85,7 +85,7 @@ static const char jobs[] =
 "\t\t\tif [ $status -gt 128 ] && [ $status -le 192 ]; then\n"
 "\t\t\t\techo \"$name: killed by signal $((status - 128))\" >&2\n"
 "\t\t\telif [ \"$from\" ] && [ ! -e \"$dir/told.$n\" ]; then\n"
-"\t\t\t\techo \"$name: ended with status $status and said nothing\" >&2\n"
+"\t\t\t\techo \"$name: ended with status $status without a message\" >&2\n"
 "\t\t\tfi\n"
 "\t\t\t[ $status -le 128 ] || status=3\n"
 "\t\t\techo $status >>\"$dir/failed\"\n"

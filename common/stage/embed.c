@@ -147,7 +147,7 @@ prompt_seq(struct embed *e, int input, const struct span *p, struct embed_seq **
 	if (p->pos == s->pos && !s->cancelled)
 		return 1;
 	if (begins)
-		fail(FAIL_DATA, "it begins at position %u: nothing holds the positions before it", p->pos);
+		fail(FAIL_DATA, "it begins at position %u: no cache holds the positions before it", p->pos);
 	else
 		fail(FAIL_DATA, "position %u arrives, it stands at %u", p->pos, s->pos);
 	return seq_refuse(e, s);
@@ -200,7 +200,7 @@ check_rows(const struct embed *e, const struct embed_source *src, const struct s
 			return fail(FAIL_DATA, "token id %d at position %u is not in the vocabulary of %d", id[i], p->pos + i,
 			    e->table.rows);
 	if (src->header > FRAME_HEADER_MAX - HEADER_ROOM)
-		return fail(FAIL_DATA, "the header of its frame has %zu bytes: stages have no room to add to it", src->header);
+		return fail(FAIL_DATA, "the header of its frame has %zu bytes: it leaves stages no room", src->header);
 	if (p->n > 0 && p->pos + p->n - !!(p->flags & SPAN_LAST) > (uint32_t)max)
 		return fail(FAIL_DATA, "%u tokens are more than max_position_embeddings %d", p->pos + p->n, max);
 	if (p->n == 0 && p->pos == 0 && p->flags & SPAN_SAMPLE)
@@ -381,7 +381,7 @@ pass_on(struct embed *e, int input, struct frame *f)
 	char where[64];
 
 	if (e->finished)
-		return fail(FAIL_DATA, "%s: rows come after the end that still wait for %s: in a ring give --ring to ds-embed, ds-head and ds-sample",
+		return fail(FAIL_DATA, "%s: rows arrived after the end that still wait for %s: in a ring give --ring to ds-embed, ds-head and ds-sample",
 		    e->in[input].name, frame_where(f, where, sizeof(where)));
 	return push_whole(e, input, input == e->loop ? &e->passing : &e->prompts, f);
 }

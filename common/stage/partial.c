@@ -73,7 +73,7 @@ partial_read(struct partial *p, const struct stage *s, struct frame *f)
 	if (expert_set_parse(&p->done, f->experts_done, c->n_routed_experts, FAIL_DATA) < 0)
 		return fail_in("experts_done");
 	if (expert_set_is_all(&p->done, c->n_routed_experts))
-		return fail(FAIL_DATA, "experts_done: all are, but the frame still waits for some");
+		return fail(FAIL_DATA, "experts_done: all experts, but the frame still waits for some");
 	acc = frame_require(f, "expert.acc", I64, f->rows, (uint64_t)c->hidden_size);
 	if (!acc)
 		return -1;

@@ -328,7 +328,7 @@ refuse_rest(struct sample *s, struct link *out, int nout)
 	if (n > 0)
 		qsort(all, n, sizeof(*all), by_seq);
 	for (size_t i = 0; i < n && r == 0; i++) {
-		fail(FAIL_DATA, "it ends after one token, which nothing brought back to ds-embed: is the loop missing?");
+		fail(FAIL_DATA, "it ends after one token, which did not return to ds-embed: is the loop missing?");
 		r = refuse(all[i]) < 0 ? -1 : send_why(all[i], out, nout);
 	}
 	free(all);

@@ -70,7 +70,7 @@ start(struct write_behind *b)
 		pthread_cond_destroy(&b->changed);
 		pthread_mutex_destroy(&b->lock);
 		close(b->written);
-		return fail(FAIL_SYSTEM, "cannot start a thread that writes");
+		return fail(FAIL_SYSTEM, "cannot start the writer thread");
 	}
 	b->started = 1;
 	return 0;

@@ -68,7 +68,7 @@ make_folder(struct agent *a)
 	    mkdtemp(a->folder))
 		return 0;
 	*a->folder = 0;
-	return fail(FAIL_SYSTEM, "cannot make a folder in '%s':", tmp && *tmp ? tmp : "/tmp");
+	return fail(FAIL_SYSTEM, "cannot create a folder in '%s':", tmp && *tmp ? tmp : "/tmp");
 }
 
 /* It holds sockets, and the files of `file`. */
@@ -95,7 +95,7 @@ make_file(struct agent *a, const char *name)
 	if (make_folder(a) < 0)
 		return -1;
 	if (a->file || strchr(name, '/') || snprintf(path, sizeof(path), "%s/%s", a->folder, name) >= (int)sizeof(path))
-		return fail(FAIL_DATA, "its supervisor says 'file %.60s'", name);
+		return fail(FAIL_DATA, "invalid order 'file %.60s' from the supervisor", name);
 	a->file = fopen(path, "wxe");
 	return a->file ? 0 : fail(FAIL_SYSTEM, "cannot make '%s':", path);
 }
@@ -104,7 +104,7 @@ static int
 add_lines(struct agent *a, char **w, int n)
 {
 	if (!a->file)
-		return fail(FAIL_DATA, "its supervisor says 'lines' of no file");
+		return fail(FAIL_DATA, "order 'lines' without a file from the supervisor");
 	for (int i = 0; i < n; i++)
 		if (fprintf(a->file, "%s\n", w[i]) < 0)
 			return fail(FAIL_SYSTEM, "cannot write to a file in '%s':", a->folder);
@@ -257,7 +257,7 @@ start(struct agent *a, int number, char **w, int n)
 	int r;
 
 	if (n < 1 || n >= WORDS_MAX)
-		return fail(FAIL_DATA, "its supervisor says what it does not understand");
+		return fail(FAIL_DATA, "invalid order 'run' from the supervisor");
 	if (mem_grow(&a->p, &a->cap, (size_t)a->n + 1, sizeof(*a->p)) < 0 || !(p = mem_new(1, sizeof(*p))))
 		return -1;
 	a->p[a->n++] = p;
@@ -355,7 +355,7 @@ greet(struct agent *a, char **w, int n)
 {
 	if (n != 6 || !((a->timeout = strtod(w[2], NULL)) > 0) || setenv("DS_WAIT", w[3], 1) < 0 ||
 	    setenv("DS_PRECISION", w[4], 1) < 0 || setenv("DS_VERBOSE", w[5], 1) < 0)
-		return fail(FAIL_DATA, "'ds-run --agent' is for ds-run to start");
+		return fail(FAIL_DATA, "'ds-run --agent' can only be started by ds-run");
 	if (make_folder(a) < 0)         /* a restart would not help */
 		return buf_addf(&a->answers, "unfit ") < 0 || script_quote(&a->answers, fail_text()) < 0 ? -1 :
 		    buf_addc(&a->answers, '\n');
@@ -381,7 +381,7 @@ handle_order(struct agent *a, char *line)
 	if (strcmp(w[0], "run") == 0 && n > 2 && !a->stopping)
 		return end_file(a) < 0 ? -1 : start(a, atoi(w[1]), w + 2, n - 2);
 	if (strcmp(w[0], "stop") != 0)
-		return fail(FAIL_DATA, "its supervisor says '%s'", w[0]);
+		return fail(FAIL_DATA, "unknown order '%s' from the supervisor", w[0]);
 	a->stopping = 1;
 	kill_all(a);
 	return 0;
@@ -409,7 +409,7 @@ read_orders(struct agent *a)
 		if (r < 0)
 			return -1;
 	}
-	return r == 0 && a->got.n > ORDER_MAX ? fail(FAIL_DATA, "its supervisor does not come to an end") : r;
+	return r == 0 && a->got.n > ORDER_MAX ? fail(FAIL_DATA, "an order from the supervisor is too long") : r;
 }
 
 static void

@@ -303,7 +303,7 @@ cluster_abandon(struct cluster *c)
 {
 	for (int i = 0; i < c->plan->nhosts; i++)
 		if (c->m[i].state == MACHINE_STOPS)
-			mark_dead(c, &c->m[i], "its processes do not end");
+			mark_dead(c, &c->m[i], "its processes did not end");
 }
 
 /* The idle machine with the fewest failures, none of them recent; the present one if no other is
@@ -348,7 +348,7 @@ cluster_reassign(struct cluster *c, int tired, struct buf *what)
 		c->at[i] = to;
 		c->address[i] = c->plan->hosts[to].address;
 		fresh += c->m[to].deaths == 0;
-		if (buf_addf(what, "; %s takes %s's place", c->plan->hosts[to].name, c->plan->hosts[now].name) < 0)
+		if (buf_addf(what, "; %s replaces %s", c->plan->hosts[to].name, c->plan->hosts[now].name) < 0)
 			return -1;
 	}
 	return fresh;
@@ -468,7 +468,7 @@ read_answers(struct cluster *c, struct machine *m)
 		free(line);
 	}
 	if (r < 0 || m->got.n > LINE_MAX_BYTES)
-		mark_dead(c, m, "its agent says what nobody understands");
+		mark_dead(c, m, "its agent sent an invalid line");
 	return 0;
 }
 

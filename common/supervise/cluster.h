@@ -94,7 +94,7 @@ void cluster_judge(struct cluster *c, int again);
 /*
  * Choose a machine for the processes of dead and unreachable machines, and of machine `tired` (-1:
  * none): one that never failed, or the one with the fewest failures and no recent one, which may be
- * the same. Appends "; gamma takes beta's place" for each change. Returns how many moved to
+ * the same. Appends "; gamma replaces beta" for each change. Returns how many moved to
  * machines not tried before, or -1 and a message.
  */
 int cluster_reassign(struct cluster *c, int tired, struct buf *what);

@@ -126,7 +126,7 @@ read_tokens(struct drive *d)
 		ok = dialog_add_frame(d->o->run.dialog, &f);
 	if (ok == 0 && f.op == OP_END)
 		ok = replay_left(&d->replay) == 0 && d->prompts_ended ? drive_finish(d) :
-		    fail(FAIL_DATA, "%s: it ended before its answers", d->take.name);
+		    fail(FAIL_DATA, "%s: it ended before all answers were complete", d->take.name);
 	else if (ok == 0)
 		ok = queue_text(d, &f);
 	frame_free(&f);

@@ -76,7 +76,7 @@ replay_add(struct replay *r, struct frame *f)
 	struct replay_seq *s;
 
 	if (!ids || f->nspans != 1 || f->spans[0].pos != 0 || table_get(&r->seqs, &f->spans[0].seq, sizeof(uint64_t)))
-		return fail(FAIL_DATA, "ds-tokenize sends what is no prompt");
+		return fail(FAIL_DATA, "ds-tokenize sent a frame that is not a prompt");
 	if (!(s = mem_new(1, sizeof(*s))))
 		return -1;
 	s->seq = f->spans[0].seq;
@@ -186,7 +186,7 @@ replay_receive(struct replay *r, struct frame *f)
 	if (f->op != OP_NONE)
 		return 0;
 	if (f->at != AT_EMBED)
-		return fail(FAIL_DATA, "what comes are not the frames of ds-sample");
+		return fail(FAIL_DATA, "received frames are not from ds-sample");
 	if (!(ids = frame_require(f, "ids", I32, f->rows, 0)))
 		return -1;
 	id = ids->data;
@@ -195,9 +195,9 @@ replay_receive(struct replay *r, struct frame *f)
 		struct replay_seq *s = find(r, p->seq);
 
 		if (!s)
-			return fail(FAIL_DATA, "sequence %llu comes, which was not asked for", LLU(p->seq));
+			return fail(FAIL_DATA, "sequence %llu arrived, which has no prompt", LLU(p->seq));
 		if (p->pos != s->n)
-			return fail(FAIL_DATA, "sequence %llu: position %u comes, it stands at %zu", LLU(p->seq), p->pos, s->n);
+			return fail(FAIL_DATA, "sequence %llu: position %u arrived, expected %zu", LLU(p->seq), p->pos, s->n);
 		if (add_ids(r, s, id, p->n) < 0)
 			return -1;
 		id += p->n;

@@ -63,9 +63,9 @@ load_template(struct tokenizer *t, const cJSON *o)
 		if (r > 0 && add_special(t, specials, id, !texts) < 0)
 			return -1;
 		if (r == 0 && (texts++ || strcmp(id, "A") != 0))
-			return fail(FAIL_DATA, "single: not one text, A");
+			return fail(FAIL_DATA, "single: must have one text, A");
 	}
-	return texts ? 0 : fail(FAIL_DATA, "single: not one text, A");
+	return texts ? 0 : fail(FAIL_DATA, "single: must have one text, A");
 }
 
 static int

@@ -191,12 +191,12 @@ static int
 check_reads(const struct template *t, const cJSON *o, int bos, int eos, int thinking)
 {
 	if (thinking == 0 && t->thinking >= 0)
-		return fail(FAIL_USAGE, "--thinking: %s reads neither of the variables thinking and enable_thinking", t->from);
+		return fail(FAIL_USAGE, "--thinking: %s uses neither of the variables thinking and enable_thinking", t->from);
 	for (int i = 0; i < 2; i++) {
 		const char *name = i == 0 ? "bos_token" : "eos_token";
 
 		if ((i == 0 ? bos : eos) && (!o || !cJSON_GetObjectItemCaseSensitive(o, name)))
-			return fail(FAIL_DATA, "tokenizer_config.json has no %s, which %s reads", name, t->from);
+			return fail(FAIL_DATA, "tokenizer_config.json has no %s, which %s uses", name, t->from);
 	}
 	return 0;
 }
@@ -342,7 +342,7 @@ template_conversation(struct template *t, struct buf *to, const char *json, size
 		count = plain_turns(messages, turns);
 	if (r == 0 && t->before)
 		r = count == 1 && turns[0].role == ROLE_USER ? template_user(t, to, turns[0].text, turns[0].n) :
-		    fail(FAIL_DATA, "a template with {} has room for one message of a user, no more");
+		    fail(FAIL_DATA, "a template with {} takes exactly one user message");
 	else if (r == 0)
 		r = t->known && count > 0 ? known_render(t, to, turns, count) : by_jinja(t, to, json, n, NULL);
 	free(turns);

@@ -39,7 +39,7 @@ find_script(char *path, size_t size)
 	for (size_t i = 0; dir && i < sizeof(places) / sizeof(*places); i++)
 		if (io_path(path, size, dir, places[i]) == 0 && access(path, R_OK) == 0)
 			return 0;
-	return fail(FAIL_SYSTEM, "no " SCRIPT " in '%s/../lib/dspipe': it renders chat templates, make install puts it there",
+	return fail(FAIL_SYSTEM, "no " SCRIPT " in '%s/../lib/dspipe': it renders chat templates and is installed by 'make install'",
 	    dir ? dir : "?");
 }
 
@@ -110,7 +110,7 @@ ended(struct jinja *j)
 		;
 	j->pid = 0;
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
-		return fail(FAIL_DATA, "it does not end: its processor time is used up");
+		return fail(FAIL_DATA, "it exceeded its limit of processor time");
 	if (WIFSIGNALED(status))
 		return fail(FAIL_SYSTEM, "its renderer was killed by signal %d", WTERMSIG(status));
 	return fail(FAIL_SYSTEM, "its renderer, %s, ended with status %d", find_python(), WEXITSTATUS(status));
@@ -143,12 +143,12 @@ receive_length(struct jinja *j, size_t *n)
 		if (io_read(j->fd, &c, 1) != 1)
 			return ended(j);
 		if (c == '\n')
-			return *n > 0 && *n < ANSWER_MAX ? 0 : fail(FAIL_DATA, "it makes %zu bytes of text", *n);
+			return *n > 0 && *n < ANSWER_MAX ? 0 : fail(FAIL_DATA, "it produces %zu bytes of text", *n);
 		if (c < '0' || c > '9')
 			break;
 		*n = 10 * *n + (size_t)(c - '0');
 	}
-	return fail(FAIL_SYSTEM, "its renderer, %s, does not answer as it should", find_python());
+	return fail(FAIL_SYSTEM, "its renderer, %s, gave an invalid answer", find_python());
 }
 
 /* Send a request and append the answer. If the renderer refuses it, *refused becomes 1 and the

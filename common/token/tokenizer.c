@@ -146,7 +146,7 @@ load_vocab(struct tokenizer *t, const cJSON *vocab)
 			continue;
 		bytes = t->bytes + token->at;
 		if (token->len == 0 || table_get(&t->bpe.vocab, bytes, token->len))
-			return fail(FAIL_DATA, "'%.100s' is empty or there twice", v->string);
+			return fail(FAIL_DATA, "'%.100s' is empty or a duplicate", v->string);
 		if (table_put(&t->bpe.vocab, bytes, token->len, (void *)(intptr_t)(id + 1)) < 0)
 			return -1;
 	}
@@ -279,7 +279,7 @@ load_added_token(struct tokenizer *t, const cJSON *v)
 	if (len == 0 || json_whole(number, ID_MAX, &id) < 0)
 		return fail(FAIL_DATA, "'%.100s' is empty or has no id between 0 and %d", content, ID_MAX);
 	if (tokenizer_id(t, content) >= 0)
-		return fail(FAIL_DATA, "'%.100s' is there twice", content);
+		return fail(FAIL_DATA, "'%.100s' appears twice", content);
 	memcpy(copy, content, len);
 	t->nbytes += len;
 	token = token_new(t, content, id);

@@ -360,7 +360,7 @@ read_line(struct manifest *f, char *line)
 		return fail(FAIL_DATA, "not a hash of %d digits, a type, a shape and a name", 2 * HASH_BYTES);
 	name[-1] = 0;
 	if (table_get(&f->lines, name, strlen(name)))
-		return fail(FAIL_DATA, "tensor '%.200s' is there twice", name);
+		return fail(FAIL_DATA, "tensor '%.200s' appears twice", name);
 	return table_put(&f->lines, name, strlen(name), line);
 }
 
@@ -371,7 +371,7 @@ read_text(struct manifest *f)
 	size_t lines = 0;
 
 	if (memchr(next, 0, f->text.n))
-		return fail(FAIL_DATA, "it has a NUL byte: not a text");
+		return fail(FAIL_DATA, "it has a NUL byte: not a text file");
 	for (const char *s = next; (s = strchr(s, '\n')); s++)
 		lines++;
 	if (read_header(f, &next) < 0 || table_reserve(&f->lines, lines) < 0)

@@ -172,7 +172,7 @@ def mute(run, dice):
 def twice(run, dice):
     """First this host, then the spare that took its place."""
     cut_data(run, dice)
-    run.wait_for(lambda: any("'s place" in s for s in run.said))
+    run.wait_for(lambda: any(" replaces " in s for s in run.said))
     run.flows()
     sh(f"ip -n {HOST}4 link set cable down")
 
@@ -277,8 +277,8 @@ def judge(run, want, left):
     if run.p.returncode == -signal.SIGKILL:
         out = ["killed"]
     if VICTIM:
-        out += [f"{b} by {a}" for s in run.said for a, b in re.findall(r"h(\d) takes h(\d)'s place", s)]
-    errors = [s for s in run.said if "started again" not in s and "'s place" not in s]
+        out += [f"{b} by {a}" for s in run.said for a, b in re.findall(r"h(\d) replaces h(\d)", s)]
+    errors = [s for s in run.said if "started again" not in s and " replaces " not in s]
     out += [f"{len(errors)} errors" if len(errors) > 1 else "one error"] if errors else []
     out += ["left: " + x for x in left]
     out += [f"{words}: {n} kB" for (_, words), n in run.memory.items() if n > MEMORY]

@@ -108,7 +108,7 @@ EOP
 actor() {
 	ip netns exec $NET.3 "$PY" actor.py "$1" >most & actor=$!
 	awaited listens 3 5620
-	fails_with 3 "^ds-cut: tcp://10.77.0.3:5620: no handshake" "$2" on 1 ds-cut --timeout 1 $key1 -i asked -o tcp://10.77.0.3:5620
+	fails_with 3 "^ds-cut: tcp://10.77.0.3:5620: handshake failed" "$2" on 1 ds-cut --timeout 1 $key1 -i asked -o tcp://10.77.0.3:5620
 	# (on a machine under load perhaps not one connection came to its greeting: then it waits on)
 	timeout 10 tail --pid=$actor -f /dev/null || kill $actor
 	wait $actor 2>/dev/null

@@ -32,11 +32,11 @@ check_text(void)
 
 	point(o && strcmp(o->child->valuestring, "\\u0000") == 0, "UTF-8, a byte order mark, an escaped backslash before u0000");
 	cJSON_Delete(o);
-	refused("", 0, "empty, which is not JSON");
+	refused("", 0, "empty, not JSON");
 	refused("{\"a\": 1", 7, "byte 7: not valid JSON");
 	refused("{} {}", 5, "byte 3: not valid JSON");
 	refused("{}\0{}", 5, "byte 2 is NUL");
-	refused("{\"a\": NaN}", 10, "byte 6: NaN, which is no number in JSON");
+	refused("{\"a\": NaN}", 10, "byte 6: NaN is not a JSON number");
 	refused("[\"12345678901234567\xff\"]", 21, "byte 19 is not UTF-8");
 	refused("\"\xed\xa0\x80\"", 5, "byte 1 is not UTF-8");
 	refused("\"\xc0\x80\"", 4, "byte 1 is not UTF-8");
@@ -74,8 +74,8 @@ check_values(void)
 	point(json_object(o, "l", JSON_REQUIRED, &v) < 0 && !strcmp(fail_text(), "l is an array, must be an object"), "an array is no object");
 	point(json_choice(o, "s", JSON_REQUIRED, names, &n) < 0 &&
 	    !strcmp(fail_text(), "s is 'relu', which is not supported (known: silu gelu)"), "an unknown name is listed with those known");
-	point(json_int(o, "x", JSON_REQUIRED, 0, 9, &n) < 0 && !strcmp(fail_text(), "x is there twice"), "a key that is there twice is refused");
-	point(json_unique(o) < 0 && !strcmp(fail_text(), "'x' is there twice"), "a whole object can be searched for keys that are there twice");
+	point(json_int(o, "x", JSON_REQUIRED, 0, 9, &n) < 0 && !strcmp(fail_text(), "x appears twice"), "a key that appears twice is refused");
+	point(json_unique(o) < 0 && !strcmp(fail_text(), "'x' appears twice"), "a whole object can be searched for keys that are there twice");
 	point(json_whole(cJSON_GetObjectItem(o, "n"), 7, &u) == 0 && u == 7 && json_whole(cJSON_GetObjectItem(o, "n"), 6, &u) < 0 &&
 	    json_whole(cJSON_GetObjectItem(o, "h"), 7, &u) < 0 && json_whole(cJSON_GetObjectItem(o, "s"), 7, &u) < 0, "whole numbers");
 	cJSON_Delete(o);

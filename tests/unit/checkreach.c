@@ -94,18 +94,18 @@ check_accused(void)
 
 	read_plan(&p, &r, LINE);
 	reach_accuse(&r, 2, "@tcp://10.0.0.2:3: no sign of life for 2 seconds", address);
-	reach_accuse(&r, 3, "@tcp://*:4: no program came for 8 seconds", address);
+	reach_accuse(&r, 3, "@tcp://*:4: no program connected for 8 seconds", address);
 	point(reach_culprit(&r, 1, &peers, text, sizeof(text)) == 1 && peers == 2 && strcmp(text, "a and c") == 0,
 	    "each end names the link, and both blame the host between them");
 	point(reach_culprit(&r, 0, NULL, NULL, 0) == -1, "which is not the same as a link that was tried");
 	reach_reset(&r);
-	reach_accuse(&r, 2, "@tcp://10.0.0.2:3: ended without an end frame: the program before it failed", address);
+	reach_accuse(&r, 2, "@tcp://10.0.0.2:3: ended without an end frame: the upstream program failed", address);
 	reach_accuse(&r, 2, "layer 3: no sign of life for 2 seconds", address);
 	reach_accuse(&r, 1, "tcp://10.0.0.2:33: no sign of life for 2 seconds", address);
 	reach_accuse(&r, 0, "tcp://10.0.0.2:3: no sign of life for 2 seconds", address);
 	point(reach_culprit(&r, 1, &peers, text, sizeof(text)) == -1 && peers == 0, "other messages, endpoints and lines blame no link");
 	reach_accuse(&r, -1, "tcp://10.0.0.3:5: no sign of life for 2 seconds", address);
-	reach_accuse(&r, 5, "tcp://10.0.0.1:2: no handshake: another program listens there, or one with another key", address);
+	reach_accuse(&r, 5, "tcp://10.0.0.1:2: handshake failed: another program listens there, or one with another key", address);
 	point(reach_culprit(&r, 1, &peers, text, sizeof(text)) == 2 && strcmp(text, "a and this host") == 0, "the driver is a neighbour, too");
 	reach_close(&r);
 	planfile_free(&p);

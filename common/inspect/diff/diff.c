@@ -248,14 +248,14 @@ open_sides(struct diff *d)
 {
 	d->named_side = named_is(d->names[0]) ? 0 : named_is(d->names[1]) ? 1 : -1;
 	if (named_is(d->names[0]) && named_is(d->names[1]))
-		return fail(FAIL_USAGE, "'%s' and '%s' are both files of named tensors: one has to be frames",
+		return fail(FAIL_USAGE, "'%s' and '%s' are both files of named tensors: one side must be frames",
 		    d->names[0], d->names[1]);
 	if (d->map && d->named_side < 0)
 		return fail(FAIL_USAGE, "--map '%s': neither side is a .safetensors or .npy file", d->map);
 	if (d->seq_known && d->named_side < 0)
 		return fail(FAIL_USAGE, "--seq %" PRIu64 ": neither side is a .safetensors or .npy file", d->seq);
 	if (strcmp(d->names[0], "-") == 0 && strcmp(d->names[1], "-") == 0)
-		return fail(FAIL_USAGE, "standard input can be one side only");
+		return fail(FAIL_USAGE, "only one side can be standard input");
 	for (int i = 0; i < 2; i++)
 		if (i == d->named_side ? named_open(&d->named, &d->groups, d->names[i], d->map) < 0 :
 		    source_open(&d->src[i], d->names[i]) < 0)

@@ -72,7 +72,7 @@ register_tensor(struct named *n, struct named_tensor *t)
 	if (!t->group)
 		return table_put(&n->late, t->name, strlen(t->name), t);
 	if (table_get(&n->groups, &t->group, sizeof(t->group))) {
-		t->why = "another tensor stands for the same";
+		t->why = "another tensor is mapped to the same";
 		return 0;
 	}
 	return table_put(&n->groups, &t->group, sizeof(t->group), t);
@@ -99,15 +99,15 @@ add(struct named *n, struct groups *g, const char *name, const char *type, int d
 	if (t->group && !t->line && strcmp(t->group->tensor, "expert.idx") == 0 && dtype != I32 &&
 	    dtype != I64) {
 		t->group = NULL;        /* some versions of a gate return logits first */
-		t->why = "its numbers are no integers";
+		t->why = "its elements are not integers";
 	}
 	n->n++;
 	if (!t->why)
 		t->why = why_not(n, t);
 	if (dtype < 0 && t->group)
-		return fail(FAIL_DATA, "tensor '%.200s' is %s, which no frame has", name, type);
+		return fail(FAIL_DATA, "tensor '%.200s' has dtype %s, which frames do not support", name, type);
 	if (dtype < 0 && !t->why)
-		t->why = "no frame has numbers of its type";
+		t->why = "frames do not support its dtype";
 	if (t->why && t->line)
 		return fail(FAIL_USAGE, "'%s' line %d: tensor '%.200s': %s", n->names.path, t->line,
 		    name, t->why);
@@ -255,7 +255,7 @@ named_set_seq(struct named *n, uint64_t seq)
 {
 	if (n->frame.spans_known && named_frame_rename(&n->frame, seq) < 0)
 		return fail(FAIL_USAGE,
-		    "--seq %llu: '%s' says itself whose rows it has, and has several sequences",
+		    "--seq %llu: '%s' records the sequences of its rows, and has several",
 		    (unsigned long long)seq, n->path);
 	return 0;
 }
@@ -272,8 +272,7 @@ named_has(struct named *n, struct group *g)
 		return 0;
 	if (t->late)
 		return fail(FAIL_USAGE,
-		    "'%s': the run has a '%.200s' of %s and one of %s: a line of --map says which "
-		    "is meant",
+		    "'%s': the run has a '%.200s' of %s and one of %s: add a line to --map",
 		    n->path, t->name, group_where(t->group, a, sizeof(a)),
 		    group_where(g, b, sizeof(b)));
 	t->late = 1;
@@ -414,7 +413,7 @@ named_check(const struct named *n, const char *name)
 			compared |= n->tensors[j].line == t->line && n->tensors[j].compared > 0;
 		if (t->line && !compared)
 			return fail(FAIL_USAGE,
-			    "'%s' line %d: '%s' has no '%.200s' of %s, which '%.200s' stands for",
+			    "'%s' line %d: '%s' has no '%.200s' of %s, to which '%.200s' is mapped",
 			    n->names.path, t->line, name, t->group->tensor,
 			    group_where(t->group, where, sizeof(where)), t->name);
 	}

@@ -114,7 +114,7 @@ named_frame_metadata(struct named_frame *n, const struct tensor_file *s)
 	done = text_of(o, "experts_done");
 	if (at && spans && text_of(o, "frame")) {
 		if (read_spans(n, spans) < 0)
-			r = fail(FAIL_DATA, "its spans are not those of a frame");
+			r = fail(FAIL_DATA, "its spans are not valid");
 		else if (set_at(n, at, text_of(o, "layer")) < 0)
 			r = -1;
 		else if (done && !(n->f.experts_done = strdup(done)))

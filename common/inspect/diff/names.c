@@ -198,7 +198,7 @@ check_line(const struct field *v, int n)
 		return fail(FAIL_USAGE, "layer '%.*s': give a number, {l} or -", (int)v[2].n, v[2].p);
 	for (int i = 1; i < FIELDS; i++)
 		if (!holds && memmem(v[i].p, v[i].n, "{l}", 3))
-			return fail(FAIL_USAGE, "'%.*s': {l} is not in the name before", (int)v[i].n, v[i].p);
+			return fail(FAIL_USAGE, "'%.*s': the name has no {l}", (int)v[i].n, v[i].p);
 	return 0;
 }
 

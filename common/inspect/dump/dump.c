@@ -37,11 +37,11 @@ int
 dump_begin(struct dump *d)
 {
 	if (d->select.names && (d->format == DUMP_IDS || d->format == DUMP_TRACE))
-		return fail(FAIL_USAGE, "--tensor: -f %s is about no tensor", formats[d->format].name);
+		return fail(FAIL_USAGE, "--tensor: -f %s prints no tensors", formats[d->format].name);
 	if (d->dir && d->format == DUMP_TRACE)
-		return fail(FAIL_USAGE, "--dir: -f trace is one file of all frames");
+		return fail(FAIL_USAGE, "--dir: -f trace writes one file for all frames");
 	if (d->dir && mkdir(d->dir, 0777) < 0 && errno != EEXIST)
-		return fail(FAIL_SYSTEM, "cannot make the folder '%s':", d->dir);
+		return fail(FAIL_SYSTEM, "cannot create the folder '%s':", d->dir);
 	if (d->format == DUMP_CSV && !d->dir)
 		dump_csv_head(d->to);
 	return 0;
@@ -120,7 +120,7 @@ print(struct dump *d, FILE *to, struct frame *f, unsigned long long number)
 		return 0;
 	case DUMP_SAFETENSORS:
 		if (!d->dir && d->printed > 0)
-			return fail(FAIL_USAGE, "frame %llu is a second one with tensors, safetensors holds one: "
+			return fail(FAIL_USAGE, "frame %llu is the second one with tensors, but safetensors holds one: "
 			    "give --dir, or select with ds-cut", number);
 		return dump_safetensors(to, f, number);
 	default:

@@ -61,7 +61,7 @@ load_frame(struct plot *p, struct frame *f)
 	if (t->dtype != I32 || t->rank != 2 || t->shape[0] != f->rows || t->shape[1] < 1 || t->shape[1] > EXPERTS_MAX)
 		return fail(FAIL_DATA, "tensor 'expert.idx' is not I32 [%" PRIu32 ", k]", f->rows);
 	if (f->layer < 0 || f->layer >= LAYERS_MAX)
-		return fail(FAIL_DATA, "layer %d: a picture has at most %d", f->layer, LAYERS_MAX);
+		return fail(FAIL_DATA, "layer %d: a plot has at most %d", f->layer, LAYERS_MAX);
 	if (!s->chosen[f->layer] && !(s->chosen[f->layer] = mem_new(EXPERTS_MAX, sizeof(uint64_t))))
 		return -1;
 	s->k = (int)t->shape[1];
@@ -192,7 +192,7 @@ load_draw(struct plot *p, FILE *to)
 	char about[200];
 
 	if (!measure(&m, p))
-		return m.s->partial ? fail(FAIL_DATA, "nothing to draw: some of the frames' experts had run: feed the stream from "
+		return m.s->partial ? fail(FAIL_DATA, "nothing to draw: the frames hold partial sums of experts: use the stream "
 		    "between ds-route and the first ds-expert") : 0;
 	for (int l = m.first; l <= m.last; l++) {
 		most = m.s->rows[l] > most ? m.s->rows[l] : most;

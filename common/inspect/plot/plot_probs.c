@@ -72,7 +72,7 @@ choose_heads(struct plot *p, const struct tensor *t)
 		if (!ranges_has(&p->heads, h))
 			continue;
 		if (s->heads == HEADS_MAX)
-			return fail(FAIL_USAGE, "--head: at most %d heads in a picture", HEADS_MAX);
+			return fail(FAIL_USAGE, "--head: at most %d heads in a plot", HEADS_MAX);
 		s->head[s->heads++] = (int)h;
 	}
 	if (s->heads == 0)

@@ -169,7 +169,7 @@ surprise_frame(struct plot *p, struct frame *f)
 		return fail(FAIL_DATA, "tensor 'logits' is not F32 [rows, vocab]");
 	r = select_rows_of(f, logits, &rows);
 	if (r <= 0)
-		return r < 0 ? -1 : fail(FAIL_DATA, "tensor 'logits' has other rows than 'row' says");
+		return r < 0 ? -1 : fail(FAIL_DATA, "tensor 'logits' does not have the rows that 'row' lists");
 	r = add_rows(p, f, ids, logits, rows);
 	free(rows);
 	return r;

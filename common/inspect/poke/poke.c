@@ -30,7 +30,7 @@ load_vector(struct poke *p, const char *text)
 	}
 	p->width = t->dtype == F32 || t->dtype == F16 || t->dtype == BF16 ? (t->end - t->begin) / dtype_size((enum dtype)t->dtype) : 0;
 	if (p->width == 0 || p->width > INT32_MAX) {
-		fail(FAIL_DATA, "'%s': tensor '%s' is no vector of F32, F16 or BF16", path, name);
+		fail(FAIL_DATA, "'%s': tensor '%s' is not a vector of F32, F16 or BF16", path, name);
 		goto out;
 	}
 	row = (struct mat){.data = tensor_file_data(&s, t), .rows = 1, .cols = (int)p->width, .dtype = (enum dtype)t->dtype};
@@ -67,13 +67,13 @@ poke_operand(struct poke *p, enum poke_what what, const char *text)
 			*end = 0;
 			p->index = strtol(end + 1, &end, 10);
 			if (*end || p->index < 0)
-				return fail(FAIL_USAGE, "'%s': behind / stands a number of the second dimension", text);
+				return fail(FAIL_USAGE, "'%s': after / give an index in the second dimension", text);
 		}
 		return 0;
 	}
 	if (strrchr(text, ':'))
 		return load_vector(p, text);
-	return fail(FAIL_USAGE, "'%s' is no number, FILE:TENSOR or @TENSOR", text);
+	return fail(FAIL_USAGE, "'%s' is not a number, FILE:TENSOR or @TENSOR", text);
 }
 
 /* Source of the values that are added or set, for one tensor. */
@@ -101,7 +101,7 @@ find_operand(const struct poke *p, struct frame *f, const struct tensor *t, uint
 	inner = p->index < 0 ? o->stride : from->shape[1] ? o->stride / from->shape[1] : 0;
 	if (inner != width || (p->index >= 0 && (uint64_t)p->index >= from->shape[1]))
 		return fail(FAIL_DATA, "tensor '%s' has no %llu values a row for '%s'%s", p->tensor,
-		    (unsigned long long)width, t->name, p->index < 0 ? ": name one of its second dimension with /I" : "");
+		    (unsigned long long)width, t->name, p->index < 0 ? ": select one of its second dimension with /I" : "");
 	o->data = (const float *)from->data + (p->index < 0 ? 0 : (uint64_t)p->index * inner);
 	return 0;
 }
@@ -149,7 +149,7 @@ edit_tensor(struct poke *p, struct frame *f, struct tensor *t)
 	int64_t n = 0;
 
 	if (t->dtype != F32)
-		return fail(FAIL_DATA, "tensor '%s' is %s: F32 is edited", t->name, dtype_name(t->dtype));
+		return fail(FAIL_DATA, "tensor '%s' is %s: only F32 can be edited", t->name, dtype_name(t->dtype));
 	if (p->select.experts.n > 0 && (!idx || idx->dtype != I32 || idx->bytes != t->bytes))
 		return fail(FAIL_DATA, "tensor '%s' has no value for each of expert.idx: --expert goes with --tensor expert.w", t->name);
 	if (find_operand(p, f, t, width, &o) < 0 || select_rows_of(f, t, &rows) < 0)

@@ -211,7 +211,7 @@ add_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
 	if (id < 0)
 		return fail(FAIL_DATA, "position %u: id %d is negative", pos, id);
 	if (l->x && (uint64_t)id >= l->n)
-		return fail(FAIL_DATA, "position %u: id %d has no logit: they end at %llu", pos, id, LLU(l->n - 1));
+		return fail(FAIL_DATA, "position %u: id %d has no logit: the last one is of %llu", pos, id, LLU(l->n - 1));
 	if ((l->x && log_sum(l, &norm) < 0) || mem_grow(&q->tokens, &q->tokens_cap, q->n + 1, sizeof(*q->tokens)) < 0)
 		return -1;
 	t = &q->tokens[q->n++];
@@ -273,7 +273,7 @@ find_logits(struct frame *f, struct logit_rows *w)
 		return fail(FAIL_DATA, "tensor 'logits' is not F32 of two dimensions");
 	r = select_rows_of(f, t, &w->row);
 	if (r == 0)
-		return fail(FAIL_DATA, "tensor 'logits' has not as many rows as 'row' says");
+		return fail(FAIL_DATA, "tensor 'logits' does not have the rows that 'row' lists");
 	w->logits = t;
 	w->n = t->shape[0];
 	return r < 0 ? -1 : 0;

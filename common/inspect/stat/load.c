@@ -59,7 +59,7 @@ add_row(const struct load *l, struct load_layer *y, const int32_t *idx, const fl
 
 	for (uint64_t i = 0; i < k; i++) {
 		if (idx[i] < 0 || idx[i] >= most || (i > 0 && idx[i] <= idx[i - 1]))
-			return fail(FAIL_DATA, "tensor 'expert.idx': a row does not ascend in 0 to %d", most - 1);
+			return fail(FAIL_DATA, "tensor 'expert.idx': a row is not ascending in 0 to %d", most - 1);
 		y->count[idx[i]]++;
 		y->weight[idx[i]] += (double)w[i];
 	}

@@ -47,7 +47,7 @@ aborted(int sig, siginfo_t *info, void *context)
 	(void)context;
 	if (info->si_code == SI_TKILL && is_from_library()) {
 		write_stderr(program);
-		write_stderr(": ZeroMQ cannot go on: it lacks descriptors, memory or threads (ulimit -n, -v, -u)\n");
+		write_stderr(": ZeroMQ ran out of descriptors, memory or threads (ulimit -n, -v, -u)\n");
 		_exit(FAIL_SYSTEM);
 	}
 	signal(sig, SIG_DFL);
@@ -77,7 +77,7 @@ descriptors_left(int n)
 	for (; have < n && fds[have - 1] >= 0; have++)
 		fds[have] = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
 	if (fds[have - 1] < 0)
-		result = fail(FAIL_SYSTEM, "ZeroMQ takes %d descriptors more (ulimit -n):", n);
+		result = fail(FAIL_SYSTEM, "ZeroMQ needs %d more descriptors (ulimit -n):", n);
 	for (int i = 0; i < have; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -98,7 +98,7 @@ memory_left(int threads)
 	n = SLACK + (size_t)threads * stack;
 	p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
-		return fail(FAIL_SYSTEM, "ZeroMQ takes %zu MiB of address space more (ulimit -v):", n >> 20);
+		return fail(FAIL_SYSTEM, "ZeroMQ needs %zu MiB more address space (ulimit -v):", n >> 20);
 	(void)munmap(p, n);
 	return 0;
 }

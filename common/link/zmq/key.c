@@ -62,7 +62,7 @@ parse_key(const char *path, const char *text, struct keys *k)
 		const char *line = strstr(text, names[i]);
 
 		if (!line || (line != text && line[-1] != '\n') || parse(line + 7, strcspn(line + 7, "\r\n"), *to[i]) < 0)
-			return fail(FAIL_DATA, "'%s' has no line '%sKEY': ds-keygen makes such files", path, names[i]);
+			return fail(FAIL_DATA, "'%s' has no line '%sKEY': create it with ds-keygen", path, names[i]);
 	}
 	return 0;
 }
@@ -91,14 +91,14 @@ keys_read(struct keys *k)
 	struct buf b = {0};
 	int r;
 
-	r = load(link_settings.key, 077, "a secret key is for its owner alone: chmod 600", &b);
+	r = load(link_settings.key, 077, "a secret key must be readable by its owner only: chmod 600", &b);
 	if (r == 0)
 		r = parse_key(link_settings.key, (char *)b.p, k);
 	if (b.p)
 		explicit_bzero(b.p, b.n);
 	b.n = 0;
 	if (r == 0 && link_settings.peers) {
-		r = load(link_settings.peers, 022, "others may write there", &b);
+		r = load(link_settings.peers, 022, "others may write to it", &b);
 		if (r == 0)
 			r = parse_peers(link_settings.peers, (char *)b.p, k);
 	} else if (r == 0) {
@@ -116,7 +116,7 @@ keys_get(const struct keys **k)
 
 	*k = NULL;
 	if (!link_settings.key)
-		return link_settings.peers ? fail(FAIL_USAGE, "--peers needs a key of our own: give --key FILE (ds-keygen makes one)") : 0;
+		return link_settings.peers ? fail(FAIL_USAGE, "--peers requires --key FILE (ds-keygen makes one)") : 0;
 	if (keys.nallowed == 0 && keys_read(&keys) < 0)
 		return -1;
 	*k = &keys;

@@ -36,7 +36,7 @@ libzmq_load(void)
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!(s.p[i] = dlsym(lib, names[i]))) {
 			lib = NULL;
-			return fail(FAIL_SYSTEM, FILE_NAME " has no function '%s': it takes libzmq 4.3 or later", names[i]);
+			return fail(FAIL_SYSTEM, FILE_NAME " has no function '%s': libzmq 4.3 or later is required", names[i]);
 		}
 	libzmq = s.calls;
 	guard_aborts(s.p[0]);

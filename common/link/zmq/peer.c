@@ -170,7 +170,7 @@ refused(struct peer *p, int event)
 	if (p->refused == 0)
 		p->refused = clock_now();
 	if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-		p->why = auth_is_ipc(p) ? "it admits programs of its own user only" : "our key is not wanted there";
+		p->why = auth_is_ipc(p) ? "it accepts programs of its own user only" : "our key is not allowed there";
 	else if (clock_now() - p->refused > link_settings.timeout && auth_tried_all(p))
 		p->why = LOST_HANDSHAKE;
 }
@@ -208,7 +208,7 @@ on_event(struct peer *p, int event, int value)
 		break;
 	case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
 		if (p->up)
-			return fail(FAIL_SYSTEM, "a second program has connected: an endpoint joins two");
+			return fail(FAIL_SYSTEM, "a second program has connected: an endpoint connects two programs");
 		p->up = 1;
 		break;
 	case ZMQ_EVENT_DISCONNECTED:

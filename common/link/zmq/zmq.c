@@ -57,7 +57,7 @@ append(struct link *l, const unsigned char *from, size_t n)
 		size_t room;
 
 		if (l->need > 0 && l->have == l->need)
-			return fail(FAIL_DATA, "frame %llu: its message has bytes behind it: a frame is a message",
+			return fail(FAIL_DATA, "frame %llu: its message has extra bytes: a message is one frame",
 			    (unsigned long long)l->frames + 1);
 		if ((room = link_room(l)) == 0)
 			return -1;
@@ -92,7 +92,7 @@ receive_message(struct link *l)
 	}
 	zmq_msg_close(&m);
 	if (r == 0 && (l->need == 0 || l->have < l->need))
-		r = fail(FAIL_DATA, "frame %llu: its message ends after %zu bytes: a frame is a message",
+		r = fail(FAIL_DATA, "frame %llu: its message ends after %zu bytes: a message is one frame",
 		    (unsigned long long)l->frames + 1, l->have);
 	return r < 0 ? -1 : 1;
 }
