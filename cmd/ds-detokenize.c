@@ -7,7 +7,7 @@
 #include "base/io.h"
 #include "filter.h"
 #include "stage/failed.h"
-#include "token/detok.h"
+#include "stage/detok.h"
 #include "token/template.h"
 
 static const char help[] =

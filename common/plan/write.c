@@ -1,7 +1,7 @@
 #include "plan/write.h"
 
 #include "base/fail.h"
-#include "plan/planfile.h"
+#include "launch/planfile.h"
 #include "launch/script.h"
 
 /* The line that binds: the receiver, except that the driver, which opens no port, connects. */

@@ -20,7 +20,7 @@
 #include "launch/script.h"
 #include "launch/streams.h"
 #include "launch/tally.h"
-#include "plan/words.h"
+#include "launch/words.h"
 
 #define VERSION_WAIT 5.0        /* seconds for a program to print its version */
 #define FIRST_WORD 60.0 /* seconds to wait for `hello` */

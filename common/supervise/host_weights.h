@@ -8,7 +8,7 @@
 
 #include "arch/config.h"
 #include "weights/manifest.h"
-#include "plan/planfile.h"
+#include "launch/planfile.h"
 
 #define WEIGHTS_FILE "weights"          /* name of the manifest in the folder {run} */
 

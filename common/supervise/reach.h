@@ -6,7 +6,7 @@
 #ifndef DS_REACH_H
 #define DS_REACH_H
 
-#include "plan/planfile.h"
+#include "launch/planfile.h"
 
 struct reach_link {
 	int from, to;                   /* host that connects; host that binds */

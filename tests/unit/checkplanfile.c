@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
-#include "plan/planfile.h"
+#include "launch/planfile.h"
 #include "point.h"
 
 static char path[] = "/tmp/ds-checkplanfile.XXXXXX";

@@ -21,7 +21,7 @@
 #include "stage/join.h"
 #include "stage/route.h"
 #include "stage/sample.h"
-#include "token/detok.h"
+#include "stage/detok.h"
 
 static const char *model_dir = "tests/golden/v3", *tokenizer_dir = "examples/tiny-r1";
 

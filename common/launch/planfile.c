@@ -1,4 +1,4 @@
-#include "plan/planfile.h"
+#include "launch/planfile.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #ifndef DS_PLANFILE_H
 #define DS_PLANFILE_H
 
-#include "plan/words.h"
+#include "launch/words.h"
 
 struct plan_host {
 	const char *name, *address;

@@ -1,4 +1,4 @@
-#include "plan/words.h"
+#include "launch/words.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "token/detok.h"
+#include "stage/detok.h"
 
 #include <stdlib.h>
 #include <string.h>
