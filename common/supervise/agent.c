@@ -1,6 +1,5 @@
 #include "supervise/agent.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,6 +20,7 @@
 #include "launch/streams.h"
 #include "launch/tally.h"
 #include "launch/words.h"
+#include "supervise/run_folder.h"
 
 #define VERSION_WAIT 5.0        /* seconds for a program to print its version */
 #define FIRST_WORD 60.0 /* seconds to wait for `hello` */
@@ -46,80 +46,13 @@ struct agent {
 	size_t cap;
 	struct pollfd *polls;
 	size_t polls_cap;
-	char folder[4096];              /* {run}; "": not created yet */
+	struct run_folder folder;       /* {run} */
 	struct table versions;          /* programs of our own version; keys are owned */
-	FILE *file;                     /* file in that folder being written; NULL: none */
 	int stopping;                   /* killed; `stopped` is due */
 	int over;                       /* the supervisor has gone */
 	int signals, null;
 	sigset_t mask;
 };
-
-/* --- the folder of a start --- */
-
-static int
-make_folder(struct agent *a)
-{
-	const char *tmp = getenv("TMPDIR");
-
-	if (*a->folder)
-		return 0;
-	if (snprintf(a->folder, sizeof(a->folder), "%s/ds-run.XXXXXX", tmp && *tmp ? tmp : "/tmp") < (int)sizeof(a->folder) &&
-	    mkdtemp(a->folder))
-		return 0;
-	*a->folder = 0;
-	return fail(FAIL_SYSTEM, "cannot create a folder in '%s':", tmp && *tmp ? tmp : "/tmp");
-}
-
-/* It holds sockets, and the files of `file`. */
-static void
-remove_folder(struct agent *a)
-{
-	DIR *d = *a->folder ? opendir(a->folder) : NULL;
-	struct dirent *e;
-
-	while (d && (e = readdir(d)))
-		(void)unlinkat(dirfd(d), e->d_name, 0);
-	if (d)
-		closedir(d);
-	if (*a->folder)
-		(void)rmdir(a->folder);
-	*a->folder = 0;
-}
-
-static int
-make_file(struct agent *a, const char *name)
-{
-	char path[sizeof(a->folder) + 64];
-
-	if (make_folder(a) < 0)
-		return -1;
-	if (a->file || strchr(name, '/') || snprintf(path, sizeof(path), "%s/%s", a->folder, name) >= (int)sizeof(path))
-		return fail(FAIL_DATA, "invalid order 'file %.60s' from the supervisor", name);
-	a->file = fopen(path, "wxe");
-	return a->file ? 0 : fail(FAIL_SYSTEM, "cannot make '%s':", path);
-}
-
-static int
-add_lines(struct agent *a, char **w, int n)
-{
-	if (!a->file)
-		return fail(FAIL_DATA, "order 'lines' without a file from the supervisor");
-	for (int i = 0; i < n; i++)
-		if (fprintf(a->file, "%s\n", w[i]) < 0)
-			return fail(FAIL_SYSTEM, "cannot write to a file in '%s':", a->folder);
-	return 0;
-}
-
-/* Finish the file, so that processes can read it. */
-static int
-end_file(struct agent *a)
-{
-	int r = a->file ? fclose(a->file) : 0;
-
-	a->file = NULL;
-	return r == 0 ? 0 : fail(FAIL_SYSTEM, "cannot write to a file in '%s':", a->folder);
-}
 
 /* --- processes --- */
 
@@ -133,8 +66,8 @@ reset(struct agent *a)
 		free(a->p[i]);
 	}
 	a->n = 0;
-	(void)end_file(a);
-	remove_folder(a);
+	(void)run_folder_end_file(&a->folder);
+	run_folder_remove(&a->folder);
 }
 
 static void
@@ -146,11 +79,11 @@ kill_all(struct agent *a)
 }
 
 static const char *
-run_folder(void *arg, const char *name, size_t n)
+folder_value(void *arg, const char *name, size_t n)
 {
 	struct agent *a = arg;
 
-	return n == 3 && memcmp(name, "run", 3) == 0 ? a->folder : NULL;
+	return n == 3 && memcmp(name, "run", 3) == 0 ? a->folder.path : NULL;
 }
 
 static int
@@ -158,7 +91,7 @@ add_word(struct agent *a, struct process *p, const char *word)
 {
 	struct buf b = {0};
 
-	if (words_fill(&b, word, run_folder, a) < 0 || buf_addc(&b, 0) < 0) {
+	if (words_fill(&b, word, folder_value, a) < 0 || buf_addc(&b, 0) < 0) {
 		buf_free(&b);
 		return -1;
 	}
@@ -266,7 +199,7 @@ start(struct agent *a, int number, char **w, int n)
 	p->child.err = -1;
 	if ((r = check_version(a, number, w[0])) != 0)
 		return r < 0 ? -1 : 0;
-	if (uses_folder(w, n) && make_folder(a) < 0)
+	if (uses_folder(w, n) && run_folder_make(&a->folder) < 0)
 		return report_failure(a, number);
 	for (int i = 0; i < n; i++)
 		if (add_word(a, p, w[i]) < 0)
@@ -356,7 +289,7 @@ greet(struct agent *a, char **w, int n)
 	if (n != 6 || !((a->timeout = strtod(w[2], NULL)) > 0) || setenv("DS_WAIT", w[3], 1) < 0 ||
 	    setenv("DS_PRECISION", w[4], 1) < 0 || setenv("DS_VERBOSE", w[5], 1) < 0)
 		return fail(FAIL_DATA, "'ds-run --agent' can only be started by ds-run");
-	if (make_folder(a) < 0)         /* a restart would not help */
+	if (run_folder_make(&a->folder) < 0)         /* a restart would not help */
 		return buf_addf(&a->answers, "unfit ") < 0 || script_quote(&a->answers, fail_text()) < 0 ? -1 :
 		    buf_addc(&a->answers, '\n');
 	return buf_addf(&a->answers, "ready %s\n", DS_VERSION);
@@ -375,11 +308,11 @@ handle_order(struct agent *a, char *line)
 	if (strcmp(w[0], "alive") == 0)
 		return buf_addf(&a->answers, "alive\n");
 	if (strcmp(w[0], "file") == 0 && n == 2 && !a->stopping)
-		return make_file(a, w[1]);
+		return run_folder_file(&a->folder, w[1]);
 	if (strcmp(w[0], "lines") == 0 && !a->stopping)
-		return add_lines(a, w + 1, n - 1);
+		return run_folder_lines(&a->folder, w + 1, n - 1);
 	if (strcmp(w[0], "run") == 0 && n > 2 && !a->stopping)
-		return end_file(a) < 0 ? -1 : start(a, atoi(w[1]), w + 2, n - 2);
+		return run_folder_end_file(&a->folder) < 0 ? -1 : start(a, atoi(w[1]), w + 2, n - 2);
 	if (strcmp(w[0], "stop") != 0)
 		return fail(FAIL_DATA, "unknown order '%s' from the supervisor", w[0]);
 	a->stopping = 1;

@@ -1,7 +1,6 @@
 #include "supervise/cluster.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,19 +9,17 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "link/link.h"
-#include "supervise/probe.h"
-#include "launch/script.h"
+#include "supervise/cluster_internal.h"
 #include "launch/streams.h"
 #include "launch/tally.h"
 
 #define BAN 300.0      /* seconds before a host whose processes were moved can be used as a spare */
-#define FIRST_CALL 20.0         /* seconds to reach a host the first time: keys, passwords */
 #define LINE_MAX_BYTES 65536
 #define REPORTS_MAX 65536
 #define LAST_WORDS 0.5        /* seconds for a shell to explain itself after its output has ended */
 
-static const char *
-name_of(const struct cluster *c, const struct machine *m)
+const char *
+cluster_name(const struct cluster *c, const struct machine *m)
 {
 	return c->plan->hosts[m - c->m].name;
 }
@@ -103,7 +100,7 @@ blame(struct cluster *c, const struct machine *m, enum blame b, int status, cons
 	v->blame = b;
 	v->status = status;
 	c->culprit = (int)(m - c->m);
-	snprintf(v->text, sizeof(v->text), "%s: %s%s%s", name_of(c, m), who, *who ? ": " : "", text);
+	snprintf(v->text, sizeof(v->text), "%s: %s%s%s", cluster_name(c, m), who, *who ? ": " : "", text);
 }
 
 void
@@ -128,121 +125,23 @@ mark_dead(struct cluster *c, struct machine *m, const char *why)
 		(void)kill(m->shell.pid, SIGKILL);
 }
 
-/* --- contacting agents --- */
-
-/* Remote shells take IPv6 addresses without the brackets that a port requires. */
-static void
-make_command(struct cluster *c, struct machine *m)
+void
+cluster_link_failed(struct cluster *c)
 {
-	const char *address = c->plan->hosts[m - c->m].address;
-	const char *direct[] = {"ds-run", "--agent"}, *shell[] = {"sh", "-c", c->script, c->rsh, m->target, "ds-run", "--agent"};
-	int here = address_is_here(address), bare = *address == '[' && address[strlen(address) - 1] == ']';
+	struct verdict *v = &c->verdict;
 
-	snprintf(m->target, sizeof(m->target), "%.*s", (int)(strlen(address) - 2 * (size_t)bare), address + bare);
-	m->command.nwords = here ? 2 : 7;
-	for (int i = 0; i < m->command.nwords; i++)
-		m->command.words[i] = here ? direct[i] : shell[i];
-	m->command.words[m->command.nwords] = NULL;
-	snprintf(m->command.label, sizeof(m->command.label), "its agent");
+	enum blame b = strncmp(fail_text(), "upstream: ", 10) == 0 ? BLAME_UPSTREAM :
+	    link_lost(fail_text()) == LOST_UNHEARD ? BLAME_UNHEARD : BLAME_CUT;
+
+	reach_accuse(&c->reach, -1, fail_text(), c->address);
+	if (v->blame >= b)
+		return;
+	v->blame = b;
+	v->status = FAIL_SYSTEM;
+	snprintf(v->text, sizeof(v->text), "%s", fail_text());
 }
 
-static int
-contact(struct cluster *c, struct machine *m)
-{
-	struct child_options s = {.keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
-	int to[2] = {-1, -1}, from[2] = {-1, -1}, r = -1;
-
-	make_command(c, m);
-	if (streams_pipe(to, 1) == 0 && streams_pipe(from, 1) == 0) {
-		s.in = to[0];
-		s.out = from[1];
-		m->shell.command = &m->command;
-		m->shell.prefix = name_of(c, m);
-		r = child_start(&m->shell, &s);
-	}
-	streams_shut(&to[0]);
-	streams_shut(&from[1]);
-	m->in = to[1];
-	m->out = from[0];
-	m->send.n = m->got.n = 0;
-	if (r < 0)
-		return -1;
-	(void)fcntl(m->in, F_SETFL, O_NONBLOCK);
-	(void)fcntl(m->out, F_SETFL, O_NONBLOCK);
-	m->state = MACHINE_CONTACTED;
-	m->last_heard = m->last_ping = clock_now();
-	m->quiet = m->known || FIRST_CALL < c->timeout ? 2 * c->timeout : FIRST_CALL;
-	m->output_ended = 0;
-	m->alive = 0;
-	return buf_addf(&m->send, "hello %s %g %g %s %d\n", DS_VERSION, c->timeout, link_settings.wait, c->precision, c->verbose);
-}
-
-/* --- starting processes --- */
-
-static int
-send_line(struct cluster *c, int number)
-{
-	const struct plan_line *l = &c->plan->lines[number];
-	struct machine *m = &c->m[c->at[l->host]];
-	struct buf b = {0};
-	int r = buf_addf(&m->send, "run %d", number);
-
-	for (int i = 0; i < l->nwords && r == 0; i++) {
-		b.n = 0;
-		r = planfile_fill(&b, c->plan, l->words[i], c->address) < 0 || buf_addc(&b, 0) < 0 ||
-		    buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
-		if (r == 0 && i == 0 && host_weights_apply(c->weights, l, c->address[l->host]))
-			r = buf_addf(&m->send, " --manifest {run}/" WEIGHTS_FILE);
-	}
-	buf_free(&b);
-	m->alive++;
-	return r < 0 ? -1 : buf_addc(&m->send, '\n');
-}
-
-/* Contact missing agents; once all are ready, send them their processes. */
-static int
-start_lines(struct cluster *c)
-{
-	int missing = 0;
-
-	for (int i = 0; i < c->plan->nhosts; i++) {
-		struct machine *m = c->at[i] >= 0 ? &c->m[c->at[i]] : NULL;
-
-		if (m && m->state == MACHINE_OFF && m->shell.pid == 0 && contact(c, m) < 0)
-			return -1;
-		missing += m && m->state != MACHINE_READY;
-	}
-	if (missing)
-		return 0;
-	c->starting = 0;
-	for (int i = 0; i < c->plan->nhosts; i++)
-		if (c->at[i] >= 0 && host_weights_send(&c->m[c->at[i]].send, c->weights, c->plan, i, c->address[i]) < 0)
-			return -1;
-	for (int i = 0; i < c->plan->nlines; i++)
-		if (send_line(c, i) < 0)
-			return -1;
-	for (int i = 0; i < c->plan->nhosts; i++)
-		if (c->at[i] >= 0)
-			c->m[c->at[i]].state = MACHINE_RUNS;
-	return 0;
-}
-
-int
-cluster_start(struct cluster *c)
-{
-	memset(&c->verdict, 0, sizeof(c->verdict));
-	*c->error_text = 0;
-	c->reports.n = 0;
-	c->culprit = -1;
-	reach_reset(&c->reach);
-	c->starting = 1;
-	for (int i = 0; i < c->plan->nhosts; i++) {
-		c->m[i].cut_off = 0;
-		if (c->at[i] >= 0 && c->m[c->at[i]].state == MACHINE_DEAD)
-			c->m[c->at[i]].state = MACHINE_OFF;
-	}
-	return start_lines(c);
-}
+/* --- state --- */
 
 int
 cluster_unfit(const struct cluster *c)
@@ -373,30 +272,6 @@ on_ready(struct cluster *c, struct machine *m, const char *version)
 	m->known = 1;
 }
 
-/* Evaluate a probe of a host (nhosts: of ours), which lists the ends that met no peer. Only
- * connecting ends count, as each link has one. */
-static void
-on_unreachable(struct cluster *c, int host, const char *text)
-{
-	char *end;
-
-	if (strncmp(text, PROBE_WORD " ", strlen(PROBE_WORD " ")) != 0)
-		return;
-	for (text += strlen(PROBE_WORD); *text == ' '; text = end) {
-		long number = strtol(text, &end, 10), k = 0;
-
-		for (int i = 0; i < c->reach.n && end > text; i++) {
-			struct reach_link *l = &c->reach.l[i];
-
-			if (l->from == host && k == number)
-				l->broken = 1;
-			k += l->from == host || l->to == host;
-		}
-		if (end == text)
-			return;
-	}
-}
-
 static void
 on_ended(struct cluster *c, struct machine *m, char **w)
 {
@@ -407,7 +282,7 @@ on_ended(struct cluster *c, struct machine *m, char **w)
 		return;
 	m->alive--;
 	if (c->probing) {
-		on_unreachable(c, m->host, w[4]);
+		cluster_on_unreachable(c, m->host, w[4]);
 		return;
 	}
 	reach_accuse(&c->reach, (int)line, w[4], c->address);
@@ -501,145 +376,10 @@ cluster_reap(struct cluster *c, pid_t pid, int wstatus)
 
 		child_ended(&c->probe, wstatus, &v);
 		/* it has no label */
-		on_unreachable(c, c->plan->nhosts, v.text + strspn(v.text, ": "));
+		cluster_on_unreachable(c, c->plan->nhosts, v.text + strspn(v.text, ": "));
 		return 1;
 	}
 	return 0;
-}
-
-/* --- unreachable hosts --- */
-
-void
-cluster_link_failed(struct cluster *c)
-{
-	struct verdict *v = &c->verdict;
-
-	enum blame b = strncmp(fail_text(), "upstream: ", 10) == 0 ? BLAME_UPSTREAM :
-	    link_lost(fail_text()) == LOST_UNHEARD ? BLAME_UNHEARD : BLAME_CUT;
-
-	reach_accuse(&c->reach, -1, fail_text(), c->address);
-	if (v->blame >= b)
-		return;
-	v->blame = b;
-	v->status = FAIL_SYSTEM;
-	snprintf(v->text, sizeof(v->text), "%s", fail_text());
-}
-
-/* Number of link ends on a host. */
-static int
-count_ends(const struct cluster *c, int host)
-{
-	int n = 0;
-
-	for (int i = 0; i < c->reach.n; i++)
-		n += c->reach.l[i].from == host || c->reach.l[i].to == host;
-	return n;
-}
-
-/* Send "run 0 ds-run --probe 2 @tcp://10.77.0.2:5611 tcp://10.77.0.3:5612": one process tries
- * all links of the host. */
-static int
-send_probe(struct cluster *c, struct machine *m)
-{
-	int n = count_ends(c, m->host);
-	struct buf b = {0};
-	int r;
-
-	if (n == 0 || n > WORDS_MAX - 8)
-		return 0;
-	r = buf_addf(&m->send, "run 0 ds-run --probe %d", PROBE_SECONDS);
-	for (int i = 0; i < c->reach.n && r == 0; i++) {
-		const struct reach_link *l = &c->reach.l[i];
-
-		if (l->from != m->host && l->to != m->host)
-			continue;
-		b.n = 0;
-		r = planfile_fill(&b, c->plan, l->from == m->host ? l->connects : l->waits, c->address) < 0 ||
-		    buf_addc(&b, 0) < 0 || buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
-	}
-	buf_free(&b);
-	m->state = MACHINE_RUNS;
-	m->alive = 1;
-	return r < 0 ? -1 : buf_addc(&m->send, '\n');
-}
-
-/* Our own links are the plan's feed and take. */
-static int
-start_probe(struct cluster *c)
-{
-	struct child_options s = {.in = 0, .out = 1, .keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
-	struct command *p = &c->probe_command;
-	struct buf b = {0};
-	int r = 0;
-
-	memset(p, 0, sizeof(*p));
-	p->words[p->nwords++] = "ds-run";
-	command_option(p, "--probe", c->probe_words[2]);
-	snprintf(c->probe_words[2], sizeof(c->probe_words[2]), "%d", PROBE_SECONDS);
-	for (int i = 0, k = 0; i < c->reach.n && k < 2 && r == 0; i++) {
-		if (c->reach.l[i].from != c->plan->nhosts)
-			continue;
-		b.n = 0;
-		r = planfile_fill(&b, c->plan, c->reach.l[i].connects, c->address) < 0 || buf_addc(&b, 0) < 0 ? -1 : 0;
-		if (r == 0)
-			snprintf(c->probe_words[k], sizeof(c->probe_words[k]), "%s", (char *)b.p);
-		p->words[p->nwords++] = c->probe_words[k++];
-	}
-	buf_free(&b);
-	c->probe.command = p;
-	return r < 0 || p->nwords == 3 ? r : child_start(&c->probe, &s);
-}
-
-int
-cluster_probe(struct cluster *c)
-{
-	c->probing = 1;
-	for (int i = 0; i < c->plan->nhosts; i++)
-		if (c->m[i].state == MACHINE_READY && c->m[i].host >= 0 && send_probe(c, &c->m[i]) < 0)
-			return -1;
-	return c->reach.n > 0 ? start_probe(c) : 0;
-}
-
-int
-cluster_probed(const struct cluster *c)
-{
-	return cluster_running(c) == 0 && c->probe.pid == 0;
-}
-
-static void
-cut_off(struct cluster *c, int host, const char *peers)
-{
-	struct verdict *v = &c->verdict;
-	int ours = host == c->plan->nhosts;
-
-	if (!ours && c->at[host] >= 0)
-		c->m[c->at[host]].cut_off = 1;
-	if (c->culprit >= 0)    /* only the first is named */
-		return;
-	c->culprit = ours ? -1 : c->at[host];
-	snprintf(v->text, sizeof(v->text), "%s: no connection to %s", ours ? "this host" : name_of(c, &c->m[c->at[host]]), peers);
-}
-
-void
-cluster_judge(struct cluster *c, int again)
-{
-	int host, peers, links = 0;
-	char text[400];
-
-	c->probing = 0;
-	if (c->probe.pid > 0)
-		(void)kill(c->probe.pid, SIGKILL);
-	if (c->verdict.blame == BLAME_OWN)      /* a host was lost meanwhile */
-		return;
-	c->culprit = -1;
-	while ((host = reach_culprit(&c->reach, 0, &peers, text, sizeof(text))) >= 0) {
-		cut_off(c, host, text);
-		reach_excuse(&c->reach, host);
-		links++;
-	}
-	/* links that fail only under load: few packets pass, or only small ones */
-	if (links == 0 && again && (host = reach_culprit(&c->reach, 1, &peers, text, sizeof(text))) >= 0 && peers > 1)
-		cut_off(c, host, text);
 }
 
 /* --- heartbeats --- */
@@ -710,7 +450,7 @@ cluster_step(struct cluster *c, const struct pollfd *p)
 		check_alive(c, m, now);
 	}
 	c->seen = now;
-	return c->starting ? start_lines(c) : 0;
+	return c->starting ? cluster_start_lines(c) : 0;
 }
 
 /* --- closing --- */
