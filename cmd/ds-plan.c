@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "base/io.h"
+#include "link/address.h"
 #include "options.h"
 #include "plan/report.h"
 #include "plan/write.h"

@@ -76,16 +76,23 @@ fail_status(void)
 	return kept;
 }
 
+static void
+report(const char *fmt, va_list ap)
+{
+	char now[sizeof(text)];
+
+	format(now, sizeof(now), fmt, ap);
+	fprintf(stderr, "%s: %s\n", program, now);
+}
+
 void
 die(int status, const char *fmt, ...)
 {
-	char now[sizeof(text)];
 	va_list ap;
 
 	va_start(ap, fmt);
-	format(now, sizeof(now), fmt, ap);
+	report(fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "%s: %s\n", program, now);
 	exit(status);
 }
 
@@ -114,11 +121,9 @@ die_failed(void)
 void
 warn(const char *fmt, ...)
 {
-	char now[sizeof(text)];
 	va_list ap;
 
 	va_start(ap, fmt);
-	format(now, sizeof(now), fmt, ap);
+	report(fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "%s: %s\n", program, now);
 }

@@ -39,6 +39,20 @@ is_here(const char *endpoint, const char *name, int binds)
 	return here;
 }
 
+int
+address_is_local(const char *address)
+{
+	return strcmp(address, "localhost") == 0 || strncmp(address, "127.", 4) == 0;
+}
+
+int
+address_is_number(const char *address)
+{
+	struct in_addr a;
+
+	return inet_pton(AF_INET, address, &a) == 1;
+}
+
 /* libzmq reads port 70000 as 4464 and "22x" as 22, and retries for ever to reach an unknown
  * host, so all of it is checked here. */
 int

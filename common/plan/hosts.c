@@ -1,6 +1,5 @@
 #include "plan/hosts.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,20 +11,6 @@
 #define FILE_MAX (1 << 20)
 #define WORDS 10                /* maximum in a line */
 #define GIB (1024.0 * 1024 * 1024)
-
-int
-address_is_local(const char *address)
-{
-	return strncmp(address, "127.", 4) == 0;
-}
-
-int
-address_is_number(const char *address)
-{
-	struct in_addr a;
-
-	return inet_pton(AF_INET, address, &a) == 1;
-}
 
 /* 1 for letters, digits and - . _, not empty and not starting like an option. */
 static int

@@ -33,10 +33,4 @@ struct hosts {
 int hosts_open(struct hosts *s, const char *path);
 void hosts_close(struct hosts *s);
 
-/* 1 if only the host itself can reach the address. */
-int address_is_local(const char *address);
-
-/* 1 if the address is numeric, so that ZeroMQ can bind to it. */
-int address_is_number(const char *address);
-
 #endif

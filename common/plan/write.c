@@ -3,6 +3,7 @@
 #include "base/fail.h"
 #include "launch/planfile.h"
 #include "launch/script.h"
+#include "link/address.h"
 
 /* The line that binds: the receiver, except that the driver, which opens no port, connects. */
 static int

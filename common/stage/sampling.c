@@ -61,7 +61,7 @@ get_stop(struct sampling *p, const msgpack_object *o)
 		const msgpack_object *v = &o->via.array.ptr[i];
 
 		if (v->type != MSGPACK_OBJECT_POSITIVE_INTEGER || v->via.u64 > INT32_MAX)
-			return fail(FAIL_DATA, "seqs: 'stop' holds something that is no id");
+			return fail(FAIL_DATA, "seqs: 'stop' has an element that is not an id");
 		p->stop[p->nstop++] = (int32_t)v->via.u64;
 	}
 	return 0;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "launch/script.h"
 #include "launch/streams.h"
+#include "link/address.h"
 #include "link/link.h"
 #include "supervise/cluster_internal.h"
 
@@ -19,7 +20,7 @@ make_command(struct cluster *c, struct machine *m)
 {
 	const char *address = c->plan->hosts[m - c->m].address;
 	const char *direct[] = {"ds-run", "--agent"}, *shell[] = {"sh", "-c", c->script, c->rsh, m->target, "ds-run", "--agent"};
-	int here = address_is_here(address), bare = *address == '[' && address[strlen(address) - 1] == ']';
+	int here = address_is_local(address), bare = *address == '[' && address[strlen(address) - 1] == ']';
 
 	snprintf(m->target, sizeof(m->target), "%.*s", (int)(strlen(address) - 2 * (size_t)bare), address + bare);
 	m->command.nwords = here ? 2 : 7;

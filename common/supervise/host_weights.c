@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "launch/script.h"
+#include "link/address.h"
 #include "stage/stages.h"
 
 #define SECONDS 15.0    /* time limit for the manifest, so that starts are not delayed */
@@ -20,12 +21,6 @@ struct coverage {
 	int embed, head;
 	const struct config *config;
 };
-
-int
-address_is_here(const char *address)
-{
-	return strcmp(address, "localhost") == 0 || strncmp(address, "127.", 4) == 0;
-}
 
 static const char *
 name_of(const struct plan_line *l)
@@ -90,7 +85,7 @@ host_weights_apply(const struct host_weights *w, const struct plan_line *l, cons
 
 	if (!w->model || value_of(l, "--manifest") || !cover_line(&n, l))
 		return 0;
-	if (!model || w->given || !address_is_here(address))
+	if (!model || w->given || !address_is_local(address))
 		return 1;
 	path = realpath(model, NULL);
 	same = path && strcmp(path, w->model) == 0;

@@ -35,7 +35,4 @@ int host_weights_apply(const struct host_weights *w, const struct plan_line *l, 
  * of them needs it. Returns 0, or -1 and a message. */
 int host_weights_send(struct buf *to, const struct host_weights *w, const struct planfile *p, int host, const char *address);
 
-/* 1 if the address can only mean this machine. */
-int address_is_here(const char *address);
-
 #endif

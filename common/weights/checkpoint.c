@@ -111,7 +111,7 @@ read_map(struct checkpoint *w, const cJSON *map, struct table *seen)
 		if (table_put(&w->files, name, n, &w->shards[i - 1]) < 0)
 			return -1;
 		if (w->files.n != ++count)
-			return fail(FAIL_DATA, "weight_map: '%.200s' is there twice", name);
+			return fail(FAIL_DATA, "weight_map: '%.200s' appears twice", name);
 		name += n + 1;
 	}
 	return 0;
