@@ -23,7 +23,7 @@ sys.stdout.write(text.decode("utf-8", "replace").replace("\r\n", "\n") + "status
 EOP
 }
 
-is "$(at ds-tokenize -m "$M" hi)" "ds-tokenize: standard output is a terminal, but frames are binary: use a pipe or a file (ds-dump prints frames)
+is "$(at ds-tokenize -m "$M" hi)" "ds-tokenize: standard output is a terminal: frames are binary, use a pipe or a file (ds-dump prints frames)
 status 2" "no frame is written to a terminal"
 is "$(at ds-dump | sed 's/: frames come.*//')" "ds-dump: standard input is a terminal
 status 2" "nobody waits for frames from a terminal"

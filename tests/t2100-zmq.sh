@@ -242,19 +242,19 @@ else
 fi
 chmod 644 two.key
 fails_with 2 "'two.key' has mode 0644: .*chmod 600" "a key that others can read is refused" ds-cut --key two.key -i prompt -o "$a"
-fails_with 2 "needs a key of our own" "peers without a key are refused" ds-cut --peers peers -i prompt -o "$a"
+fails_with 2 "--peers requires --key FILE" "peers without a key are refused" ds-cut --peers peers -i prompt -o "$a"
 echo nonsense >bad; chmod 600 bad
 fails_with 2 "cannot open 'none'" "a key file that is not there is one's own mistake" ds-cut --key none -i prompt -o "$a"
 fails_with 1 "'bad' has no line 'public KEY'" "a file that is no key is refused" ds-cut --key bad -i prompt -o "$a"
 fails_with 1 "'bad', line 1: " "and one that has no keys of peers" ds-cut --key one.key --peers bad -i prompt -o "$a"
 fails_with 2 "timeout 'x'" "--timeout is a number" ds-cut --timeout x
 for at in @tcp://127.0.0.1:22x tcp://127.0.0.1:70000 @tcp://127.0.0.1 tcp://:80; do
-	fails_with 2 "^ds-dump: $at: an address is HOST:PORT" "$at is no address" ds-dump -i $at
+	fails_with 2 "^ds-dump: $at: give HOST:PORT" "$at is no address" ds-dump -i $at
 done
-fails_with 3 "^ds-dump: tcp://no.such.host.invalid:80: cannot find the host" "a host that nobody knows" ds-dump -i tcp://no.such.host.invalid:80
+fails_with 3 "^ds-dump: tcp://no.such.host.invalid:80: cannot resolve the host" "a host that nobody knows" ds-dump -i tcp://no.such.host.invalid:80
 fails_with 3 "^ds-dump: @tcp://192.0.2.1:8080: cannot bind: Cannot assign" "an address of another host" ds-dump --unsafe -i @tcp://192.0.2.1:8080
 
-fails_with 2 "^ds-relay: endpoint 'udp://1.2.3.4:5': give -, a file.* in front$" "an address of another kind" ds-relay -i @udp://1.2.3.4:5
+fails_with 2 "^ds-relay: endpoint 'udp://1.2.3.4:5': give -, a file.* and an address$" "an address of another kind" ds-relay -i @udp://1.2.3.4:5
 for at in tcp://192.0.2.1:80 ">tcp://192.0.2.1:80" "tcp://[2001:db8::1]:80" nccl:tcp://192.0.2.1:80; do
 	fails_with 2 ": any host on the way .*--key FILE.* or --unsafe" "$at needs keys" ds-dump -i "$at"
 done

@@ -54,7 +54,7 @@ for kind in nccl cuda; do
 	is "$(cat status)" 3 "... and the writer"
 	fails_with 2 "endpoint '$kind:x': behind $kind: stands the address of a ZeroMQ link" "$kind: needs an address" ds-relay -i "$kind:x"
 done
-fails_with 2 "behind cuda: stands the address of a ZeroMQ link, ipc://PATH" "cuda: does not leave the host" \
+fails_with 2 "after cuda: give the address of a ZeroMQ link, ipc://PATH" "cuda: does not leave the host" \
     ds-relay -i cuda:tcp://127.0.0.1:7777
 
 # --- what comes from elsewhere ---

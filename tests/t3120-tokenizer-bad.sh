@@ -126,9 +126,9 @@ refused "post_processor: more than 65536 tokens around a text" '
 special = {"SpecialToken": {"id": "<x>", "type_id": 0}}
 t["post_processor"] = {"type": "TemplateProcessing", "single": [special] * 300 + [{"Sequence": {"id": "A", "type_id": 0}}],
     "special_tokens": {"<x>": {"id": "<x>", "ids": [0] * 300, "tokens": ["<x>"] * 300}}}'
-post "single: not one text" "$(template "$x" '[0]')"
-post "single: not one text" "$(template "$text, $text" '[0]')"
-post "single: not one text" "$(template '{"Sequence": {"id": "B", "type_id": 0}}' '[0]')"
+post "single: must have one text" "$(template "$x" '[0]')"
+post "single: must have one text" "$(template "$text, $text" '[0]')"
+post "single: must have one text" "$(template '{"Sequence": {"id": "B", "type_id": 0}}' '[0]')"
 post "single: Sequence is missing" "$(template '{"Other": {"id": "A"}}' '[0]')"
 post "special_tokens: x is missing" "$(template "$x, $text" '[0]' | sed 's/"x": {/"y": {/')"
 post "special_tokens: 'x' has an id that is not in the vocabulary" "$(template "$x, $text" '[5000]')"
@@ -176,6 +176,6 @@ for f in tokenizer.json tokenizer_config.json chat_template.jinja config.json; d
 	{ printf '{"a": 1,'; head -c 3000 /dev/zero; } >"odd/$f"
 	fails_with 1 "^ds-tokenize: 'odd/$f': zeros from byte 8 to the end" "zeros at the end of $f" ds-tokenize -m odd -c -o out a
 	echo '{"a": NaN}' >"odd/$f"
-	fails_with 1 "^ds-tokenize: 'odd/$f': byte 6: NaN, which is no number" "NaN in $f" ds-tokenize -m odd -c -o out a
+	fails_with 1 "^ds-tokenize: 'odd/$f': byte 6: NaN is not a JSON number" "NaN in $f" ds-tokenize -m odd -c -o out a
 done
 done_testing

@@ -47,7 +47,7 @@ fd_open(struct link *l)
 	if (l->fd < 0)
 		return fail(FAIL_SYSTEM, "cannot open '%s':", l->name);
 	if (isatty(l->fd))
-		return fail(FAIL_USAGE, "%s is a terminal, but frames are binary: use a pipe or a file (ds-dump prints frames)",
+		return fail(FAIL_USAGE, "%s is a terminal: frames are binary, use a pipe or a file (ds-dump prints frames)",
 		    l->name);
 	return 0;
 }

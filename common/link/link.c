@@ -22,7 +22,7 @@ transport_of(const char *endpoint)
 	if (strncmp(endpoint, "cuda:", 5) == 0)
 		return &link_ipc;
 	if (strstr(endpoint, "://")) {
-		fail(FAIL_USAGE, "endpoint '%s': give -, a file, a FIFO, or an address that starts with tcp://, ipc://, nccl: or cuda:", endpoint);
+		fail(FAIL_USAGE, "endpoint '%s': give -, a file, a FIFO, or tcp://, ipc://, nccl: or cuda: and an address", endpoint);
 		return NULL;
 	}
 	return &link_fd;
