@@ -75,7 +75,7 @@ static struct {
 	struct record record;
 	struct measured measured[2 * SIZES_MAX];
 	int n;
-} g = {.parts = (1u << PARTS) - 1, .seconds = 2,
+} g = {.parts = (1u << BENCH_STAGES) - 1, .seconds = 2,
     .decode = {{{1, CONTEXT}, {2, CONTEXT}, {4, CONTEXT}, {8, CONTEXT}, {16, CONTEXT}}, 5},
     .prefill = {{{32, 0}, {128, 0}, {512, 0}, {2048, 0}}, 4}};
 
@@ -192,7 +192,7 @@ check_options(void)
 		die(FAIL_USAGE, "nothing to measure: give --shape SHAPE or -m MODEL");
 	if (g.sparse && !g.write)
 		die(FAIL_USAGE, "--sparse is for --write: zeros that take no memory are not read at its speed");
-	if (g.host && (g.json || g.svg || g.write || g.parts != (1u << PARTS) - 1 || g.o.ordinal >= 0))
+	if (g.host && (g.json || g.svg || g.write || g.parts != (1u << BENCH_STAGES) - 1 || g.o.ordinal >= 0))
 		die(FAIL_USAGE, "--host measures all stages on the CPU, for one line: without --json, --svg, --write, --stages and -d cuda");
 	if (g.decode.n + g.prefill.n == 0)
 		die(FAIL_USAGE, "--decode 0 --prefill 0: nothing is left to be measured");
@@ -247,7 +247,7 @@ plan_shape(uint64_t memory)
 	uint64_t others;
 
 	if (synth_open(s, g.shape, g.type, g.o.layers, NULL) < 0 ||
-	    synth_tensors(s, (g.parts & 1u << PART_HEAD) != 0, 0) < 0)
+	    synth_tensors(s, (g.parts & 1u << BENCH_HEAD) != 0, 0) < 0)
 		end_failed();
 	others = (g.bench.stage.gpu ? 0 : cache_bytes(&s->config, s->nlayers)) + BATCH_BYTES;
 	if (synth_fit(s, memory > others ? memory - others : 0) < 0)

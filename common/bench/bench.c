@@ -40,7 +40,7 @@ draw_floats(struct bench *b, float *x, size_t n)
 		x[i] = (float)(int64_t)draw(b) * 0x1p-63f;
 }
 
-/* --- what there is to read --- */
+/* --- bytes of weights --- */
 
 static struct bench_weights *
 weights_of(struct bench *b, const struct weight *w)
@@ -79,12 +79,12 @@ touch(struct bench *b, const struct weight *w, const struct tensor_entry *t, con
 	(void)seen;
 }
 
-/* Is it there, and does it take part?  Those of the layers do, and the head's. */
+/* 1 if the tensor is present and measured: tensors of layers, and of the head. */
 static int
 is_used(const struct bench *b, const struct weight *w)
 {
 	if (w->layer < 0)
-		return w->row->stage == AT_HEAD && b->parts & 1u << PART_HEAD;
+		return w->row->stage == AT_HEAD && b->parts & 1u << BENCH_HEAD;
 	return b->stage.layers.has[w->layer] && w->expert < b->present;
 }
 
@@ -126,7 +126,7 @@ bench_layers(const struct bench *b)
 	return n;
 }
 
-/* Bytes of a position in a layer's cache. */
+/* Bytes per position of a layer's cache. */
 static size_t
 position_bytes(const struct stage *s, const struct config *c)
 {
@@ -141,7 +141,7 @@ bench_cache_bytes(const struct stage *s, const struct config *c, int layers, int
 	return positions * position_bytes(s, c) * (uint64_t)layers;
 }
 
-/* --- what there is to compute --- */
+/* --- operations --- */
 
 static double
 attn_operations(const struct bench *b, const struct frame *f, int layer)
@@ -168,9 +168,9 @@ expert_operations(const struct bench *b, const struct frame *f, int layer)
 	return 2 * f->rows * (l->shared.params + b->stage.model->config.num_experts_per_tok * l->expert.params);
 }
 
-/* --- a step --- */
+/* --- one step by stages --- */
 
-/* Latents that the rows of a frame read, in one layer: each sequence's once. */
+/* Bytes of cache rows that a frame reads in one layer, each sequence's once. */
 static double
 latent_bytes(const struct bench *b, const struct frame *f)
 {
@@ -187,9 +187,9 @@ ascending(const void *a, const void *b)
 	return (*(const int32_t *)a > *(const int32_t *)b) - (*(const int32_t *)a < *(const int32_t *)b);
 }
 
-/* One that is present and not among the first `used` that were given out. */
+/* Choose an expert that is present and not among the first `used` chosen ones. */
 static int32_t
-new_place(struct bench *b, int used)
+new_slot(struct bench *b, int used)
 {
 	int i = used + draw_below(b, b->present - used);
 	int32_t e = b->order[i];
@@ -199,8 +199,9 @@ new_place(struct bench *b, int used)
 }
 
 /*
- * K different experts for each row, any of the E as likely as any other.  Where fewer are present, each that is drawn is
- * given a place among those: as long as there is room, a batch reads as many different ones as with all of them.
+ * Draw K different experts for each row, all E equally likely. If fewer are present, each drawn
+ * expert is mapped to one of those, to a new one as long as there is any: the batch then reads as
+ * many different experts as with all E.
  */
 static void
 draw_experts(struct bench *b, int32_t *idx, size_t rows)
@@ -209,14 +210,14 @@ draw_experts(struct bench *b, int32_t *idx, size_t rows)
 	int E = c->n_routed_experts, K = c->num_experts_per_tok, used = 0;
 
 	for (int e = 0; e < E; e++)
-		b->place[e] = -1;
+		b->slot[e] = -1;
 	for (size_t t = 0; t < rows; t++, idx += K) {
 		memset(b->taken, 0, (size_t)E);
 		for (int i = 0; i < K; ) {
-			int e = draw_below(b, E), at = b->place[e];
+			int e = draw_below(b, E), at = b->slot[e];
 
 			if (at < 0 && used < b->present)
-				at = b->place[e] = new_place(b, used++);
+				at = b->slot[e] = new_slot(b, used++);
 			else if (at < 0)
 				at = draw_below(b, b->present);
 			if (b->taken[at])
@@ -229,9 +230,10 @@ draw_experts(struct bench *b, int32_t *idx, size_t rows)
 	b->used = used;
 }
 
-/* What the host has written is on its way to the GPU before the clock runs; the host's must stay until it is there. */
+/* Start the copy of a tensor to the GPU, before the clock runs. The host's copy must stay until
+ * it is done. */
 static int
-send(const struct bench *b, struct frame *f, const char *name, enum dtype dtype, uint64_t cols)
+upload(const struct bench *b, struct frame *f, const char *name, enum dtype dtype, uint64_t cols)
 {
 	if (!b->gpu)
 		return 0;
@@ -241,7 +243,7 @@ send(const struct bench *b, struct frame *f, const char *name, enum dtype dtype,
 	return 0;
 }
 
-/* Put experts of our own drawing in the place of the router's. */
+/* Replace the router's choice by random experts. */
 static int
 set_experts(struct bench *b, struct frame *f)
 {
@@ -256,10 +258,10 @@ set_experts(struct bench *b, struct frame *f)
 		return -1;
 	for (uint64_t i = 0; i < shape[0] * shape[1]; i++)
 		((float *)t->data)[i] = 1.0f / (float)shape[1];
-	if (!(b->parts & 1u << PART_EXPERT))
+	if (!(b->parts & 1u << BENCH_EXPERT))
 		return 0;
-	/* (the experts' stage waits before it ends) */
-	return send(b, f, "expert.idx", I32, shape[1]) < 0 ? -1 : send(b, f, "expert.w", F32, shape[1]);
+	/* the experts' stage waits before it ends */
+	return upload(b, f, "expert.idx", I32, shape[1]) < 0 ? -1 : upload(b, f, "expert.w", F32, shape[1]);
 }
 
 static double
@@ -268,26 +270,26 @@ now(const struct bench *b)
 	return b->fastest && pool_threads(b->stage.pool) == 1 ? clock_thread() : clock_now();
 }
 
-/* Call a stage, if it is measured. */
+/* Run a stage, if it is measured. */
 static int
-timed(const struct bench *b, struct measured *m, enum part part, stage_fn *fn, void *arg, struct frame *f)
+measure(const struct bench *b, struct measured *m, enum bench_stage part, stage_fn *fn, void *arg, struct frame *f)
 {
 	double start = now(b);
 
 	if (!(b->parts & 1u << part))
 		return 0;
-	if (b->gpu && bench_gpu_enter(b->gpu) < 0)
+	if (b->gpu && bench_gpu_mark_start(b->gpu) < 0)
 		return -1;
 	if (fn(arg, f, NULL, 0) < 0)
 		return -1;
 	if (b->gpu)
-		return bench_gpu_leave(b->gpu, &m->part[part].seconds);
+		return bench_gpu_mark_end(b->gpu, &m->part[part].seconds);
 	m->part[part].seconds += now(b) - start;
 	return 0;
 }
 
 static void
-account(const struct bench *b, struct measured *m, enum part part, double bytes, double operations)
+account(const struct bench *b, struct measured *m, enum bench_stage part, double bytes, double operations)
 {
 	if (b->parts & 1u << part) {
 		m->part[part].bytes += bytes;
@@ -304,16 +306,16 @@ step_layer(struct bench *b, struct measured *m, struct frame *f, int layer)
 
 	b->used = 0;
 	frame_set_at(f, AT_ATTN, layer);
-	account(b, m, PART_ATTN, l->attn.bytes + latent_bytes(b, f), attn_operations(b, f, layer));
-	if (timed(b, m, PART_ATTN, attn_frame, &b->block.attn, f) < 0)
+	account(b, m, BENCH_ATTN, l->attn.bytes + latent_bytes(b, f), attn_operations(b, f, layer));
+	if (measure(b, m, BENCH_ATTN, attn_frame, &b->block.attn, f) < 0)
 		return -1;
 	frame_set_at(f, AT_ROUTE, layer);
-	account(b, m, PART_ROUTE, moe ? l->route.bytes : 0, route_operations(b, f, layer));
-	if (timed(b, m, PART_ROUTE, route_frame, &b->block.route, f) < 0 || (moe && set_experts(b, f) < 0))
+	account(b, m, BENCH_ROUTE, moe ? l->route.bytes : 0, route_operations(b, f, layer));
+	if (measure(b, m, BENCH_ROUTE, route_frame, &b->block.route, f) < 0 || (moe && set_experts(b, f) < 0))
 		return -1;
 	frame_set_at(f, AT_EXPERT, layer);
-	account(b, m, PART_EXPERT, l->shared.bytes + b->used * l->expert.bytes, expert_operations(b, f, layer));
-	if (timed(b, m, PART_EXPERT, expert_frame, &b->block.expert, f) < 0)
+	account(b, m, BENCH_EXPERT, l->shared.bytes + b->used * l->expert.bytes, expert_operations(b, f, layer));
+	if (measure(b, m, BENCH_EXPERT, expert_frame, &b->block.expert, f) < 0)
 		return -1;
 	frame_drop(f, "expert.idx");
 	frame_drop(f, "expert.w");
@@ -321,7 +323,7 @@ step_layer(struct bench *b, struct measured *m, struct frame *f, int layer)
 	return 0;
 }
 
-/* A frame of random rows: a prompt, or one row each of as many sequences. */
+/* Make a frame of random rows: a prompt, or one row each of as many sequences. */
 static int
 make_frame(struct bench *b, struct frame *f, const struct measured *m)
 {
@@ -341,21 +343,21 @@ make_frame(struct bench *b, struct frame *f, const struct measured *m)
 	if (r < 0 || !(h = frame_add(f, "h", F32, 2, (uint64_t[]){(uint64_t)m->rows, (uint64_t)D})))
 		return -1;
 	draw_floats(b, h->data, (size_t)m->rows * (size_t)D);
-	/* (stages may drop it without waiting) */
-	return send(b, f, "h", F32, (uint64_t)D) < 0 || (b->gpu && device_wait(b->stage.gpu) < 0) ? -1 : 0;
+	/* stages may drop it without waiting */
+	return upload(b, f, "h", F32, (uint64_t)D) < 0 || (b->gpu && device_wait(b->stage.gpu) < 0) ? -1 : 0;
 }
 
-/* --- whole layers, on a GPU --- */
+/* --- whole layers on a GPU --- */
 
 static int
 has_block(const struct bench *b)
 {
-	const unsigned whole = 1u << PART_ATTN | 1u << PART_ROUTE | 1u << PART_EXPERT;
+	const unsigned whole = 1u << BENCH_ATTN | 1u << BENCH_ROUTE | 1u << BENCH_EXPERT;
 
 	return b->gpu && (b->parts & whole) == whole && b->present >= b->stage.model->config.n_routed_experts;
 }
 
-/* What a layer takes.  One row's experts are K, whichever they are. */
+/* Add the bytes and operations of a layer. One row reads K experts, whichever they are. */
 static void
 account_block(const struct bench *b, struct measured *m, const struct frame *f, int layer)
 {
@@ -370,7 +372,7 @@ account_block(const struct bench *b, struct measured *m, const struct frame *f, 
 		m->all.bytes += l->route.bytes + (f->rows == 1 ? K * l->expert.bytes : NAN);
 }
 
-/* Layers that follow one another go in one call. */
+/* Consecutive layers are one call. */
 static int
 step_block(struct bench *b, struct measured *m, struct frame *f)
 {
@@ -383,16 +385,16 @@ step_block(struct bench *b, struct measured *m, struct frame *f)
 		if (i > 0 && has[i - 1])
 			continue;
 		frame_set_at(f, AT_ATTN, i);
-		if (bench_gpu_enter(b->gpu) < 0 || block_frame(&b->block, f, NULL, 0) < 0 ||
-		    bench_gpu_leave(b->gpu, &m->all.seconds) < 0)
+		if (bench_gpu_mark_start(b->gpu) < 0 || block_frame(&b->block, f, NULL, 0) < 0 ||
+		    bench_gpu_mark_end(b->gpu, &m->all.seconds) < 0)
 			return -1;
 	}
 	return bench_gpu_times(b->gpu);
 }
 
-/* --- a step of either kind --- */
+/* --- steps --- */
 
-/* What caches held before is gone. */
+/* Evict everything from the caches. */
 static int
 sweep(const struct bench *b)
 {
@@ -414,10 +416,10 @@ step_stages(struct bench *b, struct frame *f, struct measured *m)
 	}
 	m->experts = moe > 0 ? m->experts / moe : 0;
 	frame_set_at(f, AT_HEAD, c->num_layers);
-	account(b, m, PART_HEAD, b->head_weights.bytes, 2 * wants * b->head_weights.params);
-	if (timed(b, m, PART_HEAD, head_frame, &b->head, f) < 0 || (b->gpu && bench_gpu_times(b->gpu) < 0))
+	account(b, m, BENCH_HEAD, b->head_weights.bytes, 2 * wants * b->head_weights.params);
+	if (measure(b, m, BENCH_HEAD, head_frame, &b->head, f) < 0 || (b->gpu && bench_gpu_times(b->gpu) < 0))
 		return -1;
-	for (int i = 0; i < PARTS; i++) {
+	for (int i = 0; i < BENCH_STAGES; i++) {
 		m->all.seconds += m->part[i].seconds;
 		m->all.bytes += m->part[i].bytes;
 		m->all.operations += m->part[i].operations;
@@ -446,7 +448,7 @@ by_time(const void *a, const void *b)
 	return (x->all.seconds > y->all.seconds) - (x->all.seconds < y->all.seconds);
 }
 
-/* In the GPU all pages hold the same. */
+/* On the GPU all pages get the same rows. */
 static int
 fill_pages(struct bench *b, const struct cache *c, const struct cache_seq *s)
 {
@@ -462,7 +464,7 @@ fill_pages(struct bench *b, const struct cache *c, const struct cache_seq *s)
 	return 0;
 }
 
-/* Let a sequence hold that many positions, of random latents. */
+/* Fill a sequence with that many random positions. */
 static int
 fill_cache(struct bench *b, struct cache *c, uint64_t seq, uint32_t context)
 {
@@ -486,7 +488,7 @@ fill_caches(struct bench *b, int n, int context)
 {
 	const struct config *c = &b->stage.model->config;
 
-	if (!(b->parts & 1u << PART_ATTN))
+	if (!(b->parts & 1u << BENCH_ATTN))
 		return 0;
 	if (context >= c->max_position)
 		return fail(FAIL_USAGE, "--decode at position %d: the model ends at %d", context, c->max_position - 1);
@@ -498,9 +500,9 @@ fill_caches(struct bench *b, int n, int context)
 	return 0;
 }
 
-/* The prompt's caches are let go. */
+/* Free the prompt's caches. */
 static int
-forget(struct bench *b)
+drop_prompt(struct bench *b)
 {
 	struct frame f;
 	int r;
@@ -508,14 +510,14 @@ forget(struct bench *b)
 	frame_init(&f);
 	f.op = OP_FREE;
 	f.seq = PROMPT_SEQ;
-	r = b->parts & 1u << PART_ATTN ? attn_frame(&b->block.attn, &f, NULL, 0) : 0;
+	r = b->parts & 1u << BENCH_ATTN ? attn_frame(&b->block.attn, &f, NULL, 0) : 0;
 	frame_free(&f);
 	return r;
 }
 
 /*
- * Steps until the time is spent, three at least.  The first, which finds memory to be made and pages to be mapped, does
- * not count; but one that alone takes more than the time is all there is.
+ * Run steps until the time is spent, at least three. The first one, which allocates memory and maps
+ * pages, does not count, unless it takes longer than the time.
  */
 static int
 run(struct bench *b, int block, const struct measured *what, struct measured *m)
@@ -557,7 +559,7 @@ bench_run(struct bench *b, int prefill, int rows, int context, struct measured *
 		return -1;
 	m->block = whole.all;
 	m->block_steps = whole.steps;
-	return prefill ? forget(b) : 0;
+	return prefill ? drop_prompt(b) : 0;
 }
 
 int
@@ -569,16 +571,16 @@ bench_open(struct bench *b)
 
 	b->block.s = s;
 	b->layers = mem_new((size_t)c->num_layers, sizeof(*b->layers));
-	b->place = mem_new(E, sizeof(*b->place));
+	b->slot = mem_new(E, sizeof(*b->slot));
 	b->order = mem_new(E, sizeof(*b->order));
 	b->taken = mem_new(E, 1);
 	for (int i = 0; b->order && i < b->present; i++)
 		b->order[i] = i;
-	if (!b->layers || !b->place || !b->order || !b->taken || each_tensor(b, count) < 0 ||
-	    (b->parts & 1u << PART_ATTN && attn_open(&b->block.attn, s) < 0) ||
-	    (b->parts & 1u << PART_ROUTE && route_open(&b->block.route, s) < 0) ||
-	    (b->parts & 1u << PART_EXPERT && expert_open(&b->block.expert, s, NULL) < 0) ||
-	    (b->parts & 1u << PART_HEAD && head_open(&b->head, s) < 0))
+	if (!b->layers || !b->slot || !b->order || !b->taken || each_tensor(b, count) < 0 ||
+	    (b->parts & 1u << BENCH_ATTN && attn_open(&b->block.attn, s) < 0) ||
+	    (b->parts & 1u << BENCH_ROUTE && route_open(&b->block.route, s) < 0) ||
+	    (b->parts & 1u << BENCH_EXPERT && expert_open(&b->block.expert, s, NULL) < 0) ||
+	    (b->parts & 1u << BENCH_HEAD && head_open(&b->head, s) < 0))
 		return -1;
 	return 0;
 }
@@ -597,7 +599,7 @@ bench_close(struct bench *b)
 	if (b->head.s)
 		head_close(&b->head);
 	free(b->layers);
-	free(b->place);
+	free(b->slot);
 	free(b->order);
 	free(b->taken);
 }

@@ -8,12 +8,12 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
-#define TRIES 5                 /* at least */
-#define SECONDS 0.3             /* for each limit */
-#define RANDOM ((size_t)16 << 20)       /* bytes that are made on the host, and sent as often as it takes */
+#define TRIES 5                 /* minimum number of tries */
+#define SECONDS 0.3             /* time for each limit */
+#define RANDOM ((size_t)16 << 20)       /* bytes generated on the host and copied repeatedly */
 
-/* Memory that is copied, and the side of the matrices that are multiplied, which fit in there; little where the GPU is
- * emulated, that it may end. */
+/* Size of the copied memory, and of the square matrices in it; small on an emulated GPU, to save
+ * time. */
 struct task {
 	size_t bytes;
 	int side;
@@ -31,7 +31,7 @@ bench_gpu_real(const struct device *d)
 int
 bench_gpu_random(struct device *d, void *to, size_t n, enum dtype dtype)
 {
-	/* of each number the sign and the mantissa are drawn, the exponent is that of 1/2 */
+	/* random sign and mantissa, the exponent of 1/2 */
 	const uint64_t keep = dtype == F32 ? UINT64_C(0x807fffff807fffff) : dtype == BF16 ? UINT64_C(0x807f807f807f807f) :
 	    UINT64_C(0x8787878787878787);
 	const uint64_t set = dtype == F32 ? UINT64_C(0x3f0000003f000000) : dtype == BF16 ? UINT64_C(0x3f003f003f003f00) :
@@ -65,7 +65,7 @@ bench_gpu_sweep(struct bench_gpu *g)
 	return g->d->lib->copy(g->d->gpu, g->to, g->from, g->bytes) < 0 ? device_fail(g->d, "memory that is copied") : 0;
 }
 
-/* The least time that a copy took, of some tries behind one that does not count. */
+/* Measure the fastest of several copies, the first excluded. */
 static int
 measure_copy(struct bench_gpu *g, double *seconds)
 {
@@ -107,7 +107,7 @@ bench_gpu_limit(struct bench_gpu *g, enum precision p, struct limit *l)
 	size_t least = (size_t)t->side * (size_t)t->side * sizeof(float);
 	double copied;
 
-	/* what is not known to be taken yet is for caches and batches as well */
+	/* memory not yet reserved is also for caches and batches */
 	for (g->bytes = t->bytes; g->bytes / 2 >= least && d->weights + d->expected + 4 * g->bytes > d->about.free; )
 		g->bytes /= 2;
 	if (d->lib->alloc(d->gpu, &g->from, g->bytes) < 0 || d->lib->alloc(d->gpu, &g->to, g->bytes) < 0)
@@ -134,7 +134,7 @@ bench_gpu_close(struct bench_gpu *g)
 /* --- times of stages --- */
 
 int
-bench_gpu_enter(struct bench_gpu *g)
+bench_gpu_mark_start(struct bench_gpu *g)
 {
 	if (g->n == GPU_MARKS / 2 && bench_gpu_times(g) < 0)
 		return -1;
@@ -142,7 +142,7 @@ bench_gpu_enter(struct bench_gpu *g)
 }
 
 int
-bench_gpu_leave(struct bench_gpu *g, double *seconds)
+bench_gpu_mark_end(struct bench_gpu *g, double *seconds)
 {
 	g->seconds[g->n] = seconds;
 	return g->d->lib->mark(g->d->gpu, 2 * g->n++ + 1) < 0 ? device_fail(g->d, "a mark") : 0;

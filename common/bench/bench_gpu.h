@@ -1,5 +1,5 @@
 /*
- * ds-bench on a GPU: what the card copies and multiplies at most, and the stages' times by the marks of its stream.
+ * Benchmark on a GPU: limits of copies and products, and times of stages by marks in its stream.
  */
 #ifndef DS_BENCH_GPU_H
 #define DS_BENCH_GPU_H
@@ -9,35 +9,39 @@
 
 struct bench_gpu {
 	struct device *d;
-	char product[48];               /* what the peak was measured with: "cublaslt_bf16_8192x8192x8192", or "" */
-	void *from, *to;                /* memory that is copied, to measure and to empty the card's cache; or NULL */
+	/* product that measured the peak: "cublaslt_bf16_8192x8192x8192", or "" */
+	char product[48];
+	void *from, *to;         /* memory for copies, to measure and to evict the cache; or NULL */
 	size_t bytes;
-	struct scratch page;     /* random latents */
-	int n;                          /* stages between marks whose times were not asked for yet */
-	double *seconds[GPU_MARKS / 2]; /* where they are added */
+	struct scratch page;     /* random cache rows */
+	int n;                          /* stages whose marks were not read yet */
+	double *seconds[GPU_MARKS / 2]; /* where their times are added */
 };
 
-/* d has started, and outlives it. */
+/* d must have been started and must outlive g. */
 void bench_gpu_open(struct bench_gpu *g, struct device *d);
-void bench_gpu_close(struct bench_gpu *g);      /* a zeroed *g is fine */
+void bench_gpu_close(struct bench_gpu *g);      /* accepts a zeroed *g */
 
-/* The GPU's limits in *l: bytes copied from its memory to its memory, read and written both counted, and operations of
- * cuBLASLt's product of large matrices of BF16, or in PRECISION_FP8 of E4M3.  Allocates.  0, or -1 and a message. */
+/* Measure the GPU's limits: bytes per second copied within its memory, reads and writes both
+ * counted, and operations per second of cuBLASLt products of large matrices of BF16, or of E4M3
+ * with PRECISION_FP8. Allocates memory. Returns 0, or -1 and a message. */
 int bench_gpu_limit(struct bench_gpu *g, enum precision p, struct limit *l);
 
-/* 1 where the card is one, 0 where it is emulated and no figure means anything. */
+/* 1 for a real GPU; 0 for the emulation, whose figures mean nothing. */
 int bench_gpu_real(const struct device *d);
 
-/* Nothing of what comes next is in the card's cache; its limits were measured before. */
+/* Evict everything from the GPU's cache. Call bench_gpu_limit first. Returns 0, or -1 and a
+ * message. */
 int bench_gpu_sweep(struct bench_gpu *g);
 
-/* Around what is put on the stream for a stage; its time is added to *seconds by bench_gpu_times, which waits, at the
- * latest. */
-int bench_gpu_enter(struct bench_gpu *g);
-int bench_gpu_leave(struct bench_gpu *g, double *seconds);
+/* Mark the start and end of a stage in the stream. bench_gpu_times, at the latest, adds its time
+ * to *seconds; it waits for the stream. Return 0, or -1 and a message. */
+int bench_gpu_mark_start(struct bench_gpu *g);
+int bench_gpu_mark_end(struct bench_gpu *g, double *seconds);
 int bench_gpu_times(struct bench_gpu *g);
 
-/* n bytes of random numbers of dtype F32, BF16 or F8_E4M3, below 1, in the GPU. */
+/* Fill n bytes in the GPU with random numbers below 1 of dtype F32, BF16 or F8_E4M3. Returns 0,
+ * or -1 and a message. */
 int bench_gpu_random(struct device *d, void *to, size_t n, enum dtype dtype);
 
 #endif

@@ -14,15 +14,15 @@
 
 /* Seconds and operations of a batch through all layers of the model, extrapolated from the
  * measured ones. */
-static struct cost
+static struct stage_cost
 whole(const struct bench *b, const struct measured *m)
 {
 	double times = (double)b->stage.model->config.num_layers / bench_layers(b);
-	struct cost all = {0};
+	struct stage_cost all = {0};
 
-	for (int p = 0; p < PARTS; p++) {
-		all.seconds += m->part[p].seconds * (p == PART_HEAD ? 1 : times);
-		all.operations += m->part[p].operations * (p == PART_HEAD ? 1 : times);
+	for (int p = 0; p < BENCH_STAGES; p++) {
+		all.seconds += m->part[p].seconds * (p == BENCH_HEAD ? 1 : times);
+		all.operations += m->part[p].operations * (p == BENCH_HEAD ? 1 : times);
 	}
 	return all;
 }
@@ -50,13 +50,13 @@ solve(const struct bench *b, const struct measured *one, const struct measured *
     struct host_rates *r)
 {
 	const struct config *c = &b->stage.model->config;
-	struct cost first = whole(b, one), many = whole(b, prompt);
+	struct stage_cost first = whole(b, one), many = whole(b, prompt);
 	double attended = c->num_layers * attention_of(c)->operations(c, prompt->rows, (prompt->rows + 1) / 2.0);
 	double loads = first.operations, rest;
 
 	r->row = first.operations / first.seconds;
-	r->attend = (far->part[PART_ATTN].operations - one->part[PART_ATTN].operations) /
-	    fmax(far->part[PART_ATTN].seconds - one->part[PART_ATTN].seconds, 1e-9);
+	r->attend = (far->part[BENCH_ATTN].operations - one->part[BENCH_ATTN].operations) /
+	    fmax(far->part[BENCH_ATTN].seconds - one->part[BENCH_ATTN].seconds, 1e-9);
 	if (c->n_routed_experts > 0)
 		loads += more_experts(b, prompt);
 	rest = many.seconds - attended / r->attend - loads / r->row;

@@ -9,7 +9,7 @@
 
 #define SWEEP_MIN ((size_t)64 << 20)
 #define SWEEP_MAX ((size_t)2 << 30)
-#define PIECE 1024              /* bytes per index of pool_run */
+#define UNIT 1024               /* bytes per index of pool_run */
 
 /* amx and avx512 differ in products of bf16 only. */
 static struct peak
@@ -55,10 +55,10 @@ sweep_close(struct sweep *s)
 	*s = (struct sweep){0};
 }
 
-struct job {
+struct measurement {
 	struct peak peak;
 	const unsigned char *p;
-	size_t ahead;
+	size_t distance;
 	long rounds;
 	double operations[1024];        /* per thread */
 	uint64_t seen[1024];
@@ -67,18 +67,18 @@ struct job {
 static void
 read_part(void *arg, size_t from, size_t to, int thread)
 {
-	struct job *j = arg;
+	struct measurement *j = arg;
 
-	j->seen[thread] ^= j->peak.read(j->p + from * PIECE, (to - from) * PIECE, j->ahead);
+	j->seen[thread] ^= j->peak.read(j->p + from * UNIT, (to - from) * UNIT, j->distance);
 }
 
 static double
-read_once(const struct sweep *s, const struct kernels *k, struct pool *pool, size_t ahead, double (*now)(void))
+read_once(const struct sweep *s, const struct kernels *k, struct pool *pool, size_t distance, double (*now)(void))
 {
-	struct job j = {.peak = peak_of(k), .p = s->p, .ahead = ahead};
+	struct measurement j = {.peak = peak_of(k), .p = s->p, .distance = distance};
 	double start = now();
 
-	pool_run(pool, s->n / PIECE, 1024, PIECE, read_part, &j);
+	pool_run(pool, s->n / UNIT, 1024, UNIT, read_part, &j);
 	return now() - start;
 }
 
@@ -91,7 +91,7 @@ sweep_read(const struct sweep *s, const struct kernels *k, struct pool *pool)
 static void
 compute_part(void *arg, size_t from, size_t to, int thread)
 {
-	struct job *j = arg;
+	struct measurement *j = arg;
 
 	j->operations[thread] += j->peak.multiply_adds(j->rounds * (long)(to - from));
 }
@@ -100,7 +100,7 @@ compute_part(void *arg, size_t from, size_t to, int thread)
 static double
 compute_once(const struct kernels *k, struct pool *pool, long rounds)
 {
-	struct job j = {.peak = peak_of(k), .rounds = rounds};
+	struct measurement j = {.peak = peak_of(k), .rounds = rounds};
 	double start = clock_now(), all = 0;
 
 	pool_run(pool, (size_t)pool_threads(pool) * 16, 1, 1e9, compute_part, &j);
@@ -113,12 +113,12 @@ void
 limit_measure(struct limit *l, const struct sweep *s, const struct kernels *k, struct pool *pool, double seconds,
     double (*now)(void))
 {
-	static const size_t ahead[] = {0, 1024, 4096};
+	static const size_t distance[] = {0, 1024, 4096};
 	double end = clock_now() + seconds / 2, fma;
 
 	*l = (struct limit){0};
 	for (int i = 0; i < 3 || clock_now() < end; i++) {
-		double rate = (double)s->n / read_once(s, k, pool, ahead[i % 3], now);
+		double rate = (double)s->n / read_once(s, k, pool, distance[i % 3], now);
 
 		l->read = rate > l->read ? rate : l->read;
 	}

@@ -44,7 +44,7 @@ void limit_measure(struct limit *l, const struct sweep *s, const struct kernels 
  * PEAK_CHAINS independent vector operations and returns the number of scalar operations.
  */
 struct peak {
-	uint64_t (*read)(const void *p, size_t n, size_t ahead);
+	uint64_t (*read)(const void *p, size_t n, size_t distance);
 	double (*multiply_adds)(long rounds);
 };
 

@@ -10,7 +10,7 @@ typedef uint64_t words __attribute__((vector_size(WIDTH)));
 typedef float lanes __attribute__((vector_size(WIDTH)));
 
 static uint64_t
-read_all(const void *p, size_t n, size_t ahead)
+read_all(const void *p, size_t n, size_t distance)
 {
 	const unsigned char *s = p;
 	words a = {0}, b = {0}, c = {0}, d = {0};
@@ -19,8 +19,8 @@ read_all(const void *p, size_t n, size_t ahead)
 	for (size_t i = 0; i < n; i += 4 * WIDTH) {
 		words v[4];
 
-		for (size_t j = 0; ahead && j < 4 * WIDTH; j += 64)
-			__builtin_prefetch(s + i + j + ahead);
+		for (size_t j = 0; distance && j < 4 * WIDTH; j += 64)
+			__builtin_prefetch(s + i + j + distance);
 		memcpy(v, s + i, sizeof(v));
 		a ^= v[0];
 		b ^= v[1];

@@ -5,14 +5,14 @@
 #include "bench/limit.h"
 
 static uint64_t
-read_all(const void *p, size_t n, size_t ahead)
+read_all(const void *p, size_t n, size_t distance)
 {
 	const unsigned char *s = p;
 	uint64_t a[4] = {0}, v[4];
 
 	for (size_t i = 0; i < n; i += sizeof(v)) {
-		if (ahead)
-			__builtin_prefetch(s + i + ahead);
+		if (distance)
+			__builtin_prefetch(s + i + distance);
 		memcpy(v, s + i, sizeof(v));
 		for (int j = 0; j < 4; j++)
 			a[j] ^= v[j];

@@ -48,7 +48,7 @@ report_machine(struct record *r, const struct bench *b, const struct limit *l, c
 
 static void
 report_part(struct record *r, const struct bench *b, const struct limit *l, const struct measured *m, const char *name,
-    const struct cost *c, int steps, double experts, double rate)
+    const struct stage_cost *c, int steps, double experts, double rate)
 {
 	static const char columns[] =
 	    "stage work    rows context part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_peak tokens_s"
@@ -76,7 +76,7 @@ report_part(struct record *r, const struct bench *b, const struct limit *l, cons
 void
 report_measured(struct record *r, const struct bench *b, const struct limit *l, const struct measured *m)
 {
-	for (int p = 0; p < PARTS; p++)
+	for (int p = 0; p < BENCH_STAGES; p++)
 		if (b->parts & 1u << p)
 			report_part(r, b, l, m, part_name(p), &m->part[p], m->steps, m->experts, NAN);
 	report_part(r, b, l, m, "all", &m->all, m->steps, m->experts, m->rows / m->all.seconds);

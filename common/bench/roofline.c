@@ -21,19 +21,19 @@ struct picture {
 	struct axis x, y;
 	struct { double x, y; int rows; } point[POINTS_MAX];
 	int points;
-	int drawn[PARTS + 1];           /* 1: the part has points */
+	int drawn[BENCH_STAGES + 1];    /* 1: the part has points */
 };
 
-static const int kinds[PARTS + 1] = {2, 3, 5, 4, 0};    /* attn, route, expert, head, all */
+static const int kinds[BENCH_STAGES + 1] = {2, 3, 5, 4, 0}; /* attn, route, expert, head, all */
 
-static const struct cost *
+static const struct stage_cost *
 cost_of(const struct measured *m, int part)
 {
-	return part < PARTS ? &m->part[part] : &m->all;
+	return part < BENCH_STAGES ? &m->part[part] : &m->all;
 }
 
 static int
-drawable(const struct cost *c)
+drawable(const struct stage_cost *c)
 {
 	return c->seconds > 0 && c->bytes > 0 && c->operations > 0;
 }
@@ -45,8 +45,8 @@ set_axes(struct picture *p, const struct measured *m, int n)
 	double ridge = p->l->fma / p->l->read, x0 = ridge / 4, x1 = ridge * 4, y0 = p->l->fma / 10, y1 = p->l->fma * 1.6;
 
 	for (int i = 0; i < n; i++)
-		for (int j = 0; j <= PARTS; j++) {
-			const struct cost *c = cost_of(&m[i], j);
+		for (int j = 0; j <= BENCH_STAGES; j++) {
+			const struct stage_cost *c = cost_of(&m[i], j);
 
 			if (!drawable(c))
 				continue;
@@ -83,7 +83,7 @@ draw_roof(struct picture *p)
 static void
 draw_point(struct picture *p, const struct measured *m, int part)
 {
-	const struct cost *c = cost_of(m, part);
+	const struct stage_cost *c = cost_of(m, part);
 	char tip[160], class[8];
 	double x, y;
 
@@ -92,7 +92,7 @@ draw_point(struct picture *p, const struct measured *m, int part)
 	x = axis_at(&p->x, c->operations / c->bytes);
 	y = axis_at(&p->y, c->operations / c->seconds * 1e-9);
 	snprintf(tip, sizeof(tip), "%s %d rows, %s: %.3g ms, %.3g GB/s, %.3g GFLOP/s", m->prefill ? "prefill" : "decode", m->rows,
-	    part < PARTS ? part_name(part) : "all", c->seconds * 1e3, c->bytes / c->seconds * 1e-9, c->operations / c->seconds * 1e-9);
+	    part < BENCH_STAGES ? part_name(part) : "all", c->seconds * 1e3, c->bytes / c->seconds * 1e-9, c->operations / c->seconds * 1e-9);
 	snprintf(class, sizeof(class), "k%d", kinds[part]);
 	if (m->prefill)
 		svg_box(p->to, class, x - 4, y - 4, 8, 8, tip);
@@ -130,12 +130,12 @@ draw_key(struct picture *p)
 	char class[8];
 	double y = TOP + 20;
 
-	for (int i = 0; i <= PARTS; i++) {
+	for (int i = 0; i <= BENCH_STAGES; i++) {
 		if (!p->drawn[i])
 			continue;
 		snprintf(class, sizeof(class), "k%d", kinds[i]);
 		svg_box(p->to, class, RIGHT + 40, y - 9, 10, 10, NULL);
-		svg_text(p->to, "mark", RIGHT + 58, y, 's', 0, i < PARTS ? part_name(i) : "all of them");
+		svg_text(p->to, "mark", RIGHT + 58, y, 's', 0, i < BENCH_STAGES ? part_name(i) : "all of them");
 		y += 22;
 	}
 	y += 10;
@@ -158,7 +158,7 @@ bench_draw(FILE *to, const struct limit *l, const struct measured *m, int n, con
 	svg_line(to, "base", LEFT, BOTTOM, RIGHT, BOTTOM);
 	axis_draw_x(to, &p.x, BOTTOM, "operations per byte that must be read");
 	draw_roof(&p);
-	for (int part = PARTS; part >= 0; part--)
+	for (int part = BENCH_STAGES; part >= 0; part--)
 		for (int i = 0; i < n; i++)
 			draw_point(&p, &m[i], part);
 	draw_labels(&p);
