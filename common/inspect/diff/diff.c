@@ -76,17 +76,17 @@ choose(struct diff *d)
 	struct source *s = d->src;
 	const uint64_t *w = d->pair.waiting;
 	uint64_t read[2] = {s[0].bytes + s[0].in.bytes, s[1].bytes + s[1].in.bytes};
-	int behind = w[0] != w[1] ? w[0] > w[1] : read[0] > read[1];
+	int lagging = w[0] != w[1] ? w[0] > w[1] : read[0] > read[1];
 	struct pollfd p[2] = {{.fd = source_fd(&s[0]), .events = POLLIN}, {.fd = source_fd(&s[1]), .events = POLLIN}};
 
 	if (s[0].ended || s[1].ended)
 		return s[0].ended;
-	if (w[!behind] > d->hold)
-		return behind;
+	if (w[!lagging] > d->hold)
+		return lagging;
 	while (poll(p, 2, -1) < 0)
 		if (errno != EINTR)
 			return fail(FAIL_SYSTEM, "cannot wait for input:");
-	return p[behind].revents ? behind : !behind;
+	return p[lagging].revents ? lagging : !lagging;
 }
 
 static int

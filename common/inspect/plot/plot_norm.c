@@ -242,7 +242,7 @@ draw_layers(struct chart *c)
 		svg_line(c->to, "base", axis_at(&c->x, (double)l), BOTTOM, axis_at(&c->x, (double)l), BOTTOM + 4);
 	}
 	svg_text(c->to, "axis", (LEFT + RIGHT) / 2.0, BOTTOM + 38, 'm', 0,
-	    "behind layer  (\u25cf after its experts or MLP, \u25cb after its attention)");
+	    "after layer  (\u25cf after its experts or MLP, \u25cb after its attention)");
 }
 
 static void
@@ -434,8 +434,8 @@ norm_draw(struct plot *p, FILE *to)
 	for (size_t i = 0; i < s->n; i++)
 		most = s->points[i].n > most ? s->points[i].n : most;
 	collect_keys(&c);
-	snprintf(about, sizeof(about), c.n > LINES_MAX ? "the spread of %zu rows of h behind each stage: median, the middle half and "
-	    "the middle 80 %%%s" : "rows of h behind each stage: %zu%s", most, plot_missing(p, left, sizeof(left)));
+	snprintf(about, sizeof(about), c.n > LINES_MAX ? "the spread of %zu rows of h after each stage: median, the middle half and "
+	    "the middle 80 %%%s" : "rows of h after each stage: %zu%s", most, plot_missing(p, left, sizeof(left)));
 	for (size_t k = 0; k < c.n; k++)
 		width = fmax(width, RIGHT + 24 + svg_width(label_of(&c, &c.keys[k], left, sizeof(left)), 11));
 	svg_begin(to, width, 496, "Norm of the residual stream", about);
@@ -462,4 +462,4 @@ norm_free(void *state)
 }
 
 const struct plot_kind plot_norm = {"norm", sizeof(struct norm), norm_frame, norm_draw, norm_free,
-	"no frame had rows of h: feed streams from behind ds-embed, ds-attn, ds-expert or ds-block, an -i for each"};
+	"no frame had rows of h: use streams of ds-embed, ds-attn, ds-expert or ds-block, with an -i for each"};
