@@ -72,18 +72,18 @@ is "$(chat -c --template mine.jinja Hi)" "mine Hi|" "--template FILE.jinja"
 printf '%s[{}]\n' "$B" >brackets
 is "$(echo "$talk" | chat --messages --template brackets)" "$B[Hi]
 |" "--template with {} takes a conversation of one turn"
-fails_with 1 "room for one message" "and none of more" sh -c 'echo "[{\"role\": \"system\", \"content\": \"x\"}]" |
+fails_with 1 "takes exactly one user message" "and none of more" sh -c 'echo "[{\"role\": \"system\", \"content\": \"x\"}]" |
     ds-tokenize -m tiny --messages --template brackets >/dev/null'
 
 # --- thinking ---
 echo '{% if thinking %}T{% endif %}{% if enable_thinking is defined %}{{ enable_thinking }}{% endif %}' >think.jinja
 is "$(chat -c --template think.jinja --thinking on x)$(chat -c --template think.jinja --thinking off x)$(chat -c --template think.jinja x)" \
     "TTrue|False||" "--thinking sets both variables"
-fails_with 2 "uses neither of the variables thinking and enable_thinking" "a known template that reads neither refuses it" \
+fails_with 2 "uses neither of the variables thinking and enable_thinking" "a known template that uses neither refuses it" \
     ds-tokenize -m tiny -c --thinking on -o out Hi
-fails_with 2 "'mine.jinja' reads neither" "another one, too" ds-tokenize -m tiny -c --template mine.jinja --thinking off -o out Hi
+fails_with 2 "'mine.jinja' uses neither" "another one, too" ds-tokenize -m tiny -c --template mine.jinja --thinking off -o out Hi
 echo '{% set thinking = true %}{{ thinking }}' >set.jinja
-fails_with 2 "reads neither" "a template that sets it itself does not read it" ds-tokenize -m tiny -c --template set.jinja --thinking off -o out Hi
+fails_with 2 "uses neither" "a template that sets it itself does not read it" ds-tokenize -m tiny -c --template set.jinja --thinking off -o out Hi
 fails_with 2 "has no variables" "nor does text with {}" ds-tokenize -m tiny -c --template brackets --thinking on -o out Hi
 fails_with 2 "give on or off" "on or off" ds-tokenize -m tiny -c --thinking maybe Hi
 fails_with 2 "give -c" "--thinking without -c" ds-tokenize -m tiny --thinking on Hi

@@ -13,10 +13,16 @@
 #include "stage/head.h"
 
 /* The measured stages: those of a layer, and the head. */
-enum bench_stage { BENCH_ATTN, BENCH_ROUTE = AT_ROUTE - AT_ATTN, BENCH_EXPERT = AT_EXPERT - AT_ATTN, BENCH_HEAD = AT_HEAD - AT_ATTN, BENCH_STAGES };
+enum bench_stage {
+	BENCH_ATTN,
+	BENCH_ROUTE = AT_ROUTE - AT_ATTN,
+	BENCH_EXPERT = AT_EXPERT - AT_ATTN,
+	BENCH_HEAD = AT_HEAD - AT_ATTN,
+	BENCH_STAGES
+};
 
 static inline const char *
-part_name(int part)
+bench_stage_name(int part)
 {
 	return at_name(AT_ATTN + (enum at)part);
 }

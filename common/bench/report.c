@@ -78,7 +78,7 @@ report_measured(struct record *r, const struct bench *b, const struct limit *l, 
 {
 	for (int p = 0; p < BENCH_STAGES; p++)
 		if (b->parts & 1u << p)
-			report_part(r, b, l, m, part_name(p), &m->part[p], m->steps, m->experts, NAN);
+			report_part(r, b, l, m, bench_stage_name(p), &m->part[p], m->steps, m->experts, NAN);
 	report_part(r, b, l, m, "all", &m->all, m->steps, m->experts, m->rows / m->all.seconds);
 	if (m->block_steps > 0)
 		report_part(r, b, l, m, "block", &m->block, m->block_steps, NAN, m->rows / m->block.seconds);

@@ -92,7 +92,7 @@ draw_point(struct picture *p, const struct measured *m, int part)
 	x = axis_at(&p->x, c->operations / c->bytes);
 	y = axis_at(&p->y, c->operations / c->seconds * 1e-9);
 	snprintf(tip, sizeof(tip), "%s %d rows, %s: %.3g ms, %.3g GB/s, %.3g GFLOP/s", m->prefill ? "prefill" : "decode", m->rows,
-	    part < BENCH_STAGES ? part_name(part) : "all", c->seconds * 1e3, c->bytes / c->seconds * 1e-9, c->operations / c->seconds * 1e-9);
+	    part < BENCH_STAGES ? bench_stage_name(part) : "all", c->seconds * 1e3, c->bytes / c->seconds * 1e-9, c->operations / c->seconds * 1e-9);
 	snprintf(class, sizeof(class), "k%d", kinds[part]);
 	if (m->prefill)
 		svg_box(p->to, class, x - 4, y - 4, 8, 8, tip);
@@ -135,7 +135,7 @@ draw_key(struct picture *p)
 			continue;
 		snprintf(class, sizeof(class), "k%d", kinds[i]);
 		svg_box(p->to, class, RIGHT + 40, y - 9, 10, 10, NULL);
-		svg_text(p->to, "mark", RIGHT + 58, y, 's', 0, i < BENCH_STAGES ? part_name(i) : "all of them");
+		svg_text(p->to, "mark", RIGHT + 58, y, 's', 0, i < BENCH_STAGES ? bench_stage_name(i) : "all of them");
 		y += 22;
 	}
 	y += 10;
