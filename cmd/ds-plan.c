@@ -103,13 +103,13 @@ parse_context(struct demand *d, const char *arg)
 static int
 parse_gflops(struct demand *d, const char *arg)
 {
-	double one, many = 0;
+	double single, batched = 0;
 
-	if (parse_pair("--gflops", arg, (double[]){1e-3, 1e6, 1e-3, 1e6}, &one, &many) < 0)
+	if (parse_pair("--gflops", arg, (double[]){1e-3, 1e6, 1e-3, 1e6}, &single, &batched) < 0)
 		return -1;
-	d->flops = one * 1e9;
-	d->many_flops = (many > 0 ? many : 2 * one) * 1e9;
-	return d->many_flops >= d->flops ? 0 : fail(FAIL_USAGE, "--gflops '%s': less with many rows than with one", arg);
+	d->flops = single * 1e9;
+	d->batched_flops = (batched > 0 ? batched : 2 * single) * 1e9;
+	return d->batched_flops >= d->flops ? 0 : fail(FAIL_USAGE, "--gflops '%s': less with many rows than with one", arg);
 }
 
 static int
@@ -208,18 +208,18 @@ plan(struct given *g, const char *given_model, const struct sizes *s, const stru
 {
 	struct demand *d = &g->demand;
 	int rows = (d->sequences + d->batches - 1) / d->batches;
-	struct cost many, one, prompt;
+	struct cost batched, single, prompt;
 	struct split split;
 	struct lines lines;
-	struct report r = {given_model, &split, &lines, &many, &one, &prompt};
+	struct report r = {given_model, &split, &lines, &batched, &single, &prompt};
 	struct buf text = {0};
 
 	g->lines.threads = g->format != FORMAT_SH;
 	g->lines.together = g->format == FORMAT_SH || (g->format == FORMAT_SLURM && hosts->n == 1);
-	if (cost_open(&many, s, hosts, d, rows, rows, d->at) < 0 ||
-	    cost_open(&one, s, hosts, d, 1, 1, d->at) < 0 ||
+	if (cost_open(&batched, s, hosts, d, rows, rows, d->at) < 0 ||
+	    cost_open(&single, s, hosts, d, 1, 1, d->at) < 0 ||
 	    cost_open(&prompt, s, hosts, d, d->rows, 0, d->at / 2.0) < 0 ||
-	    split_make(&split, &many, &one) < 0 || lines_make(&lines, &split, &many, &g->lines) < 0)
+	    split_make(&split, &batched, &single) < 0 || lines_make(&lines, &split, &batched, &g->lines) < 0)
 		return -1;
 	check_keys(g, &lines, hosts);
 	g->writing.lines = &lines;
@@ -236,8 +236,8 @@ plan(struct given *g, const char *given_model, const struct sizes *s, const stru
 	buf_free(&text);
 	lines_free(&lines);
 	split_free(&split);
-	cost_close(&many);
-	cost_close(&one);
+	cost_close(&batched);
+	cost_close(&single);
 	cost_close(&prompt);
 	return 0;
 }
@@ -259,7 +259,7 @@ main(int argc, char **argv)
 {
 	struct given g = {.format = -1, .lines = {.sample = "", .port = 5600},
 	    .demand = {.sequences = 1, .batches = 1, .rows = 512, .net = 10e9 / 8, .hop = 1e-4, .flops = 30e9,
-	    .many_flops = 60e9, .tokens = 100}};
+	    .batched_flops = 60e9, .tokens = 100}};
 	static const struct option longs[] = {{"shapes", 0, NULL, SHAPES}, {"latency", 0, NULL, LATENCY},
 	    {"context", 1, NULL, CONTEXT}, {"sequences", 1, NULL, SEQUENCES}, {"batches", 1, NULL, BATCHES},
 	    {"tokens", 1, NULL, TOKENS}, {"net", 1, NULL, NET}, {"gflops", 1, NULL, GFLOPS}, {"port", 1, NULL, PORT}, {"sample", 1, NULL, SAMPLE},

@@ -39,7 +39,7 @@ rows_rate(const struct cost *c, const struct host *h)
 {
 	double row = row_rate(c, h);
 
-	return h->gpu ? GPU_FLOPS : fmax(row, h->rows > 0 ? h->rows : row * c->d->many_flops / c->d->flops);
+	return h->gpu ? GPU_FLOPS : fmax(row, h->rows > 0 ? h->rows : row * c->d->batched_flops / c->d->flops);
 }
 
 static void

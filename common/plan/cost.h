@@ -20,7 +20,7 @@ struct demand {                         /* what the plan is for */
 	int sequences, batches;         /* at a time; sequences are spread over the batches in flight */
 	int rows;                       /* of a batch of a prompt */
 	double net, hop;                /* of the network: bytes/s, seconds that a frame takes besides */
-	double flops, many_flops;       /* of a core, a second, where a host has no rates of its own: with one row, and with many */
+	double flops, batched_flops;    /* of a core, a second, where a host has no rates of its own: with one row, and with many */
 	enum precision precision;       /* that GPUs compute in, and keep their caches in */
 	double tokens;                  /* of each sequence, over which the time of starting is spread */
 	int latency;                    /* 1: the least time for a token of one sequence; 0: the fastest slowest stage */

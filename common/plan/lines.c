@@ -208,10 +208,10 @@ assign_ports(struct builder *k)
 }
 
 int
-lines_make(struct lines *o, const struct split *s, const struct cost *many, const struct line_options *opt)
+lines_make(struct lines *o, const struct split *s, const struct cost *batched, const struct line_options *opt)
 {
-	struct builder k = {.o = o, .c = many, .opt = opt};
-	const struct demand *d = many->d;
+	struct builder k = {.o = o, .c = batched, .opt = opt};
+	const struct demand *d = batched->d;
 	int embed, head, sample, first = s->group[0].host, last = s->group[s->n - 1].host;
 
 	*o = (struct lines){0};

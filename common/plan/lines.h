@@ -43,7 +43,7 @@ struct line_options {
 };
 
 /* Make the processes of a split. Returns 0, or -1 and a message; call lines_free in either case. */
-int lines_make(struct lines *o, const struct split *s, const struct cost *many, const struct line_options *opt);
+int lines_make(struct lines *o, const struct split *s, const struct cost *batched, const struct line_options *opt);
 void lines_free(struct lines *o);
 
 /* Bytes of a batch on a link. */

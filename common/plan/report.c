@@ -51,7 +51,7 @@ digits(double x, char to[32])
 static const char *
 host_name(const struct report *r, int host)
 {
-	return r->many->hosts->h[host].name;
+	return r->batched->hosts->h[host].name;
 }
 
 static enum by
@@ -70,7 +70,7 @@ largest(const struct busy *b)
 static char *
 programs(const struct report *r, const struct group *g, int member, char to[256])
 {
-	const struct config *c = &r->many->s->config;
+	const struct config *c = &r->batched->s->config;
 	int n = 0, first = 0;
 
 	to[0] = 0;
@@ -97,7 +97,7 @@ links(const struct report *r, int host, char *to, size_t size)
 {
 	const struct lines *o = r->lines;
 
-	for (int h = 0; h < r->many->hosts->n; h++) {
+	for (int h = 0; h < r->batched->hosts->n; h++) {
 		double bytes = 0;
 		char b[32];
 		size_t n = strlen(to);
@@ -105,7 +105,7 @@ links(const struct report *r, int host, char *to, size_t size)
 		for (int i = 0; i < o->nwires; i++)
 			if (h != host && o->wire[i].from != DRIVER && o->wire[i].to != DRIVER &&
 			    o->line[o->wire[i].from].host == host && o->line[o->wire[i].to].host == h)
-				bytes += wire_bytes(&o->wire[i], r->many) / r->many->rows;
+				bytes += wire_bytes(&o->wire[i], r->batched) / r->batched->rows;
 		if (bytes > 0 && n < size)
 			snprintf(to + n, size - n, "%s %s to %s", strchr(to, ';') ? "," : ";", mem_text(bytes, b), host_name(r, h));
 	}
@@ -121,13 +121,13 @@ write_hosts(struct writer *w, const struct report *r)
 		const struct group *g = &r->split->group[i];
 
 		for (int m = 0; m < g->n; m++) {
-			struct held held = cost_held(r->many, g, m);
-			struct busy busy = cost_member(r->many, g, m);
+			struct held held = cost_held(r->batched, g, m);
+			struct busy busy = cost_member(r->batched, g, m);
 
 			if (m > 0 && g->experts[m] == 0 && g->shared != m)
 				continue;
 			line(w, "%-12s %10s %10s %10s %9s  %s", host_name(r, g->host + m), mem_text((double)held.weights, a),
-			    mem_text((double)held.caches, b), mem_text(r->many->hosts->h[g->host + m].memory, c),
+			    mem_text((double)held.caches, b), mem_text(r->batched->hosts->h[g->host + m].memory, c),
 			    digits(busy_time(&busy) * 1e3, t), by_name[largest(&busy)]);
 			links(r, g->host + m, programs(r, g, m, what), sizeof(what));
 			line(w, "    %s", what);
@@ -193,32 +193,32 @@ start_of(const struct report *r)
 
 	for (int i = 0; i < r->split->n; i++)
 		for (int m = 0; m < r->split->group[i].n; m++)
-			most = fmax(most, cost_member(r->many, &r->split->group[i], m).start);
+			most = fmax(most, cost_member(r->batched, &r->split->group[i], m).start);
 	return most;
 }
 
 static void
 write_rates(struct writer *w, const struct report *r)
 {
-	const struct demand *d = r->many->d;
+	const struct demand *d = r->batched->d;
 	const char *host = "";
 	enum by by = BY_MEMORY, trip_by;
 	char t[32];
-	double trip = round_trip(r, r->one, &trip_by), stage;
+	double trip = round_trip(r, r->single, &trip_by), stage;
 
 	line(w, "%s", "");
 	line(w, "decode, one sequence: %s tokens/s, bounded by %s", digits(1 / trip, t),
 	    trip_by == BY_NETWORK ? "the network" : by_name[trip_by]);
-	stage = slowest(r, r->many, &host, &by);
-	trip = round_trip(r, r->many, &trip_by);
+	stage = slowest(r, r->batched, &host, &by);
+	trip = round_trip(r, r->batched, &trip_by);
 	if (d->sequences == 1)
 		;
 	else if (trip / d->batches > stage)
 		line(w, "decode, %d sequences: %s tokens/s, bounded by the way round; more --batches keep more hosts busy", d->sequences,
-		    digits(r->many->rows * d->batches / trip, t));
+		    digits(r->batched->rows * d->batches / trip, t));
 	else
 		line(w, "decode, %d sequences: %s tokens/s, bounded by the %s of %s", d->sequences,
-		    digits(r->many->rows / stage, t), by_name[by], host);
+		    digits(r->batched->rows / stage, t), by_name[by], host);
 	stage = slowest(r, r->prompt, &host, &by);
 	line(w, "prefill: %s tokens/s, bounded by the %s of %s", digits(r->prompt->rows / stage, t), by_name[by], host);
 	line(w, "start: %s s, the weights being in memory", digits(start_of(r), t));
@@ -228,8 +228,8 @@ write_rates(struct writer *w, const struct report *r)
 static const char *
 core_rates(const struct report *r, char *to, size_t size)
 {
-	const struct hosts *hosts = r->many->hosts;
-	const struct demand *d = r->many->d;
+	const struct hosts *hosts = r->batched->hosts;
+	const struct demand *d = r->batched->d;
 	int own = 0;
 
 	for (int i = 0; i < hosts->n; i++)
@@ -237,7 +237,7 @@ core_rates(const struct report *r, char *to, size_t size)
 	if (own == hosts->n)
 		snprintf(to, size, "as the hosts file says");
 	else
-		snprintf(to, size, "%g to %g GFLOP/s", d->flops / 1e9, d->many_flops / 1e9);
+		snprintf(to, size, "%g to %g GFLOP/s", d->flops / 1e9, d->batched_flops / 1e9);
 	return to;
 }
 
@@ -245,8 +245,8 @@ int
 report_write(struct buf *to, const struct report *r, const char *prefix)
 {
 	struct writer w = {.to = to, .prefix = prefix};
-	const struct sizes *s = r->many->s;
-	const struct demand *d = r->many->d;
+	const struct sizes *s = r->batched->s;
+	const struct demand *d = r->batched->d;
 	char a[32], b[32], text[128];
 
 	line(&w, "%s: %d layers", r->model, s->config.num_layers);

@@ -11,7 +11,7 @@ struct report {
 	const struct split *split;
 	const struct lines *lines;
 	/* a batch in flight; one sequence alone; a batch of a prompt */
-	const struct cost *many, *one, *prompt;
+	const struct cost *batched, *single, *prompt;
 };
 
 /* Append the summary, each line after `prefix`. Returns 0, or -1 and a message. */

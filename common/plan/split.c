@@ -36,7 +36,7 @@ struct state {                          /* the best split of a number of hosts a
 };
 
 struct search {
-	const struct cost *many, *one;
+	const struct cost *batched, *single;
 	int H, L, E;
 	int widest;                     /* maximum number of hosts in a group */
 	double memory;      /* factor on each host's memory: above 1 only to find what is missing */
@@ -54,14 +54,14 @@ best(const struct search *x, int hosts, int layers)
 static const struct host *
 host(const struct search *x, const struct group *g, int member)
 {
-	return &x->many->hosts->h[g->host + member];
+	return &x->batched->hosts->h[g->host + member];
 }
 
 /* Free bytes of a member; negative: too little memory. */
 static double
 left(const struct search *x, const struct group *g, int member)
 {
-	struct held held = cost_held(x->many, g, member);
+	struct held held = cost_held(x->batched, g, member);
 
 	return host_room(host(x, g, member)) * x->memory - (double)held.weights - (double)held.caches;
 }
@@ -69,9 +69,9 @@ left(const struct search *x, const struct group *g, int member)
 static double
 member_time(const struct search *x, const struct group *g, int member)
 {
-	struct busy b = cost_member(x->many, g, member);
+	struct busy b = cost_member(x->batched, g, member);
 
-	return busy_choice(x->many, &b);
+	return busy_choice(x->batched, &b);
 }
 
 /* A member of a group before experts are divided. */
@@ -128,20 +128,20 @@ static int
 share_with(const struct search *x, struct group *g, int shared)
 {
 	struct member m[GROUP_MAX];
-	uint64_t routed = x->many->s->sum[g->to].routed - x->many->s->sum[g->from].routed;
+	uint64_t routed = x->batched->s->sum[g->to].routed - x->batched->s->sum[g->from].routed;
 
 	g->shared = shared;
 	memset(g->experts, 0, sizeof(g->experts));
 	for (int i = 0; i < g->n; i++) {
-		struct busy none = cost_member(x->many, g, i), all;
+		struct busy none = cost_member(x->batched, g, i), all;
 		double room = left(x, g, i);
 
 		if (room < 0)
 			return 0;
 		g->experts[i] = x->E;
-		all = cost_member(x->many, g, i);
+		all = cost_member(x->batched, g, i);
 		g->experts[i] = 0;
-		m[i].time = busy_time(&none) + busy_choice(x->many, &none) - fmax(busy_time(&none), none.network);
+		m[i].time = busy_time(&none) + busy_choice(x->batched, &none) - fmax(busy_time(&none), none.network);
 		m[i].unit = (busy_time(&all) - busy_time(&none)) / x->E;
 		m[i].most = (int)fmin(x->E, room / ((double)routed / x->E));
 	}
@@ -202,14 +202,14 @@ at_least(const struct search *x, const struct group *g)
 
 	memset(none.experts, 0, sizeof(none.experts));
 	none.shared = -1;
-	lead = cost_member(x->many, &none, 0);
+	lead = cost_member(x->batched, &none, 0);
 	if (left(x, &none, 0) < 0)
 		return NEVER;
 	for (int i = 0; i < g->n; i++) {
 		struct busy b;
 
 		none.experts[i] = x->E;
-		b = cost_member(x->many, &none, i);
+		b = cost_member(x->batched, &none, i);
 		none.experts[i] = 0;
 		rate += 1 / (b.memory + b.compute - (i == 0 ? lead.memory + lead.compute : 0));
 	}
@@ -223,8 +223,8 @@ start_share(const struct search *x, const struct group *g)
 	double most = 0;
 
 	for (int i = 0; i < g->n; i++)
-		most = fmax(most, cost_member(x->one, g, i).start);
-	return most / x->one->d->tokens;
+		most = fmax(most, cost_member(x->single, g, i).start);
+	return most / x->single->d->tokens;
 }
 
 /* Try a last group. Returns 0 if it, and any with more layers, is impossible or too slow. */
@@ -234,14 +234,14 @@ try_group(const struct search *x, struct group g, double before)
 	struct state *to = best(x, g.host + g.n, g.to);
 	double most, value;
 
-	if (g.n > 1 && x->many->s->sum[g.to].moe == x->many->s->sum[g.from].moe)
+	if (g.n > 1 && x->batched->s->sum[g.to].moe == x->batched->s->sum[g.from].moe)
 		return 1;
 	if (g.n > 1 && at_least(x, &g) > x->limit)
 		return 0;
 	most = g.n > 1 ? share(x, &g) : slowest(x, &g);
 	if (most == NEVER || most > x->limit)
 		return 0;
-	value = x->sum ? before + cost_latency(x->one, &g) + start_share(x, &g) : fmax(before, most);
+	value = x->sum ? before + cost_latency(x->single, &g) + start_share(x, &g) : fmax(before, most);
 	if (value < to->value)
 		*to = (struct state){value, g};
 	return 1;
@@ -304,7 +304,7 @@ too_little(struct search *x)
 	double have = 0, low = 1, high = 2, need;
 
 	for (int h = 0; h < x->H; h++)
-		have += x->many->hosts->h[h].memory;
+		have += x->batched->hosts->h[h].memory;
 	x->limit = NEVER;
 	for (;;) {
 		x->memory = high;
@@ -323,10 +323,10 @@ too_little(struct search *x)
 }
 
 int
-split_make(struct split *o, const struct cost *many, const struct cost *one)
+split_make(struct split *o, const struct cost *batched, const struct cost *single)
 {
-	struct search x = {.many = many, .one = one, .H = many->hosts->n, .L = many->s->config.num_layers,
-	    .E = many->s->config.n_routed_experts, .memory = 1, .limit = NEVER};
+	struct search x = {.batched = batched, .single = single, .H = batched->hosts->n, .L = batched->s->config.num_layers,
+	    .E = batched->s->config.n_routed_experts, .memory = 1, .limit = NEVER};
 	int r = 0;
 
 	*o = (struct split){0};
@@ -339,7 +339,7 @@ split_make(struct split *o, const struct cost *many, const struct cost *one)
 	if (x.limit == NEVER) {
 		r = too_little(&x);
 	} else {
-		x.limit = many->d->latency ? NEVER : x.limit * SAME;
+		x.limit = batched->d->latency ? NEVER : x.limit * SAME;
 		x.sum = 1;
 		(void)solve(&x);
 		r = trace_back(&x, o);

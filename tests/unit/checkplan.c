@@ -136,7 +136,7 @@ check_split(const struct sizes *s, int nhosts, int round)
 
 	for (int i = 0; i < nhosts; i++)
 		h[i] = (struct host){.row = one_of((double[]){0, 1e9}, 2), .attend = one_of((double[]){0, 1e8}, 2), .cores = 1 + rand() % 4, .memory = one_of(memory, 5) * 1048576, .bandwidth = one_of(rate, 4) * 1e9};
-	d.many_flops = d.flops * one_of((double[]){1, 2.5}, 2);
+	d.batched_flops = d.flops * one_of((double[]){1, 2.5}, 2);
 	if (cost_open(&c, s, &hosts, &d, 2, 2, d.context) < 0)
 		exit(1);
 	want = best_split(&c, 0, 0);
