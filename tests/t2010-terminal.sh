@@ -25,11 +25,11 @@ EOP
 
 is "$(at ds-tokenize -m "$M" hi)" "ds-tokenize: standard output is a terminal: frames are binary, use a pipe or a file (ds-dump prints frames)
 status 2" "no frame is written to a terminal"
-is "$(at ds-dump | sed 's/: frames come.*//')" "ds-dump: standard input is a terminal
+is "$(at ds-dump | sed 's/: frames are.*//')" "ds-dump: standard input is a terminal
 status 2" "nobody waits for frames from a terminal"
-is "$(at ds-block -m "$M" -i - -o /dev/null | sed 's/: frames come.*//')" "ds-block: standard input is a terminal
+is "$(at ds-block -m "$M" -i - -o /dev/null | sed 's/: frames are.*//')" "ds-block: standard input is a terminal
 status 2" "nor does a stage"
-is "$(at ds-dump -i /dev/tty | sed 's/: frames come.*//')" "ds-dump: /dev/tty is a terminal
+is "$(at ds-dump -i /dev/tty | sed 's/: frames are.*//')" "ds-dump: /dev/tty is a terminal
 status 2" "by whatever name"
 is "$(at sh -c 'ds-tokenize -m "$M" hi | ds-dump -f ids' | grep -Ec '^[0-9 ]+$|^status 0')" 2 "text is printed on one"
 done_testing

@@ -46,13 +46,13 @@ for kind in nccl cuda; do
 	    ds-route -l 0 -i "$kind:ipc://$S/cpu"
 	wait $!
 	is "$(cat status)" 3 "... and the one before it notices"
-	like "$(cat err.a)" "^ds-attn: $kind:@ipc://.*gone" "... and says so"
+	like "$(cat err.a)" "^ds-attn: $kind:@ipc://.*has exited" "... and says so"
 	(ds-attn -d cuda -l 0 -i in -o "$kind:@ipc://$S/kill" 2>err.a; echo $? >status) &
 	ds-relay -d $other -i "$kind:ipc://$S/kill" -o /dev/full 2>err.b
 	is "$? $(grep -c 'No space left' err.b)" "3 1" "$kind: a full disk ends the reader"
 	wait $!
 	is "$(cat status)" 3 "... and the writer"
-	fails_with 2 "endpoint '$kind:x': behind $kind: stands the address of a ZeroMQ link" "$kind: needs an address" ds-relay -i "$kind:x"
+	fails_with 2 "endpoint '$kind:x': after $kind: give the address of a ZeroMQ link" "$kind: needs an address" ds-relay -i "$kind:x"
 done
 fails_with 2 "after cuda: give the address of a ZeroMQ link, ipc://PATH" "cuda: does not leave the host" \
     ds-relay -i cuda:tcp://127.0.0.1:7777
