@@ -150,7 +150,7 @@ jinja 1 "'missing' is undefined" "an undefined variable that is used" '{{ missin
 jinja 1 "unknown tag 'include'|no loader" "no file is read" '{% include "/etc/passwd" %}'
 jinja 1 "is unsafe|has no attribute" "the sandbox holds" "{{ ''.__class__.__mro__[1].__subclasses__() }}"
 trap '' XCPU    # whatever ds-tokenize has inherited
-jinja 1 "does not end: its processor time" "a loop without end" \
+jinja 1 "exceeded its limit of processor time" "a loop without end" \
     '{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}'
 trap - XCPU
 jinja 1 "more than [0-9]* MiB of memory" "memory without end" "{{ 'a' * 9999999999 }}"
