@@ -46,7 +46,7 @@ for kind in nccl cuda; do
 	    ds-route -l 0 -i "$kind:ipc://$S/cpu"
 	wait $!
 	is "$(cat status)" 3 "... and the one before it notices"
-	like "$(cat err.a)" "^ds-attn: $kind:@ipc://.*has exited" "... and says so"
+	like "$(cat err.a)" "^ds-attn: $kind:@ipc://.*(has exited|has gone)" "... and says so"
 	(ds-attn -d cuda -l 0 -i in -o "$kind:@ipc://$S/kill" 2>err.a; echo $? >status) &
 	ds-relay -d $other -i "$kind:ipc://$S/kill" -o /dev/full 2>err.b
 	is "$? $(grep -c 'No space left' err.b)" "3 1" "$kind: a full disk ends the reader"

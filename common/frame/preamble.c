@@ -42,7 +42,7 @@ frame_check_prefix(const unsigned char *p)
 
 	if (p[data - 5] != 0xc6 || frame_get32(p + data - 4) != frame_get32(p + 10))
 		return fail(FAIL_DATA,
-		    "the payload's bin32 prefix does not say the %u bytes of the preamble", frame_get32(p + 10));
+		    "the payload's bin32 length is not the preamble's %u bytes", frame_get32(p + 10));
 	if (data % 64 != 0)
 		return fail(FAIL_DATA,
 		    "the payload's data starts at byte %zu, not at a multiple of 64", data);
