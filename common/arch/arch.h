@@ -99,7 +99,7 @@ int weight_named(struct weight *w, const struct config *c, const char *name);
 /* The layer of a tensor by the beginning of its name, whether the table has it or not; -1: none. */
 int weight_layer(const struct config *c, const char *name);
 
-/* How a checkpoint of that configuration stores it; plain: the dtype of all that is not quantized. */
+/* How a checkpoint of that configuration stores it; plain: the dtype of what is not quantized. */
 enum dtype weight_dtype(const struct weight_row *row, const struct config *c, enum dtype plain);
 
 #endif

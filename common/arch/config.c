@@ -75,15 +75,15 @@ check_mscale(const cJSON *o)
 			return -1;
 	if ((x[0] > 0) == (x[1] > 0))
 		return 0;
-	return fail(FAIL_DATA, "%s is %g, but %s is missing or 0: implementations differ on what that "
-	    "means", keys[x[1] > 0], x[x[1] > 0], keys[x[0] > 0]);
+	return fail(FAIL_DATA, "%s is %g, but %s is missing or 0: implementations differ on what "
+	    "that means", keys[x[1] > 0], x[x[1] > 0], keys[x[0] > 0]);
 }
 
 static int
 read_yarn(struct rope_config *r, const cJSON *o)
 {
-	static const char *const known[] = {"type", "rope_type", "rope_theta", "factor", "beta_fast", "beta_slow", "mscale",
-	    "mscale_all_dim", "original_max_position_embeddings", NULL};
+	static const char *const known[] = {"type", "rope_type", "rope_theta", "factor", "beta_fast",
+	    "beta_slow", "mscale", "mscale_all_dim", "original_max_position_embeddings", NULL};
 	const cJSON *v;
 
 	cJSON_ArrayForEach(v, o) {
@@ -103,7 +103,8 @@ read_yarn(struct rope_config *r, const cJSON *o)
 	    json_number(o, "beta_slow", JSON_OPTIONAL, 1e-3, 1e6, &r->beta_slow) < 0 ||
 	    json_number(o, "mscale", JSON_OPTIONAL, 0, 100, &r->mscale) < 0 ||
 	    json_number(o, "mscale_all_dim", JSON_OPTIONAL, 0, 100, &r->mscale_all_dim) < 0 ||
-	    json_int(o, "original_max_position_embeddings", JSON_REQUIRED, 1, 1 << 30, &r->original_max_position) < 0)
+	    json_int(o, "original_max_position_embeddings", JSON_REQUIRED, 1, 1 << 30,
+	    &r->original_max_position) < 0)
 		return -1;
 	return check_mscale(o);
 }
@@ -123,7 +124,8 @@ read_scaling(struct rope_config *r, const cJSON *o, const char *key)
 	    json_number(s, "rope_theta", JSON_OPTIONAL, 2, 1e15, &r->theta) < 0)
 		return fail_in("%s", key);
 	if (old >= 0 && new >= 0 && old != new)
-		return fail(FAIL_DATA, "%s: type is '%s', but rope_type is '%s'", key, types[old], types[new]);
+		return fail(FAIL_DATA, "%s: type is '%s', but rope_type is '%s'", key, types[old],
+		    types[new]);
 	if ((new < 0 ? old : new) == 1 && read_yarn(r, s) < 0)
 		return fail_in("%s", key);
 	return 1;
@@ -226,7 +228,8 @@ read_eos(struct generation *g, const cJSON *o, int vocab)
 	for (; e; e = list ? e->next : NULL) {
 		if (json_whole(e, (uint64_t)vocab - 1, &id) < 0)
 			return cJSON_IsNumber(e) ?
-			    fail(FAIL_DATA, "eos_token_id is %.17g, must be an id below vocab_size, %d", e->valuedouble, vocab) :
+			    fail(FAIL_DATA, "eos_token_id is %.17g, must be an id below vocab_size, "
+			    "%d", e->valuedouble, vocab) :
 			    fail(FAIL_DATA, "eos_token_id is no id and no list of ids");
 		if (g->neos == CONFIG_EOS_MAX)
 			return fail(FAIL_DATA, "eos_token_id has more than %d ids", CONFIG_EOS_MAX);
@@ -308,7 +311,8 @@ config_load(struct config *c, const char *dir)
 
 	memset(c, 0, sizeof(*c));
 	c->generation.temperature = c->generation.top_p = 1;
-	if (io_path(path, sizeof(path), dir, "config.json") < 0 || !(o = json_load(path, CONFIG_BYTES_MAX)))
+	if (io_path(path, sizeof(path), dir, "config.json") < 0 ||
+	    !(o = json_load(path, CONFIG_BYTES_MAX)))
 		return -1;
 	r = read_config(c, o);
 	cJSON_Delete(o);
@@ -328,5 +332,6 @@ config_load(struct config *c, const char *dir)
 int
 config_is_moe(const struct config *c, int layer)
 {
-	return c->n_routed_experts > 0 && layer >= c->first_k_dense_replace && layer % c->moe_layer_freq == 0;
+	return c->n_routed_experts > 0 && layer >= c->first_k_dense_replace &&
+	    layer % c->moe_layer_freq == 0;
 }

@@ -25,8 +25,8 @@ static int
 find(const struct model *m, struct weight *w, enum role role, int layer, int expert)
 {
 	return weight_find(w, &m->config, role, layer, expert) ? 0 :
-	    fail(FAIL_DATA, "'%.400s': no tensor has role %d in layer %d", m->weights.dir, (int)role,
-	    layer);
+	    fail(FAIL_DATA, "'%.400s': no tensor has role %d in layer %d", m->weights.dir,
+	    (int)role, layer);
 }
 
 int

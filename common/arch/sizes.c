@@ -46,7 +46,8 @@ measure(const struct walk *k, const struct weight *w, enum dtype *dtype, uint64_
 	*bytes = layout_bytes(*dtype, (uint64_t)w->rows, (uint64_t)w->cols);
 	if (k->shapes)
 		return !k->files || checkpoint_has(k->files, w->name) ? 0 :
-		    fail(FAIL_DATA, "the index of '%.300s' has no tensor '%s'", k->files->dir, w->name);
+		    fail(FAIL_DATA, "the index of '%.300s' has no tensor '%s'", k->files->dir,
+		    w->name);
 	if (layout_find(&l, k->files, w->name, (size_t)w->rows, (size_t)w->cols) < 0)
 		return -1;
 	*dtype = l.dtype;
@@ -138,7 +139,8 @@ sizes_walk(struct walk *k, const char *dir)
 	struct sizes *s = k->s;
 	size_t L = (size_t)s->config.num_layers;
 
-	if (!(s->layers = mem_new(L, sizeof(*s->layers))) || !(s->sum = mem_new(L + 1, sizeof(*s->sum))))
+	if (!(s->layers = mem_new(L, sizeof(*s->layers))) ||
+	    !(s->sum = mem_new(L + 1, sizeof(*s->sum))))
 		return -1;
 	if ((k->shapes && plain_dtype(dir, &k->plain) < 0) || count_all(k) < 0)
 		return -1;

@@ -34,9 +34,9 @@ struct sizes {
 	struct layer_sum *sum;          /* [num_layers + 1] */
 	struct weight_size embed, head; /* tied: the head is the table once more */
 	struct weight_size total;       /* a tied table counts once */
-	struct weight_size types[DTYPES_ALL];   /* the same by how it is stored; not with `shapes` */
+	struct weight_size types[DTYPES_ALL];   /* the same by dtype; not with `shapes` */
 	uint64_t names;                 /* of tensors, scales included */
-	uint64_t active;                /* parameters of a token: K experts a layer, one row of the table */
+	uint64_t active;                /* parameters of a token: K experts a layer, an embedding */
 };
 
 /*

@@ -37,7 +37,7 @@ static const char v2_lite[] =
 	"\"mscale_all_dim\": 0.707, \"original_max_position_embeddings\": 4096}}";
 
 static const struct {
-	const char *name, *config, *type, *layers;      /* layers: the first with experts, of a model that no small machine holds */
+	const char *name, *config, *type, *layers;      /* layers: to measure by default; NULL: all */
 } known[] = {{"v3", v3, "fp8", "3"}, {"v2-lite", v2_lite, "bf16", NULL}};
 
 #define KNOWN (sizeof(known) / sizeof(known[0]))
@@ -96,8 +96,8 @@ fill_vector(struct shape_tensor *t, const struct weight *w, enum dtype dtype)
 	    dtype == F32 ? 0x3f800000 : dtype == F16 ? 0x3c00 : 0x3f80);
 }
 
-/* Weights +-[2^-e, 2^(1-e)), with e such that their products with ones sum up to about one.  Codes of
- * FP8 are finite, below 2; those of Q8 and Q4 are any. */
+/* Weights +-[2^-e, 2^(1-e)), with e such that their products with ones sum up to about one.  FP8
+ * codes are finite and below 2, those of Q8 and Q4 are any. */
 static void
 fill_matrix(struct shape_tensor *t, enum dtype dtype, int cols)
 {
@@ -124,8 +124,8 @@ fill_matrix(struct shape_tensor *t, enum dtype dtype, int cols)
 	}
 }
 
-/* Of FP8: so that a row of random codes comes to about one.  Of groups of codes up to some 2^7: 1 to
- * 1.875, and a factor. */
+/* FP8: such that a row of random codes sums up to about one.  Q8 and Q4, with codes up to about
+ * 2^7: 1 to 1.875, and a factor. */
 static void
 fill_scale(struct shape_tensor *t, int i, enum dtype dtype, int cols)
 {
@@ -139,7 +139,7 @@ fill_scale(struct shape_tensor *t, int i, enum dtype dtype, int cols)
 	}
 }
 
-/* A tensor of the model and its scales; where they lie is decided later.  0, or -1 and a message. */
+/* A tensor of the model and its scales, without offsets yet.  0, or -1 and a message. */
 static int
 add(struct shape_list *l, const struct weight_type *type, const struct weight *w)
 {

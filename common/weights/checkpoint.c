@@ -44,7 +44,8 @@ hash_names(struct checkpoint *w)
 
 	for (s = NULL; (s = table_next(&w->files, s)); )
 		sum += hash_bytes(s->key, s->len, 0);
-	if (io_path(path, sizeof(path), w->dir, "config.json") < 0 || file_read(path, &b, INDEX_MAX) < 0) {
+	if (io_path(path, sizeof(path), w->dir, "config.json") < 0 ||
+	    file_read(path, &b, INDEX_MAX) < 0) {
 		buf_free(&b);
 		return -1;
 	}
@@ -62,7 +63,8 @@ check_file_name(const cJSON *v)
 	if (!cJSON_IsString(v))
 		return fail(FAIL_DATA, "weight_map: '%.200s' has no file name", v->string);
 	if (s[0] == 0 || s[0] == '.' || strchr(s, '/'))
-		return fail(FAIL_DATA, "weight_map: '%.200s' is in '%.200s', which is not a plain file name", v->string, s);
+		return fail(FAIL_DATA, "weight_map: '%.200s' is in '%.200s', which is not a plain "
+		    "file name", v->string, s);
 	return 0;
 }
 
@@ -105,7 +107,8 @@ read_map(struct checkpoint *w, const cJSON *map, struct table *seen)
 		return -1;
 	name = w->names;
 	cJSON_ArrayForEach(v, map) {
-		size_t n = strlen(v->string), i = (uintptr_t)table_get(seen, v->valuestring, strlen(v->valuestring));
+		size_t n = strlen(v->string), len = strlen(v->valuestring);
+		size_t i = (uintptr_t)table_get(seen, v->valuestring, len);
 
 		memcpy(name, v->string, n + 1);
 		if (table_put(&w->files, name, n, &w->shards[i - 1]) < 0)
@@ -149,8 +152,8 @@ read_single(struct checkpoint *w)
 	f = &w->shards->file;
 	if (table_reserve(&w->files, f->n) < 0)
 		return -1;
-	for (size_t i = 0; i < f->n; i++)
-		if (table_put(&w->files, f->tensors[i].name, strlen(f->tensors[i].name), w->shards) < 0)
+	for (struct tensor_entry *t = f->tensors; t < f->tensors + f->n; t++)
+		if (table_put(&w->files, t->name, strlen(t->name), w->shards) < 0)
 			return -1;
 	return 0;
 }
@@ -163,7 +166,7 @@ read_names(struct checkpoint *w)
 	if (io_path(index, sizeof(index), w->dir, CHECKPOINT_INDEX) < 0 ||
 	    io_path(one, sizeof(one), w->dir, single) < 0)
 		return -1;
-	/* as transformers does it: an index beside a whole file is what an earlier save in shards left there */
+	/* as in transformers: an index beside a whole file is left from an earlier save in shards */
 	if (file_exists(one))
 		return read_single(w);
 	if (file_exists(index))
@@ -228,7 +231,8 @@ find(struct checkpoint *w, const char *name, struct shard **s)
 	if (shard_open(*s) < 0)
 		return NULL;
 	if (!(t = tensor_file_find(&(*s)->file, name)))
-		fail(FAIL_DATA, "'%.400s' has no tensor '%s', which the index says is there", (*s)->path, name);
+		fail(FAIL_DATA, "'%.400s' has no tensor '%s', which the index says is there",
+		    (*s)->path, name);
 	return t;
 }
 

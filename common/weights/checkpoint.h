@@ -43,6 +43,7 @@ int checkpoint_has(const struct checkpoint *w, const char *name);
 const struct tensor_entry *checkpoint_entry(struct checkpoint *w, const char *name);
 
 /* A tensor as it is stored, its bytes in *data (tensor_file_data).  NULL and a message. */
-const struct tensor_entry *checkpoint_data(struct checkpoint *w, const char *name, const void **data);
+const struct tensor_entry *checkpoint_data(struct checkpoint *w, const char *name,
+    const void **data);
 
 #endif

@@ -20,17 +20,20 @@ stored_dtype(enum dtype t)
 }
 
 int
-layout_parts(struct layout_part parts[LAYOUT_PARTS], enum dtype dtype, uint64_t rows, uint64_t cols)
+layout_parts(struct layout_part parts[LAYOUT_PARTS], enum dtype dtype, uint64_t rows,
+    uint64_t cols)
 {
 	uint64_t groups = (cols + QUANT_GROUP - 1) / QUANT_GROUP;
-	uint64_t down = fp8_blocks(rows), across = fp8_blocks(cols), row = dtype_row(dtype, (int)cols);
+	uint64_t down = fp8_blocks(rows), across = fp8_blocks(cols);
+	uint64_t row = dtype_row(dtype, (int)cols);
 
 	if (cols == 0) {
-		parts[0] = (struct layout_part){"", dtype_name(dtype), 1, {rows, 0}, rows * dtype_size(dtype)};
+		parts[0] = (struct layout_part){"", dtype_name(dtype), 1, {rows, 0},
+		    rows * dtype_size(dtype)};
 		return 1;
 	}
-	parts[0] = (struct layout_part){"", stored_dtype(dtype), 2, {rows, dtype == Q4 ? row : cols},
-	    rows * row};
+	parts[0] = (struct layout_part){"", stored_dtype(dtype), 2,
+	    {rows, dtype == Q4 ? row : cols}, rows * row};
 	if (dtype == F8_E4M3) {
 		parts[1] = (struct layout_part){block_scale, "F32", 2, {down, across},
 		    down * across * sizeof(float)};
@@ -165,10 +168,11 @@ read_factor(struct mat *w, const struct tensor_entry *t, const void *data)
 
 	memcpy(&w->factor, data, sizeof(w->factor));
 	memcpy(&bits, data, sizeof(bits));
-	if (bits == 0 || (bits << 9 == 0 && w->factor >= QUANT_FACTOR_MIN && w->factor <= QUANT_FACTOR_MAX))
+	if (bits == 0 || (bits << 9 == 0 && w->factor >= QUANT_FACTOR_MIN &&
+	    w->factor <= QUANT_FACTOR_MAX))
 		return 0;
-	return fail(FAIL_DATA, "tensor '%s' is %g, must be 0 or a power of two from %g to %g", t->name,
-	    (double)w->factor, (double)QUANT_FACTOR_MIN, (double)QUANT_FACTOR_MAX);
+	return fail(FAIL_DATA, "tensor '%s' is %g, must be 0 or a power of two from %g to %g",
+	    t->name, (double)w->factor, (double)QUANT_FACTOR_MIN, (double)QUANT_FACTOR_MAX);
 }
 
 int

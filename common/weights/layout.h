@@ -19,9 +19,10 @@ struct layout_part {
 	uint64_t bytes;
 };
 
-/* The tensors of a matrix [rows][cols], or of a vector [rows] where cols is 0, that is stored as F32,
- * BF16, F16, F8_E4M3, Q8 or Q4: how many. */
-int layout_parts(struct layout_part parts[LAYOUT_PARTS], enum dtype dtype, uint64_t rows, uint64_t cols);
+/* The tensors of a matrix [rows][cols], or of a vector [rows] where cols is 0, that is stored as
+ * F32, BF16, F16, F8_E4M3, Q8 or Q4: how many. */
+int layout_parts(struct layout_part parts[LAYOUT_PARTS], enum dtype dtype, uint64_t rows,
+    uint64_t cols);
 
 /* Bytes of all of them. */
 uint64_t layout_bytes(enum dtype dtype, uint64_t rows, uint64_t cols);

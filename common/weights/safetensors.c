@@ -50,7 +50,8 @@ read_tensor(struct tensor_entry *t, const cJSON *o, uint64_t data)
 	const char *dtype = NULL;
 	uint64_t want;
 
-	if (json_string(o, "dtype", JSON_REQUIRED, &dtype) < 0 || json_array(o, "shape", JSON_REQUIRED, &shape) < 0 ||
+	if (json_string(o, "dtype", JSON_REQUIRED, &dtype) < 0 ||
+	    json_array(o, "shape", JSON_REQUIRED, &shape) < 0 ||
 	    json_array(o, "data_offsets", JSON_REQUIRED, &offsets) < 0 || read_shape(t, shape) < 0)
 		return -1;
 	if (cJSON_GetArraySize(offsets) != 2 || json_whole(offsets->child, WHOLE_MAX, &t->begin) < 0 ||

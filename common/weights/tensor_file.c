@@ -11,7 +11,7 @@
 
 #define HOLE 65536                      /* bytes at an end of the file that are checked for zeros */
 #define PROBE 256                       /* zeros that stand for more of them */
-#define EDGE 16                         /* zeros at the end of a row that are no more than numbers */
+#define EDGE 16                         /* zeros at the end of a row that may be numbers */
 
 struct tensor_copy {
 	struct tensor_copy *next;
@@ -40,14 +40,16 @@ check_places(struct tensor_file *s)
 		if (s->tensors[i].end > end)
 			end = s->tensors[i].end;
 	if (end > s->map.n)
-		return fail(FAIL_DATA, "its header claims %llu bytes, the file has %zu", (unsigned long long)end, s->map.n);
+		return fail(FAIL_DATA, "its header claims %llu bytes, the file has %zu",
+		    (unsigned long long)end, s->map.n);
 	if (s->n > 0)
 		qsort(s->tensors, s->n, sizeof(*s->tensors), by_place);
 	for (struct tensor_entry *t = s->tensors; t < s->tensors + s->n; t++) {
 		if (t->begin == t->end)
 			continue;
 		if (last && t->begin < last->end)
-			return fail(FAIL_DATA, "tensors '%.200s' and '%.200s' overlap", last->name, t->name);
+			return fail(FAIL_DATA, "tensors '%.200s' and '%.200s' overlap", last->name,
+			    t->name);
 		last = t;
 	}
 	return 0;
@@ -59,14 +61,15 @@ bytes_zero(const unsigned char *p, size_t n)
 	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-/* The first byte of t from which on all is zeros, where its first is none and its last EDGE bytes are. */
+/* The first byte of the zeros at the end of t.  Its first byte is not 0, its last EDGE bytes are. */
 static uint64_t
 zeros_from(const unsigned char *p, const struct tensor_entry *t)
 {
 	uint64_t low = t->begin, high = t->end - EDGE;
 
 	while (high - low > 1) {
-		uint64_t mid = low + (high - low) / 2, n = t->end - mid < PROBE ? t->end - mid : PROBE;
+		uint64_t mid = low + (high - low) / 2;
+		uint64_t n = t->end - mid < PROBE ? t->end - mid : PROBE;
 
 		*(bytes_zero(p + mid, (size_t)n) ? &high : &low) = mid;
 	}
@@ -74,8 +77,9 @@ zeros_from(const unsigned char *p, const struct tensor_entry *t)
 }
 
 /*
- * A download that reserved the room for the whole file and did not finish leaves zeros at its end.  Tensors may be
- * zeros as a whole, and so may the last rows of one (padding): the fault are zeros that begin within a row.
+ * An unfinished download whose file had its full size from the start ends in zeros.  Whole tensors
+ * may be zeros, and so may the last rows of one (padding).  Zeros that begin within a row are an
+ * error.
  */
 static int
 check_end(const struct tensor_file *s)
@@ -89,7 +93,8 @@ check_end(const struct tensor_file *s)
 
 		if (n == 0)
 			continue;
-		if (end == 0 && (t->end - s->tensors->begin < HOLE || !bytes_zero(p + t->end - HOLE, HOLE)))
+		if (end == 0 && (t->end - s->tensors->begin < HOLE ||
+		    !bytes_zero(p + t->end - HOLE, HOLE)))
 			return 0;
 		end = end ? end : t->end;
 		if (!bytes_zero(p + t->begin, n < PROBE ? (size_t)n : PROBE))
@@ -101,8 +106,8 @@ check_end(const struct tensor_file *s)
 	row = t->rank > 1 ? (t->end - t->begin) / t->shape[0] : t->end - t->begin;
 	if ((at - t->begin) % row == 0 || row - (at - t->begin) % row <= EDGE)
 		return 0;
-	return fail(FAIL_DATA, "zeros from byte %llu, within tensor '%.200s', to byte %llu, as after an unfinished download",
-	    (unsigned long long)at, t->name, (unsigned long long)end);
+	return fail(FAIL_DATA, "zeros from byte %llu, within tensor '%.200s', to byte %llu, as after an "
+	    "unfinished download", (unsigned long long)at, t->name, (unsigned long long)end);
 }
 
 static int
@@ -188,7 +193,8 @@ tensor_entry_describe(const struct tensor_entry *t, char *to, size_t size)
 	size_t n = (size_t)snprintf(to, size, "%s [", t->dtype_text);
 
 	for (int i = 0; i < t->rank && n < size; i++)
-		n += (size_t)snprintf(to + n, size - n, "%s%llu", i ? ", " : "", (unsigned long long)t->shape[i]);
+		n += (size_t)snprintf(to + n, size - n, "%s%llu", i ? ", " : "",
+		    (unsigned long long)t->shape[i]);
 	if (n < size)
 		snprintf(to + n, size - n, "]");
 	return to;
