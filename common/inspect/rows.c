@@ -9,10 +9,11 @@
 #include "inspect/frame_json.h"
 #include "stage/tap.h"
 
-/* What made a row is called like the stage that it waited for, but for ids: AT_NONE stands for their maker. */
+/* Producers of rows have the names of stages, except the one of ids, for which AT_NONE stands. */
 #define TOKENIZE "tokenize"
 
-/* What a stage makes beside taps, in the order in which it does; other tensors come before `h`. */
+/* Tensors of a stage besides taps, in the order in which it computes them; others come before
+ * `h`. */
 static const char *const tensors[] = {"expert.idx", "expert.w", "expert.acc", "logits"};
 
 static const char *
@@ -21,7 +22,7 @@ maker_name(enum at maker)
 	return maker == AT_NONE ? TOKENIZE : at_name(maker);
 }
 
-/* The maker of that name; AT_OTHER: none that makes rows has it. */
+/* The producer of that name; AT_OTHER: none. */
 static enum at
 maker_find(const char *name, size_t n)
 {
@@ -46,7 +47,7 @@ tap_layer(const char *name)
 	return *end || n > INT_MAX / 4 ? -1 : (int)n;
 }
 
-/* In pipeline order: what comes before the layers, layer by layer, what comes after them. */
+/* Sort key in pipeline order: before the layers, layer by layer, after the layers. */
 static int
 order_of(const char *stage, int layer)
 {

@@ -14,7 +14,7 @@
 #define FIELDS 4
 #define FIELD_MAX 400
 
-/* Those of tests/golden.  Each family has the names of its modules: arch/arch.h. */
+/* Names in tests/golden. Each family has the names of its modules: arch/arch.h. */
 static const char golden[] =
 	"ids tokenize - ids\n"
 	"embed embed - h\n"
@@ -31,7 +31,8 @@ struct field {
 	size_t n;
 };
 
-/* Cut the line at p into fields, at most FIELDS + 1, and move p behind it: their number. */
+/* Split the line at *p into at most FIELDS + 1 fields and move *p after it. Returns their
+ * number. */
 static int
 line_cut(const char **p, struct field *v)
 {
@@ -51,7 +52,7 @@ line_cut(const char **p, struct field *v)
 	return n;
 }
 
-/* Digits at s as a layer: their number, or 0. */
+/* Parse the layer number at s. Returns its number of digits, or 0. */
 static size_t
 layer_digits(const char *s, size_t n, int *layer)
 {
@@ -62,7 +63,7 @@ layer_digits(const char *s, size_t n, int *layer)
 	return i < n && isdigit((unsigned char)s[i]) ? 0 : i;
 }
 
-/* Does the name fit the field?  *layer: what {l} stands for, -1 if it is not there. */
+/* 1 if the name matches the field. *layer is the layer that {l} matched, -1: none. */
 static int
 fits(struct field f, const char *name, size_t n, int *layer)
 {
@@ -89,7 +90,7 @@ fits(struct field f, const char *name, size_t n, int *layer)
 	return at == n;
 }
 
-/* The field with {l} filled in. */
+/* Copy the field with {l} replaced. */
 static void
 fill(char *to, struct field f, int layer)
 {
@@ -106,7 +107,7 @@ fill(char *to, struct field f, int layer)
 	to[n] = '\0';
 }
 
-/* The group that the fields of a line say, {l} being a layer. */
+/* The group that the fields of a line denote, for layer {l}. */
 static struct group *
 group_said(const struct field *v, int layer, struct groups *g)
 {
@@ -118,8 +119,8 @@ group_said(const struct field *v, int layer, struct groups *g)
 	    g, field[0], strcmp(field[1], "-") == 0 ? -1 : atoi(field[1]), field[2], NULL);
 }
 
-/* Look through the lines of a text.  A user's are numbered, and each that fits is marked; only the
- * first counts. */
+/* Search the lines of a text for the first match. Lines of a user's map are numbered, and all
+ * matching ones are marked. */
 static int
 find_in(const char *text, struct names *own, struct groups *g, const char *name, size_t n,
     struct group **out, int *line)
@@ -144,7 +145,7 @@ find_in(const char *text, struct names *own, struct groups *g, const char *name,
 	return found;
 }
 
-/* The same in what is built in. */
+/* The same for the built-in names. */
 static int
 find_built_in(struct groups *g, const char *name, size_t n, struct group **out, int *line)
 {
@@ -181,7 +182,7 @@ names_check(const struct names *n, const char *file)
 	return 0;
 }
 
-/* 0, or -1 and a message where a line is no entry. */
+/* Check a line. Returns 0, or -1 and a message. */
 static int
 check_line(const struct field *v, int n)
 {
