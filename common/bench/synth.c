@@ -93,7 +93,7 @@ synth_fit(struct synth *s, uint64_t memory)
 	while (s->present > least && synth_bytes(s) > memory)
 		s->present--;
 	if (synth_bytes(s) > memory)
-		return fail(FAIL_SYSTEM, "the shape takes %.1f GiB of memory at least, there are %.1f: choose fewer layers (-l), "
+		return fail(FAIL_SYSTEM, "the shape needs at least %.1f GiB of memory, %.1f are free: choose fewer layers (-l), "
 		    "smaller weights (--weights) or a --decode at less context", (double)synth_bytes(s) / 0x1p30, (double)memory / 0x1p30);
 	return 0;
 }
