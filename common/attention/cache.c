@@ -10,37 +10,13 @@
 struct cache_page {
 	struct cache_page *next;        /* among the spare ones */
 	size_t refs;
-	char *rows;                     /* CACHE_PAGE of them */
+	void *rows;                     /* of CACHE_PAGE positions */
 };
 
-static void *
-host_page(void *arg, size_t bytes)
-{
-	(void)arg;
-	return mem_raw(1, bytes);
-}
-
-static void
-host_drop(void *arg, void *page)
-{
-	(void)arg;
-	free(page);
-}
-
-static int
-host_copy(void *arg, void *to, const void *from, size_t bytes)
-{
-	(void)arg;
-	memcpy(to, from, bytes);
-	return 0;
-}
-
 void
-cache_init(struct cache *c, size_t row, const struct cache_memory *memory)
+cache_init(struct cache *c, struct device *device, size_t row)
 {
-	static const struct cache_memory host = {host_page, host_drop, host_copy, NULL};
-
-	*c = (struct cache){.row = row, .memory = memory ? *memory : host};
+	*c = (struct cache){.device = device, .row = row};
 }
 
 static struct cache_page *
@@ -53,7 +29,7 @@ page_new(struct cache *c)
 	} else {
 		if (!(p = mem_raw(1, sizeof(*p))))
 			return NULL;
-		if (!(p->rows = c->memory.page(c->memory.arg, CACHE_PAGE * c->row))) {
+		if (!(p->rows = c->device->ops->page(c->device, CACHE_PAGE * c->row))) {
 			free(p);
 			return NULL;
 		}
@@ -121,7 +97,7 @@ cache_at(struct cache *c, uint64_t id, uint32_t n)
 	return s;
 }
 
-/* A page that others read as well is copied before it is written: the rows below s->n. */
+/* A page that others read as well is copied before it is written. */
 static int
 page_own(struct cache *c, struct cache_seq *s)
 {
@@ -132,7 +108,7 @@ page_own(struct cache *c, struct cache_seq *s)
 	p = page_new(c);
 	if (!p)
 		return -1;
-	if (c->memory.copy(c->memory.arg, p->rows, (*last)->rows, s->n % CACHE_PAGE * c->row) < 0) {
+	if (c->device->ops->copy(c->device, p->rows, (*last)->rows, CACHE_PAGE * c->row) < 0) {
 		page_drop(c, p);
 		return -1;
 	}
@@ -141,27 +117,22 @@ page_own(struct cache *c, struct cache_seq *s)
 	return 0;
 }
 
-void *
+int
 cache_append(struct cache *c, struct cache_seq *s)
 {
-	size_t at = s->n % CACHE_PAGE;
-
-	if (at == 0) {
-		if (mem_grow(&s->pages, &s->cap, s->npages + 1, sizeof(*s->pages)) < 0)
-			return NULL;
-		s->pages[s->npages] = page_new(c);
-		if (!s->pages[s->npages])
-			return NULL;
+	if (s->n % CACHE_PAGE == 0) {
+		if (mem_grow(&s->pages, &s->cap, s->npages + 1, sizeof(*s->pages)) < 0 || !(s->pages[s->npages] = page_new(c)))
+			return -1;
 		s->npages++;
 	} else if (page_own(c, s) < 0) {
-		return NULL;
+		return -1;
 	}
 	s->n++;
-	return s->pages[s->npages - 1]->rows + at * c->row;
+	return 0;
 }
 
 void *
-cache_rows(const struct cache_seq *s, size_t b)
+cache_page(const struct cache_seq *s, size_t b)
 {
 	return s->pages[b]->rows;
 }
@@ -219,7 +190,7 @@ cache_free(struct cache *c)
 	table_free(&c->seqs);
 	while ((p = c->spare)) {
 		c->spare = p->next;
-		c->memory.drop(c->memory.arg, p->rows);
+		c->device->ops->page_free(c->device, p->rows);
 		free(p);
 	}
 }

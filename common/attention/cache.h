@@ -3,7 +3,7 @@
  * positions it holds, 0 up to n-1, in pages of CACHE_PAGE positions.  Page b
  * holds the positions from CACHE_PAGE b on, whatever the history, so a reduction
  * over the pages has one order.  Forked sequences share pages until one of
- * them writes.  Where pages lie, and what a row is, the cache does not know.
+ * them writes.  A page is laid out as kernels.h says at struct kv_shape; the cache itself only counts bytes.
  */
 #ifndef DS_CACHE_H
 #define DS_CACHE_H
@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "base/table.h"
-#include "kernels.h"
+#include "device/ops.h"
 
 struct cache_page;
 
@@ -23,24 +23,15 @@ struct cache_seq {
 	size_t npages, cap;
 };
 
-/* Memory of pages: page gives some, of which copy writes the beginning. */
-struct cache_memory {
-	void *(*page)(void *arg, size_t bytes);         /* aligned to 64 bytes, not set; NULL and a message */
-	void (*drop)(void *arg, void *page);
-	int (*copy)(void *arg, void *to, const void *from, size_t bytes);       /* 0, or -1 and a message */
-	void *arg;
-};
-
 struct cache {
-	size_t row;                     /* bytes */
-	struct cache_memory memory;
+	size_t row;                     /* bytes of a position */
+	struct device *device;          /* whose memory pages are in */
 	struct table seqs;              /* id -> struct cache_seq */
 	struct cache_page *spare;       /* released pages, to be used again */
 };
 
-/* row: bytes of one; memory NULL: the process's. */
-void cache_init(struct cache *c, size_t row, const struct cache_memory *memory);
-void cache_free(struct cache *c);
+void cache_init(struct cache *c, struct device *device, size_t row);
+void cache_free(struct cache *c);       /* a zeroed *c is fine */
 
 struct cache_seq *cache_find(const struct cache *c, uint64_t id);      /* or NULL */
 
@@ -48,12 +39,11 @@ struct cache_seq *cache_find(const struct cache *c, uint64_t id);      /* or NUL
  * is not known is made where n is 0.  NULL and a message (FAIL_DATA) if it holds fewer. */
 struct cache_seq *cache_at(struct cache *c, uint64_t id, uint32_t n);
 
-/* One position more: its row, to be filled; valid until the sequence forgets it.
- * NULL and a message where there is no memory. */
-void *cache_append(struct cache *c, struct cache_seq *s);
+/* One position more, whose keys and values are to be written.  0, or -1 and a message where there is no memory. */
+int cache_append(struct cache *c, struct cache_seq *s);
 
-/* The CACHE_PAGE rows of page b, of which those below s->n are set. */
-void *cache_rows(const struct cache_seq *s, size_t b);
+/* Page b, of CACHE_PAGE * c->row bytes: positions below s->n are set. */
+void *cache_page(const struct cache_seq *s, size_t b);
 
 void cache_release(struct cache *c, uint64_t id);      /* nothing if it is not known */
 

@@ -1,38 +1,97 @@
-#include "attention/mla.h"
-
+/*
+ * Multi-head latent attention (DeepSeek-V2, 2405.04434, section 2.1), computed in the latent
+ * space: instead of expanding the cache's latents to keys and values, the query is
+ * brought into the space of the latents, and their weighted sum back out of it.  Prefill and decode
+ * alike, over the cache's pages in order: the bits of a row depend on nothing but its sequence.
+ *
+ * H heads, R the latent rank; a row of the cache is the latent [R] and the rotated
+ * key [rope] that all heads share.
+ */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "attention/attention.h"
-#include "device/ops.h"
-#include "attention/mla_work.h"
+#include "base/mem.h"
 
-int
-mla_math_open(struct mla_math *a, const struct stage *s)
+#define LORA_EPS 1e-6f  /* of the norms on the latents, whatever rms_norm_eps is */
+
+struct mla {            /* a layer's weights */
+	float *norm;                    /* [D] */
+	struct mat q;                   /* [H (nope + rope)][D], or [..][q_lora] */
+	struct mat q_a;                 /* [q_lora][D], where there is one */
+	float *q_norm;                  /* [q_lora], or NULL */
+	struct mat kv_a;                /* [R + rope][D] */
+	float *kv_norm;                 /* [R] */
+	struct mat kv_b;                /* [H (nope + v)][R] */
+	struct mat o;                   /* [D][H v] */
+	struct mat mapped_o;            /* the same, where the CPU has it */
+};
+
+struct mla_rows {       /* a block of rows on its way: all [n][...] */
+	float *x;               /* [D] normed input; later attention's output */
+	float *qa;              /* [q_lora] */
+	float *q;               /* [H][nope + rope] */
+	float *kv;              /* [R + rope] */
+	float *query;           /* [H][R + rope] queries in the latent space */
+	float *latent;          /* [H][R] weighted sums of latents */
+	float *v;               /* [H][v] */
+	float *max, *sum;       /* [H] of the scores */
+};
+
+static struct kv_shape
+kv_shape(const struct config *c)
 {
-	const struct config *c = &s->model->config;
-
-	memset(a, 0, sizeof(*a));
-	a->s = s;
-	pthread_mutex_init(&a->lock, NULL);
-	pthread_cond_init(&a->passed, NULL);
-	a->scale = (float)(1 / sqrt(c->qk_nope_head_dim + c->qk_rope_head_dim) * rope_softmax_factor(c));
-	return rope_open(&a->rope, c);
+	return (struct kv_shape){1, c->kv_lora_rank + c->qk_rope_head_dim, c->kv_lora_rank, 1};
 }
 
-void
-mla_math_close(struct mla_math *a)
+/* On the CPU float32 in every precision. */
+static size_t
+cache_row(const struct config *c, struct attention_where where)
 {
-	if (!a->s)
-		return;
-	pthread_mutex_destroy(&a->lock);
-	pthread_cond_destroy(&a->passed);
-	rope_close(&a->rope);
-	scratch_free(&a->rows);
-	scratch_free(&a->tasks);
-	scratch_free(&a->parts);
+	const struct kv_shape kv = kv_shape(c);
+
+	return where.gpu ? gpu_kv_position(&kv, where.precision) : (size_t)kv.key * sizeof(float);
 }
+
+/* A score is a product of R + rope numbers, a weighted sum has R. */
+static double
+operations(const struct config *c, double rows, double held)
+{
+	return 2 * rows * held * c->num_heads * (2.0 * c->kv_lora_rank + c->qk_rope_head_dim);
+}
+
+static float
+scale(const struct config *c)
+{
+	return (float)(1 / sqrt(c->qk_nope_head_dim + c->qk_rope_head_dim) * rope_softmax_factor(&c->rope));
+}
+
+static int
+rotated(const struct config *c)
+{
+	return c->qk_rope_head_dim / 2;
+}
+
+static int
+tap(const struct config *c, enum attention_tap tap, uint64_t P, uint64_t shape[2])
+{
+	uint64_t D = (uint64_t)c->hidden_size, H = (uint64_t)c->num_heads, rope = (uint64_t)c->qk_rope_head_dim;
+	const uint64_t all[ATTENTION_TAPS][2] = {
+		[ATTENTION_NORM] = {D},
+		[ATTENTION_Q] = {H, (uint64_t)c->qk_nope_head_dim + rope},
+		[ATTENTION_LATENT] = {(uint64_t)c->kv_lora_rank},
+		[ATTENTION_KROPE] = {rope},
+		[ATTENTION_PROBS] = {H, P},
+		[ATTENTION_HEADS] = {H, D},
+		[ATTENTION_OUT] = {D},
+	};
+
+	memcpy(shape, all[tap], sizeof(all[tap]));
+	return tap == ATTENTION_Q || tap == ATTENTION_PROBS || tap == ATTENTION_HEADS ? 2 : 1;
+}
+
+/* --- weights --- */
 
 static int
 weights_open(struct mla *m, struct model *model, int layer)
@@ -50,12 +109,12 @@ weights_open(struct mla *m, struct model *model, int layer)
 	return model_weight(model, ROLE_Q, layer, -1, &m->q);
 }
 
-/* All of them shall be in the GPU. */
 static int
-weights_want(struct mla *m, const struct config *c, struct device *d)
+weights_register(struct mla *m, const struct config *c, struct device *d)
 {
 	struct mat *mats[] = {&m->q, &m->q_a, &m->kv_a, &m->kv_b, &m->o};
 
+	m->mapped_o = m->o;
 	for (size_t i = 0; i < sizeof(mats) / sizeof(mats[0]); i++)
 		if (mats[i]->data && device_register(d, mats[i]) < 0)
 			return -1;
@@ -65,176 +124,180 @@ weights_want(struct mla *m, const struct config *c, struct device *d)
 	    device_register_vec(d, &m->kv_norm, (size_t)c->kv_lora_rank) < 0 ? -1 : 0;
 }
 
-int
-mla_open(struct mla *m, const struct stage *s, int layer, const struct cache_memory *memory)
+static void
+mla_close(const struct attention_layers *a, void *weights)
 {
-	const struct config *c = &s->model->config;
-	struct attention_where where = {s->gpu != NULL, s->k->precision};
+	struct mla *m = weights;
 
-	memset(m, 0, sizeof(*m));
-	cache_init(&m->cache, attention_of(c)->cache_row(c, where), memory);
-	if (weights_open(m, s->model, layer) < 0)
-		return -1;
-	m->mapped_o = m->o;
-	return weights_want(m, c, s->device);
+	device_vec_free(a->device, m->norm);
+	device_vec_free(a->device, m->q_norm);
+	device_vec_free(a->device, m->kv_norm);
+	free(m);
 }
 
-void
-mla_close(struct mla *m, const struct stage *s)
+static void *
+mla_open(const struct attention_layers *a, int layer)
 {
-	cache_free(&m->cache);
-	device_vec_free(s->device, m->norm);
-	device_vec_free(s->device, m->q_norm);
-	device_vec_free(s->device, m->kv_norm);
+	struct mla *m = mem_new(1, sizeof(*m));
+
+	if (m && weights_open(m, a->model, layer) == 0 && weights_register(m, &a->model->config, a->device) == 0)
+		return m;
+	if (m)
+		mla_close(a, m);
+	return NULL;
 }
 
-/* One piece of memory for all of a block's results, each at a multiple of 64 bytes. */
-static int
-work_place(struct work *w)
+/* --- rows --- */
+
+static void
+layout(const struct config *c, struct arena *arena, size_t n, void *rows)
 {
-	const struct config *c = w->c;
+	struct mla_rows none, *r = rows ? rows : &none;
 	size_t H = (size_t)c->num_heads, R = (size_t)c->kv_lora_rank, rope = (size_t)c->qk_rope_head_dim;
-	size_t n = (size_t)w->r->n, used = 0;
-	struct { float **to; size_t width; } part[] = {
-		{&w->x, (size_t)c->hidden_size},
-		{&w->qa, (size_t)c->q_lora_rank},
-		{&w->q, H * ((size_t)c->qk_nope_head_dim + rope)},
-		{&w->kv, R + rope},
-		{&w->cosine, rope / 2},
-		{&w->sine, rope / 2},
-		{&w->query, H * (R + rope)},
-		{&w->latent, H * R},
-		{&w->v, H * (size_t)c->v_head_dim},
-	};
-	size_t parts = sizeof(part) / sizeof(part[0]);
-	float *p;
 
-	for (size_t i = 0; i < parts; i++)
-		used += (n * part[i].width + 15) / 16 * 16;
-	p = scratch_reserve(&w->a->rows, used, sizeof(*p));
-	if (!p)
+	n *= sizeof(float);
+	r->x = arena_next(arena, n * (size_t)c->hidden_size);
+	r->qa = arena_next(arena, n * (size_t)c->q_lora_rank);
+	r->q = arena_next(arena, n * H * ((size_t)c->qk_nope_head_dim + rope));
+	r->kv = arena_next(arena, n * (R + rope));
+	r->query = arena_next(arena, n * H * (R + rope));
+	r->latent = arena_next(arena, n * H * R);
+	r->v = arena_next(arena, n * H * (size_t)c->v_head_dim);
+	r->max = arena_next(arena, n * H);
+	r->sum = arena_next(arena, n * H);
+}
+
+struct mla_block {      /* what each step reads */
+	struct attention_layers *a;
+	const struct mla *m;
+	const struct config *c;
+	const struct gpu_rows *rows;
+	const struct attention_taps *taps;
+	struct mla_rows r;
+};
+
+/* x normed, q and kv made of it. */
+static int
+inputs(const struct mla_block *b, const float *h)
+{
+	struct device *d = b->a->device;
+	const struct ops *ops = d->ops;
+	const struct config *c = b->c;
+	const struct mla_rows *r = &b->r;
+	enum precision p = d->k->precision;
+	int n = b->rows->n, D = c->hidden_size, lora = c->q_lora_rank, q = b->m->q.rows;
+	const float *x = r->x;
+
+	if (ops->norm(d, r->x, D, h, D, n, D, b->m->norm, c->rms_norm_eps) < 0 ||
+	    attention_tap_copy(b->a, b->taps, ATTENTION_NORM, r->x, (size_t)n * (size_t)D) < 0)
 		return -1;
-	for (size_t i = 0; i < parts; i++) {
-		*part[i].to = p;
-		p += (n * part[i].width + 15) / 16 * 16;
+	if (b->m->q_norm) {
+		if (ops->product(d, r->qa, lora, r->x, D, n, &b->m->q_a, p) < 0 ||
+		    ops->norm(d, r->qa, lora, r->qa, lora, n, lora, b->m->q_norm, LORA_EPS) < 0)
+			return -1;
+		x = r->qa;
 	}
-	return 0;
+	if (ops->product(d, r->q, q, x, b->m->q.cols, n, &b->m->q, p) < 0)
+		return -1;
+	return ops->product(d, r->kv, b->m->kv_a.rows, r->x, D, n, &b->m->kv_a, p);
 }
 
-/* What a row leaves in the cache, and its queries' rotated part. */
-static void
-row_enter(void *arg, size_t from, size_t to, int thread)
+/* Once more over the pages, now that the largest score and the sum of all are known. */
+static int
+probs(const struct mla_block *b, const struct kv_shape *kv)
 {
-	const struct work *w = arg;
-	const struct config *c = w->c;
-	const struct kernels *k = w->a->s->k;
-	size_t R = (size_t)c->kv_lora_rank, rope = (size_t)c->qk_rope_head_dim, half = rope / 2;
-	size_t nope = (size_t)c->qk_nope_head_dim, H = (size_t)c->num_heads;
+	struct attention_layers *a = b->a;
+	struct device *d = a->device;
+	size_t P = b->taps->positions, n = (size_t)b->rows->n * (size_t)b->c->num_heads * P;
+	float *all;
 
-	(void)thread;
-	for (size_t t = from; t < to; t++) {
-		float *cosine = w->cosine + t * half, *sine = w->sine + t * half;
-		float *kv = w->kv + t * (R + rope), *q = w->q + t * H * (nope + rope), *kept = w->r->kv[t];
-
-		rope_angles(&w->a->rope, w->r->pos[t], cosine, sine);
-		k->rmsnorm(kept, kv, w->m->kv_norm, (int)R, LORA_EPS);
-		k->rope(kv + R, cosine, sine, (int)half);
-		memcpy(kept + R, kv + R, rope * sizeof(*kv));
-		for (size_t h = 0; h < H; h++) {
-			float *query = w->query + (t * H + h) * (R + rope) + R;
-
-			memcpy(query, q + h * (nope + rope) + nope, rope * sizeof(*q));
-			k->rope(query, cosine, sine, (int)half);
-		}
-	}
-}
-
-/* The part of each query that meets the latents: q_nope times the head's key rows of kv_b. */
-static void
-head_absorb(void *arg, size_t from, size_t to, int thread)
-{
-	const struct work *w = arg;
-	const struct config *c = w->c;
-	int H = c->num_heads, nope = c->qk_nope_head_dim, R = c->kv_lora_rank, rope = c->qk_rope_head_dim;
-
-	(void)thread;
-	for (int h = (int)from; h < (int)to; h++) {
-		struct mat keys = mat_rows(&w->m->kv_b, h * (nope + c->v_head_dim), nope);
-
-		w->a->s->k->matmul_t(w->query + (ptrdiff_t)h * (R + rope), (ptrdiff_t)H * (R + rope),
-		    w->q + (ptrdiff_t)h * (nope + rope), (ptrdiff_t)H * (nope + rope), w->r->n, &keys, 0, R);
-	}
-}
-
-/* Out of the latent space: the sums of latents times the head's value rows of kv_b. */
-static void
-head_values(void *arg, size_t from, size_t to, int thread)
-{
-	const struct work *w = arg;
-	const struct config *c = w->c;
-	int H = c->num_heads, nope = c->qk_nope_head_dim, R = c->kv_lora_rank, v = c->v_head_dim;
-
-	(void)thread;
-	for (int h = (int)from; h < (int)to; h++) {
-		struct mat values = mat_rows(&w->m->kv_b, h * (nope + v) + nope, v);
-
-		w->a->s->k->matmul(w->v + (ptrdiff_t)h * v, (ptrdiff_t)H * v,
-		    w->latent + (ptrdiff_t)h * R, (ptrdiff_t)H * R, w->r->n, &values, 0, v);
-	}
-}
-
-int
-mla_add(struct mla_math *a, struct mla *m, float *h, const struct mla_rows *r, const struct mla_taps *taps)
-{
-	const struct stage *s = a->s;
-	const struct config *c = &s->model->config;
-	struct work w = {.a = a, .m = m, .c = c, .r = r, .taps = taps};
-	int T = r->n, D = c->hidden_size, H = c->num_heads, R = c->kv_lora_rank;
-	int rope = c->qk_rope_head_dim, q = H * (c->qk_nope_head_dim + rope), v = H * c->v_head_dim;
-
-	if (T == 0)
+	if (!b->taps->to[ATTENTION_PROBS])
 		return 0;
-	if (work_place(&w) < 0)
+	if (!(all = d->ops->reserve(d, &a->probs, n * sizeof(*all))) ||
+	    d->ops->probs(d, all, P, b->r.max, b->r.sum, b->r.query, b->rows, b->c->num_heads, kv, a->scale) < 0)
 		return -1;
-	s->device->ops->norm(s->device, w.x, D, h, D, T, D, m->norm, c->rms_norm_eps);
-	if (m->q_norm) {
-		s->device->ops->product(s->device, w.qa, c->q_lora_rank, w.x, D, T, &m->q_a, s->k->precision);
-		s->device->ops->norm(s->device, w.qa, c->q_lora_rank, w.qa, c->q_lora_rank, T, c->q_lora_rank, m->q_norm, LORA_EPS);
-		s->device->ops->product(s->device, w.q, q, w.qa, c->q_lora_rank, T, &m->q, s->k->precision);
-	} else {
-		s->device->ops->product(s->device, w.q, q, w.x, D, T, &m->q, s->k->precision);
-	}
-	s->device->ops->product(s->device, w.kv, R + rope, w.x, D, T, &m->kv_a, s->k->precision);
-	pool_run(s->pool, (size_t)T, 1, (double)q, row_enter, &w);
-	mla_tap_rows(&w);
-	pool_run(s->pool, (size_t)H, 1, (double)T * c->qk_nope_head_dim * R, head_absorb, &w);
-	if (mla_attend(&w) < 0)
-		return -1;
-	pool_run(s->pool, (size_t)H, 1, (double)T * c->v_head_dim * R, head_values, &w);
-	s->device->ops->product(s->device, w.x, D, w.v, v, T, &m->o, s->k->precision);
-	if (mla_tap_out(&w) < 0)
-		return -1;
-	for (int t = 0; t < T; t++)
-		s->k->add(h + (ptrdiff_t)t * D, w.x + (ptrdiff_t)t * D, D);
-	return 0;
+	return attention_tap_copy(a, b->taps, ATTENTION_PROBS, all, n);
 }
 
-/* --- its row of the table --- */
-
-/* A latent [R] and a rotated key [rope]: on the CPU float32 in every precision. */
-static size_t
-mla_cache_row(const struct config *c, struct attention_where where)
+/* Latents and keys are appended to the cache; the queries, in the latent space, meet it; the values come out of the latent space. */
+static int
+attend(const struct mla_block *b, const float *cosine, const float *sine)
 {
-	const struct kv_shape kv = mla_shape(c);
+	struct device *d = b->a->device;
+	const struct ops *ops = d->ops;
+	const struct config *c = b->c;
+	const struct mla_rows *r = &b->r;
+	const struct kv_shape kv = kv_shape(c);
+	int n = b->rows->n, H = c->num_heads, R = c->kv_lora_rank, nope = c->qk_nope_head_dim, v = c->v_head_dim;
+	int qk = nope + c->qk_rope_head_dim;
+	const struct gpu_append append = {.kv = kv, .k = r->kv, .norm = b->m->kv_norm, .eps = LORA_EPS, .H = H, .width = qk,
+	    .q = r->q, .query = r->query, .cosine = cosine, .sine = sine, .half = c->qk_rope_head_dim / 2};
 
-	return where.gpu ? gpu_kv_position(&kv, where.precision) : (size_t)kv.key * sizeof(float);
+	if (ops->kv_append(d, &append, b->rows) < 0 ||
+	    ops->heads_t(d, r->query, (ptrdiff_t)H * kv.key, kv.key, r->q, (ptrdiff_t)H * qk, qk, n, &b->m->kv_b, 0, nope + v, nope, H) < 0 ||
+	    ops->attend(d, r->latent, r->max, r->sum, r->query, b->rows, H, &kv, b->a->scale) < 0 || probs(b, &kv) < 0)
+		return -1;
+	return ops->heads(d, r->v, (ptrdiff_t)H * v, v, r->latent, (ptrdiff_t)H * R, R, n, &b->m->kv_b, nope, nope + v, v, H);
 }
 
-/* A score is a product of R + rope numbers, a weighted sum has R. */
-static double
-mla_operations(const struct config *c, double rows, double held)
+/* Of each row of kv [n][width], n numbers from `from` on. */
+static void
+split(float *to, const float *kv, size_t rows, size_t width, size_t from, size_t n)
 {
-	return 2 * rows * held * c->num_heads * (2.0 * c->kv_lora_rank + c->qk_rope_head_dim);
+	for (size_t t = 0; t < rows; t++)
+		memcpy(to + t * n, kv + t * width + from, n * sizeof(*to));
 }
 
-const struct attention_kind attention_mla = {"mla", mla_cache_row, mla_operations};
+/* The taps that need work on the host.  A head's part of the output is only a tap: the CPU multiplies the values with
+ * the mapped weights. */
+static int
+host_taps(const struct mla_block *b)
+{
+	struct attention_layers *a = b->a;
+	struct device *d = a->device;
+	float *const *to = b->taps->to;
+	size_t n = (size_t)b->rows->n, R = (size_t)b->c->kv_lora_rank, width = R + (size_t)b->c->qk_rope_head_dim;
+	size_t v = (size_t)b->m->o.cols;
+	float *kv, *values;
+
+	if (!to[ATTENTION_LATENT] && !to[ATTENTION_KROPE] && !to[ATTENTION_HEADS])
+		return 0;
+	if (!(kv = scratch_reserve(&a->fetched, n * (width + v), sizeof(*kv))))
+		return -1;
+	values = kv + n * width;
+	if (d->ops->fetch(d, kv, b->r.kv, n * width * sizeof(*kv)) < 0 || d->ops->fetch(d, values, b->r.v, n * v * sizeof(*kv)) < 0)
+		return -1;
+	if (to[ATTENTION_LATENT])
+		split(to[ATTENTION_LATENT], kv, n, width, 0, R);
+	if (to[ATTENTION_KROPE])
+		split(to[ATTENTION_KROPE], kv, n, width, R, width - R);
+	return to[ATTENTION_HEADS] ?
+	    attention_tap_heads(a, &b->m->mapped_o, values, (int)n, b->c->num_heads, to[ATTENTION_HEADS]) : 0;
+}
+
+static int
+mla_add(struct attention_layers *a, void *weights, float *h, const struct gpu_rows *rows, const float *cosine, const float *sine,
+    const struct attention_taps *taps)
+{
+	struct mla_block b = {.a = a, .m = weights, .c = &a->model->config, .rows = rows, .taps = taps};
+	struct device *d = a->device;
+	int n = rows->n, D = b.c->hidden_size;
+	size_t T = (size_t)n, all = T * (size_t)D;
+	struct arena arena = {0};
+
+	layout(b.c, &arena, T, NULL);
+	if (!(arena.base = d->ops->reserve(d, &a->rows, arena.used)))
+		return -1;
+	arena.used = 0;
+	layout(b.c, &arena, T, &b.r);
+	if (inputs(&b, h) < 0 || attend(&b, cosine, sine) < 0 ||
+	    d->ops->product(d, b.r.x, D, b.r.v, b.m->o.cols, n, &b.m->o, d->k->precision) < 0 ||
+	    d->ops->add(d, h, b.r.x, all) < 0)
+		return -1;
+	if (attention_tap_copy(a, taps, ATTENTION_Q, b.r.q, T * (size_t)b.m->q.rows) < 0 ||
+	    attention_tap_copy(a, taps, ATTENTION_OUT, b.r.x, all) < 0)
+		return -1;
+	return host_taps(&b);
+}
+
+const struct attention_kind attention_mla = {"mla", cache_row, operations, scale, rotated, tap, mla_open, mla_close, layout, mla_add};

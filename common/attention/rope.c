@@ -46,20 +46,20 @@ stretch(struct rope *r, const struct rope_config *c)
 }
 
 int
-rope_open(struct rope *r, const struct config *c)
+rope_open(struct rope *r, const struct rope_config *c, int half)
 {
-	int dim = c->qk_rope_head_dim;
-	double log_theta = fixed_log(c->rope.theta);
+	int dim = 2 * half;
+	double log_theta = fixed_log(c->theta);
 
-	r->half = dim / 2;
+	r->half = half;
 	r->factor = 1;
 	r->freq = mem_raw((size_t)r->half, sizeof(*r->freq));
 	if (!r->freq)
 		return -1;
 	for (int i = 0; i < r->half; i++)
 		r->freq[i] = 1 / fixed_exp(2.0 * i / dim * log_theta);
-	if (c->rope.yarn)
-		stretch(r, &c->rope);
+	if (c->yarn)
+		stretch(r, c);
 	return 0;
 }
 
@@ -70,21 +70,10 @@ rope_close(struct rope *r)
 	*r = (struct rope){0};
 }
 
-void
-rope_angles(const struct rope *r, uint32_t pos, float *cosine, float *sine)
-{
-	for (int i = 0; i < r->half; i++) {
-		double angle = pos * r->freq[i];
-
-		cosine[i] = (float)(fixed_cos(angle) * r->factor);
-		sine[i] = (float)(fixed_sin(angle) * r->factor);
-	}
-}
-
 double
-rope_softmax_factor(const struct config *c)
+rope_softmax_factor(const struct rope_config *c)
 {
-	double m = c->rope.yarn ? mscale(c->rope.factor, c->rope.mscale_all_dim) : 1;
+	double m = c->yarn ? mscale(c->factor, c->mscale_all_dim) : 1;
 
 	return m * m;
 }

@@ -15,15 +15,12 @@ struct rope {
 	double factor;          /* on cosine and sine */
 };
 
-/* 0, or -1 and a message. */
-int rope_open(struct rope *r, const struct config *c);
+/* half: pairs of numbers that are rotated.  0, or -1 and a message. */
+int rope_open(struct rope *r, const struct rope_config *c, int half);
 void rope_close(struct rope *r);
-
-/* Cosines and sines [half] of the angles at a position, with the factor. */
-void rope_angles(const struct rope *r, uint32_t pos, float *cosine, float *sine);
 
 /* What the softmax's scale is multiplied with: mscale(factor, mscale_all_dim)^2 under
  * YaRN, else 1. */
-double rope_softmax_factor(const struct config *c);
+double rope_softmax_factor(const struct rope_config *c);
 
 #endif

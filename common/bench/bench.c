@@ -122,39 +122,26 @@ by_time(const void *a, const void *b)
 	return (x->all.seconds > y->all.seconds) - (x->all.seconds < y->all.seconds);
 }
 
-/* On the GPU all pages get the same rows. */
-static int
-fill_pages(struct bench *b, const struct cache *c, const struct cache_seq *s)
-{
-	struct device *d = b->stage.gpu;
-	size_t bytes = CACHE_PAGE * c->row;
-
-	if (!b->gpu->page.p && (!device_reserve(d, &b->gpu->page, bytes) ||
-	    bench_gpu_random(d, b->gpu->page.p, bytes, b->stage.k->precision == PRECISION_F32 ? F32 : BF16) < 0))
-		return -1;
-	for (size_t i = 0; i < s->npages; i++)
-		if (c->memory.copy(c->memory.arg, cache_rows(s, i), b->gpu->page.p, bytes) < 0)
-			return -1;
-	return 0;
-}
-
-/* Fill a sequence with that many random positions. */
+/* Let a sequence hold that many positions: its pages are copies of one, of random numbers. */
 static int
 fill_cache(struct bench *b, struct cache *c, uint64_t seq, uint32_t context)
 {
+	struct device *d = b->stage.device;
+	size_t bytes = CACHE_PAGE * c->row;
+	enum dtype dtype = device_is_gpu(d) && d->k->precision != PRECISION_F32 ? BF16 : F32;
 	struct cache_seq *s = cache_find(c, seq);
 
 	if (!s && !(s = cache_at(c, seq, 0)))
 		return -1;
-	while (s->n < context) {
-		float *row = cache_append(c, s);
-
-		if (!row)
+	if (!b->page.p && (!d->ops->reserve(d, &b->page, bytes) || bench_random(d, b->page.p, bytes, dtype) < 0))
+		return -1;
+	while (s->n < context)
+		if (cache_append(c, s) < 0)
 			return -1;
-		if (!b->gpu)
-			bench_random_floats(b, row, c->row / sizeof(*row));
-	}
-	return b->gpu ? fill_pages(b, c, s) : 0;
+	for (size_t i = 0; i < s->npages; i++)
+		if (d->ops->copy(d, cache_page(s, i), b->page.p, bytes) < 0)
+			return -1;
+	return 0;
 }
 
 static int
@@ -169,7 +156,7 @@ fill_caches(struct bench *b, int n, int context)
 	for (int i = 0; i < n; i++)
 		for (int l = 0; l < c->num_layers; l++)
 			if (b->stage.layers.has[l] &&
-			    fill_cache(b, &b->block.attn.layers[l].cache, (uint64_t)i, (uint32_t)context) < 0)
+			    fill_cache(b, &b->block.attn.attention.layers[l].cache, (uint64_t)i, (uint32_t)context) < 0)
 				return -1;
 	return 0;
 }
@@ -264,7 +251,7 @@ bench_close(struct bench *b)
 {
 	if (b->block.s)
 		block_gpu_close(&b->block);
-	if (b->block.attn.layers)
+	if (b->block.attn.s)
 		attn_close(&b->block.attn);
 	if (b->block.route.layers)
 		route_close(&b->block.route);
@@ -272,6 +259,8 @@ bench_close(struct bench *b)
 		expert_close(&b->block.expert);
 	if (b->head.s)
 		head_close(&b->head);
+	if (b->stage.device)
+		b->stage.device->ops->release(b->stage.device, &b->page);
 	free(b->layers);
 	free(b->slot);
 	free(b->order);

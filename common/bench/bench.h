@@ -69,6 +69,7 @@ struct bench {
 	struct bench_weights head_weights;
 	double used;                    /* experts used by the current step */
 	uint64_t random;                /* state of the generator */
+	struct scratch page;            /* the page that caches are filled with */
 	int32_t *slot;                  /* [E] the present expert that stands for a drawn one */
 	int32_t *order;                 /* [present] all present experts, chosen ones first */
 	unsigned char *taken;           /* [E] 1: chosen by the current row */

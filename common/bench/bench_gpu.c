@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/mem.h"
+#include "device/ops.h"
 
 #define TRIES 5                 /* minimum number of tries */
 #define SECONDS 0.3             /* time for each limit */
@@ -29,7 +30,7 @@ bench_gpu_real(const struct device *d)
 }
 
 int
-bench_gpu_random(struct device *d, void *to, size_t n, enum dtype dtype)
+bench_random(struct device *d, void *to, size_t n, enum dtype dtype)
 {
 	/* random sign and mantissa, the exponent of 1/2 */
 	const uint64_t keep = dtype == F32 ? UINT64_C(0x807fffff807fffff) : dtype == BF16 ? UINT64_C(0x807f807f807f807f) :
@@ -45,8 +46,7 @@ bench_gpu_random(struct device *d, void *to, size_t n, enum dtype dtype)
 		host[i] = ((state ^ state >> 29) & keep) | set;
 	}
 	for (size_t at = 0; r == 0 && at < n; at += piece)
-		r = d->lib->upload(d->gpu, (char *)to + at, host, n - at < piece ? n - at : piece);
-	r = r == 0 && d->lib->wait(d->gpu) == 0 ? 0 : host ? device_fail(d, "random numbers") : -1;
+		r = d->ops->send(d, (char *)to + at, host, n - at < piece ? n - at : piece);
 	free(host);
 	return r;
 }
@@ -91,7 +91,7 @@ measure_peak(struct bench_gpu *g, int side, enum precision p, double *operations
 	enum dtype dtype = p == PRECISION_FP8 ? F8_E4M3 : BF16;
 	size_t matrix = (size_t)side * (size_t)side * dtype_size(dtype);
 
-	if (bench_gpu_random(d, g->from, 2 * matrix, dtype) < 0)
+	if (bench_random(d, g->from, 2 * matrix, dtype) < 0)
 		return -1;
 	if (d->lib->peak(d->gpu, g->to, g->from, (char *)g->from + matrix, side, p, operations) < 0)
 		return device_fail(d, "how fast it multiplies");
@@ -123,7 +123,6 @@ bench_gpu_close(struct bench_gpu *g)
 {
 	if (!g->d)
 		return;
-	device_release(g->d, &g->page);
 	if (g->from)
 		g->d->lib->free(g->d->gpu, g->from);
 	if (g->to)

@@ -13,7 +13,6 @@ struct bench_gpu {
 	char product[48];
 	void *from, *to;         /* memory for copies, to measure and to evict the cache; or NULL */
 	size_t bytes;
-	struct scratch page;     /* random cache rows */
 	int n;                          /* stages whose marks were not read yet */
 	double *seconds[GPU_MARKS / 2]; /* where their times are added */
 };
@@ -42,6 +41,6 @@ int bench_gpu_times(struct bench_gpu *g);
 
 /* Fill n bytes in the GPU with random numbers below 1 of dtype F32, BF16 or F8_E4M3. Returns 0,
  * or -1 and a message. */
-int bench_gpu_random(struct device *d, void *to, size_t n, enum dtype dtype);
+int bench_random(struct device *d, void *to, size_t n, enum dtype dtype);
 
 #endif

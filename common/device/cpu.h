@@ -1,8 +1,8 @@
 /*
  * State of the CPU as a device, and what the files of ops_cpu share.
  */
-#ifndef DS_CPU_H
-#define DS_CPU_H
+#ifndef DS_DEVICE_CPU_H
+#define DS_DEVICE_CPU_H
 
 #include <pthread.h>
 
@@ -18,6 +18,13 @@ struct cpu {
 	pthread_cond_t passed;
 };
 
+int cpu_angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq, int half,
+    double factor);
+int cpu_kv_append(struct device *d, const struct gpu_append *a, const struct gpu_rows *rows);
+int cpu_attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct gpu_rows *rows,
+    int H, const struct kv_shape *kv, float scale);
+int cpu_probs(struct device *d, float *probs, size_t positions, const float *max, const float *sum,
+    const float *query, const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale);
 int cpu_route(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
     const struct gpu_router *r);
 int cpu_sort(struct device *d, const struct gpu_chosen *c, const int32_t *idx, const float *w, int T, int K,

@@ -26,6 +26,8 @@ struct expert_group {
 };
 
 struct ops {
+	int attend_rows;        /* rows of a batch that attention computes together */
+
 	/* --- memory --- */
 	/* Like scratch_reserve and scratch_free; the address stays the same while d->moves does. */
 	void *(*reserve)(struct device *d, struct scratch *s, size_t bytes);
@@ -74,6 +76,24 @@ struct ops {
 	/* out[t] = x[row[t]], both [..][n]. */
 	int (*gather)(struct device *d, float *out, const float *x, const int32_t *row, int T, int n);
 	int (*finish)(struct device *d, float *h, const int64_t *acc, size_t n);        /* h += acc / 2^40 */
+
+	/* --- attention --- */
+	/* cosine, sine [T][half] of the angles pos[t] * freq[i], times factor: pos [T], freq [half]. */
+	int (*angles)(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq,
+	    int half, double factor);
+
+	/* Norm and rotate what the rows append to the cache and their queries, and write keys and values at the rows'
+	 * positions. */
+	int (*kv_append)(struct device *d, const struct gpu_append *a, const struct gpu_rows *rows);
+
+	/* out [T][H][value] = attention of query [T][H][key] over positions 0 .. pos of the row's pages; max, sum
+	 * [T][H]: of the scaled scores, and of exp(score - max). */
+	int (*attend)(struct device *d, float *out, float *max, float *sum, const float *query,
+	    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale);
+
+	/* probs [T][H][positions]: the weight that attend used for each position, 0 after the row's own. */
+	int (*probs)(struct device *d, float *probs, size_t positions, const float *max, const float *sum,
+	    const float *query, const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale);
 
 	/* --- router and experts --- */
 	/* scores [T][E], the gate's products, become probabilities; choice [T][E] is what the K best were chosen by;

@@ -264,11 +264,13 @@ experts_bytes(const struct device *d, int D, int width, int pairs)
 }
 
 const struct ops ops_cpu = {
+	.attend_rows = 64,
 	.reserve = reserve, .release = release, .mirror = mirror, .mirror_free = mirror_release,
 	.page = page, .page_free = page_free, .copy = copy, .clear = clear, .send = copy, .fetch = copy, .wait = wait,
 	.tensor = tensor, .wrote = wrote, .tensor_add = tensor_add,
 	.product = product, .heads = heads, .heads_t = heads_t,
 	.norm = norm, .add = add, .gather = gather, .finish = finish,
+	.angles = cpu_angles, .kv_append = cpu_kv_append, .attend = cpu_attend, .probs = cpu_probs,
 	.route = cpu_route, .sort = cpu_sort, .all_rows = cpu_all_rows, .bad_clear = bad_clear, .experts = cpu_experts,
 	.experts_bytes = experts_bytes,
 };

@@ -101,6 +101,40 @@ finish(struct device *d, float *h, const int64_t *acc, size_t n)
 	return done(d, d->lib->fixed_finish(d->gpu, h, acc, n), "the sum of the experts");
 }
 
+/* --- attention --- */
+
+static int
+angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq, int half,
+    double factor)
+{
+	return done(d, d->lib->angles(d->gpu, cosine, sine, pos, T, freq, half, factor), "angles");
+}
+
+static int
+kv_append(struct device *d, const struct gpu_append *a, const struct gpu_rows *rows)
+{
+	return done(d, d->lib->kv_append(d->gpu, a, rows, d->k->precision), "attention");
+}
+
+static int
+attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct gpu_rows *rows, int H,
+    const struct kv_shape *kv, float scale)
+{
+	enum precision p = d->k->precision;
+	void *scratch = device_reserve(d, &d->attend, d->lib->attend_scratch(d->gpu, rows->n, rows->most, H, kv, p));
+
+	if (!scratch)
+		return -1;
+	return done(d, d->lib->attend(d->gpu, out, max, sum, query, rows, H, kv, scale, scratch, p), "attention");
+}
+
+static int
+probs(struct device *d, float *to, size_t positions, const float *max, const float *sum, const float *query,
+    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale)
+{
+	return done(d, d->lib->probs(d->gpu, to, positions, max, sum, query, rows, H, kv, scale, d->k->precision), "attention");
+}
+
 /* --- router and experts --- */
 
 static int
@@ -179,12 +213,14 @@ graph_free(struct device *d, struct gpu_graph *graph)
 }
 
 const struct ops ops_cuda = {
+	.attend_rows = 512,
 	.reserve = device_reserve, .release = device_release, .mirror = mirror_set, .mirror_free = mirror_free,
 	.page = device_page, .page_free = page_free, .copy = copy, .clear = clear, .send = send, .fetch = fetch,
 	.wait = device_wait,
 	.tensor = device_tensor, .wrote = device_wrote, .tensor_add = device_add,
 	.product = product, .heads = heads, .heads_t = heads_t,
 	.norm = norm, .add = add, .gather = gather, .finish = finish,
+	.angles = angles, .kv_append = kv_append, .attend = attend, .probs = probs,
 	.route = route, .sort = sort, .all_rows = all_rows, .bad_clear = bad_clear, .experts = experts,
 	.experts_bytes = experts_bytes,
 	.record = record, .recorded = recorded, .replay = replay, .graph_free = graph_free,

@@ -86,13 +86,13 @@ experts_put(struct pass *p, int at)
 static int
 attention_take(struct pass *p, const struct frame *f, int layer)
 {
-	struct mla_taps none = {0};
-	struct attn_place at = {0};
+	struct attention_taps none = {0};
+	struct attn_cursor at = {0};
 	struct gpu_rows r;
 	float *h = p->h;
 
 	while (at.span < f->nspans) {
-		if (attn_gpu_take(&p->b->attn, layer, f, &at, &r) < 0 || attn_gpu_add(&p->b->attn, layer, h, &r, &none) < 0)
+		if (attn_reserve(&p->b->attn, layer, f, &at, &r) < 0 || attention_add(&p->b->attn.attention, layer, h, &r, &none) < 0)
 			return -1;
 		h += (ptrdiff_t)r.n * p->c->hidden_size;
 	}
@@ -103,12 +103,12 @@ attention_take(struct pass *p, const struct frame *f, int layer)
 static int
 pass_put(struct pass *p, const struct frame *f)
 {
-	struct mla_taps none = {0};
+	struct attention_taps none = {0};
 
 	if (expert_begin(&p->b->expert, &p->e) < 0)
 		return -1;
 	for (int i = 0; i < p->layers; i++)
-		if ((p->rows ? attn_gpu_add(&p->b->attn, p->layer + i, p->h, &p->rows[i], &none) :
+		if ((p->rows ? attention_add(&p->b->attn.attention, p->layer + i, p->h, &p->rows[i], &none) :
 		    attention_take(p, f, p->layer + i)) < 0 || experts_put(p, i) < 0)
 			return fail_in("layer %d", p->layer + i);
 	return 0;
@@ -144,9 +144,9 @@ static int
 places_take(struct pass *p, const struct frame *f)
 {
 	for (int i = 0; i < p->layers; i++) {
-		struct attn_place at = {0};
+		struct attn_cursor at = {0};
 
-		if (attn_gpu_take(&p->b->attn, p->layer + i, f, &at, &p->rows[i]) < 0)
+		if (attn_reserve(&p->b->attn, p->layer + i, f, &at, &p->rows[i]) < 0)
 			return fail_in("layer %d", p->layer + i);
 		p->rows[i].most = bound(p->rows[i].most);
 	}

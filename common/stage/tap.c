@@ -10,13 +10,13 @@
 static const struct {
 	const char *name, *shape, *what;
 } taps[TAPS] = {
-	[TAP_ATTN_NORM] = {"attn.norm", "[T,D]", "the normed input"},
-	[TAP_ATTN_Q] = {"attn.q", "[T,H,N+r]", "queries, the last r of a head rotated"},
-	[TAP_ATTN_LATENT] = {"attn.latent", "[T,R]", "the row's latent, normed, as the cache keeps it"},
-	[TAP_ATTN_KROPE] = {"attn.krope", "[T,r]", "its key that all heads share, rotated"},
-	[TAP_ATTN_PROBS] = {"attn.probs", "[T,H,P]", "how much of each position, 0 behind the row's own"},
-	[TAP_ATTN_HEADS] = {"attn.heads", "[T,H,D]", "what each head adds to the residual stream"},
-	[TAP_ATTN_OUT] = {"attn.out", "[T,D]", "what all of them add"},
+	[TAP_ATTN_NORM + ATTENTION_NORM] = {"attn.norm", "[T,D]", "the normed input"},
+	[TAP_ATTN_NORM + ATTENTION_Q] = {"attn.q", "[T,H,N+r]", "queries, the last r of a head rotated"},
+	[TAP_ATTN_NORM + ATTENTION_LATENT] = {"attn.latent", "[T,R]", "the row's latent, normed, as the cache keeps it"},
+	[TAP_ATTN_NORM + ATTENTION_KROPE] = {"attn.krope", "[T,r]", "its key that all heads share, rotated"},
+	[TAP_ATTN_NORM + ATTENTION_PROBS] = {"attn.probs", "[T,H,P]", "how much of each position, 0 behind the row's own"},
+	[TAP_ATTN_NORM + ATTENTION_HEADS] = {"attn.heads", "[T,H,D]", "what each head adds to the residual stream"},
+	[TAP_ATTN_NORM + ATTENTION_OUT] = {"attn.out", "[T,D]", "what all of them add"},
 	[TAP_ROUTE_NORM] = {"route.norm", "[T,D]", "the normed input"},
 	[TAP_ROUTE_SCORES] = {"route.scores", "[T,E]", "each expert's score"},
 	[TAP_ROUTE_CHOICE] = {"route.choice", "[T,E]", "what the choice is by: with the bias, -inf out of the groups"},

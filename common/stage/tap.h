@@ -7,11 +7,12 @@
 
 #include <stdint.h>
 
-#include "device/device.h"
+#include "attention/attention.h"
 #include "frame/frame.h"
 
 enum tap {
-	TAP_ATTN_NORM, TAP_ATTN_Q, TAP_ATTN_LATENT, TAP_ATTN_KROPE, TAP_ATTN_PROBS, TAP_ATTN_HEADS, TAP_ATTN_OUT,
+	TAP_ATTN_NORM,                  /* and on: enum attention_tap */
+	TAP_ATTN_OUT = TAP_ATTN_NORM + ATTENTION_TAPS - 1,
 	TAP_ROUTE_NORM, TAP_ROUTE_SCORES, TAP_ROUTE_CHOICE,
 	TAP_EXPERT_IN, TAP_EXPERT_EACH, TAP_EXPERT_SHARED, TAP_EXPERT_OUT,
 	TAP_HEAD_NORM, TAPS

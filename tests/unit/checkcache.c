@@ -35,6 +35,13 @@ random_below(uint32_t n)
 	return (x >> 8) % n;
 }
 
+/* Position i of the sequence, as this test lays out its pages. */
+static float *
+row_of(const struct cache_seq *s, uint32_t i)
+{
+	return (float *)cache_page(s, i / CACHE_PAGE) + i % CACHE_PAGE * WIDTH;
+}
+
 static int
 same(const struct cache *c, const struct plain *all)
 {
@@ -45,7 +52,7 @@ same(const struct cache *c, const struct plain *all)
 		if (!s != !p->known || (s && s->n != p->n))
 			return 0;
 		for (uint32_t i = 0; s && i < s->n; i++) {
-			const float *row = (const float *)cache_rows(s, i / CACHE_PAGE) + i % CACHE_PAGE * WIDTH;
+			const float *row = row_of(s, i);
 
 			for (int k = 0; k < WIDTH; k++)
 				if (row[k] != p->rows[i] + (float)k)
@@ -67,13 +74,12 @@ go_on(struct cache *c, struct plain *p, uint64_t id, uint32_t n, uint32_t more)
 	p->known = 1;
 	p->n = n;
 	for (; more > 0 && p->n < MOST; more--) {
-		float *row = cache_append(c, s);
-
-		if (!row)
+		if (cache_append(c, s) < 0)
 			return 0;
-		p->rows[p->n++] = value += WIDTH;
+		p->rows[p->n] = value += WIDTH;
 		for (int k = 0; k < WIDTH; k++)
-			row[k] = value + (float)k;
+			row_of(s, p->n)[k] = value + (float)k;
+		p->n++;
 	}
 	return 1;
 }
@@ -119,7 +125,7 @@ messages(struct cache *c)
 	struct cache_seq *s = cache_at(c, 100, 0);
 
 	for (int i = 0; i < 12; i++)
-		if (!cache_append(c, s))
+		if (cache_append(c, s) < 0)
 			return;
 	ok(!cache_at(c, 100, 40) && fail_status() == FAIL_DATA &&
 	    strcmp(fail_text(), "sequence 100: position 40 arrives, cache holds 12") == 0,
@@ -135,41 +141,38 @@ messages(struct cache *c)
 	ok(!cache_find(c, UINT64_MAX), "letting go of what is not known does nothing");
 }
 
-/* Memory of somebody else's: it counts, and can run out. */
-struct store {
+/* A device whose memory counts, can run out, and may refuse to copy. */
+static struct {
 	size_t pages, most, copied;
-};
+} store;
 
 static void *
-store_page(void *arg, size_t bytes)
+store_page(struct device *d, size_t bytes)
 {
-	struct store *s = arg;
-
-	if (s->pages == s->most) {
+	(void)d;
+	if (store.pages == store.most) {
 		fail(FAIL_SYSTEM, "the store is full");
 		return NULL;
 	}
-	s->pages++;
+	store.pages++;
 	return malloc(bytes);
 }
 
 static void
-store_drop(void *arg, void *page)
+store_free(struct device *d, void *page)
 {
-	struct store *s = arg;
-
-	s->pages--;
+	(void)d;
+	store.pages--;
 	free(page);
 }
 
 static int
-store_copy(void *arg, void *to, const void *from, size_t bytes)
+store_copy(struct device *d, void *to, const void *from, size_t bytes)
 {
-	struct store *s = arg;
-
-	if (s->copied == SIZE_MAX)
+	(void)d;
+	if (store.copied == SIZE_MAX)
 		return fail(FAIL_SYSTEM, "the store does not copy");
-	s->copied += bytes;
+	store.copied += bytes;
 	memcpy(to, from, bytes);
 	return 0;
 }
@@ -177,43 +180,46 @@ store_copy(void *arg, void *to, const void *from, size_t bytes)
 static void
 elsewhere(void)
 {
+	static const struct ops ops = {.page = store_page, .page_free = store_free, .copy = store_copy};
 	static struct plain all[SEQS];
-	struct store store = {.most = 1000};
-	struct cache_memory memory = {store_page, store_drop, store_copy, &store};
+	struct device d = {.ops = &ops};
 	struct cache_seq *s;
 	struct cache c;
 	size_t copied;
 
-	cache_init(&c, WIDTH * sizeof(float), &memory);
-	ok(random_steps(&c, all, 1000) && store.copied > 0, "the same where pages lie elsewhere");
+	store.most = 1000;
+	cache_init(&c, &d, WIDTH * sizeof(float));
+	ok(random_steps(&c, all, 1000) && store.copied > 0, "the same where pages are in another memory");
 	s = cache_at(&c, 50, 0);
 	for (int i = 0; i < 3; i++)
-		cache_append(&c, s);
+		(void)cache_append(&c, s);
 	copied = store.copied;
-	ok(cache_fork(&c, 50, 51, 3) == 0 && cache_append(&c, s) && store.copied == copied + 3 * WIDTH * sizeof(float),
-	    "a shared page is copied as far as it is set, when it is written");
+	ok(cache_fork(&c, 50, 51, 3) == 0 && store.copied == copied && cache_append(&c, s) == 0 &&
+	    store.copied == copied + CACHE_PAGE * WIDTH * sizeof(float), "a shared page is copied when it is written");
 	store.copied = SIZE_MAX;
-	ok(cache_fork(&c, 50, 52, 4) == 0 && !cache_append(&c, s) && s->n == 4 && strstr(fail_text(), "does not copy"),
+	ok(cache_fork(&c, 50, 52, 4) == 0 && cache_append(&c, s) < 0 && s->n == 4 && strstr(fail_text(), "does not copy"),
 	    "a copy that fails is an error, and the sequence as it was");
 	store.copied = 0;
 	store.most = store.pages;
-	while (cache_append(&c, s))
+	while (cache_append(&c, s) == 0)
 		;
 	ok(strstr(fail_text(), "full") && cache_find(&c, 50)->n == s->n, "so is memory that has run out");
 	cache_free(&c);
-	ok(store.pages == 0, "all pages are given back");
+	ok(store.pages == 0, "all pages are freed");
 }
 
 int
 main(void)
 {
 	static struct plain all[SEQS];
+	struct device *d = device_new(-1, NULL, NULL);
 	struct cache c;
 
-	cache_init(&c, WIDTH * sizeof(float), NULL);
+	cache_init(&c, d, WIDTH * sizeof(float));
 	ok(random_steps(&c, all, 4000), "what a cache holds is what was put in, after any forks, drafts taken back and releases");
 	messages(&c);
 	cache_free(&c);
+	device_close(d);
 	elsewhere();
 	printf("1..%d\n", tests);
 	return failed > 0;

@@ -8,7 +8,7 @@
 #include "gpu.h"
 
 #include "cpu/cpu.h"
-#include "attention/rope.h"
+#include "device/cpu.h"
 
 enum { SEQS = 3, ROWS = 8 };
 
@@ -239,7 +239,7 @@ static int
 angles(int T, int half, double largest)
 {
 	double *freq = memory((size_t)half * sizeof(*freq)), factor = 1 + 0.1 * below(4);
-	struct rope rope = {.half = half, .freq = freq, .factor = factor};
+	struct device cpu = {.pool = pool_new(1)};
 	size_t n = (size_t)T * (size_t)half;
 	uint32_t *pos = memory((size_t)T * 4);
 	float *got = memory(n * 8), *want = memory(n * 8), *dev;
@@ -247,16 +247,16 @@ angles(int T, int half, double largest)
 
 	for (int i = 0; i < half; i++)
 		freq[i] = largest / (1 + i * 0.37);
-	for (int t = 0; t < T; t++) {
+	for (int t = 0; t < T; t++)
 		pos[t] = t ? random32() >> below(32) : 0;
-		rope_angles(&rope, pos[t], want + t * half, want + (T + t) * half);
-	}
+	(void)cpu_angles(&cpu, want, want + n, pos, T, freq, half, factor);
 	for (size_t i = 0; i < 2 * n; i++)
 		want[i] = canonical(want[i]);
 	dev = in_gpu(n * 8);
 	gpu_must(lib->angles(gpu, dev, dev + n, to_gpu(pos, (size_t)T * 4), T, to_gpu(freq, (size_t)half * 8), half, factor));
 	from_gpu(got, dev, n * 8);
 	good = memcmp(got, want, n * 8) == 0;
+	pool_free(cpu.pool);
 	free(freq);
 	free(pos);
 	free(got);
@@ -770,7 +770,7 @@ main(void)
 	matmul_ref(&ref);
 	vector_ref(&ref);
 	gpu_start();
-	ok(angles(1, 1, 1) & angles(5, 32, 1) & angles(33, 3, 7.5) & angles(4, 17, 0x1p-3), "angles are those of rope_angles");
+	ok(angles(1, 1, 1) & angles(5, 32, 1) & angles(33, 3, 7.5) & angles(4, 17, 0x1p-3), "angles are those of the CPU");
 	for (int i = 0; i < COUNT(shapes); i++) {
 		const struct shape *s = &shapes[i];
 

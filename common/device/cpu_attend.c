@@ -1,0 +1,368 @@
+/*
+ * The queries of a batch meet the pages of the cache.  All queries that read the same keys, those of a key head's query
+ * heads and of neighbouring rows of a prompt, are a tile: each page is read from memory once for them.  Where there
+ * are few tiles, their pages are divided into parts, which threads compute in turn.  The thread of a part joins what comes
+ * of its pages to what came of those before, in the order of the pages; until the part before its own
+ * is joined, it keeps them.
+ */
+#include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "device/cpu.h"
+
+#define QUERIES 64      /* of a tile at most */
+#define PART 128        /* queries times pages of a part */
+#define TILES 4         /* for each thread: with fewer, pages are divided */
+#define LOOKS 200       /* for its turn, before a thread sleeps */
+
+struct tile {
+	int t, rows;            /* rows t .. of one sequence, at consecutive positions */
+	int h, heads;           /* query heads h .. of them, which read one key head: */
+	int g;
+	int run;                /* queries that lie one after another */
+	int pages;
+	size_t parts;           /* of this and all tiles before it */
+	atomic_int turn;        /* the part whose pages are to be joined now */
+};
+
+struct attend {
+	struct device *d;
+	const struct gpu_rows *r;
+	const struct kv_shape *kv;
+	int H;
+	float scale;
+	const float *query;     /* [T][H][key] */
+	float *out, *max, *sum; /* [T][H][value], [T][H], [T][H] */
+	struct tile *tiles;     /* [n] */
+	int n, part;            /* pages in a part */
+	atomic_size_t next;     /* the next part to compute */
+	float *memory;          /* [threads][each]: p [QUERIES][CACHE_PAGE] and slots, what comes of a page: bo [T][value], */
+	size_t each;            /* bmax, bsum [T], T being the tile's queries */
+};
+
+/* --- pages --- */
+
+/* Key head g's keys in a page, or its values; of these `rows` positions. */
+static struct mat
+page_mat(const struct kv_shape *kv, const void *page, int g, int values, int rows)
+{
+	ptrdiff_t key = (ptrdiff_t)g * CACHE_PAGE * (kv->key + (kv->shared ? 0 : kv->value));
+	int own = values && !kv->shared;
+
+	return (struct mat){.data = (const float *)page + key + (own ? CACHE_PAGE * (ptrdiff_t)kv->key : 0), .rows = rows,
+	    .cols = own ? kv->value : kv->key, .dtype = F32};
+}
+
+/* The thread reads `next` after this page: half of it is prefetched with the keys, half with the values. */
+static struct mat
+tile_page(const struct attend *a, const struct tile *k, int page, int next, int values, int rows)
+{
+	void *const *pages = a->r->pages + a->r->list[k->t];
+	struct mat m = page_mat(a->kv, pages[page], k->g, values, rows);
+
+	if (next < k->pages) {
+		struct mat after = page_mat(a->kv, pages[next], k->g, values, rows);
+		size_t bytes = (size_t)after.cols * CACHE_PAGE * sizeof(float) / (a->kv->shared ? 2 : 1);
+
+		m.prefetch = (const char *)after.data + (a->kv->shared && values ? bytes : 0);
+		m.prefetch_bytes = bytes;
+	}
+	return m;
+}
+
+/* How many positions of a page row i of the tile sees: 0 or less if they are all after its own. */
+static int
+seen(const struct attend *a, const struct tile *k, int i, int page)
+{
+	int64_t n = (int64_t)a->r->pos[k->t + i] + 1 - (int64_t)page * CACHE_PAGE;
+
+	return n < CACHE_PAGE ? (int)n : CACHE_PAGE;
+}
+
+/* Query i of a tile, counted over all rows and heads of the batch. */
+static ptrdiff_t
+query_of(const struct attend *a, const struct tile *k, int i)
+{
+	return (ptrdiff_t)(k->t + i / k->heads) * a->H + k->h + i % k->heads;
+}
+
+static size_t
+slot_floats(const struct attend *a, const struct tile *k)
+{
+	return (size_t)k->rows * (size_t)k->heads * ((size_t)a->kv->value + 2);
+}
+
+/* What the tile's queries get from a page, by itself. */
+static void
+page_read(const struct attend *a, const struct tile *k, int page, int next, float *p, float *slot)
+{
+	const struct kernels *kern = a->d->k;
+	int V = a->kv->value, T = k->rows * k->heads;
+	float *bmax = slot + T * V, *bsum = bmax + T;
+	struct mat m = tile_page(a, k, page, next, 0, seen(a, k, k->rows - 1, page));
+
+	for (int i = 0; i < T; i += k->run) {
+		kern->matmul(p + i * CACHE_PAGE, CACHE_PAGE, a->query + query_of(a, k, i) * a->kv->key, a->kv->key, k->run, &m,
+		    0, m.rows);
+		m.prefetch = NULL;
+		m.prefetch_bytes = 0;
+	}
+	for (int i = 0; i < T; i++)
+		if (seen(a, k, i / k->heads, page) > 0)
+			kern->softmax_block(p + i * CACHE_PAGE, seen(a, k, i / k->heads, page), a->scale, &bmax[i], &bsum[i]);
+	m = tile_page(a, k, page, next, 1, 0);
+	for (int i = 0, rows; i < k->rows; i += rows) {         /* rows that see as many positions together */
+		m.rows = seen(a, k, i, page);
+		for (rows = 1; i + rows < k->rows && seen(a, k, i + rows, page) == m.rows; rows++)
+			;
+		if (m.rows > 0)
+			kern->matmul_t(slot + i * k->heads * V, V, p + i * k->heads * CACHE_PAGE, CACHE_PAGE, rows * k->heads,
+			    &m, 0, V);
+	}
+}
+
+static void
+page_join(const struct attend *a, const struct tile *k, int page, const float *slot)
+{
+	ptrdiff_t V = a->kv->value, T = (ptrdiff_t)k->rows * k->heads;
+	const float *bmax = slot + T * V, *bsum = bmax + T;
+
+	for (int i = 0; i < (int)T; i++) {
+		ptrdiff_t q = query_of(a, k, i);
+
+		if (seen(a, k, i / k->heads, page) > 0)
+			a->d->k->softmax_join(a->out + q * V, &a->max[q], &a->sum[q], slot + i * V, bmax[i], bsum[i], (int)V);
+	}
+}
+
+/* --- tiles --- */
+
+static void
+tile_begin(const struct attend *a, const struct tile *k)
+{
+	for (int i = 0; i < k->rows * k->heads; i++) {
+		ptrdiff_t q = query_of(a, k, i);
+
+		memset(a->out + q * a->kv->value, 0, (size_t)a->kv->value * sizeof(float));
+		a->max[q] = -INFINITY;
+		a->sum[q] = 0;
+	}
+}
+
+static void
+tile_end(const struct attend *a, const struct tile *k)
+{
+	for (int i = 0; i < k->rows * k->heads; i++) {
+		ptrdiff_t q = query_of(a, k, i);
+
+		a->d->k->scale(a->out + q * a->kv->value, 1.0f / a->sum[q], a->kv->value);
+	}
+}
+
+static void
+turn_wait(struct cpu *c, struct tile *k, int part)
+{
+	for (int i = 0; i < LOOKS && atomic_load(&k->turn) != part; i++)
+		sched_yield();
+	if (atomic_load(&k->turn) == part)
+		return;
+	pthread_mutex_lock(&c->lock);
+	while (atomic_load(&k->turn) != part)
+		pthread_cond_wait(&c->passed, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void
+turn_pass(struct cpu *c, struct tile *k)
+{
+	pthread_mutex_lock(&c->lock);
+	atomic_fetch_add(&k->turn, 1);
+	pthread_cond_broadcast(&c->passed);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void
+part_run(struct attend *a, struct tile *k, int part, float *mine)
+{
+	int from = part * a->part, to = k->pages - from < a->part ? k->pages : from + a->part;
+	int threads = pool_threads(a->d->pool);
+	float *slots = mine + QUERIES * CACHE_PAGE;
+	int kept = from;        /* pages from here on wait in the slots */
+
+	if (part == 0)
+		tile_begin(a, k);
+	for (int page = from; page < to; page++) {
+		int last = page + 1 == to;
+
+		page_read(a, k, page, last ? from + threads * a->part : page + 1, mine, slots + (size_t)(page - kept) * slot_floats(a, k));
+		if (last)
+			turn_wait(a->d->cpu, k, part);
+		else if (atomic_load(&k->turn) != part)
+			continue;
+		for (int i = kept; i <= page; i++)
+			page_join(a, k, i, slots + (size_t)(i - kept) * slot_floats(a, k));
+		kept = page + 1;
+	}
+	if (to == k->pages)
+		tile_end(a, k);
+	turn_pass(a->d->cpu, k);
+}
+
+/* Each thread: as long as there are parts, the next. */
+static void
+parts_run(void *arg, size_t from, size_t to, int thread)
+{
+	struct attend *a = arg;
+	struct tile *k = a->tiles;
+	size_t part;
+
+	(void)from, (void)to;
+	while ((part = atomic_fetch_add(&a->next, 1)) < a->tiles[a->n - 1].parts) {
+		while (part >= k->parts)
+			k++;
+		part_run(a, k, (int)(part - (k == a->tiles ? 0 : k[-1].parts)), a->memory + (size_t)thread * a->each);
+	}
+}
+
+/* Row t + 1 is of the same sequence as row t, at the next position. */
+static int
+follows(const struct gpu_rows *r, int t)
+{
+	return r->list[t + 1] == r->list[t] && r->pos[t + 1] == r->pos[t] + 1;
+}
+
+/* Neighbours in a prompt go together, and all query heads of a key head, or QUERIES of them. */
+static void
+tiles_make(struct attend *a)
+{
+	const struct gpu_rows *r = a->r;
+	int group = a->H / a->kv->heads, most = group < QUERIES ? QUERIES / group : 1;
+
+	for (int t = 0, rows; t < r->n; t += rows) {
+		for (rows = 1; rows < most && t + rows < r->n && follows(r, t + rows - 1); rows++)
+			;
+		for (int g = 0; g < a->kv->heads; g++)
+			for (int h = 0; h < group; h += QUERIES) {
+				struct tile *k = &a->tiles[a->n++];
+
+				*k = (struct tile){.t = t, .rows = rows, .h = g * group + h, .g = g,
+				    .heads = group - h < QUERIES ? group - h : QUERIES, .pages = (int)(r->pos[t + rows - 1] / CACHE_PAGE) + 1};
+				k->run = k->heads == a->H ? k->rows * k->heads : k->heads;
+			}
+	}
+}
+
+/* How many pages a part has, and so how many a thread may have to keep. */
+static int
+parts_make(struct attend *a)
+{
+	int whole = a->n >= TILES * pool_threads(a->d->pool), most = 1, widest = 1;
+	size_t parts = 0;
+
+	for (int i = 0; i < a->n; i++) {
+		const struct tile *k = &a->tiles[i];
+
+		most = k->pages > most ? k->pages : most;
+		widest = k->rows * k->heads > widest ? k->rows * k->heads : widest;
+	}
+	a->part = whole ? most : PART / widest;
+	for (int i = 0; i < a->n; i++) {
+		parts += ((size_t)a->tiles[i].pages + (size_t)a->part - 1) / (size_t)a->part;
+		a->tiles[i].parts = parts;
+	}
+	return whole ? 1 : a->part;
+}
+
+/* Multiply-adds of all tiles together. */
+static double
+cost(const struct attend *a)
+{
+	double sum = 0;
+
+	for (int i = 0; i < a->n; i++)
+		sum += (double)a->tiles[i].pages * a->tiles[i].rows * a->tiles[i].heads;
+	return sum * CACHE_PAGE * ((double)a->kv->key + a->kv->value);
+}
+
+int
+cpu_attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct gpu_rows *rows,
+    int H, const struct kv_shape *kv, float scale)
+{
+	struct attend a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale, .query = query, .out = out, .max = max, .sum = sum};
+	size_t threads = (size_t)pool_threads(d->pool), group = (size_t)(H / kv->heads);
+	size_t most = (size_t)rows->n * (size_t)kv->heads * ((group + QUERIES - 1) / QUERIES), kept;
+
+	if (!(a.tiles = scratch_reserve(&d->cpu->tiles, most, sizeof(*a.tiles))))
+		return -1;
+	tiles_make(&a);
+	kept = (size_t)parts_make(&a);
+	a.each = QUERIES * CACHE_PAGE;
+	for (int i = 0; i < a.n; i++)
+		if (a.each < QUERIES * CACHE_PAGE + kept * slot_floats(&a, &a.tiles[i]))
+			a.each = (QUERIES * CACHE_PAGE + kept * slot_floats(&a, &a.tiles[i]) + 15) / 16 * 16;
+	if (!(a.memory = scratch_reserve(&d->cpu->slots, threads * a.each, sizeof(float))))
+		return -1;
+	if (threads > a.tiles[a.n - 1].parts)
+		threads = a.tiles[a.n - 1].parts;
+	pool_run(d->pool, threads, 1, cost(&a) / (double)threads, parts_run, &a);
+	return 0;
+}
+
+/* --- the weights that attend used --- */
+
+struct probs {
+	struct attend a;
+	float *to;              /* [T][H][positions] */
+	size_t positions;
+};
+
+/* Once more over the pages, now that the largest score and the sum of all are known: rows' query heads, by key head. */
+static void
+probs_part(void *arg, size_t from, size_t to, int thread)
+{
+	const struct probs *c = arg;
+	const struct attend *a = &c->a;
+	const struct kernels *k = a->d->k;
+	int group = a->H / a->kv->heads;
+	ptrdiff_t P = (ptrdiff_t)c->positions;
+
+	(void)thread;
+	for (int i = (int)from; i < (int)to; i++) {
+		int t = i / a->kv->heads, g = i % a->kv->heads;
+		ptrdiff_t q = (ptrdiff_t)t * a->H + g * group;
+		float *out = c->to + q * P;
+		uint32_t held = a->r->pos[t] + 1;
+
+		for (uint32_t at = 0; at < held; at += CACHE_PAGE) {
+			int rows = held - at < CACHE_PAGE ? (int)(held - at) : CACHE_PAGE;
+			struct mat page = page_mat(a->kv, a->r->pages[a->r->list[t] + (int)(at / CACHE_PAGE)], g, 0, rows);
+
+			k->matmul(out + at, P, a->query + q * a->kv->key, a->kv->key, group, &page, 0, rows);
+			for (int h = 0; h < group; h++) {
+				float *p = out + h * P + at, bmax, bsum, factor;
+
+				k->softmax_block(p, rows, a->scale, &bmax, &bsum);
+				factor = bmax - a->max[q + h];
+				k->exp(&factor, 1);
+				k->scale(p, factor / a->sum[q + h], rows);
+			}
+		}
+		for (int h = 0; h < group; h++)
+			memset(out + h * P + held, 0, ((size_t)P - held) * sizeof(*out));
+	}
+}
+
+int
+cpu_probs(struct device *d, float *probs, size_t positions, const float *max, const float *sum, const float *query,
+    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale)
+{
+	struct probs c = {.a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale, .query = query}, .to = probs,
+	    .positions = positions};
+
+	c.a.max = (float *)max;
+	c.a.sum = (float *)sum;
+	pool_run(d->pool, (size_t)rows->n * (size_t)kv->heads, 1, (double)positions * kv->key * (H / kv->heads), probs_part, &c);
+	return 0;
+}
