@@ -250,13 +250,7 @@ void
 bench_close(struct bench *b)
 {
 	if (b->block.s)
-		block_gpu_close(&b->block);
-	if (b->block.attn.s)
-		attn_close(&b->block.attn);
-	if (b->block.route.layers)
-		route_close(&b->block.route);
-	if (b->block.expert.s)
-		expert_close(&b->block.expert);
+		block_close(&b->block);
 	if (b->head.s)
 		head_close(&b->head);
 	if (b->stage.device)

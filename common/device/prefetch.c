@@ -17,7 +17,7 @@ disk_waits(void)
 void
 prefetch_init(struct prefetch *p)
 {
-	*p = (struct prefetch){.waits = disk_waits()};
+	p->waits = disk_waits();
 }
 
 static uint64_t

@@ -18,6 +18,7 @@ struct prefetch {
 	uint64_t batches;
 };
 
+/* The weights are mapped: what was read until now does not count as waiting.  *p begins as zeros. */
 void prefetch_init(struct prefetch *p);
 
 /* A batch begins: 1 if its weights are to be passed to prefetch_mat. */

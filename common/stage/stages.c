@@ -100,8 +100,8 @@ report_block(const void *state)
 
 	if (b->s->gpu)
 		warn("%llu batches, %llu of them replayed, of %llu graphs",
-		    (unsigned long long)b->gpu.batches,
-		    (unsigned long long)b->gpu.replayed, (unsigned long long)b->gpu.recorded);
+		    (unsigned long long)b->batches,
+		    (unsigned long long)b->replayed, (unsigned long long)b->recorded);
 }
 
 static void

@@ -1,0 +1,282 @@
+/*
+ * Attention on the CPU over any shape of keys and values: against a plain specification in double, within what the order of
+ * sums can make of it; and bit for bit, a key head's queries with the others and alone, with one thread and several.
+ */
+/* check: yes */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+#include "device/ops.h"
+
+static int tests, failed;
+
+static void
+ok(int good, const char *what, const char *of)
+{
+	printf("%sok %d - %s%s%s\n", good ? "" : "not ", ++tests, of, *of ? ": " : "", what);
+	failed += !good;
+}
+
+static void *
+memory(size_t n, size_t size)
+{
+	void *p = mem_new(n, size);
+
+	if (!p) {
+		printf("Bail out! %s\n", fail_text());
+		exit(1);
+	}
+	return p;
+}
+
+static float
+number(void)
+{
+	static uint64_t x = 1;
+
+	x = x * UINT64_C(6364136223846793005) + 1442695040888963407u;
+	return (float)(int64_t)x * 0x1p-63f;
+}
+
+static float *
+numbers(size_t n)
+{
+	float *p = memory(n ? n : 1, sizeof(*p));
+
+	for (size_t i = 0; i < n; i++)
+		p[i] = number();
+	return p;
+}
+
+#define SEQS 3
+#define MOST 5          /* pages of a sequence */
+
+/* Rows of three sequences: a prompt that is appended at once, and the last rows of two longer ones. */
+struct world {
+	struct kv_shape kv;
+	int H, T;
+	uint32_t pos[256];
+	int32_t list[256];
+	void *pages[SEQS * MOST];
+	struct gpu_rows rows;
+	float *k, *v, *q;       /* [T][heads][key], [T][heads][value], [T][H][key] */
+	float *out, *max, *sum;
+	size_t page;            /* floats */
+};
+
+static const uint32_t begins[SEQS] = {0, 200, 64}, ends[SEQS] = {150, 201, 66};
+
+static void
+world_new(struct world *w, struct kv_shape kv, int H)
+{
+	*w = (struct world){.kv = kv, .H = H};
+	w->page = CACHE_PAGE * (size_t)kv.heads * ((size_t)kv.key + (kv.shared ? 0 : (size_t)kv.value));
+	for (int i = 0; i < SEQS * MOST; i++)
+		w->pages[i] = numbers(w->page);
+	for (int s = 0; s < SEQS; s++)
+		for (uint32_t p = begins[s]; p < ends[s]; p++) {
+			w->pos[w->T] = p;
+			w->list[w->T++] = s * MOST;
+		}
+	w->rows = (struct gpu_rows){.n = w->T, .most = MOST, .pos = w->pos, .list = w->list, .pages = w->pages};
+	w->k = numbers((size_t)(w->T * kv.heads * kv.key));
+	w->v = numbers((size_t)(w->T * kv.heads * kv.value));
+	w->q = numbers((size_t)(w->T * H * kv.key));
+	w->out = memory((size_t)(w->T * H * kv.value), sizeof(float));
+	w->max = memory((size_t)(w->T * H), sizeof(float));
+	w->sum = memory((size_t)(w->T * H), sizeof(float));
+}
+
+static void
+world_free(struct world *w)
+{
+	for (int i = 0; i < SEQS * MOST; i++)
+		free(w->pages[i]);
+	free(w->k);
+	free(w->v);
+	free(w->q);
+	free(w->out);
+	free(w->max);
+	free(w->sum);
+}
+
+/* Where the key, or the value, of position p is for row t's sequence. */
+static const float *
+stored(const struct world *w, int t, int g, uint32_t p, int value)
+{
+	const struct kv_shape *kv = &w->kv;
+	const float *page = (const float *)w->pages[w->list[t] + (int)(p / CACHE_PAGE)] + (size_t)g * w->page / (size_t)kv->heads;
+
+	if (value && !kv->shared)
+		return page + CACHE_PAGE * kv->key + p % CACHE_PAGE * (uint32_t)kv->value;
+	return page + p % CACHE_PAGE * (uint32_t)kv->key;
+}
+
+static int
+appended(const struct world *w)
+{
+	for (int t = 0; t < w->T; t++)
+		for (int g = 0; g < w->kv.heads; g++) {
+			size_t at = (size_t)(t * w->kv.heads + g), K = (size_t)w->kv.key, V = (size_t)w->kv.value;
+
+			if (memcmp(stored(w, t, g, w->pos[t], 0), w->k + at * K, K * 4) != 0 ||
+			    (!w->kv.shared && memcmp(stored(w, t, g, w->pos[t], 1), w->v + at * V, V * 4) != 0))
+				return 0;
+		}
+	return 1;
+}
+
+/* Row t, query head h, in double: the weights [pos + 1], and what a score can be wrong by, doubled by the exponential. */
+static double
+weights(const struct world *w, int t, int h, float scale, double *p)
+{
+	const float *q = w->q + (size_t)(t * w->H + h) * (size_t)w->kv.key;
+	double max = -INFINITY, sum = 0, wrong = 0;
+
+	for (uint32_t i = 0; i <= w->pos[t]; i++) {
+		const float *k = stored(w, t, h / (w->H / w->kv.heads), i, 0);
+		double s = 0, all = 0;
+
+		for (int c = 0; c < w->kv.key; c++) {
+			s += (double)q[c] * k[c];
+			all += fabs((double)q[c] * k[c]);
+		}
+		p[i] = s * scale;
+		max = fmax(max, p[i]);
+		wrong = fmax(wrong, 2 * all * scale * w->kv.key * 0x1p-24);
+	}
+	for (uint32_t i = 0; i <= w->pos[t]; i++)
+		sum += p[i] = exp(p[i] - max);
+	for (uint32_t i = 0; i <= w->pos[t]; i++)
+		p[i] /= sum;
+	return wrong + (w->pos[t] + 16) * 0x1p-24;
+}
+
+/* probs [T][H][positions] or NULL. */
+static int
+specified(const struct world *w, float scale, const float *probs, size_t positions)
+{
+	double p[MOST * CACHE_PAGE];
+
+	for (int t = 0; t < w->T; t++)
+		for (int h = 0; h < w->H; h++) {
+			double wrong = weights(w, t, h, scale, p);
+			size_t at = (size_t)(t * w->H + h);
+
+			for (size_t i = 0; probs && i < positions; i++) {
+				double want = i <= w->pos[t] ? p[i] : 0;
+
+				if (!(fabs(probs[at * positions + i] - want) <= wrong * want))
+					return 0;
+			}
+			for (int c = 0; c < w->kv.value; c++) {
+				double want = 0, all = 0;
+
+				for (uint32_t i = 0; i <= w->pos[t]; i++) {
+					double term = p[i] * stored(w, t, h / (w->H / w->kv.heads), i, 1)[c];
+
+					want += term;
+					all += fabs(term);
+				}
+				if (!(fabs(w->out[at * (size_t)w->kv.value + (size_t)c] - want) <= wrong * all))
+					return 0;
+			}
+		}
+	return 1;
+}
+
+/* Key head g alone, with its queries, gives the same bits. */
+static int
+alone(const struct world *w, struct device *d, float scale, int g)
+{
+	const struct kv_shape one = {1, w->kv.key, w->kv.value, w->kv.shared};
+	size_t group = (size_t)(w->H / w->kv.heads), K = group * (size_t)one.key, V = group * (size_t)one.value;
+	float *q = memory((size_t)w->T * K, 4), *out = memory((size_t)w->T * V, 4), *max = memory((size_t)w->T * group, 4);
+	float *sum = memory((size_t)w->T * group, 4);
+	void *pages[SEQS * MOST];
+	struct gpu_rows rows = w->rows;
+	int good;
+
+	for (int i = 0; i < SEQS * MOST; i++)
+		pages[i] = (float *)w->pages[i] + (size_t)g * w->page / (size_t)w->kv.heads;
+	rows.pages = pages;
+	for (size_t t = 0; t < (size_t)w->T; t++)
+		memcpy(q + t * K, w->q + (t * (size_t)w->H + (size_t)g * group) * (size_t)one.key, K * 4);
+	good = d->ops->attend(d, out, max, sum, q, &rows, (int)group, &one, scale) == 0;
+	for (size_t t = 0; t < (size_t)w->T; t++)
+		good &= memcmp(out + t * V, w->out + (t * (size_t)w->H + (size_t)g * group) * (size_t)one.value, V * 4) == 0;
+	free(q);
+	free(out);
+	free(max);
+	free(sum);
+	return good;
+}
+
+static void
+check(struct device *const *d, struct kv_shape kv, int H, const char *name)
+{
+	const size_t positions = 210;
+	const float scale = 0.7f;
+	struct gpu_append append = {.kv = kv, .H = H, .width = kv.key};
+	struct world w;
+	float *probs, *first;
+	size_t bytes;
+	int good = 1;
+
+	world_new(&w, kv, H);
+	append.k = w.k;
+	append.v = kv.shared ? NULL : w.v;
+	append.q = w.q;
+	append.cosine = append.sine = w.k;
+	bytes = (size_t)(w.T * H * kv.value) * 4;
+	probs = memory((size_t)w.T * (size_t)H * positions, 4);
+	first = memory(bytes, 1);
+	ok(d[0]->ops->kv_append(d[0], &append, &w.rows) == 0 && appended(&w), "keys and values are where they belong", name);
+	ok(d[0]->ops->attend(d[0], w.out, w.max, w.sum, w.q, &w.rows, H, &kv, scale) == 0 &&
+	    d[0]->ops->probs(d[0], probs, positions, w.max, w.sum, w.q, &w.rows, H, &kv, scale) == 0 &&
+	    specified(&w, scale, probs, positions), "what is specified", name);
+	for (int g = 0; g < kv.heads; g++)
+		good &= alone(&w, d[0], scale, g);
+	ok(good, "a key head alone has the same bits", name);
+	memcpy(first, w.out, bytes);
+	good = 1;
+	for (int i = 1; d[i]; i++) {
+		memset(w.out, 0, bytes);
+		good &= d[i]->ops->attend(d[i], w.out, w.max, w.sum, w.q, &w.rows, H, &kv, scale) == 0 && memcmp(first, w.out, bytes) == 0;
+	}
+	ok(good, "with other threads and instruction sets, too", name);
+	free(probs);
+	free(first);
+	world_free(&w);
+}
+
+int
+main(void)
+{
+	static const char *const sets[] = {"ref", "avx2", "avx512", "amx"};
+	struct pool *one = pool_new(1), *three = pool_new(3);
+	struct device *d[9] = {0};
+	int n = 0;
+
+	for (int i = 0; i < 4; i++)
+		if (kernels_named(sets[i])) {
+			d[n++] = device_new(-1, one, kernels_named(sets[i]));
+			d[n++] = device_new(-1, three, kernels_named(sets[i]));
+		}
+	check(d, (struct kv_shape){1, 40, 32, 1}, 4, "latents that 4 heads share");
+	check(d, (struct kv_shape){1, 40, 32, 1}, 70, "latents that 70 heads share");
+	check(d, (struct kv_shape){2, 16, 24, 0}, 8, "8 query heads, 2 key heads");
+	check(d, (struct kv_shape){3, 33, 17, 0}, 6, "6 query heads, 3 key heads of odd widths");
+	check(d, (struct kv_shape){5, 8, 8, 0}, 5, "5 heads of their own");
+	check(d, (struct kv_shape){2, 8, 8, 0}, 140, "140 query heads, 2 key heads");
+	for (int i = 0; i < n; i++)
+		device_close(d[i]);
+	pool_free(one);
+	pool_free(three);
+	printf("1..%d\n", tests);
+	return failed > 0;
+}
