@@ -39,7 +39,7 @@ int bench_gpu_mark_start(struct bench_gpu *g);
 int bench_gpu_mark_end(struct bench_gpu *g, double *seconds);
 int bench_gpu_times(struct bench_gpu *g);
 
-/* Fill n bytes in the GPU with random numbers below 1 of dtype F32, BF16 or F8_E4M3. Returns 0,
+/* Fill n bytes of the device with random numbers below 1 of dtype F32, BF16 or F8_E4M3. Returns 0,
  * or -1 and a message. */
 int bench_random(struct device *d, void *to, size_t n, enum dtype dtype);
 
