@@ -33,7 +33,7 @@ row_rate(const struct cost *c, const struct host *h)
 	return h->gpu ? GPU_FLOPS : h->row > 0 ? h->row : h->cores * c->d->flops;
 }
 
-/* What is not given is in the same proportion to the rate of one row as by default, and never less. */
+/* A rate that is not given has the default proportion to the rate of one row, and is no less. */
 static double
 rows_rate(const struct cost *c, const struct host *h)
 {
@@ -50,7 +50,8 @@ add_longer(struct item_time *t, double read, double count)
 
 /* Products with `passes` matrices of so many bytes and numbers each, with `rows` rows in all. */
 static void
-work(const struct cost *c, const struct host *h, struct item_time *t, double bytes, double params, double passes, double rows)
+multiply(const struct cost *c, const struct host *h, struct item_time *t, double bytes, double params,
+    double passes, double rows)
 {
 	double many = rows_rate(c, h), first = 1 / row_rate(c, h) - 1 / many;
 
@@ -80,26 +81,28 @@ attend(const struct cost *c, const struct host *h, struct item_time *t)
 static void
 lead(const struct cost *c, const struct host *h, struct item_time *t, const struct layer_size *l)
 {
-	work(c, h, t, (double)l->attn.bytes, (double)l->attn.params, 1, c->rows);
+	multiply(c, h, t, (double)l->attn.bytes, (double)l->attn.params, 1, c->rows);
 	attend(c, h, t);
-	work(c, h, t, (double)l->route.bytes, (double)l->route.params, 1, c->rows);
+	multiply(c, h, t, (double)l->route.bytes, (double)l->route.params, 1, c->rows);
 	if (!l->moe)
-		work(c, h, t, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);
+		multiply(c, h, t, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);
 }
 
-/* With rows that choose K of E experts as if at random, an expert is read with probability 1 - (1 - K/E)^rows. */
+/* If rows choose K of E experts at random, an expert is read with probability 1 - (1 - K/E)^rows. */
 static void
-experts(const struct cost *c, const struct host *h, struct item_time *shared, struct item_time *routed, const struct layer_size *l)
+experts(const struct cost *c, const struct host *h, struct item_time *shared,
+    struct item_time *routed, const struct layer_size *l)
 {
 	double E = c->s->config.n_routed_experts, K = c->s->config.num_experts_per_tok;
 
-	work(c, h, shared, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);
-	work(c, h, routed, (double)l->routed.bytes / E, (double)l->routed.params / E, E * (1 - pow(1 - K / E, c->rows)), c->rows * K);
+	multiply(c, h, shared, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);
+	multiply(c, h, routed, (double)l->routed.bytes / E, (double)l->routed.params / E,
+	    E * (1 - pow(1 - K / E, c->rows)), c->rows * K);
 }
 
 int
-cost_open(struct cost *c, const struct sizes *s, const struct hosts *hosts, const struct demand *d,
-    double rows, double wanted, double context)
+cost_open(struct cost *c, const struct sizes *s, const struct hosts *hosts,
+    const struct demand *d, double rows, double wanted, double context)
 {
 	double D = s->config.hidden_size, K = s->config.num_experts_per_tok;
 
@@ -148,7 +151,7 @@ add_ends(const struct cost *c, struct busy *b, const struct group *g, const stru
 	if (g->to == c->s->config.num_layers) {
 		b->programs += 2 * PROGRAM;
 		if (c->wanted > 0)
-			work(c, h, &t, (double)c->s->head.bytes, (double)c->s->head.params, 1, c->wanted);
+			multiply(c, h, &t, (double)c->s->head.bytes, (double)c->s->head.params, 1, c->wanted);
 	}
 	b->memory += t.memory;
 	b->compute += t.compute;

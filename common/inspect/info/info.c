@@ -24,7 +24,7 @@ by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Files that are not there, each once; *gone: there is one, if only of a layer that is not shown. */
+/* Files that do not exist, each once.  *gone: there is one, also of layers that are not shown. */
 static int
 look_for_files(struct info *i, const struct model *m, int *gone)
 {
@@ -98,7 +98,7 @@ info_close(struct info *i)
 struct shown {
 	struct layers layers;
 	struct config config;
-	int all;                        /* layers beyond those, too, such as the ones for drafting */
+	int all;                        /* 1: also layers for multi-token prediction */
 	FILE *to;
 };
 
@@ -143,7 +143,8 @@ print_name(void *arg, const char *name)
 }
 
 long
-info_check(FILE *to, const char *dir, const char *layers, const char *manifest, struct pool *pool, long *n)
+info_check(FILE *to, const char *dir, const char *layers, const char *manifest,
+    struct pool *pool, long *n)
 {
 	struct manifest f = {0};
 	struct shown s = {.to = to};

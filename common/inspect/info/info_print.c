@@ -39,7 +39,8 @@ print_quantization(FILE *to, const struct config *c)
 {
 	if (c->quant)
 		fprintf(to, "quantization  q%d, a scale for %d weights, %s%s%s\n", c->quant, QUANT_GROUP,
-		    c->quant_experts ? "experts alone" : "all linear layers", c->quant_head ? " and the output matrix" : "",
+		    c->quant_experts ? "experts alone" : "all linear layers",
+		    c->quant_head ? " and the output matrix" : "",
 		    c->fp8 ? "; others FP8" : "");
 	else
 		fprintf(to, c->fp8 ? "quantization  FP8, a scale for %dx%d weights\n" : "quantization  none\n",
@@ -57,7 +58,8 @@ print_shapes(FILE *to, const struct info *i)
 		moe += config_is_moe(c, l);
 	fprintf(to, "model         %s, id %s\n", i->sizes.config.type, i->id);
 	fprintf(to, "layers        %d: %d dense, %d with experts\n", c->num_layers, c->num_layers - moe, moe);
-	fprintf(to, "hidden        %d; dense MLP %d; vocabulary %d%s\n", c->hidden_size, c->intermediate_size, c->vocab_size,
+	fprintf(to, "hidden        %d; dense MLP %d; vocabulary %d%s\n", c->hidden_size,
+	    c->intermediate_size, c->vocab_size,
 	    c->tie_word_embeddings ? ", one matrix in and out" : "");
 	fprintf(to, "attention     %d heads of %d + %d, values %d; latent %d + %d, query %d\n", c->num_heads, c->qk_nope_head_dim,
 	    c->qk_rope_head_dim, c->v_head_dim, c->kv_lora_rank, c->qk_rope_head_dim, c->q_lora_rank);
@@ -66,7 +68,8 @@ print_shapes(FILE *to, const struct info *i)
 		    c->num_experts_per_tok, c->scoring == SCORE_SIGMOID ? "sigmoid" : "softmax", methods[c->topk_method],
 		    c->n_shared_experts);
 	fprintf(to, "positions     %d; %sB of cache each (%sB as bf16 on a GPU)\n", c->max_position,
-	    short_form(a, cache_bytes(c, 0, PRECISION_F32)), short_form(b, cache_bytes(c, 1, PRECISION_BF16)));
+	    short_form(a, cache_bytes(c, 0, PRECISION_F32)),
+	    short_form(b, cache_bytes(c, 1, PRECISION_BF16)));
 	print_quantization(to, c);
 	fprintf(to, "parameters    %s, %s active a token\n", short_form(a, (double)i->sizes.total.params),
 	    short_form(b, (double)i->sizes.active));
