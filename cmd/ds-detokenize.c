@@ -110,8 +110,7 @@ main(int argc, char **argv)
 	*o = (struct options){.help = help, .letters = "cq0", .longs = longs, .own = own,
 	    .streams = 1, .max_in = LINKS_MAX};
 	options_parse(o, argc, argv);
-	if (!o->model)
-		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	options_require_model(o);
 	if ((g.template_file || g.thinking >= 0) && !g.chat)
 		die(FAIL_USAGE, "%s is for a chat: give -c with it", g.template_file ? "--template" : "--thinking");
 	filter_links(&g.f);

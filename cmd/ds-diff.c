@@ -118,8 +118,7 @@ main(int argc, char **argv)
 		die_of_trouble();
 	if (!quiet)
 		(json ? diff_report_json : diff_report)(stdout, &d, answer);
-	if (fflush(stdout) != 0 || fclose(stdout) != 0)
-		die(FAIL_SYSTEM, "cannot write:");
+	output_close();
 	for (int i = 0; i < 2; i++)
 		if (d.src[i].cut)
 			warn("compared as far as it goes: %s", d.src[i].cut);

@@ -53,8 +53,7 @@ main(int argc, char **argv)
 		bad = hash_print(stdout, &t, &total);
 	if (bad < 0)
 		die_of_trouble();
-	if (fflush(stdout) != 0 || fclose(stdout) != 0)
-		die(FAIL_SYSTEM, "cannot write:");
+	output_close();
 	if (!check && total == 0)
 		die(FAIL_SYSTEM, "nothing to hash: no frame has tensors with a row for each position");
 	if (t.odd > 0)

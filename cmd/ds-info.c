@@ -49,8 +49,7 @@ own_option(int c, const char *arg, void *to)
 static void
 check_options(const struct given *g, const struct options *o)
 {
-	if (!o->model)
-		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	options_require_model(o);
 	if (g->full && !g->manifest)
 		die(FAIL_USAGE, "--full is for --manifest; --check reads what the manifest's samples cover");
 	if (g->json + g->manifest + (g->check != NULL) > 1)
@@ -75,9 +74,7 @@ write_manifest(const struct options *o, int full)
 
 	if (info_manifest(&text, o->model, o->layers, full, pool) < 0)
 		die_failed();
-	if (io_write(1, text.p, text.n) < 0 || close(1) < 0)
-		die(FAIL_SYSTEM, "standard output: cannot write:");
-	buf_free(&text);
+	output_print(&text);
 	pool_free(pool);
 }
 
@@ -89,8 +86,7 @@ check_manifest(const struct options *o, const char *path)
 
 	if (bad < 0)
 		die_failed();
-	if (fclose(stdout) != 0)
-		die(FAIL_SYSTEM, "standard output: cannot write:");
+	output_close();
 	pool_free(pool);
 	if (bad > 0)
 		warn("'%s': %ld of %ld tensors are not those of '%s'", o->model, bad, n, path);
@@ -119,8 +115,7 @@ main(int argc, char **argv)
 	info.each = o.verbose;
 	if ((g.json ? info_json : info_text)(stdout, &info) < 0)
 		die_failed();
-	if (fclose(stdout) != 0)
-		die(FAIL_SYSTEM, "standard output: cannot write:");
+	output_close();
 	if (info.nmissing > 0)
 		die(FAIL_DATA, "'%s' lacks %zu of %zu files", o.model, info.nmissing, info.nfiles);
 	info_close(&info);

@@ -271,8 +271,7 @@ main(int argc, char **argv)
 	struct buf out = {0};
 	char *model;
 
-	if (!o.model)
-		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	options_require_model(&o);
 	if (argc - i != 1)
 		die(FAIL_USAGE, "give one file of HOSTS: see %s -h", program);
 	if (sizes_open(&sizes, o.model, g.shapes) < 0 || hosts_open(&hosts, argv[i]) < 0)
@@ -286,9 +285,7 @@ main(int argc, char **argv)
 	g.writing.programs = program_folder();
 	if (plan(&g, o.model, &sizes, &hosts, &out) < 0)
 		die_failed();
-	if (io_write(1, out.p, out.n) < 0 || close(1) < 0)
-		die(FAIL_SYSTEM, "standard output: cannot write:");
-	buf_free(&out);
+	output_print(&out);
 	free(model);
 	hosts_close(&hosts);
 	sizes_close(&sizes);

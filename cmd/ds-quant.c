@@ -70,8 +70,7 @@ main(int argc, char **argv)
 	q.out = argv[at];
 	if (!q.out && !q.report)
 		die(FAIL_USAGE, "no folder to make: give OUT, or --report alone");
-	if (!o.model)
-		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	options_require_model(&o);
 	q.k = options_kernels(&o);
 	if (model_open(&model, o.model) < 0 || !(q.pool = pool_new(o.threads)))
 		die_failed();
@@ -83,8 +82,7 @@ main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN);       /* so is a file that grows too large */
 	if (quant_run(&q) < 0)
 		die_failed();
-	if (fclose(stdout) != 0)
-		die(FAIL_SYSTEM, "standard output: cannot write:");
+	output_close();
 	if (o.verbose)
 		warn("%llu matrices; %llu bytes became %llu", (unsigned long long)q.matrices, (unsigned long long)q.before,
 		    (unsigned long long)q.after);

@@ -193,9 +193,7 @@ write_script(struct run_options *o, const char *prompts)
 	    script_write(&text, &plan, &o->plan, o->dir, prompts, o->texts, o->ntexts) < 0)
 		die_failed();
 	signal(SIGPIPE, SIG_DFL);
-	if (io_write(1, text.p, text.n) < 0 || close(1) < 0)
-		die(FAIL_SYSTEM, "standard output: cannot write:");
-	buf_free(&text);
+	output_print(&text);
 	plan_free(&plan);
 	exit(0);
 }
@@ -283,8 +281,7 @@ main(int argc, char **argv)
 		die_failed();
 	if (o.probe)
 		return 0;
-	if (!common.model)
-		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	options_require_model(&common);
 	if ((o.run.plan.template || o.run.plan.thinking || o.run.plan.messages) && !o.run.plan.chat)
 		die(FAIL_USAGE, "%s is for a chat: it does not go with -w", o.run.plan.template ? "--template" :
 		    o.run.plan.thinking ? "--thinking" : "--messages");

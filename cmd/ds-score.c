@@ -74,8 +74,7 @@ main(int argc, char **argv)
 	if (stage_run(&g.in[0], NULL, 0, score_stream, NULL, NULL) < 0)
 		die_failed();
 	score_end(&score);
-	if (flush() < 0 || fclose(stdout) != 0)
-		die(FAIL_SYSTEM, "cannot write:");
+	output_close();
 	if (score.total.scored == 0 && score.failed == 0)
 		die(FAIL_DATA, "nothing to score: no token follows a row with logits: ask for those of all rows with ds-tokenize -a");
 	score_free(&score);

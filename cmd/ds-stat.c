@@ -161,8 +161,7 @@ main(int argc, char **argv)
 	}
 	if (report(0) < 0)
 		die_failed();
-	if (fclose(stdout) != 0)
-		die(FAIL_SYSTEM, "cannot write:");
+	output_close();
 	if (o.verbose)
 		warn("%llu frames, %llu bytes; %llu tensors without a row for each position are left out",
 		    (unsigned long long)s.frames, (unsigned long long)s.bytes,

@@ -360,8 +360,7 @@ main(int argc, char **argv)
 	*o = (struct options){.help = help, .letters = "abc0", .longs = longs, .own = own,
 	    .operands = 1, .max_out = LINKS_MAX};
 	i = options_parse(o, argc, argv);
-	if (!o->model)
-		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	options_require_model(o);
 	if (g.many && i < argc)
 		die(FAIL_USAGE, "%s reads standard input: give no TEXT with it", g.lines ? "--lines" : "-0");
 	if ((g.template_file || g.thinking >= 0) && !g.chat)

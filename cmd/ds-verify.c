@@ -31,8 +31,7 @@ main(int argc, char **argv)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[first + 1], program);
 	if (argc > first)
 		v.text = argv[first];
-	if (!o.model)
-		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	options_require_model(&o);
 	v.programs = program_folder();
 	v.precision = o.precision < 0 ? NULL : precision_name((enum precision)o.precision);
 	v.threads = o.threads > 1 ? o.threads : 2;
@@ -40,8 +39,7 @@ main(int argc, char **argv)
 	if (model_open(&model, o.model) < 0 || verify_run(&v) < 0)
 		die(fail_status() == FAIL_DATA ? FAIL_SYSTEM : fail_status(), "%s", fail_text());
 	model_close(&model);
-	if (fclose(stdout) != 0)
-		die(FAIL_SYSTEM, "standard output: cannot write:");
+	output_close();
 	if (v.failed > 0)
 		die(1, "%ld of %ld ways differ from the first", v.failed, v.ways);
 	return 0;

@@ -11,6 +11,7 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/io.h"
 #include "base/mem.h"
 
 int
@@ -53,6 +54,21 @@ default_threads(void)
 	int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 
 	return n > 0 ? n : 1;
+}
+
+void
+output_close(void)
+{
+	if (fflush(stdout) != 0 || ferror(stdout) || fclose(stdout) != 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+}
+
+void
+output_print(struct buf *text)
+{
+	if (io_write(1, text->p, text->n) < 0 || close(1) < 0)
+		die(FAIL_SYSTEM, "standard output: cannot write:");
+	buf_free(text);
 }
 
 /* End after -h, -V or a list was printed; check that it was.  */
@@ -351,6 +367,13 @@ options_parse(struct options *o, int argc, char **argv)
 	if (o->streams)
 		list_streams(o, argc - optind, argv + optind);
 	return optind;
+}
+
+void
+options_require_model(const struct options *o)
+{
+	if (!o->model)
+		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
 }
 
 const struct kernels *

@@ -53,6 +53,13 @@ struct options {
  */
 int options_parse(struct options *o, int argc, char **argv);
 
+/* Exits with 2 if there is neither -m nor DS_MODEL. */
+void options_require_model(const struct options *o);
+
+/* Close standard output, or write and free all of it; both exit with 3 if it cannot be written. */
+void output_close(void);
+void output_print(struct buf *text);
+
 /* Parse a number in min..max.  0, or -1 and a message with the option's name (FAIL_USAGE).  */
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);

@@ -29,8 +29,7 @@ open_model(struct filter *f)
 {
 	struct stage *s = &f->stage;
 
-	if (!f->o.model)
-		die(FAIL_USAGE, "no model: give -m MODEL or set DS_MODEL");
+	options_require_model(&f->o);
 	s->model = &f->model;
 	s->taps = f->o.tapped;
 	s->k = options_kernels(&f->o);

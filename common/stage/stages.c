@@ -9,6 +9,27 @@
 #include "stage/join.h"
 #include "stage/relay.h"
 
+/* Functions of the table that only pass their arguments on. */
+#define OPEN(name) \
+	static int \
+	open_##name(void *state, const struct stage *s, const struct stage_options *o) \
+	{ \
+		(void)o; \
+		return name##_open(state, s); \
+	}
+#define CLOSE(name) static void close_##name(void *state) { name##_close(state); }
+
+OPEN(attn)
+OPEN(route)
+OPEN(block)
+CLOSE(embed)
+CLOSE(attn)
+CLOSE(route)
+CLOSE(expert)
+CLOSE(block)
+CLOSE(head)
+CLOSE(sample)
+
 static int
 open_embed(void *state, const struct stage *s, const struct stage_options *o)
 {
@@ -26,38 +47,6 @@ static int
 run_embed(void *state, const struct stage *s)
 {
 	return embed_run(state) < 0 ? stage_fail(s->out, s->nout, program) : 0;
-}
-
-static void
-close_embed(void *state)
-{
-	embed_close(state);
-}
-
-static int
-open_attn(void *state, const struct stage *s, const struct stage_options *o)
-{
-	(void)o;
-	return attn_open(state, s);
-}
-
-static void
-close_attn(void *state)
-{
-	attn_close(state);
-}
-
-static int
-open_route(void *state, const struct stage *s, const struct stage_options *o)
-{
-	(void)o;
-	return route_open(state, s);
-}
-
-static void
-close_route(void *state)
-{
-	route_close(state);
 }
 
 static int
@@ -81,19 +70,6 @@ report_expert(const void *state)
 }
 
 static void
-close_expert(void *state)
-{
-	expert_close(state);
-}
-
-static int
-open_block(void *state, const struct stage *s, const struct stage_options *o)
-{
-	(void)o;
-	return block_open(state, s);
-}
-
-static void
 report_block(const void *state)
 {
 	const struct block *b = state;
@@ -102,12 +78,6 @@ report_block(const void *state)
 		warn("%llu batches, %llu of them replayed, of %llu graphs",
 		    (unsigned long long)b->batches,
 		    (unsigned long long)b->replayed, (unsigned long long)b->recorded);
-}
-
-static void
-close_block(void *state)
-{
-	block_close(state);
 }
 
 static int
@@ -119,12 +89,6 @@ open_head(void *state, const struct stage *s, const struct stage_options *o)
 		return -1;
 	h->ring = o->ring;
 	return 0;
-}
-
-static void
-close_head(void *state)
-{
-	head_close(state);
 }
 
 static int
@@ -144,12 +108,6 @@ static void
 report_sample(const void *state)
 {
 	warn("%llu tokens", (unsigned long long)((const struct sample *)state)->tokens);
-}
-
-static void
-close_sample(void *state)
-{
-	sample_close(state);
 }
 
 static int
