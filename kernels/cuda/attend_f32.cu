@@ -6,6 +6,7 @@
  */
 #include "attend.cuh"
 #include "ptx.cuh"
+#include "tree.cuh"
 
 enum {
 	HEADS = 16,
@@ -74,24 +75,6 @@ tile_load(struct space<E> *s, int side, const struct attend_args *a, const struc
 	}
 }
 
-/* The tree over the 16 threads that have the lanes of the same 64 sums: at each step a thread gives
- * half of the sums that it still has to the other side and gets that side's part of its own half.
- * It ends with four whole sums in acc[0..3], those from 4 n on, n being `lane` with the highest
- * bit first. */
-static __device__ void
-tree_threads(float acc[OWN * OWN], int lane)
-{
-#pragma unroll
-	for (int half = OWN * OWN / 2, bit = LANES / 2; bit > 0; half /= 2, bit /= 2)
-#pragma unroll
-		for (int i = 0; i < OWN * OWN / 2; i++)
-			if (i < half) {
-				float keep = lane & bit ? acc[i + half] : acc[i], give = lane & bit ? acc[i] : acc[i + half];
-
-				acc[i] = keep + __shfl_xor_sync(0xffffffff, give, bit);
-			}
-}
-
 /* p = the products of the queries and the page's rows. */
 template <typename E> static __device__ void
 scores(struct space<E> *s, const struct attend_args *a, const struct attend_block *b)
@@ -125,19 +108,11 @@ scores(struct space<E> *s, const struct attend_args *a, const struct attend_bloc
 			}
 		}
 	}
-	tree_threads(acc, lane);
+	tree_threads64(acc, lane);
 #pragma unroll
 	for (int j = 0; j < 4; j++)
 		s->p[(at + OWN * (lane % 2 * 4 + j)) * P_PITCH + head + lane / 2] = canonical(acc[j]);
 	__syncthreads();
-}
-
-static __device__ float
-tree_of_threads(float x)
-{
-	for (int bit = LANES / 2; bit > 0; bit /= 2)
-		x += __shfl_xor_sync(0xffffffff, x, bit);
-	return x;
 }
 
 /* softmax_block of each head: kernels/cpu/vector_ref.c. */
@@ -165,7 +140,7 @@ softmax(struct space<E> *s, const struct attend_args *a, const struct attend_blo
 			sum += v[i];
 			s->p[(lane + i * LANES) * P_PITCH + head] = v[i];
 		}
-	sum = canonical(tree_of_threads(sum));
+	sum = canonical(tree_threads(sum));
 	if (lane == 0) {
 		s->max[head] = m;
 		s->sum[head] = sum;

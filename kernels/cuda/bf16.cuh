@@ -2,10 +2,10 @@
  * The products of bf16: what their kernels share.
  *
  * Weights are the tensor cores' A (16 outputs, 16 terms), rows of x their B (16 terms, 8 rows).
- * Which of the 16 places of a step a term has is free, as long as both agree, and is chosen so
- * that a lane's weights are 16 bytes that lie together in memory (a slot).  So weights need no
- * sorting: each lane copies slots of its own to a ring in shared memory, as they are stored, waits
- * for them alone, and makes BF16 of them in registers.
+ * Which of the 16 places of a step a term has is free, as long as both agree, and is chosen so that
+ * a lane's weights are 16 bytes that lie together in memory (a slot).  So weights need no sorting:
+ * each lane copies slots of its own to a ring in shared memory, as they are stored, waits for them
+ * alone, and makes BF16 of them in registers.
  *
  * A quad is four neighbouring columns of a row: a lane's share of a step.  A chunk is the slots of
  * the four lanes that share a row, 64 bytes; a block is 128 columns:
@@ -135,26 +135,16 @@ slot_quad(uint32_t r[2], const uint4 &slot, int q, const float scale[2])
 }
 
 /*
- * A product, or one for each head or each piece of pairs, and where it ends:
- * END_PLAIN: out = x w; the rows of w are first + head * step and `rows` of them from there.
+ * What becomes of a product:
+ * END_PLAIN: out = x w.
  * END_SILU:  out[pair] = silu(gate x) * (up x), x being the row of the pair.
- * END_ADD:  epilogue gets down x, x being row `pair`.
+ * END_ADD:   the epilogue adds down x, x being row `pair`.
  */
 enum bf16_end { END_PLAIN, END_SILU, END_ADD };
 
-struct bf16_args {
+struct bf16_args : product {
 	enum bf16_end end;
-	struct mat w;                           /* or one like those of the mlps */
-	int first, step, rows;
-	const float *x;
-	ptrdiff_t ldx, x_step;
-	bool x_quads, w_slots;                  /* all rows of x, of w are aligned to 16 bytes and whole quads, slots */
-	float *out;
-	ptrdiff_t ldo, out_step;
-	int T;
-	const struct expert_tile *tiles;             /* NULL: rows 0 .. T-1 of x */
-	const struct gpu_mlp *mlps;
-	struct epilogue epilogue;                       /* its row is the pairs' also in END_SILU */
+	bool x_quads, w_slots;          /* all rows of x, of w are aligned to 16 bytes and whole quads, slots */
 };
 
 /* Columns col .. col+3 of a row of x, zero after the last; row NULL: zeros. */
@@ -174,8 +164,7 @@ x_quad(const float *row, int col, int K, bool quads)
 	return v;
 }
 
-/* The products of heads with transposed weights (matmul_t_bf16.cu), as gpu.h says. */
-int matmul_t_heads_bf16(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H);
+/* The transposed product (matmul_t_bf16.cu). */
+int matmul_t_bf16(struct gpu *g, const struct product *p);
 
 #endif

@@ -4,7 +4,7 @@
  *
  * gemv_f32.cu is for few rows of x, where reading weights takes the time.  gemm_f32.cu is for more,
  * where each fetched weight serves as many rows as there are registers, and for all shapes that
- * wide loads do not fit.  gemm_t_f32.cu is the transposed product.  A struct task describes each.
+ * wide loads do not fit.  gemm_t_f32.cu is the transposed product.  struct product describes each.
  */
 #ifndef DS_F32_CUH
 #define DS_F32_CUH
@@ -19,27 +19,6 @@ enum { ANY = DTYPES_ALL };              /* in place of a dtype: element by eleme
 enum { GEMV_ROWS = 4, GEMM_ROWS = 32 };            /* rows of x that a block takes, at most */
 #define ALL_LANES 0xffffffffu           /* threads of a warp that take part in a shuffle */
 
-/*
- * tiles NULL: the products of heads.  Head h has `rows` rows of w from first + h * step on, x + h *
- * x_step and out + h * out_step, all T rows. Else, for each tile, products with the matrices of its
- * expert.  With row: gate and up of rows row[i] of x into row i of out and of out + out_step.  row
- * NULL: down of rows i of x into the epilogue.
- */
-struct task {
-	float *out;
-	ptrdiff_t ldo, out_step;
-	const float *x;
-	ptrdiff_t ldx, x_step;
-	int T, H;
-	struct mat w;                   /* with tiles: one like theirs */
-	int first, step, rows;
-	const struct expert_tile *tiles;
-	int ntiles;
-	const struct gpu_mlp *mlps;
-	const int32_t *row;
-	struct epilogue epilogue;
-};
-
 /* What one block computes: T rows of x, the first being row `at` of all. */
 struct tile {
 	struct mat w;
@@ -52,7 +31,7 @@ struct tile {
 /* Blocks are (tiles of outputs, tiles of `most` rows or of experts, heads or matrices).  0: nothing
  * to do. */
 static __device__ __forceinline__ int
-tile_of(struct tile *p, const struct task *k, int most)
+tile_of(struct tile *p, const struct product *k, int most)
 {
 	if (k->tiles) {
 		const struct expert_tile e = k->tiles[blockIdx.y];
@@ -80,13 +59,13 @@ tile_of(struct tile *p, const struct task *k, int most)
 
 /* Row t < T of the tile's x. */
 static __device__ __forceinline__ const float *
-tile_x(const struct tile *p, const struct task *k, int t)
+tile_x(const struct tile *p, const struct product *k, int t)
 {
 	return p->x + (ptrdiff_t)(k->row ? k->row[p->at + t] : p->at + t) * k->ldx;
 }
 
 static __device__ __forceinline__ void
-tile_put(const struct tile *p, const struct task *k, int t, int n, float sum)
+tile_put(const struct tile *p, const struct product *k, int t, int n, float sum)
 {
 	if (k->epilogue.acc)
 		epilogue_add(&k->epilogue, p->at + t, n, sum);
@@ -126,22 +105,22 @@ row_groups(const struct mat *w, int n)
 
 /* Do all rows of x, and of all heads, begin at 16 bytes? */
 static __host__ __device__ __forceinline__ int
-task_wide_x(const struct task *k)
+product_wide_x(const struct product *k)
 {
 	return (uintptr_t)k->x % 16 == 0 && k->ldx % 4 == 0 && k->x_step % 4 == 0;
 }
 
 /* Sums over columns can load 16 bytes everywhere, and 16 columns at once. */
 static inline int
-task_wide(const struct task *k)
+product_wide(const struct product *k)
 {
-	return task_wide_x(k) && k->w.cols % LANES == 0 && (uintptr_t)k->w.data % 16 == 0;
+	return product_wide_x(k) && k->w.cols % LANES == 0 && (uintptr_t)k->w.data % 16 == 0;
 }
 
-/* Put the task on the stream.  task_gemv has tiles of `most` rows, 1 or GEMV_ROWS, and only wide
- * tasks; task_gemm has tiles of GEMM_ROWS.  task_gemm_t has heads only. */
-int task_gemv(struct gpu *g, const struct task *k, int most);
-int task_gemm(struct gpu *g, const struct task *k);
-int task_gemm_t(struct gpu *g, const struct task *k);
+/* Put the product on the stream.  product_gemv has tiles of `most` rows, 1 or GEMV_ROWS, and only
+ * wide tasks; product_gemm has tiles of GEMM_ROWS.  product_gemm_t has heads only. */
+int product_gemv(struct gpu *g, const struct product *k, int most);
+int product_gemm(struct gpu *g, const struct product *k);
+int product_gemm_t(struct gpu *g, const struct product *k);
 
 #endif

@@ -5,6 +5,7 @@
  * read 16 neighbouring numbers.
  */
 #include "f32.cuh"
+#include "tree.cuh"
 
 enum { OUTS = 32, SLICE = 64, THREADS = 256, SIDE = 8 };
 enum { STRIDE = SLICE + 16 };   /* neighbouring rows, read at once, are in different banks */
@@ -110,7 +111,7 @@ store(struct buffer *b, const struct fetched *f, const float *levels, int row, i
 
 /* sum += 16 columns: outputs o .. o+7, rows t, t+2, .. t+14. */
 static __device__ __forceinline__ void
-step(float sum[SIDE][SIDE], const struct buffer *b, int o, int t, int column)
+step(float sum[SIDE * SIDE], const struct buffer *b, int o, int t, int column)
 {
 	float w[SIDE], x[SIDE];
 
@@ -123,50 +124,25 @@ step(float sum[SIDE][SIDE], const struct buffer *b, int o, int t, int column)
 	for (int i = 0; i < SIDE; i++)
 #pragma unroll
 		for (int j = 0; j < SIDE; j++)
-			sum[i][j] = fmaf(w[j], x[i], sum[i][j]);
-}
-
-/* The tree over 16 threads of 64 sums; each thread ends with four of them, thread i with 4i ..
- * 4i+3.  Of two threads that add their numbers each keeps half of the sums. */
-template <int LEFT> static __device__ __forceinline__ void
-trees_fold(float sum[SIDE][SIDE], int lane)
-{
-	constexpr int d = LEFT / 8;     /* the thread's neighbour */
-
-#pragma unroll
-	for (int i = 0; i < LEFT / 2; i++) {
-		float *low = &sum[i / SIDE][i % SIDE], high = sum[(i + LEFT / 2) / SIDE][(i + LEFT / 2) % SIDE];
-		const float give = lane & d ? *low : high, keep = lane & d ? high : *low;
-
-		*low = keep + __shfl_xor_sync(ALL_LANES, give, d);
-	}
-}
-
-static __device__ __forceinline__ void
-trees(float sum[SIDE][SIDE], int lane)
-{
-	trees_fold<64>(sum, lane);
-	trees_fold<32>(sum, lane);
-	trees_fold<16>(sum, lane);
-	trees_fold<8>(sum, lane);
+			sum[i * SIDE + j] = fmaf(w[j], x[i], sum[i * SIDE + j]);
 }
 
 /* In FP8 a block of columns has sums of its own, which join the others at its end; else they are
  * the sums. */
 static __device__ __forceinline__ void
-join(float sum[SIDE][SIDE], float block[SIDE][SIDE], const float *scale, int fp8)
+join(float sum[SIDE * SIDE], float block[SIDE * SIDE], const float *scale, int fp8)
 {
 #pragma unroll
 	for (int i = 0; i < SIDE; i++)
 #pragma unroll
 		for (int j = 0; j < SIDE; j++) {
-			sum[i][j] = fp8 ? fmaf(scale[j], block[i][j], sum[i][j]) : block[i][j];
-			block[i][j] = 0;
+			sum[i * SIDE + j] = fp8 ? fmaf(scale[j], block[i * SIDE + j], sum[i * SIDE + j]) : block[i * SIDE + j];
+			block[i * SIDE + j] = 0;
 		}
 }
 
 template <int DT> static __global__ void __launch_bounds__(THREADS, DT == F8_E4M3 || DT == ANY ? 1 : 2)
-gemm(const struct task k)
+gemm(const struct product k)
 {
 	SHARED(struct buffer, buffer);          /* two */
 	__shared__ float levels[16];
@@ -174,7 +150,7 @@ gemm(const struct task k)
 	const int tid = (int)threadIdx.x, lane = tid % LANES, tile = tid / LANES, n0 = (int)blockIdx.x * OUTS;
 	const int o = tile / 4 * SIDE, t = tile % 4 / 2 * 2 * SIDE + tile % 2;
 	const int row = tid / (SLICE / EACH), column = tid % (SLICE / EACH) * EACH;
-	float sum[SIDE][SIDE] = {}, block[SIDE][SIDE] = {};
+	float sum[SIDE * SIDE] = {}, block[SIDE * SIDE] = {};
 	struct fetched f;
 	struct tile p;
 	const float *x;
@@ -201,41 +177,24 @@ gemm(const struct task k)
 			store<DT>(&buffer[i ^ 1], &f, levels, row, column, next + column);
 		__syncthreads();
 	}
-	trees(sum, lane);
+	tree_threads64(sum, lane);
 #pragma unroll
 	for (int j = 0; j < 4; j++) {
 		const int n = o + lane % 2 * 4 + j, m = t + lane / 2 * 2;
 
 		if (n0 + n < p.rows && m < p.T)
-			tile_put(&p, &k, m, n0 + n, sum[0][j]);
-	}
-}
-
-static void (*kernel_of(int dtype))(const struct task)
-{
-	switch (dtype) {
-	case F32:
-		return gemm<F32>;
-	case BF16:
-		return gemm<BF16>;
-	case F16:
-		return gemm<F16>;
-	case F8_E4M3:
-		return gemm<F8_E4M3>;
-	case Q8:
-		return gemm<Q8>;
-	case Q4:
-		return gemm<Q4>;
-	default:
-		return gemm<ANY>;
+			tile_put(&p, &k, m, n0 + n, sum[j]);
 	}
 }
 
 int
-task_gemm(struct gpu *g, const struct task *k)
+product_gemm(struct gpu *g, const struct product *k)
 {
 	dim3 grid((unsigned)((k->rows + OUTS - 1) / OUTS), 0, (unsigned)k->H);
+	void (*kernel)(const struct product) = gemm<ANY>;
 
+	if (product_wide(k))
+		kernel = with_dtype(k->w.dtype, [](auto t) { return gemm<decltype(t)::value>; });
 	grid.y = (unsigned)(k->tiles ? k->ntiles : (k->T + GEMM_ROWS - 1) / GEMM_ROWS);
-	return launch(g, kernel_of(task_wide(k) ? (int)k->w.dtype : (int)ANY), grid, dim3(THREADS), 2 * sizeof(struct buffer), *k);
+	return launch(g, kernel, grid, dim3(THREADS), 2 * sizeof(struct buffer), *k);
 }

@@ -109,13 +109,13 @@ chain_f8(float sum[TM][WIDTH], const struct columns *k, const float *const x[TM]
 }
 
 template <int DT, int TM> static __global__ void __launch_bounds__(32 * WARPS_MOST)
-gemm_t(const struct task k)
+gemm_t(const struct product k)
 {
 	__shared__ float levels[16];
 	static const signed char level[16] = { QUANT_LEVELS };
 	const int tid = (int)threadIdx.x, t0 = ((int)blockIdx.y * (int)(blockDim.x / 32) + tid / 32) * TM;
 	const struct columns c = { k.w, k.first + (int)blockIdx.z * k.step, k.rows, (int)blockIdx.x * COLUMNS + tid % 32 * WIDTH,
-	    task_wide_x(&k), levels };
+	    product_wide_x(&k), levels };
 	float *out = k.out + (ptrdiff_t)blockIdx.z * k.out_step;
 	float sum[TM][WIDTH] = {};
 	const float *x[TM];
@@ -142,40 +142,22 @@ gemm_t(const struct task k)
 				out[(ptrdiff_t)(t0 + t) * k.ldo + c.c + j] = canonical(sum[t][j]);
 }
 
-template <int TM> static void
-(*kernel_of(int dtype))(const struct task)
-{
-	switch (dtype) {
-	case F32:
-		return gemm_t<F32, TM>;
-	case BF16:
-		return gemm_t<BF16, TM>;
-	case F16:
-		return gemm_t<F16, TM>;
-	case F8_E4M3:
-		return gemm_t<F8_E4M3, TM>;
-	case Q8:
-		return gemm_t<Q8, TM>;
-	case Q4:
-		return gemm_t<Q4, TM>;
-	default:
-		return gemm_t<ANY, TM>;
-	}
-}
-
 template <int TM> static int
-gemm_t_launch(struct gpu *g, const struct task *k)
+gemm_t_launch(struct gpu *g, const struct product *k)
 {
 	const int wide = k->w.cols % WIDTH == 0 && (uintptr_t)k->w.data % 16 == 0;
 	const int warps = k->T <= TM ? 1 : k->T <= TM * 2 ? 2 : WARPS_MOST;
 	const dim3 grid((unsigned)((k->w.cols + COLUMNS - 1) / COLUMNS), (unsigned)((k->T + TM * warps - 1) / (TM * warps)),
 	    (unsigned)k->H);
+	void (*kernel)(const struct product) = gemm_t<ANY, TM>;
 
-	return launch(g, kernel_of<TM>(wide ? (int)k->w.dtype : (int)ANY), grid, dim3((unsigned)(32 * warps)), 0, *k);
+	if (wide)
+		kernel = with_dtype(k->w.dtype, [](auto t) { return gemm_t<decltype(t)::value, TM>; });
+	return launch(g, kernel, grid, dim3((unsigned)(32 * warps)), 0, *k);
 }
 
 int
-task_gemm_t(struct gpu *g, const struct task *k)
+product_gemm_t(struct gpu *g, const struct product *k)
 {
 	return k->T == 1 ? gemm_t_launch<1>(g, k) : gemm_t_launch<8>(g, k);
 }

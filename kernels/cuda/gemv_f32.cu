@@ -233,7 +233,7 @@ lane_of(int fp8, int split)
 }
 
 template <int DT, int SPLIT, int TM> static __global__ void __launch_bounds__(WARPS * 32)
-gemv(const struct task k)
+gemv(const struct product k)
 {
 	SHARED(unsigned char, staged);
 	__shared__ float levels[16];
@@ -265,7 +265,7 @@ gemv(const struct task k)
 }
 
 template <int DT, int SPLIT> static int
-gemv_split(struct gpu *g, const struct task *k, int most)
+gemv_split(struct gpu *g, const struct product *k, int most)
 {
 	const int rows = WARPS * SLOTS / SPLIT;
 	const dim3 grid((unsigned)((k->rows + rows - 1) / rows),
@@ -276,7 +276,7 @@ gemv_split(struct gpu *g, const struct task *k, int most)
 }
 
 template <int DT> static int
-gemv_launch(struct gpu *g, const struct task *k, int most)
+gemv_launch(struct gpu *g, const struct product *k, int most)
 {
 	const long warps = (long)(k->rows * WIDE<DT> / SLOTS) * k->H * (k->tiles ? k->ntiles : 1);
 
@@ -284,20 +284,7 @@ gemv_launch(struct gpu *g, const struct task *k, int most)
 }
 
 int
-task_gemv(struct gpu *g, const struct task *k, int most)
+product_gemv(struct gpu *g, const struct product *k, int most)
 {
-	switch (k->w.dtype) {
-	case F32:
-		return gemv_launch<F32>(g, k, most);
-	case BF16:
-		return gemv_launch<BF16>(g, k, most);
-	case F16:
-		return gemv_launch<F16>(g, k, most);
-	case Q8:
-		return gemv_launch<Q8>(g, k, most);
-	case Q4:
-		return gemv_launch<Q4>(g, k, most);
-	default:
-		return gemv_launch<F8_E4M3>(g, k, most);
-	}
+	return with_dtype(k->w.dtype, [=](auto t) { return gemv_launch<decltype(t)::value>(g, k, most); });
 }

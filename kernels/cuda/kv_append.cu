@@ -3,6 +3,7 @@
  * cache, and the rotation of its queries.
  */
 #include "attend.cuh"
+#include "tree.cuh"
 #include "cpu/fixed_sin.h"
 
 enum { THREADS = 256 };
@@ -74,9 +75,7 @@ norm_of(const float *x, int n, float eps)
 
 		lane = fmaf(v, v, lane);
 	}
-	for (int bit = LANES / 2; bit > 0; bit /= 2)    /* the tree */
-		lane += __shfl_xor_sync(0xffffffff, lane, bit);
-	return 1 / sqrtf(lane / (float)n + eps);
+	return 1 / sqrtf(tree_threads(lane) / (float)n + eps);
 }
 
 /* Key head g of row t, in place and at its position in the cache, and its value. */

@@ -533,42 +533,16 @@ gemm_launch_shape(struct gpu *g, struct shape s, int ntiles, int heads, struct b
 
 	j->w_slots = row_bytes(j->w.dtype, j->w.cols) % 16 == 0 && j->w.cols % QUANT_GROUP == 0;
 	j->x_quads = (uintptr_t)j->x % 16 == 0 && j->ldx % 4 == 0 && j->x_step % 4 == 0 && j->w.cols % 4 == 0;
-	switch (j->w.dtype) {
-	case F32:
-		return launch_shape<F32>(g, s, grid, j);
-	case BF16:
-		return launch_shape<BF16>(g, s, grid, j);
-	case F16:
-		return launch_shape<F16>(g, s, grid, j);
-	case F8_E4M3:
-		return launch_shape<F8_E4M3>(g, s, grid, j);
-	case Q8:
-		return launch_shape<Q8>(g, s, grid, j);
-	case Q4:
-		return launch_shape<Q4>(g, s, grid, j);
-	default:
-		return gpu_fail("no products with weights of that type");
-	}
+	return with_dtype(j->w.dtype, [=](auto t) { return launch_shape<decltype(t)::value>(g, s, grid, j); });
 }
 
 static int
-matmul_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step, int T,
-    const struct mat *w, int first, int step, int rows, int H)
+matmul(struct gpu *g, const struct product *p)
 {
-	const struct shape s = shape_of(g, has_wide(w), T, rows, H);
-	struct bf16_args j = {};
+	const struct shape s = shape_of(g, has_wide(&p->w), p->T, p->rows, p->H);
+	struct bf16_args j = {*p, END_PLAIN, false, false};
 
-	j.w = *w;
-	j.first = first, j.step = step, j.rows = rows;
-	j.x = x, j.ldx = ldx, j.x_step = x_step, j.T = T;
-	j.out = out, j.ldo = ldo, j.out_step = out_step;
-	return gemm_launch_shape(g, s, (T + s.rows - 1) / s.rows, H, &j);
-}
-
-static int
-matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w)
-{
-	return matmul_heads(g, out, ldo, 0, x, ldx, 0, T, w, 0, 0, w->rows, 1);
+	return gemm_launch_shape(g, s, (p->T + s.rows - 1) / s.rows, p->H, &j);
 }
 
 /* The inner numbers [pairs][width filled up to 4], then the tiles, at most as many as pairs. */
@@ -612,4 +586,4 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
 	return gemm_launch_shape(g, s, ntiles, 1, &j);
 }
 
-const struct products products_bf16 = { matmul, matmul_heads, matmul_t_heads_bf16, mlp, mlp_scratch };
+const struct products products_bf16 = {matmul, matmul_t_bf16, mlp, mlp_scratch};

@@ -10,51 +10,12 @@ enum { GEMV_TIMES = 2 };
 /* With so many experts for each pair hardly any expert gets two: tiles have one row. */
 enum { ALONE = 16 };
 
-static struct task
-heads_of(float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step, int T,
-    const struct mat *w, int first, int step, int rows, int H)
-{
-	struct task k = {};
-
-	k.out = out;
-	k.ldo = ldo;
-	k.out_step = out_step;
-	k.x = x;
-	k.ldx = ldx;
-	k.x_step = x_step;
-	k.T = T;
-	k.H = H;
-	k.w = *w;
-	k.first = first;
-	k.step = step;
-	k.rows = rows;
-	return k;
-}
-
 static int
-matmul_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H)
+matmul(struct gpu *g, const struct product *k)
 {
-	const struct task k = heads_of(out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
-
-	if (T > GEMV_ROWS * GEMV_TIMES || !task_wide(&k))
-		return task_gemm(g, &k);
-	return task_gemv(g, &k, T == 1 ? 1 : GEMV_ROWS);
-}
-
-static int
-matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w)
-{
-	return matmul_heads(g, out, ldo, 0, x, ldx, 0, T, w, 0, 0, w->rows, 1);
-}
-
-static int
-matmul_t_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H)
-{
-	const struct task k = heads_of(out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
-
-	return task_gemm_t(g, &k);
+	if (k->T > GEMV_ROWS * GEMV_TIMES || !product_wide(k))
+		return product_gemm(g, k);
+	return product_gemv(g, k, k->T == 1 ? 1 : GEMV_ROWS);
 }
 
 /* Scratch: gate and up of all pairs, then the tiles, at most one a pair. */
@@ -67,12 +28,12 @@ mlp_scratch(int D, int width, int pairs)
 
 /* One of the two products of an mlp for all tiles. */
 static int
-product(struct gpu *g, struct task *k, const struct mat *like, int matrices, int rows)
+mlp_product(struct gpu *g, struct product *k, const struct mat *like, int matrices, int rows)
 {
 	k->w = *like;
 	k->rows = like->rows;
 	k->H = matrices;
-	return rows == GEMM_ROWS ? task_gemm(g, k) : task_gemv(g, k, rows);
+	return rows == GEMM_ROWS ? product_gemm(g, k) : product_gemv(g, k, rows);
 }
 
 /* Rows of a piece, by how many an expert gets on average. */
@@ -93,7 +54,7 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
 	float *inner = (float *)scratch;
 	struct expert_tile *tiles = (struct expert_tile *)(inner + 2 * all);
 	const struct epilogue epilogue = { acc, each, bad, c->row, c->slot, c->w, D };
-	struct task up = {}, down = {};
+	struct product up = {}, down = {};
 	int rows;
 
 	up.x = x;
@@ -111,12 +72,12 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
 	down.mlps = mlps;
 	down.tiles = tiles;
 	down.epilogue = epilogue;
-	rows = task_wide(&up) && task_wide(&down) ? rows_of_tile(c) : (int)GEMM_ROWS;
+	rows = product_wide(&up) && product_wide(&down) ? rows_of_tile(c) : (int)GEMM_ROWS;
 	up.ntiles = down.ntiles = tiles_most(c->E, c->pairs, rows);
-	if (tiles_make(g, tiles, c, rows) < 0 || product(g, &up, &like->gate, 2, rows) < 0 ||
+	if (tiles_make(g, tiles, c, rows) < 0 || mlp_product(g, &up, &like->gate, 2, rows) < 0 ||
 	    silu_mul(g, inner, inner + all, (size_t)all) < 0)
 		return -1;
-	return product(g, &down, &like->down, 1, rows);
+	return mlp_product(g, &down, &like->down, 1, rows);
 }
 
-const struct products products_f32 = { matmul, matmul_heads, matmul_t_heads, mlp, mlp_scratch };
+const struct products products_f32 = {matmul, product_gemm_t, mlp, mlp_scratch};

@@ -217,48 +217,25 @@ capable(struct gpu *g)
 	return gpu_fail("fp8 needs compute capability 8.9, this GPU has %d.%d", gpu_capability(g) / 10, gpu_capability(g) % 10);
 }
 
-/* x [T] rows as fp8_round left them. */
-static int
-matmul_rows(struct gpu *g, float *out, ptrdiff_t ldo, const struct fp8_rows *x, int T, const struct mat *w)
-{
-	int n = tile_rows(g, T, 1), r;
-
-	WITH_TILE(n, gpu_capability(g) == 90, (launch(g, matmul_kernel<N, WG>, dim3((w->rows + OUTS - 1) / OUTS, (T + N - 1) / N),
-	    dim3(GROUP), memory_bytes(N, 1), out, ldo, *x, T, *w)));
-	return r;
-}
-
 /* x becomes E4M3 in the library's own memory.  Weights of other types are multiplied as in bf16. */
 static int
-matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w)
+matmul(struct gpu *g, const struct product *p)
 {
+	int n = tile_rows(g, p->T, 1), r;
 	struct fp8_rows rows;
 	void *memory;
 
-	if (w->dtype != F8_E4M3)
-		return products_bf16.matmul(g, out, ldo, x, ldx, T, w);
-	if (capable(g) < 0 || !(memory = gpu_workspace(g, fp8_bytes(T, w->cols))))
+	if (p->w.dtype != F8_E4M3)
+		return products_bf16.matmul(g, p);
+	if (capable(g) < 0 || !(memory = gpu_workspace(g, fp8_bytes(p->T, p->w.cols))))
 		return -1;
-	rows = fp8_layout(memory, T, w->cols);
-	if (fp8_round(g, &rows, x, ldx, w->cols, T, NULL, NULL) < 0)
+	rows = fp8_layout(memory, p->T, p->w.cols);
+	if (fp8_round(g, &rows, p->x, p->ldx, p->w.cols, p->T, NULL, NULL) < 0)
 		return -1;
-	return matmul_rows(g, out, ldo, &rows, T, w);
-}
-
-/* Between the heads' own spaces and that of the latents: FP8 would cost attention its accuracy, for
- * little. */
-static int
-matmul_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H)
-{
-	return products_bf16.matmul_heads(g, out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
-}
-
-static int
-matmul_t_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H)
-{
-	return products_bf16.matmul_t_heads(g, out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
+	WITH_TILE(n, gpu_capability(g) == 90, (launch(g, matmul_kernel<N, WG>,
+	    dim3((p->w.rows + OUTS - 1) / OUTS, (p->T + N - 1) / N), dim3(GROUP), memory_bytes(N, 1), p->out, p->ldo, rows,
+	    p->T, p->w)));
+	return r;
 }
 
 /* --- the mlps of a layer, each for the rows that chose it --- */
@@ -385,4 +362,4 @@ mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *ml
 	return r;
 }
 
-const struct products products_fp8 = {matmul, matmul_heads, matmul_t_heads, mlp, mlp_scratch};
+const struct products products_fp8 = {matmul, NULL, mlp, mlp_scratch};

@@ -13,22 +13,11 @@ enum { T_WARPS = 4, T_THREADS = 32 * T_WARPS, T_RING = 8 };
 /* How a matrix is read: in slots of 16 E4M3 or 8 BF16, or by elements, 8 at a time made BF16. */
 enum slots { SLOTS_F8, SLOTS_BF16, ELEMENTS };
 
-struct t_job {
-	struct mat w;
-	int first, step, rows;
-	const float *x;
-	ptrdiff_t ldx, x_step;
-	bool x_quads;
-	float *out;
-	ptrdiff_t ldo, out_step;
-	int T;
-};
-
 template <enum slots F> constexpr int slot_columns = F == SLOTS_F8 ? 16 : 8;
 
 /* The rows from .. to-1 of a head are block b. */
 static __device__ __forceinline__ void
-t_block(const struct t_job *j, int first, int b, int *from, int *to)
+t_block(const struct bf16_args *j, int first, int b, int *from, int *to)
 {
 	const int lead = (int)(((size_t)j->w.row0 + (size_t)first) % BLOCK);
 
@@ -51,7 +40,7 @@ elements(const struct mat *w, int row, int col)
 
 /* Begin to copy the lane's four slots of step q of all. */
 template <enum slots F> static __device__ __forceinline__ void
-t_fetch(uint4 *to, const struct t_job *j, int first, int col, int q)
+t_fetch(uint4 *to, const struct bf16_args *j, int first, int col, int q)
 {
 	int from, end;
 
@@ -130,7 +119,7 @@ t_step(float sum[slot_columns<F> / 2][NT][4], const uint4 *slots, const uint32_t
 }
 
 template <enum slots F, int NT> static __global__ void __launch_bounds__(T_THREADS)
-transposed(const __grid_constant__ struct t_job j)
+transposed(const __grid_constant__ struct bf16_args j)
 {
 	constexpr int V = slot_columns<F>;
 	const int tid = (int)threadIdx.x, g = tid % 32 / 4, c = tid % 4, first = j.first + (int)blockIdx.z * j.step;
@@ -191,26 +180,24 @@ transposed(const __grid_constant__ struct t_job j)
 }
 
 template <enum slots F, int NT> static int
-launch_t(struct gpu *g, int H, const struct t_job *j)
+launch_t(struct gpu *g, const struct bf16_args *j)
 {
 	constexpr int COLUMNS = T_WARPS * 8 * slot_columns<F>;
-	const dim3 grid((unsigned)((j->w.cols + COLUMNS - 1) / COLUMNS), (unsigned)((j->T + NT * 8 - 1) / (NT * 8)), (unsigned)H);
+	const dim3 grid((unsigned)((j->w.cols + COLUMNS - 1) / COLUMNS), (unsigned)((j->T + NT * 8 - 1) / (NT * 8)), (unsigned)j->H);
 
 	return launch(g, transposed<F, NT>, grid, T_THREADS, sizeof(uint4) * T_RING * 4 * T_THREADS, *j);
 }
 
 int
-matmul_t_heads_bf16(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step, int T,
-    const struct mat *w, int first, int step, int rows, int H)
+matmul_t_bf16(struct gpu *g, const struct product *p)
 {
-	struct t_job j = { *w, first, step, rows, x, ldx, x_step, false, out, ldo, out_step, T };
-	const bool slots = row_bytes(w->dtype, w->cols) % 16 == 0;
+	struct bf16_args j = {*p, END_PLAIN, false, row_bytes(p->w.dtype, p->w.cols) % 16 == 0};
 
-	j.x_quads = (uintptr_t)x % 16 == 0 && ldx % 4 == 0 && x_step % 4 == 0 && rows % 4 == 0 && (w->row0 + first) % 4 == 0 &&
-	    step % 4 == 0;
-	if (w->dtype == F8_E4M3 && slots)
-		return T <= 8 ? launch_t<SLOTS_F8, 1>(g, H, &j) : launch_t<SLOTS_F8, 2>(g, H, &j);
-	if (w->dtype == BF16 && slots)
-		return T <= 8 ? launch_t<SLOTS_BF16, 1>(g, H, &j) : launch_t<SLOTS_BF16, 4>(g, H, &j);
-	return launch_t<ELEMENTS, 2>(g, H, &j);
+	j.x_quads = (uintptr_t)p->x % 16 == 0 && p->ldx % 4 == 0 && p->x_step % 4 == 0 && p->rows % 4 == 0 &&
+	    (p->w.row0 + p->first) % 4 == 0 && p->step % 4 == 0;
+	if (p->w.dtype == F8_E4M3 && j.w_slots)
+		return p->T <= 8 ? launch_t<SLOTS_F8, 1>(g, &j) : launch_t<SLOTS_F8, 2>(g, &j);
+	if (p->w.dtype == BF16 && j.w_slots)
+		return p->T <= 8 ? launch_t<SLOTS_BF16, 1>(g, &j) : launch_t<SLOTS_BF16, 4>(g, &j);
+	return launch_t<ELEMENTS, 2>(g, &j);
 }

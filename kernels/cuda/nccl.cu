@@ -157,51 +157,6 @@ nccl_wait(struct gpu *g, struct gpu_peer *p, int (*lost)(void *), void *arg)
 	return nccl.state(p->comm, &r) == ncclSuccess && r == ncclSuccess ? 0 : gpu_fail("on the way: %s", nccl.text(r));
 }
 
-#else
-#include "launch.cuh"
-
-static int
-without(void)
-{
-	return gpu_fail("this library was built without NCCL: make wants its nccl.h");
-}
-
-static int
-nccl_id(unsigned char *)
-{
-	return without();
-}
-
-static int
-nccl_open(struct gpu *, struct gpu_peer **, const unsigned char *, int, int (*)(void *), void *)
-{
-	return without();
-}
-
-static int
-nccl_send(struct gpu *, struct gpu_peer *, const void *, size_t)
-{
-	return without();
-}
-
-static int
-nccl_receive(struct gpu *, struct gpu_peer *, void *, size_t)
-{
-	return without();
-}
-
-static int
-nccl_wait(struct gpu *, struct gpu_peer *, int (*)(void *), void *)
-{
-	return without();
-}
-
-static void
-nccl_close(struct gpu_peer *, int)
-{
-}
-#endif
-
 void
 nccl_fill(struct gpu_lib *l)
 {
@@ -212,3 +167,23 @@ nccl_fill(struct gpu_lib *l)
 	l->nccl_wait = nccl_wait;
 	l->nccl_close = nccl_close;
 }
+#else
+#include "launch.cuh"
+
+template <class... A> static int
+without(A...)
+{
+	return gpu_fail("this library was built without NCCL: make wants its nccl.h");
+}
+
+void
+nccl_fill(struct gpu_lib *l)
+{
+	l->nccl_id = without;
+	l->nccl_open = without;
+	l->nccl_send = without;
+	l->nccl_receive = without;
+	l->nccl_wait = without;
+	l->nccl_close = [](struct gpu_peer *, int) {};
+}
+#endif

@@ -14,28 +14,40 @@ of(enum precision p)
 	return all[p];
 }
 
-static int
-gpu_matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, enum precision p)
+/* Products of heads are bf16 in fp8 too: that would cost attention its accuracy, for little. */
+static const struct products *
+of_heads(enum precision p)
 {
+	return of(p == PRECISION_FP8 ? PRECISION_BF16 : p);
+}
+
+static int
+gpu_matmul(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T,
+    const struct mat *w, enum precision p)
+{
+	const struct product k = {out, ldo, 0, x, ldx, 0, T, 1, *w, 0, 0, w->rows, NULL, 0, NULL, NULL, {}};
+
 	if (T == 0 || w->rows == 0)
 		return 0;
-	return lt_supports(g, w, p) ? lt_matmul(g, out, ldo, x, ldx, T, w, p) : of(p)->matmul(g, out, ldo, x, ldx, T, w);
+	return lt_supports(g, w, p) ? lt_matmul(g, out, ldo, x, ldx, T, w, p) : of(p)->matmul(g, &k);
 }
 
 static int
-gpu_matmul_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H, enum precision p)
+gpu_matmul_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx,
+    ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows, int H, enum precision p)
 {
-	return T == 0 || rows == 0 || H == 0 ? 0 :
-	    of(p)->matmul_heads(g, out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
+	const struct product k = {out, ldo, out_step, x, ldx, x_step, T, H, *w, first, step, rows, NULL, 0, NULL, NULL, {}};
+
+	return T == 0 || rows == 0 || H == 0 ? 0 : of_heads(p)->matmul(g, &k);
 }
 
 static int
-gpu_matmul_t_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H, enum precision p)
+gpu_matmul_t_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx,
+    ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows, int H, enum precision p)
 {
-	return T == 0 || w->cols == 0 || H == 0 ? 0 :
-	    of(p)->matmul_t_heads(g, out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H);
+	const struct product k = {out, ldo, out_step, x, ldx, x_step, T, H, *w, first, step, rows, NULL, 0, NULL, NULL, {}};
+
+	return T == 0 || w->cols == 0 || H == 0 ? 0 : of_heads(p)->matmul_t(g, &k);
 }
 
 static int

@@ -8,15 +8,15 @@
 
 #include "gpu.h"
 
-/* The products of one precision: as in struct gpu_lib, without the last parameter. */
+struct product;
+
+/* The products of one precision.  matmul and matmul_t compute all heads of p; mlp and mlp_scratch
+ * are as in struct gpu_lib. */
 struct products {
-	int (*matmul)(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w);
-	int (*matmul_heads)(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx,
-	    ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows, int H);
-	int (*matmul_t_heads)(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx,
-	    ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows, int H);
-	int (*mlp)(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like,
-	    const struct gpu_chosen *c, int32_t *bad, float *each, void *scratch);
+	int (*matmul)(struct gpu *g, const struct product *p);
+	int (*matmul_t)(struct gpu *g, const struct product *p);        /* NULL in fp8 */
+	int (*mlp)(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps,
+	    const struct gpu_mlp *like, const struct gpu_chosen *c, int32_t *bad, float *each, void *scratch);
 	size_t (*mlp_scratch)(int D, int width, int pairs);
 };
 
@@ -50,5 +50,50 @@ struct epilogue {
 	const float *weight;            /* [pairs] */
 	int D;
 };
+
+/*
+ * tiles NULL: the products of heads.  Head h has `rows` rows of w from first + h * step on, x + h *
+ * x_step and out + h * out_step, all T rows. Else, for each tile, products with the matrices of its
+ * expert.  With row: gate and up of rows row[i] of x.  row NULL: down of rows i of x into the
+ * epilogue.
+ */
+struct product {
+	float *out;
+	ptrdiff_t ldo, out_step;
+	const float *x;
+	ptrdiff_t ldx, x_step;
+	int T, H;
+	struct mat w;                   /* with tiles: one like theirs */
+	int first, step, rows;
+	const struct expert_tile *tiles;
+	int ntiles;
+	const struct gpu_mlp *mlps;
+	const int32_t *row;
+	struct epilogue epilogue;
+};
+
+/* f called with a type whose `value` is the dtype t, so that it is known to the compiler. */
+template <int T> struct dtype_constant {
+	static constexpr enum dtype value = (enum dtype)T;
+};
+
+template <class F> static inline auto
+with_dtype(enum dtype t, F f)
+{
+	switch (t) {
+	case F32:
+		return f(dtype_constant<F32>());
+	case BF16:
+		return f(dtype_constant<BF16>());
+	case F16:
+		return f(dtype_constant<F16>());
+	case Q8:
+		return f(dtype_constant<Q8>());
+	case Q4:
+		return f(dtype_constant<Q4>());
+	default:
+		return f(dtype_constant<F8_E4M3>());
+	}
+}
 
 #endif
