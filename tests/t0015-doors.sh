@@ -24,7 +24,7 @@ for doc in $docs; do
 		[ -e "$(dirname "$doc")/$link" ] || missing="$missing $link"
 	done
 	for file in $(grep -Eo "(^|[^A-Za-z0-9_./-])$folders/[A-Za-z0-9_./-]*[A-Za-z0-9]" "$doc" |
-	    sed 's/^[^a-z]//' | grep -vE 'NAME|/example($|[./])|/gqa_norm'); do   # files that a reader is to make
+	    sed 's/^[^a-z]//' | grep -vE 'NAME|/example($|[./])|/gqa_norm'); do       # new files
 		[ -e "$R/$file" ] || missing="$missing $file"
 	done
 	is "$missing" "" "$name names files that there are"
@@ -51,8 +51,8 @@ completed() {
 }
 for p in $programs; do
 	completed "$p" - | tr ' ' '\n' | sort >offered
-	"$p" -h | sed -n 's/^  \(-.*\)/\1/p' | sed 's/  .*//' | grep -oE '(^|[[:space:]])--?[A-Za-z0-9][a-z-]*' |
-	    tr -d ' ' | sort -u >listed
+	"$p" -h | sed -n 's/^  \(-.*\)/\1/p' | sed 's/  .*//' |
+	    grep -oE '(^|[[:space:]])--?[A-Za-z0-9][a-z-]*' | tr -d ' ' | sort -u >listed
 	comm -13 offered listed | sed "s/^/$p: /"
 done >missing
 is "$(cat missing)" "" "bash completes each option that -h lists"
