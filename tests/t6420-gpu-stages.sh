@@ -117,7 +117,7 @@ wide = b"".join(b"\0\0" + data[i:i + 2] for i in range(a, b, 2))
 t.update(dtype="F32", data_offsets=[len(data), len(data) + len(wide)])
 text = json.dumps(header).encode()
 path.write_bytes(len(text).to_bytes(8, "little") + text + data + wide)' "$G/v2"
-fails_with 1 '^ds-expert: layer 1: up_proj of expert 0 is BF16, of expert 3 F32: on a GPU the experts of a layer must be of one form$' \
+fails_with 1 '^ds-expert: layer 1: the up matrix of expert 0 is BF16, of expert 3 F32: on a GPU the experts of a layer must be stored alike$' \
     "experts of two forms are refused" ds-expert -m mixed -d cuda -i two -o /dev/null
 frame set model null <two >other
 ok "unless the other is another process's" ds-expert -m mixed -d cuda -l 1 -e 0-2,4-7 -i other -o /dev/null

@@ -45,6 +45,9 @@ struct attention_kind {
 	 * `held` positions.  Products with weights do not count. */
 	double (*operations)(const struct config *c, double rows, double held);
 
+	/* Heads and widths in words, for ds-info. */
+	void (*describe)(const struct config *c, char *to, size_t size);
+
 	/* The softmax's scale, and the pairs of a key that are rotated. */
 	float (*scale)(const struct config *c);
 	int (*rotated)(const struct config *c);

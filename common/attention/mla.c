@@ -8,6 +8,7 @@
  * key [rope] that all heads share.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -300,4 +301,14 @@ mla_add(struct attention_layers *a, void *weights, float *h, const struct gpu_ro
 	return host_taps(&b);
 }
 
-const struct attention_kind attention_mla = {"mla", cache_row, operations, scale, rotated, tap, mla_open, mla_close, layout, mla_add};
+static void
+describe(const struct config *c, char *to, size_t size)
+{
+	snprintf(to, size, "%d heads of %d + %d, values %d; latent %d + %d, query %d", c->num_heads,
+	    c->qk_nope_head_dim, c->qk_rope_head_dim, c->v_head_dim, c->kv_lora_rank,
+	    c->qk_rope_head_dim, c->q_lora_rank);
+}
+
+const struct attention_kind attention_mla = {
+	"mla", cache_row, operations, describe, scale, rotated, tap, mla_open, mla_close, layout, mla_add
+};

@@ -65,13 +65,14 @@ dtypes_check(const struct expert *x, int layer)
 	for (int e = first + 1; first >= 0 && e < E; e++) {
 		const struct gpu_mlp *a = &mlps[first], *m = &mlps[e];
 		const struct { const char *name; const struct mat *a, *b; } all[] = {
-			{"gate_proj", &a->gate, &m->gate}, {"up_proj", &a->up, &m->up}, {"down_proj", &a->down, &m->down}};
+			{"gate", &a->gate, &m->gate}, {"up", &a->up, &m->up}, {"down", &a->down, &m->down}};
 
 		for (int i = 0; x->set.has[e] && i < 3; i++)
 			if (!alike(all[i].a, all[i].b))
-				return fail(FAIL_DATA, "layer %d: %s of expert %d is %s, of expert %d %s%s: on a GPU the experts of a layer "
-				    "must be of one form", layer, all[i].name, first, dtype_name(all[i].a->dtype), e,
-				    dtype_name(all[i].b->dtype), all[i].a->dtype == all[i].b->dtype ? " with other scales" : "");
+				return fail(FAIL_DATA, "layer %d: the %s matrix of expert %d is %s, of expert %d %s%s: "
+				    "on a GPU the experts of a layer must be stored alike", layer, all[i].name, first,
+				    dtype_name(all[i].a->dtype), e, dtype_name(all[i].b->dtype),
+				    all[i].a->dtype == all[i].b->dtype ? " with other scales" : "");
 	}
 	return 0;
 }

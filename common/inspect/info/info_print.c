@@ -51,7 +51,7 @@ static void
 print_shapes(FILE *to, const struct info *i)
 {
 	const struct config *c = &i->sizes.config;
-	char a[16], b[16];
+	char a[16], b[16], heads[200];
 	int moe = 0;
 
 	for (int l = 0; l < c->num_layers; l++)
@@ -61,8 +61,8 @@ print_shapes(FILE *to, const struct info *i)
 	fprintf(to, "hidden        %d; dense MLP %d; vocabulary %d%s\n", c->hidden_size,
 	    c->intermediate_size, c->vocab_size,
 	    c->tie_word_embeddings ? ", one matrix in and out" : "");
-	fprintf(to, "attention     %d heads of %d + %d, values %d; latent %d + %d, query %d\n", c->num_heads, c->qk_nope_head_dim,
-	    c->qk_rope_head_dim, c->v_head_dim, c->kv_lora_rank, c->qk_rope_head_dim, c->q_lora_rank);
+	attention_of(c)->describe(c, heads, sizeof(heads));
+	fprintf(to, "attention     %s\n", heads);
 	if (moe)
 		fprintf(to, "experts       %d of %d, %d chosen (%s, %s), %d shared\n", c->n_routed_experts, c->moe_intermediate_size,
 		    c->num_experts_per_tok, c->scoring == SCORE_SIGMOID ? "sigmoid" : "softmax", methods[c->topk_method],
