@@ -9,8 +9,6 @@ import sys
 # Folders of common/ from the lowest layer to the highest.
 # A file includes from its own layer and those below.
 LAYERS = ["base", "frame weights token", "link arch device", "attention", "stage", "launch inspect", "supervise plan bench quant"]
-# arrows that run upward and are still to be removed: (from, to)
-KNOWN = [("common/attention", "common/stage")]
 
 
 def sources(root, folder):
@@ -90,13 +88,8 @@ def main(root):
                 files.setdefault((a, b), []).append(path)
     for (a, b), paths in sorted(files.items()):
         why = wrong(a, b)
-        if why and (a, b) not in KNOWN:
+        if why:
             print(f"{a} -> {b}: {why}: {' '.join(paths)}")
-        if (a, b) in KNOWN:
-            arrows[a].discard(b)
-    for a, b in KNOWN:
-        if (a, b) not in files:
-            print(f"{a} -> {b} is gone: take it off KNOWN")
     for folder in arrows:
         if layer(folder) is None:
             print(f"{folder}: has no layer in tests/includes.py")
