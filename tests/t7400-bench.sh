@@ -45,7 +45,7 @@ ds-bench $small --weights f32 --memory 0.0815 --decode 16@0 --prefill 0 --json >
 like "$(cat part.err)" '^ds-bench: memory holds [0-9]+ of the 16 experts of a layer' \
     "where memory does not hold all experts, it says so"
 ok "and measures with those that it holds" jq -e 'select(.record == "stage") | .experts >= 4 and .experts < 16' part.json
-fails_with 3 'takes [0-9.]* GiB of memory at least, there are' "where it holds too few, it says what to do" \
+fails_with 3 'needs at least [0-9.]* GiB of memory' "where it holds too few, it says what to do" \
     ds-bench $small --weights f32 --memory 0.07 --decode 1
 
 # a host for ds-plan
