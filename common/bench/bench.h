@@ -32,7 +32,7 @@ struct stage_cost {
 };
 
 struct measured {
-	int prefill;                    /* 1: a prompt of that many rows; 0: one row each of as many sequences */
+	int prefill;                    /* 1: one prompt of `rows` rows; 0: `rows` sequences */
 	int rows, context;
 	int steps;   /* number of steps; the figures are the median step's, so that stages add up */
 	double experts;            /* mean number of routed experts read in a layer that has them */

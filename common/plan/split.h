@@ -12,8 +12,8 @@ struct split {
 };
 
 /*
- * Find the best split for a batch in flight (batched) and a sequence alone (single): costs of the same
- * model and hosts, without spares. Returns 0, or -1 and a message with the missing memory
+ * Find the best split for a batch in flight (batched) and a sequence alone (single): costs of the
+ * same model and hosts, without spares. Returns 0, or -1 and a message with the missing memory
  * (FAIL_DATA); call split_free in either case.
  */
 int split_make(struct split *o, const struct cost *batched, const struct cost *single);

@@ -5,10 +5,9 @@
  * Both sides write lines of words (words.h). The supervisor, on the agent's standard input:
  *
  *	hello VERSION SECONDS WAIT PRECISION VERBOSE
- *				SECONDS of silence mean that the other side is gone; a link waits WAIT
- *				seconds for its peer (DS_WAIT); PRECISION is the default of processes
- *				(DS_PRECISION). Answer: ready VERSION, or unfit TEXT if no process can
- *				be started on this host
+ *		SECONDS of silence mean that the other side is gone; a link waits WAIT seconds for
+ *		its peer (DS_WAIT); PRECISION is the default of processes (DS_PRECISION). Answer:
+ *		ready VERSION, or unfit TEXT if no process can be started on this host
  *	file NAME               create a file of that name in {run}
  *	lines TEXT ...          append lines to it
  *	run N WORD ...          start process N; {run} is a folder for this start
@@ -17,8 +16,9 @@
  *
  * The agent, on its standard output, besides these answers:
  *
- *	ended N BLAME STATUS TEXT       process N has ended (struct verdict; BLAME 0: success), or a
- *				signal has stopped it for SECONDS
+ *	ended N BLAME STATUS TEXT
+ *		process N has ended (struct verdict; BLAME 0: success), or a signal has stopped it
+ *		for SECONDS
  *
  * Messages of processes go to the agent's standard error.
  */

@@ -6,9 +6,9 @@
 
 #include <stddef.h>
 
-/* Decode the spelling s into `to`, which needs no more bytes than s. Returns their number, or -1 for
- * any other character. If space is not NULL, one blank is allowed and *space, which must be SIZE_MAX,
- * is set to its position. */
+/* Decode the spelling s into `to`, which needs no more bytes than s. Returns their number, or -1
+ * for any other character. If space is not NULL, one blank is allowed and *space, which must be
+ * SIZE_MAX, is set to its position. */
 ptrdiff_t alphabet_bytes(char *to, const char *s, size_t *space);
 
 #endif
