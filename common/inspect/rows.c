@@ -208,16 +208,10 @@ row_size(enum dtype t)
 	return t == ROW_F64 ? 8 : dtype_size(t);
 }
 
-const char *
-row_type(enum dtype t)
-{
-	return t == ROW_F64 ? "F64" : dtype_name(t);
-}
-
 void
 row_print_type(FILE *to, enum dtype t, const struct extent *e)
 {
-	fprintf(to, "%s [", row_type(t));
+	fprintf(to, "%s [", t == ROW_F64 ? "F64" : dtype_name(t));
 	for (int i = 0; i < e->rank; i++)
 		fprintf(to, "%s%" PRIu64, i ? ", " : "", e->shape[i]);
 	putc(']', to);
@@ -257,23 +251,31 @@ locate_row(struct row_cursor *p, uint64_t row, struct row *r)
 	r->pos = p->f->spans[p->span].pos + (uint32_t)(row - p->first);
 }
 
+int
+rows_check_list(const struct tensor *t, uint32_t rows)
+{
+	const int32_t *v = t->data;
+
+	if (t->dtype != I32 || t->rank != 1)
+		return fail(FAIL_DATA, "tensor 'row' is not I32 of one dimension");
+	for (uint64_t i = 0; i < t->shape[0]; i++)
+		if (v[i] < 0 || (uint32_t)v[i] >= rows || (i > 0 && v[i] <= v[i - 1]))
+			return fail(FAIL_DATA, "tensor 'row' is not ascending in 0 to %lld", (long long)rows - 1);
+	return 0;
+}
+
 /* Get the tensor `row`; *out is NULL if there is none. Returns 0, or -1 and a message if it is
  * invalid. */
 static int
 logit_rows(struct frame *f, const struct tensor **out)
 {
 	const struct tensor *t = frame_tensor(f, "row");
-	const int32_t *v;
 
 	*out = NULL;
 	if (!t || f->at != AT_SAMPLE)
 		return 0;
-	if (t->dtype != I32 || t->rank != 1)
-		return fail(FAIL_DATA, "tensor 'row' is not I32 of one dimension");
-	v = t->data;
-	for (uint64_t i = 0; i < t->shape[0]; i++)
-		if (v[i] < 0 || (uint32_t)v[i] >= f->rows || (i > 0 && v[i] <= v[i - 1]))
-			return fail(FAIL_DATA, "tensor 'row' is not ascending in 0 to %lld", (long long)f->rows - 1);
+	if (rows_check_list(t, f->rows) < 0)
+		return -1;
 	*out = t;
 	return 0;
 }

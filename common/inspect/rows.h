@@ -77,7 +77,6 @@ void group_print_tensor(FILE *to, const struct group *g);
 const char *group_where(const struct group *g, char *to, size_t size);
 
 size_t row_size(enum dtype t);          /* bytes per element */
-const char *row_type(enum dtype t);     /* "F32" */
 
 /* Print "F32 [7, 256]". */
 void row_print_type(FILE *to, enum dtype t, const struct extent *e);
@@ -90,6 +89,10 @@ int row_trim(struct buf *to, uint64_t H, uint64_t P, struct row *r);
 
 /* A 64-bit digest of the row, never 0. */
 uint64_t row_digest(const struct row *r);
+
+/* Check a tensor `row` of a frame with that many rows: I32, one-dimensional, ascending. Returns 0,
+ * or -1 and a message. */
+int rows_check_list(const struct tensor *t, uint32_t rows);
 
 /*
  * Call fn for each row of a batch, tensor by tensor. Padding of attn.probs@L is trimmed. `row` is

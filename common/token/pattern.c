@@ -105,8 +105,9 @@ wrong_part(const char *s, int inside, int first)
 	return s[2] ? 3 : 2;
 }
 
-int
-pattern_translate(struct buf *to, const char *regex)
+/* Append the PCRE2 expression for regex. Returns 0, or -1 and a message. */
+static int
+translate(struct buf *to, const char *regex)
 {
 	int inside = 0, first = 0;      /* inside [...]; at its first character */
 
@@ -176,7 +177,7 @@ pattern_open(const char *regex)
 	struct pattern *p = mem_new(1, sizeof(*p));
 	struct buf text = {0};
 
-	if (p && (pattern_translate(&text, regex) < 0 || compile(p, &text, regex) < 0)) {
+	if (p && (translate(&text, regex) < 0 || compile(p, &text, regex) < 0)) {
 		pattern_close(p);
 		p = NULL;
 	}

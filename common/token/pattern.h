@@ -55,8 +55,4 @@ void pattern_pause(struct pattern_time *t);
 int pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct pattern_time *time,
     struct cuts *out);
 
-/* Append the PCRE2 expression for regex; used by pattern_open and checks. Returns 0, or -1 and a
- * message. */
-int pattern_translate(struct buf *to, const char *regex);
-
 #endif

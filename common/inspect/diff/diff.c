@@ -282,8 +282,9 @@ fail_empty(const struct diff *d)
 	    "name map knows (see --map)", d->src[!d->named_side].name, d->named.path);
 }
 
-int
-diff_is_whole(const struct measure *m, const struct group *g)
+/* 1 if each row that either side has of the group was compared. */
+static int
+is_whole(const struct measure *m, const struct group *g)
 {
 	return m->rows > 0 && m->only[0] + m->only[1] + g->odd == 0;
 }
@@ -303,7 +304,7 @@ count_tensors(struct diff *d)
 		d->nan += m->nan;
 		if (file < 0) {
 			d->tensors += m->rows + m->only[0] + m->only[1] + g->odd > 0;
-			d->whole += (uint64_t)diff_is_whole(m, g);
+			d->whole += (uint64_t)is_whole(m, g);
 			d->apart += g->odd > 0 ||
 			    (d->common && m->rows == 0 && m->only[0] + m->only[1] > 0);
 		} else {

@@ -68,9 +68,6 @@ enum { DIFF_SAME, DIFF_DIFFERS, DIFF_CUT, DIFF_PART };
 int diff_run(struct diff *d);
 void diff_close(struct diff *d);
 
-/* 1 if each row that either side has of the group was compared. */
-int diff_is_whole(const struct measure *m, const struct group *g);
-
 /* Print the results as text or as one JSON object; see ds-diff(1). answer: the verdict. */
 void diff_report(FILE *to, const struct diff *d, int answer);
 void diff_report_json(FILE *to, const struct diff *d, int answer);

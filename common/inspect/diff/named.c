@@ -161,17 +161,12 @@ type_of(const struct tensor_entry *t)
 static int
 read_logit_rows(struct named *n, const struct tensor_entry *t)
 {
-	const int32_t *v = tensor_file_data(&n->st, t);
+	struct tensor row = {.dtype = (enum dtype)t->dtype, .rank = t->rank, .shape = {t->shape[0]},
+	    .data = (void *)(uintptr_t)tensor_file_data(&n->st, t)};
 
-	if (!v)
+	if (!row.data || rows_check_list(&row, n->frame.f.rows) < 0)
 		return -1;
-	if (t->dtype != I32 || t->rank != 1)
-		return fail(FAIL_DATA, "tensor 'row' is not I32 of one dimension");
-	for (uint64_t i = 0; i < t->shape[0]; i++)
-		if (v[i] < 0 || (uint32_t)v[i] >= n->frame.f.rows || (i > 0 && v[i] <= v[i - 1]))
-			return fail(FAIL_DATA, "tensor 'row' is not ascending in 0 to %lld",
-			    (long long)n->frame.f.rows - 1);
-	n->which = v;
+	n->which = row.data;
 	n->nwhich = t->shape[0];
 	return 0;
 }

@@ -73,8 +73,9 @@ axis_at(const struct axis *a, double v)
 	return a->from + (a->to - a->from) * share;
 }
 
-const char *
-axis_tick(const struct axis *a, int i, char *buf, size_t size)
+/* Write the label of tick i to buf. Returns it. */
+static const char *
+tick_label(const struct axis *a, int i, char *buf, size_t size)
 {
 	double v = a->tick[i];
 
@@ -92,7 +93,7 @@ axis_draw_y(FILE *to, const struct axis *a, double x1, double x2, const char *wh
 	double widest = 0;
 
 	for (int i = 0; i < a->nticks; i++) {
-		double y = axis_at(a, a->tick[i]), w = svg_width(axis_tick(a, i, text, sizeof(text)), 11);
+		double y = axis_at(a, a->tick[i]), w = svg_width(tick_label(a, i, text, sizeof(text)), 11);
 
 		svg_line(to, "grid", x1, y, x2, y);
 		svg_text(to, "tick", x1 - 8, y + 4, 'e', 0, text);
@@ -110,7 +111,7 @@ axis_draw_x(FILE *to, const struct axis *a, double y, const char *what)
 		double x = axis_at(a, a->tick[i]);
 
 		svg_line(to, "base", x, y, x, y + 4);
-		svg_text(to, "tick", x, y + 17, 'm', 0, axis_tick(a, i, text, sizeof(text)));
+		svg_text(to, "tick", x, y + 17, 'm', 0, tick_label(a, i, text, sizeof(text)));
 	}
 	svg_text(to, "axis", (a->from + a->to) / 2, y + 36, 'm', 0, what);
 }
@@ -135,7 +136,7 @@ svg_legend(FILE *to, double x, double y, double h, double max, int root, const c
 			continue;
 		last = at;
 		svg_line(to, "base", x + 12, at, x + 16, at);
-		svg_text(to, "tick", x + 20, at + 4, 's', 0, axis_tick(&a, i, text, sizeof(text)));
+		svg_text(to, "tick", x + 20, at + 4, 's', 0, tick_label(&a, i, text, sizeof(text)));
 	}
 }
 

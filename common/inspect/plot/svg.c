@@ -57,30 +57,6 @@ colours(FILE *to, const unsigned *map, const unsigned *kinds)
 	putc('\n', to);
 }
 
-void
-svg_begin(FILE *to, double width, double height, const char *title, const char *subtitle)
-{
-	fprintf(to, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%g\" height=\"%g\" viewBox=\"0 0 %g %g\" "
-	    "role=\"img\" aria-labelledby=\"title about\">\n<style>\n%s%s",
-	    ceil(width), ceil(height), ceil(width), ceil(height), shared, on_light);
-	colours(to, light, kinds_light);
-	fprintf(to, "@media (prefers-color-scheme:dark){\n%s", on_dark);
-	colours(to, dark, kinds_dark);
-	fputs("}\n</style>\n<defs><pattern id=\"no\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\">"
-	    "<rect class=\"hatched\" width=\"6\" height=\"6\"/><path class=\"hatch\" d=\"M0 6L6 0\"/></pattern></defs>\n"
-	    "<rect class=\"back\" width=\"100%\" height=\"100%\"/>\n<text id=\"title\" class=\"head\" x=\"20\" y=\"30\">", to);
-	svg_escape(to, title, strlen(title));
-	fputs("</text>\n<text id=\"about\" class=\"sub\" x=\"20\" y=\"50\">", to);
-	svg_escape(to, subtitle, strlen(subtitle));
-	fputs("</text>\n", to);
-}
-
-void
-svg_end(FILE *to)
-{
-	fputs("</svg>\n", to);
-}
-
 /* The code point of a well-formed character. */
 static unsigned
 code_point(const unsigned char *p, size_t len)
@@ -100,8 +76,9 @@ unprintable(unsigned c)
 	    (c >= 0x200e && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
-void
-svg_escape(FILE *to, const char *s, size_t n)
+/* Print n untrusted bytes, cleaned and escaped. */
+static void
+put_escaped(FILE *to, const char *s, size_t n)
 {
 	const unsigned char *p = (const unsigned char *)s;
 	size_t len;
@@ -117,6 +94,30 @@ svg_escape(FILE *to, const char *s, size_t n)
 }
 
 void
+svg_begin(FILE *to, double width, double height, const char *title, const char *subtitle)
+{
+	fprintf(to, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%g\" height=\"%g\" viewBox=\"0 0 %g %g\" "
+	    "role=\"img\" aria-labelledby=\"title about\">\n<style>\n%s%s",
+	    ceil(width), ceil(height), ceil(width), ceil(height), shared, on_light);
+	colours(to, light, kinds_light);
+	fprintf(to, "@media (prefers-color-scheme:dark){\n%s", on_dark);
+	colours(to, dark, kinds_dark);
+	fputs("}\n</style>\n<defs><pattern id=\"no\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\">"
+	    "<rect class=\"hatched\" width=\"6\" height=\"6\"/><path class=\"hatch\" d=\"M0 6L6 0\"/></pattern></defs>\n"
+	    "<rect class=\"back\" width=\"100%\" height=\"100%\"/>\n<text id=\"title\" class=\"head\" x=\"20\" y=\"30\">", to);
+	put_escaped(to, title, strlen(title));
+	fputs("</text>\n<text id=\"about\" class=\"sub\" x=\"20\" y=\"50\">", to);
+	put_escaped(to, subtitle, strlen(subtitle));
+	fputs("</text>\n", to);
+}
+
+void
+svg_end(FILE *to)
+{
+	fputs("</svg>\n", to);
+}
+
+void
 svg_text(FILE *to, const char *class, double x, double y, int anchor, int turned, const char *s)
 {
 	fprintf(to, "<text class=\"%s\" ", class);
@@ -125,7 +126,7 @@ svg_text(FILE *to, const char *class, double x, double y, int anchor, int turned
 	else
 		fprintf(to, "x=\"%g\" y=\"%g\"", tenths(x), tenths(y));
 	fputs(anchor == 'm' ? " text-anchor=\"middle\">" : anchor == 'e' ? " text-anchor=\"end\">" : ">", to);
-	svg_escape(to, s, strlen(s));
+	put_escaped(to, s, strlen(s));
 	fputs("</text>\n", to);
 }
 
@@ -143,7 +144,7 @@ put_tip(FILE *to, const char *shape, const char *tip)
 		return;
 	}
 	fputs("><title>", to);
-	svg_escape(to, tip, strlen(tip));
+	put_escaped(to, tip, strlen(tip));
 	fprintf(to, "</title></%s>\n", shape);
 }
 

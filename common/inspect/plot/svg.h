@@ -23,9 +23,6 @@
 void svg_begin(FILE *to, double width, double height, const char *title, const char *subtitle);
 void svg_end(FILE *to);
 
-/* Print n untrusted bytes, cleaned and escaped. */
-void svg_escape(FILE *to, const char *s, size_t n);
-
 /* Print text at its baseline. anchor: 's' start, 'm' middle, 'e' end; turned: rotated by 90
  * degrees, upwards. */
 void svg_text(FILE *to, const char *class, double x, double y, int anchor, int turned, const char *s);
@@ -63,11 +60,9 @@ struct axis {
 };
 
 /* Set up an axis for lo..hi with about n ticks at round numbers. With grow the range extends to
- * enclosing ticks (not with log, which requires lo > 0). axis_at returns the pixel of a value;
- * axis_tick writes the label of tick i to buf and returns it. */
+ * enclosing ticks (not with log, which requires lo > 0). axis_at returns the pixel of a value. */
 void axis_set(struct axis *a, double lo, double hi, double from, double to, int log, int grow, int n);
 double axis_at(const struct axis *a, double v);
-const char *axis_tick(const struct axis *a, int i, char *buf, size_t size);
 
 /* Draw a y axis: ticks left of x1, grid lines to x2, and the label. */
 void axis_draw_y(FILE *to, const struct axis *a, double x1, double x2, const char *what);
