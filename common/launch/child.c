@@ -216,3 +216,14 @@ child_discard(struct child *c)
 	close_stderr(c);
 	buf_free(&c->pending);
 }
+
+int
+verdict_own(struct verdict *v)
+{
+	if (v->blame == BLAME_OWN)
+		return 0;
+	v->blame = BLAME_OWN;
+	v->status = fail_status();
+	snprintf(v->text, sizeof(v->text), "%s", fail_text());
+	return 1;
+}

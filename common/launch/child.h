@@ -66,4 +66,7 @@ void child_ended(struct child *c, int wstatus, struct verdict *v);
 /* Discard an ended child without a verdict. */
 void child_discard(struct child *c);
 
+/* Record the stored message as the cause, unless one is known. Returns 1 if it was recorded. */
+int verdict_own(struct verdict *v);
+
 #endif

@@ -154,12 +154,8 @@ stop(struct run *r)
 static void
 record_own_failure(struct run *r)
 {
-	if (r->verdict.blame < BLAME_OWN) {
-		r->verdict.blame = BLAME_OWN;
-		r->verdict.status = fail_status();
+	if (verdict_own(&r->verdict))
 		r->verdict.signal = r->textio.gone ? SIGPIPE : 0;
-		snprintf(r->verdict.text, sizeof(r->verdict.text), "%s", fail_text());
-	}
 	if (r->state < STOPPING)
 		stop(r);
 }

@@ -167,9 +167,9 @@ check_version(struct agent *a, int number, const char *called)
 static int
 report_failure(struct agent *a, int number)
 {
-	struct verdict v = {.blame = BLAME_OWN, .status = fail_status()};
+	struct verdict v = {0};
 
-	snprintf(v.text, sizeof(v.text), "%s", fail_text());
+	(void)verdict_own(&v);
 	return report(a, number, &v);
 }
 

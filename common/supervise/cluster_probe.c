@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/script.h"
 #include "supervise/cluster_internal.h"
 #include "supervise/probe.h"
 
@@ -49,7 +48,6 @@ static int
 send_probe(struct cluster *c, struct machine *m)
 {
 	int n = count_ends(c, m->host);
-	struct buf b = {0};
 	int r;
 
 	if (n == 0 || n > WORDS_MAX - 8)
@@ -60,11 +58,8 @@ send_probe(struct cluster *c, struct machine *m)
 
 		if (l->from != m->host && l->to != m->host)
 			continue;
-		b.n = 0;
-		r = planfile_fill(&b, c->plan, l->from == m->host ? l->connects : l->waits, c->address) < 0 ||
-		    buf_addc(&b, 0) < 0 || buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
+		r = cluster_add_word(c, m, l->from == m->host ? l->connects : l->waits);
 	}
-	buf_free(&b);
 	m->state = MACHINE_RUNS;
 	m->alive = 1;
 	return r < 0 ? -1 : buf_addc(&m->send, '\n');

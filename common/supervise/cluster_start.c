@@ -63,22 +63,29 @@ contact(struct cluster *c, struct machine *m)
 
 /* --- starting processes --- */
 
+int
+cluster_add_word(struct cluster *c, struct machine *m, const char *word)
+{
+	struct buf b = {0};
+	int r = planfile_fill(&b, c->plan, word, c->address) < 0 || buf_addc(&b, 0) < 0 ||
+	    buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
+
+	buf_free(&b);
+	return r;
+}
+
 static int
 send_line(struct cluster *c, int number)
 {
 	const struct plan_line *l = &c->plan->lines[number];
 	struct machine *m = &c->m[c->at[l->host]];
-	struct buf b = {0};
 	int r = buf_addf(&m->send, "run %d", number);
 
 	for (int i = 0; i < l->nwords && r == 0; i++) {
-		b.n = 0;
-		r = planfile_fill(&b, c->plan, l->words[i], c->address) < 0 || buf_addc(&b, 0) < 0 ||
-		    buf_addc(&m->send, ' ') < 0 || script_quote(&m->send, (char *)b.p) < 0 ? -1 : 0;
+		r = cluster_add_word(c, m, l->words[i]);
 		if (r == 0 && i == 0 && host_weights_apply(c->weights, l, c->address[l->host]))
 			r = buf_addf(&m->send, " --manifest {run}/" WEIGHTS_FILE);
 	}
-	buf_free(&b);
 	m->alive++;
 	return r < 0 ? -1 : buf_addc(&m->send, '\n');
 }

@@ -253,11 +253,7 @@ step(struct drive *d)
 static void
 record_own_failure(struct drive *d)
 {
-	if (d->verdict.blame < BLAME_OWN) {
-		d->verdict.blame = BLAME_OWN;
-		d->verdict.status = fail_status();
-		snprintf(d->verdict.text, sizeof(d->verdict.text), "%s", fail_text());
-	}
+	(void)verdict_own(&d->verdict);
 	drive_end(d);
 }
 
