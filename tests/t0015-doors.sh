@@ -85,6 +85,6 @@ if command -v zsh >/dev/null; then
 	like "$(cat given)" '^\*--precision=\[.*\]:P:\(f32 bf16 fp8\)$' \
 	    "and gives _arguments the options"
 else
-	echo "# skipped: there is no zsh to read its completion"
+	skip "zsh reads it" "there is no zsh"
 fi
 done_testing
