@@ -154,7 +154,7 @@ verdict 'out["layers.0.attn"] = t["h"][None, :, :-1].astype("f8")' \
     "as they are in the file"
 is "$(ds-diff --json a.dsf f.safetensors | jq -c '[.first.shape_a, .first.shape_b]')" "[[7,256],[1,7,255]]" "also with --json"
 verdict 'out["attn.q@0"] = t["attn.q@0"].reshape(7, -1)' "0 no difference in 7 rows: 1 tensor of B; A has 3 tensors more" "the same rows in another shape are the same"
-like "$(cat said)" '^the same in another shape: attn layer 0: attn.q@0: F32 \[7, 8, [0-9]*\] in A, F32 \[7, [0-9]*\] in B$' "which is told"
+like "$(cat said)" '^equal in another shape: attn layer 0: attn.q@0: F32 \[7, 8, [0-9]*\] in A, F32 \[7, [0-9]*\] in B$' "which is told"
 verdict 'out["layers.0.attn"] = t["h"].astype("f8")' "0 no difference in 7 rows: 1 tensor of B; A has 3 tensors more" "F64 with the same values"
 verdict 'h = t["h"].astype("f8"); h[5, 9] *= 1 + 1e-12; out["layers.0.attn"] = h' \
     "1 first difference: attn layer 0: h[9] of sequence 0 position 5: $(save 'h = t["h"]; print("%.9g in A, %.9g in B" % (h[5, 9], h[5, 9] * (1 + 1e-12)))'); A has 3 tensors more" \
@@ -163,7 +163,7 @@ verdict 'h = t["h"].astype("f8"); h[5, 9] *= 1 + 1e-12; out["layers.0.attn"] = h
 
 # what of the file is not compared: never 0
 verdict 'out["ids"] = t["ids"]; out["other"] = t["h"]' "4 equal in what was compared, 1 of 2 tensors: 7 rows; A has 3 tensors more" "a name that nothing knows"
-like "$(cat said)" '^not compared: B: other: no name map has it, nor the run a tensor of this name$' "is told with the reason"
+like "$(cat said)" '^not compared: B: other: it is in no name map, and the run has no tensor of that name$' "is told with the reason"
 verdict 'out["ids"] = t["ids"]; out["layers.2.attn"] = t["h"]' "4 equal in what was compared, 1 of 2 tensors: 7 rows; A has 3 tensors more" "one that the run lacks"
 like "$(cat said)" '^not compared: B: layers.2.attn: the run has none of attn layer 2$' "so it is"
 verdict 'out["ids"] = t["ids"]; out["layers.0.attn"] = t["h"][:0]' "4 equal in what was compared, 1 of 2 tensors: 7 rows; A has 3 tensors more" "no rows"
@@ -234,11 +234,11 @@ fails_with 4 '' "a tensor that has no row for each position is not compared" ds-
 is "$(ds-diff odd odd | sed -n '1p;$p')" "$(printf '%s\n' 'equal in what was compared, 2 of 3 tensors: 6 rows' 'not compared: expert layer 0: bias: no row for each position')" "and named"
 is "$(ds-diff --json odd odd | jq -c '[.same, .not_compared, .odd_tensors]')" '[null,["expert 0 bias"],2]' "also with --json"
 make nan 'h[1] = np.nan'
-is "$(ds-diff nan nan | head -1)" "no difference in 6 rows: 2 tensors; not a number on both sides in 1 row" "equal rows that are no numbers are counted"
+is "$(ds-diff nan nan | head -1)" "no difference in 6 rows: 2 tensors; NaN on both sides in 1 row" "equal rows that are no numbers are counted"
 is "$(ds-diff --json nan nan | jq .nan_rows)" 1 "also with --json"
 is "$(ds-diff plain plain | head -1)" "no difference in 6 rows: 2 tensors" "where there are none nothing is said"
 make flat 'h = h.reshape(3, 2, 2)'
-is "$(ds-diff plain flat | sed -n '1p;$p')" "$(printf '%s\n' 'no difference in 6 rows: 2 tensors' 'the same in another shape: expert layer 0: h: F32 [3, 4] in A, F32 [3, 2, 2] in B')" "streams of other shapes are told"
+is "$(ds-diff plain flat | sed -n '1p;$p')" "$(printf '%s\n' 'no difference in 6 rows: 2 tensors' 'equal in another shape: expert layer 0: h: F32 [3, 4] in A, F32 [3, 2, 2] in B')" "streams of other shapes are told"
 make wide 'h = np.zeros((3, 5), "<f4")'
 like "$(ds-diff plain wide)" '^first difference: expert layer 0: h\[4\] of sequence 0 position 0: F32 \[3, 4\] in A, F32 \[3, 5\] in B$' "and of other lengths"
 ds-cut --tensor nothing <plain >none 2>err

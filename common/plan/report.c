@@ -214,14 +214,14 @@ write_rates(struct writer *w, const struct report *r)
 	if (d->sequences == 1)
 		;
 	else if (trip / d->batches > stage)
-		line(w, "decode, %d sequences: %s tokens/s, bounded by the way round; more --batches keep more hosts busy", d->sequences,
+		line(w, "decode, %d sequences: %s tokens/s, bounded by the latency of the loop; more --batches keep more hosts busy", d->sequences,
 		    digits(r->batched->rows * d->batches / trip, t));
 	else
 		line(w, "decode, %d sequences: %s tokens/s, bounded by the %s of %s", d->sequences,
 		    digits(r->batched->rows / stage, t), by_name[by], host);
 	stage = slowest(r, r->prompt, &host, &by);
 	line(w, "prefill: %s tokens/s, bounded by the %s of %s", digits(r->prompt->rows / stage, t), by_name[by], host);
-	line(w, "start: %s s, the weights being in memory", digits(start_of(r), t));
+	line(w, "start: %s s, with weights in memory", digits(start_of(r), t));
 }
 
 /* The rates assumed for hosts without measured ones. */

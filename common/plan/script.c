@@ -10,7 +10,7 @@
 
 /* Common start: $run is a folder, descriptor 3 the prompts. */
 static const char begin[] =
-"# the model's chat is the default; -w: text that the model goes on with\n"
+"# the model's chat is the default; -w: text that the model continues\n"
 "chat=-c\n"
 "if [ \"${1-}\" = -w ]; then\n"
 "\tchat=\n"

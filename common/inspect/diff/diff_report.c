@@ -74,7 +74,7 @@ print_first(FILE *to, const struct first *f)
 	if (f->only >= 0)
 		fprintf(to, ": only %c has the row", 'A' + f->only);
 	else if (f->unlocated)
-		fputs(": somewhere in the row (a larger --hold tells where)", to);
+		fputs(": at an unknown element (a larger --hold finds it)", to);
 	else if (f->at.shape)
 		print_extents(to, f->at.types, f->at.extents);
 	else
@@ -108,7 +108,7 @@ print_verdict(FILE *to, const struct diff *d, int answer)
 		}
 	}
 	if (answer != DIFF_DIFFERS && d->nan > 0) {
-		fputs("; not a number on both sides in ", to);
+		fputs("; NaN on both sides in ", to);
 		print_count(to, d->nan, "row");
 	}
 	if (answer == DIFF_DIFFERS && d->apart > 0) {
@@ -184,7 +184,7 @@ print_reshaped(FILE *to, const struct diff *d)
 
 		if (!m->reshaped)
 			continue;
-		fputs("the same in another shape: ", to);
+		fputs("equal in another shape: ", to);
 		print_where(to, g);
 		fputs(": ", to);
 		group_print_tensor(to, g);
@@ -202,7 +202,7 @@ print_why(FILE *to, const struct named_tensor *t)
 	if (t->why)
 		fprintf(to, ": %s", t->why);
 	else if (!t->group)
-		fputs(": no name map has it, nor the run a tensor of this name", to);
+		fputs(": it is in no name map, and the run has no tensor of that name", to);
 	else if (!t->fitted)
 		fprintf(to, ": the run has none of %s",
 		    group_where(t->group, where, sizeof(where)));

@@ -226,4 +226,4 @@ load_free(void *state)
 }
 
 const struct plot_kind plot_load = {"load", sizeof(struct load), load_frame, load_draw, load_free,
-	"no frame at expert had rows of expert.idx: feed what ds-route writes, of one layer or of many (-i for each)"};
+	"no frame at expert had rows of expert.idx: use streams of ds-route, with an -i for each"};

@@ -296,8 +296,8 @@ draw_panels(struct panels *c)
 	snprintf(title, sizeof(title), c->s->heads == 1 ? "Attention of layer %d, head %d" : "Attention of layer %d", c->s->layer, c->s->head[0]);
 	*text = 0;
 	if (c->pool > 1)
-		snprintf(text, sizeof(text), "; a cell is the largest of %" PRIu32 " by %" PRIu32, c->pool, c->pool);
-	snprintf(about, sizeof(about), "sequence %" PRIu64 ": how much each position (row) takes from each before it (column)%s", c->s->seq, text);
+		snprintf(text, sizeof(text), "; a cell is the maximum of %" PRIu32 " by %" PRIu32, c->pool, c->pool);
+	snprintf(about, sizeof(about), "sequence %" PRIu64 ": attention of each position (row) to the earlier ones (columns)%s", c->s->seq, text);
 	if (c->plot->missing)
 		snprintf(about + strlen(about), sizeof(about) - strlen(about), "; %" PRIu64 " not finite", c->plot->missing);
 	svg_begin(c->to, fmax(right + 110, 0.88 * svg_width(about, 12) + 40), fmax(bottom, TOP + 130) + below, title, about);
@@ -314,7 +314,7 @@ draw_panels(struct panels *c)
 			return -1;
 	}
 	svg_text(c->to, "axis", 28, (TOP + bottom) / 2, 'm', 1, c->labels ? "token that looks" : "position that looks");
-	svg_text(c->to, "axis", (left + right) / 2, bottom + below - 14, 'm', 0, c->labels ? "token that is looked at" : "position that is looked at");
+	svg_text(c->to, "axis", (left + right) / 2, bottom + below - 14, 'm', 0, c->labels ? "token that is looked at" : "attended position");
 	svg_legend(c->to, right + 30, TOP + 4, 130, c->most, 1, "share");
 	if (c->plot->missing)
 		svg_legend_missing(c->to, right + 30, TOP + 150, "not finite");
@@ -354,4 +354,4 @@ probs_free(void *state)
 }
 
 const struct plot_kind plot_probs = {"probs", sizeof(struct probs), probs_frame, probs_draw, probs_free,
-	"no frame had a tensor attn.probs@LAYER: feed what ds-attn or ds-block writes with --tap attn.probs"};
+	"no frame had a tensor attn.probs@LAYER: use a stream of ds-attn or ds-block with --tap attn.probs"};

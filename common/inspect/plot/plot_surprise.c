@@ -303,7 +303,7 @@ surprise_draw(struct plot *p, FILE *to)
 	}
 	if (texts == 0)
 		return 0;
-	snprintf(about, sizeof(about), "bits: minus log2 of the probability that the model gave to each token which came%s%s",
+	snprintf(about, sizeof(about), "bits: -log2 of the probability that the model gave to each token%s%s",
 	    s->others ? "; further sequences are left out" : "", plot_missing(p, left, sizeof(left)));
 	svg_begin(to, fmax(LEFT + 24 + widest, 40 + 0.88 * svg_width(about, 12)), high - 16, "Surprise of each token", about);
 	for (int i = 0; i < s->n; i++)
@@ -325,4 +325,4 @@ surprise_free(void *state)
 }
 
 const struct plot_kind plot_surprise = {"surprise", sizeof(struct surprise), surprise_frame, surprise_draw, surprise_free,
-	"no frame at sample had logits of a row whose next token came: feed ds-tokenize -a ... | ds-head"};
+	"no frame at sample had logits of a row with a next token: use ds-tokenize -a ... | ds-head"};

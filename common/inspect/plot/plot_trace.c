@@ -292,4 +292,4 @@ trace_free(void *state)
 }
 
 const struct plot_kind plot_trace = {"trace", sizeof(struct trace), trace_frame, trace_draw, trace_free,
-	"no frame had the header key trace: feed a run that began with ds-embed --trace"};
+	"no frame had the header key trace: use a run of ds-embed --trace"};
