@@ -185,25 +185,8 @@ panel_of(uint16_t *restrict to, const struct mat *restrict w, const struct codes
 static void
 panel(uint16_t *to, const struct mat *w, const struct codes *c, int r, int end, int rows, int k, int n)
 {
-	switch (w->dtype) {
-	case F32:
-		panel_of(to, w, c, r, end, rows, k, n, F32);
-		break;
-	case BF16:
-		panel_of(to, w, c, r, end, rows, k, n, BF16);
-		break;
-	case F16:
-		panel_of(to, w, c, r, end, rows, k, n, F16);
-		break;
-	case Q8:
-		panel_of(to, w, c, r, end, rows, k, n, Q8);
-		break;
-	case Q4:
-		panel_of(to, w, c, r, end, rows, k, n, Q4);
-		break;
-	default:
-		panel_of(to, w, c, r, end, rows, k, n, F8_E4M3);
-	}
+#define PANEL_OF(t) panel_of(to, w, c, r, end, rows, k, n, t)
+	WITH_DTYPE(w->dtype, PANEL_OF);
 }
 
 /* 16 rows of 16 numbers of 4 bytes become columns. */

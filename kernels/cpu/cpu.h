@@ -186,6 +186,18 @@ fixed_of_float(float c, int64_t *term)
 	return 1;
 }
 
+/* CALL(t) for the dtype t of a matrix, which is a constant in each CALL. */
+#define WITH_DTYPE(t, CALL) do { \
+	switch (t) { \
+	case F32: CALL(F32); break; \
+	case BF16: CALL(BF16); break; \
+	case F16: CALL(F16); break; \
+	case Q8: CALL(Q8); break; \
+	case Q4: CALL(Q4); break; \
+	default: CALL(F8_E4M3); \
+	} \
+} while (0)
+
 /* Bytes of an element; Q4 has two in one. */
 EVERYWHERE size_t
 element_bytes(enum dtype t)

@@ -36,36 +36,22 @@ row_of(float *to, ptrdiff_t step, const unsigned char *row, int c, int cols, int
 /* Rows r .. r+rows-1 of w, none beyond `last`, and columns c .. c+cols-1, each row `pitch` after
  * the one before. */
 ALWAYS void
-rows_of(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n,
-    enum dtype t)
+rows_of(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols,
+    int n, enum dtype t)
 {
-	for (int i = 0; i < rows; i++)
-		row_of(to + i * pitch, step, (const unsigned char *)w->data +
-		    (size_t)(r + i < last ? r + i : last) * (size_t)w->cols * size_of(t), c, cols, n, t);
+	for (int i = 0; i < rows; i++, to += pitch)
+		if (t == Q8 || t == Q4)
+			quant_row(to, step, w, r + i < last ? r + i : last, c, cols, n, t);
+		else
+			row_of(to, step, (const unsigned char *)w->data +
+			    (size_t)(r + i < last ? r + i : last) * (size_t)w->cols * size_of(t), c, cols, n, t);
 }
 
 static void
 rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n)
 {
-	switch (w->dtype) {
-	case F32:
-		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, F32);
-		break;
-	case BF16:
-		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, BF16);
-		break;
-	case F16:
-		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, F16);
-		break;
-	case Q8:
-		quant_fill(to, pitch, step, w, r, last, rows, c, cols, n, Q8);
-		break;
-	case Q4:
-		quant_fill(to, pitch, step, w, r, last, rows, c, cols, n, Q4);
-		break;
-	default:
-		rows_of(to, pitch, step, w, r, last, rows, c, cols, n, F8_E4M3);
-	}
+#define ROWS_OF(t) rows_of(to, pitch, step, w, r, last, rows, c, cols, n, t)
+	WITH_DTYPE(w->dtype, ROWS_OF);
 }
 
 struct panel_prefetch {

@@ -228,12 +228,3 @@ quant_row(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols
 	for (; k < n; k++)
 		to[k / LANES * step + k % LANES] = k < cols ? mat_quant(w, r, c + k) : 0;
 }
-
-/* As rows_of. */
-ALWAYS void
-quant_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n,
-    enum dtype t)
-{
-	for (int i = 0; i < rows; i++)
-		quant_row(to + i * pitch, step, w, r + i < last ? r + i : last, c, cols, n, t);
-}
