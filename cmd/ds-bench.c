@@ -249,7 +249,7 @@ plan_shape(uint64_t memory)
 	if (synth_open(s, g.shape, g.type, g.o.layers, NULL) < 0 ||
 	    synth_tensors(s, (g.parts & 1u << BENCH_HEAD) != 0, 0) < 0)
 		end_failed();
-	others = (g.bench.stage.gpu ? 0 : cache_bytes(&s->config, s->nlayers)) + BATCH_BYTES;
+	others = (device_is_gpu(g.bench.stage.device) ? 0 : cache_bytes(&s->config, s->nlayers)) + BATCH_BYTES;
 	if (synth_fit(s, memory > others ? memory - others : 0) < 0)
 		end_failed();
 	if (s->present < s->config.n_routed_experts)
@@ -280,7 +280,7 @@ open_checkpoint(uint64_t memory)
 		die_failed();
 	g.bench.present = g.model.config.n_routed_experts;
 	caches = cache_bytes(&g.model.config, bench_layers(&g.bench));
-	if (!g.bench.stage.gpu && caches > memory)
+	if (!device_is_gpu(g.bench.stage.device) && caches > memory)
 		die(FAIL_SYSTEM, "the caches take %.1f GiB of memory, there are %.1f: let fewer rows --decode at less context",
 		    (double)caches / 0x1p30, (double)memory / 0x1p30);
 }
@@ -290,7 +290,7 @@ static void
 open_gpu(void)
 {
 	struct bench *b = &g.bench;
-	struct device *d = b->stage.gpu;
+	struct device *d = b->stage.device;
 	int measured = g.limit.read == 0;
 
 	d->expected += cache_bytes(&g.model.config, bench_layers(b));
@@ -321,9 +321,7 @@ open_all(void)
 	if (!(b->stage.pool = pool_new(g.o.threads)) ||
 	    !(b->stage.device = device_new(g.o.ordinal, b->stage.pool, b->stage.k)))
 		die_failed();
-	if (device_is_gpu(b->stage.device))
-		b->stage.gpu = b->stage.device;
-	if (g.limit.read == 0 && !b->stage.gpu)
+	if (g.limit.read == 0 && !device_is_gpu(b->stage.device))
 		memory -= sweep = sweep_size(memory / 4);
 	if (g.shape)
 		plan_shape(memory);
@@ -340,9 +338,9 @@ open_all(void)
 	 * step */
 	if (bench_layers(b) < g.model.config.num_layers && g.sweep.p)
 		b->sweep = &g.sweep;
-	if (bench_open(b) < 0 || (!b->stage.gpu && bench_touch(b) < 0))
+	if (bench_open(b) < 0 || (!device_is_gpu(b->stage.device) && bench_touch(b) < 0))
 		end_failed();
-	if (b->stage.gpu)
+	if (device_is_gpu(b->stage.device))
 		open_gpu();
 }
 
@@ -368,14 +366,14 @@ static void
 draw(void)
 {
 	FILE *to = fopen(g.svg, "we");
-	const struct device *d = g.bench.stage.gpu;
+	const struct device *d = g.bench.stage.device;
 	char title[128], about[256], on[192];
 
 	if (!to)
 		die(FAIL_SYSTEM, "cannot open '%s':", g.svg);
 	snprintf(title, sizeof(title), "Roofline: %.80s%s%s", g.shape ? g.shape : g.o.model, g.shape ? ", " : "",
 	    g.shape ? g.synth.type->name : "");
-	if (d)
+	if (device_is_gpu(d))
 		snprintf(on, sizeof(on), "%s (%s)", d->about.name, d->lib->kind);
 	else
 		snprintf(on, sizeof(on), "%d threads, %s", g.o.threads, g.bench.stage.k->name);

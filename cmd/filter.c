@@ -86,7 +86,7 @@ filter_close(struct filter *f, int status)
 int
 filter_run(struct filter *f, stage_fn *fn, void *arg)
 {
-	if (stage_run(&f->in[0], f->out, f->o.nout, fn, arg, f->stage.gpu) == 0)
+	if (stage_run(&f->in[0], f->out, f->o.nout, fn, arg, f->stage.device) == 0)
 		return filter_close(f, 0);
 	fail_print();
 	return filter_close(f, fail_status());

@@ -39,15 +39,6 @@ open_model(struct filter *f)
 		filter_fail(f);
 }
 
-static int
-open_device(struct stage *s, int ordinal)
-{
-	if (!(s->device = device_new(ordinal, s->pool, s->k)))
-		return -1;
-	s->gpu = device_is_gpu(s->device) ? s->device : NULL;
-	return 0;
-}
-
 /* Compare the tensors that the stage has mapped with the manifest.  */
 static void
 check_weights(struct filter *f)
@@ -122,7 +113,7 @@ stage_main(int stage, const struct options *o, struct stage_options *given, int 
 	filter_links(&f);
 	if (p->model)
 		open_model(&f);
-	if (open_device(&f.stage, f.o.ordinal) < 0 || !(state = mem_new(1, p->size)) ||
+	if (!(f.stage.device = device_new(f.o.ordinal, f.stage.pool, f.stage.k)) || !(state = mem_new(1, p->size)) ||
 	    (p->open && p->open(state, &f.stage, given) < 0))
 		filter_fail(&f);
 	check_weights(&f);

@@ -93,6 +93,57 @@ struct kv_shape {
 	int heads, key, value, shared;
 };
 
+/* --- what the functions over whole batches take, on the CPU (common/device) and on a GPU (cuda/gpu.h) --- */
+
+/* Rows of a batch as attention sees them.  Page lists of the sequences stand one after another in
+ * `pages`; row t's begins at list[t].  A page has CACHE_PAGE * the bytes of a position. */
+struct kv_rows {
+	int n;                          /* T */
+	int most;                       /* pages of the longest row, or more */
+	const uint32_t *pos;            /* [T] */
+	const int32_t *list;            /* [T] */
+	void *const *pages;
+};
+
+/* What T rows append to the cache, and their queries.  norm, v and query are NULL where not
+ * used. */
+struct kv_append {
+	struct kv_shape kv;
+	float *k;                       /* [T][heads][key]; the last 2 half numbers are rotated in place */
+	const float *v;                 /* [T][heads][value]; NULL: shared */
+	const float *norm;              /* [value]: RMSNorm of the first `value` numbers of k, in place */
+	float eps;                      /* of norm */
+	int H, width;                   /* query heads and the numbers of one in q */
+	float *q;                       /* [T][H][width]; the last 2 half numbers are rotated in place, */
+	float *query;                   /* and copied to the end of each of these, [T][H][key] */
+	const float *cosine, *sine;     /* [T][half] */
+	int half;
+};
+
+/* An expert, the shared experts or a dense MLP: down(silu(gate x) * up x). */
+struct mlp {
+	struct mat gate, up;            /* [width][D] */
+	struct mat down;                /* [D][width] */
+};
+
+/* Pairs of a row and an expert that it chose, by expert, then by row: those of e are start[e] ..
+ * start[e+1]-1. */
+struct expert_pairs {
+	int E, pairs;                   /* pairs: room; start[E] is their number */
+	int32_t *start;                 /* [E + 1] */
+	int32_t *row, *slot;            /* [pairs]; slot: the index of the pair in idx [T][K] */
+	float *w;                       /* [pairs] */
+};
+
+/* How rows choose experts: see stage/route.h. */
+struct router {
+	int E, K, n_group, topk_group;
+	int sigmoid;                    /* scores by sigmoid, else by softmax */
+	int groups;                     /* 0: none; 1: by their best expert; 2: by the sum of their two best */
+	int norm;                       /* the weights are divided by their sum */
+	float factor;
+};
+
 /* The factors of products: as they are; both as BF16; or x as F8_E4M3 too where the weights are,
  * and else as BF16.  Only GPUs have the last.  Sums are float32. */
 enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_FP8, PRECISIONS };

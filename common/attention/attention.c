@@ -111,7 +111,7 @@ list_pages(const struct cache_seq *const *seq, const uint32_t *pos, size_t n, vo
 
 int
 attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq *const *seq, const uint32_t *pos, int n,
-    struct gpu_rows *rows)
+    struct kv_rows *rows)
 {
 	struct attention_layer *l = &a->layers[layer];
 	struct device *d = a->device;
@@ -128,7 +128,7 @@ attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq
 	if (!(page = scratch_reserve(&a->tables, pages * sizeof(*page) + T * sizeof(*list), 1)))
 		return -1;
 	list = (int32_t *)(void *)(page + pages);
-	*rows = (struct gpu_rows){.n = n, .most = list_pages(seq, pos, T, page, list)};
+	*rows = (struct kv_rows){.n = n, .most = list_pages(seq, pos, T, page, list)};
 	if (d->ops->mirror(d, &l->pages, page, pages * sizeof(*page)) < 0 ||
 	    d->ops->mirror(d, &a->list, list, T * sizeof(*list)) < 0 ||
 	    (moved = d->ops->mirror(d, &a->pos, pos, T * sizeof(*pos))) < 0)
@@ -167,13 +167,13 @@ taps_advance(const struct attention_layers *a, struct attention_taps *taps, size
 }
 
 int
-attention_add(struct attention_layers *a, int layer, float *h, const struct gpu_rows *rows, struct attention_taps *taps)
+attention_add(struct attention_layers *a, int layer, float *h, const struct kv_rows *rows, struct attention_taps *taps)
 {
 	ptrdiff_t half = a->rope.half, D = a->model->config.hidden_size;
 	int most = block_rows(a, taps);
 
 	for (int t = 0; t < rows->n; t += most) {
-		struct gpu_rows block = *rows;
+		struct kv_rows block = *rows;
 
 		block.pos += t;
 		block.list += t;

@@ -64,7 +64,7 @@ struct attention_kind {
 
 	/* Add to h [rows->n][D] its attention.  cosine, sine [rows->n][pairs].  Queues work only, unless there are
 	 * taps.  0, or -1 and a message. */
-	int (*add)(struct attention_layers *a, void *weights, float *h, const struct gpu_rows *rows, const float *cosine,
+	int (*add)(struct attention_layers *a, void *weights, float *h, const struct kv_rows *rows, const float *cosine,
 	    const float *sine, const struct attention_taps *taps);
 };
 
@@ -110,11 +110,11 @@ void attention_close(struct attention_layers *a);      /* a zeroed *a is fine */
  * until attention_add.  0, or -1 and a message.
  */
 int attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq *const *seq, const uint32_t *pos, int n,
-    struct gpu_rows *rows);
+    struct kv_rows *rows);
 
 /* Add to h [rows->n][D], of the device, its attention.  Queues work only, unless there are taps; those are moved on by
  * rows->n rows.  0, or -1 and a message. */
-int attention_add(struct attention_layers *a, int layer, float *h, const struct gpu_rows *rows, struct attention_taps *taps);
+int attention_add(struct attention_layers *a, int layer, float *h, const struct kv_rows *rows, struct attention_taps *taps);
 
 /* --- for kinds --- */
 

@@ -172,7 +172,7 @@ struct mla_block {      /* what each step reads */
 	struct attention_layers *a;
 	const struct mla *m;
 	const struct config *c;
-	const struct gpu_rows *rows;
+	const struct kv_rows *rows;
 	const struct attention_taps *taps;
 	struct mla_rows r;
 };
@@ -231,7 +231,7 @@ attend(const struct mla_block *b, const float *cosine, const float *sine)
 	const struct kv_shape kv = kv_shape(c);
 	int n = b->rows->n, H = c->num_heads, R = c->kv_lora_rank, nope = c->qk_nope_head_dim, v = c->v_head_dim;
 	int qk = nope + c->qk_rope_head_dim;
-	const struct gpu_append append = {.kv = kv, .k = r->kv, .norm = b->m->kv_norm, .eps = LORA_EPS, .H = H, .width = qk,
+	const struct kv_append append = {.kv = kv, .k = r->kv, .norm = b->m->kv_norm, .eps = LORA_EPS, .H = H, .width = qk,
 	    .q = r->q, .query = r->query, .cosine = cosine, .sine = sine, .half = c->qk_rope_head_dim / 2};
 
 	if (ops->kv_append(d, &append, b->rows) < 0 ||
@@ -277,7 +277,7 @@ host_taps(const struct mla_block *b)
 }
 
 static int
-mla_add(struct attention_layers *a, void *weights, float *h, const struct gpu_rows *rows, const float *cosine, const float *sine,
+mla_add(struct attention_layers *a, void *weights, float *h, const struct kv_rows *rows, const float *cosine, const float *sine,
     const struct attention_taps *taps)
 {
 	struct mla_block b = {.a = a, .m = weights, .c = &a->model->config, .rows = rows, .taps = taps};

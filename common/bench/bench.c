@@ -103,7 +103,7 @@ bench_layers(const struct bench *b)
 size_t
 bench_position_bytes(const struct stage *s, const struct config *c)
 {
-	return attention_of(c)->cache_row(c, (struct attention_where){s->gpu != NULL, s->k->precision});
+	return attention_of(c)->cache_row(c, (struct attention_where){device_is_gpu(s->device), s->k->precision});
 }
 
 uint64_t

@@ -76,7 +76,7 @@ struct bench {
 };
 
 /* Open the stages in b->parts. The caller sets the first group of fields, zeroes the rest, and
- * starts stage.gpu afterwards. Returns 0, or -1 and a message; call bench_close in either case. */
+ * starts stage.device afterwards. Returns 0, or -1 and a message; call bench_close in either case. */
 int bench_open(struct bench *b);
 void bench_close(struct bench *b);
 

@@ -133,7 +133,7 @@ upload(const struct bench *b, struct frame *f, const char *name, enum dtype dtyp
 {
 	if (!b->gpu)
 		return 0;
-	if (!device_tensor(b->stage.gpu, f, name, dtype, f->rows, cols))
+	if (!device_tensor(b->stage.device, f, name, dtype, f->rows, cols))
 		return -1;
 	device_wrote(f, name);
 	return 0;
@@ -240,7 +240,7 @@ make_frame(struct bench *b, struct frame *f, const struct measured *m)
 		return -1;
 	bench_random_floats(b, h->data, (size_t)m->rows * (size_t)D);
 	/* stages may drop it without waiting */
-	return upload(b, f, "h", F32, (uint64_t)D) < 0 || (b->gpu && device_wait(b->stage.gpu) < 0) ? -1 : 0;
+	return upload(b, f, "h", F32, (uint64_t)D) < 0 || (b->gpu && device_wait(b->stage.device) < 0) ? -1 : 0;
 }
 
 /* --- whole layers on a GPU --- */

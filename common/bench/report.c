@@ -25,7 +25,7 @@ report_machine(struct record *r, const struct bench *b, const struct limit *l, c
 	static const char model[] = "model measured layers  present experts  weights  hidden";
 	const struct config *c = &b->stage.model->config;
 
-	const char *kernels = b->gpu ? b->stage.gpu->lib->kind : b->stage.k->name;
+	const char *kernels = b->gpu ? b->stage.device->lib->kind : b->stage.k->name;
 
 	if (b->gpu)
 		report_gpu(r, b->gpu);
@@ -53,7 +53,7 @@ report_part(struct record *r, const struct bench *b, const struct limit *l, cons
 	static const char columns[] =
 	    "stage work    rows context part   steps  experts       ms         mb    gb_s of_limit  gflop_s of_peak tokens_s"
 	    "   device";
-	const char *work = m->prefill ? "prefill" : "decode", *device = b->gpu ? b->stage.gpu->lib->kind : "cpu";
+	const char *work = m->prefill ? "prefill" : "decode", *device = b->gpu ? b->stage.device->lib->kind : "cpu";
 
 	record_begin(r, columns);
 	record_text(r, work, strlen(work));

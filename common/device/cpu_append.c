@@ -41,15 +41,15 @@ cpu_angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, in
 
 struct append {
 	const struct kernels *k;
-	const struct gpu_append *a;
-	const struct gpu_rows *rows;
+	const struct kv_append *a;
+	const struct kv_rows *rows;
 };
 
 /* Key head g of row t, in place and at its position in the cache, and its value. */
 static void
 key_append(const struct append *c, size_t t, int g)
 {
-	const struct gpu_append *a = c->a;
+	const struct kv_append *a = c->a;
 	const struct kv_shape *kv = &a->kv;
 	uint32_t pos = c->rows->pos[t], at = pos % CACHE_PAGE;
 	ptrdiff_t head = (ptrdiff_t)t * kv->heads + g, K = kv->key, V = kv->value;
@@ -68,7 +68,7 @@ static void
 append_part(void *arg, size_t from, size_t to, int thread)
 {
 	const struct append *c = arg;
-	const struct gpu_append *a = c->a;
+	const struct kv_append *a = c->a;
 	ptrdiff_t turned = 2 * a->half;
 
 	(void)thread;
@@ -86,7 +86,7 @@ append_part(void *arg, size_t from, size_t to, int thread)
 }
 
 int
-cpu_kv_append(struct device *d, const struct gpu_append *a, const struct gpu_rows *rows)
+cpu_kv_append(struct device *d, const struct kv_append *a, const struct kv_rows *rows)
 {
 	struct append c = {d->k, a, rows};
 

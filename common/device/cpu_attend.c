@@ -29,7 +29,7 @@ struct tile {
 
 struct attend {
 	struct device *d;
-	const struct gpu_rows *r;
+	const struct kv_rows *r;
 	const struct kv_shape *kv;
 	int H;
 	float scale;
@@ -228,7 +228,7 @@ parts_run(void *arg, size_t from, size_t to, int thread)
 
 /* Row t + 1 is of the same sequence as row t, at the next position. */
 static int
-follows(const struct gpu_rows *r, int t)
+follows(const struct kv_rows *r, int t)
 {
 	return r->list[t + 1] == r->list[t] && r->pos[t + 1] == r->pos[t] + 1;
 }
@@ -237,7 +237,7 @@ follows(const struct gpu_rows *r, int t)
 static void
 tiles_make(struct attend *a)
 {
-	const struct gpu_rows *r = a->r;
+	const struct kv_rows *r = a->r;
 	int group = a->H / a->kv->heads, most = group < QUERIES ? QUERIES / group : 1;
 
 	for (int t = 0, rows; t < r->n; t += rows) {
@@ -287,7 +287,7 @@ cost(const struct attend *a)
 }
 
 int
-cpu_attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct gpu_rows *rows,
+cpu_attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct kv_rows *rows,
     int H, const struct kv_shape *kv, float scale)
 {
 	struct attend a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale, .query = query, .out = out, .max = max, .sum = sum};
@@ -356,7 +356,7 @@ probs_part(void *arg, size_t from, size_t to, int thread)
 
 int
 cpu_probs(struct device *d, float *probs, size_t positions, const float *max, const float *sum, const float *query,
-    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale)
+    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale)
 {
 	struct probs c = {.a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale, .query = query}, .to = probs,
 	    .positions = positions};

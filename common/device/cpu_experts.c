@@ -12,7 +12,7 @@
 
 struct tile {                   /* some rows of an expert */
 	const struct expert_group *of;
-	const struct gpu_mlp *mlp;
+	const struct mlp *mlp;
 	int from, n;            /* its pairs */
 	ptrdiff_t at;           /* the first of them in the batch's x and y */
 	float *gate, *up;       /* [n][width] each */
@@ -50,7 +50,7 @@ gather(void *arg, size_t from, size_t to, int thread)
 static void
 tile_inner(const struct batch *b, const struct tile *t, int from, int to)
 {
-	const struct gpu_mlp *m = t->mlp;
+	const struct mlp *m = t->mlp;
 	ptrdiff_t D = b->D, width = m->gate.rows;
 	const float *x = b->x + t->at * D;
 
@@ -86,7 +86,7 @@ outer(void *arg, size_t from, size_t to, int thread)
 
 	(void)thread;
 	for (const struct tile *t = b->tile; t < b->tile + b->tiles; t++) {
-		const struct gpu_chosen *c = &t->of->chosen;
+		const struct expert_pairs *c = &t->of->chosen;
 		float *y = b->y + t->at * D;
 
 		b->k->matmul(y, D, t->gate, t->mlp->gate.rows, t->n, &t->mlp->down, (int)from, (int)to);
@@ -166,7 +166,7 @@ batch_run(struct device *d, struct batch *b)
 
 /* Add a tile of the pairs from `from` up to `to`: how many it has. */
 static int
-tile_add(struct batch *b, const struct expert_group *g, const struct gpu_mlp *m, int from, int to)
+tile_add(struct batch *b, const struct expert_group *g, const struct mlp *m, int from, int to)
 {
 	struct tile *t = &b->tile[b->tiles];
 	int width = m->gate.rows;
@@ -220,7 +220,7 @@ cpu_experts(struct device *d, int64_t *acc, const float *x, int D, const struct 
 }
 
 int
-cpu_sort(struct device *d, const struct gpu_chosen *c, const int32_t *idx, const float *w, int T, int K,
+cpu_sort(struct device *d, const struct expert_pairs *c, const int32_t *idx, const float *w, int T, int K,
     const unsigned char *has)
 {
 	size_t E = (size_t)c->E, n = (size_t)T * (size_t)K;
@@ -249,7 +249,7 @@ cpu_sort(struct device *d, const struct gpu_chosen *c, const int32_t *idx, const
 }
 
 int
-cpu_all_rows(struct device *d, const struct gpu_chosen *c, int T)
+cpu_all_rows(struct device *d, const struct expert_pairs *c, int T)
 {
 	(void)d;
 	c->start[0] = 0;

@@ -34,7 +34,7 @@ group_score(const float *x, int n, int two)
 
 /* Experts outside the best groups are put below all others. */
 static void
-keep_groups(const struct gpu_router *r, float *choice)
+keep_groups(const struct router *r, float *choice)
 {
 	int n = r->E / r->n_group;
 	float score[ROUTER_MAX];
@@ -51,7 +51,7 @@ keep_groups(const struct gpu_router *r, float *choice)
 }
 
 void
-cpu_choose(const struct gpu_router *r, const float *scores, const float *bias, float *choice, int32_t *idx,
+cpu_choose(const struct router *r, const float *scores, const float *bias, float *choice, int32_t *idx,
     float *w)
 {
 	int E = r->E, K = r->K, n = 0;
@@ -77,7 +77,7 @@ cpu_choose(const struct gpu_router *r, const float *scores, const float *bias, f
 
 struct call {
 	const struct kernels *k;
-	const struct gpu_router *r;
+	const struct router *r;
 	const float *bias;
 	float *scores, *choice;         /* [T][E] */
 	int32_t *idx;                   /* [T][K] */
@@ -101,7 +101,7 @@ route_part(void *arg, size_t from, size_t to, int thread)
 
 int
 cpu_route(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
-    const struct gpu_router *r)
+    const struct router *r)
 {
 	struct call c = {d->k, r, bias, scores, choice, idx, w};
 

@@ -18,9 +18,9 @@
 
 /* Experts of a layer and the rows that chose them. */
 struct expert_group {
-	const struct gpu_mlp *mlps;     /* [chosen.E] */
-	const struct gpu_mlp *like;     /* host: one that is open; all have its shapes and dtypes on a GPU */
-	struct gpu_chosen chosen;
+	const struct mlp *mlps;     /* [chosen.E] */
+	const struct mlp *like;     /* host: one that is open; all have its shapes and dtypes on a GPU */
+	struct expert_pairs chosen;
 	int32_t *bad;                   /* becomes the least pair whose contribution is refused (kernels.h, fixed_add) */
 	float *each;                    /* NULL, or [..][D]: row slot[i] gets what pair i adds */
 };
@@ -84,28 +84,28 @@ struct ops {
 
 	/* Norm and rotate what the rows append to the cache and their queries, and write keys and values at the rows'
 	 * positions. */
-	int (*kv_append)(struct device *d, const struct gpu_append *a, const struct gpu_rows *rows);
+	int (*kv_append)(struct device *d, const struct kv_append *a, const struct kv_rows *rows);
 
 	/* out [T][H][value] = attention of query [T][H][key] over positions 0 .. pos of the row's pages; max, sum
 	 * [T][H]: of the scaled scores, and of exp(score - max). */
 	int (*attend)(struct device *d, float *out, float *max, float *sum, const float *query,
-	    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale);
+	    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale);
 
 	/* probs [T][H][positions]: the weight that attend used for each position, 0 after the row's own. */
 	int (*probs)(struct device *d, float *probs, size_t positions, const float *max, const float *sum,
-	    const float *query, const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale);
+	    const float *query, const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale);
 
 	/* --- router and experts --- */
 	/* scores [T][E], the gate's products, become probabilities; choice [T][E] is what the K best were chosen by;
 	 * idx [T][K] ascending, w [T][K] in the same order; bias [E] or NULL.  See stage/route.h. */
 	int (*route)(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
-	    const struct gpu_router *r);
+	    const struct router *r);
 
 	/* Sort idx, w [T][K] by expert, then row; has [E] or NULL: those that are 0 there are left out. */
-	int (*sort)(struct device *d, const struct gpu_chosen *c, const int32_t *idx, const float *w, int T, int K,
+	int (*sort)(struct device *d, const struct expert_pairs *c, const int32_t *idx, const float *w, int T, int K,
 	    const unsigned char *has);
 	/* c is all T rows for one expert, with weight 1 (the shared experts, a dense layer's MLP): c->E 1, c->pairs T. */
-	int (*all_rows)(struct device *d, const struct gpu_chosen *c, int T);
+	int (*all_rows)(struct device *d, const struct expert_pairs *c, int T);
 
 	/* *bad [n] of groups: no contribution is refused. */
 	int (*bad_clear)(struct device *d, int32_t *bad, int n);
@@ -128,7 +128,7 @@ struct ops {
 extern const struct ops ops_cpu, ops_cuda;
 
 /* How rows choose experts, on the CPU: ops->route after the scores of one row are probabilities. */
-void cpu_choose(const struct gpu_router *r, const float *scores, const float *bias, float *choice, int32_t *idx,
+void cpu_choose(const struct router *r, const float *scores, const float *bias, float *choice, int32_t *idx,
     float *w);
 
 #endif

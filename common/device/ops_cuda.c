@@ -111,13 +111,13 @@ angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T,
 }
 
 static int
-kv_append(struct device *d, const struct gpu_append *a, const struct gpu_rows *rows)
+kv_append(struct device *d, const struct kv_append *a, const struct kv_rows *rows)
 {
 	return done(d, d->lib->kv_append(d->gpu, a, rows, d->k->precision), "attention");
 }
 
 static int
-attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct gpu_rows *rows, int H,
+attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct kv_rows *rows, int H,
     const struct kv_shape *kv, float scale)
 {
 	enum precision p = d->k->precision;
@@ -130,7 +130,7 @@ attend(struct device *d, float *out, float *max, float *sum, const float *query,
 
 static int
 probs(struct device *d, float *to, size_t positions, const float *max, const float *sum, const float *query,
-    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale)
+    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale)
 {
 	return done(d, d->lib->probs(d->gpu, to, positions, max, sum, query, rows, H, kv, scale, d->k->precision), "attention");
 }
@@ -139,20 +139,20 @@ probs(struct device *d, float *to, size_t positions, const float *max, const flo
 
 static int
 route(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
-    const struct gpu_router *r)
+    const struct router *r)
 {
 	return done(d, d->lib->route(d->gpu, scores, choice, idx, w, bias, T, r), "the router");
 }
 
 static int
-sort(struct device *d, const struct gpu_chosen *c, const int32_t *idx, const float *w, int T, int K,
+sort(struct device *d, const struct expert_pairs *c, const int32_t *idx, const float *w, int T, int K,
     const unsigned char *has)
 {
 	return done(d, d->lib->sort(d->gpu, c, idx, w, T, K, has), "experts");
 }
 
 static int
-all_rows(struct device *d, const struct gpu_chosen *c, int T)
+all_rows(struct device *d, const struct expert_pairs *c, int T)
 {
 	return done(d, d->lib->all_rows(d->gpu, c, T), "experts");
 }

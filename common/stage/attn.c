@@ -85,13 +85,13 @@ span_reserve(const struct attn *a, struct cache *c, const struct span *p, struct
 }
 
 int
-attn_reserve(struct attn *a, int layer, const struct frame *f, struct attn_cursor *at, struct gpu_rows *rows)
+attn_reserve(struct attn *a, int layer, const struct frame *f, struct attn_cursor *at, struct kv_rows *rows)
 {
 	struct cache *c = &a->attention.layers[layer].cache;
 	struct reserved r;
 	int stop = 0;
 
-	*rows = (struct gpu_rows){0};
+	*rows = (struct kv_rows){0};
 	if (reserved_layout(a, (size_t)f->rows + 1, &r) < 0)
 		return -1;
 	a->block++;
@@ -137,7 +137,7 @@ batch(struct attn *a, struct frame *f)
 {
 	struct attention_taps taps = {0};
 	struct attn_cursor at = {0};
-	struct gpu_rows rows;
+	struct kv_rows rows;
 	float *h = stage_hidden(a->s, f);
 
 	if (!h || taps_add(a, f, &taps) < 0)

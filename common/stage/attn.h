@@ -33,6 +33,6 @@ struct attn_cursor {
 /* Reserve slots in a layer's cache for all rows left of the frame.  Stops early at a span that would truncate rows
  * reserved by this call: they must be computed before they are forgotten.  rows is for attention_add, if it has any.
  * 0, or -1 and a message. */
-int attn_reserve(struct attn *a, int layer, const struct frame *f, struct attn_cursor *at, struct gpu_rows *rows);
+int attn_reserve(struct attn *a, int layer, const struct frame *f, struct attn_cursor *at, struct kv_rows *rows);
 
 #endif

@@ -55,7 +55,7 @@ struct pass {           /* a batch on its way through consecutive layers */
 	struct route_rows r;            /* of the layer that is computed; its idx is part of: */
 	int32_t *idx;                   /* [layers][T][K] */
 	int64_t *acc;                   /* [T][D] */
-	struct gpu_rows *rows;          /* [layers] whose slots are reserved; NULL: each layer reserves its own */
+	struct kv_rows *rows;          /* [layers] whose slots are reserved; NULL: each layer reserves its own */
 };
 
 static void
@@ -98,7 +98,7 @@ attention_whole(struct pass *p, const struct frame *f, int layer)
 {
 	struct attention_taps none = {0};
 	struct attn_cursor at = {0};
-	struct gpu_rows r;
+	struct kv_rows r;
 	float *h = p->h;
 
 	while (at.span < f->nspans) {
@@ -250,7 +250,7 @@ layers_run(struct block *b, struct frame *f)
 {
 	const struct stage *s = b->s;
 	struct pass p = {.b = b, .d = s->device, .c = &s->model->config, .layer = f->layer, .T = (int)f->rows};
-	struct gpu_rows rows[LAYERS_MAX];
+	struct kv_rows rows[LAYERS_MAX];
 	struct arena a = {0};
 	int small = is_small(f);
 

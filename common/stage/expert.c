@@ -10,8 +10,8 @@
 #include "stage/partial.h"
 
 /* The experts of a layer in x->mlps: the routed ones, then the shared ones or the dense MLP. */
-static struct gpu_mlp *
-layer_mlps(const struct expert *x, struct gpu_mlp *all, int layer)
+static struct mlp *
+layer_mlps(const struct expert *x, struct mlp *all, int layer)
 {
 	return all + (ptrdiff_t)layer * (x->s->model->config.n_routed_experts + 1);
 }
@@ -28,7 +28,7 @@ has_shared(const struct expert *x, int layer)
 
 /* gate: the role of its first matrix; expert: -1 where it has none. */
 static int
-mlp_open(const struct expert *x, struct gpu_mlp *m, enum role gate, int layer, int expert)
+mlp_open(const struct expert *x, struct mlp *m, enum role gate, int layer, int expert)
 {
 	struct mat *mats[] = {&m->gate, &m->up, &m->down};
 
@@ -60,10 +60,10 @@ static int
 dtypes_check(const struct expert *x, int layer)
 {
 	int first = first_of(x, layer), E = x->s->model->config.n_routed_experts;
-	const struct gpu_mlp *mlps = layer_mlps(x, x->mlps, layer);
+	const struct mlp *mlps = layer_mlps(x, x->mlps, layer);
 
 	for (int e = first + 1; first >= 0 && e < E; e++) {
-		const struct gpu_mlp *a = &mlps[first], *m = &mlps[e];
+		const struct mlp *a = &mlps[first], *m = &mlps[e];
 		const struct { const char *name; const struct mat *a, *b; } all[] = {
 			{"gate", &a->gate, &m->gate}, {"up", &a->up, &m->up}, {"down", &a->down, &m->down}};
 
@@ -80,7 +80,7 @@ dtypes_check(const struct expert *x, int layer)
 static int
 moe_open(struct expert *x, int layer)
 {
-	struct gpu_mlp *mlps = layer_mlps(x, x->mlps, layer);
+	struct mlp *mlps = layer_mlps(x, x->mlps, layer);
 	int E = x->s->model->config.n_routed_experts;
 
 	for (int e = 0; e < E; e++)
@@ -186,7 +186,7 @@ expert_layout(const struct expert *x, struct arena *a, struct expert_rows *r)
 	r->all.E = 1;
 	r->all.pairs = r->T;
 	for (int i = 0; i < 2; i++) {
-		struct gpu_chosen *o = i ? &r->all : &r->chosen;
+		struct expert_pairs *o = i ? &r->all : &r->chosen;
 		size_t n = (size_t)o->pairs;
 
 		o->start = arena_next(a, ((size_t)o->E + 1) * sizeof(*o->start));
@@ -217,7 +217,7 @@ expert_add(struct expert *x, const struct expert_rows *r, int layer, int at, int
 	const struct config *c = &x->s->model->config;
 	struct device *d = x->s->device;
 	size_t E = (size_t)c->n_routed_experts;
-	struct gpu_mlp *mlps = layer_mlps(x, x->mlps, layer), *there = layer_mlps(x, x->there.p, layer);
+	struct mlp *mlps = layer_mlps(x, x->mlps, layer), *there = layer_mlps(x, x->there.p, layer);
 	struct expert_group group[2];
 	int n = 0;
 

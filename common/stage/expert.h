@@ -16,7 +16,7 @@ struct expert {
 	int all;                        /* no set was given: do what is not yet done */
 	struct expert_set set;
 	float **norms;                  /* [num_layers], of [D] */
-	struct gpu_mlp *mlps;           /* [num_layers][E + 1]: the routed ones of the set; the shared ones or the MLP */
+	struct mlp *mlps;           /* [num_layers][E + 1]: the routed ones of the set; the shared ones or the MLP */
 	struct mirror there;            /* the same, where the device reads them */
 	struct mirror has;              /* the routed experts to compute, if not all */
 	struct scratch rows;            /* of a frame: struct expert_rows */
@@ -36,7 +36,7 @@ struct expert_rows {
 	int T, layers;
 	float *x;                       /* [T][D] normed */
 	int32_t *bad;                   /* [layers][2]: the first pair of routed and of shared experts that is refused */
-	struct gpu_chosen chosen, all;
+	struct expert_pairs chosen, all;
 	float *each, *shared;           /* [T][K][D], [T][D]: for taps, or NULL */
 };
 

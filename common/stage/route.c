@@ -73,10 +73,10 @@ route_close(struct route *r)
 	d->ops->release(d, &r->rows);
 }
 
-struct gpu_router
+struct router
 route_rule(const struct config *c)
 {
-	return (struct gpu_router){
+	return (struct router){
 		.E = c->n_routed_experts, .K = c->num_experts_per_tok, .n_group = c->n_group, .topk_group = c->topk_group,
 		.sigmoid = c->scoring == SCORE_SIGMOID,
 		.groups = c->n_group <= 1 || c->topk_method == TOPK_GREEDY ? 0 : c->topk_method == TOPK_NOAUX_TC ? 2 : 1,
@@ -89,7 +89,7 @@ route_add(const struct route *r, int layer, const struct route_rows *rows)
 	const struct config *c = &r->s->model->config;
 	const struct gate *g = &r->layers[layer];
 	struct device *d = r->s->device;
-	const struct gpu_router rule = route_rule(c);
+	const struct router rule = route_rule(c);
 
 	if (d->ops->product(d, rows->scores, rule.E, rows->x, c->hidden_size, rows->T, &g->weight, PRECISION_F32) < 0)
 		return -1;

@@ -36,7 +36,7 @@ void route_close(struct route *r);
 int route_frame(void *arg, struct frame *f, struct link *out, int nout);
 
 /* How the rows of a model choose, as the device computes it. */
-struct gpu_router route_rule(const struct config *c);
+struct router route_rule(const struct config *c);
 
 /* Rows that choose, all in the device's memory. */
 struct route_rows {

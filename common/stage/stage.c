@@ -192,7 +192,7 @@ stage_multiplies(const struct stage *s, const struct frame *f, enum at at)
 int
 stage_has_products(const struct stage *s)
 {
-	return s->gpu || s->k->matmul ? 0 : fail(FAIL_USAGE, "--precision %s requires a GPU: give -d cuda, or another precision",
+	return device_is_gpu(s->device) || s->k->matmul ? 0 : fail(FAIL_USAGE, "--precision %s requires a GPU: give -d cuda, or another precision",
 	    precision_name(s->k->precision));
 }
 

@@ -33,7 +33,6 @@ struct stage {
 	struct pool *pool;
 	struct layers layers;
 	struct device *device;          /* where it computes */
-	struct device *gpu;             /* the same if it is a GPU, else NULL */
 	uint64_t taps;                  /* TAP_BIT of the inner tensors that its frames get */
 	struct link *in, *out;          /* [nin], [nout] of a stage that reads its inputs itself */
 	int nin, nout;

@@ -62,7 +62,7 @@ report_expert(const void *state)
 	const struct expert *x = state;
 	const struct prefetch *p = &x->s->device->prefetch;
 
-	if (!x->s->gpu)
+	if (!device_is_gpu(x->s->device))
 		warn("%llu batches, %.1f of %.1f MB of the experts they chose were in memory%s",
 		    (unsigned long long)p->batches,
 		    (double)p->held * 1e-6, (double)p->bytes * 1e-6,
@@ -74,7 +74,7 @@ report_block(const void *state)
 {
 	const struct block *b = state;
 
-	if (b->s->gpu)
+	if (device_is_gpu(b->s->device))
 		warn("%llu batches, %llu of them replayed, of %llu graphs",
 		    (unsigned long long)b->batches,
 		    (unsigned long long)b->replayed, (unsigned long long)b->recorded);

@@ -10,12 +10,12 @@
 #include "stage/stage.h"
 
 void
-write_behind_init(struct write_behind *b, struct link *out, int nout, struct device *gpu)
+write_behind_init(struct write_behind *b, struct link *out, int nout, struct device *device)
 {
 	memset(b, 0, sizeof(*b));
 	b->out = out;
 	b->nout = nout;
-	b->gpu = gpu;
+	b->gpu = device && device_is_gpu(device) ? device : NULL;
 	for (int i = 0; i < nout; i++)
 		if (link_accepts_device(&out[i]))
 			b->gpu = NULL;

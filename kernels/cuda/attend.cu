@@ -147,7 +147,7 @@ join_threads(int columns)
 
 /* The rows from t0 on. */
 static struct attend_args
-args_of(const struct gpu *g, const float *query, const struct gpu_rows *rows, int t0, int H, const struct kv_shape *kv,
+args_of(const struct gpu *g, const float *query, const struct kv_rows *rows, int t0, int H, const struct kv_shape *kv,
     float scale, enum precision p)
 {
 	struct attend_args a = {};
@@ -169,7 +169,7 @@ args_of(const struct gpu *g, const float *query, const struct gpu_rows *rows, in
 
 /* As many parts, and then rows, as fit into the slots are computed side by side. */
 static int
-attend(struct gpu *g, float *out, float *max, float *sum, const float *query, const struct gpu_rows *rows, int H,
+attend(struct gpu *g, float *out, float *max, float *sum, const float *query, const struct kv_rows *rows, int H,
     const struct kv_shape *kv, float scale, void *scratch, enum precision p)
 {
 	const size_t V = (size_t)kv->value, room = slots_most(H, kv);
@@ -202,7 +202,7 @@ attend(struct gpu *g, float *out, float *max, float *sum, const float *query, co
  * probability by as much as the roundings of a sum do. */
 static int
 probs(struct gpu *g, float *to, size_t positions, const float *max, const float *sum, const float *query,
-    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale, enum precision p)
+    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale, enum precision p)
 {
 	struct attend_args a = args_of(g, query, rows, 0, H, kv, scale, p);
 	struct probs_args job = {to, positions, max, sum};

@@ -101,7 +101,7 @@ int attend_probs(struct gpu *g, const struct attend_args *a, const struct probs_
 /* The functions of the table that are in kv_append.cu. */
 extern "C" int gpu_angles(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T,
     const double *freq, int half, double factor);
-extern "C" int gpu_kv_append(struct gpu *g, const struct gpu_append *a, const struct gpu_rows *rows,
+extern "C" int gpu_kv_append(struct gpu *g, const struct kv_append *a, const struct kv_rows *rows,
     enum precision p);
 
 #endif

@@ -25,7 +25,7 @@ template <int MT> struct lane_rows {
 static __device__ bool
 tile_of(struct tile *t, const struct bf16_args *j, int outs, int rows)
 {
-	const struct gpu_mlp *m;
+	const struct mlp *m;
 	struct expert_tile p;
 
 	t->out = (int)blockIdx.x * outs;

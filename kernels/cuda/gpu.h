@@ -37,16 +37,6 @@ struct gpu_about {
 	size_t memory, free;            /* bytes */
 };
 
-/* Rows of a batch as attention sees them.  Page lists of the sequences stand one after another in
- * `pages`; row t's begins at list[t].  A page has CACHE_PAGE * gpu_kv_position() bytes. */
-struct gpu_rows {
-	int n;                          /* T */
-	int most;                       /* pages of the longest row, or more */
-	const uint32_t *pos;            /* [T] */
-	const int32_t *list;            /* [T] */
-	void *const *pages;
-};
-
 /* Bytes from a key or value of n numbers to the next in a page: F32 in PRECISION_F32, else BF16. */
 static inline size_t
 gpu_kv_pitch(int n, enum precision p)
@@ -60,44 +50,6 @@ gpu_kv_position(const struct kv_shape *s, enum precision p)
 {
 	return (size_t)s->heads * (gpu_kv_pitch(s->key, p) + (s->shared ? 0 : gpu_kv_pitch(s->value, p)));
 }
-
-/* What T rows append to the cache, and their queries.  norm, v and query are NULL where not
- * used. */
-struct gpu_append {
-	struct kv_shape kv;
-	float *k;                       /* [T][heads][key]; the last 2 half numbers are rotated in place */
-	const float *v;                 /* [T][heads][value]; NULL: shared */
-	const float *norm;              /* [value]: RMSNorm of the first `value` numbers of k, in place */
-	float eps;                      /* of norm */
-	int H, width;                   /* query heads and the numbers of one in q */
-	float *q;                       /* [T][H][width]; the last 2 half numbers are rotated in place, */
-	float *query;                   /* and copied to the end of each of these, [T][H][key] */
-	const float *cosine, *sine;     /* [T][half] */
-	int half;
-};
-
-struct gpu_mlp {
-	struct mat gate, up;            /* [width][D] */
-	struct mat down;                /* [D][width] */
-};
-
-/* Pairs of a row and an expert that it chose, by expert, then by row: those of e are start[e] ..
- * start[e+1]-1. */
-struct gpu_chosen {
-	int E, pairs;                   /* pairs: room; start[E] is their number */
-	int32_t *start;                 /* [E + 1] */
-	int32_t *row, *slot;            /* [pairs]; slot: the index of the pair in idx [T][K] */
-	float *w;                       /* [pairs] */
-};
-
-/* How rows choose experts: see stage/route.h. */
-struct gpu_router {
-	int E, K, n_group, topk_group;
-	int sigmoid;                    /* scores by sigmoid, else by softmax */
-	int groups;                     /* 0: none; 1: by their best expert; 2: by the sum of their two best */
-	int norm;                       /* the weights are divided by their sum */
-	float factor;
-};
 
 struct gpu_lib {
 	int version;                    /* GPU_VERSION */
@@ -177,8 +129,8 @@ struct gpu_lib {
 	 * one of them, and all have its shapes and dtypes.  *bad becomes the least i with a
 	 * contribution that fixed_add of kernels.h refuses, if that is less than *bad.  each
 	 * [..][D] or NULL: row slot[i] receives what was added. */
-	int (*mlp)(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like,
-	    const struct gpu_chosen *c, int32_t *bad, float *each, void *scratch, enum precision p);
+	int (*mlp)(struct gpu *g, int64_t *acc, const float *x, int D, const struct mlp *mlps, const struct mlp *like,
+	    const struct expert_pairs *c, int32_t *bad, float *each, void *scratch, enum precision p);
 	size_t (*mlp_scratch)(int D, int width, int pairs, enum precision p);
 
 	/* --- vectors: the bits of the CPU's functions --- */
@@ -197,12 +149,12 @@ struct gpu_lib {
 
 	/* Norm and rotate what the rows append, rotate their queries, and write keys and values at
 	 * the rows' positions in the cache. */
-	int (*kv_append)(struct gpu *g, const struct gpu_append *a, const struct gpu_rows *rows, enum precision p);
+	int (*kv_append)(struct gpu *g, const struct kv_append *a, const struct kv_rows *rows, enum precision p);
 
 	/* out [T][H][value] = attention of query [T][H][key] over positions 0 .. pos of the row's
 	 * pages; max, sum [T][H]: of the scaled scores, and of exp(score - max). */
 	int (*attend)(struct gpu *g, float *out, float *max, float *sum, const float *query,
-	    const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale, void *scratch,
+	    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale, void *scratch,
 	    enum precision p);
 	size_t (*attend_scratch)(const struct gpu *g, int T, int most, int H, const struct kv_shape *kv,
 	    enum precision p);
@@ -210,22 +162,22 @@ struct gpu_lib {
 	/* probs [T][H][positions]: the weight that attend used for each position, 0 after the row's
 	 * own. */
 	int (*probs)(struct gpu *g, float *probs, size_t positions, const float *max, const float *sum,
-	    const float *query, const struct gpu_rows *rows, int H, const struct kv_shape *kv, float scale,
+	    const float *query, const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale,
 	    enum precision p);
 
 	/* --- the router --- */
 	/* scores [T][E] of the gate become those of the router; choice [T][E], idx and w [T][K] are
 	 * as in stage/route.h; bias [E] or NULL. */
 	int (*route)(struct gpu *g, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
-	    const struct gpu_router *r);
+	    const struct router *r);
 
 	/* Sort idx, w [T][K] by expert; has [E] or NULL: experts with 0 there are left out. */
-	int (*sort)(struct gpu *g, const struct gpu_chosen *c, const int32_t *idx, const float *w, int T, int K,
+	int (*sort)(struct gpu *g, const struct expert_pairs *c, const int32_t *idx, const float *w, int T, int K,
 	    const unsigned char *has);
 
 	/* c becomes all T rows for one expert with weight 1, for shared experts or a dense layer's
 	 * MLP: c->E is 1, c->pairs T. */
-	int (*all_rows)(struct gpu *g, const struct gpu_chosen *c, int T);
+	int (*all_rows)(struct gpu *g, const struct expert_pairs *c, int T);
 
 	/* --- to compare with --- */
 	/* Operations per second (a multiply-add is two) of cuBLASLt's fastest out [n][n] = x w^T.

@@ -34,7 +34,7 @@ gpu_angles(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T
 }
 
 struct append_args {
-	struct gpu_append a;
+	struct kv_append a;
 	const uint32_t *pos;
 	const int32_t *list;
 	void *const *pages;
@@ -82,7 +82,7 @@ norm_of(const float *x, int n, float eps)
 template <typename E> static __device__ void
 key_append(const struct append_args *j, int t, int g)
 {
-	const struct gpu_append *a = &j->a;
+	const struct kv_append *a = &j->a;
 	const struct kv_shape *s = &a->kv;
 	const uint32_t pos = j->pos[t], at = pos % CACHE_PAGE;
 	const size_t head = (size_t)t * (size_t)s->heads + (size_t)g, bytes = CACHE_PAGE * (j->key_pitch + j->value_pitch);
@@ -116,7 +116,7 @@ key_append(const struct append_args *j, int t, int g)
 
 /* Pair i of row t's queries, counted over all heads. */
 static __device__ void
-query_rotate(const struct gpu_append *a, int t, int i)
+query_rotate(const struct kv_append *a, int t, int i)
 {
 	const int pair = i % a->half, h = i / a->half, back = 2 * (a->half - pair);
 	const size_t head = (size_t)t * (size_t)a->H + (size_t)h;
@@ -144,7 +144,7 @@ append(struct append_args j)
 }
 
 int
-gpu_kv_append(struct gpu *g, const struct gpu_append *a, const struct gpu_rows *rows, enum precision p)
+gpu_kv_append(struct gpu *g, const struct kv_append *a, const struct kv_rows *rows, enum precision p)
 {
 	const struct kv_shape *s = &a->kv;
 	const struct append_args j = {*a, rows->pos, rows->list, rows->pages, gpu_kv_pitch(s->key, p),

@@ -79,7 +79,7 @@ mlp_scratch(int, int width, int pairs)
 }
 
 static int
-mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like, const struct gpu_chosen *c,
+mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct mlp *mlps, const struct mlp *like, const struct expert_pairs *c,
     int32_t *bad, float *each, void *scratch)
 {
 	const int width = like->gate.rows, rows = (c->pairs + c->E - 1) / c->E, used = min(c->E, c->pairs);

@@ -38,7 +38,7 @@ mlp_product(struct gpu *g, struct product *k, const struct mat *like, int matric
 
 /* Rows of a piece, by how many an expert gets on average. */
 static int
-rows_of_tile(const struct gpu_chosen *c)
+rows_of_tile(const struct expert_pairs *c)
 {
 	if (c->pairs == 1 || c->pairs <= c->E / ALONE)
 		return 1;
@@ -46,8 +46,8 @@ rows_of_tile(const struct gpu_chosen *c)
 }
 
 static int
-mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like,
-    const struct gpu_chosen *c, int32_t *bad, float *each, void *scratch)
+mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct mlp *mlps, const struct mlp *like,
+    const struct expert_pairs *c, int32_t *bad, float *each, void *scratch)
 {
 	const int width = like->gate.rows;
 	const ptrdiff_t all = (ptrdiff_t)c->pairs * width;

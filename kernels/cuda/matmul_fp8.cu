@@ -242,7 +242,7 @@ matmul(struct gpu *g, const struct product *p)
 
 /* inner[i] = silu(gate x) * up x of pair i: one group makes gate's sums, one up's. */
 template <int N, bool WG> static __global__ void __launch_bounds__(2 * GROUP, 1)
-inner_kernel(float *inner, struct fp8_rows x, const struct gpu_mlp *mlps, const struct expert_tile *tiles)
+inner_kernel(float *inner, struct fp8_rows x, const struct mlp *mlps, const struct expert_tile *tiles)
 {
 	SHARED(unsigned char, memory);
 	unsigned char *aligned = aligned_1024(memory);
@@ -268,7 +268,7 @@ inner_kernel(float *inner, struct fp8_rows x, const struct gpu_mlp *mlps, const 
 }
 
 template <int N, bool WG> static __global__ void __launch_bounds__(GROUP, 1)
-outer_kernel(struct epilogue to, struct fp8_rows x, const struct gpu_mlp *mlps, const struct expert_tile *tiles)
+outer_kernel(struct epilogue to, struct fp8_rows x, const struct mlp *mlps, const struct expert_tile *tiles)
 {
 	SHARED(unsigned char, memory);
 	int n0 = (int)blockIdx.x * OUTS;
@@ -324,7 +324,7 @@ scratch_of(void *memory, int D, int width, int pairs)
 }
 
 static int
-is_fp8(const struct gpu_mlp *m)
+is_fp8(const struct mlp *m)
 {
 	return m->gate.dtype == F8_E4M3 && m->up.dtype == F8_E4M3 && m->down.dtype == F8_E4M3;
 }
@@ -339,8 +339,8 @@ mlp_scratch(int D, int width, int pairs)
 }
 
 static int
-mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like,
-    const struct gpu_chosen *c, int32_t *bad, float *each, void *memory)
+mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct mlp *mlps, const struct mlp *like,
+    const struct expert_pairs *c, int32_t *bad, float *each, void *memory)
 {
 	int width = like->gate.rows, n = tile_of(g, c->pairs, c->E), r, wg = gpu_capability(g) == 90;
 	int most = tiles_most(c->E, c->pairs, n);

@@ -51,8 +51,8 @@ gpu_matmul_t_heads(struct gpu *g, float *out, ptrdiff_t ldo, ptrdiff_t out_step,
 }
 
 static int
-gpu_mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like,
-    const struct gpu_chosen *c, int32_t *bad, float *each, void *scratch, enum precision p)
+gpu_mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct mlp *mlps, const struct mlp *like,
+    const struct expert_pairs *c, int32_t *bad, float *each, void *scratch, enum precision p)
 {
 	return c->pairs == 0 ? 0 : of(p)->mlp(g, acc, x, D, mlps, like, c, bad, each, scratch);
 }

@@ -15,8 +15,8 @@ struct product;
 struct products {
 	int (*matmul)(struct gpu *g, const struct product *p);
 	int (*matmul_t)(struct gpu *g, const struct product *p);        /* NULL in fp8 */
-	int (*mlp)(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps,
-	    const struct gpu_mlp *like, const struct gpu_chosen *c, int32_t *bad, float *each, void *scratch);
+	int (*mlp)(struct gpu *g, int64_t *acc, const float *x, int D, const struct mlp *mlps,
+	    const struct mlp *like, const struct expert_pairs *c, int32_t *bad, float *each, void *scratch);
 	size_t (*mlp_scratch)(int D, int width, int pairs);
 };
 
@@ -35,7 +35,7 @@ struct expert_tile {
  * 0. A grid has that size too, since the host does not know how many rows each expert got.
  */
 int tiles_most(int E, int pairs, int rows);
-int tiles_make(struct gpu *g, struct expert_tile *tiles, const struct gpu_chosen *c, int rows);
+int tiles_make(struct gpu *g, struct expert_tile *tiles, const struct expert_pairs *c, int rows);
 
 /* gate = silu(gate) up, for all n; n may be 0. */
 int silu_mul(struct gpu *g, float *gate, const float *up, size_t n);
@@ -67,7 +67,7 @@ struct product {
 	int first, step, rows;
 	const struct expert_tile *tiles;
 	int ntiles;
-	const struct gpu_mlp *mlps;
+	const struct mlp *mlps;
 	const int32_t *row;
 	struct epilogue epilogue;
 };

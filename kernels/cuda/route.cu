@@ -143,7 +143,7 @@ score_groups(const struct row *r, int n_group, int n, int two)
 
 /* Experts outside the best groups are put below all others. */
 static __device__ void
-keep_groups(const struct row *r, float *choice, const struct gpu_router *how)
+keep_groups(const struct row *r, float *choice, const struct router *how)
 {
 	const int n = how->E / how->n_group;
 	struct best b;
@@ -167,7 +167,7 @@ keep_groups(const struct row *r, float *choice, const struct gpu_router *how)
 
 /* The experts chosen, ascending, and their weights. */
 static __device__ void
-choose(const struct row *r, int32_t *idx, float *w, const struct gpu_router *how)
+choose(const struct row *r, int32_t *idx, float *w, const struct router *how)
 {
 	struct best b = best_of(r->key, how->E, how->K, r->lane);
 	float sum = 0;
@@ -192,7 +192,7 @@ choose(const struct row *r, int32_t *idx, float *w, const struct gpu_router *how
 }
 
 static __global__ void
-route_row(float *scores, float *choice, int32_t *idx, float *w, const float *__restrict__ bias, struct gpu_router how)
+route_row(float *scores, float *choice, int32_t *idx, float *w, const float *__restrict__ bias, struct router how)
 {
 	SHARED(float, memory);
 	const size_t t = blockIdx.x;
@@ -224,7 +224,7 @@ route_row(float *scores, float *choice, int32_t *idx, float *w, const float *__r
 }
 
 static int
-route(struct gpu *g, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T, const struct gpu_router *r)
+route(struct gpu *g, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T, const struct router *r)
 {
 	if (T == 0)
 		return 0;
@@ -240,7 +240,7 @@ route(struct gpu *g, float *scores, float *choice, int32_t *idx, float *w, const
  * them are read twice by every block, from L2, and no block waits for another.
  */
 static __global__ void
-sort_expert(struct gpu_chosen c, const int32_t *__restrict__ idx, const float *__restrict__ w, int pairs, int K,
+sort_expert(struct expert_pairs c, const int32_t *__restrict__ idx, const float *__restrict__ w, int pairs, int K,
     const unsigned char *__restrict__ has)
 {
 	__shared__ int less[WARPS_MAX], same[WARPS_MAX];
@@ -286,7 +286,7 @@ sort_expert(struct gpu_chosen c, const int32_t *__restrict__ idx, const float *_
 }
 
 static int
-sort(struct gpu *g, const struct gpu_chosen *c, const int32_t *idx, const float *w, int T, int K, const unsigned char *has)
+sort(struct gpu *g, const struct expert_pairs *c, const int32_t *idx, const float *w, int T, int K, const unsigned char *has)
 {
 	const int pairs = T * K, warps = pairs / 128 < 1 ? 1 : pairs / 128 < WARPS_MAX ? pairs / 128 : WARPS_MAX;
 
@@ -296,7 +296,7 @@ sort(struct gpu *g, const struct gpu_chosen *c, const int32_t *idx, const float 
 }
 
 static __global__ void
-all_rows_row(struct gpu_chosen c, int T)
+all_rows_row(struct expert_pairs c, int T)
 {
 	const int t = (int)(blockIdx.x * THREADS + threadIdx.x);
 
@@ -311,7 +311,7 @@ all_rows_row(struct gpu_chosen c, int T)
 }
 
 static int
-all_rows(struct gpu *g, const struct gpu_chosen *c, int T)
+all_rows(struct gpu *g, const struct expert_pairs *c, int T)
 {
 	return launch(g, all_rows_row, (unsigned)(T / THREADS + 1), THREADS, 0, *c, T);
 }

@@ -51,7 +51,7 @@ tiles_most(int E, int pairs, int rows)
 }
 
 int
-tiles_make(struct gpu *g, struct expert_tile *tiles, const struct gpu_chosen *c, int rows)
+tiles_make(struct gpu *g, struct expert_tile *tiles, const struct expert_pairs *c, int rows)
 {
 	return launch(g, tiles_kernel, dim3(1), dim3(THREADS), 0, tiles, tiles_most(c->E, c->pairs, rows),
 	    (const int32_t *)c->start, c->E, rows);

@@ -62,7 +62,7 @@ struct world {
 	uint32_t pos[256];
 	int32_t list[256];
 	void *pages[SEQS * MOST];
-	struct gpu_rows rows;
+	struct kv_rows rows;
 	float *k, *v, *q;       /* [T][heads][key], [T][heads][value], [T][H][key] */
 	float *out, *max, *sum;
 	size_t page;            /* floats */
@@ -82,7 +82,7 @@ world_new(struct world *w, struct kv_shape kv, int H)
 			w->pos[w->T] = p;
 			w->list[w->T++] = s * MOST;
 		}
-	w->rows = (struct gpu_rows){.n = w->T, .most = MOST, .pos = w->pos, .list = w->list, .pages = w->pages};
+	w->rows = (struct kv_rows){.n = w->T, .most = MOST, .pos = w->pos, .list = w->list, .pages = w->pages};
 	w->k = numbers((size_t)(w->T * kv.heads * kv.key));
 	w->v = numbers((size_t)(w->T * kv.heads * kv.value));
 	w->q = numbers((size_t)(w->T * H * kv.key));
@@ -198,7 +198,7 @@ alone(const struct world *w, struct device *d, float scale, int g)
 	float *q = memory((size_t)w->T * K, 4), *out = memory((size_t)w->T * V, 4), *max = memory((size_t)w->T * group, 4);
 	float *sum = memory((size_t)w->T * group, 4);
 	void *pages[SEQS * MOST];
-	struct gpu_rows rows = w->rows;
+	struct kv_rows rows = w->rows;
 	int good;
 
 	for (int i = 0; i < SEQS * MOST; i++)
@@ -221,7 +221,7 @@ check(struct device *const *d, struct kv_shape kv, int H, const char *name)
 {
 	const size_t positions = 210;
 	const float scale = 0.7f;
-	struct gpu_append append = {.kv = kv, .H = H, .width = kv.key};
+	struct kv_append append = {.kv = kv, .H = H, .width = kv.key};
 	struct world w;
 	float *probs, *first;
 	size_t bytes;

@@ -215,10 +215,10 @@ rows_of(const struct world *w)
 }
 
 /* As the library wants them; the pages of `image`, of which *cache becomes the beginning. */
-static struct gpu_rows
+static struct kv_rows
 rows_to_gpu(const struct world *w, const struct rows *r, const unsigned char *image, int most, unsigned char **cache)
 {
-	struct gpu_rows g = {.n = r->n, .most = most, .pos = to_gpu(r->pos, (size_t)r->n * 4)};
+	struct kv_rows g = {.n = r->n, .most = most, .pos = to_gpu(r->pos, (size_t)r->n * 4)};
 	void **pages = memory((size_t)w->pages * sizeof(*pages));
 	int32_t list[ROWS];
 
@@ -264,7 +264,7 @@ angles(int T, int half, double largest)
 	return gpu_clear() && good;
 }
 
-/* What a batch brings to the cache: host arrays as struct gpu_append has them, all [n][..]. */
+/* What a batch brings to the cache: host arrays as struct kv_append has them, all [n][..]. */
 struct brought {
 	float *k, *v, *q, *query, *norm, *turn;
 	size_t nk, nv, nq, nquery, half;
@@ -305,10 +305,10 @@ brought_free(struct brought *b)
 
 /* The same in the GPU: with a norm and apart from q a query where values are shared, as MLA has
  * them. */
-static struct gpu_append
+static struct kv_append
 brought_to_gpu(const struct brought *b, const struct shape *s, size_t n)
 {
-	struct gpu_append a = {.kv = s->kv, .eps = 1e-6f, .H = s->H, .width = s->width, .half = (int)b->half};
+	struct kv_append a = {.kv = s->kv, .eps = 1e-6f, .H = s->H, .width = s->width, .half = (int)b->half};
 	float *turn = to_gpu(b->turn, n * b->half * 8);
 
 	a.k = to_gpu(b->k, b->nk * 4);
@@ -367,9 +367,9 @@ appended(const struct shape *s, enum precision p, enum kind kind)
 	struct world w = world_new(s, p, PLAIN, 0);
 	struct rows r = rows_of(&w);
 	struct brought b = brought_new(s, (size_t)r.n, kind);
-	struct gpu_append a = brought_to_gpu(&b, s, (size_t)r.n);
+	struct kv_append a = brought_to_gpu(&b, s, (size_t)r.n);
 	unsigned char *cache;
-	struct gpu_rows rows;
+	struct kv_rows rows;
 	int good;
 
 	memset(w.image, 0xff, (size_t)w.pages * w.page);
@@ -478,7 +478,7 @@ attended(const struct world *w, const struct rows *r, const float *query, const 
 	size_t heads = (size_t)r->n * (size_t)s->H, outs = heads * (size_t)s->kv.value * 4;
 	size_t scratch = lib->attend_scratch(gpu, r->n, most, s->H, &s->kv, w->p);
 	unsigned char *cache;
-	struct gpu_rows rows = rows_to_gpu(w, r, image, most, &cache);
+	struct kv_rows rows = rows_to_gpu(w, r, image, most, &cache);
 	float *out = in_gpu(outs), *max = in_gpu(heads * 4), *sum = in_gpu(heads * 4);
 	float *probs = in_gpu(heads * o->positions * 4), *q = to_gpu(query, heads * (size_t)s->kv.key * 4);
 
@@ -735,7 +735,7 @@ replayed(const struct shape *s, enum precision p)
 	struct result want = result_new(&w, 1, most_held(&w));
 	float *query = memory(queries * 4), *again = memory(bytes), *out, *max, *sum, *q;
 	struct gpu_graph *graph;
-	struct gpu_rows rows;
+	struct kv_rows rows;
 	unsigned char *cache;
 	void *scratch;
 	int good = 1;

@@ -278,8 +278,8 @@ add(struct gpu *g, float *y, const float *x, size_t n)
 }
 
 static int
-mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct gpu_mlp *mlps, const struct gpu_mlp *like,
-    const struct gpu_chosen *o, int32_t *bad, float *each, void *scratch, enum precision p)
+mlp(struct gpu *g, int64_t *acc, const float *x, int D, const struct mlp *mlps, const struct mlp *like,
+    const struct expert_pairs *o, int32_t *bad, float *each, void *scratch, enum precision p)
 {
 	return countdown-- == 0 ? -1 : whole->mlp(g, acc, x, D, mlps, like, o, bad, each, scratch, p);
 }
@@ -298,17 +298,17 @@ left_over(const char *dir)
 
 	must(model_open(&model, dir), dir);
 	must(layers_parse(&s.layers, "1", model.config.num_layers), "layers");
-	must((s.pool = pool_new(1)) && (s.device = s.gpu = device_new(0, s.pool, s.k)) ? 0 : -1, "a stage");
+	must((s.pool = pool_new(1)) && (s.device = device_new(0, s.pool, s.k)) ? 0 : -1, "a stage");
 	must(attn_open(&attn, &s), "attention");
 	must(expert_open(&expert, &s, NULL), "experts");
-	must(device_start(s.gpu), "the GPU");
+	must(device_start(s.device), "the GPU");
 	K = model.config.num_experts_per_tok;
 	D = model.config.hidden_size;
-	whole = s.gpu->lib;
+	whole = s.device->lib;
 	broken = *whole;
 	broken.add = add;
 	broken.mlp = mlp;
-	s.gpu->lib = &broken;
+	s.device->lib = &broken;
 	for (int i = 0; i < 2; i++) {
 		frame_init(&f);
 		must(frame_set_spans(&f, &(struct span){.seq = 1, .n = 5}, 1), "spans");
@@ -324,12 +324,12 @@ left_over(const char *dir)
 		point((i ? expert_frame(&expert, &f, NULL, 0) : attn_frame(&attn, &f, NULL, 0)) < 0 && fail_status() == FAIL_SYSTEM,
 		    i ? "experts that fail with their tap on its way" : "attention that fails with taps on their way");
 		frame_free(&f);
-		must(device_wait(s.gpu), "waiting");
+		must(device_wait(s.device), "waiting");
 	}
-	s.gpu->lib = whole;
+	s.device->lib = whole;
 	attn_close(&attn);
 	expert_close(&expert);
-	device_close(s.gpu);
+	device_close(s.device);
 	pool_free(s.pool);
 	model_close(&model);
 }

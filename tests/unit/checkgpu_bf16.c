@@ -274,8 +274,8 @@ check_batches(enum dtype d, int N, int K, int H)
 
 struct group {
 	int E, T, D, width, pairs;
-	struct gpu_mlp *mlps, *mlps_gpu;        /* [E]: both say where the matrices are in the GPU */
-	struct gpu_chosen c;                    /* on the host */
+	struct mlp *mlps, *mlps_gpu;        /* [E]: both say where the matrices are in the GPU */
+	struct expert_pairs c;                    /* on the host */
 	float *x, *x_gpu;
 };
 
@@ -290,18 +290,18 @@ random_mat(int rows, int cols, enum dtype d)
 static void
 group_make(struct group *p, enum dtype d, int E, int T, int D, int width)
 {
-	struct gpu_chosen *c = &p->c;
+	struct expert_pairs *c = &p->c;
 	int n = 0;
 
 	*p = (struct group){ .E = E, .T = T, .D = D, .width = width, .pairs = E * T };
 	p->mlps = room((size_t)E * sizeof(*p->mlps));
 	for (int e = 0; e < E; e++)
-		p->mlps[e] = (struct gpu_mlp){ random_mat(width, D, d), random_mat(width, D, d), random_mat(D, width, d) };
+		p->mlps[e] = (struct mlp){ random_mat(width, D, d), random_mat(width, D, d), random_mat(D, width, d) };
 	p->mlps_gpu = to_gpu(p->mlps, (size_t)E * sizeof(*p->mlps));
 	p->x = room((size_t)(T * D) * 4);
 	numbers(p->x, (size_t)(T * D), PLAIN);
 	p->x_gpu = to_gpu(p->x, (size_t)(T * D) * 4);
-	*c = (struct gpu_chosen){ E, p->pairs, room((size_t)(E + 1) * 4), room((size_t)p->pairs * 4), room((size_t)p->pairs * 4),
+	*c = (struct expert_pairs){ E, p->pairs, room((size_t)(E + 1) * 4), room((size_t)p->pairs * 4), room((size_t)p->pairs * 4),
 	    room((size_t)p->pairs * 4) };
 	for (int e = 0; e < E; e++) {
 		int share = below(4);           /* none, some, half, all of the rows */
@@ -336,7 +336,7 @@ group_free(struct group *p)
 static void
 alone(const struct group *p, float *y, int e, int row)
 {
-	const struct gpu_mlp *m = &p->mlps[e];
+	const struct mlp *m = &p->mlps[e];
 	float *gate = room((size_t)p->width * 4), *up = room((size_t)p->width * 4), *on_gpu = in_gpu((size_t)(p->width + p->D) * 4);
 	const struct mat *parts[] = { &m->gate, &m->up };
 
@@ -352,12 +352,12 @@ alone(const struct group *p, float *y, int e, int row)
 	free(up);
 }
 
-static struct gpu_chosen
-chosen_to_gpu(const struct gpu_chosen *c)
+static struct expert_pairs
+chosen_to_gpu(const struct expert_pairs *c)
 {
 	size_t n = (size_t)c->pairs * 4;
 
-	return (struct gpu_chosen){ c->E, c->pairs, to_gpu(c->start, (size_t)(c->E + 1) * 4), to_gpu(c->row, n), to_gpu(c->slot, n),
+	return (struct expert_pairs){ c->E, c->pairs, to_gpu(c->start, (size_t)(c->E + 1) * 4), to_gpu(c->row, n), to_gpu(c->slot, n),
 	    to_gpu(c->w, n) };
 }
 
@@ -366,7 +366,7 @@ static int
 check_mlp(enum dtype d, int E, int T, int D, int width, int refuse)
 {
 	struct group p;
-	struct gpu_chosen there;
+	struct expert_pairs there;
 	size_t n, n_each;
 	int64_t *acc, *got, *acc_gpu;
 	float *each, *got_each, *each_gpu;

@@ -183,7 +183,7 @@ enum { E = 5, K = 2, D = 200, WIDTH = 150, ROWS = 37 };
 
 struct layer {
 	struct mat m[E][3];             /* gate, up, down; in memory of their own */
-	struct gpu_mlp there[E];
+	struct mlp there[E];
 	float x[ROWS][D], w[ROWS * K];
 	int32_t idx[ROWS * K];
 };
@@ -276,7 +276,7 @@ static void
 run(struct run *r, const struct layer *l, int from, int n)
 {
 	void *scratch = in_gpu(lib->mlp_scratch(D, WIDTH, n * K, PRECISION_FP8));
-	struct gpu_chosen c = {.E = E, .pairs = n * K};
+	struct expert_pairs c = {.E = E, .pairs = n * K};
 	void *x = to_gpu(l->x[from], sizeof(l->x[0]) * (size_t)n), *acc = in_gpu(sizeof(r->acc[0]) * (size_t)n);
 	void *each = in_gpu(sizeof(r->each[0]) * (size_t)(n * K)), *mlps = to_gpu(l->there, sizeof(l->there));
 	void *idx = to_gpu(l->idx + from * K, (size_t)(n * K) * 4), *w = to_gpu(l->w + from * K, (size_t)(n * K) * 4);

@@ -146,7 +146,7 @@ kept(int n, int cols, enum dtype t, enum kind k, void *parts[3])
 
 struct experts {
 	int E, D, width;
-	struct gpu_mlp cpu[E_MOST], there[E_MOST];
+	struct mlp cpu[E_MOST], there[E_MOST];
 	void *parts[E_MOST][3][3];
 };
 
@@ -172,7 +172,7 @@ experts_free(struct experts *m)
 
 /* One pair on the CPU: 0, or -1 where its contribution is refused. */
 static int
-pair(const struct gpu_mlp *m, int D, const float *x, float weight, int64_t *acc, float *each)
+pair(const struct mlp *m, int D, const float *x, float weight, int64_t *acc, float *each)
 {
 	float gate[2048], up[2048], y[2048];
 	int r;
@@ -203,7 +203,7 @@ check_mlp(enum dtype t, int i)
 	int most = i == 7 && t == F8_E4M3, few = most || below(2), T = few ? 1 + below(4) : 1 + below(40), how = i % 3, pairs = 0, least = below(4) ? INT32_MAX : 1;
 	int32_t start[E_MOST + 1], row[512], slot[512], bad = least;
 	float w[512], *x;
-	struct gpu_chosen c = { .pairs = 0 };
+	struct expert_pairs c = { .pairs = 0 };
 	struct result acc, each;
 	size_t n;
 

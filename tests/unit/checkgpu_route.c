@@ -45,7 +45,7 @@ static void
 expected(const struct config *c, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T)
 {
 	size_t E = (size_t)c->n_routed_experts, K = (size_t)c->num_experts_per_tok;
-	const struct gpu_router rule = route_rule(c);
+	const struct router rule = route_rule(c);
 
 	for (size_t t = 0; t < (size_t)T; t++, scores += E, choice += E, idx += K, w += K) {
 		(c->scoring == SCORE_SIGMOID ? ref.sigmoid : ref.softmax)(scores, (int)E);
@@ -60,7 +60,7 @@ expected(const struct config *c, float *scores, float *choice, int32_t *idx, flo
 static int
 chosen(const struct config *c, const float *bias, int T, int how)
 {
-	const struct gpu_router r = {c->n_routed_experts, c->num_experts_per_tok, c->n_group, c->topk_group,
+	const struct router r = {c->n_routed_experts, c->num_experts_per_tok, c->n_group, c->topk_group,
 	    c->scoring == SCORE_SIGMOID, c->topk_method == TOPK_GREEDY ? 0 : c->topk_method == TOPK_GROUP_MAX ? 1 : 2,
 	    c->norm_topk_prob, c->routed_scaling_factor};
 	size_t E = (size_t)r.E, K = (size_t)r.K, TE = (size_t)T * E, TK = (size_t)T * K;
@@ -103,7 +103,7 @@ choices(const struct shape *s)
 /* --- by expert --- */
 
 static void
-expected_order(const struct gpu_chosen *o, const int32_t *idx, const float *w, int pairs, int K, const unsigned char *has)
+expected_order(const struct expert_pairs *o, const int32_t *idx, const float *w, int pairs, int K, const unsigned char *has)
 {
 	int n = 0;
 
@@ -134,8 +134,8 @@ sorted(int T, int K, int E, int room, int some)
 	size_t pairs = (size_t)(T * K), n = pairs + (size_t)room;
 	struct twin idx = twin_new(pairs * 4), w = twin_new(pairs * 4), has = twin_new((size_t)E);
 	struct twin start = twin_new((size_t)(E + 1) * 4), row = twin_new(n * 4), slot = twin_new(n * 4), out = twin_new(n * 4);
-	const struct gpu_chosen want = {E, (int)n, start.want, row.want, slot.want, out.want};
-	const struct gpu_chosen on = {E, (int)n, start.dev, row.dev, slot.dev, out.dev};
+	const struct expert_pairs want = {E, (int)n, start.want, row.want, slot.want, out.want};
+	const struct expert_pairs on = {E, (int)n, start.dev, row.dev, slot.dev, out.dev};
 	int good;
 
 	draw(idx.want, T, K, E);
@@ -172,7 +172,7 @@ shared_by_all(int T)
 {
 	size_t n = (size_t)T * 4;
 	struct twin start = twin_new(8), row = twin_new(n), slot = twin_new(n), w = twin_new(n);
-	const struct gpu_chosen on = {1, T, start.dev, row.dev, slot.dev, w.dev};
+	const struct expert_pairs on = {1, T, start.dev, row.dev, slot.dev, w.dev};
 	int good = lib->all_rows(gpu, &on, T) == 0;
 
 	((int32_t *)start.want)[0] = 0;

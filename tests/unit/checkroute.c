@@ -23,7 +23,7 @@ ok(int good, const char *what)
 static const char *
 choose(const struct config *c, const float *scores, const float *bias, float *w)
 {
-	const struct gpu_router rule = route_rule(c);
+	const struct router rule = route_rule(c);
 	static char text[64];
 	float choice[8];
 	int32_t idx[8];
