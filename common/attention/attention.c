@@ -19,7 +19,8 @@ attention_of(const struct config *c)
 }
 
 int
-attention_open(struct attention_layers *a, struct model *model, struct device *device, const unsigned char *has)
+attention_open(struct attention_layers *a, struct model *model, struct device *device,
+    const unsigned char *has)
 {
 	const struct config *c = &model->config;
 	struct attention_where where = {device_is_gpu(device), device->k->precision};
@@ -65,7 +66,8 @@ attention_close(struct attention_layers *a)
 		return;
 	for (struct mirror *m[] = {&a->freq, &a->pos, &a->list}, **i = m; i < m + 3; i++)
 		d->ops->mirror_free(d, *i);
-	for (struct scratch *s[] = {&a->cosine, &a->sine, &a->rows, &a->probs}, **i = s; i < s + 4; i++)
+	for (struct scratch *s[] = {&a->cosine, &a->sine, &a->rows, &a->probs},
+	    **i = s; i < s + 4; i++)
 		d->ops->release(d, *i);
 	scratch_free(&a->tables);
 	scratch_free(&a->fetched);
@@ -80,16 +82,20 @@ angles_make(struct attention_layers *a, int n)
 {
 	struct device *d = a->device;
 	size_t half = (size_t)a->rope.half, bytes = (size_t)n * half * sizeof(float);
-	float *cosine = d->ops->reserve(d, &a->cosine, bytes), *sine = cosine ? d->ops->reserve(d, &a->sine, bytes) : NULL;
+	float *cosine = d->ops->reserve(d, &a->cosine, bytes), *sine = cosine ? d->ops->reserve(d,
+	    &a->sine, bytes) : NULL;
 
 	if (!sine || d->ops->mirror(d, &a->freq, a->rope.freq, half * sizeof(*a->rope.freq)) < 0)
 		return -1;
-	return d->ops->angles(d, cosine, sine, a->pos.p, n, a->freq.p, a->rope.half, a->rope.factor);
+	return d->ops->angles(d, cosine, sine, a->pos.p, n, a->freq.p, a->rope.half,
+	    a->rope.factor);
 }
 
-/* List the pages of the rows' sequences: row t's begin at page[list[t]].  The pages that the longest has. */
+/* List the pages of the rows' sequences: row t's begin at page[list[t]]. The pages that the
+ * longest has. */
 static int
-list_pages(const struct cache_seq *const *seq, const uint32_t *pos, size_t n, void **page, int32_t *list)
+list_pages(const struct cache_seq *const *seq, const uint32_t *pos, size_t n, void **page,
+    int32_t *list)
 {
 	int32_t at = 0;
 	int most = 0;
@@ -110,8 +116,8 @@ list_pages(const struct cache_seq *const *seq, const uint32_t *pos, size_t n, vo
 }
 
 int
-attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq *const *seq, const uint32_t *pos, int n,
-    struct kv_rows *rows)
+attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq *const *seq,
+    const uint32_t *pos, int n, struct kv_rows *rows)
 {
 	struct attention_layer *l = &a->layers[layer];
 	struct device *d = a->device;
@@ -142,11 +148,13 @@ attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq
 
 /* --- attention --- */
 
-/* Rows of a block: with probabilities to be shown, as many as leave some memory for other things. */
+/* Rows of a block: with probabilities to be shown, as many as leave some memory for other
+ * things. */
 static int
 block_rows(const struct attention_layers *a, const struct attention_taps *taps)
 {
-	size_t row = (size_t)a->model->config.num_heads * taps->positions * sizeof(float), most = PROBS / (row + 1);
+	size_t row = (size_t)a->model->config.num_heads * taps->positions * sizeof(float),
+	    most = PROBS / (row + 1);
 	int rows = a->device->ops->attend_rows;
 
 	return !taps->to[ATTENTION_PROBS] || most > (size_t)rows ? rows : most > 0 ? (int)most : 1;
@@ -167,7 +175,8 @@ taps_advance(const struct attention_layers *a, struct attention_taps *taps, size
 }
 
 int
-attention_add(struct attention_layers *a, int layer, float *h, const struct kv_rows *rows, struct attention_taps *taps)
+attention_add(struct attention_layers *a, int layer, float *h, const struct kv_rows *rows,
+    struct attention_taps *taps)
 {
 	ptrdiff_t half = a->rope.half, D = a->model->config.hidden_size;
 	int most = block_rows(a, taps);
@@ -184,8 +193,8 @@ attention_add(struct attention_layers *a, int layer, float *h, const struct kv_r
 				if ((int)(a->appended[i] / CACHE_PAGE) >= block.most)
 					block.most = (int)(a->appended[i] / CACHE_PAGE) + 1;
 		}
-		if (a->kind->add(a, a->layers[layer].weights, h + t * D, &block, (float *)a->cosine.p + t * half,
-		    (float *)a->sine.p + t * half, taps) < 0)
+		if (a->kind->add(a, a->layers[layer].weights, h + t * D, &block,
+		    (float *)a->cosine.p + t * half, (float *)a->sine.p + t * half, taps) < 0)
 			return -1;
 		taps_advance(a, taps, (size_t)block.n);
 	}

@@ -1,8 +1,9 @@
 /*
- * Attention: kinds of it in one table, a row a kind, filled in by that kind's file; and what all kinds share, the caches
- * of a model's layers and the rows that they append.
+ * Attention: kinds of it in one table, a row a kind, filled in by that kind's file; and what all
+ * kinds share, the caches of a model's layers and the rows that they append.
  *
- * Shapes: T rows, D hidden size, H query heads, P positions that the longest sequence of a frame has.
+ * Shapes: T rows, D hidden size, H query heads, P positions that the longest sequence of a frame
+ * has.
  */
 #ifndef DS_ATTENTION_H
 #define DS_ATTENTION_H
@@ -23,7 +24,8 @@ struct attention_where {
 
 /* Inner tensors that a kind may show. */
 enum attention_tap {
-	ATTENTION_NORM, ATTENTION_Q, ATTENTION_LATENT, ATTENTION_KROPE, ATTENTION_PROBS, ATTENTION_HEADS, ATTENTION_OUT,
+	ATTENTION_NORM, ATTENTION_Q, ATTENTION_LATENT, ATTENTION_KROPE, ATTENTION_PROBS,
+	    ATTENTION_HEADS, ATTENTION_OUT,
 	ATTENTION_TAPS
 };
 
@@ -52,20 +54,22 @@ struct attention_kind {
 	float (*scale)(const struct config *c);
 	int (*rotated)(const struct config *c);
 
-	/* Dimensions of a tap's rows: how many, with their sizes in shape; 0: the kind does not have it. */
+	/* Dimensions of a tap's rows: how many, with their sizes in shape; 0: the kind does not
+	 * have it. */
 	int (*tap)(const struct config *c, enum attention_tap tap, uint64_t P, uint64_t shape[2]);
 
 	/* The weights of a layer, registered with the device.  NULL and a message. */
 	void *(*open)(const struct attention_layers *a, int layer);
 	void (*close)(const struct attention_layers *a, void *weights);
 
-	/* Lay out the intermediate results of n rows: in `rows`, a struct of the kind, or only count. */
+	/* Lay out the intermediate results of n rows: in `rows`, a struct of the kind, or only
+	 * count. */
 	void (*layout)(const struct config *c, struct arena *arena, size_t n, void *rows);
 
-	/* Add to h [rows->n][D] its attention.  cosine, sine [rows->n][pairs].  Queues work only, unless there are
-	 * taps.  0, or -1 and a message. */
-	int (*add)(struct attention_layers *a, void *weights, float *h, const struct kv_rows *rows, const float *cosine,
-	    const float *sine, const struct attention_taps *taps);
+	/* Add to h [rows->n][D] its attention. cosine, sine [rows->n][pairs]. Queues work only,
+	 * unless there are taps. 0, or -1 and a message. */
+	int (*add)(struct attention_layers *a, void *weights, float *h, const struct kv_rows *rows,
+	    const float *cosine, const float *sine, const struct attention_taps *taps);
 };
 
 extern const struct attention_kind attention_mla;
@@ -98,31 +102,37 @@ struct attention_layers {
 	const uint32_t *appended;       /* host: pos, as it was set last */
 };
 
-/* Layers with has[i] set, of num_layers; model and device outlive it.  Adds the memory that it uses to the device's
- * expected.  0, or -1 and a message; attention_close is due in either case. */
-int attention_open(struct attention_layers *a, struct model *model, struct device *device, const unsigned char *has);
+/* Layers with has[i] set, of num_layers; model and device outlive it. Adds the memory that it
+ * uses to the device's expected. 0, or -1 and a message; attention_close is due in either
+ * case. */
+int attention_open(struct attention_layers *a, struct model *model, struct device *device,
+    const unsigned char *has);
 void attention_close(struct attention_layers *a);      /* a zeroed *a is fine */
 
 /*
- * Rows of a layer's cache that cache_append has just made: row t is position pos[t] of seq[t]; n at least 1.  *rows is
- * what the device reads of them.  It is valid until the layer's next call, at the same addresses as long as d->moves
- * stays; layers that set the same rows one after another share positions and angles.  pos (host) stays
- * until attention_add.  0, or -1 and a message.
+ * Rows of a layer's cache that cache_append has just made: row t is position pos[t] of seq[t]; n
+ * at least 1. *rows is what the device reads of them. It is valid until the layer's next call, at
+ * the same addresses as long as d->moves stays; layers that set the same rows one after another
+ * share positions and angles. pos (host) stays until attention_add. 0, or -1 and a message.
  */
-int attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq *const *seq, const uint32_t *pos, int n,
-    struct kv_rows *rows);
+int attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq *const *seq,
+    const uint32_t *pos, int n, struct kv_rows *rows);
 
-/* Add to h [rows->n][D], of the device, its attention.  Queues work only, unless there are taps; those are moved on by
- * rows->n rows.  0, or -1 and a message. */
-int attention_add(struct attention_layers *a, int layer, float *h, const struct kv_rows *rows, struct attention_taps *taps);
+/* Add to h [rows->n][D], of the device, its attention. Queues work only, unless there are taps;
+ * those are moved on by rows->n rows. 0, or -1 and a message. */
+int attention_add(struct attention_layers *a, int layer, float *h, const struct kv_rows *rows,
+    struct attention_taps *taps);
 
 /* --- for kinds --- */
 
-/* If the tap is on, its n numbers become what `from`, of the device, holds.  0, or -1 and a message. */
-int attention_tap_copy(const struct attention_layers *a, const struct attention_taps *taps, enum attention_tap tap,
-    const float *from, size_t n);
+/* If the tap is on, its n numbers become what `from`, of the device, holds. 0, or -1 and a
+ * message. */
+int attention_tap_copy(const struct attention_layers *a, const struct attention_taps *taps,
+    enum attention_tap tap, const float *from, size_t n);
 
-/* Host: heads [T][H][D], the values v [T][H][width] of each head through its columns of o [D][H width], which is mapped. */
-int attention_tap_heads(struct attention_layers *a, const struct mat *o, const float *v, int T, int H, float *heads);
+/* Host: heads [T][H][D], the values v [T][H][width] of each head through its columns of o [D][H
+ * width], which is mapped. */
+int attention_tap_heads(struct attention_layers *a, const struct mat *o, const float *v, int T,
+    int H, float *heads);
 
 #endif

@@ -121,7 +121,8 @@ int
 cache_append(struct cache *c, struct cache_seq *s)
 {
 	if (s->n % CACHE_PAGE == 0) {
-		if (mem_grow(&s->pages, &s->cap, s->npages + 1, sizeof(*s->pages)) < 0 || !(s->pages[s->npages] = page_new(c)))
+		if (mem_grow(&s->pages, &s->cap, s->npages + 1, sizeof(*s->pages)) < 0 ||
+		    !(s->pages[s->npages] = page_new(c)))
 			return -1;
 		s->npages++;
 	} else if (page_own(c, s) < 0) {

@@ -1,9 +1,9 @@
 /*
- * The key-value cache of one layer: for every sequence the rows of the
- * positions it holds, 0 up to n-1, in pages of CACHE_PAGE positions.  Page b
- * holds the positions from CACHE_PAGE b on, whatever the history, so a reduction
- * over the pages has one order.  Forked sequences share pages until one of
- * them writes.  A page is laid out as kernels.h says at struct kv_shape; the cache itself only counts bytes.
+ * The key-value cache of one layer: for every sequence the rows of the positions it holds, 0 up
+ * to n-1, in pages of CACHE_PAGE positions. Page b holds the positions from CACHE_PAGE b on,
+ * whatever the history, so a reduction over the pages has one order. Forked sequences share pages
+ * until one of them writes. A page is laid out as kernels.h says at struct kv_shape; the cache
+ * itself only counts bytes.
  */
 #ifndef DS_CACHE_H
 #define DS_CACHE_H
@@ -39,7 +39,8 @@ struct cache_seq *cache_find(const struct cache *c, uint64_t id);      /* or NUL
  * is not known is made where n is 0.  NULL and a message (FAIL_DATA) if it holds fewer. */
 struct cache_seq *cache_at(struct cache *c, uint64_t id, uint32_t n);
 
-/* One position more, whose keys and values are to be written.  0, or -1 and a message where there is no memory. */
+/* One position more, whose keys and values are to be written. 0, or -1 and a message where there
+ * is no memory. */
 int cache_append(struct cache *c, struct cache_seq *s);
 
 /* Page b, of CACHE_PAGE * c->row bytes: positions below s->n are set. */

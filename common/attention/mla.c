@@ -65,7 +65,8 @@ operations(const struct config *c, double rows, double held)
 static float
 scale(const struct config *c)
 {
-	return (float)(1 / sqrt(c->qk_nope_head_dim + c->qk_rope_head_dim) * rope_softmax_factor(&c->rope));
+	return (float)(1 / sqrt(c->qk_nope_head_dim + c->qk_rope_head_dim) *
+	    rope_softmax_factor(&c->rope));
 }
 
 static int
@@ -77,7 +78,8 @@ rotated(const struct config *c)
 static int
 tap(const struct config *c, enum attention_tap tap, uint64_t P, uint64_t shape[2])
 {
-	uint64_t D = (uint64_t)c->hidden_size, H = (uint64_t)c->num_heads, rope = (uint64_t)c->qk_rope_head_dim;
+	uint64_t D = (uint64_t)c->hidden_size, H = (uint64_t)c->num_heads,
+	    rope = (uint64_t)c->qk_rope_head_dim;
 	const uint64_t all[ATTENTION_TAPS][2] = {
 		[ATTENTION_NORM] = {D},
 		[ATTENTION_Q] = {H, (uint64_t)c->qk_nope_head_dim + rope},
@@ -141,7 +143,8 @@ mla_open(const struct attention_layers *a, int layer)
 {
 	struct mla *m = mem_new(1, sizeof(*m));
 
-	if (m && weights_open(m, a->model, layer) == 0 && weights_register(m, &a->model->config, a->device) == 0)
+	if (m && weights_open(m, a->model, layer) == 0 && weights_register(m, &a->model->config,
+	    a->device) == 0)
 		return m;
 	if (m)
 		mla_close(a, m);
@@ -154,7 +157,8 @@ static void
 layout(const struct config *c, struct arena *arena, size_t n, void *rows)
 {
 	struct mla_rows none, *r = rows ? rows : &none;
-	size_t H = (size_t)c->num_heads, R = (size_t)c->kv_lora_rank, rope = (size_t)c->qk_rope_head_dim;
+	size_t H = (size_t)c->num_heads, R = (size_t)c->kv_lora_rank,
+	    rope = (size_t)c->qk_rope_head_dim;
 
 	n *= sizeof(float);
 	r->x = arena_next(arena, n * (size_t)c->hidden_size);
@@ -215,12 +219,14 @@ probs(const struct mla_block *b, const struct kv_shape *kv)
 	if (!b->taps->to[ATTENTION_PROBS])
 		return 0;
 	if (!(all = d->ops->reserve(d, &a->probs, n * sizeof(*all))) ||
-	    d->ops->probs(d, all, P, b->r.max, b->r.sum, b->r.query, b->rows, b->c->num_heads, kv, a->scale) < 0)
+	    d->ops->probs(d, all, P, b->r.max, b->r.sum, b->r.query, b->rows, b->c->num_heads, kv,
+	    a->scale) < 0)
 		return -1;
 	return attention_tap_copy(a, b->taps, ATTENTION_PROBS, all, n);
 }
 
-/* Latents and keys are appended to the cache; the queries, in the latent space, meet it; the values come out of the latent space. */
+/* Latents and keys are appended to the cache; the queries, in the latent space, meet it; the
+ * values come out of the latent space. */
 static int
 attend(const struct mla_block *b, const float *cosine, const float *sine)
 {
@@ -229,16 +235,21 @@ attend(const struct mla_block *b, const float *cosine, const float *sine)
 	const struct config *c = b->c;
 	const struct mla_rows *r = &b->r;
 	const struct kv_shape kv = kv_shape(c);
-	int n = b->rows->n, H = c->num_heads, R = c->kv_lora_rank, nope = c->qk_nope_head_dim, v = c->v_head_dim;
+	int n = b->rows->n, H = c->num_heads, R = c->kv_lora_rank, nope = c->qk_nope_head_dim,
+	    v = c->v_head_dim;
 	int qk = nope + c->qk_rope_head_dim;
-	const struct kv_append append = {.kv = kv, .k = r->kv, .norm = b->m->kv_norm, .eps = LORA_EPS, .H = H, .width = qk,
-	    .q = r->q, .query = r->query, .cosine = cosine, .sine = sine, .half = c->qk_rope_head_dim / 2};
+	const struct kv_append append = {.kv = kv, .k = r->kv, .norm = b->m->kv_norm,
+	    .eps = LORA_EPS, .H = H, .width = qk, .q = r->q, .query = r->query, .cosine = cosine,
+	    .sine = sine, .half = c->qk_rope_head_dim / 2};
 
 	if (ops->kv_append(d, &append, b->rows) < 0 ||
-	    ops->heads_t(d, r->query, (ptrdiff_t)H * kv.key, kv.key, r->q, (ptrdiff_t)H * qk, qk, n, &b->m->kv_b, 0, nope + v, nope, H) < 0 ||
-	    ops->attend(d, r->latent, r->max, r->sum, r->query, b->rows, H, &kv, b->a->scale) < 0 || probs(b, &kv) < 0)
+	    ops->heads_t(d, r->query, (ptrdiff_t)H * kv.key, kv.key, r->q, (ptrdiff_t)H * qk, qk, n,
+	    &b->m->kv_b, 0, nope + v, nope, H) < 0 ||
+	    ops->attend(d, r->latent, r->max, r->sum, r->query, b->rows, H, &kv, b->a->scale) < 0 ||
+	    probs(b, &kv) < 0)
 		return -1;
-	return ops->heads(d, r->v, (ptrdiff_t)H * v, v, r->latent, (ptrdiff_t)H * R, R, n, &b->m->kv_b, nope, nope + v, v, H);
+	return ops->heads(d, r->v, (ptrdiff_t)H * v, v, r->latent, (ptrdiff_t)H * R, R, n,
+	    &b->m->kv_b, nope, nope + v, v, H);
 }
 
 /* Of each row of kv [n][width], n numbers from `from` on. */
@@ -249,15 +260,16 @@ split(float *to, const float *kv, size_t rows, size_t width, size_t from, size_t
 		memcpy(to + t * n, kv + t * width + from, n * sizeof(*to));
 }
 
-/* The taps that need work on the host.  A head's part of the output is only a tap: the CPU multiplies the values with
- * the mapped weights. */
+/* The taps that need work on the host. A head's part of the output is only a tap: the CPU
+ * multiplies the values with the mapped weights. */
 static int
 host_taps(const struct mla_block *b)
 {
 	struct attention_layers *a = b->a;
 	struct device *d = a->device;
 	float *const *to = b->taps->to;
-	size_t n = (size_t)b->rows->n, R = (size_t)b->c->kv_lora_rank, width = R + (size_t)b->c->qk_rope_head_dim;
+	size_t n = (size_t)b->rows->n, R = (size_t)b->c->kv_lora_rank,
+	    width = R + (size_t)b->c->qk_rope_head_dim;
 	size_t v = (size_t)b->m->o.cols;
 	float *kv, *values;
 
@@ -266,21 +278,24 @@ host_taps(const struct mla_block *b)
 	if (!(kv = scratch_reserve(&a->fetched, n * (width + v), sizeof(*kv))))
 		return -1;
 	values = kv + n * width;
-	if (d->ops->fetch(d, kv, b->r.kv, n * width * sizeof(*kv)) < 0 || d->ops->fetch(d, values, b->r.v, n * v * sizeof(*kv)) < 0)
+	if (d->ops->fetch(d, kv, b->r.kv, n * width * sizeof(*kv)) < 0 || d->ops->fetch(d, values,
+	    b->r.v, n * v * sizeof(*kv)) < 0)
 		return -1;
 	if (to[ATTENTION_LATENT])
 		split(to[ATTENTION_LATENT], kv, n, width, 0, R);
 	if (to[ATTENTION_KROPE])
 		split(to[ATTENTION_KROPE], kv, n, width, R, width - R);
 	return to[ATTENTION_HEADS] ?
-	    attention_tap_heads(a, &b->m->mapped_o, values, (int)n, b->c->num_heads, to[ATTENTION_HEADS]) : 0;
+	    attention_tap_heads(a, &b->m->mapped_o, values, (int)n, b->c->num_heads,
+	    to[ATTENTION_HEADS]) : 0;
 }
 
 static int
-mla_add(struct attention_layers *a, void *weights, float *h, const struct kv_rows *rows, const float *cosine, const float *sine,
-    const struct attention_taps *taps)
+mla_add(struct attention_layers *a, void *weights, float *h, const struct kv_rows *rows,
+    const float *cosine, const float *sine, const struct attention_taps *taps)
 {
-	struct mla_block b = {.a = a, .m = weights, .c = &a->model->config, .rows = rows, .taps = taps};
+	struct mla_block b = {.a = a, .m = weights, .c = &a->model->config, .rows = rows,
+	    .taps = taps};
 	struct device *d = a->device;
 	int n = rows->n, D = b.c->hidden_size;
 	size_t T = (size_t)n, all = T * (size_t)D;
@@ -310,5 +325,6 @@ describe(const struct config *c, char *to, size_t size)
 }
 
 const struct attention_kind attention_mla = {
-	"mla", cache_row, operations, describe, scale, rotated, tap, mla_open, mla_close, layout, mla_add
+	"mla", cache_row, operations, describe, scale, rotated, tap, mla_open, mla_close, layout,
+	    mla_add
 };

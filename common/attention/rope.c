@@ -18,7 +18,8 @@ mscale(double factor, double m)
 static double
 pair_of(const struct rope_config *c, int dim, double rot)
 {
-	return dim * fixed_log(c->original_max_position / (rot * 2 * pi)) / (2 * fixed_log(c->theta));
+	return dim * fixed_log(c->original_max_position / (rot * 2 * pi)) / (2 *
+	    fixed_log(c->theta));
 }
 
 static double
@@ -42,7 +43,8 @@ stretch(struct rope *r, const struct rope_config *c)
 		r->freq[i] = r->freq[i] / c->factor * ramp + r->freq[i] * (1 - ramp);
 	}
 	r->factor = c->mscale != 0 && c->mscale_all_dim != 0 ?
-	    mscale(c->factor, c->mscale) / mscale(c->factor, c->mscale_all_dim) : mscale(c->factor, 1);
+	    mscale(c->factor, c->mscale) / mscale(c->factor, c->mscale_all_dim) : mscale(c->factor,
+	    1);
 }
 
 int

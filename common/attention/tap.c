@@ -4,8 +4,8 @@
 #include "attention/attention.h"
 
 int
-attention_tap_copy(const struct attention_layers *a, const struct attention_taps *taps, enum attention_tap tap,
-    const float *from, size_t n)
+attention_tap_copy(const struct attention_layers *a, const struct attention_taps *taps,
+    enum attention_tap tap, const float *from, size_t n)
 {
 	float *to = taps->to[tap];
 
@@ -26,25 +26,30 @@ static void
 heads_part(void *arg, size_t from, size_t to, int thread)
 {
 	const struct heads *w = arg;
-	const struct kernels *mine = w->d->k, *k = mine->matmul ? mine : kernels_precision(mine, PRECISION_BF16);
+	const struct kernels *mine = w->d->k, *k = mine->matmul ? mine : kernels_precision(mine,
+	    PRECISION_BF16);
 	ptrdiff_t H = w->H, D = w->o->rows, v = w->o->cols / H;
 	float *row = w->parts + (ptrdiff_t)thread * w->o->cols;
 	struct mat parts = {.data = row, .rows = w->H, .cols = (int)v, .dtype = F32};
 
 	for (ptrdiff_t d = (ptrdiff_t)from; d < (ptrdiff_t)to; d++) {
 		k->row(row, w->o, (int)d);
-		for (int h = 0; h < H; h++)     /* (matmul writes at h: that is where head h's d begins) */
-			k->matmul(w->out + h * D + d - h, H * D, w->v + h * v, H * v, w->T, &parts, h, h + 1);
+		/* (matmul writes at h: that is where head h's d begins) */
+		for (int h = 0; h < H; h++)
+			k->matmul(w->out + h * D + d - h, H * D, w->v + h * v, H * v, w->T, &parts,
+			    h, h + 1);
 	}
 }
 
 int
-attention_tap_heads(struct attention_layers *a, const struct mat *o, const float *v, int T, int H, float *heads)
+attention_tap_heads(struct attention_layers *a, const struct mat *o, const float *v, int T, int H,
+    float *heads)
 {
 	struct pool *pool = a->device->pool;
 	struct heads w = {a->device, o, v, T, H, NULL, heads};
 
-	if (!(w.parts = scratch_reserve(&a->parts, (size_t)pool_threads(pool) * (size_t)o->cols, sizeof(*w.parts))))
+	if (!(w.parts = scratch_reserve(&a->parts, (size_t)pool_threads(pool) * (size_t)o->cols,
+	    sizeof(*w.parts))))
 		return -1;
 	pool_run(pool, (size_t)o->rows, 1, (double)T * o->cols, heads_part, &w);
 	return 0;

@@ -1,13 +1,15 @@
 /*
- * Intermediate results in one block of memory: arrays aligned to 256 bytes, none empty.  One layout function
- * serves both passes: with base NULL it counts the bytes, with the memory it sets the pointers.
+ * Intermediate results in one block of memory: arrays aligned to 256 bytes, none empty. One
+ * layout function serves both passes: with base NULL it counts the bytes, with the memory it sets
+ * the pointers.
  */
 #ifndef DS_ARENA_H
 #define DS_ARENA_H
 
 #include <stddef.h>
 
-#define ARENA_ROWS 512  /* of a batch, for which a GPU's memory is counted at the start: ds-embed's default limit */
+/* of a batch, for which a GPU's memory is counted at the start: ds-embed's default limit */
+#define ARENA_ROWS 512
 
 struct arena {
 	char *base;             /* NULL: count only */

@@ -18,18 +18,19 @@ struct cpu {
 	pthread_cond_t passed;
 };
 
-int cpu_angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq, int half,
-    double factor);
+int cpu_angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T,
+    const double *freq, int half, double factor);
 int cpu_kv_append(struct device *d, const struct kv_append *a, const struct kv_rows *rows);
-int cpu_attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct kv_rows *rows,
-    int H, const struct kv_shape *kv, float scale);
+int cpu_attend(struct device *d, float *out, float *max, float *sum, const float *query,
+    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale);
 int cpu_probs(struct device *d, float *probs, size_t positions, const float *max, const float *sum,
     const float *query, const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale);
-int cpu_route(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
-    const struct router *r);
-int cpu_sort(struct device *d, const struct expert_pairs *c, const int32_t *idx, const float *w, int T, int K,
-    const unsigned char *has);
+int cpu_route(struct device *d, float *scores, float *choice, int32_t *idx, float *w,
+    const float *bias, int T, const struct router *r);
+int cpu_sort(struct device *d, const struct expert_pairs *c, const int32_t *idx, const float *w,
+    int T, int K, const unsigned char *has);
 int cpu_all_rows(struct device *d, const struct expert_pairs *c, int T);
-int cpu_experts(struct device *d, int64_t *acc, const float *x, int D, const struct expert_group *g, int n);
+int cpu_experts(struct device *d, int64_t *acc, const float *x, int D, const struct expert_group *g,
+    int n);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Before attention: the angles of a batch's positions, the keys and values that it appends to the cache, and the
- * rotation of its queries.
+ * Before attention: the angles of a batch's positions, the keys and values that it appends to the
+ * cache, and the rotation of its queries.
  */
 #include <string.h>
 
@@ -30,8 +30,8 @@ angles_part(void *arg, size_t from, size_t to, int thread)
 }
 
 int
-cpu_angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq, int half,
-    double factor)
+cpu_angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T,
+    const double *freq, int half, double factor)
 {
 	struct angles a = {cosine, sine, pos, freq, half, factor};
 
@@ -53,12 +53,14 @@ key_append(const struct append *c, size_t t, int g)
 	const struct kv_shape *kv = &a->kv;
 	uint32_t pos = c->rows->pos[t], at = pos % CACHE_PAGE;
 	ptrdiff_t head = (ptrdiff_t)t * kv->heads + g, K = kv->key, V = kv->value;
-	float *page = (float *)c->rows->pages[c->rows->list[t] + (int)(pos / CACHE_PAGE)] + g * CACHE_PAGE * (K + (kv->shared ? 0 : V));
+	float *page = (float *)c->rows->pages[c->rows->list[t] + (int)(pos / CACHE_PAGE)] + g *
+	    CACHE_PAGE * (K + (kv->shared ? 0 : V));
 	float *k = a->k + head * K;
 
 	if (a->norm)
 		c->k->rmsnorm(k, k, a->norm, kv->value, a->eps);
-	c->k->rope(k + K - 2 * a->half, a->cosine + t * (size_t)a->half, a->sine + t * (size_t)a->half, a->half);
+	c->k->rope(k + K - 2 * a->half, a->cosine + t * (size_t)a->half,
+	    a->sine + t * (size_t)a->half, a->half);
 	memcpy(page + at * K, k, (size_t)K * sizeof(*k));
 	if (!kv->shared)
 		memcpy(page + CACHE_PAGE * K + at * V, a->v + head * V, (size_t)V * sizeof(*k));
@@ -78,9 +80,11 @@ append_part(void *arg, size_t from, size_t to, int thread)
 		for (ptrdiff_t h = (ptrdiff_t)t * a->H, end = h + a->H; h < end; h++) {
 			float *q = a->q + (h + 1) * a->width - turned;
 
-			c->k->rope(q, a->cosine + t * (size_t)a->half, a->sine + t * (size_t)a->half, a->half);
+			c->k->rope(q, a->cosine + t * (size_t)a->half,
+			    a->sine + t * (size_t)a->half, a->half);
 			if (a->query)
-				memcpy(a->query + (h + 1) * a->kv.key - turned, q, (size_t)turned * sizeof(*q));
+				memcpy(a->query + (h + 1) * a->kv.key - turned, q,
+				    (size_t)turned * sizeof(*q));
 		}
 	}
 }

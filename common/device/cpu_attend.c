@@ -1,9 +1,10 @@
 /*
- * The queries of a batch meet the pages of the cache.  All queries that read the same keys, those of a key head's query
- * heads and of neighbouring rows of a prompt, are a tile: each page is read from memory once for them.  Where there
- * are few tiles, their pages are divided into parts, which threads compute in turn.  The thread of a part joins what comes
- * of its pages to what came of those before, in the order of the pages; until the part before its own
- * is joined, it keeps them.
+ * The queries of a batch meet the pages of the cache. All queries that read the same keys, those
+ * of a key head's query heads and of neighbouring rows of a prompt, are a tile: each page is read
+ * from memory once for them. Where there are few tiles, their pages are divided into parts, which
+ * threads compute in turn. The thread of a part joins what comes of its pages to what came of
+ * those before, in the order of the pages; until the part before its own is joined, it keeps
+ * them.
  */
 #include <math.h>
 #include <sched.h>
@@ -38,8 +39,10 @@ struct attend {
 	struct tile *tiles;     /* [n] */
 	int n, part;            /* pages in a part */
 	atomic_size_t next;     /* the next part to compute */
-	float *memory;          /* [threads][each]: p [QUERIES][CACHE_PAGE] and slots, what comes of a page: bo [T][value], */
-	size_t each;            /* bmax, bsum [T], T being the tile's queries */
+	/* [threads][each]: p [QUERIES][CACHE_PAGE], then slots for what comes of a page: bo
+	 * [queries][value], bmax and bsum [queries] of the tile */
+	float *memory;
+	size_t each;
 };
 
 /* --- pages --- */
@@ -51,11 +54,13 @@ page_mat(const struct kv_shape *kv, const void *page, int g, int values, int row
 	ptrdiff_t key = (ptrdiff_t)g * CACHE_PAGE * (kv->key + (kv->shared ? 0 : kv->value));
 	int own = values && !kv->shared;
 
-	return (struct mat){.data = (const float *)page + key + (own ? CACHE_PAGE * (ptrdiff_t)kv->key : 0), .rows = rows,
-	    .cols = own ? kv->value : kv->key, .dtype = F32};
+	return (struct mat){.data = (const float *)page + key + (own ?
+	    CACHE_PAGE * (ptrdiff_t)kv->key : 0), .rows = rows, .cols = own ? kv->value : kv->key,
+	    .dtype = F32};
 }
 
-/* The thread reads `next` after this page: half of it is prefetched with the keys, half with the values. */
+/* The thread reads `next` after this page: half of it is prefetched with the keys, half with the
+ * values. */
 static struct mat
 tile_page(const struct attend *a, const struct tile *k, int page, int next, int values, int rows)
 {
@@ -64,7 +69,8 @@ tile_page(const struct attend *a, const struct tile *k, int page, int next, int 
 
 	if (next < k->pages) {
 		struct mat after = page_mat(a->kv, pages[next], k->g, values, rows);
-		size_t bytes = (size_t)after.cols * CACHE_PAGE * sizeof(float) / (a->kv->shared ? 2 : 1);
+		size_t bytes = (size_t)after.cols * CACHE_PAGE * sizeof(float) / (a->kv->shared ?
+		    2 : 1);
 
 		m.prefetch = (const char *)after.data + (a->kv->shared && values ? bytes : 0);
 		m.prefetch_bytes = bytes;
@@ -104,22 +110,24 @@ page_read(const struct attend *a, const struct tile *k, int page, int next, floa
 	struct mat m = tile_page(a, k, page, next, 0, seen(a, k, k->rows - 1, page));
 
 	for (int i = 0; i < T; i += k->run) {
-		kern->matmul(p + i * CACHE_PAGE, CACHE_PAGE, a->query + query_of(a, k, i) * a->kv->key, a->kv->key, k->run, &m,
-		    0, m.rows);
+		kern->matmul(p + i * CACHE_PAGE, CACHE_PAGE, a->query + query_of(a, k,
+		    i) * a->kv->key, a->kv->key, k->run, &m, 0, m.rows);
 		m.prefetch = NULL;
 		m.prefetch_bytes = 0;
 	}
 	for (int i = 0; i < T; i++)
 		if (seen(a, k, i / k->heads, page) > 0)
-			kern->softmax_block(p + i * CACHE_PAGE, seen(a, k, i / k->heads, page), a->scale, &bmax[i], &bsum[i]);
+			kern->softmax_block(p + i * CACHE_PAGE, seen(a, k, i / k->heads, page),
+			    a->scale, &bmax[i], &bsum[i]);
 	m = tile_page(a, k, page, next, 1, 0);
-	for (int i = 0, rows; i < k->rows; i += rows) {         /* rows that see as many positions together */
+	/* rows that see as many positions together */
+	for (int i = 0, rows; i < k->rows; i += rows) {
 		m.rows = seen(a, k, i, page);
 		for (rows = 1; i + rows < k->rows && seen(a, k, i + rows, page) == m.rows; rows++)
 			;
 		if (m.rows > 0)
-			kern->matmul_t(slot + i * k->heads * V, V, p + i * k->heads * CACHE_PAGE, CACHE_PAGE, rows * k->heads,
-			    &m, 0, V);
+			kern->matmul_t(slot + i * k->heads * V, V, p + i * k->heads * CACHE_PAGE,
+			    CACHE_PAGE, rows * k->heads, &m, 0, V);
 	}
 }
 
@@ -133,7 +141,8 @@ page_join(const struct attend *a, const struct tile *k, int page, const float *s
 		ptrdiff_t q = query_of(a, k, i);
 
 		if (seen(a, k, i / k->heads, page) > 0)
-			a->d->k->softmax_join(a->out + q * V, &a->max[q], &a->sum[q], slot + i * V, bmax[i], bsum[i], (int)V);
+			a->d->k->softmax_join(a->out + q * V, &a->max[q], &a->sum[q], slot + i * V,
+			    bmax[i], bsum[i], (int)V);
 	}
 }
 
@@ -196,7 +205,8 @@ part_run(struct attend *a, struct tile *k, int part, float *mine)
 	for (int page = from; page < to; page++) {
 		int last = page + 1 == to;
 
-		page_read(a, k, page, last ? from + threads * a->part : page + 1, mine, slots + (size_t)(page - kept) * slot_floats(a, k));
+		page_read(a, k, page, last ? from + threads * a->part : page + 1, mine,
+		    slots + (size_t)(page - kept) * slot_floats(a, k));
 		if (last)
 			turn_wait(a->d->cpu, k, part);
 		else if (atomic_load(&k->turn) != part)
@@ -222,7 +232,8 @@ parts_run(void *arg, size_t from, size_t to, int thread)
 	while ((part = atomic_fetch_add(&a->next, 1)) < a->tiles[a->n - 1].parts) {
 		while (part >= k->parts)
 			k++;
-		part_run(a, k, (int)(part - (k == a->tiles ? 0 : k[-1].parts)), a->memory + (size_t)thread * a->each);
+		part_run(a, k, (int)(part - (k == a->tiles ? 0 : k[-1].parts)),
+		    a->memory + (size_t)thread * a->each);
 	}
 }
 
@@ -248,7 +259,8 @@ tiles_make(struct attend *a)
 				struct tile *k = &a->tiles[a->n++];
 
 				*k = (struct tile){.t = t, .rows = rows, .h = g * group + h, .g = g,
-				    .heads = group - h < QUERIES ? group - h : QUERIES, .pages = (int)(r->pos[t + rows - 1] / CACHE_PAGE) + 1};
+				    .heads = group - h < QUERIES ? group - h : QUERIES,
+				    .pages = (int)(r->pos[t + rows - 1] / CACHE_PAGE) + 1};
 				k->run = k->heads == a->H ? k->rows * k->heads : k->heads;
 			}
 	}
@@ -287,10 +299,11 @@ cost(const struct attend *a)
 }
 
 int
-cpu_attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct kv_rows *rows,
-    int H, const struct kv_shape *kv, float scale)
+cpu_attend(struct device *d, float *out, float *max, float *sum, const float *query,
+    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale)
 {
-	struct attend a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale, .query = query, .out = out, .max = max, .sum = sum};
+	struct attend a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale, .query = query,
+	    .out = out, .max = max, .sum = sum};
 	size_t threads = (size_t)pool_threads(d->pool), group = (size_t)(H / kv->heads);
 	size_t most = (size_t)rows->n * (size_t)kv->heads * ((group + QUERIES - 1) / QUERIES), kept;
 
@@ -301,7 +314,8 @@ cpu_attend(struct device *d, float *out, float *max, float *sum, const float *qu
 	a.each = QUERIES * CACHE_PAGE;
 	for (int i = 0; i < a.n; i++)
 		if (a.each < QUERIES * CACHE_PAGE + kept * slot_floats(&a, &a.tiles[i]))
-			a.each = (QUERIES * CACHE_PAGE + kept * slot_floats(&a, &a.tiles[i]) + 15) / 16 * 16;
+			a.each = (QUERIES * CACHE_PAGE + kept * slot_floats(&a,
+			    &a.tiles[i]) + 15) / 16 * 16;
 	if (!(a.memory = scratch_reserve(&d->cpu->slots, threads * a.each, sizeof(float))))
 		return -1;
 	if (threads > a.tiles[a.n - 1].parts)
@@ -318,7 +332,8 @@ struct probs {
 	size_t positions;
 };
 
-/* Once more over the pages, now that the largest score and the sum of all are known: rows' query heads, by key head. */
+/* Once more over the pages, now that the largest score and the sum of all are known: rows' query
+ * heads, by key head. */
 static void
 probs_part(void *arg, size_t from, size_t to, int thread)
 {
@@ -337,9 +352,11 @@ probs_part(void *arg, size_t from, size_t to, int thread)
 
 		for (uint32_t at = 0; at < held; at += CACHE_PAGE) {
 			int rows = held - at < CACHE_PAGE ? (int)(held - at) : CACHE_PAGE;
-			struct mat page = page_mat(a->kv, a->r->pages[a->r->list[t] + (int)(at / CACHE_PAGE)], g, 0, rows);
+			struct mat page = page_mat(a->kv,
+			    a->r->pages[a->r->list[t] + (int)(at / CACHE_PAGE)], g, 0, rows);
 
-			k->matmul(out + at, P, a->query + q * a->kv->key, a->kv->key, group, &page, 0, rows);
+			k->matmul(out + at, P, a->query + q * a->kv->key, a->kv->key, group, &page,
+			    0, rows);
 			for (int h = 0; h < group; h++) {
 				float *p = out + h * P + at, bmax, bsum, factor;
 
@@ -355,14 +372,15 @@ probs_part(void *arg, size_t from, size_t to, int thread)
 }
 
 int
-cpu_probs(struct device *d, float *probs, size_t positions, const float *max, const float *sum, const float *query,
-    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale)
+cpu_probs(struct device *d, float *probs, size_t positions, const float *max, const float *sum,
+    const float *query, const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale)
 {
-	struct probs c = {.a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale, .query = query}, .to = probs,
-	    .positions = positions};
+	struct probs c = {.a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale,
+	    .query = query}, .to = probs, .positions = positions};
 
 	c.a.max = (float *)max;
 	c.a.sum = (float *)sum;
-	pool_run(d->pool, (size_t)rows->n * (size_t)kv->heads, 1, (double)positions * kv->key * (H / kv->heads), probs_part, &c);
+	pool_run(d->pool, (size_t)rows->n * (size_t)kv->heads, 1,
+	    (double)positions * kv->key * (H / kv->heads), probs_part, &c);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /*
- * Experts, the shared experts and dense MLPs: down(silu(gate x) * up x), times a weight for each row, added in fixed
- * point.  Rows of several experts are computed together, since those of one may be too few to share among threads.
+ * Experts, the shared experts and dense MLPs: down(silu(gate x) * up x), times a weight for each
+ * row, added in fixed point. Rows of several experts are computed together, since those of one
+ * may be too few to share among threads.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 #include "device/cpu.h"
 
 #define TILE_ROWS 128   /* rows of one expert that are computed together at most */
-#define TILES 256       /* and of how many tiles at once: together they have TILE_ROWS to 2 TILE_ROWS rows */
+/* and of how many tiles at once: together they have TILE_ROWS to 2 TILE_ROWS rows */
+#define TILES 256
 
 struct tile {                   /* some rows of an expert */
 	const struct expert_group *of;
@@ -42,7 +44,8 @@ gather(void *arg, size_t from, size_t to, int thread)
 	for (const struct tile *t = b->tile; t < b->tile + b->tiles; t++)
 		for (size_t i = 0; i < (size_t)t->n; i++)
 			if ((size_t)t->at + i >= from && (size_t)t->at + i < to)
-				memcpy(b->x + ((size_t)t->at + i) * D, b->from + (size_t)t->of->chosen.row[(size_t)t->from + i] * D,
+				memcpy(b->x + ((size_t)t->at + i) * D,
+				    b->from + (size_t)t->of->chosen.row[(size_t)t->from + i] * D,
 				    D * sizeof(*b->x));
 }
 
@@ -68,8 +71,10 @@ inner(void *arg, size_t from, size_t to, int thread)
 	size_t begin = 0;
 
 	(void)thread;
-	for (const struct tile *t = b->tile; t < b->tile + b->tiles && begin < to; begin = t++->units) {
-		size_t first = from > begin ? from - begin : 0, last = (to < t->units ? to : t->units) - begin;
+	for (const struct tile *t = b->tile; t < b->tile + b->tiles &&
+	    begin < to; begin = t++->units) {
+		size_t first = from > begin ? from - begin : 0,
+		    last = (to < t->units ? to : t->units) - begin;
 		int width = t->mlp->gate.rows, end = (int)last * CPU_GRAIN;
 
 		if (t->units > from)
@@ -89,13 +94,15 @@ outer(void *arg, size_t from, size_t to, int thread)
 		const struct expert_pairs *c = &t->of->chosen;
 		float *y = b->y + t->at * D;
 
-		b->k->matmul(y, D, t->gate, t->mlp->gate.rows, t->n, &t->mlp->down, (int)from, (int)to);
+		b->k->matmul(y, D, t->gate, t->mlp->gate.rows, t->n, &t->mlp->down, (int)from,
+		    (int)to);
 		for (int i = 0; i < t->n; i++) {
 			int seen = atomic_load(&b->bad), row = (int)t->at + i;
 
-			if (b->k->fixed_add(b->acc + c->row[t->from + i] * D + at, y + i * D + at, c->w[t->from + i],
-			    (int)(to - from)) < 0)
-				while (row < seen && !atomic_compare_exchange_weak(&b->bad, &seen, row))
+			if (b->k->fixed_add(b->acc + c->row[t->from + i] * D + at, y + i * D + at,
+			    c->w[t->from + i], (int)(to - from)) < 0)
+				while (row < seen && !atomic_compare_exchange_weak(&b->bad, &seen,
+				    row))
 					;
 		}
 	}
@@ -171,7 +178,8 @@ tile_add(struct batch *b, const struct expert_group *g, const struct mlp *m, int
 	struct tile *t = &b->tile[b->tiles];
 	int width = m->gate.rows;
 
-	*t = (struct tile){.of = g, .mlp = m, .from = from, .n = to - from < TILE_ROWS ? to - from : TILE_ROWS, .at = b->rows};
+	*t = (struct tile){.of = g, .mlp = m, .from = from, .n = to - from < TILE_ROWS ? to - from :
+	    TILE_ROWS, .at = b->rows};
 	t->units = (b->tiles ? t[-1].units : 0) + ((size_t)width + CPU_GRAIN - 1) / CPU_GRAIN;
 	b->tiles++;
 	b->rows += t->n;
@@ -197,7 +205,8 @@ prefetch(struct device *d, const struct expert_group *g, int n)
 }
 
 int
-cpu_experts(struct device *d, int64_t *acc, const float *x, int D, const struct expert_group *g, int n)
+cpu_experts(struct device *d, int64_t *acc, const float *x, int D, const struct expert_group *g,
+    int n)
 {
 	struct batch b = {.k = d->k, .acc = acc, .from = x, .D = D};
 	int r = 0;
@@ -205,7 +214,8 @@ cpu_experts(struct device *d, int64_t *acc, const float *x, int D, const struct 
 	prefetch(d, g, n);
 	for (; n > 0; n--, g++)
 		for (int e = 0; e < g->chosen.E; e++)
-			for (int at = g->chosen.start[e], end = g->chosen.start[e + 1]; at < end; ) {
+			for (int at = g->chosen.start[e],
+			    end = g->chosen.start[e + 1]; at < end; ) {
 				at += tile_add(&b, g, &g->mlps[e], at, end);
 				if (b.tiles < TILES && b.rows < TILE_ROWS)
 					continue;
@@ -220,8 +230,8 @@ cpu_experts(struct device *d, int64_t *acc, const float *x, int D, const struct 
 }
 
 int
-cpu_sort(struct device *d, const struct expert_pairs *c, const int32_t *idx, const float *w, int T, int K,
-    const unsigned char *has)
+cpu_sort(struct device *d, const struct expert_pairs *c, const int32_t *idx, const float *w, int T,
+    int K, const unsigned char *has)
 {
 	size_t E = (size_t)c->E, n = (size_t)T * (size_t)K;
 	int32_t *start = c->start;
@@ -233,7 +243,8 @@ cpu_sort(struct device *d, const struct expert_pairs *c, const int32_t *idx, con
 			start[idx[i] + 1]++;
 	for (size_t e = 0; e < E; e++)
 		start[e + 1] += start[e];
-	for (size_t i = 0; i < n; i++) {        /* start[e] is the next of e: at the end, where e + 1 begins */
+	/* start[e] is the next of e: at the end, where e + 1 begins */
+	for (size_t i = 0; i < n; i++) {
 		int32_t at;
 
 		if (has && !has[idx[i]])

@@ -51,8 +51,8 @@ keep_groups(const struct router *r, float *choice)
 }
 
 void
-cpu_choose(const struct router *r, const float *scores, const float *bias, float *choice, int32_t *idx,
-    float *w)
+cpu_choose(const struct router *r, const float *scores, const float *bias, float *choice,
+    int32_t *idx, float *w)
 {
 	int E = r->E, K = r->K, n = 0;
 	unsigned char taken[ROUTER_MAX];
@@ -100,8 +100,8 @@ route_part(void *arg, size_t from, size_t to, int thread)
 }
 
 int
-cpu_route(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
-    const struct router *r)
+cpu_route(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias,
+    int T, const struct router *r)
 {
 	struct call c = {d->k, r, bias, scores, choice, idx, w};
 

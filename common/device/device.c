@@ -20,12 +20,15 @@ device_parse(const char *text, int *ordinal)
 	*ordinal = -1;
 	if (strcmp(text, "cpu") == 0)
 		return 0;
-	if (strncmp(text, "cuda:", 5) == 0 && isdigit((unsigned char)text[5]) && (n = strtol(text + 5, &end, 10)) <= 1023 && !*end)
+	if (strncmp(text, "cuda:", 5) == 0 && isdigit((unsigned char)text[5]) &&
+	    (n = strtol(text + 5, &end, 10)) <= 1023 && !*end)
 		*ordinal = (int)n;
 	else if (strcmp(text, "cuda") == 0)
 		*ordinal = 0;
 	else
-		return fail(FAIL_USAGE, "'%s': give cpu, cuda, or cuda:N for one of several GPUs, counted from 0", text);
+		return fail(FAIL_USAGE,
+		    "'%s': give cpu, cuda, or cuda:N for one of several GPUs, counted from 0",
+		    text);
 	return 0;
 }
 
@@ -77,18 +80,19 @@ static void
 stop(struct device *d)
 {
 	if (d->gpu) {
-		(void)d->lib->wait(d->gpu);     /* a failed stage may have left work on the stream */
+		/* a failed stage may have left work on the stream */
+		(void)d->lib->wait(d->gpu);
 		device_release(d, &d->attend);
 		device_release(d, &d->experts);
 	}
 	device_slots_free(d);
 	device_pages_free(d);
-	for (size_t i = 0; i < d->npieces; i++)
-		if (d->pieces[i].p)
-			d->lib->free(d->gpu, d->pieces[i].p);
+	for (size_t i = 0; i < d->nslabs; i++)
+		if (d->slabs[i].p)
+			d->lib->free(d->gpu, d->slabs[i].p);
 	if (d->gpu)
 		d->lib->close(d->gpu);
-	d->npieces = 0;
+	d->nslabs = 0;
 	d->gpu = NULL;
 	d->lib = NULL;
 }
@@ -100,8 +104,8 @@ device_close(struct device *d)
 		return;
 	stop(d);
 	cpu_free(d->cpu);
-	free(d->pieces);
-	free(d->parts);
+	free(d->slabs);
+	free(d->registered);
 	free(d);
 }
 
@@ -114,9 +118,9 @@ add(struct device *d, void *slot, size_t bytes, int own)
 
 	if (!device_is_gpu(d))
 		return 0;
-	if (mem_grow(&d->parts, &d->cap, d->n + 1, sizeof(*d->parts)) < 0)
+	if (mem_grow(&d->registered, &d->cap, d->n + 1, sizeof(*d->registered)) < 0)
 		return -1;
-	p = &d->parts[d->n++];
+	p = &d->registered[d->n++];
 	*p = (struct device_weight){.slot = slot, .bytes = bytes, .own = own};
 	memcpy(&p->host, slot, sizeof(p->host));        /* a pointer, whatever its type */
 	return 0;
@@ -129,7 +133,8 @@ device_register(struct device *d, struct mat *w)
 	size_t groups = ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
 
 	if (add(d, &w->data, rows * dtype_row(w->dtype, w->cols), 0) < 0 ||
-	    (w->scale && add(d, &w->scale, blocks * (size_t)w->scale_cols * sizeof(*w->scale), 0) < 0))
+	    (w->scale && add(d, &w->scale, blocks * (size_t)w->scale_cols * sizeof(*w->scale),
+	    0) < 0))
 		return -1;
 	return w->groups ? add(d, &w->groups, rows * groups, 0) : 0;
 }
@@ -156,12 +161,15 @@ refuse(const struct device *d)
 	char why[768], all[32], weights[32], working[32];
 
 	snprintf(why, sizeof(why), "%s", fail_text());
-	return fail(FAIL_SYSTEM, "%s: %s; it needs %s of GPU memory (weights %s, working %s), or -d cpu",
-	    d->name, why, mem_text((double)(d->weights + d->expected), all), mem_text((double)d->weights, weights),
+	return fail(FAIL_SYSTEM,
+	    "%s: %s; it needs %s of GPU memory (weights %s, working %s), or -d cpu",
+	    d->name, why, mem_text((double)(d->weights + d->expected), all),
+	    mem_text((double)d->weights, weights),
 	    mem_text((double)d->expected, working));
 }
 
-/* Open the GPU and look whether all fits there.  -1 and a message of the library's, or of our own. */
+/* Open the GPU and look whether all fits there. -1 and a message of the library's, or of our
+ * own. */
 static int
 find(struct device *d)
 {
@@ -177,8 +185,10 @@ find(struct device *d)
 	if (d->lib->open(&d->gpu, d->ordinal) < 0 || d->lib->about(d->gpu, &d->about) < 0)
 		return fail(FAIL_SYSTEM, "%s", d->lib->error());
 	if (d->weights + d->expected > d->about.free)
-		return fail(FAIL_SYSTEM, "too little memory: %s of %s are free: divide the layers (-l) or the experts (-e) among more GPUs",
-		    mem_text((double)d->about.free, free_text), mem_text((double)d->about.memory, memory));
+		return fail(FAIL_SYSTEM,
+		    "too little memory: %s of %s are free: divide the layers (-l) or the experts (-e) among more GPUs",
+		    mem_text((double)d->about.free, free_text), mem_text((double)d->about.memory,
+		    memory));
 	return 0;
 }
 
@@ -187,8 +197,8 @@ static void
 hand_over(struct device *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
-		struct device_weight *p = &d->parts[i];
-		void *there = (char *)d->pieces[p->piece].p + p->at;
+		struct device_weight *p = &d->registered[i];
+		void *there = (char *)d->slabs[p->slab].p + p->at;
 
 		memcpy(p->slot, &there, sizeof(there));
 		if (p->own && !weight_again(d, i))
@@ -255,8 +265,11 @@ device_reserve(struct device *d, struct scratch *s, size_t bytes)
 	device_release(d, s);
 	if (d->lib->alloc(d->gpu, &s->p, bytes ? bytes : 1) < 0) {
 		s->p = NULL;
-		fail(FAIL_SYSTEM, "%s: no %s more of working memory, beside %s and weights of %s: %s", d->name, mem_text((double)bytes, more),
-		    mem_text((double)d->working, working), mem_text((double)d->weights, weights), d->lib->error());
+		fail(FAIL_SYSTEM,
+		    "%s: no %s more of working memory, beside %s and weights of %s: %s", d->name,
+		    mem_text((double)bytes, more),
+		    mem_text((double)d->working, working), mem_text((double)d->weights, weights),
+		    d->lib->error());
 		return NULL;
 	}
 	s->bytes = bytes;
@@ -269,7 +282,8 @@ void
 device_release(struct device *d, struct scratch *s)
 {
 	if (s->p) {
-		(void)d->lib->wait(d->gpu);     /* what is on its way may still use it; a failure comes back with the next call */
+		/* what is on its way may still use it; a failure comes back with the next call */
+		(void)d->lib->wait(d->gpu);
 		d->lib->free(d->gpu, s->p);
 		d->working -= s->bytes;
 	}
@@ -295,8 +309,11 @@ pages_new(struct device *d, size_t bytes)
 		return -1;
 	if (d->lib->alloc(d->gpu, &pages->p, n) < 0) {
 		free(pages);
-		return fail(FAIL_SYSTEM, "%s: no %s more for the cache, beside %s of it and of working memory and weights of %s: %s", d->name,
-		    mem_text((double)n, more), mem_text((double)d->working, working), mem_text((double)d->weights, weights), d->lib->error());
+		return fail(FAIL_SYSTEM,
+		    "%s: no %s more for the cache, beside %s of it and of working memory and weights of %s: %s",
+		    d->name,
+		    mem_text((double)n, more), mem_text((double)d->working, working),
+		    mem_text((double)d->weights, weights), d->lib->error());
 	}
 	pages->next = d->pages;
 	d->pages = pages;

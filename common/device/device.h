@@ -15,13 +15,15 @@
 #include "cuda/gpu.h"
 #include "device/prefetch.h"
 
-#define DEVICE_PAGES ((size_t)16 << 20)  /* bytes of a GPU that pages of caches are cut from at a time */
+/* bytes of a GPU that pages of caches are cut from at a time */
+#define DEVICE_PAGES ((size_t)16 << 20)
 
 struct ops;
 
 struct device {
 	const struct ops *ops;
-	struct pool *pool;              /* threads that compute on the CPU and copy weights; NULL: the caller's only */
+	/* threads that compute on the CPU and copy weights; NULL: the caller's only */
+	struct pool *pool;
 	const struct kernels *k;        /* the CPU's functions, of the precision that frames have */
 	struct cpu *cpu;                /* state of ops_cpu; NULL on a GPU */
 	struct prefetch prefetch;       /* of experts that are not in memory, on the CPU */
@@ -29,8 +31,10 @@ struct device {
 	int ordinal;                    /* -1: the CPU */
 
 	/* Of a GPU.  Set until device_start: */
-	uint64_t expected;              /* bytes: working memory that stages use at least; each adds its own */
-	uint64_t position;              /* bytes that a position of a sequence takes in the caches of all layers */
+	/* bytes: working memory that stages use at least; each adds its own */
+	uint64_t expected;
+	/* bytes that a position of a sequence takes in the caches of all layers */
+	uint64_t position;
 
 	/* Known after it: */
 	const struct gpu_lib *lib;      /* NULL before device_start has been successful */
@@ -38,15 +42,17 @@ struct device {
 	struct gpu_about about;         /* as it was before anything was put there */
 	uint64_t weights;               /* bytes of all registered weights */
 	uint64_t working;               /* bytes in use besides, now */
-	uint64_t moves;                 /* how often working memory got another address: recorded work */
+	/* how often working memory got another address: recorded work */
+	uint64_t moves;
 	                                /* may point to freed memory after that */
 	uint64_t waits;                 /* how often device_wait has returned */
-	int turn;                       /* 0 or 1: the pinned memory that tensors of frames use now */
+	/* 0 or 1: the pinned memory that tensors of frames use now */
+	int turn;
 
-	struct device_weight *parts;    /* registered: [n] */
+	struct device_weight *registered;    /* registered: [n] */
 	size_t n, cap;
-	struct device_slab *pieces;     /* the memory of the weights: [npieces] */
-	size_t npieces, pieces_cap;
+	struct device_slab *slabs;     /* the memory of the weights: [nslabs] */
+	size_t nslabs, slabs_cap;
 	struct device_slot *slots;      /* tensors of frames: see device/tensor.h */
 	struct device_pages *pages;     /* memory of caches: */
 	char *page;                     /* the next page, and how many bytes are left from there */
@@ -58,11 +64,12 @@ struct device {
  * that lacks the option's name. */
 int device_parse(const char *text, int *ordinal);
 
-/* The CPU (ordinal -1), which is ready at once, or a GPU, for which nothing is loaded yet.  pool and k
- * outlive it.  NULL and a message where there is no memory. */
+/* The CPU (ordinal -1), which is ready at once, or a GPU, for which nothing is loaded yet. pool
+ * and k outlive it. NULL and a message where there is no memory. */
 struct device *device_new(int ordinal, struct pool *pool, const struct kernels *k);
 
-/* Frees what it holds, except what device_reserve allocated and device_release has not freed.  NULL: nothing. */
+/* Frees what it holds, except what device_reserve allocated and device_release has not freed.
+ * NULL: nothing. */
 void device_close(struct device *d);
 
 static inline int
@@ -71,10 +78,10 @@ device_is_gpu(const struct device *d)
 	return d->ordinal >= 0;
 }
 
-/* Register w, or the n numbers at *v: device_start copies them to the GPU and sets w->data, scale and groups,
- * or *v, to their address there.  w and v must not move until then.  The same memory registered twice is
- * copied once.  *v was allocated and is freed then; at the stage's end device_vec_free frees it.
- * On the CPU nothing changes.  0, or -1 and a message. */
+/* Register w, or the n numbers at *v: device_start copies them to the GPU and sets w->data, scale
+ * and groups, or *v, to their address there. w and v must not move until then. The same memory
+ * registered twice is copied once. *v was allocated and is freed then; at the stage's end
+ * device_vec_free frees it. On the CPU nothing changes. 0, or -1 and a message. */
 int device_register(struct device *d, struct mat *w);
 int device_register_vec(struct device *d, float **v, size_t n);
 
@@ -82,9 +89,10 @@ int device_register_vec(struct device *d, float **v, size_t n);
 void device_vec_free(const struct device *d, float *v);
 
 /*
- * Load the library, open the GPU, check that weights and expected memory fit into its free memory, and copy
- * the weights, through pinned memory, prefetching the files.  On the CPU: nothing.
- * 0, or -1 and one line (FAIL_SYSTEM) with the cause and the memory needed; weights are then as they were.
+ * Load the library, open the GPU, check that weights and expected memory fit into its free
+ * memory, and copy the weights, through pinned memory, prefetching the files. On the CPU:
+ * nothing. 0, or -1 and one line (FAIL_SYSTEM) with the cause and the memory needed; weights are
+ * then as they were.
  */
 int device_start(struct device *d);
 
@@ -93,11 +101,13 @@ int device_wait(struct device *d);
 
 int device_settle(const struct device *d);
 
-/* The message of the library, with the device's name and `what` in front: always -1 (FAIL_SYSTEM). */
+/* The message of the library, with the device's name and `what` in front: always -1
+ * (FAIL_SYSTEM). */
 int device_fail(const struct device *d, const char *what);
 
-/* Working memory in the GPU, as base/scratch.h has it on the CPU: at least that many bytes, not set, what it held
- * lost when it grows (which waits for the stream).  NULL and a message where there is none. */
+/* Working memory in the GPU, as base/scratch.h has it on the CPU: at least that many bytes, not
+ * set, what it held lost when it grows (which waits for the stream). NULL and a message where
+ * there is none. */
 void *device_reserve(struct device *d, struct scratch *s, size_t bytes);
 void device_release(struct device *d, struct scratch *s);
 

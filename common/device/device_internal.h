@@ -12,7 +12,7 @@ struct device_weight {
 	size_t bytes;
 	void *slot;                     /* the pointer */
 	int own;                        /* host was allocated, and is freed once they are there */
-	size_t piece, at;               /* where in the slabs they go */
+	size_t slab, at;                /* where in the slabs they go */
 };
 
 struct device_slab {
@@ -29,7 +29,8 @@ int weights_layout(struct device *d);
 /* Weight i is the same memory as the one before it (once they are laid out). */
 int weight_again(const struct device *d, size_t i);
 
-/* Allocate the slabs and copy all weights there: 0, or -1 and a message; the pointers are not changed. */
+/* Allocate the slabs and copy all weights there: 0, or -1 and a message; the pointers are not
+ * changed. */
 int weights_upload(struct device *d);
 
 /* ops_cuda's page: cut from a larger allocation.  NULL and a message. */

@@ -18,14 +18,16 @@ find(char *path, size_t size)
 	static const char *const places[] = {NAME, "../lib/dspipe/" NAME};
 	const char *dir = program_folder(), *given = getenv("DS_CUDA");
 
-	if (given && *given) {          /* a bare name is a file here, not one that the system looks for */
+	/* a bare name is a file here, not one that the system looks for */
+	if (given && *given) {
 		snprintf(path, size, "%s%s", strchr(given, '/') ? "" : "./", given);
 		return 0;
 	}
 	for (int i = 0; dir && i < 2; i++)
 		if (io_path(path, size, dir, places[i]) == 0 && access(path, F_OK) == 0)
 			return 0;
-	return fail(FAIL_SYSTEM, "no %s in '%s' or its ../lib/dspipe: make builds it where nvcc is, DS_CUDA may name one elsewhere",
+	return fail(FAIL_SYSTEM,
+	    "no %s in '%s' or its ../lib/dspipe: make builds it where nvcc is, DS_CUDA may name one elsewhere",
 	    NAME, dir ? dir : "?");
 }
 
@@ -46,7 +48,8 @@ gpu_load(const struct gpu_lib **lib)
 	memcpy(&table, &symbol, sizeof(table));         /* ISO C has no cast for that */
 	*lib = table();
 	if ((*lib)->version != GPU_VERSION)
-		return fail(FAIL_SYSTEM, "'%s' is of version %d, this program wants %d: build both from the same source",
+		return fail(FAIL_SYSTEM,
+		    "'%s' is of version %d, this program wants %d: build both from the same source",
 		    path, (*lib)->version, GPU_VERSION);
 	return 0;
 }

@@ -24,7 +24,8 @@ mirror_grow(struct device *d, struct mirror *m, size_t n)
 
 	while (cap < n)
 		cap *= 2;
-	if (m->p && device_wait(d) < 0)         /* for what reads it, and what is on its way there */
+	/* for what reads it, and what is on its way there */
+	if (m->p && device_wait(d) < 0)
 		return -1;
 	mirror_free(d, m);
 	if (d->lib->alloc(d->gpu, &p, cap) < 0)

@@ -1,6 +1,6 @@
 /*
- * The CPU as a device: kernels over the rows of a batch, divided among the pool's threads by outputs, so that
- * the bits do not depend on how many threads there are.
+ * The CPU as a device: kernels over the rows of a batch, divided among the pool's threads by
+ * outputs, so that the bits do not depend on how many threads there are.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -92,7 +92,8 @@ wait(struct device *d)
 /* --- tensors of frames --- */
 
 static void *
-tensor(struct device *d, struct frame *f, const char *name, enum dtype t, uint64_t rows, uint64_t cols)
+tensor(struct device *d, struct frame *f, const char *name, enum dtype t, uint64_t rows,
+    uint64_t cols)
 {
 	struct tensor *x = frame_require(f, name, t, rows, cols);
 
@@ -108,7 +109,8 @@ wrote(struct frame *f, const char *name)
 }
 
 static void *
-tensor_add(struct device *d, struct frame *f, const char *name, enum dtype t, int rank, const uint64_t *shape)
+tensor_add(struct device *d, struct frame *f, const char *name, enum dtype t, int rank,
+    const uint64_t *shape)
 {
 	struct tensor *x = frame_add(f, name, t, rank, shape);
 
@@ -140,8 +142,8 @@ product_part(void *arg, size_t from, size_t to, int thread)
 }
 
 static int
-product(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
-    enum precision p)
+product(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T,
+    const struct mat *w, enum precision p)
 {
 	const struct kernels *k = p == d->k->precision ? d->k : kernels_precision(d->k, p);
 	struct call c = {.k = k, .out = out, .ldo = ldo, .x = x, .ldx = ldx, .T = T, .w = w};
@@ -159,16 +161,19 @@ heads_part(void *arg, size_t from, size_t to, int thread)
 	for (int h = (int)from; h < (int)to; h++) {
 		struct mat w = mat_rows(c->w, c->first + h * c->step, c->rows);
 
-		c->k->matmul(c->out + h * c->out_step, c->ldo, c->x + h * c->x_step, c->ldx, c->T, &w, 0, c->rows);
+		c->k->matmul(c->out + h * c->out_step, c->ldo, c->x + h * c->x_step, c->ldx, c->T,
+		    &w, 0, c->rows);
 	}
 }
 
 static int
-heads(struct device *d, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H)
+heads(struct device *d, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x,
+    ptrdiff_t ldx, ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows,
+    int H)
 {
-	struct call c = {.k = d->k, .out = out, .ldo = ldo, .out_step = out_step, .x = x, .ldx = ldx, .x_step = x_step,
-	    .T = T, .w = w, .first = first, .step = step, .rows = rows};
+	struct call c = {.k = d->k, .out = out, .ldo = ldo, .out_step = out_step, .x = x,
+	    .ldx = ldx, .x_step = x_step, .T = T, .w = w, .first = first, .step = step,
+	    .rows = rows};
 
 	pool_run(d->pool, (size_t)H, 1, (double)T * rows * w->cols, heads_part, &c);
 	return 0;
@@ -183,16 +188,19 @@ heads_t_part(void *arg, size_t from, size_t to, int thread)
 	for (int h = (int)from; h < (int)to; h++) {
 		struct mat w = mat_rows(c->w, c->first + h * c->step, c->rows);
 
-		c->k->matmul_t(c->out + h * c->out_step, c->ldo, c->x + h * c->x_step, c->ldx, c->T, &w, 0, w.cols);
+		c->k->matmul_t(c->out + h * c->out_step, c->ldo, c->x + h * c->x_step, c->ldx, c->T,
+		    &w, 0, w.cols);
 	}
 }
 
 static int
-heads_t(struct device *d, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H)
+heads_t(struct device *d, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x,
+    ptrdiff_t ldx, ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows,
+    int H)
 {
-	struct call c = {.k = d->k, .out = out, .ldo = ldo, .out_step = out_step, .x = x, .ldx = ldx, .x_step = x_step,
-	    .T = T, .w = w, .first = first, .step = step, .rows = rows};
+	struct call c = {.k = d->k, .out = out, .ldo = ldo, .out_step = out_step, .x = x,
+	    .ldx = ldx, .x_step = x_step, .T = T, .w = w, .first = first, .step = step,
+	    .rows = rows};
 
 	pool_run(d->pool, (size_t)H, 1, (double)T * rows * w->cols, heads_t_part, &c);
 	return 0;
@@ -209,10 +217,11 @@ norm_part(void *arg, size_t from, size_t to, int thread)
 }
 
 static int
-norm(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, int n, const float *weight,
-    float eps)
+norm(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, int n,
+    const float *weight, float eps)
 {
-	struct call c = {.k = d->k, .out = out, .ldo = ldo, .x = x, .ldx = ldx, .n = n, .weight = weight, .eps = eps};
+	struct call c = {.k = d->k, .out = out, .ldo = ldo, .x = x, .ldx = ldx, .n = n,
+	    .weight = weight, .eps = eps};
 
 	pool_run(d->pool, (size_t)T, 1, n, norm_part, &c);
 	return 0;
@@ -266,11 +275,13 @@ experts_bytes(const struct device *d, int D, int width, int pairs)
 const struct ops ops_cpu = {
 	.attend_rows = 64,
 	.reserve = reserve, .release = release, .mirror = mirror, .mirror_free = mirror_release,
-	.page = page, .page_free = page_free, .copy = copy, .clear = clear, .send = copy, .fetch = copy, .wait = wait,
+	.page = page, .page_free = page_free, .copy = copy, .clear = clear, .send = copy,
+	    .fetch = copy, .wait = wait,
 	.tensor = tensor, .wrote = wrote, .tensor_add = tensor_add,
 	.product = product, .heads = heads, .heads_t = heads_t,
 	.norm = norm, .add = add, .gather = gather, .finish = finish,
 	.angles = cpu_angles, .kv_append = cpu_kv_append, .attend = cpu_attend, .probs = cpu_probs,
-	.route = cpu_route, .sort = cpu_sort, .all_rows = cpu_all_rows, .bad_clear = bad_clear, .experts = cpu_experts,
+	.route = cpu_route, .sort = cpu_sort, .all_rows = cpu_all_rows, .bad_clear = bad_clear,
+	    .experts = cpu_experts,
 	.experts_bytes = experts_bytes,
 };

@@ -34,7 +34,8 @@ send(struct device *d, void *to, const void *host, size_t bytes)
 {
 	if (bytes == 0)
 		return 0;
-	return d->lib->upload(d->gpu, to, host, bytes) < 0 ? device_fail(d, "a copy") : device_wait(d);
+	return d->lib->upload(d->gpu, to, host, bytes) < 0 ? device_fail(d, "a copy") :
+	    device_wait(d);
 }
 
 static int
@@ -42,7 +43,8 @@ fetch(struct device *d, void *host, const void *from, size_t bytes)
 {
 	if (bytes == 0)
 		return 0;
-	return d->lib->download(d->gpu, host, from, bytes) < 0 ? device_fail(d, "a copy") : device_wait(d);
+	return d->lib->download(d->gpu, host, from, bytes) < 0 ? device_fail(d, "a copy") :
+	    device_wait(d);
 }
 
 static void
@@ -54,31 +56,35 @@ page_free(struct device *d, void *page)
 /* --- products and rows --- */
 
 static int
-product(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
-    enum precision p)
+product(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T,
+    const struct mat *w, enum precision p)
 {
 	return done(d, d->lib->matmul(d->gpu, out, ldo, x, ldx, T, w, p), "a product");
 }
 
 static int
-heads(struct device *d, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H)
+heads(struct device *d, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x,
+    ptrdiff_t ldx, ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows,
+    int H)
 {
-	return done(d, d->lib->matmul_heads(d->gpu, out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H,
+	return done(d, d->lib->matmul_heads(d->gpu, out, ldo, out_step, x, ldx, x_step, T, w, first,
+	    step, rows, H,
 	    d->k->precision), "the products of heads");
 }
 
 static int
-heads_t(struct device *d, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x, ptrdiff_t ldx, ptrdiff_t x_step,
-    int T, const struct mat *w, int first, int step, int rows, int H)
+heads_t(struct device *d, float *out, ptrdiff_t ldo, ptrdiff_t out_step, const float *x,
+    ptrdiff_t ldx, ptrdiff_t x_step, int T, const struct mat *w, int first, int step, int rows,
+    int H)
 {
-	return done(d, d->lib->matmul_t_heads(d->gpu, out, ldo, out_step, x, ldx, x_step, T, w, first, step, rows, H,
+	return done(d, d->lib->matmul_t_heads(d->gpu, out, ldo, out_step, x, ldx, x_step, T, w,
+	    first, step, rows, H,
 	    d->k->precision), "the products of heads");
 }
 
 static int
-norm(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, int n, const float *weight,
-    float eps)
+norm(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, int n,
+    const float *weight, float eps)
 {
 	return done(d, d->lib->rmsnorm(d->gpu, out, ldo, x, ldx, T, n, weight, eps), "a norm");
 }
@@ -104,8 +110,8 @@ finish(struct device *d, float *h, const int64_t *acc, size_t n)
 /* --- attention --- */
 
 static int
-angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq, int half,
-    double factor)
+angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq,
+    int half, double factor)
 {
 	return done(d, d->lib->angles(d->gpu, cosine, sine, pos, T, freq, half, factor), "angles");
 }
@@ -117,36 +123,39 @@ kv_append(struct device *d, const struct kv_append *a, const struct kv_rows *row
 }
 
 static int
-attend(struct device *d, float *out, float *max, float *sum, const float *query, const struct kv_rows *rows, int H,
-    const struct kv_shape *kv, float scale)
+attend(struct device *d, float *out, float *max, float *sum, const float *query,
+    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale)
 {
 	enum precision p = d->k->precision;
-	void *scratch = device_reserve(d, &d->attend, d->lib->attend_scratch(d->gpu, rows->n, rows->most, H, kv, p));
+	void *scratch = device_reserve(d, &d->attend, d->lib->attend_scratch(d->gpu, rows->n,
+	    rows->most, H, kv, p));
 
 	if (!scratch)
 		return -1;
-	return done(d, d->lib->attend(d->gpu, out, max, sum, query, rows, H, kv, scale, scratch, p), "attention");
+	return done(d, d->lib->attend(d->gpu, out, max, sum, query, rows, H, kv, scale, scratch, p),
+	    "attention");
 }
 
 static int
-probs(struct device *d, float *to, size_t positions, const float *max, const float *sum, const float *query,
-    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale)
+probs(struct device *d, float *to, size_t positions, const float *max, const float *sum,
+    const float *query, const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale)
 {
-	return done(d, d->lib->probs(d->gpu, to, positions, max, sum, query, rows, H, kv, scale, d->k->precision), "attention");
+	return done(d, d->lib->probs(d->gpu, to, positions, max, sum, query, rows, H, kv, scale,
+	    d->k->precision), "attention");
 }
 
 /* --- router and experts --- */
 
 static int
-route(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias, int T,
-    const struct router *r)
+route(struct device *d, float *scores, float *choice, int32_t *idx, float *w, const float *bias,
+    int T, const struct router *r)
 {
 	return done(d, d->lib->route(d->gpu, scores, choice, idx, w, bias, T, r), "the router");
 }
 
 static int
-sort(struct device *d, const struct expert_pairs *c, const int32_t *idx, const float *w, int T, int K,
-    const unsigned char *has)
+sort(struct device *d, const struct expert_pairs *c, const int32_t *idx, const float *w, int T,
+    int K, const unsigned char *has)
 {
 	return done(d, d->lib->sort(d->gpu, c, idx, w, T, K, has), "experts");
 }
@@ -160,7 +169,8 @@ all_rows(struct device *d, const struct expert_pairs *c, int T)
 static int
 bad_clear(struct device *d, int32_t *bad, int n)
 {
-	return done(d, d->lib->fill(d->gpu, bad, BAD_NONE & 0xff, (size_t)n * sizeof(*bad)), "experts");
+	return done(d, d->lib->fill(d->gpu, bad, BAD_NONE & 0xff, (size_t)n * sizeof(*bad)),
+	    "experts");
 }
 
 static size_t
@@ -180,7 +190,8 @@ experts(struct device *d, int64_t *acc, const float *x, int D, const struct expe
 
 		if (!scratch)
 			return -1;
-		if (d->lib->mlp(d->gpu, acc, x, D, g->mlps, g->like, &g->chosen, g->bad, g->each, scratch, d->k->precision) < 0)
+		if (d->lib->mlp(d->gpu, acc, x, D, g->mlps, g->like, &g->chosen, g->bad, g->each,
+		    scratch, d->k->precision) < 0)
 			return device_fail(d, "experts");
 	}
 	return 0;
@@ -214,14 +225,17 @@ graph_free(struct device *d, struct gpu_graph *graph)
 
 const struct ops ops_cuda = {
 	.attend_rows = 512,
-	.reserve = device_reserve, .release = device_release, .mirror = mirror_set, .mirror_free = mirror_free,
-	.page = device_page, .page_free = page_free, .copy = copy, .clear = clear, .send = send, .fetch = fetch,
+	.reserve = device_reserve, .release = device_release, .mirror = mirror_set,
+	    .mirror_free = mirror_free,
+	.page = device_page, .page_free = page_free, .copy = copy, .clear = clear, .send = send,
+	    .fetch = fetch,
 	.wait = device_wait,
 	.tensor = device_tensor, .wrote = device_wrote, .tensor_add = device_add,
 	.product = product, .heads = heads, .heads_t = heads_t,
 	.norm = norm, .add = add, .gather = gather, .finish = finish,
 	.angles = angles, .kv_append = kv_append, .attend = attend, .probs = probs,
-	.route = route, .sort = sort, .all_rows = all_rows, .bad_clear = bad_clear, .experts = experts,
+	.route = route, .sort = sort, .all_rows = all_rows, .bad_clear = bad_clear,
+	    .experts = experts,
 	.experts_bytes = experts_bytes,
 	.record = record, .recorded = recorded, .replay = replay, .graph_free = graph_free,
 };

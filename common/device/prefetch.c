@@ -4,7 +4,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define BATCHES 1000    /* that prefetch after one that waited for the disk; with all in memory it costs them 1% or so */
+/* that prefetch after one that waited for the disk; with all in memory it costs them 1% or so */
+#define BATCHES 1000
 
 static long
 disk_waits(void)
@@ -54,7 +55,8 @@ prefetch_mat(struct prefetch *p, const struct mat *w)
 		p->held += held_of((unsigned char *)from, bytes, page);
 	}
 	if (p->left > 0)
-		madvise((void *)from, bytes, MADV_WILLNEED);    /* advice: where it is refused, pages come as they are touched */
+		/* advice: where it is refused, pages come as they are touched */
+		madvise((void *)from, bytes, MADV_WILLNEED);
 }
 
 int

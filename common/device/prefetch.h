@@ -1,8 +1,8 @@
 /*
- * Weights that are not in memory: a checkpoint may be larger than memory, and then its pages are read from the disk
- * when they are first touched, a few at a time.  Which experts a batch reads is known before they are
- * computed, so the system can read all of them at once.  The request takes time, too: it is made only while the
- * process waits for the disk.
+ * Weights that are not in memory: a checkpoint may be larger than memory, and then its pages are
+ * read from the disk when they are first touched, a few at a time. Which experts a batch reads is
+ * known before they are computed, so the system can read all of them at once. The request takes
+ * time, too: it is made only while the process waits for the disk.
  */
 #ifndef DS_PREFETCH_H
 #define DS_PREFETCH_H
@@ -18,7 +18,8 @@ struct prefetch {
 	uint64_t batches;
 };
 
-/* The weights are mapped: what was read until now does not count as waiting.  *p begins as zeros. */
+/* The weights are mapped: what was read until now does not count as waiting. *p begins as
+ * zeros. */
 void prefetch_init(struct prefetch *p);
 
 /* A batch begins: 1 if its weights are to be passed to prefetch_mat. */

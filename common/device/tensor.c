@@ -13,7 +13,8 @@ struct device_slot {
 	struct {
 		void *p;        /* pinned: [bytes]; by way of it tensors come and go */
 		size_t bytes;
-		uint64_t busy;  /* d->waits + 1 when it was copied from: until then it must not change */
+		/* d->waits + 1 when it was copied from: until then it must not change */
+		uint64_t busy;
 	} host[2];              /* whose turn it is: d->turn */
 	uint64_t version;       /* of the tensor that it holds */
 	char name[];
@@ -106,7 +107,8 @@ slot_check(const struct tensor *t)
 {
 	const struct device_slot *s = t->where;
 
-	return s->version == t->version ? 0 : fail(FAIL_SYSTEM, "another frame's has been put over it in the GPU");
+	return s->version == t->version ? 0 : fail(FAIL_SYSTEM,
+	    "another frame's has been put over it in the GPU");
 }
 
 static int
@@ -142,11 +144,13 @@ slot_send(struct device_slot *s, const struct tensor *t)
 		memcpy(s->host[i].p, t->data, t->bytes);
 	}
 	s->host[i].busy = d->waits + 1;
-	return d->lib->upload(d->gpu, s->p, s->host[i].p, t->bytes) < 0 ? device_fail(d, s->name) : 0;
+	return d->lib->upload(d->gpu, s->p, s->host[i].p, t->bytes) < 0 ? device_fail(d, s->name) :
+	    0;
 }
 
 void *
-device_tensor(struct device *d, struct frame *f, const char *name, enum dtype dtype, uint64_t rows, uint64_t cols)
+device_tensor(struct device *d, struct frame *f, const char *name, enum dtype dtype, uint64_t rows,
+    uint64_t cols)
 {
 	struct tensor *t = frame_find(f, name, dtype, rows, cols);
 	struct device_slot *s;
@@ -177,7 +181,8 @@ device_wrote(struct frame *f, const char *name)
 }
 
 void *
-device_add(struct device *d, struct frame *f, const char *name, enum dtype dtype, int rank, const uint64_t *shape)
+device_add(struct device *d, struct frame *f, const char *name, enum dtype dtype, int rank,
+    const uint64_t *shape)
 {
 	struct tensor *t = frame_add(f, name, dtype, rank, shape);
 	struct device_slot *s = t ? slot_of(d, name) : NULL;

@@ -1,9 +1,9 @@
 /*
  * Weights on their way to the GPU.
  *
- * Parts lie in a few large pieces of its memory, in the order in which they lie in the files.  A piece is filled from
- * its beginning to its end by way of two buffers of pinned memory, from which the GPU copies by itself: while it does
- * so from one, the other is filled.  The system is told early what of the files comes next.
+ * Weights lie in a few large slabs of its memory, in the order in which they lie in the files. A
+ * slab is filled from its beginning to its end through two buffers of pinned memory: while the GPU
+ * copies from one, the other is filled. The files are prefetched.
  */
 #include "device/device_internal.h"
 
@@ -16,9 +16,9 @@
 #include "base/mem.h"
 
 #define ALIGN 256u
-#define PIECE ((size_t)128 << 20)       /* bytes of a piece at most, unless a part alone is larger */
+#define SLAB ((size_t)128 << 20)        /* bytes, or more for a larger weight alone */
 #define BUFFER ((size_t)16 << 20)       /* bytes of a pinned buffer */
-#define AHEAD ((size_t)256 << 20)       /* of the files, that are asked for before they are copied */
+#define PREFETCH ((size_t)256 << 20)    /* bytes of the files */
 #define GRAIN 65536                     /* bytes that a thread copies at least */
 
 /* --- where all of it goes --- */
@@ -36,7 +36,7 @@ by_address(const void *a, const void *b)
 int
 weight_again(const struct device *d, size_t i)
 {
-	return i > 0 && by_address(&d->parts[i - 1], &d->parts[i]) == 0;
+	return i > 0 && by_address(&d->registered[i - 1], &d->registered[i]) == 0;
 }
 
 int
@@ -45,24 +45,25 @@ weights_layout(struct device *d)
 	struct device_slab *last = NULL;
 
 	if (d->n > 0)
-		qsort(d->parts, d->n, sizeof(*d->parts), by_address);
-	d->weights = d->npieces = 0;
+		qsort(d->registered, d->n, sizeof(*d->registered), by_address);
+	d->weights = d->nslabs = 0;
 	for (size_t i = 0; i < d->n; i++) {
-		struct device_weight *p = &d->parts[i];
+		struct device_weight *p = &d->registered[i];
 		size_t bytes = (p->bytes + ALIGN - 1) / ALIGN * ALIGN;
 
 		if (weight_again(d, i)) {
-			p->piece = p[-1].piece;
+			p->slab = p[-1].slab;
 			p->at = p[-1].at;
 			continue;
 		}
-		if (!last || last->bytes + bytes > PIECE) {
-			if (mem_grow(&d->pieces, &d->pieces_cap, d->npieces + 1, sizeof(*d->pieces)) < 0)
+		if (!last || last->bytes + bytes > SLAB) {
+			if (mem_grow(&d->slabs, &d->slabs_cap, d->nslabs + 1,
+			    sizeof(*d->slabs)) < 0)
 				return -1;
-			last = &d->pieces[d->npieces++];
+			last = &d->slabs[d->nslabs++];
 			*last = (struct device_slab){0};
 		}
-		p->piece = d->npieces - 1;
+		p->slab = d->nslabs - 1;
 		p->at = last->bytes;
 		last->bytes += bytes;
 		d->weights += bytes;
@@ -77,20 +78,21 @@ struct upload {
 	unsigned char *buffer[2];       /* of `size` bytes each, pinned */
 	size_t size, n;                 /* n: bytes in the one that is being filled */
 	int turn;                       /* which that is */
-	int sent[2];                    /* mark `turn` has been put behind its copy */
+	int sent[2];                    /* mark `turn` follows its copy */
 	unsigned char *to;              /* where in the GPU it goes */
 	size_t copied;                  /* bytes of all parts so far */
-	size_t part, in_part, asked;    /* how far files have been asked for: a part, bytes of it, bytes in all */
+	/* how far files have been asked for: a part, bytes of it, bytes in all */
+	size_t part, in_part, asked;
 };
 
-/* Ask for what lies up to AHEAD before us. */
+/* Ask for what lies up to PREFETCH before us. */
 static void
-read_ahead(struct upload *u)
+prefetch(struct upload *u)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
-	while (u->part < u->d->n && u->asked < u->copied + AHEAD) {
-		const struct device_weight *p = &u->d->parts[u->part];
+	while (u->part < u->d->n && u->asked < u->copied + PREFETCH) {
+		const struct device_weight *p = &u->d->registered[u->part];
 		size_t n = p->bytes - u->in_part < BUFFER ? p->bytes - u->in_part : BUFFER;
 		uintptr_t from = (uintptr_t)p->host + u->in_part, start = from / page * page;
 
@@ -98,7 +100,8 @@ read_ahead(struct upload *u)
 			n = p->bytes;
 		else {
 			if (!p->own)
-				madvise((void *)start, from + n - start, MADV_WILLNEED);        /* advice: refused, pages come as they are touched */
+				/* advice: refused, pages come as they are touched */
+				madvise((void *)start, from + n - start, MADV_WILLNEED);
 			u->asked += n;
 		}
 		u->in_part += n;
@@ -125,7 +128,7 @@ send(struct upload *u)
 	u->to += u->n;
 	u->n = 0;
 	u->turn = !i;
-	read_ahead(u);
+	prefetch(u);
 	return u->sent[u->turn] ? lib->passed(gpu, u->turn) : 0;
 }
 
@@ -179,16 +182,16 @@ put_all(struct upload *u)
 {
 	struct device *d = u->d;
 
-	read_ahead(u);
+	prefetch(u);
 	for (size_t i = 0; i < d->n; i++) {
-		const struct device_weight *p = &d->parts[i];
+		const struct device_weight *p = &d->registered[i];
 
 		if (weight_again(d, i))
 			continue;
 		if (p->at == 0) {
 			if (send(u) < 0)
 				return -1;
-			u->to = d->pieces[p->piece].p;
+			u->to = d->slabs[p->slab].p;
 		}
 		if (put(u, p->host, p->bytes) < 0 || pad(u) < 0)
 			return -1;
@@ -204,8 +207,8 @@ weights_upload(struct device *d)
 
 	if (d->weights == 0)
 		return 0;
-	for (size_t i = 0; r == 0 && i < d->npieces; i++)
-		r = d->lib->alloc(d->gpu, &d->pieces[i].p, d->pieces[i].bytes);
+	for (size_t i = 0; r == 0 && i < d->nslabs; i++)
+		r = d->lib->alloc(d->gpu, &d->slabs[i].p, d->slabs[i].bytes);
 	for (int i = 0; r == 0 && i < 2; i++) {
 		void *p = NULL;
 

@@ -10,7 +10,8 @@ attn_open(struct attn *a, const struct stage *s)
 {
 	memset(a, 0, sizeof(*a));
 	a->s = s;
-	return stage_has_products(s) < 0 ? -1 : attention_open(&a->attention, s->model, s->device, s->layers.has);
+	return stage_has_products(s) < 0 ? -1 : attention_open(&a->attention, s->model, s->device,
+	    s->layers.has);
 }
 
 void
@@ -31,8 +32,8 @@ span_check(const struct attn *a, const struct span *p)
 	    " arrives, the model ends at %" PRId64, p->seq, end - 1, max - 1);
 }
 
-/* The sequence of a span whose first row is next, holding what comes before; *again is set instead where that would
- * truncate rows that this call has reserved. */
+/* The sequence of a span whose first row is next, holding what comes before; *again is set
+ * instead where that would truncate rows that this call has reserved. */
 static struct cache_seq *
 span_open(const struct attn *a, struct cache *c, const struct span *p, int *again)
 {
@@ -67,7 +68,8 @@ reserved_layout(struct attn *a, size_t most, struct reserved *r)
 
 /* Rows of a span from at->row on. */
 static int
-span_reserve(const struct attn *a, struct cache *c, const struct span *p, struct attn_cursor *at, struct reserved *r)
+span_reserve(const struct attn *a, struct cache *c, const struct span *p, struct attn_cursor *at,
+    struct reserved *r)
 {
 	int again = 0;
 	struct cache_seq *s = at->row > 0 ? cache_find(c, p->seq) : span_open(a, c, p, &again);
@@ -85,7 +87,8 @@ span_reserve(const struct attn *a, struct cache *c, const struct span *p, struct
 }
 
 int
-attn_reserve(struct attn *a, int layer, const struct frame *f, struct attn_cursor *at, struct kv_rows *rows)
+attn_reserve(struct attn *a, int layer, const struct frame *f, struct attn_cursor *at,
+    struct kv_rows *rows)
 {
 	struct cache *c = &a->attention.layers[layer].cache;
 	struct reserved r;
@@ -124,9 +127,11 @@ taps_add(const struct attn *a, struct frame *f, struct attention_taps *taps)
 	taps->positions = positions(f);
 	for (int i = 0; i < ATTENTION_TAPS; i++) {
 		uint64_t shape[3] = {f->rows};
-		int rank = a->attention.kind->tap(&a->s->model->config, (enum attention_tap)i, taps->positions, shape + 1);
+		int rank = a->attention.kind->tap(&a->s->model->config, (enum attention_tap)i,
+		    taps->positions, shape + 1);
 
-		if (rank > 0 && tap_add(&taps->to[i], a->s->taps, (enum tap)(TAP_ATTN_NORM + i), f, f->layer, 1 + rank, shape) < 0)
+		if (rank > 0 && tap_add(&taps->to[i], a->s->taps, (enum tap)(TAP_ATTN_NORM + i), f,
+		    f->layer, 1 + rank, shape) < 0)
 			return -1;
 	}
 	return 0;
@@ -144,7 +149,8 @@ batch(struct attn *a, struct frame *f)
 		return -1;
 	a->s->device->ops->wrote(f, "h");
 	while (at.span < f->nspans) {
-		if (attn_reserve(a, f->layer, f, &at, &rows) < 0 || attention_add(&a->attention, f->layer, h, &rows, &taps) < 0)
+		if (attn_reserve(a, f->layer, f, &at, &rows) < 0 || attention_add(&a->attention,
+		    f->layer, h, &rows, &taps) < 0)
 			return -1;
 		h += (ptrdiff_t)rows.n * a->s->model->config.hidden_size;
 	}
@@ -160,7 +166,8 @@ attn_control(struct attn *a, const struct frame *f)
 			continue;
 		if (frame_frees(f))
 			cache_release(&a->attention.layers[i].cache, f->seq);
-		else if (f->op == OP_FORK && cache_fork(&a->attention.layers[i].cache, f->from, f->to, f->fork_n) < 0)
+		else if (f->op == OP_FORK && cache_fork(&a->attention.layers[i].cache, f->from,
+		    f->to, f->fork_n) < 0)
 			return fail_in("layer %d", i);
 	}
 	return 0;

@@ -11,7 +11,7 @@
 struct attn {
 	const struct stage *s;
 	struct attention_layers attention;
-	struct scratch rows;            /* host: what attn_reserve tells attention */
+	struct scratch rows;            /* host: the rows that attn_reserve collects */
 	uint64_t block;                 /* counts its calls */
 };
 
@@ -30,9 +30,10 @@ struct attn_cursor {
 	uint32_t row;                   /* of that span */
 };
 
-/* Reserve slots in a layer's cache for all rows left of the frame.  Stops early at a span that would truncate rows
- * reserved by this call: they must be computed before they are forgotten.  rows is for attention_add, if it has any.
- * 0, or -1 and a message. */
-int attn_reserve(struct attn *a, int layer, const struct frame *f, struct attn_cursor *at, struct kv_rows *rows);
+/* Reserve slots in a layer's cache for all rows left of the frame. Stops early at a span that
+ * would truncate rows reserved by this call: they must be computed before they are forgotten.
+ * rows is for attention_add, if it has any. 0, or -1 and a message. */
+int attn_reserve(struct attn *a, int layer, const struct frame *f, struct attn_cursor *at,
+    struct kv_rows *rows);
 
 #endif

@@ -55,13 +55,15 @@ struct pass {           /* a batch on its way through consecutive layers */
 	struct route_rows r;            /* of the layer that is computed; its idx is part of: */
 	int32_t *idx;                   /* [layers][T][K] */
 	int64_t *acc;                   /* [T][D] */
-	struct kv_rows *rows;          /* [layers] whose slots are reserved; NULL: each layer reserves its own */
+	/* [layers] whose slots are reserved; NULL: each layer reserves its own */
+	struct kv_rows *rows;
 };
 
 static void
 pass_layout(struct pass *p, struct arena *a)
 {
-	size_t T = (size_t)p->T, pairs = T * (size_t)p->c->num_experts_per_tok, E = (size_t)p->c->n_routed_experts;
+	size_t T = (size_t)p->T, pairs = T * (size_t)p->c->num_experts_per_tok,
+	    E = (size_t)p->c->n_routed_experts;
 
 	p->e.T = p->r.T = p->T;
 	p->e.layers = p->layers;
@@ -84,15 +86,16 @@ experts_add(struct pass *p, int at)
 	size_t n = (size_t)p->T * (size_t)D;
 
 	p->r.idx = p->idx + (ptrdiff_t)at * p->T * p->c->num_experts_per_tok;
-	if (ops->norm(p->d, p->e.x, D, p->h, D, p->T, D, b->expert.norms[layer], p->c->rms_norm_eps) < 0 ||
-	    ops->clear(p->d, p->acc, n * sizeof(*p->acc)) < 0 ||
+	if (ops->norm(p->d, p->e.x, D, p->h, D, p->T, D, b->expert.norms[layer],
+	    p->c->rms_norm_eps) < 0 || ops->clear(p->d, p->acc, n * sizeof(*p->acc)) < 0 ||
 	    (config_is_moe(p->c, layer) && route_add(&b->route, layer, &p->r) < 0) ||
 	    expert_add(&b->expert, &p->e, layer, at, p->acc, p->r.idx, p->r.w, NULL) < 0)
 		return -1;
 	return ops->finish(p->d, p->h, p->acc, n);
 }
 
-/* Attention of a layer whose rows have no slots in its cache yet: most frames get them all at once. */
+/* Attention of a layer whose rows have no slots in its cache yet: most frames get them all at
+ * once. */
 static int
 attention_whole(struct pass *p, const struct frame *f, int layer)
 {
@@ -102,7 +105,8 @@ attention_whole(struct pass *p, const struct frame *f, int layer)
 	float *h = p->h;
 
 	while (at.span < f->nspans) {
-		if (attn_reserve(&p->b->attn, layer, f, &at, &r) < 0 || attention_add(&p->b->attn.attention, layer, h, &r, &none) < 0)
+		if (attn_reserve(&p->b->attn, layer, f, &at, &r) < 0 ||
+		    attention_add(&p->b->attn.attention, layer, h, &r, &none) < 0)
 			return -1;
 		h += (ptrdiff_t)r.n * p->c->hidden_size;
 	}
@@ -118,8 +122,8 @@ pass_add(struct pass *p, const struct frame *f)
 	if (expert_begin(&p->b->expert, &p->e) < 0)
 		return -1;
 	for (int i = 0; i < p->layers; i++)
-		if ((p->rows ? attention_add(&p->b->attn.attention, p->layer + i, p->h, &p->rows[i], &none) :
-		    attention_whole(p, f, p->layer + i)) < 0 || experts_add(p, i) < 0)
+		if ((p->rows ? attention_add(&p->b->attn.attention, p->layer + i, p->h, &p->rows[i],
+		    &none) : attention_whole(p, f, p->layer + i)) < 0 || experts_add(p, i) < 0)
 			return fail_in("layer %d", p->layer + i);
 	return 0;
 }
@@ -167,11 +171,13 @@ slots_reserve(struct pass *p, const struct frame *f)
 static struct block_graph *
 graph_find(struct block *b, const struct pass *p)
 {
-	struct block_graph key = {.layer = p->layer, .layers = p->layers, .rows = p->T, .most = p->rows[0].most};
+	struct block_graph key = {.layer = p->layer, .layers = p->layers, .rows = p->T,
+	    .most = p->rows[0].most};
 	struct block_graph *oldest = b->graphs;
 
 	for (struct block_graph *g = b->graphs; g < b->graphs + BLOCK_GRAPHS; g++) {
-		if (g->layer == key.layer && g->layers == key.layers && g->rows == key.rows && g->most == key.most)
+		if (g->layer == key.layer && g->layers == key.layers && g->rows == key.rows &&
+		    g->most == key.most)
 			return g;
 		if (g->used < oldest->used)
 			oldest = g;
@@ -199,7 +205,8 @@ graph_record(struct pass *p, const struct frame *f, struct block_graph *g)
 	return r;
 }
 
-/* The first batch of a shape runs directly, so that all memory is there when the second is recorded. */
+/* The first batch of a shape runs directly, so that all memory is there when the second is
+ * recorded. */
 static int
 small_add(struct pass *p, const struct frame *f)
 {
@@ -249,7 +256,8 @@ static int
 layers_run(struct block *b, struct frame *f)
 {
 	const struct stage *s = b->s;
-	struct pass p = {.b = b, .d = s->device, .c = &s->model->config, .layer = f->layer, .T = (int)f->rows};
+	struct pass p = {.b = b, .d = s->device, .c = &s->model->config, .layer = f->layer,
+	    .T = (int)f->rows};
 	struct kv_rows rows[LAYERS_MAX];
 	struct arena a = {0};
 	int small = is_small(f);
@@ -263,7 +271,8 @@ layers_run(struct block *b, struct frame *f)
 	a.used = 0;
 	pass_layout(&p, &a);
 	b->batches++;
-	if ((small ? slots_reserve(&p, f) < 0 || small_add(&p, f) < 0 : pass_add(&p, f) < 0) || pass_end(&p, f) < 0)
+	if ((small ? slots_reserve(&p, f) < 0 || small_add(&p, f) < 0 : pass_add(&p, f) < 0) ||
+	    pass_end(&p, f) < 0)
 		return -1;
 	p.d->ops->wrote(f, "h");
 	f->layer = p.layer + p.layers - 1;
@@ -275,7 +284,8 @@ layers_run(struct block *b, struct frame *f)
 static int
 is_whole(const struct block *b, struct frame *f)
 {
-	return f->rows > 0 && !(b->s->taps & TAPS_BLOCK) && trace_begin(f).start == 0 && !f->experts_done &&
+	return f->rows > 0 && !(b->s->taps & TAPS_BLOCK) && trace_begin(f).start == 0 &&
+	    !f->experts_done &&
 	    !frame_tensor(f, "expert.acc");
 }
 
@@ -297,8 +307,8 @@ block_frame(void *arg, struct frame *f, struct link *out, int nout)
 			continue;
 		}
 		t.bytes = bytes;        /* all that came counts for the first layer */
-		if (attn_frame(&b->attn, f, out, nout) < 0 || route_frame(&b->route, f, out, nout) < 0 ||
-		    expert_frame(&b->expert, f, out, nout) < 0 || trace_end(&t, f) < 0)
+		if (attn_frame(&b->attn, f, out, nout) < 0 || route_frame(&b->route, f, out,
+		    nout) < 0 || expert_frame(&b->expert, f, out, nout) < 0 || trace_end(&t, f) < 0)
 			return -1;
 	}
 	return acts < 0 ? -1 : 1;

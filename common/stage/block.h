@@ -1,8 +1,9 @@
 /*
- * Whole layers in one process: attention, router and experts, the same operations as those of three processes, so with the same
- * bits.  Layers that follow one another are computed in one pass, which is waited for once.  On a device that
- * queues, the pass of a few rows (decode) is recorded as a graph when a batch of its shape comes for the second time, and
- * replayed from then on.
+ * Whole layers in one process: attention, router and experts, the same operations as those of
+ * three processes, so with the same bits. Layers that follow one another are computed in one
+ * pass, which is waited for once. On a device that queues, the pass of a few rows (decode) is
+ * recorded as a graph when a batch of its shape comes for the second time, and replayed from then
+ * on.
  */
 #ifndef DS_BLOCK_H
 #define DS_BLOCK_H

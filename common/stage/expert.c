@@ -44,7 +44,8 @@ static int
 first_of(const struct expert *x, int layer)
 {
 	const struct config *c = &x->s->model->config;
-	const unsigned char *e = config_is_moe(c, layer) ? memchr(x->set.has, 1, (size_t)c->n_routed_experts) : NULL;
+	const unsigned char *e = config_is_moe(c, layer) ? memchr(x->set.has, 1,
+	    (size_t)c->n_routed_experts) : NULL;
 
 	return e ? (int)(e - x->set.has) : -1;
 }
@@ -65,12 +66,15 @@ dtypes_check(const struct expert *x, int layer)
 	for (int e = first + 1; first >= 0 && e < E; e++) {
 		const struct mlp *a = &mlps[first], *m = &mlps[e];
 		const struct { const char *name; const struct mat *a, *b; } all[] = {
-			{"gate", &a->gate, &m->gate}, {"up", &a->up, &m->up}, {"down", &a->down, &m->down}};
+			{"gate", &a->gate, &m->gate}, {"up", &a->up, &m->up},
+			    {"down", &a->down, &m->down}};
 
 		for (int i = 0; x->set.has[e] && i < 3; i++)
 			if (!alike(all[i].a, all[i].b))
-				return fail(FAIL_DATA, "layer %d: the %s matrix of expert %d is %s, of expert %d %s%s: "
-				    "on a GPU the experts of a layer must be stored alike", layer, all[i].name, first,
+				return fail(FAIL_DATA,
+				    "layer %d: the %s matrix of expert %d is %s, of expert %d %s%s: "
+				    "on a GPU the experts of a layer must be stored alike", layer,
+				    all[i].name, first,
 				    dtype_name(all[i].a->dtype), e, dtype_name(all[i].b->dtype),
 				    all[i].a->dtype == all[i].b->dtype ? " with other scales" : "");
 	}
@@ -102,10 +106,12 @@ layer_open(struct expert *x, int layer)
 		return -1;
 	if (config_is_moe(c, layer))
 		return moe_open(x, layer);
-	return x->set.shared ? mlp_open(x, &layer_mlps(x, x->mlps, layer)[c->n_routed_experts], ROLE_DENSE_GATE, layer, -1) : 0;
+	return x->set.shared ? mlp_open(x, &layer_mlps(x, x->mlps, layer)[c->n_routed_experts],
+	    ROLE_DENSE_GATE, layer, -1) : 0;
 }
 
-/* Memory of a GPU that batches use at least: their rows, and what products of the process's layers use. */
+/* Memory of a GPU that batches use at least: their rows, and what products of the process's
+ * layers use. */
 static uint64_t
 expected(const struct expert *x)
 {
@@ -119,16 +125,19 @@ expected(const struct expert *x)
 		int moe = config_is_moe(c, i);
 		const struct { int width, pairs; } all[] = {
 			{moe ? c->moe_intermediate_size : 0, rows.T * c->num_experts_per_tok},
-			{moe ? c->n_shared_experts * c->moe_intermediate_size : c->intermediate_size, rows.T}};
+			{moe ? c->n_shared_experts * c->moe_intermediate_size :
+			    c->intermediate_size, rows.T}};
 
 		for (int k = 0; x->s->layers.has[i] && k < 2; k++) {
-			size_t n = x->s->device->ops->experts_bytes(x->s->device, c->hidden_size, all[k].width, all[k].pairs);
+			size_t n = x->s->device->ops->experts_bytes(x->s->device, c->hidden_size,
+			    all[k].width, all[k].pairs);
 
 			if (all[k].width > 0 && n > most)
 				most = n;
 		}
 	}
-	return count.used + most + (uint64_t)c->num_layers * ((uint64_t)c->n_routed_experts + 1) * sizeof(*x->mlps);
+	return count.used + most + (uint64_t)c->num_layers * ((uint64_t)c->n_routed_experts + 1) *
+	    sizeof(*x->mlps);
 }
 
 int
@@ -176,7 +185,8 @@ expert_layout(const struct expert *x, struct arena *a, struct expert_rows *r)
 {
 	const struct config *c = &x->s->model->config;
 	uint64_t taps = x->s->taps;
-	size_t T = (size_t)r->T, row = (size_t)c->hidden_size * sizeof(float), K = (size_t)c->num_experts_per_tok;
+	size_t T = (size_t)r->T, row = (size_t)c->hidden_size * sizeof(float),
+	    K = (size_t)c->num_experts_per_tok;
 	size_t pairs = c->n_routed_experts ? T * K : 0;
 
 	r->x = arena_next(a, T * row);
@@ -207,12 +217,13 @@ expert_begin(struct expert *x, const struct expert_rows *r)
 
 	if (!x->there.p && d->ops->mirror(d, &x->there, x->mlps, n * sizeof(*x->mlps)) < 0)
 		return -1;
-	return d->ops->bad_clear(d, r->bad, 2 * r->layers) < 0 ? -1 : d->ops->all_rows(d, &r->all, r->T);
+	return d->ops->bad_clear(d, r->bad, 2 * r->layers) < 0 ? -1 : d->ops->all_rows(d, &r->all,
+	    r->T);
 }
 
 int
-expert_add(struct expert *x, const struct expert_rows *r, int layer, int at, int64_t *acc, const int32_t *idx,
-    const float *w, const struct expert_set *mine)
+expert_add(struct expert *x, const struct expert_rows *r, int layer, int at, int64_t *acc,
+    const int32_t *idx, const float *w, const struct expert_set *mine)
 {
 	const struct config *c = &x->s->model->config;
 	struct device *d = x->s->device;
@@ -225,12 +236,15 @@ expert_add(struct expert *x, const struct expert_rows *r, int layer, int at, int
 		int some = mine && memchr(mine->has, 0, E);
 
 		if ((some && d->ops->mirror(d, &x->has, mine->has, E) < 0) ||
-		    d->ops->sort(d, &r->chosen, idx, w, r->T, c->num_experts_per_tok, some ? x->has.p : NULL) < 0)
+		    d->ops->sort(d, &r->chosen, idx, w, r->T, c->num_experts_per_tok,
+		    some ? x->has.p : NULL) < 0)
 			return -1;
-		group[n++] = (struct expert_group){there, &mlps[first_of(x, layer)], r->chosen, r->bad + (ptrdiff_t)at * 2, r->each};
+		group[n++] = (struct expert_group){there, &mlps[first_of(x, layer)], r->chosen,
+		    r->bad + (ptrdiff_t)at * 2, r->each};
 	}
 	if ((!mine || mine->shared) && has_shared(x, layer))
-		group[n++] = (struct expert_group){there + E, mlps + E, r->all, r->bad + (ptrdiff_t)at * 2 + 1, r->shared};
+		group[n++] = (struct expert_group){there + E, mlps + E, r->all,
+		    r->bad + (ptrdiff_t)at * 2 + 1, r->shared};
 	return d->ops->experts(d, acc, r->x, c->hidden_size, group, n);
 }
 
@@ -260,20 +274,22 @@ refuse(const struct frame *f, const char *who, uint32_t row)
 
 	for (; row >= p->n; p++)
 		row -= p->n;
-	return fail(FAIL_DATA, "%s: contribution is not finite or is 2^18 or more (sequence %" PRIu64
+	return fail(FAIL_DATA,
+	    "%s: contribution is not finite or is 2^18 or more (sequence %" PRIu64
 	    " position %" PRIu32 ")", who, p->seq, p->pos + row);
 }
 
 int
-expert_refuse(const struct expert *x, const struct frame *f, int layer, const int32_t *idx, const struct expert_set *mine,
-    int32_t first, int shared)
+expert_refuse(const struct expert *x, const struct frame *f, int layer, const int32_t *idx,
+    const struct expert_set *mine, int32_t first, int shared)
 {
 	const struct config *c = &x->s->model->config;
 	size_t K = (size_t)c->num_experts_per_tok, n = f->rows * K;
 	char who[32];
 
 	if (shared)
-		return refuse(f, config_is_moe(c, layer) ? "shared experts" : "MLP", (uint32_t)first);
+		return refuse(f, config_is_moe(c, layer) ? "shared experts" : "MLP",
+		    (uint32_t)first);
 	for (int e = 0; e < c->n_routed_experts; e++)           /* as they were sorted */
 		for (size_t i = 0; (!mine || mine->has[e]) && i < n; i++)
 			if (idx[i] == e && first-- == 0) {
@@ -285,7 +301,8 @@ expert_refuse(const struct expert *x, const struct frame *f, int layer, const in
 
 /* Wait for the sum, so that no frame leaves with one that was refused. */
 static int
-check(const struct expert *x, struct frame *f, const struct expert_rows *r, const struct expert_set *mine)
+check(const struct expert *x, struct frame *f, const struct expert_rows *r,
+    const struct expert_set *mine)
 {
 	const struct tensor *idx = NULL;
 	int32_t first;
@@ -293,7 +310,8 @@ check(const struct expert *x, struct frame *f, const struct expert_rows *r, cons
 
 	if (at == -1)
 		return 0;
-	if (at < 0 || (!shared && !(idx = frame_require(f, "expert.idx", I32, f->rows, (uint64_t)x->s->model->config.num_experts_per_tok))))
+	if (at < 0 || (!shared && !(idx = frame_require(f, "expert.idx", I32, f->rows,
+	    (uint64_t)x->s->model->config.num_experts_per_tok))))
 		return -1;
 	return expert_refuse(x, f, f->layer, idx ? idx->data : NULL, mine, first, shared);
 }
@@ -320,19 +338,21 @@ struct expert_taps {
 };
 
 static int
-taps_add(const struct expert *x, struct frame *f, const struct expert_set *mine, struct expert_taps *taps)
+taps_add(const struct expert *x, struct frame *f, const struct expert_set *mine,
+    struct expert_taps *taps)
 {
 	const struct config *c = &x->s->model->config;
 
 	if (config_is_moe(c, f->layer) && partial_tap_each(x->s, f, &taps->each) < 0)
 		return -1;
-	return mine->shared && has_shared(x, f->layer) ? tap_add(&taps->shared, x->s->taps, TAP_EXPERT_SHARED, f, f->layer, 2,
-	    (uint64_t[]){f->rows, (uint64_t)c->hidden_size}) : 0;
+	return mine->shared && has_shared(x, f->layer) ? tap_add(&taps->shared, x->s->taps,
+	    TAP_EXPERT_SHARED, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)c->hidden_size}) : 0;
 }
 
 /* What the process's experts add to p->acc, and the taps of it. */
 static int
-contribute(struct expert *x, struct frame *f, const struct partial *p, const struct expert_set *mine, const struct expert_rows *r)
+contribute(struct expert *x, struct frame *f, const struct partial *p,
+    const struct expert_set *mine, const struct expert_rows *r)
 {
 	const struct config *c = &x->s->model->config;
 	struct device *d = x->s->device;
@@ -342,7 +362,8 @@ contribute(struct expert *x, struct frame *f, const struct partial *p, const str
 	const int32_t *idx = NULL;
 	const float *w = NULL;
 
-	if (config_is_moe(c, f->layer) && (!(idx = d->ops->tensor(d, f, "expert.idx", I32, f->rows, K)) ||
+	if (config_is_moe(c, f->layer) &&
+	    (!(idx = d->ops->tensor(d, f, "expert.idx", I32, f->rows, K)) ||
 	    !(w = d->ops->tensor(d, f, "expert.w", F32, f->rows, K))))
 		return -1;
 	if (taps_add(x, f, mine, &taps) < 0)
@@ -350,7 +371,8 @@ contribute(struct expert *x, struct frame *f, const struct partial *p, const str
 	if (r->T == 0)
 		return 0;
 	/* other processes may have left their experts' in the tap */
-	if ((taps.each && d->ops->send(d, r->each, taps.each, each) < 0) || expert_add(x, r, f->layer, 0, p->acc, idx, w, mine) < 0)
+	if ((taps.each && d->ops->send(d, r->each, taps.each, each) < 0) ||
+	    expert_add(x, r, f->layer, 0, p->acc, idx, w, mine) < 0)
 		return -1;
 	if ((taps.each && d->ops->fetch(d, taps.each, r->each, each) < 0) ||
 	    (taps.shared && d->ops->fetch(d, taps.shared, r->shared, f->rows * row) < 0))
@@ -375,7 +397,8 @@ normed_rows(struct expert *x, struct frame *f, struct expert_rows *r)
 	if (r->T > 0 && (expert_begin(x, r) < 0 ||
 	    d->ops->norm(d, r->x, D, h, D, r->T, D, x->norms[f->layer], c->rms_norm_eps) < 0))
 		return -1;
-	return tap_copy(d, x->s->taps, TAP_EXPERT_IN, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}, r->x);
+	return tap_copy(d, x->s->taps, TAP_EXPERT_IN, f, f->layer, 2,
+	    (uint64_t[]){f->rows, (uint64_t)D}, r->x);
 }
 
 static int
@@ -386,7 +409,8 @@ expert_batch(struct expert *x, struct frame *f)
 	struct expert_set mine;
 	struct partial p;
 
-	if (!frame_find(f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size) || partial_read(&p, s, f) < 0 ||
+	if (!frame_find(f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size) ||
+	    partial_read(&p, s, f) < 0 ||
 	    mine_of(x, &p, &mine) < 0 || partial_begin(&p, s, f) < 0)
 		return -1;
 	if (normed_rows(x, f, &r) < 0 || contribute(x, f, &p, &mine, &r) < 0)

@@ -69,7 +69,8 @@ expert_set_text(const struct expert_set *s, int E, struct buf *b)
 			continue;
 		while (last + 1 < E && s->has[last + 1])
 			last++;
-		if ((last > e ? buf_addf(b, "%s%d-%d", comma, e, last) : buf_addf(b, "%s%d", comma, e)) < 0)
+		if ((last > e ? buf_addf(b, "%s%d-%d", comma, e, last) : buf_addf(b, "%s%d", comma,
+		    e)) < 0)
 			return -1;
 		comma = ",";
 	}

@@ -6,7 +6,8 @@
 #include "base/fail.h"
 #include "device/ops.h"
 
-#define ROWS 64 /* of a batch, for which a GPU's memory is counted at the start: a token of as many sequences */
+/* of a batch, for which a GPU's memory is counted at the start: a token of as many sequences */
+#define ROWS 64
 
 int
 head_open(struct head *h, const struct stage *s)
@@ -18,8 +19,10 @@ head_open(struct head *h, const struct stage *s)
 	if (!(h->norm = model_vector(s->model, ROLE_FINAL_NORM, -1)) || stage_has_products(s) < 0 ||
 	    model_weight(s->model, ROLE_HEAD, -1, -1, &h->weight) < 0)
 		return -1;
-	s->device->expected += ROWS * ((uint64_t)c->hidden_size + (uint64_t)c->vocab_size) * sizeof(float);
-	return device_register_vec(s->device, &h->norm, (size_t)c->hidden_size) < 0 ? -1 : device_register(s->device, &h->weight);
+	s->device->expected += ROWS * ((uint64_t)c->hidden_size + (uint64_t)c->vocab_size) *
+	    sizeof(float);
+	return device_register_vec(s->device, &h->norm, (size_t)c->hidden_size) < 0 ? -1 :
+	    device_register(s->device, &h->weight);
 }
 
 void
@@ -44,8 +47,9 @@ normed_rows(struct head *h, const float *x, const int32_t *row, size_t n)
 
 	if (!y || n == 0)
 		return y;
-	if (ops->mirror(d, &h->wanted, row, n * sizeof(*row)) < 0 || ops->gather(d, y, x, h->wanted.p, (int)n, D) < 0 ||
-	    ops->norm(d, y, D, y, D, (int)n, D, h->norm, c->rms_norm_eps) < 0)
+	if (ops->mirror(d, &h->wanted, row, n * sizeof(*row)) < 0 ||
+	    ops->gather(d, y, x, h->wanted.p, (int)n, D) < 0 || ops->norm(d, y, D, y, D, (int)n, D,
+	    h->norm, c->rms_norm_eps) < 0)
 		return NULL;
 	return y;
 }
@@ -70,7 +74,8 @@ head_rows(struct head *h, struct frame *f, const int32_t *row, size_t n)
 	memcpy(t->data, row, t->bytes);
 	if (!(logits = d->ops->tensor_add(d, f, "logits", F32, 2, (uint64_t[]){n, V})))
 		return -1;
-	if (n > 0 && d->ops->product(d, logits, c->vocab_size, y, c->hidden_size, (int)n, &h->weight, d->k->precision) < 0)
+	if (n > 0 && d->ops->product(d, logits, c->vocab_size, y, c->hidden_size, (int)n,
+	    &h->weight, d->k->precision) < 0)
 		return -1;
 	frame_set_next(f, c->num_layers);
 	return 1;
@@ -89,14 +94,17 @@ int
 head_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct head *h = arg;
-	int acts = stage_multiplies(h->s, f, AT_HEAD), layers = h->s->model->config.num_layers, n, r;
+	int acts = stage_multiplies(h->s, f, AT_HEAD), layers = h->s->model->config.num_layers, n,
+	    r;
 	int32_t *row;
 
 	(void)out, (void)nout;
 	if (acts <= 0)
 		return acts < 0 ? -1 : pass_on(h, f);
-	if (f->layer >= 0 && f->layer != layers) /* any layer's stream may be made to wait for the head */
-		return fail(FAIL_DATA, "head: layer is %d, must be the number of layers, %d", f->layer, layers);
+	/* any layer's stream may be made to wait for the head */
+	if (f->layer >= 0 && f->layer != layers)
+		return fail(FAIL_DATA, "head: layer is %d, must be the number of layers, %d",
+		    f->layer, layers);
 	n = frame_logit_rows(f, &row);
 	if (n < 0)
 		return -1;

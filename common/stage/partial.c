@@ -14,11 +14,13 @@ row_check(const int32_t *idx, int K, int E, uint32_t t)
 {
 	for (int i = 0; i < K; i++)
 		if (idx[i] < 0 || idx[i] >= E || (i > 0 && idx[i] <= idx[i - 1]))
-			return fail(FAIL_DATA, "expert.idx of row %" PRIu32 " is not ascending in 0 to %d", t, E - 1);
+			return fail(FAIL_DATA,
+			    "expert.idx of row %" PRIu32 " is not ascending in 0 to %d", t, E - 1);
 	return 0;
 }
 
-/* acc [T][D] of the host: no sum is larger than its terms can make it, so that the terms to come cannot overflow it. */
+/* acc [T][D] of the host: no sum is larger than its terms can make it, so that the terms to come
+ * cannot overflow it. */
 static int
 sum_check(const struct partial *p, const int64_t *acc, const struct config *c, uint32_t t)
 {
@@ -29,7 +31,8 @@ sum_check(const struct partial *p, const int64_t *acc, const struct config *c, u
 		terms += p->done.has[p->idx[(size_t)t * (size_t)K + (size_t)i]];
 	for (int i = 0; i < c->hidden_size; i++)
 		if (acc[i] > terms * TERM_MAX || acc[i] < -terms * TERM_MAX)
-			return fail(FAIL_DATA, "expert.acc of row %" PRIu32 " is larger than %d experts can make it",
+			return fail(FAIL_DATA,
+			    "expert.acc of row %" PRIu32 " is larger than %d experts can make it",
 			    t, terms);
 	return 0;
 }
@@ -73,14 +76,16 @@ partial_read(struct partial *p, const struct stage *s, struct frame *f)
 	if (expert_set_parse(&p->done, f->experts_done, c->n_routed_experts, FAIL_DATA) < 0)
 		return fail_in("experts_done");
 	if (expert_set_is_all(&p->done, c->n_routed_experts))
-		return fail(FAIL_DATA, "experts_done: all experts, but the frame still waits for some");
+		return fail(FAIL_DATA,
+		    "experts_done: all experts, but the frame still waits for some");
 	acc = frame_require(f, "expert.acc", I64, f->rows, (uint64_t)c->hidden_size);
 	if (!acc)
 		return -1;
 	for (uint32_t t = 0; t < f->rows; t++)
 		if (sum_check(p, acc->data, c, t) < 0)
 			return -1;
-	p->acc = s->device->ops->tensor(s->device, f, "expert.acc", I64, f->rows, (uint64_t)c->hidden_size);
+	p->acc = s->device->ops->tensor(s->device, f, "expert.acc", I64, f->rows,
+	    (uint64_t)c->hidden_size);
 	return p->acc ? 0 : -1;
 }
 
@@ -103,7 +108,8 @@ partial_begin(struct partial *p, const struct stage *s, struct frame *f)
 int
 partial_tap_each(const struct stage *s, struct frame *f, float **each)
 {
-	uint64_t K = (uint64_t)s->model->config.num_experts_per_tok, D = (uint64_t)s->model->config.hidden_size;
+	uint64_t K = (uint64_t)s->model->config.num_experts_per_tok,
+	    D = (uint64_t)s->model->config.hidden_size;
 	const struct tensor *t;
 	char name[64];
 
@@ -111,11 +117,13 @@ partial_tap_each(const struct stage *s, struct frame *f, float **each)
 	if (!(s->taps & TAP_BIT(TAP_EXPERT_EACH)))
 		return 0;
 	t = frame_tensor(f, tap_name(TAP_EXPERT_EACH, f->layer, name, sizeof(name)));
-	if (t && t->dtype == F32 && t->rank == 3 && t->shape[0] == f->rows && t->shape[1] == K && t->shape[2] == D) {
+	if (t && t->dtype == F32 && t->rank == 3 && t->shape[0] == f->rows && t->shape[1] == K &&
+	    t->shape[2] == D) {
 		*each = t->data;
 		return 0;
 	}
-	if (tap_add(each, s->taps, TAP_EXPERT_EACH, f, f->layer, 3, (uint64_t[]){f->rows, K, D}) < 0)
+	if (tap_add(each, s->taps, TAP_EXPERT_EACH, f, f->layer, 3, (uint64_t[]){f->rows, K,
+	    D}) < 0)
 		return -1;
 	memset(*each, 0, f->rows * K * D * sizeof(**each));
 	return 0;
@@ -125,7 +133,8 @@ void
 partial_leave(const struct config *c, struct frame *f)
 {
 	for (int i = f->ntensors; i-- > 0; )
-		if (strncmp(f->tensors[i].name, "expert.", 7) == 0 && !strchr(f->tensors[i].name, '@'))
+		if (strncmp(f->tensors[i].name, "expert.", 7) == 0 && !strchr(f->tensors[i].name,
+		    '@'))
 			frame_drop(f, f->tensors[i].name);
 	f->at = AT_EXPERT;              /* whole layers at once leave it from AT_ATTN */
 	frame_set_next(f, c->num_layers);
@@ -141,7 +150,8 @@ tap_out(const struct stage *s, struct frame *f)
 
 	if (!(s->taps & TAP_BIT(TAP_EXPERT_OUT)))
 		return 0;
-	if (tap_add(&tap, s->taps, TAP_EXPERT_OUT, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)D}) < 0 ||
+	if (tap_add(&tap, s->taps, TAP_EXPERT_OUT, f, f->layer, 2,
+	    (uint64_t[]){f->rows, (uint64_t)D}) < 0 ||
 	    !(acc = frame_require(f, "expert.acc", I64, f->rows, (uint64_t)D)))
 		return -1;
 	memset(tap, 0, f->rows * (size_t)D * sizeof(*tap));
@@ -160,7 +170,8 @@ finish(const struct partial *p, const struct stage *s, struct frame *f)
 	if (!h)
 		return -1;
 	d->ops->wrote(f, "h");
-	if ((f->rows > 0 && d->ops->finish(d, h, p->acc, f->rows * (uint64_t)s->model->config.hidden_size) < 0) || tap_out(s, f) < 0)
+	if ((f->rows > 0 && d->ops->finish(d, h, p->acc,
+	    f->rows * (uint64_t)s->model->config.hidden_size) < 0) || tap_out(s, f) < 0)
 		return -1;
 	partial_leave(&s->model->config, f);
 	return 0;
@@ -174,12 +185,14 @@ partial_write(struct partial *p, const struct stage *s, struct frame *f)
 	int r;
 
 	f->changed = 1;
-	if (!config_is_moe(c, f->layer) ? p->done.shared : expert_set_is_all(&p->done, c->n_routed_experts)) {
+	if (!config_is_moe(c, f->layer) ? p->done.shared : expert_set_is_all(&p->done,
+	    c->n_routed_experts)) {
 		if (finish(p, s, f) < 0)
 			return -1;
 		return f->experts_done ? frame_set_done(f, NULL) : 0;
 	}
-	r = expert_set_text(&p->done, c->n_routed_experts, &b) < 0 ? -1 : frame_set_done(f, (const char *)b.p);
+	r = expert_set_text(&p->done, c->n_routed_experts, &b) < 0 ? -1 : frame_set_done(f,
+	    (const char *)b.p);
 	buf_free(&b);
 	return r;
 }

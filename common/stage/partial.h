@@ -11,7 +11,9 @@
 struct partial {
 	struct expert_set done;         /* empty: none yet */
 	int begun;                      /* there is a sum already */
-	const int32_t *idx;             /* host: [T][K] chosen experts; NULL on a dense layer, or if this process has them in its GPU */
+	/* host: [T][K] chosen experts; NULL on a dense layer, or if this process has them in its
+	 * GPU */
+	const int32_t *idx;
 	const float *w;                 /* [T][K], the same */
 	int64_t *acc;                   /* [T][D] in the device's memory; NULL if not begun */
 };
@@ -27,19 +29,21 @@ int partial_read(struct partial *p, const struct stage *s, struct frame *f);
 int partial_begin(struct partial *p, const struct stage *s, struct frame *f);
 
 /*
- * Where on the host the tap expert.each of the frame's layer goes, [T][K][D]: the tensor that is there, if
- * another process has begun one, else a new one of zeros; NULL if the tap is off.  0, or -1 and a message.
+ * Where on the host the tap expert.each of the frame's layer goes, [T][K][D]: the tensor that is
+ * there, if another process has begun one, else a new one of zeros; NULL if the tap is off. 0, or
+ * -1 and a message.
  */
 int partial_tap_each(const struct stage *s, struct frame *f, float **each);
 
 /*
- * p->done and p->acc are as the frame is to leave: where all is done the sum is added to h and the frame
- * moves on to the next layer or the head, else both are written into the frame.
- * 0, or -1 and a message.
+ * p->done and p->acc are as the frame is to leave: where all is done the sum is added to h and
+ * the frame moves on to the next layer or the head, else both are written into the frame. 0, or
+ * -1 and a message.
  */
 int partial_write(struct partial *p, const struct stage *s, struct frame *f);
 
-/* f's layer is done, its sum added to h: expert.* goes, and the frame moves on to the next layer or the head. */
+/* f's layer is done, its sum added to h: expert.* goes, and the frame moves on to the next layer
+ * or the head. */
 void partial_leave(const struct config *c, struct frame *f);
 
 #endif

@@ -34,7 +34,8 @@ rows_layout(const struct config *c, struct arena *a, struct route_rows *rows)
 static int
 gate_register(struct gate *g, const struct config *c, struct device *d)
 {
-	if (device_register_vec(d, &g->norm, (size_t)c->hidden_size) < 0 || device_register(d, &g->weight) < 0)
+	if (device_register_vec(d, &g->norm, (size_t)c->hidden_size) < 0 ||
+	    device_register(d, &g->weight) < 0)
 		return -1;
 	return g->bias ? device_register_vec(d, &g->bias, (size_t)c->n_routed_experts) : 0;
 }
@@ -53,7 +54,8 @@ route_open(struct route *r, const struct stage *s)
 		return -1;
 	for (int i = 0; i < c->num_layers; i++)
 		if (s->layers.has[i] && config_is_moe(c, i) &&
-		    (gate_open(&r->layers[i], s->model, i) < 0 || gate_register(&r->layers[i], c, s->device) < 0))
+		    (gate_open(&r->layers[i], s->model, i) < 0 || gate_register(&r->layers[i], c,
+		    s->device) < 0))
 			return -1;
 	rows_layout(c, &count, &rows);
 	s->device->expected += count.used;
@@ -77,9 +79,11 @@ struct router
 route_rule(const struct config *c)
 {
 	return (struct router){
-		.E = c->n_routed_experts, .K = c->num_experts_per_tok, .n_group = c->n_group, .topk_group = c->topk_group,
+		.E = c->n_routed_experts, .K = c->num_experts_per_tok, .n_group = c->n_group,
+		    .topk_group = c->topk_group,
 		.sigmoid = c->scoring == SCORE_SIGMOID,
-		.groups = c->n_group <= 1 || c->topk_method == TOPK_GREEDY ? 0 : c->topk_method == TOPK_NOAUX_TC ? 2 : 1,
+		.groups = c->n_group <= 1 || c->topk_method == TOPK_GREEDY ? 0 :
+		    c->topk_method == TOPK_NOAUX_TC ? 2 : 1,
 		.norm = c->norm_topk_prob, .factor = c->routed_scaling_factor};
 }
 
@@ -91,21 +95,26 @@ route_add(const struct route *r, int layer, const struct route_rows *rows)
 	struct device *d = r->s->device;
 	const struct router rule = route_rule(c);
 
-	if (d->ops->product(d, rows->scores, rule.E, rows->x, c->hidden_size, rows->T, &g->weight, PRECISION_F32) < 0)
+	if (d->ops->product(d, rows->scores, rule.E, rows->x, c->hidden_size, rows->T, &g->weight,
+	    PRECISION_F32) < 0)
 		return -1;
-	return d->ops->route(d, rows->scores, rows->choice, rows->idx, rows->w, g->bias, rows->T, &rule);
+	return d->ops->route(d, rows->scores, rows->choice, rows->idx, rows->w, g->bias, rows->T,
+	    &rule);
 }
 
 /* Copies of what the choice was made of. */
 static int
 route_taps(const struct stage *s, struct frame *f, const struct route_rows *rows)
 {
-	uint64_t T = f->rows, D = (uint64_t)s->model->config.hidden_size, E = (uint64_t)s->model->config.n_routed_experts;
+	uint64_t T = f->rows, D = (uint64_t)s->model->config.hidden_size,
+	    E = (uint64_t)s->model->config.n_routed_experts;
 	const struct { enum tap tap; const float *from; uint64_t width; } all[] = {
-		{TAP_ROUTE_NORM, rows->x, D}, {TAP_ROUTE_SCORES, rows->scores, E}, {TAP_ROUTE_CHOICE, rows->choice, E}};
+		{TAP_ROUTE_NORM, rows->x, D}, {TAP_ROUTE_SCORES, rows->scores, E},
+		    {TAP_ROUTE_CHOICE, rows->choice, E}};
 
 	for (int i = 0; i < 3; i++)
-		if (tap_copy(s->device, s->taps, all[i].tap, f, f->layer, 2, (uint64_t[]){T, all[i].width}, all[i].from) < 0)
+		if (tap_copy(s->device, s->taps, all[i].tap, f, f->layer, 2,
+		    (uint64_t[]){T, all[i].width}, all[i].from) < 0)
 			return -1;
 	return 0;
 }
@@ -129,8 +138,8 @@ route_batch(struct route *r, struct frame *f)
 		return -1;
 	a.used = 0;
 	rows_layout(c, &a, &rows);
-	if (rows.T > 0 && (d->ops->norm(d, rows.x, D, h, D, rows.T, D, r->layers[f->layer].norm, c->rms_norm_eps) < 0 ||
-	    route_add(r, f->layer, &rows) < 0))
+	if (rows.T > 0 && (d->ops->norm(d, rows.x, D, h, D, rows.T, D, r->layers[f->layer].norm,
+	    c->rms_norm_eps) < 0 || route_add(r, f->layer, &rows) < 0))
 		return -1;
 	return s->taps & TAPS_ROUTE ? route_taps(s, f, &rows) : 0;
 }
@@ -145,7 +154,8 @@ route_frame(void *arg, struct frame *f, struct link *out, int nout)
 	if (acts <= 0)
 		return acts < 0 ? -1 : 1;
 	if (f->experts_done || frame_tensor(f, "expert.acc"))
-		return fail(FAIL_DATA, "layer %d: experts are done before the router chose them", f->layer);
+		return fail(FAIL_DATA, "layer %d: experts are done before the router chose them",
+		    f->layer);
 	if (config_is_moe(&r->s->model->config, f->layer) && route_batch(r, f) < 0)
 		return fail_in("layer %d", f->layer);
 	frame_set_next(f, r->s->model->config.num_layers);

@@ -24,7 +24,8 @@ struct gate {
 
 struct route {
 	const struct stage *s;
-	struct gate *layers;            /* [num_layers]; those of the stage that have experts are open */
+	/* [num_layers]; those of the stage that have experts are open */
+	struct gate *layers;
 	struct scratch rows;            /* intermediate results, of the device */
 };
 
@@ -47,8 +48,8 @@ struct route_rows {
 	float *w;
 };
 
-/* From x to all the others.  Scores are computed in f32 in every precision, with the same bits on every device: where h
- * is the same, the choice is.  0, or -1 and a message. */
+/* From x to all the others. Scores are computed in f32 in every precision, with the same bits on
+ * every device: where h is the same, the choice is. 0, or -1 and a message. */
 int route_add(const struct route *r, int layer, const struct route_rows *rows);
 
 #endif

@@ -11,19 +11,27 @@ static const struct {
 	const char *name, *shape, *what;
 } taps[TAPS] = {
 	[TAP_ATTN_NORM + ATTENTION_NORM] = {"attn.norm", "[T,D]", "the normed input"},
-	[TAP_ATTN_NORM + ATTENTION_Q] = {"attn.q", "[T,H,N+r]", "queries, the last r of a head rotated"},
-	[TAP_ATTN_NORM + ATTENTION_LATENT] = {"attn.latent", "[T,R]", "the row's latent, normed, as the cache keeps it"},
-	[TAP_ATTN_NORM + ATTENTION_KROPE] = {"attn.krope", "[T,r]", "its key that all heads share, rotated"},
-	[TAP_ATTN_NORM + ATTENTION_PROBS] = {"attn.probs", "[T,H,P]", "how much of each position, 0 behind the row's own"},
-	[TAP_ATTN_NORM + ATTENTION_HEADS] = {"attn.heads", "[T,H,D]", "what each head adds to the residual stream"},
+	[TAP_ATTN_NORM + ATTENTION_Q] = {"attn.q", "[T,H,N+r]",
+	    "queries, the last r of a head rotated"},
+	[TAP_ATTN_NORM + ATTENTION_LATENT] = {"attn.latent", "[T,R]",
+	    "the row's latent, normed, as the cache keeps it"},
+	[TAP_ATTN_NORM + ATTENTION_KROPE] = {"attn.krope", "[T,r]",
+	    "its key that all heads share, rotated"},
+	[TAP_ATTN_NORM + ATTENTION_PROBS] = {"attn.probs", "[T,H,P]",
+	    "how much of each position, 0 after the row's own"},
+	[TAP_ATTN_NORM + ATTENTION_HEADS] = {"attn.heads", "[T,H,D]",
+	    "what each head adds to the residual stream"},
 	[TAP_ATTN_NORM + ATTENTION_OUT] = {"attn.out", "[T,D]", "what all of them add"},
 	[TAP_ROUTE_NORM] = {"route.norm", "[T,D]", "the normed input"},
 	[TAP_ROUTE_SCORES] = {"route.scores", "[T,E]", "each expert's score"},
-	[TAP_ROUTE_CHOICE] = {"route.choice", "[T,E]", "what the choice is by: with the bias, -inf out of the groups"},
+	[TAP_ROUTE_CHOICE] = {"route.choice", "[T,E]",
+	    "what the choice is by: with the bias, -inf out of the groups"},
 	[TAP_EXPERT_IN] = {"expert.in", "[T,D]", "the normed input"},
 	[TAP_EXPERT_EACH] = {"expert.each", "[T,K,D]", "what each chosen expert adds, weighted"},
-	[TAP_EXPERT_SHARED] = {"expert.shared", "[T,D]", "what the shared experts or the dense MLP add"},
-	[TAP_EXPERT_OUT] = {"expert.out", "[T,D]", "what all of them add, where the sum is completed"},
+	[TAP_EXPERT_SHARED] = {"expert.shared", "[T,D]",
+	    "what the shared experts or the dense MLP add"},
+	[TAP_EXPERT_OUT] = {"expert.out", "[T,D]",
+	    "what all of them add, where the sum is completed"},
 	[TAP_HEAD_NORM] = {"head.norm", "[W,D]", "the wanted rows after the final norm"},
 };
 
@@ -49,7 +57,8 @@ tap_parse(uint64_t *on, uint64_t offered, const char *text)
 		else if (n == 3 && memcmp(p, "all", 3) == 0)
 			*on |= offered;
 		else
-			return fail(FAIL_USAGE, "--tap '%.*s' is not known; --tap '?' lists those that are", (int)n, p);
+			return fail(FAIL_USAGE,
+			    "--tap '%.*s' is not known; --tap '?' lists those that are", (int)n, p);
 		p += n;
 		if (*p == '\0')
 			return 0;
@@ -75,7 +84,8 @@ tap_name(enum tap tap, int layer, char *to, size_t size)
 }
 
 int
-tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape)
+tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int rank,
+    const uint64_t *shape)
 {
 	struct tensor *t;
 	char name[64];
@@ -86,19 +96,23 @@ tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int
 	tap_name(tap, layer, name, sizeof(name));
 	frame_drop(f, name);
 	if (f->ntensors == FRAME_TENSORS_MAX)
-		return fail(FAIL_DATA, "--tap: '%s' would be the %dth tensor of a frame that holds %d: "
-		    "tap fewer names or fewer layers", name, FRAME_TENSORS_MAX + 1, FRAME_TENSORS_MAX);
+		return fail(FAIL_DATA,
+		    "--tap: '%s' would be the %dth tensor of a frame that holds %d: "
+		    "tap fewer names or fewer layers", name, FRAME_TENSORS_MAX + 1,
+		    FRAME_TENSORS_MAX);
 	if (!(t = frame_add(f, name, F32, rank, shape)))
 		return -1;
 	if (frame_payload(f) > FRAME_PAYLOAD_MAX)
-		return fail(FAIL_DATA, "--tap: with '%s' a frame would be larger than 4 GiB: use smaller batches", name);
+		return fail(FAIL_DATA,
+		    "--tap: with '%s' a frame would be larger than 4 GiB: use smaller batches",
+		    name);
 	*data = t->data;
 	return 0;
 }
 
 int
-tap_copy(struct device *d, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape,
-    const float *from)
+tap_copy(struct device *d, uint64_t on, enum tap tap, struct frame *f, int layer, int rank,
+    const uint64_t *shape, const float *from)
 {
 	size_t bytes = sizeof(*from);
 	float *to;

@@ -26,22 +26,24 @@ enum tap {
 #define TAPS_BLOCK (TAPS_ATTN | TAPS_ROUTE | TAPS_EXPERT)
 #define TAPS_HEAD TAP_BIT(TAP_HEAD_NORM)
 
-/* NAME,NAME or "all" of those that a program offers, as bits added to *on.  0, or -1 and a message (FAIL_USAGE). */
+/* NAME,NAME or "all" of those that a program offers, as bits added to *on. 0, or -1 and a message
+ * (FAIL_USAGE). */
 int tap_parse(uint64_t *on, uint64_t offered, const char *text);
 
 /* Print those offered on standard output. */
 void tap_list(uint64_t offered);
 
 /*
- * If the tap is on, *data (host) is that of a new tensor named after it, followed by "@layer" unless layer is -1;
- * it is not set yet.  If it is off, *data is NULL.  0, or -1 and a message: the frame can
- * hold no more.
+ * If the tap is on, *data (host) is that of a new tensor named after it, followed by "@layer"
+ * unless layer is -1; it is not set yet. If it is off, *data is NULL. 0, or -1 and a message: the
+ * frame can hold no more.
  */
-int tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape);
+int tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int rank,
+    const uint64_t *shape);
 
 /* The same, and the tensor becomes what `from`, of the device, holds. */
-int tap_copy(struct device *d, uint64_t on, enum tap tap, struct frame *f, int layer, int rank, const uint64_t *shape,
-    const float *from);
+int tap_copy(struct device *d, uint64_t on, enum tap tap, struct frame *f, int layer, int rank,
+    const uint64_t *shape, const float *from);
 
 /* The tap whose name is the n bytes; TAPS: there is none. */
 enum tap tap_find(const char *name, size_t n);

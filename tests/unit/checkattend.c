@@ -1,6 +1,7 @@
 /*
- * Attention on the CPU over any shape of keys and values: against a plain specification in double, within what the order of
- * sums can make of it; and bit for bit, a key head's queries with the others and alone, with one thread and several.
+ * Attention on the CPU over any shape of keys and values: against a plain specification in
+ * double, within what the order of sums can make of it; and bit for bit, a key head's queries
+ * with the others and alone, with one thread and several.
  */
 /* check: yes */
 #include <math.h>
@@ -55,7 +56,8 @@ numbers(size_t n)
 #define SEQS 3
 #define MOST 5          /* pages of a sequence */
 
-/* Rows of three sequences: a prompt that is appended at once, and the last rows of two longer ones. */
+/* Rows of three sequences: a prompt that is appended at once, and the last rows of two longer
+ * ones. */
 struct world {
 	struct kv_shape kv;
 	int H, T;
@@ -74,7 +76,8 @@ static void
 world_new(struct world *w, struct kv_shape kv, int H)
 {
 	*w = (struct world){.kv = kv, .H = H};
-	w->page = CACHE_PAGE * (size_t)kv.heads * ((size_t)kv.key + (kv.shared ? 0 : (size_t)kv.value));
+	w->page = CACHE_PAGE * (size_t)kv.heads * ((size_t)kv.key + (kv.shared ? 0 :
+	    (size_t)kv.value));
 	for (int i = 0; i < SEQS * MOST; i++)
 		w->pages[i] = numbers(w->page);
 	for (int s = 0; s < SEQS; s++)
@@ -82,7 +85,8 @@ world_new(struct world *w, struct kv_shape kv, int H)
 			w->pos[w->T] = p;
 			w->list[w->T++] = s * MOST;
 		}
-	w->rows = (struct kv_rows){.n = w->T, .most = MOST, .pos = w->pos, .list = w->list, .pages = w->pages};
+	w->rows = (struct kv_rows){.n = w->T, .most = MOST, .pos = w->pos, .list = w->list,
+	    .pages = w->pages};
 	w->k = numbers((size_t)(w->T * kv.heads * kv.key));
 	w->v = numbers((size_t)(w->T * kv.heads * kv.value));
 	w->q = numbers((size_t)(w->T * H * kv.key));
@@ -109,7 +113,8 @@ static const float *
 stored(const struct world *w, int t, int g, uint32_t p, int value)
 {
 	const struct kv_shape *kv = &w->kv;
-	const float *page = (const float *)w->pages[w->list[t] + (int)(p / CACHE_PAGE)] + (size_t)g * w->page / (size_t)kv->heads;
+	const float *page = (const float *)w->pages[w->list[t] + (int)(p / CACHE_PAGE)] +
+	    (size_t)g * w->page / (size_t)kv->heads;
 
 	if (value && !kv->shared)
 		return page + CACHE_PAGE * kv->key + p % CACHE_PAGE * (uint32_t)kv->value;
@@ -121,16 +126,19 @@ appended(const struct world *w)
 {
 	for (int t = 0; t < w->T; t++)
 		for (int g = 0; g < w->kv.heads; g++) {
-			size_t at = (size_t)(t * w->kv.heads + g), K = (size_t)w->kv.key, V = (size_t)w->kv.value;
+			size_t at = (size_t)(t * w->kv.heads + g), K = (size_t)w->kv.key,
+			    V = (size_t)w->kv.value;
 
 			if (memcmp(stored(w, t, g, w->pos[t], 0), w->k + at * K, K * 4) != 0 ||
-			    (!w->kv.shared && memcmp(stored(w, t, g, w->pos[t], 1), w->v + at * V, V * 4) != 0))
+			    (!w->kv.shared && memcmp(stored(w, t, g, w->pos[t], 1), w->v + at * V,
+			    V * 4) != 0))
 				return 0;
 		}
 	return 1;
 }
 
-/* Row t, query head h, in double: the weights [pos + 1], and what a score can be wrong by, doubled by the exponential. */
+/* Row t, query head h, in double: the weights [pos + 1], and what a score can be wrong by,
+ * doubled by the exponential. */
 static double
 weights(const struct world *w, int t, int h, float scale, double *p)
 {
@@ -177,12 +185,14 @@ specified(const struct world *w, float scale, const float *probs, size_t positio
 				double want = 0, all = 0;
 
 				for (uint32_t i = 0; i <= w->pos[t]; i++) {
-					double term = p[i] * stored(w, t, h / (w->H / w->kv.heads), i, 1)[c];
+					double term = p[i] * stored(w, t, h / (w->H / w->kv.heads),
+					    i, 1)[c];
 
 					want += term;
 					all += fabs(term);
 				}
-				if (!(fabs(w->out[at * (size_t)w->kv.value + (size_t)c] - want) <= wrong * all))
+				if (!(fabs(w->out[at * (size_t)w->kv.value +
+				    (size_t)c] - want) <= wrong * all))
 					return 0;
 			}
 		}
@@ -194,8 +204,10 @@ static int
 alone(const struct world *w, struct device *d, float scale, int g)
 {
 	const struct kv_shape one = {1, w->kv.key, w->kv.value, w->kv.shared};
-	size_t group = (size_t)(w->H / w->kv.heads), K = group * (size_t)one.key, V = group * (size_t)one.value;
-	float *q = memory((size_t)w->T * K, 4), *out = memory((size_t)w->T * V, 4), *max = memory((size_t)w->T * group, 4);
+	size_t group = (size_t)(w->H / w->kv.heads), K = group * (size_t)one.key,
+	    V = group * (size_t)one.value;
+	float *q = memory((size_t)w->T * K, 4), *out = memory((size_t)w->T * V, 4),
+	    *max = memory((size_t)w->T * group, 4);
 	float *sum = memory((size_t)w->T * group, 4);
 	void *pages[SEQS * MOST];
 	struct kv_rows rows = w->rows;
@@ -205,10 +217,13 @@ alone(const struct world *w, struct device *d, float scale, int g)
 		pages[i] = (float *)w->pages[i] + (size_t)g * w->page / (size_t)w->kv.heads;
 	rows.pages = pages;
 	for (size_t t = 0; t < (size_t)w->T; t++)
-		memcpy(q + t * K, w->q + (t * (size_t)w->H + (size_t)g * group) * (size_t)one.key, K * 4);
+		memcpy(q + t * K, w->q + (t * (size_t)w->H + (size_t)g * group) * (size_t)one.key,
+		    K * 4);
 	good = d->ops->attend(d, out, max, sum, q, &rows, (int)group, &one, scale) == 0;
 	for (size_t t = 0; t < (size_t)w->T; t++)
-		good &= memcmp(out + t * V, w->out + (t * (size_t)w->H + (size_t)g * group) * (size_t)one.value, V * 4) == 0;
+		good &= memcmp(out + t * V,
+		    w->out + (t * (size_t)w->H + (size_t)g * group) * (size_t)one.value,
+		    V * 4) == 0;
 	free(q);
 	free(out);
 	free(max);
@@ -235,9 +250,11 @@ check(struct device *const *d, struct kv_shape kv, int H, const char *name)
 	bytes = (size_t)(w.T * H * kv.value) * 4;
 	probs = memory((size_t)w.T * (size_t)H * positions, 4);
 	first = memory(bytes, 1);
-	ok(d[0]->ops->kv_append(d[0], &append, &w.rows) == 0 && appended(&w), "keys and values are where they belong", name);
+	ok(d[0]->ops->kv_append(d[0], &append, &w.rows) == 0 && appended(&w),
+	    "keys and values are where they belong", name);
 	ok(d[0]->ops->attend(d[0], w.out, w.max, w.sum, w.q, &w.rows, H, &kv, scale) == 0 &&
-	    d[0]->ops->probs(d[0], probs, positions, w.max, w.sum, w.q, &w.rows, H, &kv, scale) == 0 &&
+	    d[0]->ops->probs(d[0], probs, positions, w.max, w.sum, w.q, &w.rows, H, &kv,
+	    scale) == 0 &&
 	    specified(&w, scale, probs, positions), "what is specified", name);
 	for (int g = 0; g < kv.heads; g++)
 		good &= alone(&w, d[0], scale, g);
@@ -246,7 +263,8 @@ check(struct device *const *d, struct kv_shape kv, int H, const char *name)
 	good = 1;
 	for (int i = 1; d[i]; i++) {
 		memset(w.out, 0, bytes);
-		good &= d[i]->ops->attend(d[i], w.out, w.max, w.sum, w.q, &w.rows, H, &kv, scale) == 0 && memcmp(first, w.out, bytes) == 0;
+		good &= d[i]->ops->attend(d[i], w.out, w.max, w.sum, w.q, &w.rows, H, &kv,
+		    scale) == 0 && memcmp(first, w.out, bytes) == 0;
 	}
 	ok(good, "with other threads and instruction sets, too", name);
 	free(probs);
