@@ -1,5 +1,5 @@
 /*
- * Numbers on their way into tiles: weights of every kind, and x, become BF16.  AVX-512 with VBMI
+ * Conversion for tiles: weights of every kind, and x, become BF16.  AVX-512 with VBMI
  * and BF16.
  */
 #ifndef DS_BF16_AMX_H
@@ -191,7 +191,7 @@ panel(uint16_t *to, const struct mat *w, const struct codes *c, int r, int end, 
 
 /* 16 rows of 16 numbers of 4 bytes become columns. */
 ALWAYS void
-turn(words v[16])
+transpose16(words v[16])
 {
 	words a[16];
 

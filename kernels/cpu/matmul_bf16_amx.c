@@ -1,7 +1,7 @@
 /*
  * The products of bf16 in the tiles of AMX.  A tile of weights, 16 outputs by 32 columns, comes
- * straight from the matrix where that is BF16, else from a panel; x is turned so that a tile has 16
- * of its rows.  TDPBF16PS is one step of the sums.
+ * straight from the matrix where that is BF16, else from a panel; x is transposed so that a tile
+ * has 16 of its rows.  TDPBF16PS is one step of the sums.
  */
 #include "cpu/bf16_amx.h"
 
@@ -206,7 +206,7 @@ x_tile(uint16_t *to, const float *x, ptrdiff_t ldx, int T, int width, int n)
 	for (int t = 0; t < TILE; t++)
 		v[t] = t >= T ? _mm512_setzero_si512() :
 		    w_of(_mm512_maskz_loadu_ps(here, x + t * ldx), _mm512_maskz_loadu_ps(there, x + t * ldx + 16));
-	turn(v);
+	transpose16(v);
 	UNROLL
 	for (int i = 0; i < TILE; i++)
 		_mm512_storeu_si512(to + i * width * 2, v[i]);
@@ -214,7 +214,7 @@ x_tile(uint16_t *to, const float *x, ptrdiff_t ldx, int T, int width, int n)
 
 /* T rows of n columns: [tiles / 2][steps][2 or 1][16][width][2]. */
 static void
-x_turn(uint16_t *to, const float *x, ptrdiff_t ldx, int T, int width, int n)
+x_transpose(uint16_t *to, const float *x, ptrdiff_t ldx, int T, int width, int n)
 {
 	for (int t = 0; t < T; t += 2 * TILE)
 		for (int k = 0; k < n; k += 32)
@@ -234,7 +234,7 @@ sums_write(float *out, ptrdiff_t ldo, const float *sum, int T, int n)
 			UNROLL
 			for (int i = 0; i < TILE; i++)
 				v[i] = _mm512_loadu_si512(p + i * TILE);
-			turn(v);
+			transpose16(v);
 			for (int i = 0; i < TILE && t + i < T; i++) {
 				reg r = _mm512_castsi512_ps(v[i]);
 
@@ -428,7 +428,7 @@ outputs(const struct product *j, float *sum, int n)
 	}
 }
 
-/* Columns that x has room for: all, or parts of like size. */
+/* Columns of x that are kept at once: all, or shares of like size. */
 static int
 columns_of(int cols, int rows)
 {
@@ -449,7 +449,7 @@ rows_of_x(struct product *j, float *out, ptrdiff_t ldo, const float *x, ptrdiff_
 		j->n1 = n1 - n < step ? n1 : n + step;
 		for (j->k = 0; j->k < w->cols; j->k += most) {
 			j->cols = w->cols - j->k < most ? w->cols - j->k : most;
-			x_turn(j->s->x, x + j->k, ldx, j->T, j->width, j->cols);
+			x_transpose(j->s->x, x + j->k, ldx, j->T, j->width, j->cols);
 			for (int i = n; i < j->n1; i += PAIR) {
 				float *sum = j->s->sum + (most < w->cols ? (i - n) / PAIR * size : 0);
 

@@ -4,7 +4,7 @@
  * subnormal, which the smallest factors show.  Other outputs are those of the plain code.
  */
 enum {
-	BK = 512,               /* columns that x is turned for at once, */
+	BK = 512,               /* columns of x that are transposed at once, */
 	BT = 64,                /* rows of x, */
 	BN = 1020,              /* and outputs whose sums wait between those columns, */
 	BW = 6                  /* BW of them at a time */
@@ -50,7 +50,7 @@ may_flush(int x, int w)
 	return x != INT32_MAX && w != INT32_MAX && (x >> 23) + (w >> 23) - 2 * 127 < -126 + 2 * 7;
 }
 
-/* sum[i] += the products of W rows of x, turned [n][W], with BW rows of w, over n columns, a
+/* sum[i] += the products of W rows of x, transposed [n][W], with BW rows of w, over n columns, a
  * multiple of 32. */
 ALWAYS void
 bf16_steps(reg sum[BW], const float *x, const float *w, int n)
@@ -98,7 +98,7 @@ bf16_block(reg *acc, int stride, const float *x, const float *w, int n, const fl
 
 /* T rows of x over `cols` columns, [T / W][n][W], rounded, zeros where there are none. */
 static int
-bf16_turn(float *to, const float *x, ptrdiff_t ldx, int T, int cols, int n)
+bf16_transpose(float *to, const float *x, ptrdiff_t ldx, int T, int cols, int n)
 {
 	memset(to, 0, (size_t)((T + W - 1) / W * n * W) * sizeof(*to));
 	for (int t = 0; t < T; t++)
@@ -119,7 +119,7 @@ bf16_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 
 	for (int k = 0; k < w->cols; k += BK) {
 		int cols = w->cols - k < BK ? w->cols - k : BK, n = bf16_filled(cols);
-		int least = bf16_turn(xs, x + k, ldx, T, cols, n);
+		int least = bf16_transpose(xs, x + k, ldx, T, cols, n);
 
 		for (int i = 0; n0 + i < n1; i += BW) {
 			rows_fill(tile, BK, LANES, w, n0 + i, n1 - 1, BW, k, cols, n);

@@ -205,12 +205,12 @@ probs(struct gpu *g, float *to, size_t positions, const float *max, const float 
     const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale, enum precision p)
 {
 	struct attend_args a = args_of(g, query, rows, 0, H, kv, scale, p);
-	struct probs_args job = {to, positions, max, sum};
+	struct probs_args args = {to, positions, max, sum};
 
 	a.rows = rows->n;
 	a.positions = CACHE_PAGE;
 	a.parts = (int)((positions + CACHE_PAGE - 1) / CACHE_PAGE);
-	return a.rows > 0 && a.parts > 0 ? attend_probs(g, &a, &job, p) : 0;
+	return a.rows > 0 && a.parts > 0 ? attend_probs(g, &a, &args, p) : 0;
 }
 
 void

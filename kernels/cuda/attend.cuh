@@ -95,7 +95,7 @@ int attend_plain(struct gpu *g, const struct attend_args *a, enum precision p);
 int attend_tiles(struct gpu *g, const struct attend_args *a);
 int attend_tiles_fit(const struct gpu *g, const struct kv_shape *kv);
 
-/* job: one "part" for each page of the positions. */
+/* a: one "part" for each page of the positions. */
 int attend_probs(struct gpu *g, const struct attend_args *a, const struct probs_args *to, enum precision p);
 
 /* The functions of the table that are in kv_append.cu. */

@@ -60,7 +60,7 @@ attend_tiles_fit(const struct gpu *g, const struct kv_shape *kv)
 	    sizeof(struct space<2>) <= g->shared_most;
 }
 
-/* The first n of CACHE_PAGE rows of `width` columns on their way into shared memory.  Zeros fill
+/* Begin to copy the first n of CACHE_PAGE rows of `width` columns to shared memory.  Zeros fill
  * the columns after the last, up to a multiple of 64, and the rows from n on. */
 static __device__ void
 rows_load(uint32_t *to, const unsigned char *from, size_t pitch, int width, int n)

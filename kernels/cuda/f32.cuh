@@ -15,7 +15,7 @@
 
 #include "cpu/cpu.h"
 
-enum { ANY = DTYPES_ALL };              /* in place of a dtype: element by element, whatever it is */
+enum { ANY = DTYPES_ALL };              /* for any dtype: element by element */
 enum { GEMV_ROWS = 4, GEMM_ROWS = 32 };            /* rows of x that a block takes, at most */
 #define ALL_LANES 0xffffffffu           /* threads of a warp that take part in a shuffle */
 

@@ -74,7 +74,7 @@ rows_sum(float sum[TM][WIDTH], const struct columns *k, const float *const x[TM]
 	}
 }
 
-/* Rows r .. end-1: many on their way for one row of x, less for several, whose sums take the
+/* Rows r .. end-1: many loads at once for one row of x, fewer for several, whose sums take the
  * registers, and where a row takes many instructions. */
 template <int DT, int TM> static __device__ __forceinline__ void
 chain(float sum[TM][WIDTH], const struct columns *k, const float *const x[TM], int r, int end)

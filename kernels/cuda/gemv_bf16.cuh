@@ -10,7 +10,7 @@
 
 enum { GEMV_WARPS = 8, GEMV_THREADS = 32 * GEMV_WARPS, GEMV_ROWS = 8 };
 
-/* Slots that a lane has on their way. */
+/* Slots that a lane prefetches. */
 template <int MT> constexpr int gemv_ring = MT == 1 ? 8 : 4;
 
 template <int MT> constexpr size_t gemv_shared = sizeof(uint4) * gemv_ring<MT> * 2 * MT * GEMV_THREADS +

@@ -36,7 +36,7 @@ mlp_product(struct gpu *g, struct product *k, const struct mat *like, int matric
 	return rows == GEMM_ROWS ? product_gemm(g, k) : product_gemv(g, k, rows);
 }
 
-/* Rows of a piece, by how many an expert gets on average. */
+/* Rows of a tile, by how many an expert has on average. */
 static int
 rows_of_tile(const struct expert_pairs *c)
 {

@@ -2,7 +2,7 @@
  * Products of PRECISION_FP8.  A group of four warps makes the sums of 64 outputs for N rows of x;
  * the weights and the rows of 128 columns are a stage of a pipeline through shared memory.  Weights
  * are the side with 64 rows, so that few rows of x cost little, and each output's sum is the same
- * sequence of steps whatever N is.
+ * sequence of steps for every N.
  *
  * Processors of compute capability 9.0 do it by wgmma, others by mma.sync: on one kind of card it
  * is always the same.
@@ -295,7 +295,7 @@ struct scratch {
 };
 
 static size_t
-take(unsigned char *base, size_t *used, size_t bytes, void *to)
+arena_add(unsigned char *base, size_t *used, size_t bytes, void *to)
 {
 	*(void **)to = base + *used;
 	*used += (bytes + 255) / 256 * 256;
@@ -316,10 +316,10 @@ scratch_of(void *memory, int D, int width, int pairs)
 	struct scratch s;
 	size_t used = 0;
 
-	take(base, &used, fp8_bytes(pairs, D), &s.x);
-	take(base, &used, fp8_bytes(pairs, width), &s.codes);
-	take(base, &used, (size_t)pairs * width * sizeof(float), &s.inner);
-	s.bytes = take(base, &used, (size_t)pairs * sizeof(struct expert_tile), &s.tiles);
+	arena_add(base, &used, fp8_bytes(pairs, D), &s.x);
+	arena_add(base, &used, fp8_bytes(pairs, width), &s.codes);
+	arena_add(base, &used, (size_t)pairs * width * sizeof(float), &s.inner);
+	s.bytes = arena_add(base, &used, (size_t)pairs * sizeof(struct expert_tile), &s.tiles);
 	return s;
 }
 

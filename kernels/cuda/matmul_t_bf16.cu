@@ -1,7 +1,7 @@
 /*
  * The transposed products of bf16.  A warp has 8 slots of neighbouring columns, a lane one of them
  * (by its g), and of each step of 16 rows the four from 4 c on: these 4 x 8 or 4 x 16 numbers,
- * turned round in registers, are its share of A in 4 or 8 tiles of 16 columns.
+ * transposed in registers, are its share of A in 4 or 8 tiles of 16 columns.
  *
  * A block is the rows that share a scale, as it is of the columns in matmul: its steps count from
  * its first row, eight of them, and what is missing is zeros.
@@ -59,9 +59,9 @@ t_fetch(uint4 *to, const struct bf16_args *j, int first, int col, int q)
 	copy_commit();
 }
 
-/* Word i of four rows of E4M3, turned round: one[k] has column k's. */
+/* Word i of four rows of E4M3, transposed: one[k] has column k's. */
 static __device__ __forceinline__ void
-turn(uint32_t one[4], uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+transpose(uint32_t one[4], uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
 	uint32_t ab = __byte_perm(a, b, 0x5140), cd = __byte_perm(c, d, 0x5140);
 
@@ -80,7 +80,7 @@ t_weights(uint32_t a[2][4], uint32_t r0, uint32_t r1, uint32_t r2, uint32_t r3)
 	if (F == SLOTS_F8) {
 		uint32_t one[4], low[2], high[2];
 
-		turn(one, r0, r1, r2, r3);
+		transpose(one, r0, r1, r2, r3);
 #pragma unroll
 		for (int i = 0; i < 2; i++) {
 			f8_quad(low, one[2 * i]);

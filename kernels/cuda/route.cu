@@ -235,9 +235,9 @@ route(struct gpu *g, float *scores, float *choice, int32_t *idx, float *w, const
 /* --- the rows of each expert --- */
 
 /*
- * A block for each expert, and one for the end: it counts how many pairs are of experts before it,
- * which is where its own begin, then puts those there.  Each warp has a piece of the pairs.  All of
- * them are read twice by every block, from L2, and no block waits for another.
+ * A block for each expert, and one for the end.  It counts the pairs of experts before it, which is
+ * where its own begin, and writes its own there.  Each warp has a share of the pairs.  Every block
+ * reads all pairs twice, from L2, and no block waits for another.
  */
 static __global__ void
 sort_expert(struct expert_pairs c, const int32_t *__restrict__ idx, const float *__restrict__ w, int pairs, int K,
@@ -246,8 +246,8 @@ sort_expert(struct expert_pairs c, const int32_t *__restrict__ idx, const float 
 	__shared__ int less[WARPS_MAX], same[WARPS_MAX];
 	const int e = (int)blockIdx.x, lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
 	const int warps = (int)blockDim.x / WARP;
-	const int piece = (pairs + warps * WARP - 1) / (warps * WARP) * WARP, from = warp * piece;
-	const int to = pairs - from < piece ? pairs : from + piece;
+	const int share = (pairs + warps * WARP - 1) / (warps * WARP) * WARP, from = warp * share;
+	const int to = pairs - from < share ? pairs : from + share;
 	int before = 0, mine = 0, at = 0;
 
 #pragma unroll 4
@@ -274,12 +274,12 @@ sort_expert(struct expert_pairs c, const int32_t *__restrict__ idx, const float 
 	for (int base = from; mine && base < to; base += WARP) {
 		const int i = base + lane, here = i < to && idx[i] == e;
 		const unsigned all = __ballot_sync(~0u, here);
-		const int place = at + __popc(all & lanes_below(lane));
+		const int to_slot = at + __popc(all & lanes_below(lane));
 
 		if (here) {
-			c.row[place] = i / K;
-			c.slot[place] = i;
-			c.w[place] = w[i];
+			c.row[to_slot] = i / K;
+			c.slot[to_slot] = i;
+			c.w[to_slot] = w[i];
 		}
 		at += __popc(all);
 	}

@@ -41,7 +41,7 @@ struct copy {
 struct thread {
 	struct fiber *fiber;            /* NULL before it began */
 	unsigned index;
-	uint3 place;
+	uint3 coordinates;
 	int copies, groups;             /* asynchronous copies that it has not waited for */
 };
 
@@ -108,7 +108,7 @@ below(unsigned n)
 static void fiber_main(void);
 
 #ifdef __x86_64__
-/* Keep what a call must keep on this stack, and *from the place; go on with another. */
+/* Keep what a call must keep on this stack, and its address in *from; go on with another. */
 extern "C" void emulate_switch(void **from, void *to);
 asm(".text\n.p2align 4\n.hidden emulate_switch\n.globl emulate_switch\n.type emulate_switch,@function\n"
     "emulate_switch:\n"
@@ -252,7 +252,7 @@ next_thread(void)
 		return NULL;
 	}
 	self = t;
-	threadIdx = t->place;
+	threadIdx = t->coordinates;
 	return t;
 }
 
@@ -463,7 +463,7 @@ emulate_grid(const unsigned grid[3], const unsigned block[3], size_t shared, voi
 	arguments = args;
 	for (unsigned i = 0; i < count; i++) {
 		threads[i].index = i;
-		threads[i].place = { i % block[0], i / block[0] % block[1], i / block[0] / block[1] };
+		threads[i].coordinates = { i % block[0], i / block[0] % block[1], i / block[0] / block[1] };
 	}
 	choose_order();
 	if (how == RANDOM) {

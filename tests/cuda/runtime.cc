@@ -59,11 +59,11 @@ struct emulate_event {
 };
 
 /* Memory that was given out, or that is another process's. */
-struct piece {
+struct allocation {
 	char *p;
 	size_t bytes, span;     /* span: with the guard after it */
 	int device, taken;
-	struct piece *next;
+	struct allocation *next;
 };
 
 struct handle {
@@ -74,7 +74,7 @@ struct handle {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct emulate_stream *streams;
-static struct piece *pieces;
+static struct allocation *allocations;
 static char *range;
 static size_t given;            /* bytes of the range that were given out */
 static int file = -1;
@@ -219,7 +219,7 @@ used(void)
 {
 	size_t n = 0;
 
-	for (struct piece *p = pieces; p; p = p->next)
+	for (struct allocation *p = allocations; p; p = p->next)
 		n += p->device == device && !p->taken ? p->bytes : 0;
 	return n;
 }
@@ -239,11 +239,11 @@ range_open(int yes)
 		emulate_die("mprotect: %s", strerror(errno));
 }
 
-/* The next piece of the range, from a file at an offset, or the range's own. */
-static struct piece *
+/* The next allocation of the range, from a file at an offset, or the range's own. */
+static struct allocation *
 piece_new(size_t bytes, int from, size_t offset)
 {
-	struct piece *p = (struct piece *)calloc(1, sizeof(*p));
+	struct allocation *p = (struct allocation *)calloc(1, sizeof(*p));
 	size_t room = (bytes + PAGE - 1) / PAGE * PAGE;
 
 	if (!range) {
@@ -265,15 +265,15 @@ piece_new(size_t bytes, int from, size_t offset)
 		return NULL;
 	}
 	given += p->span;
-	p->next = pieces;
-	pieces = p;
+	p->next = allocations;
+	allocations = p;
 	return p;
 }
 
 static void
-piece_free(struct piece *p)
+allocation_free(struct allocation *p)
 {
-	struct piece **at = &pieces;
+	struct allocation **at = &allocations;
 
 	while (*at != p)
 		at = &(*at)->next;
@@ -282,10 +282,10 @@ piece_free(struct piece *p)
 	free(p);
 }
 
-static struct piece *
+static struct allocation *
 piece_of(const void *at)
 {
-	struct piece *p = pieces;
+	struct allocation *p = allocations;
 
 	while (p && ((const char *)at < p->p || (const char *)at >= p->p + p->bytes))
 		p = p->next;
@@ -305,7 +305,7 @@ cudaMemGetInfo(size_t *left, size_t *total)
 cudaError_t
 cudaMalloc(void **at, size_t n)
 {
-	struct piece *p = NULL;
+	struct allocation *p = NULL;
 
 	*at = NULL;
 	if (n == 0)
@@ -330,7 +330,7 @@ static void run_all(void);
 cudaError_t
 cudaFree(void *at)
 {
-	struct piece *p;
+	struct allocation *p;
 
 	if (!at)
 		return cudaSuccess;
@@ -348,7 +348,7 @@ cudaFree(void *at)
 		range_open(0);
 		if (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, p->p - range, (off_t)p->span) < 0)
 			emulate_die("fallocate: %s", strerror(errno));
-		piece_free(p);
+		allocation_free(p);
 	}
 	pthread_mutex_unlock(&lock);
 	return failed(p ? cudaSuccess : cudaErrorInvalidValue);
@@ -514,7 +514,7 @@ copying_run(void *data)
 static int
 lies(const void *at, size_t n, int in_device)
 {
-	struct piece *p;
+	struct allocation *p;
 	int yes;
 
 	pthread_mutex_lock(&lock);
@@ -704,7 +704,7 @@ cudaError_t
 cudaIpcGetMemHandle(cudaIpcMemHandle_t *h, void *at)
 {
 	struct handle mine = { 0x67707521, file, (long)getpid(), 0, 0 };
-	struct piece *p;
+	struct allocation *p;
 
 	pthread_mutex_lock(&lock);
 	p = piece_of(at);
@@ -724,7 +724,7 @@ cudaError_t
 cudaIpcOpenMemHandle(void **at, cudaIpcMemHandle_t h, unsigned)
 {
 	struct handle theirs;
-	struct piece *p;
+	struct allocation *p;
 	char path[64];
 	int fd;
 
@@ -752,7 +752,7 @@ cudaIpcOpenMemHandle(void **at, cudaIpcMemHandle_t h, unsigned)
 cudaError_t
 cudaIpcCloseMemHandle(void *at)
 {
-	struct piece *p;
+	struct allocation *p;
 
 	pthread_mutex_lock(&lock);
 	run_all();
@@ -762,7 +762,7 @@ cudaIpcCloseMemHandle(void *at)
 	if (p) {
 		if (mmap(p->p, p->span, PROT_NONE, MAP_SHARED | MAP_FIXED, file, p->p - range) == MAP_FAILED)
 			emulate_die("mmap: %s", strerror(errno));
-		piece_free(p);
+		allocation_free(p);
 	}
 	pthread_mutex_unlock(&lock);
 	return failed(p ? cudaSuccess : cudaErrorInvalidValue);
