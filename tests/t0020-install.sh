@@ -1,5 +1,6 @@
 #!/bin/sh
 # A fresh clone builds and installs, and what was installed works from where it is.
+# first: yes
 . "${0%/*}/lib.sh"
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 LIMIT=600

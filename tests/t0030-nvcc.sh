@@ -1,6 +1,7 @@
 #!/bin/sh
 # The library for GPUs as nvcc builds it, here for one kind of card and not optimised: without a warning, all symbols found, one shown; and
 # where there is no driver, it says so.  (`make` builds it for all kinds.)
+# first: yes
 . "${0%/*}/lib.sh"
 command -v nvcc >/dev/null || skip_all "there is no nvcc here"
 LIMIT=200

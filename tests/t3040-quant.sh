@@ -1,6 +1,7 @@
 #!/bin/sh
 # also: asan
 # ds-quant: what it writes, what it reports, and what it does not leave behind.
+# first: yes
 . "${0%/*}/lib.sh"
 LIMIT=120
 export DS_MODEL=$M

@@ -1,5 +1,6 @@
 #!/bin/sh
 # The promise: however the work is cut, every row of every tensor has the same bits, and every sampled token is the same.
+# first: yes
 . "${0%/*}/lib.sh"
 DS_PRECISION=${PRECISION-}              # t6005 sets it
 export DS_PRECISION

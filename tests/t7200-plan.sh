@@ -1,6 +1,7 @@
 #!/bin/sh
 # ds-plan: what it writes runs, says what the model's files say, and refuses what is wrong.
 # also: asan
+# first: yes
 . "${0%/*}/lib.sh"
 
 # --- scripts for this machine ---

@@ -1,6 +1,7 @@
 #!/bin/sh
 # ds-run --plan: processes on several hosts, the answers of one, whatever dies meanwhile, and nothing left behind.
 # also: asan
+# first: yes
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M
 "$PY" -c 'import zmq' 2>/dev/null || skip_all "no python3-zmq"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # The promise over hosts: however a model is divided among them, the same tokens are chosen from logits with the same bits.
+# first: yes
 . "${0%/*}/net.sh"
 host 1 2 3 4 5 9
 for n in 1 2 3 4 5 9; do ds-keygen key.$n >>peers; done

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Processes that are killed, hosts that go, and networks that fail: ds-run --plan gives the same answer, or says what is wrong.
+# first: yes
 . "${0%/*}/net.sh"
 
 # Each fault happens to hosts of its own, so that several can at the same time; here is what one does.
