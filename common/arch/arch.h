@@ -89,7 +89,7 @@ struct weight {
 /* The tensor of a role; layer and expert are -1 where it has none.  1, or 0: the model has none. */
 int weight_find(struct weight *w, const struct config *c, enum role role, int layer, int expert);
 
-/* The tensors of a layer, or those that belong to none with layer -1, in the order of the table,
+/* The tensors of a layer, or of none with layer -1, in the order of the table,
  * the experts one after another.  *w is all 0 before the first.  1, or 0 after the last. */
 int weight_next(struct weight *w, const struct config *c, int layer);
 

@@ -1,6 +1,6 @@
 /*
  * Bytes and numbers of a model's weights, from config.json alone or from the headers of its files.
- * The tensors are those that the stages open: the layer for multi-token prediction, which none of
+ * Only tensors that the stages open count: the layer for multi-token prediction, which none of
  * them uses, does not count.
  */
 #ifndef DS_SIZES_H

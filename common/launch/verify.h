@@ -19,7 +19,7 @@ struct verify {
 	FILE *to;                       /* output */
 
 	/* results */
-	long ways, failed;              /* variants compared; those that differ */
+	long ways, failed;              /* variants compared; how many differ */
 };
 
 /* Run every variant and print one line for each. Returns 0, or -1 and a message if a pipeline

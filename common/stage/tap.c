@@ -58,7 +58,7 @@ tap_parse(uint64_t *on, uint64_t offered, const char *text)
 			*on |= offered;
 		else
 			return fail(FAIL_USAGE,
-			    "--tap '%.*s' is not known; --tap '?' lists those that are", (int)n, p);
+			    "--tap '%.*s' is not known; --tap '?' lists the known ones", (int)n, p);
 		p += n;
 		if (*p == '\0')
 			return 0;

@@ -26,8 +26,8 @@ enum tap {
 #define TAPS_BLOCK (TAPS_ATTN | TAPS_ROUTE | TAPS_EXPERT)
 #define TAPS_HEAD TAP_BIT(TAP_HEAD_NORM)
 
-/* NAME,NAME or "all" of those that a program offers, as bits added to *on. 0, or -1 and a message
- * (FAIL_USAGE). */
+/* NAME,NAME or "all" of the taps that a program offers, as bits added to *on. 0, or -1 and a
+ * message (FAIL_USAGE). */
 int tap_parse(uint64_t *on, uint64_t offered, const char *text);
 
 /* Print those offered on standard output. */

@@ -49,7 +49,7 @@ struct diff {
 	uint64_t tensors, whole;        /* comparable tensors; those compared completely */
 	uint64_t apart;       /* comparable tensors not compared completely, without a difference */
 	uint64_t extra_tensors;         /* tensors of the run that the file lacks */
-	uint64_t longer;                /* tensors of which the file lacks rows */
+	uint64_t longer;                /* tensors whose rows the file lacks in part */
 	uint64_t nan;                   /* equal rows with NaNs */
 	uint64_t odd;                   /* tensors without one row per position */
 	uint64_t missed;                /* rows of `only` that an untruncated side lacks */

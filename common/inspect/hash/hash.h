@@ -33,9 +33,9 @@ int hash_read(struct hashes *t, const char *name);
 int hash_print(FILE *to, struct hashes *t, long *total);
 
 /*
- * Compare the lines of a file with what was read and print those that differ. Returns their number,
- * with *total that of all lines, or -1 and a message. *more counts the run's tensors, per sequence,
- * with rows that no line covers; these are no errors.
+ * Compare the lines of a file with what was read and print each that differs. Returns their
+ * number, with *total that of all lines, or -1 and a message. *more counts the run's tensors, per
+ * sequence, with rows that no line covers; these are no errors.
  */
 long hash_check(FILE *to, struct hashes *t, const char *path, long *total, long *more);
 
