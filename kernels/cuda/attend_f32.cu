@@ -202,7 +202,7 @@ plain(struct attend_args a)
 	}
 }
 
-/* mla_tap_probs of attention/mla_tap.c, a page a block. */
+/* cpu_probs of common/device/cpu_attend.c, a page a block. */
 template <typename E> static __global__ void __launch_bounds__(THREADS, 2)
 probs(struct attend_args a, struct probs_args to)
 {

@@ -1,6 +1,6 @@
 /*
  * Attention on the GPU.  In f32 against the CPU's plain kernels, page by page as
- * attention/mla_attend.c: bit for bit.  In bf16 against the CPU's bf16, within what the formats
+ * device/cpu_attend.c: bit for bit.  In bf16 against the CPU's bf16, within what the formats
  * allow; and the bits of a row are the same alone and among others, with pages after its own or
  * without them, set or not.
  */
