@@ -20,7 +20,7 @@ unset DS_TIMINGS DS_PYSERVER DS_MODEL DS_CUDA DS_DEVICE DS_KEY DS_PEERS DS_PRECI
 LC_ALL=C.UTF-8 PYTHONPATH=$T PYTHONDONTWRITEBYTECODE=1
 S=$(mktemp -d "${TMPDIR:-/tmp}/ds-test.XXXXXX") || exit 2
 PYCLIENT=
-ended() {
+cleaned_up() {
 	cd /
 	[ -z "$PYCLIENT" ] || "$PYCLIENT" --stop
 	if [ "${DS_TEST_KEEP-}" ]; then
@@ -29,7 +29,7 @@ ended() {
 		rm -rf "$S"
 	fi
 }
-trap ended EXIT
+trap cleaned_up EXIT
 trap 'exit 130' HUP INT TERM
 for PY in /usr/bin/python3 python3; do
 	"$PY" -c 'from importlib.util import find_spec as f; exit(not (f("msgpack") and f("numpy")))' 2>/dev/null && break
