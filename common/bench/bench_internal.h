@@ -6,9 +6,6 @@
 
 #include "bench/bench.h"
 
-/* n random numbers from -1 to 1. */
-void bench_random_floats(struct bench *b, float *x, size_t n);
-
 /* Bytes per position of a layer's cache. */
 size_t bench_position_bytes(const struct stage *s, const struct config *c);
 

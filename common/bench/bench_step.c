@@ -30,8 +30,8 @@ draw_below(struct bench *b, int n)
 	return (int)((draw(b) >> 32) * (uint64_t)n >> 32);
 }
 
-void
-bench_random_floats(struct bench *b, float *x, size_t n)
+static void
+random_floats(struct bench *b, float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		x[i] = (float)(int64_t)draw(b) * 0x1p-63f;
@@ -238,7 +238,7 @@ make_frame(struct bench *b, struct frame *f, const struct measured *m)
 	free(spans);
 	if (r < 0 || !(h = frame_add(f, "h", F32, 2, (uint64_t[]){(uint64_t)m->rows, (uint64_t)D})))
 		return -1;
-	bench_random_floats(b, h->data, (size_t)m->rows * (size_t)D);
+	random_floats(b, h->data, (size_t)m->rows * (size_t)D);
 	/* stages may drop it without waiting */
 	return upload(b, f, "h", F32, (uint64_t)D) < 0 || (b->gpu && device_wait(b->stage.device) < 0) ? -1 : 0;
 }

@@ -76,6 +76,24 @@ device_new(int ordinal, struct pool *pool, const struct kernels *k)
 	return d;
 }
 
+struct device_pages {           /* memory that pages of caches are cut from */
+	struct device_pages *next;
+	void *p;
+};
+
+static void
+pages_free(struct device *d)
+{
+	struct device_pages *p;
+
+	while ((p = d->pages)) {
+		d->pages = p->next;
+		d->lib->free(d->gpu, p->p);
+		free(p);
+	}
+	d->page_left = 0;
+}
+
 static void
 stop(struct device *d)
 {
@@ -86,7 +104,7 @@ stop(struct device *d)
 		device_release(d, &d->experts);
 	}
 	device_slots_free(d);
-	device_pages_free(d);
+	pages_free(d);
 	for (size_t i = 0; i < d->nslabs; i++)
 		if (d->slabs[i].p)
 			d->lib->free(d->gpu, d->slabs[i].p);
@@ -236,13 +254,6 @@ device_fail(const struct device *d, const char *what)
 }
 
 int
-device_settle(const struct device *d)
-{
-	(void)d->lib->wait(d->gpu);
-	return -1;
-}
-
-int
 device_wait(struct device *d)
 {
 	if (d->lib->wait(d->gpu) < 0)
@@ -292,11 +303,6 @@ device_release(struct device *d, struct scratch *s)
 
 /* --- pages of caches --- */
 
-struct device_pages {
-	struct device_pages *next;
-	void *p;
-};
-
 /* Memory for pages of so many bytes. */
 static int
 pages_new(struct device *d, size_t bytes)
@@ -334,17 +340,4 @@ device_page(struct device *d, size_t bytes)
 	d->page += bytes;
 	d->page_left -= bytes;
 	return page;
-}
-
-void
-device_pages_free(struct device *d)
-{
-	struct device_pages *p;
-
-	while ((p = d->pages)) {
-		d->pages = p->next;
-		d->lib->free(d->gpu, p->p);
-		free(p);
-	}
-	d->page_left = 0;
 }

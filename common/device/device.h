@@ -99,8 +99,6 @@ int device_start(struct device *d);
 /* Wait for all work on the GPU's stream.  0, or -1 and a message. */
 int device_wait(struct device *d);
 
-int device_settle(const struct device *d);
-
 /* The message of the library, with the device's name and `what` in front: always -1
  * (FAIL_SYSTEM). */
 int device_fail(const struct device *d, const char *what);

@@ -35,6 +35,5 @@ int weights_upload(struct device *d);
 
 /* ops_cuda's page: cut from a larger allocation.  NULL and a message. */
 void *device_page(struct device *d, size_t bytes);
-void device_pages_free(struct device *d);       /* part of device_close */
 
 #endif
