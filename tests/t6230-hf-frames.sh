@@ -8,7 +8,7 @@ for c in v3 v2-lite; do
 	ok "$c: they are as the page says" sh -c "$FRAME check <theirs.dsf"
 	ds-diff theirs.dsf "$G/$c/expected.safetensors" >said
 	like "$(head -1 said)" "^equal in what was compared, [0-9]* of [0-9]* tensors: [1-9]" "$c: every number is there, at its place"
-	is "$(grep '^not compared' said | cut -d" " -f3-4)" "B: greedy:" "$c: but the tokens that came after it"
+	is "$(grep '^not compared' said | cut -d' ' -f3-9)" "B: greedy: it is in no name" "$c: but the tokens that came after it"
 	is "$(awk 'NF == 13 && $1 != "stage" && $4 != $5' said)" "" "$c: each row has the same bits"
 	is "$(awk 'NF == 13 && $1 != "stage"' said | wc -l)" "$(py -c 'import sys, golden; print(len(golden.expected(sys.argv[1])) - 1)' "$G/$c")" \
 	    "$c: none is left out"
