@@ -63,6 +63,11 @@ X
 out=$(tree/tests/run --one tests/t0-report.sh 2>&1)
 is $? 99 "a report in a pipeline fails the script"
 like "$out" "^#   ERROR: AddressSanitizer" "the report is shown"
+like "$(tree/tests/run t0-report 2>&1)" "^tests/run: without sanitizers" \
+    "a missing build with sanitizers is reported"
+ok "... and nothing runs with its programs" \
+    sh -c '! tree/tests/run t0-report 2>&1 | grep asan:tests/t0-report'
+mkdir -p tree/build-asan/bin
 is "$(tree/tests/run t0-report 2>&1 | tail -1)" "Result: FAIL" "the closing summary says so"
 ok "a script that asks for it runs with the sanitized programs too" \
     sh -c 'tree/tests/run t0-report 2>/dev/null | grep -q asan:tests/t0-report'
