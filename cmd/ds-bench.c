@@ -187,13 +187,16 @@ static void
 check_options(void)
 {
 	if (!g.shape && (g.write || g.sparse || g.type))
-		die(FAIL_USAGE, "%s makes up weights: give the --shape of them", g.write ? "--write" : g.sparse ? "--sparse" : "--weights");
+		die(FAIL_USAGE, "%s generates weights: give their --shape",
+		    g.write ? "--write" : g.sparse ? "--sparse" : "--weights");
 	if (!g.shape && !g.o.model)
 		die(FAIL_USAGE, "nothing to measure: give --shape SHAPE or -m MODEL");
 	if (g.sparse && !g.write)
 		die(FAIL_USAGE, "--sparse is for --write: zeros that take no memory are not read at its speed");
 	if (g.host && (g.json || g.svg || g.write || g.parts != (1u << BENCH_STAGES) - 1 || g.o.ordinal >= 0))
-		die(FAIL_USAGE, "--host measures all stages on the CPU, for one line: without --json, --svg, --write, --stages and -d cuda");
+		die(FAIL_USAGE,
+		    "--host measures all stages on the CPU and prints one line: it excludes "
+		    "--json, --svg, --write, --stages and -d cuda");
 	if (g.decode.n + g.prefill.n == 0)
 		die(FAIL_USAGE, "--decode 0 --prefill 0: nothing is left to be measured");
 }
@@ -281,7 +284,9 @@ open_checkpoint(uint64_t memory)
 	g.bench.present = g.model.config.n_routed_experts;
 	caches = cache_bytes(&g.model.config, bench_layers(&g.bench));
 	if (!device_is_gpu(g.bench.stage.device) && caches > memory)
-		die(FAIL_SYSTEM, "the caches take %.1f GiB of memory, there are %.1f: let fewer rows --decode at less context",
+		die(FAIL_SYSTEM,
+		    "the KV caches need %.1f GiB of memory, %.1f GiB are available: use "
+		    "--decode with fewer rows or less context",
 		    (double)caches / 0x1p30, (double)memory / 0x1p30);
 }
 

@@ -59,9 +59,9 @@ main(int argc, char **argv)
 	if (t.odd > 0)
 		warn("%llu tensors have no row for each position: left out", (unsigned long long)t.odd);
 	if (bad > 0)
-		warn("%ld of %ld lines are not as '%s' says", bad, total, check);
+		warn("%ld of %ld lines differ from '%s'", bad, total, check);
 	else if (o.verbose && check)
-		warn("%ld lines are as '%s' says", total, check);
+		warn("%ld lines match '%s'", total, check);
 	else if (o.verbose)
 		warn("%ld lines", total);
 	if (more > 0)

@@ -98,9 +98,10 @@ main(int argc, char **argv)
 	    .streams = 1, .max_in = LINKS_MAX, .max_out = LINKS_MAX};
 	options_parse(&f.o, argc, argv);
 	if (p.what != POKE_NOTHING && !p.select.names)
-		die(FAIL_USAGE, "say which tensor to edit with --tensor: see %s -h", program);
+		die(FAIL_USAGE, "no tensor to edit: give --tensor NAMES: see %s -h", program);
 	if (p.what == POKE_NOTHING && select_is_set(&p.select))
-		die(FAIL_USAGE, "say what to do with the selected values: --scale, --zero, --set or --add");
+		die(FAIL_USAGE,
+		    "no edit of the selected values: give --scale, --zero, --set or --add");
 	p.record = command_line(argc, argv);
 	filter_links(&f);
 	status = filter_run(&f, frame, &p);

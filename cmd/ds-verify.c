@@ -41,6 +41,6 @@ main(int argc, char **argv)
 	model_close(&model);
 	output_close();
 	if (v.failed > 0)
-		die(1, "%ld of %ld ways differ from the first", v.failed, v.ways);
+		die(1, "%ld of %ld configurations differ from the first", v.failed, v.ways);
 	return 0;
 }

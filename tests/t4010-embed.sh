@@ -268,9 +268,9 @@ fails_with 1 'token id -1' "a negative id" ds-embed -m "$M" -i neg.dsf -o /dev/n
 { frame prompt 7 5 1 0; frame end; } >late.dsf
 fails_with 1 '^ds-embed: sequence 7 failed: it begins at position 5' "a sequence that does not begin at 0" ds-embed -m "$M" -i late.dsf -o /dev/null
 { frame prompt 7 0 1 0; frame prompt 7 2 1 0; frame end; } >gap.dsf
-fails_with 1 '^ds-embed: sequence 7 failed: position 2 arrives, it stands at 1$' "a prompt with a gap" ds-embed -m "$M" -i gap.dsf -o /dev/null
+fails_with 1 '^ds-embed: sequence 7 failed: position 2 arrived, expected 1$' "a prompt with a gap" ds-embed -m "$M" -i gap.dsf -o /dev/null
 { frame prompt 7 0 1 0; frame prompt 7 0 1 0; frame end; } >again.dsf
-fails_with 1 '^ds-embed: sequence 7 failed: position 0 arrives, it stands at 1$' "only the loop may go back" ds-embed -m "$M" -i again.dsf -o /dev/null
+fails_with 1 '^ds-embed: sequence 7 failed: position 0 arrived, expected 1$' "only the loop may go back" ds-embed -m "$M" -i again.dsf -o /dev/null
 { frame prompt 7 0 1 4 | frame set model '"0123456789abcdef"'; frame end; } >other-model.dsf
 fails_with 1 'of model 0123456789abcdef' "a frame of another model" ds-embed -m "$M" -i other-model.dsf -o /dev/null
 fails_with 1 'which is not alive' "a loop that brings what nobody sent" ds-embed -m "$M" -i two.dsf -i big.dsf -o /dev/null

@@ -57,7 +57,7 @@ py "$T/rows.py" at=attn layer=0 end >none
 ok "a frame without rows waits for nothing" ds-head -i none -o got
 same none got "... and passes"
 like "$(ds-head --tap '?' </dev/null)" '^head.norm ' "--tap '?' lists the taps"
-fails_with 2 "^ds-head: --tap 'x' is not known" "a tap that there is not is refused" ds-head --tap head.norm,x -i in -o /dev/null
+fails_with 2 "^ds-head: unknown tap 'x'" "a tap that there is not is refused" ds-head --tap head.norm,x -i in -o /dev/null
 py "$T/rows.py" at=head layer=3 7:0+1/1 end >bad
 fails_with 1 '^ds-head: head: layer is 3, must be the number of layers, 4$' "a frame that left out a layer is refused" \
     ds-head -i bad -o /dev/null

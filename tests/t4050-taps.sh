@@ -108,7 +108,7 @@ done
 
 # asking
 export DS_MODEL=$M
-like "$(ds-block --tap '?' </dev/null)" '^attn\.probs +F32 \[T,H,P\] +how' "--tap '?' lists names, shapes and meanings"
+like "$(ds-block --tap '?' </dev/null)" '^attn\.probs +F32 \[T,H,P\] +probability' "--tap '?' lists names, shapes and meanings"
 is "$(for p in attn route expert join head; do ds-$p --tap '?'; done | sort -u | wc -l)" "$( (ds-block --tap '?'; ds-head --tap '?') | wc -l)" \
     "each tap of ds-block is one of a stage"
 for p in attn route expert join head block; do
@@ -117,8 +117,8 @@ for p in attn route expert join head block; do
 	done
 done >missing
 is "$(cat missing)" "" "the page of each program explains its taps"
-fails_with 2 "^ds-attn: --tap 'route.norm' is not known" "a tap of another stage is refused" ds-attn --tap attn.q,route.norm
-fails_with 2 "^ds-block: --tap '' is not known" "an empty name is refused" ds-block --tap attn.q,
+fails_with 2 "^ds-attn: unknown tap 'route.norm'" "a tap of another stage is refused" ds-attn --tap attn.q,route.norm
+fails_with 2 "^ds-block: unknown tap ''" "an empty name is refused" ds-block --tap attn.q,
 py - >full <<'X'
 import frame, numpy as np, sys
 frame.write_frame(sys.stdout.buffer, {"at": "attn", "layer": 0, "spans": [[7, 0, 1, 1]]},

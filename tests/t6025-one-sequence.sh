@@ -121,7 +121,7 @@ end" "it fails once"
 is "$(cat out)" "error of sequence 8: ds-embed: fork from sequence 7, which is not alive
 attn layer 0: 8@0+1 sample
 attn layer 0: 1@0+1
-error of sequence 2: ds-embed: fork of 3 positions from sequence 1, which stands at 1
+error of sequence 2: ds-embed: fork of 3 positions from sequence 1, which has 1
 fork the first 1 positions of 1 to 4
 attn layer 0: 4@1+1 sample
 free 1

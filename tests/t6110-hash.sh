@@ -16,7 +16,7 @@ ok "a run in one process and small batches fulfils its part of it" \
 ok "so does one beside other sequences" \
     pipe '(ds-tokenize -c -a "What is 37 * 46?" "Why?" "What is 1 + 1?") | ds-embed | ds-block -l 0-1 | ds-hash --check part'
 ok "a check is quiet where all is well" pipe 'ds-hash --check part two >said 2>&1; test ! -s said'
-fails_with 0 "2 lines are as 'part' says" "and says so with -v" ds-hash -v --check part two
+fails_with 0 "2 lines match 'part'" "and says so with -v" ds-hash -v --check part two
 
 py - "$T" <<'EOP'
 import frame, numpy as np
@@ -63,7 +63,7 @@ fails_with 0 "of 2 tensors of the run" "so it does of several" ds-hash --check o
 fails_with 0 "" "of none it says nothing" ds-hash --check plain.txt plain
 is "$(ds-hash --check plain.txt other 2>said; echo $?)" "$(printf 'expert 2 5 0-4 h: FAILED\nexpert 2 6 0-0 h: MISSING\n1')" \
     "lines that fail are named"
-is "$(cat said)" "ds-hash: 2 of 2 lines are not as 'plain.txt' says" "and counted"
+is "$(cat said)" "ds-hash: 2 of 2 lines differ from 'plain.txt'" "and counted"
 is "$(ds-hash --check plain.txt gaps 2>said)" "$(printf 'expert 2 %s h: MISSING\n' '5 0-4' '6 0-0')" "rows that did not come are missing"
 (echo "# made by hand"; echo; cat plain.txt) >comment
 ok "comments and empty lines are left out" ds-hash --check comment plain

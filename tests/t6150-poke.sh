@@ -48,7 +48,7 @@ none "--expert '77' selects nothing of what" "--tensor expert.w --expert 77 --ze
 none "--tensor 'expert.w' selects nothing$" "--tensor expert.w --zero"
 none "no frame with rows came" "--tensor h --zero" end.dsf
 none "no frame with rows came" "--tensor h --zero" rowless.dsf
-fails_with 2 "^ds-poke: say what to do" "a selection without an edit" ds-poke --tensor h --pos 3 -i two.dsf
+fails_with 2 "^ds-poke: no edit of the selected values" "a selection without an edit" ds-poke --tensor h --pos 3 -i two.dsf
 # one frame of two is met: it alone says so
 py -c '
 import frame
@@ -100,6 +100,6 @@ fails_with 1 '4 columns, the vector 256' "a vector of another length" ds-poke --
 fails_with 1 'no tensor .nobody' "a file without that tensor" ds-poke --tensor h --add v.safetensors:nobody -i two.dsf
 fails_with 1 'none.safetensors' "no such file" ds-poke --tensor h --add none.safetensors:x -i two.dsf
 fails_with 2 'more than one' "two edits" ds-poke --tensor h --zero --scale 2 -i two.dsf
-fails_with 2 'which tensor' "an edit of nothing" ds-poke --zero -i two.dsf
+fails_with 2 'no tensor to edit' "an edit of nothing" ds-poke --zero -i two.dsf
 fails_with 2 "scale 'x'" "a factor that is no number" ds-poke --tensor h --scale x
 done_testing

@@ -26,7 +26,7 @@ esac
 EOF
 chmod +x bin/ds-block
 PATH=$PWD/bin:$PATH
-fails_with 1 '1 of .* ways differ' "one that breaks it is found" bin/ds-verify -m "$M" -t 2 "What is 3 + 4?"
+fails_with 1 '1 of .* configurations differ' "one that breaks it is found" bin/ds-verify -m "$M" -t 2 "What is 3 + 4?"
 like "$(cat "$S/.out")" '^threads .*DIFFERS: position 5, logit' "and the first place is named"
 
 fails_with 2 'no model' "no model" bin/ds-verify

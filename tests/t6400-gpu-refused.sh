@@ -57,7 +57,7 @@ cat >other.c <<'EOC'
 const struct gpu_lib *dspipe_gpu(void) { static const struct gpu_lib l = {.version = GPU_VERSION + 1}; return &l; }
 EOC
 if ${CC:-cc} -shared -fPIC -I"$R/kernels" -o other.so other.c; then
-	refused "'./other.so' is of version [0-9]+, this program wants [0-9]+: build both from the same source" \
+	refused "'./other.so' is of version [0-9]+, this program needs [0-9]+: build both from the same source" \
 	    "a library of another version" DS_CUDA=other.so
 else
 	skip "a library of another version" "no C compiler"

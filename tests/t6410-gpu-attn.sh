@@ -53,7 +53,7 @@ fi
 # (a page of the cache each; 16 MiB of them come at a time)
 (DS_MODEL=$M; rows "$(seq -f "%g:0+1" -s, 900)" end) >in
 grows="a cache that grows beyond the GPU's memory says so"
-emulated "$grows" && fails_with 3 '^ds-attn: layer 0: cuda:0: no 1[56][.].* MiB more for the cache, beside .* are free$' "$grows" \
+emulated "$grows" && fails_with 3 '^ds-attn: layer 0: cuda:0: cannot allocate 1[56][.].* MiB more for the KV cache .* are free$' "$grows" \
     env DS_EMULATE_MEMORY=23068672 ds-attn -m "$M" -d cuda -l 0 -i in -o out
 
 # --- bf16 ---

@@ -91,8 +91,8 @@ ok "ds-block opens it" pipe 'ds-embed -m holes <ids.dsf | ds-block -m holes >/de
 fails_with 2 "nothing to measure: give --shape SHAPE or -m MODEL" "without a model it says what it wants" ds-bench
 fails_with 2 "--shape 'v4': give v3, v2-lite or a config.json" "an unknown shape is refused" ds-bench --shape v4
 fails_with 2 "--weights 'q9': give f32, bf16, f16" "an unknown type of weights is refused" ds-bench --shape v3 --weights q9
-fails_with 2 "--weights makes up weights: give the --shape" "--weights without --shape is refused" ds-bench -m "$M" --weights f32
-fails_with 2 "--write makes up weights" "--write without --shape is refused" ds-bench -m "$M" --write x
+fails_with 2 "--weights generates weights: give their --shape" "--weights without --shape is refused" ds-bench -m "$M" --weights f32
+fails_with 2 "--write generates weights" "--write without --shape is refused" ds-bench -m "$M" --write x
 fails_with 2 "--sparse is for --write" "--sparse without --write is refused" ds-bench --shape v3 --sparse
 fails_with 2 "--stages 'attn,tail': give some of" "an unknown stage is refused" ds-bench --shape v3 --stages attn,tail
 fails_with 2 "--decode '1,x'|--decode 'x'" "a size that is no number is refused" ds-bench --shape v3 --decode 1,x

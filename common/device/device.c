@@ -276,9 +276,8 @@ device_reserve(struct device *d, struct scratch *s, size_t bytes)
 	device_release(d, s);
 	if (d->lib->alloc(d->gpu, &s->p, bytes ? bytes : 1) < 0) {
 		s->p = NULL;
-		fail(FAIL_SYSTEM,
-		    "%s: no %s more of working memory, beside %s and weights of %s: %s", d->name,
-		    mem_text((double)bytes, more),
+		fail(FAIL_SYSTEM, "%s: cannot allocate %s more of working memory (in use: %s, "
+		    "weights %s): %s", d->name, mem_text((double)bytes, more),
 		    mem_text((double)d->working, working), mem_text((double)d->weights, weights),
 		    d->lib->error());
 		return NULL;
@@ -316,10 +315,10 @@ pages_new(struct device *d, size_t bytes)
 	if (d->lib->alloc(d->gpu, &pages->p, n) < 0) {
 		free(pages);
 		return fail(FAIL_SYSTEM,
-		    "%s: no %s more for the cache, beside %s of it and of working memory and weights of %s: %s",
-		    d->name,
-		    mem_text((double)n, more), mem_text((double)d->working, working),
-		    mem_text((double)d->weights, weights), d->lib->error());
+		    "%s: cannot allocate %s more for the KV cache (in use with "
+		    "working memory: %s, weights %s): %s", d->name, mem_text((double)n, more),
+		    mem_text((double)d->working, working), mem_text((double)d->weights, weights),
+		    d->lib->error());
 	}
 	pages->next = d->pages;
 	d->pages = pages;

@@ -48,8 +48,8 @@ gpu_load(const struct gpu_lib **lib)
 	memcpy(&table, &symbol, sizeof(table));         /* ISO C has no cast for that */
 	*lib = table();
 	if ((*lib)->version != GPU_VERSION)
-		return fail(FAIL_SYSTEM,
-		    "'%s' is of version %d, this program wants %d: build both from the same source",
+		return fail(FAIL_SYSTEM, "'%s' is of version %d, this program needs %d: "
+		    "build both from the same source",
 		    path, (*lib)->version, GPU_VERSION);
 	return 0;
 }

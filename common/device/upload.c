@@ -218,7 +218,7 @@ weights_upload(struct device *d)
 	if (r == 0)
 		r = put_all(&u);
 	if (r < 0)
-		fail(FAIL_SYSTEM, "the weights do not get there: %s", d->lib->error());
+		fail(FAIL_SYSTEM, "cannot copy the weights to the GPU: %s", d->lib->error());
 	for (int i = 0; i < 2; i++)
 		if (u.buffer[i])
 			d->lib->unpin(d->gpu, u.buffer[i]);

@@ -10,7 +10,7 @@ static const char start[] =
 "trap 'exit 143' TERM\n"
 "mkfifo \"$dir/loop\" || exit 3\n"
 "\n"
-"# sh looks at the last program's status alone: each that fails leaves its own in a file\n"
+"# sh reports the status of the last program only: each one that fails writes its own to a file\n"
 "run() { \"$@\" || echo $? >>\"$dir/failed\"; }\n"
 "\n";
 

@@ -318,8 +318,10 @@ too_little(struct search *x)
 		*(solve(x) < NEVER ? &high : &low) = x->memory;
 	}
 	need = have * high;
-	return fail(FAIL_DATA, "the model does not fit: the hosts have %.4g GiB, a tenth of which stays free, and would need %.4g GiB "
-	    "in the same proportions: %.4g GiB are missing", have / GIB, need / GIB, (need - have) / GIB);
+	return fail(FAIL_DATA,
+	    "the model does not fit: the hosts have %.4g GiB, and nine tenths are "
+	    "used: it needs %.4g GiB in the same proportions: %.4g GiB are missing",
+	    have / GIB, need / GIB, (need - have) / GIB);
 }
 
 int

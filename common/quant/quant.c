@@ -252,7 +252,8 @@ quant_run(struct quant *q)
 	if (q->experts && q->model->config.quant)
 		return fail(FAIL_USAGE, "'%s' is quantized already: take the original for experts alone", q->model->weights.dir);
 	if (q->out && mkdir(q->out, 0777) < 0)
-		return errno == EEXIST ? fail(FAIL_USAGE, "'%s' appears twice: name a folder that is not", q->out) :
+		return errno == EEXIST ?
+		    fail(FAIL_USAGE, "'%s' exists: name a folder that does not", q->out) :
 		    fail(FAIL_SYSTEM, "cannot create '%s':", q->out);
 	r = make_all(q, &files);
 	for (struct table_slot *s = NULL; (s = table_next(&files, s)); )

@@ -149,7 +149,7 @@ prompt_seq(struct embed *e, int input, const struct span *p, struct embed_seq **
 	if (begins)
 		fail(FAIL_DATA, "it begins at position %u: no cache holds the positions before it", p->pos);
 	else
-		fail(FAIL_DATA, "position %u arrives, it stands at %u", p->pos, s->pos);
+		fail(FAIL_DATA, "position %u arrived, expected %u", p->pos, s->pos);
 	return seq_refuse(e, s);
 }
 
@@ -162,7 +162,8 @@ loop_seq(struct embed *e, const struct span *p, struct embed_seq **to)
 	if (!s)
 		return fail(FAIL_DATA, "the loop brings " SEQ ", which is not alive", LLU(p->seq));
 	if (p->pos > s->pos)
-		return fail(FAIL_DATA, SEQ ": position %u arrives round the loop, it stands at %u", LLU(p->seq), p->pos, s->pos);
+		return fail(FAIL_DATA, SEQ ": position %u arrived from the loop, expected %u",
+		    LLU(p->seq), p->pos, s->pos);
 	*to = s;
 	return 1;
 }
@@ -313,7 +314,8 @@ receive_fork(struct embed *e, int input, struct frame *f)
 	if (!alive)
 		fail(FAIL_DATA, "fork from " SEQ ", which is not alive", LLU(f->from));
 	else if (f->fork_n > from->pos)
-		fail(FAIL_DATA, "fork of %u positions from " SEQ ", which stands at %u", f->fork_n, LLU(f->from), from->pos);
+		fail(FAIL_DATA, "fork of %u positions from " SEQ ", which has %u", f->fork_n,
+		    LLU(f->from), from->pos);
 	else if (clash)
 		fail(FAIL_DATA, "fork to it from " SEQ ", but it is alive", LLU(f->from));
 	if (!alive || f->fork_n > from->pos || clash)

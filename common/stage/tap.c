@@ -10,29 +10,27 @@
 static const struct {
 	const char *name, *shape, *what;
 } taps[TAPS] = {
-	[TAP_ATTN_NORM + ATTENTION_NORM] = {"attn.norm", "[T,D]", "the normed input"},
-	[TAP_ATTN_NORM + ATTENTION_Q] = {"attn.q", "[T,H,N+r]",
-	    "queries, the last r of a head rotated"},
-	[TAP_ATTN_NORM + ATTENTION_LATENT] = {"attn.latent", "[T,R]",
-	    "the row's latent, normed, as the cache keeps it"},
-	[TAP_ATTN_NORM + ATTENTION_KROPE] = {"attn.krope", "[T,r]",
-	    "its key that all heads share, rotated"},
-	[TAP_ATTN_NORM + ATTENTION_PROBS] = {"attn.probs", "[T,H,P]",
-	    "how much of each position, 0 after the row's own"},
-	[TAP_ATTN_NORM + ATTENTION_HEADS] = {"attn.heads", "[T,H,D]",
-	    "what each head adds to the residual stream"},
-	[TAP_ATTN_NORM + ATTENTION_OUT] = {"attn.out", "[T,D]", "what all of them add"},
-	[TAP_ROUTE_NORM] = {"route.norm", "[T,D]", "the normed input"},
-	[TAP_ROUTE_SCORES] = {"route.scores", "[T,E]", "each expert's score"},
-	[TAP_ROUTE_CHOICE] = {"route.choice", "[T,E]",
-	    "what the choice is by: with the bias, -inf out of the groups"},
-	[TAP_EXPERT_IN] = {"expert.in", "[T,D]", "the normed input"},
-	[TAP_EXPERT_EACH] = {"expert.each", "[T,K,D]", "what each chosen expert adds, weighted"},
-	[TAP_EXPERT_SHARED] = {"expert.shared", "[T,D]",
-	    "what the shared experts or the dense MLP add"},
-	[TAP_EXPERT_OUT] = {"expert.out", "[T,D]",
-	    "what all of them add, where the sum is completed"},
-	[TAP_HEAD_NORM] = {"head.norm", "[W,D]", "the wanted rows after the final norm"},
+	[TAP_ATTN_NORM + ATTENTION_NORM] = {"attn.norm", "[T,D]", "input after the norm"},
+	[TAP_ATTN_NORM + ATTENTION_Q] =
+	    {"attn.q", "[T,H,N+r]", "queries, the last r of each head rotated"},
+	[TAP_ATTN_NORM + ATTENTION_LATENT] =
+	    {"attn.latent", "[T,R]", "normed latent, as the KV cache stores it"},
+	[TAP_ATTN_NORM + ATTENTION_KROPE] =
+	    {"attn.krope", "[T,r]", "rotated key that all heads share"},
+	[TAP_ATTN_NORM + ATTENTION_PROBS] =
+	    {"attn.probs", "[T,H,P]", "probability of each position"},
+	[TAP_ATTN_NORM + ATTENTION_HEADS] = {"attn.heads", "[T,H,D]", "contribution of each head"},
+	[TAP_ATTN_NORM + ATTENTION_OUT] = {"attn.out", "[T,D]", "sum of all heads"},
+	[TAP_ROUTE_NORM] = {"route.norm", "[T,D]", "input after the norm"},
+	[TAP_ROUTE_SCORES] = {"route.scores", "[T,E]", "score of each expert"},
+	[TAP_ROUTE_CHOICE] = {"route.choice", "[T,E]", "scores plus bias, -inf in excluded groups"},
+	[TAP_EXPERT_IN] = {"expert.in", "[T,D]", "input after the norm"},
+	[TAP_EXPERT_EACH] =
+	    {"expert.each", "[T,K,D]", "weighted contribution of each chosen expert"},
+	[TAP_EXPERT_SHARED] =
+	    {"expert.shared", "[T,D]", "contribution of the shared experts or dense MLP"},
+	[TAP_EXPERT_OUT] = {"expert.out", "[T,D]", "sum of all contributions"},
+	[TAP_HEAD_NORM] = {"head.norm", "[W,D]", "rows after the final norm"},
 };
 
 enum tap
@@ -57,8 +55,8 @@ tap_parse(uint64_t *on, uint64_t offered, const char *text)
 		else if (n == 3 && memcmp(p, "all", 3) == 0)
 			*on |= offered;
 		else
-			return fail(FAIL_USAGE,
-			    "--tap '%.*s' is not known; --tap '?' lists the known ones", (int)n, p);
+			return fail(FAIL_USAGE, "unknown tap '%.*s': --tap '?' lists the names",
+			    (int)n, p);
 		p += n;
 		if (*p == '\0')
 			return 0;
