@@ -1,16 +1,22 @@
-# make            the programs, in bin/; make V=1 prints each command
-# make help       this list
-# make demo       tiny-r1 answers through a pipeline
-# make check      one quick test of each family: under a minute on two cores
-# make test       everything, with sanitizers too; this and demo install what is missing first
-# make test-gpu   what can be shown on an NVIDIA GPU alone
-# make install    PREFIX=/usr/local DESTDIR=; STRIP= keeps debug information
-# make uninstall  removes what install put there, and nothing else
-# make clean      removes bin/, build/ and build-asan/
-# make SAN=1      the same programs with ASan and UBSan, in build-asan/bin
-# make CUDA=0     without the library for GPUs, which is built where there is an nvcc (of CUDA 12.9 or later)
+# make            build the programs in bin/; V=1 prints each command
+# make help       print this list
+# make demo       build, and let tiny-r1 answer a question
+# make check      run a quick test of each kind: under a minute on two cores
+# make test       run all tests, also with sanitizers
+# make test-gpu   run the checks that need an NVIDIA GPU
+# make install    install in PREFIX (/usr/local), below DESTDIR
+# make uninstall  remove the installed files
+# make deps       install the Debian packages for the build; demo and check do so, too
+# make test-deps  install those for the tests; test does so, too
+# make clean      remove bin/, build/ and build-asan/
 #
-# CC, CXX, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX and STRIP may come from the environment; WERROR=-Werror makes warnings errors.
+# Variables, also with a target:
+# SAN=1           build with ASan and UBSan, in build-asan/bin
+# CUDA=0          build without the GPU library, which needs nvcc of CUDA 12.9 or later
+# WERROR=-Werror  make warnings errors
+# STRIP=          install programs with their debug information
+#
+# CC, CXX, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX and STRIP may come from the environment.
 VERSION = 0.2.0
 PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g

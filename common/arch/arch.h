@@ -67,7 +67,7 @@ struct arch {
 	const char *layer;                      /* how names of a layer's tensors begin; has {l} */
 	const struct weight_row *weights;       /* the last has no name */
 	/* The names of modules in transformers, each with the tensor of a frame that it returns:
-	 * lines as ds-diff --names reads them. */
+	 * lines as ds-diff --map reads them. */
 	const char *modules;
 	/* Read the keys of config.json that are the family's own; c->type is types[type].  0, or -1
 	 * and a message. */
