@@ -81,7 +81,8 @@ done
 
 # what it refuses, and what it leaves behind
 is "$(ls -d no 2>&1 | grep -c '^no$')" 0 "what was refused left nothing"
-fails_with 2 "'q4' exists: name a folder that does not" "a folder that is there is refused" ds-quant -f q8 q4
+fails_with 2 "'q4' exists: name a folder that does not" "an existing folder is refused" \
+    ds-quant -f q8 q4
 is "$(ds-info -m q4 --json | jq -r .quantization)" q4 "and stays as it was"
 fails_with 2 'no format' "a format is needed" ds-quant out
 fails_with 2 "'q5': give q8, q4" "one that is known" ds-quant -f q5 out
