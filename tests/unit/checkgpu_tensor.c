@@ -177,7 +177,7 @@ mirrored(struct device *d)
 	sent = 0;
 	good &= mirror_set(d, &m, all, 4 * 1000) == 1 && sent == 4000;
 	good &= mirror_set(d, &m, all, 4 * 1000) == 0 && mirror_set(d, &m, all, 4 * 999) == 0 && mirror_set(d, &m, all, 0) == 0 && sent == 4000;
-	point(good, "what appears twice is not sent again");
+	point(good, "what is there already is not sent again");
 	all[500] = 1;
 	sent = 0;
 	point(mirror_set(d, &m, all, 4 * 1000) == 1 && sent == 256, "of what has changed only the part that differs");
