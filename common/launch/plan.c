@@ -42,10 +42,11 @@ add_precision(struct command *t, const struct plan_options *o)
 		command_option(t, "--precision", o->precision);
 }
 
-/* Append a program that computes; layer -1: on all layers. */
+/* Append the program of a stage, which computes; layer -1: on all layers. */
 static struct command *
-add_worker(struct plan *p, const struct plan_options *o, const char *name, int layer)
+add_worker(struct plan *p, const struct plan_options *o, int stage, int layer)
 {
+	const char *name = stage_programs[stage].name;
 	struct command *t = add_command(p, o, name);
 
 	if (layer >= 0) {
@@ -67,15 +68,15 @@ add_layers(struct plan *p, const struct plan_options *o)
 {
 	for (int i = 0; i < o->layers && o->cut != CUT_FUSED; i++) {
 		if (o->cut == CUT_LAYER) {
-			add_worker(p, o, "ds-block", i);
+			add_worker(p, o, STAGE_BLOCK, i);
 			continue;
 		}
 		for (enum at at = AT_NONE; at < AT_OTHER; at++)
 			if (at_layered(at))
-				add_worker(p, o, stage_at(at)->name, i);
+				add_worker(p, o, (int)(stage_at(at) - stage_programs), i);
 	}
 	if (o->cut == CUT_FUSED)
-		add_worker(p, o, "ds-block", -1);
+		add_worker(p, o, STAGE_BLOCK, -1);
 }
 
 /* The loop comes first among the outputs: the next batch waits for it. */
@@ -83,7 +84,7 @@ static void
 add_sampler(struct plan *p, const struct plan_options *o)
 {
 	static const char *const letters[] = {"-T", "-k", "-p", "-S", "-n"};
-	struct command *t = add_command(p, o, "ds-sample");
+	struct command *t = add_command(p, o, stage_programs[STAGE_SAMPLE].name);
 
 	if (o->greedy)
 		add_word(t, "-g");
@@ -123,14 +124,14 @@ plan_make(struct plan *p, const struct plan_options *o)
 	add_chat(t, o);
 	if (o->texts || o->lines || o->messages)
 		add_word(t, o->messages ? "--messages" : o->texts ? "-0" : "--lines");
-	t = add_command(p, o, "ds-embed");
+	t = add_command(p, o, stage_programs[STAGE_EMBED].name);
 	command_option(t, "-i", "-");
 	command_option(t, "-i", o->loop_in);
 	if (o->batches)
 		command_option(t, "--batches", o->batches);
 	add_precision(t, o);
 	add_layers(p, o);
-	add_worker(p, o, "ds-head", -1);
+	add_worker(p, o, STAGE_HEAD, -1);
 	add_sampler(p, o);
 	t = add_command(p, o, "ds-detokenize");
 	add_chat(t, o);

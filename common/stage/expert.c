@@ -122,17 +122,17 @@ expected(const struct expert *x)
 
 	expert_layout(x, &count, &rows);
 	for (int i = 0; i < c->num_layers; i++) {
-		int moe = config_is_moe(c, i);
-		const struct { int width, pairs; } all[] = {
-			{moe ? c->moe_intermediate_size : 0, rows.T * c->num_experts_per_tok},
-			{moe ? c->n_shared_experts * c->moe_intermediate_size :
-			    c->intermediate_size, rows.T}};
+		const struct { enum role gate; int pairs; } all[] = {
+			{ROLE_EXPERT_GATE, rows.T * c->num_experts_per_tok},
+			{ROLE_SHARED_GATE, rows.T}, {ROLE_DENSE_GATE, rows.T}};
 
-		for (int k = 0; x->s->layers.has[i] && k < 2; k++) {
-			size_t n = x->s->device->ops->experts_bytes(x->s->device, c->hidden_size,
-			    all[k].width, all[k].pairs);
+		for (int k = 0; x->s->layers.has[i] && k < 3; k++) {
+			struct weight w;
+			size_t n = weight_find(&w, c, all[k].gate, i, 0) ?
+			    x->s->device->ops->experts_bytes(x->s->device, c->hidden_size, w.rows,
+			    all[k].pairs) : 0;
 
-			if (all[k].width > 0 && n > most)
+			if (n > most)
 				most = n;
 		}
 	}
