@@ -85,13 +85,20 @@ struct mat mat_rows(const struct mat *w, int from, int n);
  *
  * A page is, for each key head in turn, its keys [CACHE_PAGE][key] and then, unless shared, its
  * values [CACHE_PAGE][value].  Key head g begins at element
- *	g * CACHE_PAGE * (key + (shared ? 0 : value))
+ *	g * CACHE_PAGE * kv_numbers
  * so a head's keys and its values are plain matrices.  A GPU rounds the stride of both up to 16
  * bytes (gpu.h).
  */
 struct kv_shape {
 	int heads, key, value, shared;
 };
+
+/* What a key head stores of a position: its key and, unless shared, its value. */
+static inline int
+kv_numbers(const struct kv_shape *s)
+{
+	return s->key + (s->shared ? 0 : s->value);
+}
 
 /* --- what the functions over whole batches take, on the CPU (common/device) and on a GPU (cuda/gpu.h) --- */
 

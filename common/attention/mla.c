@@ -52,7 +52,8 @@ cache_row(const struct config *c, struct attention_where where)
 {
 	const struct kv_shape kv = kv_shape(c);
 
-	return where.gpu ? gpu_kv_position(&kv, where.precision) : (size_t)kv.key * sizeof(float);
+	return where.gpu ? gpu_kv_position(&kv, where.precision) :
+	    (size_t)(kv.heads * kv_numbers(&kv)) * sizeof(float);
 }
 
 /* A score is a product of R + rope numbers, a weighted sum has R. */

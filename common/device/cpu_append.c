@@ -53,8 +53,8 @@ key_append(const struct append *c, size_t t, int g)
 	const struct kv_shape *kv = &a->kv;
 	uint32_t pos = c->rows->pos[t], at = pos % CACHE_PAGE;
 	ptrdiff_t head = (ptrdiff_t)t * kv->heads + g, K = kv->key, V = kv->value;
-	float *page = (float *)c->rows->pages[c->rows->list[t] + (int)(pos / CACHE_PAGE)] + g *
-	    CACHE_PAGE * (K + (kv->shared ? 0 : V));
+	float *page = (float *)c->rows->pages[c->rows->list[t] + (int)(pos / CACHE_PAGE)] +
+	    (ptrdiff_t)g * CACHE_PAGE * kv_numbers(kv);
 	float *k = a->k + head * K;
 
 	if (a->norm)

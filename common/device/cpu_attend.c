@@ -51,7 +51,7 @@ struct attend {
 static struct mat
 page_mat(const struct kv_shape *kv, const void *page, int g, int values, int rows)
 {
-	ptrdiff_t key = (ptrdiff_t)g * CACHE_PAGE * (kv->key + (kv->shared ? 0 : kv->value));
+	ptrdiff_t key = (ptrdiff_t)g * CACHE_PAGE * kv_numbers(kv);
 	int own = values && !kv->shared;
 
 	return (struct mat){.data = (const float *)page + key + (own ?
