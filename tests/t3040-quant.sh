@@ -117,6 +117,19 @@ done
 like "$(cat err)" "stopped by a signal" "a signal stops it"
 is "$(ls -d out 2>&1 | grep -c '^out$')" 0 "and nothing is left behind, again"
 
+# The model's id is in every frame. It depends on config.json too, down to the order of keys.
+while read -r f id; do
+	ds-quant -f $f -m "$G/v3-plain" id.$f
+	is "$(ds-info --json -m id.$f | sed -n 's/.*"id":.*"\(.*\)".*/\1/p')" "$id" \
+	    "$f: the model has the id that version 0.1.0 gave it"
+done <<END
+q8 95acbdb5989a8047
+q4 550499d8788ee35b
+fp8 1828034f3234a2ad
+bf16 09ba8d9795f9fa95
+f16 f8a4626a05578ec5
+END
+
 # what is damaged is refused where it is opened
 for f in q8 q4; do
 	mkdir bad.$f

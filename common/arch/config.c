@@ -166,12 +166,13 @@ read_fp8(struct config *c, const cJSON *q)
 cJSON *
 config_fp8(void)
 {
-	cJSON *q = cJSON_CreateObject(), *block;
+	/* The order of the keys is part of the model's id. */
+	cJSON *q = cJSON_CreateObject();
+	cJSON *block = cJSON_AddArrayToObject(q, "weight_block_size");
 
 	cJSON_AddStringToObject(q, "quant_method", "fp8");
 	cJSON_AddStringToObject(q, "fmt", "e4m3");
 	cJSON_AddStringToObject(q, "activation_scheme", "dynamic");
-	block = cJSON_AddArrayToObject(q, "weight_block_size");
 	for (int i = 0; i < 2; i++)
 		cJSON_AddItemToArray(block, cJSON_CreateNumber(FP8_BLOCK));
 	return q;
