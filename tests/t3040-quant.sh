@@ -29,7 +29,7 @@ is "$(ls q4)" "$(ls "$M" | grep -v '^train$')" "all that lies beside the weights
 is "$(ds-quant -f q4 --report | tail -1)" "$(tail -1 q4.report)" "--report alone says the same and makes nothing"
 
 # the promise, for every format, and for shapes that fit nothing
-for f in $(few "q8 q4 f16 bf16 fp8" q8); do
+for f in q8 q4 f16 bf16 fp8; do
 	ok "$f: the same bits however the pipeline is cut" ds-verify -m $f "What is 17 * 23?"
 done
 for f in q8 q4; do
