@@ -2,7 +2,7 @@
 
 usage: bits.py prompts MODEL   into this folder: batch (every sequence in one frame), pieces (the same rows as many small frames,
                                the sequences mixed), alone.N (one sequence each), and for the loop ask, ask.N, left and right
-                               (two halves) and clash (under an id that ask has as well); prints the number of layers, of experts, of rows
+                               (two halves) and clash (under an id that ask has as well); prints the number of layers, of experts
        bits.py compare LIST    for each line of LIST, which has words with tabs between, prints 0 or 1, DESC and what differs:
     DESC same WANT GOT...      all the rows that the streams GOT have together are those of WANT: where they wait, tensors, bits;
                                for folders, of the streams of the same name
@@ -17,15 +17,14 @@ import sys
 
 import frame
 
-# A page of the cache is 64 positions.  The larger model has fewer rows: it is there for its sizes, not for its pages.
-LENGTHS, LARGE = (150, 65, 7, 1, 64), (70, 65, 7, 1, 20)
+LENGTHS = (150, 65, 7, 1, 64)       # a page of the cache is 64 positions
 SEQS = (5, 2**64 - 2, 0, 2**63, 77)
 
 
 def tokens(vocabulary):
     """Random ids, the same on every run."""
     dice = random.Random(7)
-    return [[dice.randint(3, vocabulary - 1) for _ in range(n)] for n in (LARGE if vocabulary > 1000 else LENGTHS)]
+    return [[dice.randint(3, vocabulary - 1) for _ in range(n)] for n in LENGTHS]
 
 
 def write(name, frames):
@@ -67,7 +66,7 @@ def prompts(model):
     write("left", [ask(some[:3])])
     write("right", [ask(some[3:])])
     write("clash", [ask([(1, rows[3])], {1: SEQS[1]})])
-    print(config["num_hidden_layers"], config["n_routed_experts"], sum(map(len, rows)))
+    print(config["num_hidden_layers"], config["n_routed_experts"])
 
 
 @functools.cache

@@ -108,11 +108,11 @@ for DS_MODEL; do
 	mkdir "$S/$name"
 	cd "$S/$name" || exit 2
 	n=0
-	set -- $(py "$T/bits.py" prompts "$DS_MODEL")         # number of layers, of experts, of rows
-	layers=$(seq 0 $(($1 - 1))) rows=$3 last=$(($2 - 1)) half=$(($2 / 2)) quarter=$(($2 / 4))
+	set -- $(py "$T/bits.py" prompts "$DS_MODEL")         # number of layers, of experts
+	layers=$(seq 0 $(($1 - 1))) last=$(($2 - 1)) half=$(($2 / 2)) quarter=$(($2 / 4))
 
 	ok "$name: a process for every stage of every layer" pipe "$(line batch line '' '-t 1')"
-	is "$(frame tensors logits <line/head | wc -l)" "$rows" "$name: it has logits for every row"
+	is "$(frame tensors logits <line/head | wc -l)" 287 "$name: it has logits for every row"
 	points "two threads" "$(line batch got '' '-t 2')"
 	points "prompts in many small frames" "$(line pieces got '' '')"
 	for rows in 7 64; do
