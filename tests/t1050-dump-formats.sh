@@ -80,7 +80,7 @@ a = numpy.load(io.BytesIO(sys.stdin.buffer.read()))
 assert a.shape == (2, 3) and a[0, 1] == -2"'
 
 # --- safetensors
-fails_with 2 '^ds-dump: frame 2 is a second one' "-f safetensors refuses a second frame" ds-dump -f safetensors -i all.frames -o got
+fails_with 2 '^ds-dump: frame 2 is the second one with tensors' "-f safetensors refuses a second frame" ds-dump -f safetensors -i all.frames -o got
 ok "safetensors of one frame" ds-dump -f safetensors --tensor 'h,q,u8,expert.*,f8,none,scalar' -i all.frames -o got.safetensors
 is "$(py - <<'X'
 import frame, json

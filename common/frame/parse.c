@@ -115,8 +115,10 @@ get_spans(struct frame *f, const msgpack_object *o)
 		    get_uint(&v[3], UINT32_MAX, "a span's flags", &flags) < 0)
 			return -1;
 		rows += n;
-		if (pos + n > FRAME_POS_MAX || rows > FRAME_POS_MAX)
+		if (pos + n > FRAME_POS_MAX)
 			return fail(FAIL_DATA, "header: span %u goes beyond the largest position", i);
+		if (rows > FRAME_POS_MAX)
+			return fail(FAIL_DATA, "header: spans 0 to %u have more rows than a frame can", i);
 		f->spans[i] = (struct span){seq, (uint32_t)pos, (uint32_t)n, (uint32_t)flags};
 	}
 	f->nspans = (int)o->via.array.size;
