@@ -220,7 +220,7 @@ check_working(void)
 	point(p && d->working == 1000 && device_reserve(d, &s, 10) == p && d->moves == moves, "working memory stays where it is");
 	q = device_reserve(d, &s, 1001);
 	point(q && s.bytes == 1250 && d->working == 1250 && d->moves == moves + 1, "it grows by a quarter at least, and that is known");
-	point(!device_reserve(d, &s, (size_t)1 << 50) && strstr(fail_text(), "cuda:0: no 1.000 PiB") == fail_text() && !s.p && d->working == 0,
+	point(!device_reserve(d, &s, (size_t)1 << 50) && strstr(fail_text(), "cuda:0: cannot allocate 1.000 PiB") == fail_text() && !s.p && d->working == 0,
 	    "too much is refused in words");
 	p = device_reserve(d, &s, 0);
 	point(p != NULL, "none is some");
