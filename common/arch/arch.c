@@ -164,3 +164,10 @@ weight_dtype(const struct weight_row *row, const struct config *c, enum dtype pl
 		return F8_E4M3;
 	return row->kind == WEIGHT_BIAS ? F32 : plain;
 }
+
+enum weight_group
+weight_group(const struct weight_row *row)
+{
+	return row->stage == AT_ATTN ? WEIGHTS_ATTN : row->stage == AT_ROUTE ? WEIGHTS_ROUTE :
+	    row->kind == WEIGHT_EXPERT ? WEIGHTS_ROUTED : WEIGHTS_SHARED;
+}

@@ -102,4 +102,14 @@ int weight_layer(const struct config *c, const char *name);
 /* How a checkpoint of that configuration stores it; plain: the dtype of what is not quantized. */
 enum dtype weight_dtype(const struct weight_row *row, const struct config *c, enum dtype plain);
 
+/* What a tensor of a layer is counted with. */
+enum weight_group {
+	WEIGHTS_ATTN, WEIGHTS_ROUTE,
+	WEIGHTS_ROUTED,         /* the routed experts */
+	WEIGHTS_SHARED,         /* the shared experts, or the MLP of a dense layer */
+	WEIGHT_GROUPS
+};
+
+enum weight_group weight_group(const struct weight_row *row);
+
 #endif

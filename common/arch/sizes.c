@@ -25,8 +25,9 @@ size_of(struct sizes *s, const struct weight *w)
 
 	if (!l)
 		return w->row->stage == AT_EMBED ? &s->embed : &s->head;
-	return w->row->stage == AT_ATTN ? &l->attn : w->row->stage == AT_ROUTE ? &l->route :
-	    w->row->kind == WEIGHT_EXPERT ? &l->routed : &l->shared;
+	return (struct weight_size *[WEIGHT_GROUPS]){[WEIGHTS_ATTN] = &l->attn,
+	    [WEIGHTS_ROUTE] = &l->route, [WEIGHTS_ROUTED] = &l->routed,
+	    [WEIGHTS_SHARED] = &l->shared}[weight_group(w->row)];
 }
 
 static void

@@ -23,8 +23,9 @@ weights_of(struct bench *b, const struct weight *w)
 
 	if (!l)
 		return &b->head_weights;
-	return w->row->stage == AT_ATTN ? &l->attn : w->row->stage == AT_ROUTE ? &l->route :
-	    w->row->kind == WEIGHT_EXPERT ? &l->expert : &l->shared;
+	return (struct bench_weights *[WEIGHT_GROUPS]){[WEIGHTS_ATTN] = &l->attn,
+	    [WEIGHTS_ROUTE] = &l->route, [WEIGHTS_ROUTED] = &l->expert,
+	    [WEIGHTS_SHARED] = &l->shared}[weight_group(w->row)];
 }
 
 /* A tensor of w, with its bytes. */
