@@ -18,13 +18,23 @@ struct cJSON;
 enum role {
 	ROLE_EMBED,                     /* [V][D] */
 	ROLE_ATTN_NORM,                 /* [D] */
-	ROLE_Q,                         /* [H (nope + rope)][D], or [..][q_lora] after ROLE_Q_A */
+	ROLE_Q,                         /* [H (nope + rope)][D], or [..][q_lora] after ROLE_Q_A;
+	                                   [H d][D] */
 	ROLE_Q_A,                       /* [q_lora][D] */
 	ROLE_Q_A_NORM,                  /* [q_lora] */
 	ROLE_KV_A,                      /* [R + rope][D] */
 	ROLE_KV_A_NORM,                 /* [R] */
 	ROLE_KV_B,                      /* [H (nope + v)][R] */
-	ROLE_O,                         /* [D][H v] */
+	ROLE_K, ROLE_V,                 /* [G d][D], of grouped-query attention */
+	ROLE_O,                         /* [D][H v], or [D][H d] */
+	ROLE_Q_BIAS,                    /* [H d] */
+	ROLE_K_BIAS, ROLE_V_BIAS,       /* [G d] */
+	ROLE_O_BIAS,                    /* [D] */
+	ROLE_Q_NORM, ROLE_K_NORM,       /* [d], of each head */
+	ROLE_INDEX_Q,                   /* [I i][q_lora], of the indexer: I heads of width i */
+	ROLE_INDEX_K,                   /* [i][D] */
+	ROLE_INDEX_K_NORM, ROLE_INDEX_K_NORM_BIAS,      /* [i] */
+	ROLE_INDEX_WEIGHTS,             /* [I][D] */
 	ROLE_MLP_NORM,                  /* [D] */
 	ROLE_ROUTER,                    /* [E][D] */
 	ROLE_ROUTER_BIAS,               /* [E] */

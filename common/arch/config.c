@@ -94,7 +94,7 @@ read_yarn(struct rope_config *r, const cJSON *o)
 		if (!known[i])
 			return fail(FAIL_DATA, "%.100s is not supported", v->string);
 	}
-	r->yarn = 1;
+	r->type = ROPE_YARN;
 	r->beta_fast = 32;
 	r->beta_slow = 1;
 	r->mscale = 1;
@@ -330,9 +330,21 @@ config_load(struct config *c, const char *dir)
 	return r < 0 ? fail_in("'%s'", path) : 0;
 }
 
+static int
+has(const struct layer_set *set, int layer)
+{
+	return layer < LAYERS_MAX && (set->bits[layer / 8] >> layer % 8 & 1);
+}
+
 int
 config_is_moe(const struct config *c, int layer)
 {
 	return c->n_routed_experts > 0 && layer >= c->first_k_dense_replace &&
-	    layer % c->moe_layer_freq == 0;
+	    layer % c->moe_layer_freq == 0 && !has(&c->dense, layer);
+}
+
+int
+config_window(const struct config *c, int layer)
+{
+	return has(&c->windowed, layer) ? c->sliding_window : 0;
 }

@@ -5,7 +5,8 @@
 #ifndef DS_CONFIG_H
 #define DS_CONFIG_H
 
-enum attention { ATTENTION_MLA };        /* its kind: attention/attention.h */
+/* Its kind: attention/attention.h. */
+enum attention { ATTENTION_MLA, ATTENTION_GQA, ATTENTION_MLA_INDEXED };
 enum scoring { SCORE_SOFTMAX, SCORE_SIGMOID };
 /* greedy, group_limited_greedy, noaux_tc */
 enum topk_method { TOPK_GREEDY, TOPK_GROUP_MAX, TOPK_NOAUX_TC };
@@ -14,11 +15,21 @@ enum topk_method { TOPK_GREEDY, TOPK_GROUP_MAX, TOPK_NOAUX_TC };
 #define EXPERTS_MAX 4096
 #define CONFIG_EOS_MAX 16
 
+enum rope_type { ROPE_DEFAULT, ROPE_LINEAR, ROPE_YARN, ROPE_LLAMA3 };
+
 struct rope_config {
+	enum rope_type type;
 	double theta;
-	int yarn;                       /* 0: plain rope, the rest unused */
-	double factor, beta_fast, beta_slow, mscale, mscale_all_dim;
-	int original_max_position;
+	double factor;                  /* of all types but the default */
+	int original_max_position;      /* of yarn and llama3 */
+	double beta_fast, beta_slow, mscale, mscale_all_dim;            /* of yarn */
+	double attention_factor;        /* of yarn, on cosine and sine; 0: from the others */
+	double low_freq_factor, high_freq_factor;                       /* of llama3 */
+};
+
+/* Layers, a bit each. */
+struct layer_set {
+	unsigned char bits[LAYERS_MAX / 8];
 };
 
 struct generation {                     /* generation_config.json, with its defaults */
@@ -39,6 +50,12 @@ struct config {
 	int hidden_size;                        /* D */
 	int num_layers;
 	int num_heads;                          /* H */
+	int num_kv_heads, head_dim;             /* G, d: of grouped-query attention */
+	int qkv_bias, o_bias;                   /* whether its products have biases */
+	int qk_norm;                            /* norms of each head of q and k */
+	int sliding_window;                     /* positions that a row of a layer in windowed sees, */
+	struct layer_set windowed;              /* itself included: config_window */
+	int index_n_heads, index_head_dim, index_topk;  /* of the indexer of V3.2 */
 	int q_lora_rank;                        /* 0: queries are one product */
 	int kv_lora_rank;                       /* R */
 	int qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
@@ -49,6 +66,7 @@ struct config {
 	int n_shared_experts;                   /* one MLP of n moe_intermediate_size */
 	int n_group, topk_group;
 	int first_k_dense_replace, moe_layer_freq;
+	struct layer_set dense;                 /* layers without experts whatever these say */
 	enum scoring scoring;
 	enum topk_method topk_method;
 	int norm_topk_prob;
@@ -61,6 +79,7 @@ struct config {
 	int quant_experts, quant_head;          /* of experts only; of the output matrix, too */
 	int bos;                                /* -1: none */
 	struct rope_config rope;
+	int rope_half;                          /* pairs are (i, i + half); 0: (2 i, 2 i + 1) */
 	struct generation generation;
 };
 
@@ -70,6 +89,9 @@ struct config {
 int config_load(struct config *c, const char *dir);
 
 int config_is_moe(const struct config *c, int layer);  /* 1: routed experts; 0: dense MLP */
+
+/* How many last positions a row of the layer sees, itself included; 0: all. */
+int config_window(const struct config *c, int layer);
 
 /* The quantization_config of an FP8 checkpoint, to be deleted by the caller. */
 struct cJSON *config_fp8(void);

@@ -60,7 +60,7 @@ rope_open(struct rope *r, const struct rope_config *c, int half)
 		return -1;
 	for (int i = 0; i < r->half; i++)
 		r->freq[i] = 1 / fixed_exp(2.0 * i / dim * log_theta);
-	if (c->yarn)
+	if (c->type == ROPE_YARN)
 		stretch(r, c);
 	return 0;
 }
@@ -75,7 +75,7 @@ rope_close(struct rope *r)
 double
 rope_softmax_factor(const struct rope_config *c)
 {
-	double m = c->yarn ? mscale(c->factor, c->mscale_all_dim) : 1;
+	double m = c->type == ROPE_YARN ? mscale(c->factor, c->mscale_all_dim) : 1;
 
 	return m * m;
 }

@@ -194,22 +194,22 @@ static const struct facts {
 	{"v3", {.vocab_size = 320, .num_layers = 4, .q_lora_rank = 128, .moe_intermediate_size = 20, .n_group = 4,
 	    .topk_group = 2, .num_experts_per_tok = 4, .n_shared_experts = 1, .scoring = SCORE_SIGMOID, .topk_method = TOPK_NOAUX_TC,
 	    .norm_topk_prob = 1, .routed_scaling_factor = 2.5f, .rms_norm_eps = 1e-6f, .fp8 = 1,
-	    .rope = {.theta = 10000, .yarn = 1, .factor = 40, .mscale_all_dim = 1, .original_max_position = 64}}},
+	    .rope = {.theta = 10000, .type = ROPE_YARN, .factor = 40, .mscale_all_dim = 1, .original_max_position = 64}}},
 	{"v3-fp8-odd", {.vocab_size = 200, .num_layers = 2, .q_lora_rank = 136, .moe_intermediate_size = 96, .n_group = 4,
 	    .topk_group = 2, .num_experts_per_tok = 4, .n_shared_experts = 1, .scoring = SCORE_SIGMOID, .topk_method = TOPK_NOAUX_TC,
 	    .norm_topk_prob = 1, .routed_scaling_factor = 2.5f, .rms_norm_eps = 1e-6f, .fp8 = 1,
-	    .rope = {.theta = 10000, .yarn = 1, .factor = 40, .mscale_all_dim = 1, .original_max_position = 64}}},
+	    .rope = {.theta = 10000, .type = ROPE_YARN, .factor = 40, .mscale_all_dim = 1, .original_max_position = 64}}},
 	{"v3-plain", {.vocab_size = 448, .num_layers = 3, .q_lora_rank = 0, .moe_intermediate_size = 16, .n_group = 1,
 	    .topk_group = 1, .num_experts_per_tok = 3, .n_shared_experts = 2, .scoring = SCORE_SIGMOID, .topk_method = TOPK_NOAUX_TC,
 	    .norm_topk_prob = 1, .routed_scaling_factor = 2.446f, .rms_norm_eps = 1e-5f, .rope = {.theta = 50000}}},
 	{"v2-lite", {.vocab_size = 448, .num_layers = 3, .q_lora_rank = 0, .moe_intermediate_size = 16, .n_group = 1,
 	    .topk_group = 1, .num_experts_per_tok = 4, .n_shared_experts = 2, .scoring = SCORE_SOFTMAX, .topk_method = TOPK_GREEDY,
 	    .routed_scaling_factor = 1, .rms_norm_eps = 1e-6f,
-	    .rope = {.theta = 10000, .yarn = 1, .factor = 40, .mscale_all_dim = 0.707, .original_max_position = 64}}},
+	    .rope = {.theta = 10000, .type = ROPE_YARN, .factor = 40, .mscale_all_dim = 0.707, .original_max_position = 64}}},
 	{"v2", {.vocab_size = 400, .num_layers = 3, .q_lora_rank = 64, .moe_intermediate_size = 16, .n_group = 4,
 	    .topk_group = 2, .num_experts_per_tok = 3, .n_shared_experts = 2, .scoring = SCORE_SOFTMAX, .topk_method = TOPK_GROUP_MAX,
 	    .routed_scaling_factor = 16, .rms_norm_eps = 1e-6f,
-	    .rope = {.theta = 10000, .yarn = 1, .factor = 40, .mscale_all_dim = 0.707, .original_max_position = 64}}},
+	    .rope = {.theta = 10000, .type = ROPE_YARN, .factor = 40, .mscale_all_dim = 0.707, .original_max_position = 64}}},
 };
 
 static void
@@ -222,7 +222,7 @@ check_config(const struct config *c, const struct config *w, const char *dir)
 	    c->n_shared_experts == w->n_shared_experts && c->scoring == w->scoring && c->topk_method == w->topk_method &&
 	    c->norm_topk_prob == w->norm_topk_prob && c->routed_scaling_factor == w->routed_scaling_factor,
 	    "the gate is that of its config.json", dir);
-	point(c->rope.theta == w->rope.theta && c->rope.yarn == w->rope.yarn && (!c->rope.yarn ||
+	point(c->rope.theta == w->rope.theta && c->rope.type == w->rope.type && (c->rope.type != ROPE_YARN ||
 	    (c->rope.factor == w->rope.factor && c->rope.mscale_all_dim == w->rope.mscale_all_dim && c->rope.mscale == c->rope.mscale_all_dim &&
 	    c->rope.beta_fast == 32 && c->rope.beta_slow == 1 && c->rope.original_max_position == w->rope.original_max_position)),
 	    "rope is that of its config.json", dir);
