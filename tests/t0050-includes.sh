@@ -24,7 +24,11 @@ graph common/inspect/rows.c inspect/diff/diff.h "what tools share includes no to
 graph common/inspect/plot/plot.c inspect/diff/diff.h "a tool includes no other" 'tools share what is in the folder above'
 graph common/new/new.c base/fail.h "a folder without a layer is found" '^common/new: has no layer'
 graph common/base/a.c base/none.h "an include of nothing is found" "^common/base/a.c: includes 'base/none.h', which is nowhere$"
-mkdir common/token common/weights
-echo '#include "token/token.h"' >common/weights/weights.h
-graph common/token/token.h weights/weights.h "a cycle within a layer is found" '^a cycle: common/token -> common/weights -> common/token$'
+mkdir common/weights
+echo '#include "frame/frame.h"' >common/weights/weights.h
+graph common/frame/frame.h weights/weights.h "a cycle within a layer is found" '^a cycle: common/frame -> common/weights -> common/frame$'
+: >common/weights/weights.h
+mkdir common/token
+echo '#include "weights/weights.h"' >common/token/token.h
+is "$("$PY" "$T/includes.py" "$S")" "" "tokenizers read files of weights"
 done_testing
