@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct arch *const archs[] = {&arch_deepseek, NULL};
+const struct arch *const archs[] = {&arch_deepseek, &arch_llama, NULL};
 
 /* --- names --- */
 

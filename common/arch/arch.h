@@ -84,7 +84,7 @@ struct arch {
 	int (*config)(struct config *c, const struct cJSON *o, int type);
 };
 
-extern const struct arch arch_deepseek;
+extern const struct arch arch_deepseek, arch_llama;
 
 extern const struct arch *const archs[];        /* all of them, and NULL */
 

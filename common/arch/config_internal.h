@@ -33,7 +33,7 @@ int config_must_be(const cJSON *o, const char *key, int value);
 /* architectures, where given: that one. */
 int config_architecture(const cJSON *o, const char *architecture, const char *type);
 
-/* rope_theta, and rope_scaling or what newer checkpoints call rope_parameters. */
-int config_rope(struct rope_config *r, const cJSON *o);
+/* rope_theta, and rope_scaling or rope_parameters, into c->rope; c->attention is set. */
+int config_rope(struct config *c, const cJSON *o);
 
 #endif

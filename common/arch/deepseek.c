@@ -4,8 +4,7 @@
  */
 #include <string.h>
 
-#include "arch/arch.h"
-#include "arch/config_internal.h"
+#include "arch/arch_internal.h"
 #include "base/fail.h"
 #include "kernels.h"
 
@@ -13,27 +12,17 @@ static const char *const types[] = {"deepseek_v2", "deepseek_v3", "kimi_k2", NUL
 
 /* --- config.json --- */
 
-#define KEY(key, member, min, max, need) \
-	{key, offsetof(struct config, member), min, max, JSON_##need}
-
 static const struct config_field shape[] = {
-	KEY("vocab_size", vocab_size, 1, VOCAB_MAX, REQUIRED),
-	KEY("hidden_size", hidden_size, 1, DIM_MAX, REQUIRED),
-	KEY("num_hidden_layers", num_layers, 1, LAYERS_MAX, REQUIRED),
-	KEY("num_attention_heads", num_heads, 1, HEADS_MAX, REQUIRED),
+	KEYS_COMMON,
 	KEY("q_lora_rank", q_lora_rank, 0, DIM_MAX, OPTIONAL),
 	KEY("kv_lora_rank", kv_lora_rank, 1, DIM_MAX, REQUIRED),
 	KEY("qk_nope_head_dim", qk_nope_head_dim, 1, HEAD_DIM_MAX, REQUIRED),
 	KEY("qk_rope_head_dim", qk_rope_head_dim, 2, HEAD_DIM_MAX, REQUIRED),
 	KEY("v_head_dim", v_head_dim, 1, HEAD_DIM_MAX, REQUIRED),
-	KEY("intermediate_size", intermediate_size, 1, DIM_MAX, REQUIRED),
-	KEY("max_position_embeddings", max_position, 1, 1 << 30, REQUIRED),
 	KEY("n_routed_experts", n_routed_experts, 0, EXPERTS_MAX, OPTIONAL),
 	{0}
 }, experts[] = {
-	KEY("moe_intermediate_size", moe_intermediate_size, 1, DIM_MAX, REQUIRED),
-	/* the sum of an expert layer has one term a chosen expert and one for the shared ones */
-	KEY("num_experts_per_tok", num_experts_per_tok, 1, FIXED_TERMS_MAX - 1, REQUIRED),
+	KEYS_EXPERTS,
 	KEY("n_shared_experts", n_shared_experts, 0, 64, OPTIONAL),
 	KEY("first_k_dense_replace", first_k_dense_replace, 0, LAYERS_MAX, REQUIRED),
 	KEY("moe_layer_freq", moe_layer_freq, 1, LAYERS_MAX, OPTIONAL),
@@ -133,50 +122,30 @@ read_config(struct config *c, const cJSON *o, int type)
 	if (c->n_routed_experts > 0 &&
 	    (config_fields(c, o, experts) < 0 || read_gate(c, o, v2) < 0))
 		return -1;
-	return config_rope(&c->rope, o);
+	return config_rope(c, o);
 }
 
 /* --- weights --- */
 
-#define DIM(name, expression) static int name(const struct config *c) { return expression; }
-#define EXISTS(name, expression) \
-	static int name(const struct config *c, int l) { (void)l; return expression; }
-
-DIM(vocab, c->vocab_size)
-DIM(hidden, c->hidden_size)
 DIM(q_lora, c->q_lora_rank)
 DIM(q_rows, c->num_heads * (c->qk_nope_head_dim + c->qk_rope_head_dim))
 DIM(rank, c->kv_lora_rank)
 DIM(kv_a_rows, c->kv_lora_rank + c->qk_rope_head_dim)
 DIM(kv_b_rows, c->num_heads * (c->qk_nope_head_dim + c->v_head_dim))
 DIM(values, c->num_heads * c->v_head_dim)
-DIM(dense, c->intermediate_size)
-DIM(expert, c->moe_intermediate_size)
 DIM(shared, c->n_shared_experts * c->moe_intermediate_size)
-DIM(routed, c->n_routed_experts)
 DIM(twice_hidden, 2 * c->hidden_size)
 
-EXISTS(is_tied, c->tie_word_embeddings)
-EXISTS(is_untied, !c->tie_word_embeddings)
 EXISTS(has_lora, c->q_lora_rank > 0)
 EXISTS(has_no_lora, c->q_lora_rank == 0)
-EXISTS(is_dense, !config_is_moe(c, l))
-EXISTS(is_moe, config_is_moe(c, l))
 EXISTS(has_bias, config_is_moe(c, l) && c->topk_method == TOPK_NOAUX_TC)
 EXISTS(has_shared, config_is_moe(c, l) && c->n_shared_experts > 0)
 EXISTS(is_mtp, l >= c->num_layers)
 
-#define LAYER "model.layers.{l}."
-#define ATTN LAYER "self_attn."
-#define MLP LAYER "mlp."
-#define ROUTED MLP "experts.{e}."
 #define SHARED MLP "shared_experts."
 
-#define W(role, kind, stage, name, rows, cols, exists) \
-	{ROLE_##role, WEIGHT_##kind, AT_##stage, name, rows, cols, exists}
-
 static const struct weight_row weights[] = {
-	W(EMBED, PLAIN, EMBED, "model.embed_tokens.weight", vocab, hidden, NULL),
+	W_EMBED,
 
 	W(Q, LINEAR, ATTN, ATTN "q_proj.weight", q_rows, hidden, has_no_lora),
 	W(Q_A, LINEAR, ATTN, ATTN "q_a_proj.weight", q_lora, hidden, has_lora),
@@ -188,23 +157,15 @@ static const struct weight_row weights[] = {
 	W(Q_A_NORM, NORM, ATTN, ATTN "q_a_layernorm.weight", q_lora, NULL, has_lora),
 	W(KV_A_NORM, NORM, ATTN, ATTN "kv_a_layernorm.weight", rank, NULL, NULL),
 
-	W(MLP_NORM, NORM, ROUTE, LAYER "post_attention_layernorm.weight", hidden, NULL, NULL),
-	W(ROUTER, PLAIN, ROUTE, MLP "gate.weight", routed, hidden, is_moe),
+	W_ROUTER,
 	W(ROUTER_BIAS, BIAS, ROUTE, MLP "gate.e_score_correction_bias", routed, NULL, has_bias),
 
-	W(DENSE_GATE, LINEAR, EXPERT, MLP "gate_proj.weight", dense, hidden, is_dense),
-	W(DENSE_UP, LINEAR, EXPERT, MLP "up_proj.weight", dense, hidden, is_dense),
-	W(DENSE_DOWN, LINEAR, EXPERT, MLP "down_proj.weight", hidden, dense, is_dense),
-	W(EXPERT_GATE, EXPERT, EXPERT, ROUTED "gate_proj.weight", expert, hidden, is_moe),
-	W(EXPERT_UP, EXPERT, EXPERT, ROUTED "up_proj.weight", expert, hidden, is_moe),
-	W(EXPERT_DOWN, EXPERT, EXPERT, ROUTED "down_proj.weight", hidden, expert, is_moe),
+	W_MLP,
 	W(SHARED_GATE, SHARED, EXPERT, SHARED "gate_proj.weight", shared, hidden, has_shared),
 	W(SHARED_UP, SHARED, EXPERT, SHARED "up_proj.weight", shared, hidden, has_shared),
 	W(SHARED_DOWN, SHARED, EXPERT, SHARED "down_proj.weight", hidden, shared, has_shared),
 
-	W(FINAL_NORM, NORM, HEAD, "model.norm.weight", hidden, NULL, NULL),
-	W(HEAD, HEAD, HEAD, "lm_head.weight", vocab, hidden, is_untied),
-	W(HEAD, PLAIN, HEAD, "model.embed_tokens.weight", vocab, hidden, is_tied),
+	W_HEAD,
 
 	/* The layer for multi-token prediction also has what any layer has. */
 	W(MTP_EMBED, PLAIN, EMBED, LAYER "embed_tokens.weight", vocab, hidden, is_mtp),
@@ -216,21 +177,8 @@ static const struct weight_row weights[] = {
 	{0}
 };
 
-/* What the hook of a module is given ends in .input; .0, .1 and .2 are the values of a module that
- * returns several: of the gate the chosen experts and their weights, or logits before both. */
-static const char modules[] =
-	"model.embed_tokens embed - h\n"
-	"model.layers.{l}.self_attn attn {l} attn.out@{l}\n"
-	"model.layers.{l}.self_attn.0 attn {l} attn.out@{l}\n"
-	"model.layers.{l}.post_attention_layernorm.input attn {l} h\n"
-	"model.layers.{l}.mlp.gate.0 route {l} expert.idx\n"
-	"model.layers.{l}.mlp.gate.1 route {l} expert.w\n"
-	"model.layers.{l}.mlp.gate.2 route {l} expert.idx\n"
-	"model.layers.{l}.mlp expert {l} expert.out@{l}\n"
-	"model.layers.{l} expert {l} h\n"
-	"model.layers.{l}.0 expert {l} h\n"
-	"model.norm head - head.norm\n"
-	"lm_head head - logits\n";
+/* Older gates return the chosen experts and their weights. */
+static const char modules[] = MODULES_COMMON "model.layers.{l}.mlp.gate.0 route {l} expert.idx\n";
 
 const struct arch arch_deepseek = {
 	.types = types, .layer = LAYER, .weights = weights, .modules = modules,

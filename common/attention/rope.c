@@ -30,7 +30,7 @@ clip(double x, double low, double high)
 
 /* Slow waves are interpolated, fast ones stay, those between are mixed. */
 static void
-stretch(struct rope *r, const struct rope_config *c)
+scale_yarn(struct rope *r, const struct rope_config *c)
 {
 	int dim = 2 * r->half;
 	double low = fmax(floor(pair_of(c, dim, c->beta_fast)), 0);
@@ -42,10 +42,36 @@ stretch(struct rope *r, const struct rope_config *c)
 
 		r->freq[i] = r->freq[i] / c->factor * ramp + r->freq[i] * (1 - ramp);
 	}
-	r->factor = c->mscale != 0 && c->mscale_all_dim != 0 ?
+	r->factor = c->attention_factor != 0 ? c->attention_factor :
+	    c->mscale != 0 && c->mscale_all_dim != 0 ?
 	    mscale(c->factor, c->mscale) / mscale(c->factor, c->mscale_all_dim) : mscale(c->factor,
 	    1);
 }
+
+static void
+scale_linear(struct rope *r, const struct rope_config *c)
+{
+	for (int i = 0; i < r->half; i++)
+		r->freq[i] /= c->factor;
+}
+
+/* The same by the turns of a wave within the original context: few are divided by the factor, many
+ * are kept. */
+static void
+scale_llama3(struct rope *r, const struct rope_config *c)
+{
+	for (int i = 0; i < r->half; i++) {
+		double turns = c->original_max_position * r->freq[i] / (2 * pi);
+		double keep = clip((turns - c->low_freq_factor) /
+		    (c->high_freq_factor - c->low_freq_factor), 0, 1);
+
+		r->freq[i] = r->freq[i] / c->factor * (1 - keep) + r->freq[i] * keep;
+	}
+}
+
+static void (*const scale[])(struct rope *r, const struct rope_config *c) = {
+	[ROPE_LINEAR] = scale_linear, [ROPE_YARN] = scale_yarn, [ROPE_LLAMA3] = scale_llama3,
+};
 
 int
 rope_open(struct rope *r, const struct rope_config *c, int half)
@@ -60,8 +86,8 @@ rope_open(struct rope *r, const struct rope_config *c, int half)
 		return -1;
 	for (int i = 0; i < r->half; i++)
 		r->freq[i] = 1 / fixed_exp(2.0 * i / dim * log_theta);
-	if (c->type == ROPE_YARN)
-		stretch(r, c);
+	if (c->type != ROPE_DEFAULT)
+		scale[c->type](r, c);
 	return 0;
 }
 

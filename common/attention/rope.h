@@ -1,6 +1,7 @@
 /*
- * Rotary position embedding (Su et al. 2021), plain or stretched by YaRN (Peng et al.
- * 2023), in double with the project's own log, exp, sin and cos.
+ * Rotary position embedding (Su et al. 2021) and how it is scaled for longer contexts: positions
+ * divided by a factor (Chen et al. 2023), YaRN (Peng et al. 2023), or as Llama 3.1 does.  In
+ * double, with the project's own log, exp, sin and cos.
  */
 #ifndef DS_ROPE_H
 #define DS_ROPE_H
