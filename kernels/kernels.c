@@ -47,7 +47,9 @@ mat_rows(const struct mat *w, int from, int n)
 {
 	struct mat m = *w;
 
-	m.data = mat_at(w, from);
+	m.data = w->turned ? (const unsigned char *)w->data +
+	    (size_t)(from / w->turned) * (size_t)w->cols * row_bytes(w->dtype, w->turned) :
+	    mat_at(w, from);
 	if (w->groups)
 		m.groups += (size_t)from * mat_groups(w);
 	m.row0 += from;

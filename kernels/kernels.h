@@ -42,6 +42,16 @@ int dtype_parse(const char *name, size_t len);  /* an enum dtype below DTYPES, o
  * 16), groups in E4M3.  Q8: the code is the signed byte data[i * cols + j].  Q4: a row has 16 bytes
  * for each 32 columns; the low halves of the bytes are columns 0..15, the high ones 16..31, and the
  * code is quant_levels[half].  What a row of Q4 has after its last column is ignored.
+ *
+ * A GGUF file stores two kinds of matrices in another order than the model has; both are 0 elsewhere:
+ * - zipped, of q and k of its llama architecture: the rows of a head of `zipped` rows stand in pairs.
+ *   With half = zipped / 2, the model's rows h * zipped + i and h * zipped + half + i, i < half, are
+ *   rows h * zipped + 2 i and h * zipped + 2 i + 1 of data.  matmul multiplies the rows of data, and
+ *   kv_append sorts its outputs (struct kv_append); row() takes the model's row.
+ * - turned, of the keys' half of MLA's kv_b: each head of `turned` rows is stored transposed.  Element
+ *   (h * turned + i, j) is element i of row h * cols + j of data, whose rows have `turned` columns of
+ *   dtype.  matmul_t of the rows of one head and row() read it, with the bits of the matrix in order;
+ *   matmul does not.  from and n of mat_rows() are multiples of turned.
  */
 struct mat {
 	const void *data;
@@ -50,6 +60,7 @@ struct mat {
 	enum dtype dtype;               /* F32, BF16, F16, F8_E4M3, Q8 or Q4 */
 	float factor;                   /* Q8, Q4: a power of two, QUANT_FACTOR_MIN..QUANT_FACTOR_MAX, or 0 */
 	const unsigned char *groups;    /* Q8, Q4: [rows][ceil(cols/16)], NULL otherwise */
+	int zipped, turned;             /* rows of a head; 0: in order */
 	const void *prefetch;           /* what is read next: a product may prefetch it as it goes on, */
 	size_t prefetch_bytes;          /* so many bytes; NULL, 0: not known */
 };

@@ -186,7 +186,8 @@ layout_mat(struct checkpoint *c, struct mat *w, int rows, int cols, const char *
 	for (int i = 0; i < LAYOUT_PARTS && l.part[i]; i++)
 		if (!checkpoint_data(c, l.part[i]->name, &data[i]))
 			return -1;
-	*w = (struct mat){.data = data[0], .rows = rows, .cols = cols, .dtype = l.dtype};
+	*w = (struct mat){.data = data[0], .rows = rows, .cols = cols, .dtype = l.dtype,
+	    .zipped = l.part[0]->zipped, .turned = l.part[0]->turned};
 	if (l.dtype == F8_E4M3) {
 		w->scale = data[1];
 		w->scale_cols = (int)l.part[1]->shape[1];

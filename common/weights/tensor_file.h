@@ -21,6 +21,7 @@ struct tensor_entry {
 	int rank;
 	uint64_t shape[TENSOR_RANK_MAX];
 	uint64_t begin, end;            /* bytes of the file */
+	int zipped, turned;             /* as in struct mat (kernels.h); 0: in order */
 	int mapped;                     /* its bytes were asked for (checkpoint_data) */
 };
 
