@@ -51,7 +51,7 @@ read_string(struct cursor *c, const unsigned char **p, uint64_t *n)
 	if (read_bytes(c, n, sizeof(*n)) < 0)
 		return -1;
 	if (*n > left(c))
-		return fail(FAIL_DATA, "a string of %llu bytes, of which the file has %zu",
+		return fail(FAIL_DATA, "a string of %llu bytes, but the file ends after %zu",
 		    (unsigned long long)*n, left(c));
 	*p = c->p;
 	c->p += *n;
@@ -203,8 +203,8 @@ static int
 size_of(const struct gguf_tensor *t, uint64_t *bytes)
 {
 	if (t->dims[0] % (uint64_t)t->format->block)
-		return fail(FAIL_DATA, "rows of %llu numbers, which are no blocks of %d, as %s has them",
-		    (unsigned long long)t->dims[0], t->format->block, t->format->name);
+		return fail(FAIL_DATA, "%s with rows of %llu numbers, must be a multiple of %d",
+		    t->format->name, (unsigned long long)t->dims[0], t->format->block);
 	if (gguf_format_bytes(t->format, t->dims[0], bytes) == 0) {
 		int i = 1;
 
@@ -268,8 +268,8 @@ check_extents(struct gguf *g, uint64_t data)
 
 		if (__builtin_add_overflow(t->begin, data, &t->begin) ||
 		    __builtin_add_overflow(t->begin, bytes, &t->end) || t->end > g->map.n)
-			return fail(FAIL_DATA, "tensor '%.200s': %llu bytes from byte %llu on, but the "
-			    "file has %zu", t->name, (unsigned long long)bytes,
+			return fail(FAIL_DATA, "tensor '%.200s': %llu bytes from byte %llu on, but "
+			    "the file has %zu", t->name, (unsigned long long)bytes,
 			    (unsigned long long)t->begin, g->map.n);
 	}
 	if (g->ntensors > 0)
@@ -310,7 +310,7 @@ read_version(struct gguf *g, struct cursor *c)
 	if (version != 0 && (version & 0xffff) == 0)
 		return fail(FAIL_DATA, "a big-endian GGUF file, which is not supported");
 	if (version < 2 || version > 3)
-		return fail(FAIL_DATA, "version %u of GGUF is not supported, only 2 and 3", version);
+		return fail(FAIL_DATA, "GGUF version %u is not supported, only 2 and 3", version);
 	g->version = (int)version;
 	return 0;
 }

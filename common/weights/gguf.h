@@ -34,7 +34,7 @@ struct gguf_value {
 	enum gguf_type type;            /* of an array: that of its elements */
 	int array;
 	uint64_t n;                     /* bytes of a string, elements of an array, else 1 */
-	const unsigned char *p;         /* first byte, unaligned; of an array, of its first element */
+	const unsigned char *p;         /* first byte, unaligned; of an array's first element */
 	const unsigned char *begin, *end;       /* of the pair of key and value in the file */
 };
 
