@@ -2,28 +2,38 @@
 
 #include <stdint.h>
 
-/* The byte that a character of GPT-2's alphabet stands for, or -1. Printable ASCII and Latin-1
- * stand for themselves; the other bytes, in order, are U+0100 and up. */
+/* Printable ASCII and Latin-1 stand for themselves. The other bytes, in order 0 to 32, 127 to 160
+ * and 173, are U+0100 and up. */
+static int
+is_self(uint32_t c)
+{
+	return (c > 32 && c < 127) || (c > 160 && c < 256 && c != 173);
+}
+
+/* The byte that a character stands for, or -1. */
 static int
 alphabet_byte(uint32_t c)
 {
-	static const unsigned char others[] = {
-		0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
-		31, 32, 127, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146, 147,
-		148, 149, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 173,
-	};
+	if (c < 256)
+		return is_self(c) ? (int)c : -1;
+	c -= 256;
+	return c <= 32 ? (int)c : c <= 66 ? (int)c + 127 - 33 : c == 67 ? 173 : -1;
+}
 
-	if ((c > 32 && c < 127) || (c > 160 && c < 256 && c != 173))
-		return (int)c;
-	return c >= 256 && c - 256 < sizeof(others) ? others[c - 256] : -1;
+static uint32_t
+alphabet_character(uint32_t byte)
+{
+	if (is_self(byte))
+		return byte;
+	return 256 + (byte <= 32 ? byte : byte == 173 ? 67 : byte - 127 + 33);
 }
 
 ptrdiff_t
-alphabet_bytes(char *to, const char *s, size_t *space)
+alphabet_bytes(char *to, const char *s, size_t n, size_t *space)
 {
-	char *start = to;
+	const char *start = to, *end = s + n;
 
-	for (; *s; s++) {
+	for (; s < end; s++) {
 		uint32_t c = (unsigned char)*s;
 		int byte;
 
@@ -31,7 +41,8 @@ alphabet_bytes(char *to, const char *s, size_t *space)
 			*space = (size_t)(to - start);
 			continue;
 		}
-		if (c >= 0xc0 && c < 0xe0)                  /* two bytes suffice for the alphabet */
+		/* two bytes suffice for the alphabet */
+		if (c >= 0xc2 && c < 0xe0 && s + 1 < end && (s[1] & 0xc0) == 0x80)
 			c = (c & 0x1f) << 6 | (*++s & 0x3f);
 		else if (c >= 0x80)
 			return -1;
@@ -41,4 +52,19 @@ alphabet_bytes(char *to, const char *s, size_t *space)
 		*to++ = (char)byte;
 	}
 	return to - start;
+}
+
+size_t
+alphabet_spell(char *to, const char *bytes, size_t n)
+{
+	const char *start = to;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t c = alphabet_character((unsigned char)bytes[i]);
+
+		if (c >= 0x80)
+			*to++ = (char)(0xc0 | c >> 6);
+		*to++ = (char)(c >= 0x80 ? 0x80 | (c & 0x3f) : c);
+	}
+	return (size_t)(to - start);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/table.h"
 
 #define TOKENS_MAX 0x7fffffffu          /* positions of a sequence: FRAME_POS_MAX */
 /* bytes of a piece: indexes are 32 bits, and the heap holds up to two steps per byte */
@@ -11,8 +12,8 @@
 #define NONE UINT32_MAX
 
 struct merge {
-	int32_t left, right, rank;
-	int32_t product;                /* id + 1; 0: empty slot */
+	uint32_t left;                  /* bytes of its left token */
+	uint32_t before;                /* the merge before it with the same product, + 1; 0: none */
 };
 
 struct symbol {
@@ -37,10 +38,59 @@ ids_add(struct ids *ids, int32_t id)
 	return 0;
 }
 
+/* A slot holds 8 bits of the hash above id + 1; 0: empty. */
+static uint32_t
+slot_tag(uint64_t hash)
+{
+	return (uint32_t)(hash >> 56) << 24;
+}
+
 int32_t
 bpe_find(const struct bpe *b, const void *bytes, size_t n)
 {
-	return (int32_t)(intptr_t)table_get(&b->vocab, bytes, n) - 1;
+	uint64_t hash;
+	uint32_t slot;
+
+	if (n > b->longest || b->nslots == 0)
+		return -1;
+	hash = hash_bytes(bytes, n, 0);
+	for (size_t i = hash & (b->nslots - 1); (slot = b->slots[i]); i = (i + 1) & (b->nslots - 1)) {
+		const struct token *token = &b->tokens->v[(slot & 0xffffff) - 1];
+
+		if ((slot & 0xff000000) == slot_tag(hash) && token->len == n &&
+		    memcmp(b->tokens->bytes + token->at, bytes, n) == 0)
+			return (int32_t)(slot & 0xffffff) - 1;
+	}
+	return -1;
+}
+
+int
+bpe_reserve(struct bpe *b, const struct tokens *t, size_t n)
+{
+	b->tokens = t;
+	for (b->nslots = 16; b->nslots / 2 <= n; )
+		b->nslots *= 2;
+	b->slots = mem_new(b->nslots, sizeof(*b->slots));
+	return b->slots ? 0 : -1;
+}
+
+int
+bpe_put(struct bpe *b, int32_t id)
+{
+	const struct token *token = &b->tokens->v[id];
+	const char *bytes = b->tokens->bytes + token->at;
+	uint64_t hash;
+	size_t i;
+
+	if (bpe_find(b, bytes, token->len) >= 0)
+		return -1;
+	hash = hash_bytes(bytes, token->len, 0);
+	for (i = hash & (b->nslots - 1); b->slots[i]; )
+		i = (i + 1) & (b->nslots - 1);
+	b->slots[i] = slot_tag(hash) | (uint32_t)(id + 1);
+	if (token->len > b->longest)
+		b->longest = token->len;
+	return 0;
 }
 
 int
@@ -51,29 +101,49 @@ bpe_start(struct bpe *b, size_t n)
 
 		b->byte[i] = bpe_find(b, &c, 1);
 	}
-	b->merges_cap = 16;
-	while (b->merges_cap / 2 < n)
-		b->merges_cap *= 2;
-	b->merges = mem_new(b->merges_cap, sizeof(*b->merges));
-	return b->merges ? 0 : -1;
-}
-
-/* The slot of the pair, or the empty slot where it belongs. */
-static struct merge *
-merge_slot(const struct bpe *b, int32_t left, int32_t right)
-{
-	uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
-	size_t i = (h >> 32) & (b->merges_cap - 1);
-
-	while (b->merges[i].product && (b->merges[i].left != left || b->merges[i].right != right))
-		i = (i + 1) & (b->merges_cap - 1);
-	return &b->merges[i];
+	b->merges_cap = n;
+	b->merges = mem_raw(n, sizeof(*b->merges));
+	b->last = mem_new(b->tokens->n, sizeof(*b->last));
+	return b->merges && b->last ? 0 : -1;
 }
 
 void
-bpe_merge(struct bpe *b, int32_t left, int32_t right, int32_t product, int32_t rank)
+bpe_merge(struct bpe *b, size_t left, int32_t product)
 {
-	*merge_slot(b, left, right) = (struct merge){left, right, rank, product + 1};
+	uint32_t *link = &b->last[product];
+
+	while (*link && b->merges[*link - 1].left != left)
+		link = &b->merges[*link - 1].before;
+	if (*link)
+		*link = b->merges[*link - 1].before;
+	b->merges[b->nmerges++] = (struct merge){(uint32_t)left, b->last[product]};
+	b->last[product] = (uint32_t)b->nmerges;
+}
+
+/* The end of the pair that begins at symbol `at` of a piece of n bytes. */
+static uint32_t
+pair_end(const struct bpe *b, uint32_t at, size_t n)
+{
+	uint32_t end = b->symbols[b->symbols[at].after].after;
+
+	return end == NONE ? (uint32_t)n : end;
+}
+
+/* Look up the pair that begins at symbol `at`, which is not the last one. Returns the id of its
+ * product, or -1. */
+static int32_t
+pair_find(const struct bpe *b, const char *text, size_t n, uint32_t at, int32_t *rank)
+{
+	int32_t product = bpe_find(b, text + at, pair_end(b, at, n) - at);
+	uint32_t left = b->symbols[at].after - at, m;
+
+	*rank = product;
+	if (product < 0 || b->by_rank)
+		return product;
+	for (m = b->last[product]; m && b->merges[m - 1].left != left; )
+		m = b->merges[m - 1].before;
+	*rank = (int32_t)m - 1;
+	return m ? product : -1;
 }
 
 static int
@@ -84,21 +154,15 @@ step_before(const struct step *a, const struct step *b)
 
 /* Push the pair that begins at symbol `at`, if it can be merged. Returns 0, or -1 and a message. */
 static int
-step_push(struct bpe *b, uint32_t at)
+step_push(struct bpe *b, const char *text, size_t n, uint32_t at)
 {
-	const struct symbol *s = &b->symbols[at];
-	const struct merge *m;
-	struct step step;
+	struct step step = {.at = at};
 	size_t i = b->heap_n;
 
-	if (s->after == NONE)
-		return 0;
-	m = merge_slot(b, s->id, b->symbols[s->after].id);
-	if (!m->product)
+	if (b->symbols[at].after == NONE || (step.product = pair_find(b, text, n, at, &step.rank)) < 0)
 		return 0;
 	if (mem_grow(&b->heap, &b->heap_cap, b->heap_n + 1, sizeof(*b->heap)) < 0)
 		return -1;
-	step = (struct step){m->rank, at, m->product - 1};
 	for (b->heap_n++; i > 0 && step_before(&step, &b->heap[(i - 1) / 2]); i = (i - 1) / 2)
 		b->heap[i] = b->heap[(i - 1) / 2];
 	b->heap[i] = step;
@@ -126,25 +190,22 @@ step_pop(struct bpe *b)
 /* Merge the pair of a step, unless an earlier step has changed it. Returns 0, or -1 and a
  * message. */
 static int
-step_apply(struct bpe *b, const struct step *step)
+step_apply(struct bpe *b, const char *text, size_t n, const struct step *step)
 {
 	struct symbol *s = &b->symbols[step->at], *next;
-	const struct merge *m;
+	int32_t rank;
 
-	if (s->id < 0 || s->after == NONE)
+	if (s->id < 0 || s->after == NONE || pair_find(b, text, n, step->at, &rank) != step->product)
 		return 0;
 	next = &b->symbols[s->after];
-	m = merge_slot(b, s->id, next->id);
-	if (m->product != step->product + 1)
-		return 0;
 	s->id = step->product;
 	s->after = next->after;
 	next->id = -1;
 	if (s->after != NONE)
 		b->symbols[s->after].before = step->at;
-	if (s->before != NONE && step_push(b, s->before) < 0)
+	if (s->before != NONE && step_push(b, text, n, s->before) < 0)
 		return -1;
-	return step_push(b, step->at);
+	return step_push(b, text, n, step->at);
 }
 
 static int
@@ -175,12 +236,12 @@ bpe_encode(struct bpe *b, const char *text, size_t n, struct ids *ids)
 		return -1;
 	b->heap_n = 0;
 	for (uint32_t i = 0; i < n; i++)
-		if (step_push(b, i) < 0)
+		if (step_push(b, text, n, i) < 0)
 			return -1;
 	while (b->heap_n > 0) {
 		struct step step = step_pop(b);
 
-		if (step_apply(b, &step) < 0)
+		if (step_apply(b, text, n, &step) < 0)
 			return -1;
 	}
 	for (uint32_t i = 0; n > 0 && i != NONE; i = b->symbols[i].after)
@@ -192,7 +253,8 @@ bpe_encode(struct bpe *b, const char *text, size_t n, struct ids *ids)
 void
 bpe_free(struct bpe *b)
 {
-	table_free(&b->vocab);
+	free(b->slots);
+	free(b->last);
 	free(b->merges);
 	free(b->symbols);
 	free(b->heap);

@@ -1,6 +1,9 @@
 /*
  * Byte-pair encoding of bytes (Sennrich et al. 2016, as in GPT-2). A piece of text starts as its
  * bytes; the adjacent pair of lowest rank is merged until no pair has a rank.
+ *
+ * A pair is looked up by the bytes of both together. This finds their product; the rank is that of
+ * a merge of these two tokens to it, or in a vocabulary by rank the product's id.
  */
 #ifndef DS_BPE_H
 #define DS_BPE_H
@@ -9,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
-#include "base/table.h"
+#include "token/tokens.h"
 
 /* A growing list of ids that the caller owns. */
 struct ids {
@@ -24,16 +27,27 @@ struct symbol;
 struct step;
 
 struct bpe {
-	struct table vocab;  /* bytes of a token -> (void *)(intptr_t)(id + 1); keys are borrowed */
+	const struct tokens *tokens;
+	uint32_t *slots;                /* [nslots] tokens hashed by their bytes; a power of two */
+	size_t nslots, longest;         /* longest: bytes of the longest token */
 	int32_t byte[256];              /* id of each single byte, -1: none */
-	int ignore_merges;            /* a piece that is a token stays whole, whatever the merges */
-	struct merge *merges;           /* [merges_cap] hashed by the two ids; merges_cap is a power of two */
-	size_t merges_cap;
+	int ignore_merges;              /* a piece that is a token stays whole, whatever the merges */
+	int by_rank;                    /* no merges: the rank of a pair is the id of its product */
+	uint32_t *last;                 /* [tokens->n] last merge that makes a token, + 1; 0: none */
+	struct merge *merges;           /* [nmerges] by rank */
+	size_t nmerges, merges_cap;
 	struct symbol *symbols;         /* scratch: the piece being merged */
 	size_t symbols_cap;
 	struct step *heap;              /* scratch: possible merges */
 	size_t heap_cap, heap_n;
 };
+
+/* Reserve room for n tokens of t, which must outlive b. Returns 0, or -1 and a message. */
+int bpe_reserve(struct bpe *b, const struct tokens *t, size_t n);
+
+/* Add a token of at least one byte; at most n calls. Returns 0, or -1 without a message if there
+ * is one with the same bytes. */
+int bpe_put(struct bpe *b, int32_t id);
 
 /* Call once the vocabulary is complete: look up the single bytes and reserve room for n merges.
  * Returns 0, or -1 and a message. */
@@ -42,13 +56,13 @@ int bpe_start(struct bpe *b, size_t n);
 /* The id of the token with these bytes, or -1. */
 int32_t bpe_find(const struct bpe *b, const void *bytes, size_t n);
 
-/* Add merge number `rank`, which joins left and right to product; at most n calls (bpe_start). A
+/* Add the next merge, of the first `left` bytes of a product and the rest; at most n calls. A
  * duplicate pair gets the later rank. */
-void bpe_merge(struct bpe *b, int32_t left, int32_t right, int32_t product, int32_t rank);
+void bpe_merge(struct bpe *b, size_t left, int32_t product);
 
 /* Append the ids of a piece of n bytes. Returns 0, or -1 and a message. */
 int bpe_encode(struct bpe *b, const char *text, size_t n, struct ids *ids);
 
-void bpe_free(struct bpe *b);   /* keys are not freed */
+void bpe_free(struct bpe *b);
 
 #endif

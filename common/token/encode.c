@@ -1,8 +1,11 @@
 /* Text to ids: added tokens, then the pre-tokenizer's splits, then byte-pair encoding. */
 #include <string.h>
 
-#include "token/tokenizer.h"
 #include "base/utf8.h"
+#include "token/normal.h"
+#include "token/tokenizer.h"
+
+static int encode_part(struct tokenizer *t, int set, const char *p, size_t n, struct ids *ids);
 
 static int
 encode_plain(struct tokenizer *t, const char *p, size_t n, struct ids *ids)
@@ -33,7 +36,28 @@ encode_plain(struct tokenizer *t, const char *p, size_t n, struct ids *ids)
 	return 0;
 }
 
-static int encode_rest(struct tokenizer *t, int set, const char *p, size_t n, struct ids *ids);
+/* Normalize; then the tokens of the second set are searched. */
+static int
+encode_normal(struct tokenizer *t, const char *p, size_t n, struct ids *ids)
+{
+	int r;
+
+	t->normal.n = 0;
+	r = t->nfc ? normal_nfc(&t->normal, p, n) : 0;
+	if (r > 0) {
+		p = (const char *)t->normal.p;
+		n = t->normal.n;
+	}
+	return r < 0 ? -1 : encode_part(t, 1, p, n, ids);
+}
+
+static int
+encode_rest(struct tokenizer *t, int set, const char *p, size_t n, struct ids *ids)
+{
+	if (n == 0)
+		return 0;
+	return set == 0 ? encode_normal(t, p, n, ids) : encode_plain(t, p, n, ids);
+}
 
 /* Tokens of the second set are searched only between matches of the first. */
 static int
@@ -56,14 +80,6 @@ encode_part(struct tokenizer *t, int set, const char *p, size_t n, struct ids *i
 		}
 	}
 	return encode_rest(t, set, p + done, n - done, ids);
-}
-
-static int
-encode_rest(struct tokenizer *t, int set, const char *p, size_t n, struct ids *ids)
-{
-	if (n == 0)
-		return 0;
-	return set == 0 ? encode_part(t, 1, p, n, ids) : encode_plain(t, p, n, ids);
 }
 
 int

@@ -14,9 +14,11 @@
 
 #define AROUND_MAX 65536        /* a template may name an entry of special_tokens many times */
 
-static int
-around_add(struct around *a, int64_t id, int before)
+int
+post_add(struct tokenizer *t, int64_t id, int before)
 {
+	struct around *a = &t->around;
+
 	if (a->n == AROUND_MAX)
 		return fail(FAIL_DATA, "more than %d tokens around a text", AROUND_MAX);
 	if (mem_grow(&a->ids, &a->cap, a->n + 1, sizeof(*a->ids)) < 0)
@@ -36,9 +38,9 @@ add_special(struct tokenizer *t, const cJSON *specials, const char *name, int be
 	if (json_object(specials, name, JSON_REQUIRED, &special) < 0 || json_array(special, "ids", JSON_REQUIRED, &ids) < 0)
 		return fail_in("special_tokens");
 	cJSON_ArrayForEach(v, ids) {
-		if (json_whole(v, INT32_MAX, &id) < 0 || id >= t->ntokens || !t->tokens[id].known)
+		if (json_whole(v, INT32_MAX, &id) < 0 || id >= t->tokens.n || !t->tokens.v[id].known)
 			return fail(FAIL_DATA, "special_tokens: '%.100s' has an id that is not in the vocabulary", name);
-		if (around_add(&t->around, (int64_t)id, before) < 0)
+		if (post_add(t, (int64_t)id, before) < 0)
 			return -1;
 	}
 	return 0;
@@ -121,7 +123,7 @@ add_named(struct tokenizer *t, const cJSON *o, const char *key, int before)
 		return 0;
 	if ((id = tokenizer_id(t, token)) < 0)
 		return fail(FAIL_DATA, "%s '%.100s' is not an added token", key, token);
-	return around_add(&t->around, id, before);
+	return post_add(t, id, before);
 }
 
 int

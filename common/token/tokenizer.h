@@ -1,5 +1,6 @@
 /*
- * Internals of the tokenizer: loaded by tokenizer.c, used by encode.c.
+ * Internals of the tokenizer. Files fill struct tokenizer (tokenizer_json.c, tokenizer_gguf.c,
+ * tokenizer_tiktoken.c) with the functions of tokenizer_build.c; encode.c uses it.
  */
 #ifndef DS_TOKENIZER_H
 #define DS_TOKENIZER_H
@@ -9,14 +10,10 @@
 #include "token/bpe.h"
 #include "token/pattern.h"
 #include "token/token.h"
+#include "token/tokens.h"
+#include "token/vocab.h"
 
 #define SPLITS_MAX 32
-
-struct token {
-	size_t at;                      /* offset of its bytes in tokenizer.bytes */
-	uint32_t len;
-	unsigned char known, plain, special;    /* plain: spelled in the byte-level alphabet */
-};
 
 /* Ids put around a text: the first `before` of them before it, the rest after it. */
 struct around {
@@ -25,26 +22,37 @@ struct around {
 };
 
 struct tokenizer {
-	struct token *tokens;           /* [ntokens] by id */
-	size_t ntokens, tokens_cap;
-	char *bytes;                    /* bytes of all tokens and contents of added tokens */
-	size_t nbytes, bytes_cap;
+	struct tokens tokens;
 	struct bpe bpe;
 	struct added added[2];          /* found before normalization; found after it */
+	int nfc;                        /* 1: text between them is normalized to NFC */
 	struct pattern *splits[SPLITS_MAX];
 	int nsplits;
 	struct around around;
 	int64_t vocab;                  /* vocab_size: ids from here on are invalid */
-	/* kept only because freeing it takes time: programs that encode one line end sooner */
-	cJSON *json;
-	struct buf text;                /* scratch: the text as valid UTF-8 */
+	struct buf text, normal;        /* scratch: the text as valid UTF-8, and in NFC */
 	struct cuts cuts, finer;        /* scratch */
 	struct pattern_time time;       /* of all matches of a text */
 };
 
+/* All functions return 0, or -1 and a message. */
+
+/* tokenizer_json.c: from dir/tokenizer.json */
+int tokenizer_load_json(struct tokenizer *t, const char *path);
+
+/* tokenizer_build.c: first reserve memory for the vocabulary and n bytes of contents of added
+ * tokens, then add the added tokens, the vocabulary, the merges. */
+int tokenizer_reserve(struct tokenizer *t, const struct vocab *v, size_t n);
+int tokenizer_add(struct tokenizer *t, const char *content, size_t n, uint64_t id, int special, int normalized);
+int tokenizer_add_done(struct tokenizer *t);
+int tokenizer_add_vocab(struct tokenizer *t, const struct vocab *v);
+int tokenizer_add_merges(struct tokenizer *t, const struct vocab *v);
+int tokenizer_add_split(struct tokenizer *t, const char *regex);
+
 /* Fill t->around from tokenizer.json's post_processor, then from the keys of
- * tokenizer_config.json where they take precedence (post.c). Return 0, or -1 and a message. */
+ * tokenizer_config.json where they take precedence (post.c). */
 int post_load(struct tokenizer *t, const cJSON *json);
 int post_settings(struct tokenizer *t, const cJSON *settings);
+int post_add(struct tokenizer *t, int64_t id, int before);
 
 #endif
