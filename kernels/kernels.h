@@ -121,21 +121,28 @@ struct kv_rows {
 	const uint32_t *pos;            /* [T] */
 	const int32_t *list;            /* [T] */
 	void *const *pages;
+	int window;                     /* the last positions that a row sees, its own included; 0: all */
 };
 
-/* What T rows append to the cache, and their queries.  norm, v and query are NULL where not
- * used. */
+/* What T rows append to the cache, and their queries: heads of k, v and q, all changed in place.
+ * In this order, where they are given: zipped, biases, norms, the rotation of the last 2 half
+ * numbers of k and q.  What is not used is NULL. */
 struct kv_append {
 	struct kv_shape kv;
-	float *k;                       /* [T][heads][key]; the last 2 half numbers are rotated in place */
-	const float *v;                 /* [T][heads][value]; NULL: shared */
-	const float *norm;              /* [value]: RMSNorm of the first `value` numbers of k, in place */
-	float eps;                      /* of norm */
+	float *k;                       /* [T][heads][key] */
+	float *v;                       /* [T][heads][value]; NULL: shared */
+	const float *k_bias, *v_bias;   /* [heads][key], [heads][value] */
+	const float *norm;              /* [value]: RMSNorm of the first `value` numbers of k */
 	int H, width;                   /* query heads and the numbers of one in q */
-	float *q;                       /* [T][H][width]; the last 2 half numbers are rotated in place, */
-	float *query;                   /* and copied to the end of each of these, [T][H][key] */
+	float *q;                       /* [T][H][width] */
+	const float *q_bias, *q_norm;   /* [H][width]; [width]: RMSNorm of a head */
+	float *query;                   /* [T][H][key]: each ends in the rotated numbers of q */
+	float eps;                      /* of norms */
 	const float *cosine, *sine;     /* [T][half] */
 	int half;
+	int halves;                     /* pairs are (x[i], x[half + i]), else (x[2i], x[2i+1]) */
+	int zipped;                     /* heads of k and q arrive with the numbers of pair i, of n / 2, */
+	                                /* at 2i and 2i+1, and are sorted: llama's in a GGUF file */
 };
 
 /* An expert, the shared experts or a dense MLP: down(silu(gate x) * up x). */
@@ -201,6 +208,9 @@ struct kernels {
 	/* Rotate the pairs (x[2i], x[2i+1]) by the angle whose cosine and sine are
 	 * given, in place: x [2 * half]. */
 	void (*rope)(float *x, const float *cosine, const float *sine, int half);
+
+	/* The same with the pairs (x[i], x[half + i]). */
+	void (*rope_half)(float *x, const float *cosine, const float *sine, int half);
 
 	/* A block of attention: p[i] = exp(scale * p[i] - m) with m the largest
 	 * scale * p[i]; *max = m, *sum = the sum of the new p. */

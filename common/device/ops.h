@@ -96,8 +96,8 @@ struct ops {
 	int (*angles)(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T,
 	    const double *freq, int half, double factor);
 
-	/* Norm and rotate what the rows append to the cache and their queries, and write keys and
-	 * values at the rows' positions. */
+	/* Make the heads that the rows append to the cache and their queries, as struct kv_append
+	 * says, and write keys and values at the rows' positions. */
 	int (*kv_append)(struct device *d, const struct kv_append *a, const struct kv_rows *rows);
 
 	/* out [T][H][value] = attention of query [T][H][key] over positions 0 .. pos of the row's

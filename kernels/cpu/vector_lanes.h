@@ -120,6 +120,19 @@ rope(float *x, const float *cosine, const float *sine, int half)
 	}
 }
 
+static void
+rope_half(float *x, const float *cosine, const float *sine, int half)
+{
+	for (int i = 0; i < half; i += W) {
+		const int n = half - i;
+		reg a = r_load_n(x + i, n), b = r_load_n(x + half + i, n);
+		reg c = r_load_n(cosine + i, n), s = r_load_n(sine + i, n);
+
+		r_store_n(x + i, r_canon(r_fma(a, c, r_neg(r_mul(b, s)))), n);
+		r_store_n(x + half + i, r_canon(r_fma(b, c, r_mul(a, s))), n);
+	}
+}
+
 /* The largest number of x, a zero always +0; -inf where there is none. */
 static float
 largest(const float *x, int n)
@@ -238,6 +251,7 @@ KERNELS_ISA(vector)(struct kernels *k)
 {
 	k->rmsnorm = rmsnorm;
 	k->rope = rope;
+	k->rope_half = rope_half;
 	k->softmax_block = softmax_block;
 	k->softmax_join = softmax_join;
 	k->scale = scale;

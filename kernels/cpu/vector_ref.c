@@ -35,6 +35,17 @@ rope(float *x, const float *cosine, const float *sine, int half)
 	}
 }
 
+static void
+rope_half(float *x, const float *cosine, const float *sine, int half)
+{
+	for (int i = 0; i < half; i++) {
+		float a = x[i], b = x[half + i];
+
+		x[i] = canonical(fmaf(a, cosine[i], -(b * sine[i])));
+		x[half + i] = canonical(fmaf(b, cosine[i], a * sine[i]));
+	}
+}
+
 /* The largest number of x, a zero always +0; -inf where there is none. */
 static float
 largest(const float *x, int n)
@@ -145,6 +156,7 @@ vector_ref(struct kernels *k)
 {
 	k->rmsnorm = rmsnorm;
 	k->rope = rope;
+	k->rope_half = rope_half;
 	k->softmax_block = softmax_block;
 	k->softmax_join = softmax_join;
 	k->scale = scale;

@@ -20,7 +20,7 @@
 
 #include "kernels.h"
 
-#define GPU_VERSION 2           /* of this table: library and program must have the same */
+#define GPU_VERSION 3           /* of this table: library and program must have the same */
 #define GPU_IPC 64              /* bytes of a handle to memory for another process */
 #define GPU_NCCL_ID 128
 /* const struct gpu_lib *dspipe_gpu(void), the only symbol of the library */
@@ -147,8 +147,8 @@ struct gpu_lib {
 	int (*angles)(struct gpu *g, float *cosine, float *sine, const uint32_t *pos, int T, const double *freq,
 	    int half, double factor);
 
-	/* Norm and rotate what the rows append, rotate their queries, and write keys and values at
-	 * the rows' positions in the cache. */
+	/* Make the heads that the rows append and their queries, as struct kv_append says, and
+	 * write keys and values at the rows' positions in the cache. */
 	int (*kv_append)(struct gpu *g, const struct kv_append *a, const struct kv_rows *rows, enum precision p);
 
 	/* out [T][H][value] = attention of query [T][H][key] over positions 0 .. pos of the row's

@@ -41,14 +41,29 @@ struct append_args {
 	size_t key_pitch, value_pitch;  /* bytes from a key, a value, to the next */
 };
 
-/* One pair rotated by its angle: rope of kernels/cpu/vector_ref.c. */
+/* One pair rotated by its angle, whose numbers are `apart`: rope and rope_half of
+ * kernels/cpu/vector_ref.c. */
 static __device__ void
-rotate(float *to, const float *from, float cosine, float sine)
+rotate(float *x, int apart, float cosine, float sine)
 {
-	const float a = from[0], b = from[1];
+	const float a = x[0], b = x[apart];
 
-	to[0] = canonical(fmaf(a, cosine, -(b * sine)));
-	to[1] = canonical(fmaf(b, cosine, a * sine));
+	x[0] = canonical(fmaf(a, cosine, -(b * sine)));
+	x[apart] = canonical(fmaf(b, cosine, a * sine));
+}
+
+/* Where pair i of the last numbers of a head begins in these, and how far apart its numbers
+ * are. */
+static __device__ int
+pair_at(const struct kv_append *a, int i)
+{
+	return a->halves ? i : 2 * i;
+}
+
+static __device__ int
+pair_apart(const struct kv_append *a)
+{
+	return a->halves ? a->half : 1;
 }
 
 static __device__ void
@@ -78,7 +93,36 @@ norm_of(const float *x, int n, float eps)
 	return 1 / sqrtf(tree_threads(lane) / (float)n + eps);
 }
 
-/* Key head g of row t, in place and at its position in the cache, and its value. */
+/* A head of k or q, of n numbers, as head_make of common/device/cpu_append.c makes it: in x,
+ * which has room for one number more. */
+static __device__ void
+head_make(const struct kv_append *a, int t, float *x, const float *from, int n, const float *bias, const float *norm,
+    int normed)
+{
+	for (int i = (int)threadIdx.x; i < n; i += THREADS) {
+		const float v = from[a->zipped && i < n / 2 * 2 ? i % (n / 2) * 2 + i / (n / 2) : i];
+
+		x[i] = bias ? canonical(v + bias[i]) : v;
+	}
+	__syncthreads();
+	if (norm) {
+		if (threadIdx.x < 32) {
+			float r = norm_of(x, normed, a->eps);
+
+			if (threadIdx.x == 0)
+				x[n] = r;
+		}
+		__syncthreads();
+		for (int i = (int)threadIdx.x; i < normed; i += THREADS)
+			x[i] = canonical(x[i] * x[n] * norm[i]);
+		__syncthreads();
+	}
+	for (int i = (int)threadIdx.x; i < a->half; i += THREADS)
+		rotate(x + n - 2 * a->half + pair_at(a, i), pair_apart(a), a->cosine[t * a->half + i], a->sine[t * a->half + i]);
+	__syncthreads();
+}
+
+/* Key head g of row t and its value, at its position in the cache, too. */
 template <typename E> static __device__ void
 key_append(const struct append_args *j, int t, int g)
 {
@@ -86,59 +130,75 @@ key_append(const struct append_args *j, int t, int g)
 	const struct kv_shape *s = &a->kv;
 	const uint32_t pos = j->pos[t], at = pos % CACHE_PAGE;
 	const size_t head = (size_t)t * (size_t)s->heads + (size_t)g, bytes = CACHE_PAGE * (j->key_pitch + j->value_pitch);
-	const int kept = s->key - 2 * a->half;
 	unsigned char *page = (unsigned char *)j->pages[j->list[t] + (int)(pos / CACHE_PAGE)] + (size_t)g * bytes;
 	E *key = (E *)(page + at * j->key_pitch), *value = (E *)(page + CACHE_PAGE * j->key_pitch + at * j->value_pitch);
 	float *k = a->k + head * (size_t)s->key;
-	SHARED(float, x);               /* [key + 1]: the last is the norm's factor */
+	SHARED(float, x);               /* [key + 1] */
 
-	for (int i = (int)threadIdx.x; i < s->key; i += THREADS)
-		x[i] = k[i];
-	__syncthreads();
-	if (a->norm && threadIdx.x < 32) {
-		float r = norm_of(x, s->value, a->eps);
-
-		if (threadIdx.x == 0)
-			x[s->key] = r;
-	}
-	for (int i = (int)threadIdx.x; i < a->half; i += THREADS)
-		rotate(x + kept + 2 * i, x + kept + 2 * i, a->cosine[t * a->half + i], a->sine[t * a->half + i]);
-	__syncthreads();
+	head_make(a, t, x, k, s->key, a->k_bias ? a->k_bias + g * s->key : NULL, a->norm, s->value);
 	for (int i = (int)threadIdx.x; i < s->key; i += THREADS) {
-		float y = a->norm && i < s->value ? canonical(x[i] * x[s->key] * a->norm[i]) : x[i];
-
-		k[i] = y;
-		cache_put(key + i, y);
+		k[i] = x[i];
+		cache_put(key + i, x[i]);
 	}
-	for (int i = (int)threadIdx.x; !s->shared && i < s->value; i += THREADS)
-		cache_put(value + i, a->v[head * (size_t)s->value + (size_t)i]);
+	for (int i = (int)threadIdx.x; !s->shared && i < s->value; i += THREADS) {
+		float *v = a->v + head * (size_t)s->value + (size_t)i;
+
+		if (a->v_bias)
+			*v = canonical(*v + a->v_bias[g * s->value + i]);
+		cache_put(value + i, *v);
+	}
 }
 
-/* Pair i of row t's queries, counted over all heads. */
+/* Queries of which only pairs change: pair i of row t, counted over all heads. */
 static __device__ void
 query_rotate(const struct kv_append *a, int t, int i)
 {
-	const int pair = i % a->half, h = i / a->half, back = 2 * (a->half - pair);
+	const int pair = i % a->half, h = i / a->half, apart = pair_apart(a);
+	const int back = 2 * a->half - pair_at(a, pair);
 	const size_t head = (size_t)t * (size_t)a->H + (size_t)h;
 	float *q = a->q + (head + 1) * (size_t)a->width - back;
 
-	rotate(q, q, a->cosine[t * a->half + pair], a->sine[t * a->half + pair]);
+	rotate(q, apart, a->cosine[t * a->half + pair], a->sine[t * a->half + pair]);
 	if (a->query) {
 		float *query = a->query + (head + 1) * (size_t)a->kv.key - back;
 
 		query[0] = q[0];
-		query[1] = q[1];
+		query[apart] = q[apart];
 	}
 }
 
-/* Block (t, g) is key head g of row t; those from (t, heads) on rotate its queries. */
+/* Queries of which all numbers change: head h of row t. */
+static __device__ void
+query_make(const struct kv_append *a, int t, int h)
+{
+	const size_t head = (size_t)t * (size_t)a->H + (size_t)h;
+	float *q = a->q + head * (size_t)a->width;
+	SHARED(float, x);               /* [width + 1] */
+
+	head_make(a, t, x, q, a->width, a->q_bias ? a->q_bias + h * a->width : NULL, a->q_norm, a->width);
+	for (int i = (int)threadIdx.x; i < a->width; i += THREADS) {
+		q[i] = x[i];
+		if (a->query && i >= a->width - 2 * a->half)
+			a->query[(head + 1) * (size_t)a->kv.key - (size_t)(a->width - i)] = x[i];
+	}
+}
+
+static __host__ __device__ int
+by_head(const struct kv_append *a)
+{
+	return a->q_bias || a->q_norm || a->zipped;
+}
+
+/* Block (t, g) is key head g of row t; those from (t, heads) on are for its queries. */
 template <typename E> static __global__ void __launch_bounds__(THREADS)
 append(struct append_args j)
 {
-	const int t = (int)blockIdx.x, g = (int)blockIdx.y, i = (g - j.a.kv.heads) * THREADS + (int)threadIdx.x;
+	const int t = (int)blockIdx.x, g = (int)blockIdx.y, h = g - j.a.kv.heads, i = h * THREADS + (int)threadIdx.x;
 
-	if (g < j.a.kv.heads)
+	if (h < 0)
 		key_append<E>(&j, t, g);
+	else if (by_head(&j.a))
+		query_make(&j.a, t, h);
 	else if (i < j.a.H * j.a.half)
 		query_rotate(&j.a, t, i);
 }
@@ -149,8 +209,9 @@ gpu_kv_append(struct gpu *g, const struct kv_append *a, const struct kv_rows *ro
 	const struct kv_shape *s = &a->kv;
 	const struct append_args j = {*a, rows->pos, rows->list, rows->pages, gpu_kv_pitch(s->key, p),
 	    s->shared ? 0 : gpu_kv_pitch(s->value, p)};
-	const dim3 grid((unsigned)rows->n, (unsigned)(s->heads + (a->H * a->half + THREADS - 1) / THREADS));
-	const size_t shared = (size_t)(s->key + 1) * sizeof(float);
+	const int blocks = by_head(a) ? a->H : (a->H * a->half + THREADS - 1) / THREADS;
+	const dim3 grid((unsigned)rows->n, (unsigned)(s->heads + blocks));
+	const size_t shared = ((size_t)(s->key > a->width ? s->key : a->width) + 1) * sizeof(float);
 
 	if (rows->n == 0)
 		return 0;

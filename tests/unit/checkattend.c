@@ -12,6 +12,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "device/ops.h"
+#include "append.h"
 
 static int tests, failed;
 
@@ -231,27 +232,119 @@ alone(const struct world *w, struct device *d, float scale, int g)
 	return good;
 }
 
+/* --- what is appended --- */
+
+/* A copy of the append's heads, to be changed. */
+struct heads {
+	float *k, *v, *q;
+	size_t nk, nv, nq;
+};
+
+static struct heads
+heads_copy(const struct world *w)
+{
+	struct heads h = {.nk = (size_t)(w->T * w->kv.heads * w->kv.key) * 4,
+	    .nv = (size_t)(w->T * w->kv.heads * w->kv.value) * 4,
+	    .nq = (size_t)(w->T * w->H * w->kv.key) * 4};
+
+	h.k = memcpy(memory(h.nk, 1), w->k, h.nk);
+	h.v = memcpy(memory(h.nv, 1), w->v, h.nv);
+	h.q = memcpy(memory(h.nq, 1), w->q, h.nq);
+	return h;
+}
+
+static void
+heads_free(struct heads *h)
+{
+	free(h->k);
+	free(h->v);
+	free(h->q);
+}
+
+static void
+heads_put(const struct world *w, const struct heads *h)
+{
+	memcpy(w->k, h->k, h->nk);
+	memcpy(w->v, h->v, h->nv);
+	memcpy(w->q, h->q, h->nq);
+}
+
+/* All heads by append_head. */
+static struct heads
+heads_specify(const struct world *w, const struct kv_append *a, const struct kernels *ref)
+{
+	const struct kv_shape *kv = &w->kv;
+	struct heads h = heads_copy(w);
+
+	for (int t = 0; t < w->T; t++) {
+		for (int g = 0; g < kv->heads; g++) {
+			append_head(ref, a, t, h.k + (t * kv->heads + g) * kv->key, kv->key,
+			    a->k_bias ? a->k_bias + g * kv->key : NULL, a->norm, kv->value);
+			if (a->v_bias)
+				ref->add(h.v + (t * kv->heads + g) * kv->value,
+				    a->v_bias + g * kv->value, kv->value);
+		}
+		for (int i = 0; i < w->H; i++)
+			append_head(ref, a, t, h.q + (t * w->H + i) * kv->key, kv->key,
+			    a->q_bias ? a->q_bias + i * kv->key : NULL, a->q_norm, kv->key);
+	}
+	return h;
+}
+
+/* With each subset of biases, norms, halves and zipped: on all devices what is specified, in place
+ * and in the cache. */
+static int
+appends(struct device *const *d, struct world *w)
+{
+	const struct kv_shape kv = w->kv;
+	float *bias = numbers((size_t)(w->H * (kv.key + kv.value) + 2)), *turn = numbers((size_t)(w->T * kv.key));
+	struct heads was = heads_copy(w);
+	int good = 1;
+
+	for (int how = 0; how < 16; how++) {
+		struct kv_append a = {.kv = kv, .k = w->k, .v = kv.shared ? NULL : w->v, .H = w->H,
+		    .width = kv.key, .q = w->q, .eps = 1e-6f, .cosine = turn,
+		    .sine = turn + w->T * (kv.key / 2), .half = kv.key / 2,
+		    .halves = how & 1, .zipped = how >> 1 & 1};
+		struct heads want;
+
+		if (how & 4) {
+			a.k_bias = a.q_bias = bias;
+			a.v_bias = kv.shared ? NULL : bias + 1;
+		}
+		if (how & 8 && kv.value <= kv.key)
+			a.norm = a.q_norm = bias + 2;
+		heads_put(w, &was);
+		want = heads_specify(w, &a, kernels_named("ref"));
+		for (int i = 0; d[i]; i++) {
+			heads_put(w, &was);
+			good &= d[i]->ops->kv_append(d[i], &a, &w->rows) == 0 && appended(w) &&
+			    memcmp(w->k, want.k, was.nk) == 0 && memcmp(w->v, want.v,
+			    was.nv) == 0 && memcmp(w->q, want.q, was.nq) == 0;
+		}
+		heads_free(&want);
+	}
+	heads_free(&was);
+	free(bias);
+	free(turn);
+	return good;
+}
+
 static void
 check(struct device *const *d, struct kv_shape kv, int H, const char *name)
 {
 	const size_t positions = 210;
 	const float scale = 0.7f;
-	struct kv_append append = {.kv = kv, .H = H, .width = kv.key};
 	struct world w;
 	float *probs, *first;
 	size_t bytes;
 	int good = 1;
 
 	world_new(&w, kv, H);
-	append.k = w.k;
-	append.v = kv.shared ? NULL : w.v;
-	append.q = w.q;
-	append.cosine = append.sine = w.k;
 	bytes = (size_t)(w.T * H * kv.value) * 4;
 	probs = memory((size_t)w.T * (size_t)H * positions, 4);
 	first = memory(bytes, 1);
-	ok(d[0]->ops->kv_append(d[0], &append, &w.rows) == 0 && appended(&w),
-	    "keys and values are where they belong", name);
+	ok(appends(d, &w), "heads become what is specified, and are where they belong", name);
 	ok(d[0]->ops->attend(d[0], w.out, w.max, w.sum, w.q, &w.rows, H, &kv, scale) == 0 &&
 	    d[0]->ops->probs(d[0], probs, positions, w.max, w.sum, w.q, &w.rows, H, &kv,
 	    scale) == 0 &&

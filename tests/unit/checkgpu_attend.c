@@ -6,6 +6,7 @@
  */
 #include "numbers.h"
 #include "gpu.h"
+#include "append.h"
 
 #include "cpu/cpu.h"
 #include "device/cpu.h"
@@ -267,8 +268,12 @@ angles(int T, int half, double largest)
 /* What a batch brings to the cache: host arrays as struct kv_append has them, all [n][..]. */
 struct brought {
 	float *k, *v, *q, *query, *norm, *turn;
+	float *k_bias, *v_bias, *q_bias, *q_norm;
 	size_t nk, nv, nq, nquery, half;
 };
+
+/* What is done to heads: these bits. */
+enum { HALVES = 1, BIASES = 2, NORMS = 4, ZIPPED = 8, WAYS = 16 };
 
 static struct brought
 brought_new(const struct shape *s, size_t n, enum kind kind)
@@ -283,6 +288,14 @@ brought_new(const struct shape *s, size_t n, enum kind kind)
 	b.query = memory(b.nquery * 4);
 	b.norm = memory((size_t)s->kv.value * 4);
 	b.turn = memory(n * half * 8);
+	b.k_bias = memory(b.nk / n * 4);
+	b.v_bias = memory(b.nv / n * 4);
+	b.q_bias = memory(b.nq / n * 4);
+	b.q_norm = memory((size_t)s->width * 4);
+	numbers(b.k_bias, b.nk / n, kind);
+	numbers(b.v_bias, b.nv / n, kind);
+	numbers(b.q_bias, b.nq / n, kind);
+	numbers(b.q_norm, (size_t)s->width, PLAIN);
 	numbers(b.k, b.nk, kind);
 	numbers(b.v, b.nv, kind);
 	numbers(b.q, b.nq, kind);
@@ -301,14 +314,19 @@ brought_free(struct brought *b)
 	free(b->query);
 	free(b->norm);
 	free(b->turn);
+	free(b->k_bias);
+	free(b->v_bias);
+	free(b->q_bias);
+	free(b->q_norm);
 }
 
 /* The same in the GPU: with a norm and apart from q a query where values are shared, as MLA has
- * them. */
+ * them; norms of whole heads need a value as wide as a key. */
 static struct kv_append
-brought_to_gpu(const struct brought *b, const struct shape *s, size_t n)
+brought_to_gpu(const struct brought *b, const struct shape *s, size_t n, int how)
 {
-	struct kv_append a = {.kv = s->kv, .eps = 1e-6f, .H = s->H, .width = s->width, .half = (int)b->half};
+	struct kv_append a = {.kv = s->kv, .eps = 1e-6f, .H = s->H, .width = s->width, .half = (int)b->half,
+	    .halves = (how & HALVES) > 0, .zipped = (how & ZIPPED) > 0};
 	float *turn = to_gpu(b->turn, n * b->half * 8);
 
 	a.k = to_gpu(b->k, b->nk * 4);
@@ -320,32 +338,44 @@ brought_to_gpu(const struct brought *b, const struct shape *s, size_t n)
 		a.query = to_gpu(b->query, b->nquery * 4);
 	} else {
 		a.v = to_gpu(b->v, b->nv * 4);
+		a.v_bias = how & BIASES ? to_gpu(b->v_bias, b->nv / n * 4) : NULL;
+		a.norm = how & NORMS ? to_gpu(b->norm, (size_t)s->kv.value * 4) : NULL;
 	}
+	a.k_bias = how & BIASES ? to_gpu(b->k_bias, b->nk / n * 4) : NULL;
+	a.q_bias = how & BIASES ? to_gpu(b->q_bias, b->nq / n * 4) : NULL;
+	a.q_norm = how & NORMS ? to_gpu(b->q_norm, (size_t)s->width * 4) : NULL;
 	return a;
 }
 
-/* What row t's part of the arrays becomes, and its position in the image. */
+/* What row t's part of the arrays becomes, and its position in the image; `on` is what the GPU
+ * got. */
 static void
-append_expect(const struct world *w, const struct rows *r, int t, unsigned char *image, struct brought *b)
+append_expect(const struct world *w, const struct rows *r, int t, unsigned char *image, struct brought *b,
+    const struct kv_append *on)
 {
 	const struct shape *s = w->s;
 	const struct kv_shape *kv = &s->kv;
-	const float *cosine = b->turn + t * s->rope / 2, *sine = cosine + r->n * s->rope / 2;
+	struct kv_append a = *on;
 
+	a.cosine = b->turn;
+	a.sine = b->turn + (size_t)r->n * b->half;
 	for (int g = 0; g < kv->heads; g++) {
-		float *k = b->k + (t * kv->heads + g) * kv->key;
+		float *k = b->k + (t * kv->heads + g) * kv->key, *v = b->v + (t * kv->heads + g) * kv->value;
 
-		if (kv->shared)
-			ref.rmsnorm(k, k, b->norm, kv->value, 1e-6f);
-		ref.rope(k + kv->key - s->rope, cosine, sine, s->rope / 2);
-		head_put(w, image, r->seq[t], g, r->pos[t], k, b->v + (t * kv->heads + g) * kv->value);
+		append_head(&ref, &a, t, k, kv->key, a.k_bias ? b->k_bias + g * kv->key : NULL, a.norm ? b->norm : NULL,
+		    kv->value);
+		if (a.v_bias)
+			ref.add(v, b->v_bias + g * kv->value, kv->value);
+		head_put(w, image, r->seq[t], g, r->pos[t], k, v);
 	}
 	for (int h = 0; h < s->H; h++) {
-		float *q = b->q + (t * s->H + h + 1) * s->width - s->rope;
+		float *q = b->q + (t * s->H + h) * s->width;
 
-		ref.rope(q, cosine, sine, s->rope / 2);
-		if (kv->shared)
-			memcpy(b->query + (t * s->H + h + 1) * kv->key - s->rope, q, (size_t)s->rope * 4);
+		append_head(&ref, &a, t, q, s->width, a.q_bias ? b->q_bias + h * s->width : NULL, a.q_norm ? b->q_norm : NULL,
+		    s->width);
+		if (a.query)
+			memcpy(b->query + (t * s->H + h + 1) * kv->key - s->rope, q + s->width - s->rope,
+			    (size_t)s->rope * 4);
 	}
 }
 
@@ -362,12 +392,12 @@ same_in_gpu(const void *want, const void *dev, size_t n)
 }
 
 static int
-appended(const struct shape *s, enum precision p, enum kind kind)
+appended(const struct shape *s, enum precision p, enum kind kind, int how)
 {
 	struct world w = world_new(s, p, PLAIN, 0);
 	struct rows r = rows_of(&w);
 	struct brought b = brought_new(s, (size_t)r.n, kind);
-	struct kv_append a = brought_to_gpu(&b, s, (size_t)r.n);
+	struct kv_append a = brought_to_gpu(&b, s, (size_t)r.n, how);
 	unsigned char *cache;
 	struct kv_rows rows;
 	int good;
@@ -376,9 +406,9 @@ appended(const struct shape *s, enum precision p, enum kind kind)
 	rows = rows_to_gpu(&w, &r, w.image, w.most, &cache);
 	gpu_must(lib->kv_append(gpu, &a, &rows, p));
 	for (int t = 0; t < r.n; t++)
-		append_expect(&w, &r, t, w.image, &b);
+		append_expect(&w, &r, t, w.image, &b, &a);
 	good = same_in_gpu(b.k, a.k, b.nk * 4) & same_in_gpu(b.q, a.q, b.nq * 4) &
-	    same_in_gpu(w.image, cache, (size_t)w.pages * w.page);
+	    same_in_gpu(w.image, cache, (size_t)w.pages * w.page) & (!a.v || same_in_gpu(b.v, a.v, b.nv * 4));
 	if (a.query)
 		good &= same_in_gpu(b.query, a.query, b.nquery * 4);
 	brought_free(&b);
@@ -767,6 +797,8 @@ replayed(const struct shape *s, enum precision p)
 int
 main(void)
 {
+	int good = 1;
+
 	matmul_ref(&ref);
 	vector_ref(&ref);
 	gpu_start();
@@ -774,12 +806,17 @@ main(void)
 	for (int i = 0; i < COUNT(shapes); i++) {
 		const struct shape *s = &shapes[i];
 
-		ok(appended(s, PRECISION_F32, PLAIN) & appended(s, PRECISION_BF16, PLAIN) & appended(s, PRECISION_F32, WORST) &
-		    appended(s, PRECISION_BF16, WIDE), "append with %s", shape_name(s));
+		ok(appended(s, PRECISION_F32, PLAIN, 0) & appended(s, PRECISION_BF16, PLAIN, 0) &
+		    appended(s, PRECISION_F32, WORST, 0) & appended(s, PRECISION_BF16, WIDE, 0), "append with %s",
+		    shape_name(s));
 		ok(exact(s, PLAIN, PLAIN), "f32 of %s: the CPU's bits", shape_name(s));
 		rounded(s);
 		ok(specified(s, PRECISION_F32) && specified(s, PRECISION_BF16), "both are near what doubles give");
 	}
+	for (int i = 9; i < 16; i++)
+		for (int how = 1 + i % 3; how < WAYS; how += 3)
+			good &= appended(&shapes[i], how % 2 ? PRECISION_F32 : PRECISION_BF16, how % 3 ? PLAIN : WORST, how);
+	ok(good, "append with biases, norms, halves that rotate, pairs that are sorted");
 	ok(exact(&shapes[1], WORST, PLAIN) & exact(&shapes[3], PLAIN, WORST) & exact(&shapes[1], WIDE, WIDE) &
 	    exact(&shapes[2], EDGE, EDGE) & exact(&shapes[3], HUGE_X, PLAIN), "f32 of numbers that hurt");
 	ok(exact(&shapes[10], WORST, PLAIN) & exact(&shapes[10], PLAIN, WORST) & exact(&shapes[10], WIDE, WIDE) &

@@ -150,6 +150,23 @@ check_rope(const struct kernels *k)
 }
 
 static int
+check_rope_half(const struct kernels *k)
+{
+	float *a, *b;
+
+	EACH_VECTOR(n, kind) {
+		float *c = floats(&s_x, n, kind), *s = floats(&s_y, n, kind);
+
+		twice(&a, &b, 2 * n, kind);
+		ref->rope_half(a, c, s, n);
+		k->rope_half(b, c, s, n);
+		if (!same(&s_a, &s_b))
+			return 0;
+	}
+	return 1;
+}
+
+static int
 check_softmax_block(const struct kernels *k)
 {
 	float *a, *b;
@@ -344,7 +361,7 @@ static const struct {
 } checks[] = {
 	{ "matmul", check_matmul }, { "matmul_t", check_matmul_t }, { "row", check_row },
 	{ "quantize", check_quantize }, { "rmsnorm", check_rmsnorm },
-	{ "rope", check_rope }, { "softmax_block", check_softmax_block }, { "softmax_join", check_softmax_join },
+	{ "rope", check_rope }, { "rope_half", check_rope_half }, { "softmax_block", check_softmax_block }, { "softmax_join", check_softmax_join },
 	{ "scale", check_scale }, { "add", check_add }, { "silu_mul", check_silu_mul }, { "sigmoid", check_sigmoid },
 	{ "softmax", check_softmax }, { "exp", check_exp }, { "fixed_add", check_fixed_add },
 	{ "fixed_finish", check_fixed_finish },
