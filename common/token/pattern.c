@@ -58,7 +58,9 @@ refuse(const char *part, int n, const char *regex)
 static int
 translate_escape(struct buf *to, const char *s, int inside, const char *regex)
 {
+	const char *name = "s";
 	char letter = s[1];
+	size_t len = 1;
 	int n = 2, negated = s[1] == 'P' || s[1] == 'S';
 
 	if (letter && strchr("nrt", letter))
@@ -66,22 +68,21 @@ translate_escape(struct buf *to, const char *s, int inside, const char *regex)
 	if ((letter > ' ' && letter < '0') || (letter && strchr(":;<=>?@[\\]^_`{|}~ ", letter)))
 		return buf_add(to, s, 2) < 0 ? -1 : 2;
 	if (letter == 'p' || letter == 'P') {
-		int caret = s[2] == '{' && s[3] == '^';
+		size_t caret = s[2] == '{' && s[3] == '^';
 
-		if (s[2] != '{' || !s[3] || !s[3 + caret] || s[4 + caret] != '}')
+		name = s + 3 + caret;
+		len = s[2] == '{' ? strcspn(name, "}") : 0;
+		if (len == 0 || !name[len])
 			return refuse(s, (int)strcspn(s, "}") + 1, regex);
-		letter = s[3 + caret];
-		negated ^= caret;
-		n = 5 + caret;
-		if (letter == 's')
+		negated ^= (int)caret;
+		n = (int)(4 + caret + len);
+		if (*name == 's')
 			return refuse(s, n, regex);
-	} else if (letter == 'S') {
-		letter = 's';
-	} else if (letter != 's') {
+	} else if (letter != 's' && letter != 'S') {
 		return refuse(s, letter ? 2 : 1, regex);
 	}
-	for (const struct unicode_class *c = unicode_classes; c->letter; c++)
-		if (c->letter == letter)
+	for (const struct unicode_class *c = unicode_classes; c->name; c++)
+		if (strlen(c->name) == len && memcmp(c->name, name, len) == 0)
 			return emit_class(to, c, negated, inside) < 0 ? -1 : n;
 	return refuse(s, n, regex);
 }

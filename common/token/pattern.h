@@ -1,7 +1,7 @@
 /*
  * The regular expressions of a tokenizer.json, in Oniguruma's Ruby syntax, matched with PCRE2.
  * Where the two could disagree, or PCRE2's Unicode version could differ, the expression is
- * rewritten: \p{L} \p{M} \p{N} \p{P} \p{S} and \s become explicit ranges of Unicode 16.0. Anything
+ * rewritten: \s and classes such as \p{L} and \p{Lu} become explicit ranges of Unicode 16.0. Anything
  * not known to mean the same in both is refused.
  */
 #ifndef DS_PATTERN_H
@@ -13,12 +13,12 @@
 #include "base/mem.h"
 
 struct unicode_class {
-	char letter;                    /* L M N P S, or s for white space */
+	const char *name;               /* L M N P S Lu Ll Lt Lm Lo Han, or s for white space */
 	const uint32_t (*ranges)[2];    /* [n] first and last code points, ascending */
 	size_t n;
 };
 
-extern const struct unicode_class unicode_classes[];    /* ended by letter 0 */
+extern const struct unicode_class unicode_classes[];    /* ended by name NULL */
 
 struct pattern;
 

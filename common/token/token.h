@@ -1,6 +1,6 @@
 /*
- * A checkpoint's tokenizer: byte-level BPE from tokenizer.json, identical to the Hugging Face
- * tokenizers library.
+ * A model's tokenizer: byte-level BPE from tokenizer.json or from the metadata of a GGUF file,
+ * identical to the Hugging Face tokenizers library.
  */
 #ifndef DS_TOKEN_H
 #define DS_TOKEN_H
@@ -12,9 +12,9 @@
 
 struct tokenizer;
 
-/* Load dir/tokenizer.json, and tokenizer_config.json and config.json if present. Returns NULL
- * and a message on failure. Not thread-safe. */
-struct tokenizer *tokenizer_open(const char *dir);
+/* Load a GGUF file, or from a folder tokenizer.json, and tokenizer_config.json and config.json if
+ * present. Returns NULL and a message on failure. Not thread-safe. */
+struct tokenizer *tokenizer_open(const char *model);
 void tokenizer_close(struct tokenizer *t);
 
 /* Append the ids of n bytes of text to *ids, which has room for *cap and holds *count. Added

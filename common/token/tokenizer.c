@@ -46,14 +46,22 @@ load_vocab_size(struct tokenizer *t, const char *dir)
 	return r < 0 ? fail_in("'%s'", path) : 0;
 }
 
-struct tokenizer *
-tokenizer_open(const char *dir)
+/* A folder with tokenizer.json. */
+static int
+load_folder(struct tokenizer *t, const char *dir)
 {
 	char path[PATH_MAX];
+
+	return io_path(path, sizeof(path), dir, "tokenizer.json") < 0 || tokenizer_load_json(t, path) < 0 ||
+	    load_settings(t, dir) < 0 ? -1 : load_vocab_size(t, dir);
+}
+
+struct tokenizer *
+tokenizer_open(const char *model)
+{
 	struct tokenizer *t = mem_new(1, sizeof(*t));
 
-	if (t && (io_path(path, sizeof(path), dir, "tokenizer.json") < 0 || tokenizer_load_json(t, path) < 0 ||
-	    load_settings(t, dir) < 0 || load_vocab_size(t, dir) < 0)) {
+	if (t && (gguf_is(model) ? tokenizer_load_gguf(t, model) : load_folder(t, model)) < 0) {
 		tokenizer_close(t);
 		return NULL;
 	}

@@ -11,9 +11,9 @@ c = ["/* Generated from unicode_classes.txt by unicode_classes.py: edit those. *
 table = []
 for name, ranges in zip(lines[0::2], lines[1::2]):
     name = name.split()[0]                              # \p{L} or \s
-    letter = name.strip("\\p{}")
+    name = name.strip("\\p{}")
     pairs = [(r.split("-") * 2)[:2] for r in ranges.split()]
-    c.append("static const uint32_t class_%s[][2] = {" % letter)
+    c.append("static const uint32_t class_%s[][2] = {" % name)
     line = ""
     for a, b in pairs:
         item = "{0x%s, 0x%s}," % (a, b)
@@ -22,6 +22,6 @@ for name, ranges in zip(lines[0::2], lines[1::2]):
             line = ""
         line += item + " "
     c += ["\t" + line.rstrip(), "};", ""]
-    table.append("\t{'%s', class_%s, %d}," % (letter, letter, len(pairs)))
-c += ["const struct unicode_class unicode_classes[] = {"] + table + ["\t{0, NULL, 0}", "};", ""]
+    table.append('\t{"%s", class_%s, %d},' % (name, name, len(pairs)))
+c += ["const struct unicode_class unicode_classes[] = {"] + table + ["\t{NULL, NULL, 0}", "};", ""]
 open(os.path.join(here, "unicode_classes.c"), "w").write("\n".join(c))
