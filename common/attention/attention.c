@@ -18,6 +18,14 @@ attention_of(const struct config *c)
 	return kinds[c->attention];
 }
 
+double
+attention_held(const struct config *c, int layer, double held)
+{
+	int window = config_window(c, layer);
+
+	return window > 0 && window < held ? window : held;
+}
+
 int
 attention_open(struct attention_layers *a, struct model *model, struct device *device,
     const unsigned char *has)

@@ -37,6 +37,11 @@ struct attention_taps {
 
 struct attention_layers;
 
+struct attention_shape {
+	const char *key;
+	size_t at;                      /* of an int in struct config */
+};
+
 struct attention_kind {
 	const char *name;
 
@@ -70,12 +75,18 @@ struct attention_kind {
 	 * unless there are taps. 0, or -1 and a message. */
 	int (*add)(struct attention_layers *a, void *weights, float *h, const struct kv_rows *rows,
 	    const float *cosine, const float *sine, const struct attention_taps *taps);
+
+	/* Its shapes, as config.json names them; the last has no key. */
+	const struct attention_shape *shapes;
 };
 
 extern const struct attention_kind attention_mla;
 
 /* The kind of a model. */
 const struct attention_kind *attention_of(const struct config *c);
+
+/* Of `held` positions, how many a row of the layer sees: config_window. */
+double attention_held(const struct config *c, int layer, double held);
 
 /* A layer's weights and cache. */
 struct attention_layer {

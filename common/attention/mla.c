@@ -325,7 +325,14 @@ describe(const struct config *c, char *to, size_t size)
 	    c->qk_rope_head_dim, c->q_lora_rank);
 }
 
+#define SHAPE(key) {#key, offsetof(struct config, key)}
+
+static const struct attention_shape shapes[] = {
+	SHAPE(q_lora_rank), SHAPE(kv_lora_rank), SHAPE(qk_nope_head_dim), SHAPE(qk_rope_head_dim),
+	SHAPE(v_head_dim), {0}
+};
+
 const struct attention_kind attention_mla = {
 	"mla", cache_row, operations, describe, scale, rotated, tap, mla_open, mla_close, layout,
-	    mla_add
+	    mla_add, shapes
 };

@@ -46,7 +46,8 @@ attn_operations(const struct bench *b, const struct frame *f, int layer)
 	double n = 2 * f->rows * b->layers[layer].attn.params;
 
 	for (int i = 0; i < f->nspans; i++)
-		n += attention_of(c)->operations(c, f->spans[i].n, f->spans[i].pos + (f->spans[i].n + 1) / 2.0);
+		n += attention_of(c)->operations(c, f->spans[i].n, attention_held(c, layer,
+		    f->spans[i].pos + (f->spans[i].n + 1) / 2.0));
 	return n;
 }
 

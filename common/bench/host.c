@@ -27,17 +27,30 @@ whole(const struct bench *b, const struct measured *m)
 	return all;
 }
 
+/* Numbers in the matrices of one routed expert. */
+static double
+expert_params(const struct config *c, int layer)
+{
+	struct weight w;
+	double n = 0;
+
+	for (int role = ROLE_EXPERT_GATE; role <= ROLE_EXPERT_DOWN; role++)
+		if (weight_find(&w, c, (enum role)role, layer, 0))
+			n += (double)w.rows * w.cols;
+	return n;
+}
+
 /* Operations of the routed experts that a batch reads beyond those of one row, as if each met
  * one row. */
 static double
 more_experts(const struct bench *b, const struct measured *m)
 {
 	const struct config *c = &b->stage.model->config;
-	double layers = 0;
+	double n = 0;
 
 	for (int i = 0; i < c->num_layers; i++)
-		layers += config_is_moe(c, i);
-	return layers * (m->experts - c->num_experts_per_tok) * 2 * 3 * c->hidden_size * c->moe_intermediate_size;
+		n += 2 * expert_params(c, i);
+	return n * (m->experts - c->num_experts_per_tok);
 }
 
 /*
@@ -51,9 +64,11 @@ solve(const struct bench *b, const struct measured *one, const struct measured *
 {
 	const struct config *c = &b->stage.model->config;
 	struct stage_cost first = whole(b, one), many = whole(b, prompt);
-	double attended = c->num_layers * attention_of(c)->operations(c, prompt->rows, (prompt->rows + 1) / 2.0);
-	double loads = first.operations, rest;
+	double attended = 0, loads = first.operations, rest;
 
+	for (int i = 0; i < c->num_layers; i++)
+		attended += attention_of(c)->operations(c, prompt->rows,
+		    attention_held(c, i, (prompt->rows + 1) / 2.0));
 	r->row = first.operations / first.seconds;
 	r->attend = (far->part[BENCH_ATTN].operations - one->part[BENCH_ATTN].operations) /
 	    fmax(far->part[BENCH_ATTN].seconds - one->part[BENCH_ATTN].seconds, 1e-9);

@@ -67,22 +67,23 @@ cache_row(const struct cost *c, const struct host *h)
 	return (double)attention_of(m)->cache_row(m, (struct attention_where){h->gpu, c->d->precision});
 }
 
-/* The rows of the batch over the caches. */
+/* The rows of the batch over the caches of a layer. */
 static void
-attend(const struct cost *c, const struct host *h, struct item_time *t)
+attend(const struct cost *c, const struct host *h, struct item_time *t, int layer)
 {
 	const struct config *m = &c->s->config;
+	double held = attention_held(m, layer, c->context);
 	double rate = !h->gpu && h->attend > 0 ? h->attend : rows_rate(c, h);
 
-	add_longer(t, c->rows * c->context * cache_row(c, h) / h->bandwidth,
-	    attention_of(m)->operations(m, c->rows, c->context) / rate);
+	add_longer(t, c->rows * held * cache_row(c, h) / h->bandwidth,
+	    attention_of(m)->operations(m, c->rows, held) / rate);
 }
 
 static void
 lead(const struct cost *c, const struct host *h, struct item_time *t, const struct layer_size *l)
 {
 	multiply(c, h, t, (double)l->attn.bytes, (double)l->attn.params, 1, c->rows);
-	attend(c, h, t);
+	attend(c, h, t, (int)(l - c->s->layers));
 	multiply(c, h, t, (double)l->route.bytes, (double)l->route.params, 1, c->rows);
 	if (!l->moe)
 		multiply(c, h, t, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);

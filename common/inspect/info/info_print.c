@@ -153,18 +153,24 @@ add_size(cJSON *o, const char *name, struct weight_size p)
 static void
 add_shapes(cJSON *o, const struct config *c)
 {
-	const struct { const char *key; int value; } shape[] = {
-		{"vocab_size", c->vocab_size}, {"hidden_size", c->hidden_size}, {"num_hidden_layers", c->num_layers},
-		{"num_attention_heads", c->num_heads}, {"q_lora_rank", c->q_lora_rank}, {"kv_lora_rank", c->kv_lora_rank},
-		{"qk_nope_head_dim", c->qk_nope_head_dim}, {"qk_rope_head_dim", c->qk_rope_head_dim},
-		{"v_head_dim", c->v_head_dim}, {"intermediate_size", c->intermediate_size},
-		{"moe_intermediate_size", c->moe_intermediate_size}, {"n_routed_experts", c->n_routed_experts},
-		{"num_experts_per_tok", c->num_experts_per_tok}, {"n_shared_experts", c->n_shared_experts},
+	const struct { const char *key; int value; } model[] = {
+		{"vocab_size", c->vocab_size}, {"hidden_size", c->hidden_size},
+		{"num_hidden_layers", c->num_layers}, {"num_attention_heads", c->num_heads},
+	}, mlp[] = {
+		{"intermediate_size", c->intermediate_size},
+		{"moe_intermediate_size", c->moe_intermediate_size},
+		{"n_routed_experts", c->n_routed_experts},
+		{"num_experts_per_tok", c->num_experts_per_tok},
+		{"n_shared_experts", c->n_shared_experts},
 		{"max_position_embeddings", c->max_position},
 	};
 
-	for (size_t k = 0; k < sizeof(shape) / sizeof(shape[0]); k++)
-		cJSON_AddNumberToObject(o, shape[k].key, shape[k].value);
+	for (size_t k = 0; k < sizeof(model) / sizeof(model[0]); k++)
+		cJSON_AddNumberToObject(o, model[k].key, model[k].value);
+	for (const struct attention_shape *s = attention_of(c)->shapes; s->key; s++)
+		cJSON_AddNumberToObject(o, s->key, *(const int *)((const char *)c + s->at));
+	for (size_t k = 0; k < sizeof(mlp) / sizeof(mlp[0]); k++)
+		cJSON_AddNumberToObject(o, mlp[k].key, mlp[k].value);
 	cJSON_AddBoolToObject(o, "tie_word_embeddings", c->tie_word_embeddings);
 	cJSON_AddStringToObject(o, "quantization", c->quant == 8 ? "q8" : c->quant ? "q4" : c->fp8 ? "fp8" : "none");
 	cJSON_AddNumberToObject(o, "cache_bytes", cache_bytes(c, 0, PRECISION_F32));
