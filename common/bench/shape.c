@@ -36,9 +36,41 @@ static const char v2_lite[] =
 	"\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 40, \"beta_fast\": 32, \"beta_slow\": 1, \"mscale\": 0.707, "
 	"\"mscale_all_dim\": 0.707, \"original_max_position_embeddings\": 4096}}";
 
+/* DeepSeek-R1-Distill-Qwen-1.5B */
+static const char qwen2_1_5b[] =
+	"{\"architectures\": [\"Qwen2ForCausalLM\"], \"model_type\": \"qwen2\", "
+	"\"vocab_size\": 151936, \"hidden_size\": 1536, \"intermediate_size\": 8960, "
+	"\"num_hidden_layers\": 28, \"num_attention_heads\": 12, \"num_key_value_heads\": 2, "
+	"\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-06, \"rope_theta\": 10000, "
+	"\"max_position_embeddings\": 131072, \"tie_word_embeddings\": false}";
+
+/* DeepSeek-R1-Distill-Llama-8B */
+static const char llama_8b[] =
+	"{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", "
+	"\"vocab_size\": 128256, \"hidden_size\": 4096, \"intermediate_size\": 14336, "
+	"\"num_hidden_layers\": 32, \"num_attention_heads\": 32, \"num_key_value_heads\": 8, "
+	"\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-05, \"rope_theta\": 500000, "
+	"\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, "
+	"\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 8192}, "
+	"\"max_position_embeddings\": 131072, \"tie_word_embeddings\": false}";
+
+/* Qwen3-30B-A3B */
+static const char qwen3_moe[] =
+	"{\"architectures\": [\"Qwen3MoeForCausalLM\"], \"model_type\": \"qwen3_moe\", "
+	"\"vocab_size\": 151936, \"hidden_size\": 2048, \"intermediate_size\": 6144, "
+	"\"moe_intermediate_size\": 768, \"num_hidden_layers\": 48, \"num_attention_heads\": 32, "
+	"\"num_key_value_heads\": 4, \"head_dim\": 128, \"num_experts\": 128, "
+	"\"num_experts_per_tok\": 8, \"norm_topk_prob\": true, \"hidden_act\": \"silu\", "
+	"\"rms_norm_eps\": 1e-06, \"rope_theta\": 1000000, \"max_position_embeddings\": 40960, "
+	"\"tie_word_embeddings\": false}";
+
 static const struct {
 	const char *name, *config, *type, *layers;      /* layers: to measure by default; NULL: all */
-} known[] = {{"v3", v3, "fp8", "3"}, {"v2-lite", v2_lite, "bf16", NULL}};
+} known[] = {
+	{"v3", v3, "fp8", "3"}, {"v2-lite", v2_lite, "bf16", NULL},
+	{"qwen2-1.5b", qwen2_1_5b, "bf16", NULL}, {"llama-8b", llama_8b, "bf16", "0-3"},
+	{"qwen3-moe", qwen3_moe, "bf16", "0"},
+};
 
 #define KNOWN (sizeof(known) / sizeof(known[0]))
 
@@ -247,18 +279,23 @@ int
 shape_config(struct buf *b, const char *shape, const struct weight_type **type, const char **layers)
 {
 	const char *published = NULL;
+	char names[128] = "";
 	cJSON *o = NULL;
 	int r;
 
 	*layers = NULL;
-	for (size_t i = 0; i < KNOWN; i++)
+	for (size_t i = 0; i < KNOWN; i++) {
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "",
+		    known[i].name);
 		if (strcmp(shape, known[i].name) == 0) {
 			o = json_parse(known[i].config, strlen(known[i].config));
 			published = known[i].type;
 			*layers = known[i].layers;
 		}
+	}
 	if (!published && access(shape, R_OK) < 0)
-		return fail(FAIL_USAGE, "--shape '%s': give v3, v2-lite or a config.json that can be read", shape);
+		return fail(FAIL_USAGE, "--shape '%s': give %s or a config.json that can be read",
+		    shape, names);
 	if (!o && !(o = json_load(shape, CONFIG_BYTES_MAX)))
 		return -1;
 	if (!cJSON_IsObject(o)) {

@@ -34,7 +34,7 @@ struct weight_type {
 const struct weight_type *weight_type_find(const char *name);
 
 /*
- * Append the config.json of a shape to b: "v3", "v2-lite" or a file, with the quantization of the
+ * Append the config.json of a shape to b: "v3" or another known one, or a file, with the quantization of the
  * weight type.  type NULL becomes the published one.  *layers: those to measure by default, NULL:
  * all.  0, or -1 and a message.
  */
