@@ -53,8 +53,8 @@ struct config {
 	int num_kv_heads, head_dim;             /* G, d: of grouped-query attention */
 	int qkv_bias, o_bias;                   /* whether its products have biases */
 	int qk_norm;                            /* norms of each head of q and k */
-	int sliding_window;                     /* positions that a row of a layer in windowed sees, */
-	struct layer_set windowed;              /* itself included: config_window */
+	int sliding_window;                     /* of the layers in windowed: config_window */
+	struct layer_set windowed;
 	int index_n_heads, index_head_dim, index_topk;  /* of the indexer of V3.2 */
 	int q_lora_rank;                        /* 0: queries are one product */
 	int kv_lora_rank;                       /* R */

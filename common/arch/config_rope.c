@@ -88,8 +88,8 @@ check_partial(const cJSON *o)
 
 	if (json_number(o, "partial_rotary_factor", JSON_OPTIONAL, 0, 1, &part) < 0)
 		return -1;
-	return part == 1 ? 0 : fail(FAIL_DATA, "partial_rotary_factor is %g, which is not supported",
-	    part);
+	return part == 1 ? 0 :
+	    fail(FAIL_DATA, "partial_rotary_factor is %g, which is not supported", part);
 }
 
 static int

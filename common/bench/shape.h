@@ -34,9 +34,9 @@ struct weight_type {
 const struct weight_type *weight_type_find(const char *name);
 
 /*
- * Append the config.json of a shape to b: "v3" or another known one, or a file, with the quantization of the
- * weight type.  type NULL becomes the published one.  *layers: those to measure by default, NULL:
- * all.  0, or -1 and a message.
+ * Append the config.json of a shape to b: "v3" or another known one, or a file, with the
+ * quantization of the weight type.  type NULL becomes the published one.  *layers: those to
+ * measure by default, NULL: all.  0, or -1 and a message.
  */
 int shape_config(struct buf *b, const char *shape, const struct weight_type **type, const char **layers);
 
