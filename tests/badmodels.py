@@ -150,6 +150,77 @@ def configs(c):
         c.text("infinite-" + file, lambda b: b'{"a": [0, Infinity]}', "byte 10: Infinity is not a JSON number", f"Infinity in {file}", file=file, base=base)
     c.text("zero-within", lambda b: b[:-2] + b"\0}", "byte [0-9]+ is NUL", "a NUL within the configuration")
 
+def families(c):
+    """Llama and Qwen: what cannot be computed is refused by key and value."""
+    def bad(base, name, change, regex, says):
+        c.config(f"{base}-{name}", change, regex, says, base=base)
+    bad("llama", "mlp-bias", put(mlp_bias=True), "mlp_bias is true, which is not supported",
+        "biases in the MLP")
+    bad("llama", "kv-heads", put(num_key_value_heads=3),
+        "num_key_value_heads is 3, must divide num_attention_heads, 4",
+        "key heads that don't divide the heads")
+    bad("llama", "head-dim", put(head_dim=47), "head_dim is 47, must be even", "an odd head_dim")
+    bad("llama", "hidden",
+        lambda c: c.update(num_attention_heads=3, num_key_value_heads=3) or c.pop("head_dim"),
+        "num_attention_heads is 3, must divide hidden_size, 128", "heads of no whole width")
+    bad("llama", "window", put(sliding_window=4096),
+        "sliding_window is not supported with model_type llama", "a window in a Llama")
+    bad("llama", "gelu", put(hidden_act="gelu"), "hidden_act is 'gelu', which is not supported",
+        "a Llama with another activation")
+    bad("llama", "partial", put(partial_rotary_factor=0.5),
+        "partial_rotary_factor is 0.5, which is not supported", "heads that are rotated in part")
+    bad("llama", "original", put(original_max_position_embeddings=64),
+        "original_max_position_embeddings is supported in rope_scaling",
+        "an original length outside of rope_scaling")
+    bad("llama", "dynamic", within("rope_scaling", rope_type="dynamic"),
+        "rope_scaling: rope_type is 'dynamic', which is not supported",
+        "a rope type that changes with the length")
+    bad("llama", "no-high", lambda c: c["rope_scaling"].pop("high_freq_factor"),
+        "rope_scaling: high_freq_factor is missing", "llama3 scaling without a bound")
+    bad("llama", "bounds", within("rope_scaling", high_freq_factor=1),
+        "rope_scaling: high_freq_factor is 1, must be above low_freq_factor, 1",
+        "llama3 scaling with bounds that coincide")
+    bad("llama", "beta", within("rope_scaling", beta_fast=32),
+        "rope_scaling: beta_fast is not supported", "an option of YaRN with llama3 scaling")
+    bad("llama", "no-factor", put(rope_scaling={"type": "linear"}),
+        "rope_scaling: factor is missing", "linear scaling without a factor")
+    bad("qwen3", "factor", within("rope_scaling", attention_factor=0),
+        "rope_scaling: attention_factor is 0, must be between", "an attention_factor of 0")
+    bad("qwen3", "truncate", within("rope_scaling", truncate=False),
+        "rope_scaling: truncate is false, which is not supported", "YaRN without rounding")
+    bad("qwen3", "no-head-dim", drop("head_dim"), "head_dim is missing", "a Qwen3 without head_dim")
+    bad("qwen2", "no-kv-heads", drop("num_key_value_heads"), "num_key_value_heads is missing",
+        "a Qwen2 without num_key_value_heads")
+    bad("qwen2", "no-bias", put(attention_bias=False),
+        "attention_bias is false, which is not supported", "a Qwen2 without biases")
+    bad("qwen2", "mrope", put(use_mrope=True), "use_mrope is true, which is not supported",
+        "rope of several dimensions")
+    bad("qwen2-window", "zero", put(sliding_window=0), "sliding_window is 0, must be between 1",
+        "a window of no positions")
+    bad("qwen2-window", "no-first", drop("max_window_layers"), "max_window_layers is missing",
+        "windows that may be anywhere")
+    bad("qwen2-types", "few", lambda c: c["layer_types"].pop(),
+        "layer_types has 2 entries, must have num_hidden_layers, 3",
+        "layer_types for too few layers")
+    bad("qwen2-types", "chunked", lambda c: c["layer_types"].__setitem__(1, "chunked_attention"),
+        "layer_types has 'chunked_attention', which is not supported", "an unknown layer type")
+    bad("qwen2-types", "off", put(use_sliding_window=False),
+        "layer_types has 'sliding_attention', but no sliding_window is in use",
+        "a layer with a window that is switched off")
+    bad("qwen3-moe", "experts", put(num_experts_per_tok=13),
+        "num_experts_per_tok is 13, must be at most num_experts, 12",
+        "more experts chosen than a Qwen3 has")
+    bad("qwen3-moe", "norm", drop("norm_topk_prob"), "norm_topk_prob is missing",
+        "weights that may be normalised")
+    bad("qwen3-moe", "layer", put(mlp_only_layers=[3]),
+        "mlp_only_layers has an entry that is no layer, 0 to 2",
+        "a dense layer that does not exist")
+    bad("qwen3-moe", "window", put(use_sliding_window=True, sliding_window=16),
+        "max_window_layers is 36 with use_sliding_window: implementations differ",
+        "windows in a mixture that implementations read differently")
+    bad("qwen3-moe-mixed", "types", put(layer_types=["full_attention"] * 5),
+        "layer_types has layers without a window", "a mixture with windows in some layers")
+
 def one_file(c):
     norm, up = "model.norm.weight", "model.layers.1.mlp.experts.0.up_proj.weight"
     scale = up + "_scale_inv"
@@ -303,5 +374,5 @@ if __name__ == "__main__":
         listing(sys.argv[2])
     else:
         c = Cases(*sys.argv[1:])
-        for write_cases in (configs, one_file, many_files, sound):
+        for write_cases in (configs, families, one_file, many_files, sound):
             write_cases(c)

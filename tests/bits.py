@@ -66,7 +66,7 @@ def prompts(model):
     write("left", [ask(some[:3])])
     write("right", [ask(some[3:])])
     write("clash", [ask([(1, rows[3])], {1: SEQS[1]})])
-    print(config["num_hidden_layers"], config["n_routed_experts"])
+    print(config["num_hidden_layers"], config.get("n_routed_experts", config.get("num_experts", 0)))
 
 
 @functools.cache

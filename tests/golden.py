@@ -146,9 +146,9 @@ def greedy(case, command):
 
 def main(verb, case, *args):
     if verb == "layers":
-        c = json.load(open(case + "/config.json"))
-        for n in range(c["num_hidden_layers"]):
-            print(n, "dense" if n < c["first_k_dense_replace"] else "moe")
+        e = expected(case)
+        for n in range(json.load(open(case + "/config.json"))["num_hidden_layers"]):
+            print(n, "moe" if f"layers.{n}.router.idx" in e else "dense")
     elif verb == "prompt":
         e = expected(case)
         sys.stdout.buffer.write(prompt(e["ids"], 0, 3) + frame.Frame({"op": "end"}).bytes())

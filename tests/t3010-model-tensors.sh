@@ -9,13 +9,14 @@ listed() {      # DIR: do the two readers agree?
 	"$check" list "$1" | sort >got && py "$T/badmodels.py" list "$1" | sort >want && [ -s want ] && cmp got want
 }
 
-for m in v3 v3-fp8-odd v3-plain v2-lite v2; do
+for m in v3 v3-fp8-odd v3-plain v2-lite v2 llama qwen2 qwen3-moe-mixed qwen3-yarn; do
 	ok "$m: names, dtypes, shapes and bytes of all tensors" listed "$G/$m"
 	ok "$m: every tensor of the forward pass has its shape" "$check" open "$G/$m"
 done
 ok "tiny-r1: names, dtypes, shapes and bytes of all tensors" listed "$M"
 ok "tiny-r1: every tensor of the forward pass has its shape" "$check" open "$M"
-is "$(for m in "$M" "$G"/*/config.json; do "$check" open "${m%/config.json}"; done | sort -u | grep -cE '^[0-9a-f]{16}$')" 6 "six models have six ids"
+is "$(for m in "$M" "$G"/*/config.json; do "$check" open "${m%/config.json}"; done | sort -u | grep -cE '^[0-9a-f]{16}$')" \
+    "$(set -- "$M" "$G"/*/config.json; echo $#)" "all models have ids of their own"
 
 mkdir models
 ok "checkpoints made from the golden ones" py "$T/badmodels.py" "$G" models

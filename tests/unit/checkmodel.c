@@ -59,6 +59,31 @@ take_mlp(struct model *m, const char *prefix, int size)
 }
 
 static int
+take_gqa(struct model *m, const char *a)
+{
+	static const char *const products[] = {"q_proj", "k_proj", "v_proj", "o_proj"};
+	static const char *const norms[] = {"q_norm", "k_norm"};
+	const struct config *c = &m->config;
+	int D = c->hidden_size, Q = c->num_heads * c->head_dim, K = c->num_kv_heads * c->head_dim;
+	const int rows[] = {Q, K, K, D};
+	char name[128];
+	struct mat w;
+
+	for (int i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "%s.%s.bias", a, products[i]);
+		if (take_mat(m, &w, rows[i], i < 3 ? D : Q, "%s.%s", a, products[i]) < 0 ||
+		    ((i < 3 ? c->qkv_bias : c->o_bias) && take_vec(m, rows[i], name) < 0))
+			return -1;
+	}
+	for (int i = 0; i < 2 && c->qk_norm; i++) {
+		snprintf(name, sizeof(name), "%s.%s.weight", a, norms[i]);
+		if (take_vec(m, c->head_dim, name) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
 take_attention(struct model *m, int layer)
 {
 	const struct config *c = &m->config;
@@ -68,6 +93,8 @@ take_attention(struct model *m, int layer)
 	struct mat w;
 
 	snprintf(a, sizeof(a), "model.layers.%d.self_attn", layer);
+	if (c->attention == ATTENTION_GQA)
+		return take_gqa(m, a);
 	if (Q > 0) {
 		snprintf(name, sizeof(name), "%s.q_a_layernorm.weight", a);
 		if (take_mat(m, &w, Q, D, "%s.q_a_proj", a) < 0 || take_vec(m, Q, name) < 0 ||
@@ -307,6 +334,76 @@ check_golden(const struct facts *f)
 	check_table(dir);
 }
 
+/* --- grouped-query attention --- */
+
+static const struct gqa_facts {
+	const char *dir, *layers;       /* a letter each: dense, experts; capital: a window */
+	int H, G, d, qkv_bias, o_bias, qk_norm, tied, window;
+	struct rope_config rope;
+} gqa[] = {
+	{"llama", "ddd", .H = 4, .G = 2, .d = 48, .rope = {.type = ROPE_LLAMA3, .theta = 500000,
+	    .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_max_position = 32}},
+	{"llama-long", "dd", .H = 4, .G = 2, .d = 32, .rope = {.type = ROPE_LLAMA3, .theta = 10000,
+	    .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_max_position = 16}},
+	{"llama-linear", "dd", .H = 4, .G = 4, .d = 16, .qkv_bias = 1, .o_bias = 1, .tied = 1,
+	    .rope = {.type = ROPE_LINEAR, .theta = 10000, .factor = 4}},
+	{"qwen2", "ddd", .H = 4, .G = 2, .d = 32, .qkv_bias = 1, .tied = 1,
+	    .rope = {.theta = 10000}},
+	{"qwen2-window", "ddDD", .H = 4, .G = 2, .d = 32, .qkv_bias = 1, .window = 20,
+	    .rope = {.theta = 10000}},
+	{"qwen2-types", "DdD", .H = 4, .G = 1, .d = 32, .qkv_bias = 1, .window = 17,
+	    .rope = {.theta = 10000}},
+	{"qwen3", "ddd", .H = 4, .G = 2, .d = 48, .qk_norm = 1, .rope = {.type = ROPE_YARN,
+	    .theta = 1000000, .factor = 4, .original_max_position = 64}},
+	{"qwen3-yarn", "dd", .H = 4, .G = 2, .d = 32, .qkv_bias = 1, .o_bias = 1, .qk_norm = 1,
+	    .rope = {.type = ROPE_YARN, .theta = 20000, .factor = 4, .attention_factor = 1.25,
+	    .original_max_position = 32}},
+	{"qwen3-moe", "eee", .H = 4, .G = 2, .d = 48, .qk_norm = 1, .rope = {.theta = 1000000}},
+	{"qwen3-moe-mixed", "DEDDD", .H = 4, .G = 2, .d = 16, .qk_norm = 1, .window = 33,
+	    .rope = {.theta = 10000}},
+};
+
+static int
+same_layers(const struct config *c, const struct gqa_facts *f)
+{
+	for (int i = 0; i < c->num_layers; i++) {
+		char is = config_is_moe(c, i) ? 'e' : 'd';
+		int window = config_window(c, i);
+
+		if (f->layers[i] != (window ? is - 'a' + 'A' : is) ||
+		    (window && window != f->window))
+			return 0;
+	}
+	return (int)strlen(f->layers) == c->num_layers;
+}
+
+static int
+same_rope(const struct rope_config *a, const struct rope_config *b)
+{
+	return a->type == b->type && a->theta == b->theta && a->factor == b->factor &&
+	    a->original_max_position == b->original_max_position &&
+	    a->attention_factor == b->attention_factor &&
+	    a->low_freq_factor == b->low_freq_factor && a->high_freq_factor == b->high_freq_factor;
+}
+
+static void
+check_gqa(const struct gqa_facts *f)
+{
+	struct config c;
+	char dir[256];
+
+	snprintf(dir, sizeof(dir), "tests/golden/%s", f->dir);
+	point(config_load(&c, dir) == 0 && c.attention == ATTENTION_GQA && c.rope_half &&
+	    c.num_heads == f->H && c.num_kv_heads == f->G && c.head_dim == f->d &&
+	    c.qkv_bias == f->qkv_bias && c.o_bias == f->o_bias && c.qk_norm == f->qk_norm &&
+	    c.tie_word_embeddings == f->tied,
+	    "heads, biases and norms are those of its config.json", f->dir);
+	point(same_layers(&c, f), "its layers have experts and windows where config.json says so",
+	    f->dir);
+	point(same_rope(&c.rope, &f->rope), "rope is that of its config.json", f->dir);
+	check_table(dir);
+}
+
 static void
 check_tiny(void)
 {
@@ -327,6 +424,8 @@ main(int argc, char **argv)
 		return opened(argv[1], argv[2]);
 	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
 		check_golden(&facts[i]);
+	for (size_t i = 0; i < sizeof(gqa) / sizeof(gqa[0]); i++)
+		check_gqa(&gqa[i]);
 	check_tiny();
 	printf("1..%d\n", points);
 	return failures != 0;
