@@ -120,6 +120,18 @@ bpe_merge(struct bpe *b, size_t left, int32_t product)
 	b->last[product] = (uint32_t)b->nmerges;
 }
 
+void
+bpe_merges(const struct bpe *b, int32_t *products, uint32_t *lefts)
+{
+	for (size_t m = 0; m < b->nmerges; m++) {
+		products[m] = -1;
+		lefts[m] = b->merges[m].left;
+	}
+	for (size_t id = 0; b->last && id < b->tokens->n; id++)
+		for (uint32_t m = b->last[id]; m; m = b->merges[m - 1].before)
+			products[m - 1] = (int32_t)id;
+}
+
 /* The end of the pair that begins at symbol `at` of a piece of n bytes. */
 static uint32_t
 pair_end(const struct bpe *b, uint32_t at, size_t n)

@@ -60,6 +60,10 @@ int32_t bpe_find(const struct bpe *b, const void *bytes, size_t n);
  * duplicate pair gets the later rank. */
 void bpe_merge(struct bpe *b, size_t left, int32_t product);
 
+/* List the merges by rank: the ids of their products, -1 where a duplicate replaced a merge, and the
+ * bytes of their left tokens, in arrays of b->nmerges. */
+void bpe_merges(const struct bpe *b, int32_t *products, uint32_t *lefts);
+
 /* Append the ids of a piece of n bytes. Returns 0, or -1 and a message. */
 int bpe_encode(struct bpe *b, const char *text, size_t n, struct ids *ids);
 

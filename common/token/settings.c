@@ -106,6 +106,19 @@ settings_load(const char *model, cJSON **o)
 	return *o ? 1 : -1;
 }
 
+const char *
+settings_name(const char *model)
+{
+	return gguf_is(model) ? model : "tokenizer_config.json";
+}
+
+const char *
+settings_path(char *to, size_t size, const char *model)
+{
+	snprintf(to, size, gguf_is(model) ? "%s" : "%s/tokenizer_config.json", model);
+	return to;
+}
+
 int
 settings_token(const cJSON *o, const char *name, const char **token)
 {

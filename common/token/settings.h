@@ -15,6 +15,10 @@ int settings_load(const char *model, cJSON **o);
 /* The same of a GGUF file that is open. Returns NULL and a message on failure. */
 cJSON *settings_gguf(const struct gguf_vocab *g);
 
+/* Their name and path in messages: tokenizer_config.json, or the GGUF file. */
+const char *settings_name(const char *model);
+const char *settings_path(char *to, size_t size, const char *model);
+
 /* Get a token such as "bos_token": a string, or an object with "content". *token belongs to o,
  * and is NULL if absent. Returns 0, or -1 and a message. */
 int settings_token(const cJSON *o, const char *name, const char **token);

@@ -116,25 +116,34 @@ settings_tokens(struct template *t, const cJSON *o)
 	return t->tokens ? 0 : -1;
 }
 
-static int
-open_checkpoint(struct template *t, const char *dir, const cJSON *o)
+int
+template_read(struct template *t, const char *dir, const cJSON *o)
 {
 	const char *text = NULL, *tool_use = NULL;
+	char path[PATH_MAX];
 	int r = file_template(dir, "chat_template.jinja", &t->text);
 
 	if (r > 0)
 		return asprintf(&t->from, "'%s/chat_template.jinja'", dir) < 0 ||
-		    file_template(dir, "additional_chat_templates/tool_use.jinja", &t->tool_use) < 0 ? -1 : 0;
+		    file_template(dir, "additional_chat_templates/tool_use.jinja", &t->tool_use) < 0 ? -1 : 1;
 	if (r < 0)
 		return -1;
 	if (o && settings_template(o, &text, &tool_use) < 0)
-		return fail_in("'%s/tokenizer_config.json'", dir);
+		return fail_in("'%s'", settings_path(path, sizeof(path), dir));
 	if (!text)
-		return fail(FAIL_DATA, "'%s' has no chat template: give one with --template FILE", dir);
+		return 0;
 	t->text = jinja_text(text, strlen(text));
 	t->tool_use = tool_use ? jinja_text(tool_use, strlen(tool_use)) : NULL;
 	return t->text && (t->tool_use || !tool_use) &&
-	    asprintf(&t->from, "the chat template of '%s/tokenizer_config.json'", dir) > 0 ? 0 : -1;
+	    asprintf(&t->from, "the chat template of '%s'", settings_path(path, sizeof(path), dir)) > 0 ? 1 : -1;
+}
+
+static int
+open_checkpoint(struct template *t, const char *dir, const cJSON *o)
+{
+	int r = template_read(t, dir, o);
+
+	return r == 0 ? fail(FAIL_DATA, "'%s' has no chat template: give one with --template FILE", dir) : r;
 }
 
 /* --- templates from a file --- */
@@ -188,7 +197,7 @@ is_among(const char *names, const char *name)
 /* Check that the variables which the template reads are defined. A token without any entry would
  * be made up by transformers. */
 static int
-check_reads(const struct template *t, const cJSON *o, int bos, int eos, int thinking)
+check_reads(const struct template *t, const char *dir, const cJSON *o, int bos, int eos, int thinking)
 {
 	if (thinking == 0 && t->thinking >= 0)
 		return fail(FAIL_USAGE, "--thinking: %s uses neither of the variables thinking and enable_thinking", t->from);
@@ -196,13 +205,13 @@ check_reads(const struct template *t, const cJSON *o, int bos, int eos, int thin
 		const char *name = i == 0 ? "bos_token" : "eos_token";
 
 		if ((i == 0 ? bos : eos) && (!o || !cJSON_GetObjectItemCaseSensitive(o, name)))
-			return fail(FAIL_DATA, "tokenizer_config.json has no %s, which %s uses", name, t->from);
+			return fail(FAIL_DATA, "%s has no %s, which %s uses", settings_name(dir), name, t->from);
 	}
 	return 0;
 }
 
 static int
-start(struct template *t, const cJSON *o)
+start(struct template *t, const char *dir, const cJSON *o)
 {
 	char *names = NULL;
 	int r = jinja_open(t, &names);
@@ -210,7 +219,7 @@ start(struct template *t, const cJSON *o)
 	if (r < 0 && fail_status() == FAIL_DATA)
 		fail_in("%s", t->from);
 	if (r == 0)
-		r = check_reads(t, o, is_among(names, "bos_token"), is_among(names, "eos_token"),
+		r = check_reads(t, dir, o, is_among(names, "bos_token"), is_among(names, "eos_token"),
 		    is_among(names, "thinking") || is_among(names, "enable_thinking"));
 	free(names);
 	return r;
@@ -219,21 +228,22 @@ start(struct template *t, const cJSON *o)
 int
 template_open(struct template *t, const char *dir, const char *file, int thinking)
 {
+	char path[PATH_MAX];
 	cJSON *o = NULL;
 	int r = settings_load(dir, &o);
 
 	memset(t, 0, sizeof(*t));
 	t->thinking = thinking;
 	if (r >= 0 && settings_tokens(t, o) < 0)
-		r = fail_in("'%s/tokenizer_config.json'", dir);
+		r = fail_in("'%s'", settings_path(path, sizeof(path), dir));
 	if (r >= 0)
 		r = file ? open_file(t, file) : open_checkpoint(t, dir, o);
 	if (r >= 0 && t->before && thinking >= 0)
 		r = fail(FAIL_USAGE, "--thinking: '%s' is text with {}, and has no variables", file);
 	if (r >= 0 && t->text) {
 		t->known = known_find(t->text, strlen(t->text));
-		r = t->known ? check_reads(t, o, known_reads_bos(t->known), known_reads_eos(t->known),
-		    known_reads_thinking(t->known)) : start(t, o);
+		r = t->known ? check_reads(t, dir, o, known_reads_bos(t->known), known_reads_eos(t->known),
+		    known_reads_thinking(t->known)) : start(t, dir, o);
 	}
 	cJSON_Delete(o);
 	if (r < 0)

@@ -5,6 +5,7 @@
 #ifndef DS_TEMPLATE_INTERNAL_H
 #define DS_TEMPLATE_INTERNAL_H
 
+#include "base/json.h"
 #include "token/template.h"
 
 enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
@@ -14,6 +15,10 @@ struct turn {
 	const char *text;
 	size_t n;
 };
+
+/* Read the template of the checkpoint dir, whose settings are o or NULL, into text, tool_use and
+ * from of a zeroed *t. Returns 1, 0 if it has none, or -1 and a message. */
+int template_read(struct template *t, const char *dir, const cJSON *o);
 
 /* Find the release with this template of n bytes, or NULL. Its lines must end as Jinja reads
  * them: in

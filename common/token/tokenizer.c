@@ -73,8 +73,10 @@ tokenizer_close(struct tokenizer *t)
 {
 	if (!t)
 		return;
-	for (int i = 0; i < t->nsplits; i++)
+	for (int i = 0; i < SPLITS_MAX; i++) {
 		pattern_close(t->splits[i]);
+		free(t->regexes[i]);
+	}
 	for (int i = 0; i < 2; i++)
 		added_free(&t->added[i]);
 	bpe_free(&t->bpe);

@@ -27,6 +27,7 @@ struct tokenizer {
 	struct added added[2];          /* found before normalization; found after it */
 	int nfc;                        /* 1: text between them is normalized to NFC */
 	struct pattern *splits[SPLITS_MAX];
+	char *regexes[SPLITS_MAX + 1];  /* of the splits, ended by NULL */
 	int nsplits;
 	struct around around;
 	int64_t vocab;                  /* vocab_size: ids from here on are invalid */

@@ -142,8 +142,13 @@ tokenizer_add_merges(struct tokenizer *t, const struct vocab *v)
 int
 tokenizer_add_split(struct tokenizer *t, const char *regex)
 {
+	char *copy;
+
 	if (t->nsplits == SPLITS_MAX)
 		return fail(FAIL_DATA, "more than %d splits", SPLITS_MAX);
+	if (!(copy = mem_raw(strlen(regex) + 1, 1)))
+		return -1;
+	t->regexes[t->nsplits] = strcpy(copy, regex);
 	t->splits[t->nsplits] = pattern_open(regex);
 	return t->splits[t->nsplits] ? (t->nsplits++, 0) : -1;
 }
