@@ -13,6 +13,9 @@
 static const char *const dtypes[DTYPES_ALL] = {
 	[F32] = "F32", [BF16] = "BF16", [F16] = "F16", [F8_E4M3] = "F8_E4M3", [I32] = "I32", [I64] = "I64", [U8] = "U8",
 	[Q8] = "Q8", [Q4] = "Q4",
+#define NAME(name, type, cols, bytes) [name] = #name,
+	EACH_BLOCK_TYPE(NAME)
+#undef NAME
 };
 
 size_t
@@ -25,6 +28,12 @@ size_t
 dtype_row(enum dtype t, int cols)
 {
 	return row_bytes(t, cols);
+}
+
+int
+dtype_cols(enum dtype t)
+{
+	return block_cols(t);
 }
 
 const char *
@@ -40,6 +49,24 @@ dtype_parse(const char *name, size_t len)
 		if (strlen(dtypes[t]) == len && memcmp(dtypes[t], name, len) == 0)
 			return t;
 	return -1;
+}
+
+int
+dtype_of_gguf(uint32_t type)
+{
+	switch (type) {
+	case 0:
+		return F32;
+	case 1:
+		return F16;
+	case 30:
+		return BF16;
+#define CASE(name, type, cols, bytes) case type: return name;
+	EACH_BLOCK_TYPE(CASE)
+#undef CASE
+	default:
+		return -1;
+	}
 }
 
 struct mat

@@ -198,7 +198,14 @@ fixed_of_float(float c, int64_t *term)
 	} \
 } while (0)
 
-/* Bytes of an element; Q4 has two in one. */
+/* A block type of GGUF. */
+EVERYWHERE int
+is_block(enum dtype t)
+{
+	return t > Q4;
+}
+
+/* Bytes of an element; 0 where several share bytes. */
 EVERYWHERE size_t
 element_bytes(enum dtype t)
 {
@@ -212,7 +219,7 @@ element_bytes(enum dtype t)
 	case I64:
 		return 8;
 	default:
-		return t != Q4;
+		return t < Q4;
 	}
 }
 
@@ -220,7 +227,15 @@ element_bytes(enum dtype t)
 EVERYWHERE size_t
 row_bytes(enum dtype t, int cols)
 {
-	return t == Q4 ? ((size_t)cols + 31) / 32 * 16 : (size_t)cols * element_bytes(t);
+	switch (t) {
+	case Q4:
+		return ((size_t)cols + 31) / 32 * 16;
+#define CASE(name, type, in, bytes) case name: return (size_t)cols / in * bytes;
+	EACH_BLOCK_TYPE(CASE)
+#undef CASE
+	default:
+		return (size_t)cols * element_bytes(t);
+	}
 }
 
 /* The scale of the element (row, col); 1 where the matrix has none. */
@@ -258,7 +273,11 @@ mat_quant(const struct mat *w, int row, int col)
 	return (float)(w->dtype == Q4 ? levels[half] : (signed char)p[col]) * scale;
 }
 
-/* An element converted exactly; the scale of FP8 is not applied. */
+#ifndef __CUDACC__
+#include "cpu/blocks.h"
+#endif
+
+/* An element as float32; the scale of FP8 is not applied.  GPUs have no block types. */
 EVERYWHERE float
 mat_element(const struct mat *w, int r, int k)
 {
@@ -279,8 +298,14 @@ mat_element(const struct mat *w, int r, int k)
 	case Q8:
 	case Q4:
 		return mat_quant(w, r, k);
-	default:
+	case F8_E4M3:
 		return float_of_f8(row[k]);
+	default:
+#ifndef __CUDACC__
+		return block_element(w->dtype, row, k);
+#else
+		return 0;
+#endif
 	}
 }
 

@@ -462,12 +462,18 @@ rows_of_x(struct product *j, float *out, ptrdiff_t ldo, const float *x, ptrdiff_
 	__asm__ volatile ("tilerelease" ::);
 }
 
+static struct kernels below;    /* the table without tiles: block types are computed by it */
+
 static void
 matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
 	struct scratch s;
 	int groups = T > 0 ? (T + TMAX - 1) / TMAX : 1, most = ((T + groups - 1) / groups + 31) / 32 * 32;
 
+	if (is_block(w->dtype)) {
+		below.matmul(out, ldo, x, ldx, T, w, n0, n1);
+		return;
+	}
 	codes_fill(&s.codes, w);
 	for (int t = 0; t < T; t += most) {
 		struct product j = { .s = &s, .w = w, .T = T - t < most ? T - t : most };
@@ -483,6 +489,7 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 void
 matmul_bf16_amx(struct kernels *k)
 {
+	below = *k;
 	k->matmul = matmul;
 	k->matmul_t = matmul_t;
 }

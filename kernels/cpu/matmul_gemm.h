@@ -50,6 +50,11 @@ rows_of(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, 
 static void
 rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n)
 {
+	if (is_block(w->dtype)) {
+		for (int i = 0; i < rows; i++)
+			block_row(to + i * pitch, step, w, r + i < last ? r + i : last, c, cols, n);
+		return;
+	}
 #define ROWS_OF(t) rows_of(to, pitch, step, w, r, last, rows, c, cols, n, t)
 	WITH_DTYPE(w->dtype, ROWS_OF);
 }
@@ -174,13 +179,14 @@ blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, in
 	}
 }
 
-/* Panels of like size. */
+/* Panels of like size, which cut no block of w. */
 static int
-panel_columns(int cols)
+panel_columns(const struct mat *w)
 {
-	int panels = cols > KC ? (cols + KC - 1) / KC : 1;
+	int most = is_block(w->dtype) ? KC / BLOCK_COLS * BLOCK_COLS : KC, whole = is_block(w->dtype) ? BLOCK_COLS : BLOCK;
+	int panels = w->cols > most ? (w->cols + most - 1) / most : 1;
 
-	return ((cols + panels - 1) / panels + BLOCK - 1) / BLOCK * BLOCK;
+	return ((w->cols + panels - 1) / panels + whole - 1) / whole * whole;
 }
 
 /* T <= TC rows of x, the outputs n .. n1-1, at most NC. */
@@ -190,8 +196,8 @@ gemm_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 	float xs[TC * KC] __attribute__((aligned(64))), panel[NR * KC] __attribute__((aligned(64)));
 	float scale[NR * KC / BLOCK];
 	reg sum[TC * NC][REGS];
-	size_t pitch = dtype_row(w->dtype, w->cols), step = dtype_row(w->dtype, 2 * LANES) / 2;
-	int f8 = w->dtype == F8_E4M3, most = panel_columns(w->cols);
+	size_t pitch = dtype_row(w->dtype, w->cols), step = dtype_row(w->dtype, BLOCK_COLS) * LANES / BLOCK_COLS;
+	int f8 = w->dtype == F8_E4M3, most = panel_columns(w);
 
 	for (int k = 0; k < w->cols; k += most) {
 		int cols = w->cols - k < most ? w->cols - k : most, kc = (cols + LANES - 1) / LANES * LANES;

@@ -321,6 +321,7 @@ huge(const float *x, int n)
 	return yes;
 }
 
+#include "cpu/blocks_lanes.h"
 #include "cpu/matmul_gemm.h"
 #include "cpu/matmul_gemm_cached.h"
 
@@ -334,6 +335,8 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 	if (T == 1 && w->dtype == F8_E4M3 && huge(x, w->cols)) {
 		matmul_ref(&ref);
 		ref.matmul(out, ldo, x, ldx, T, w, n0, n1);
+	} else if (T <= GEMV_ROWS && is_block(w->dtype)) {
+		gemv_blocks(out, ldo, x, ldx, T, w, n0, n1);
 	} else if (T <= GEMV_ROWS) {
 		gemv[w->dtype](out, ldo, x, ldx, T, w, n0, n1);
 	} else if (w->dtype == F32 && w->cols <= KC) {
@@ -348,12 +351,14 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 static void
 row(float *out, const struct mat *w, int r)
 {
-	for (int c = 0; c < w->cols; c += BLOCK) {
-		int n = w->cols - c < BLOCK ? w->cols - c : BLOCK;
-		float tile[BLOCK];
+	const int most = is_block(w->dtype) ? BLOCK_COLS : BLOCK;
+
+	for (int c = 0; c < w->cols; c += most) {
+		int n = w->cols - c < most ? w->cols - c : most;
+		float tile[BLOCK_COLS];
 		reg scale = r_set(w->dtype == F8_E4M3 ? mat_scale(w, r, c) : 1);
 
-		rows_fill(tile, 0, LANES, w, r, r, 1, c, n, BLOCK);
+		rows_fill(tile, 0, LANES, w, r, r, 1, c, n, most);
 		for (int i = 0; i < n; i += W)
 			r_store_n(out + c + i, r_canon(r_mul(r_load(tile + i), scale)), n - i);
 	}

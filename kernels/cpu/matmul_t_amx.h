@@ -89,6 +89,10 @@ matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const 
 	struct kernels plain;
 	int pitch = 0, most;
 
+	if (is_block(w->dtype)) {
+		below.matmul_t(out, ldo, x, ldx, T, w, c0, c1);
+		return;
+	}
 	for (int r = 0, end; r < w->rows; r = end) {
 		end = segment_end(w, r);
 		pitch += bf16_filled(end - r);

@@ -15,32 +15,63 @@ static struct slot s_x, s_y, s_a, s_b;
  */
 
 static int
+product_once(const struct kernels *k, int transposed, enum dtype t, enum kind kind, int K, int N, int T)
+{
+	int ldo = N + below(3), n0 = 0, n1 = N, ldx = below(8) || K > 1000 ? K + below(3) : 1024;
+	struct mat w = transposed ? matrix(K, N, t, kind, below(300)) : matrix(N, K, t, kind, below(300));
+	float *x = floats(&s_x, (T - 1) * ldx + K, below(3) ? kind : PLAIN);
+	size_t bytes = ((size_t)(T - 1) * (size_t)ldo + (size_t)N) * 4;
+	float *a = place(&s_a, bytes), *b = place(&s_b, bytes);
+
+	if (below(2)) {
+		n0 = below(N);
+		n1 = n0 + below(N - n0 + 1);
+	}
+	(transposed ? ref->matmul_t : ref->matmul)(a, ldo, x, ldx, T, &w, n0, n1);
+	(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, T, &w, n0, n1);
+	(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, 0, &w, n0, n1);  /* no rows, nothing to write */
+	if (same(&s_a, &s_b))
+		return 1;
+	printf("# %s T %d K %d N %d..%d of %d, kind %d, row0 %d\n", dtype_name(w.dtype), T, K, n0, n1, N, kind, w.row0);
+	return 0;
+}
+
+static int
 product(const struct kernels *k, int transposed)
 {
 	for (int d = 0; d < COUNT(weights); d++)
 		for (int i = 0; i < COUNT(sizes) * KINDS * (k->precision == PRECISION_F32 ? 6 : 2); i++) {
-			enum kind kind = (enum kind)(i % KINDS);
-			int K = sizes[i / KINDS % COUNT(sizes)], T = below(3) ? batches[below(COUNT(batches))] : 1;
-			int N = 1 + below(below(4) ? 40 : 150), ldo = N + below(3), n0 = 0, n1 = N;
-			int ldx = below(8) ? K + below(3) : 1024;
-			struct mat w = transposed ? matrix(K, N, weights[d], kind, below(300)) :
-			    matrix(N, K, weights[d], kind, below(300));
-			float *x = floats(&s_x, (T - 1) * ldx + K, below(3) ? kind : PLAIN);
-			size_t bytes = ((size_t)(T - 1) * (size_t)ldo + (size_t)N) * 4;
-			float *a = place(&s_a, bytes), *b = place(&s_b, bytes);
+			int T = below(3) ? batches[below(COUNT(batches))] : 1, N = 1 + below(below(4) ? 40 : 150);
 
-			if (below(2)) {
-				n0 = below(N);
-				n1 = n0 + below(N - n0 + 1);
-			}
-			(transposed ? ref->matmul_t : ref->matmul)(a, ldo, x, ldx, T, &w, n0, n1);
-			(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, T, &w, n0, n1);
-			(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, 0, &w, n0, n1);  /* no rows, nothing to write */
-			if (!same(&s_a, &s_b)) {
-				printf("# %s T %d K %d N %d..%d of %d, kind %d, row0 %d\n", dtype_name(w.dtype), T, K, n0, n1, N,
-				    kind, w.row0);
+			if (!product_once(k, transposed, weights[d], (enum kind)(i % KINDS), sizes[i / KINDS % COUNT(sizes)], N, T))
 				return 0;
-			}
+		}
+	return 1;
+}
+
+/* n columns or a few more, so that they are blocks. */
+static int
+blocks_of(enum dtype t, int n)
+{
+	return (n + dtype_cols(t) - 1) / dtype_cols(t) * dtype_cols(t);
+}
+
+/* Block types: few sizes, since their plain form is slow. */
+static int
+product_blocks(const struct kernels *k, int transposed)
+{
+	static const int lengths[] = { 1, 40, 100, 256, 300, 520, 800, 1100 };
+
+	for (int d = 0; d < COUNT(block_types); d++)
+		for (int i = 0; i < COUNT(lengths) * 2 + KINDS; i++) {
+			int K = lengths[i % COUNT(lengths)], N = 1 + below(40), T = i % 3 ? 1 : batches[below(K > 300 ? 10 : COUNT(batches))];
+
+			if (transposed)
+				N = blocks_of(block_types[d], 1 + below(below(4) ? 100 : 300));
+			else
+				K = blocks_of(block_types[d], K);
+			if (!product_once(k, transposed, block_types[d], (enum kind)(i % KINDS), K, N, T))
+				return 0;
 		}
 	return 1;
 }
@@ -48,21 +79,25 @@ product(const struct kernels *k, int transposed)
 static int
 check_matmul(const struct kernels *k)
 {
-	return product(k, 0);
+	return product(k, 0) && product_blocks(k, 0);
 }
 
 static int
 check_matmul_t(const struct kernels *k)
 {
-	return product(k, 1);
+	return product(k, 1) && product_blocks(k, 1);
 }
 
 static int
 check_row(const struct kernels *k)
 {
-	for (int i = 0; i < COUNT(sizes) * KINDS * COUNT(weights); i++) {
-		int n = sizes[i % COUNT(sizes)];
-		struct mat w = matrix(3, n, weights[i / COUNT(sizes) % COUNT(weights)], (enum kind)below(KINDS), below(300));
+	const int all = COUNT(weights) + COUNT(block_types);
+
+	for (int i = 0; i < COUNT(sizes) * KINDS * all; i++) {
+		int d = i / COUNT(sizes) % all;
+		enum dtype t = d < COUNT(weights) ? weights[d] : block_types[d - COUNT(weights)];
+		int n = blocks_of(t, sizes[i % COUNT(sizes)]);
+		struct mat w = matrix(3, n, t, (enum kind)below(KINDS), below(300));
 		int r = below(3);
 
 		ref->row(place(&s_a, (size_t)n * 4), &w, r);

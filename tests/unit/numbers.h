@@ -195,6 +195,26 @@ floats(struct slot *s, int n, enum kind k)
 	return p;
 }
 
+/* Where a block has the high bytes of its scales; 0: none. */
+static const unsigned char scale_bytes[DTYPES_ALL][2] = { [Q8_0] = {1}, [Q4_0] = {1}, [Q4_1] = {1, 3}, [Q5_0] = {1},
+	[Q5_1] = {1, 3}, [IQ4_NL] = {1}, [Q2_K] = {81, 83}, [Q3_K] = {109}, [Q4_K] = {1, 3}, [Q5_K] = {1, 3}, [Q6_K] = {209},
+	[IQ4_XS] = {1}, [IQ2_XXS] = {1}, [IQ2_XS] = {1}, [IQ2_S] = {1}, [IQ3_XXS] = {1}, [IQ3_S] = {1}, [IQ1_S] = {1},
+	[IQ1_M] = {55}, [TQ1_0] = {53}, [TQ2_0] = {65} };
+
+/* n blocks of random bytes; but for WORST and BITS the scales are finite. */
+static inline void
+random_blocks(unsigned char *p, size_t n, enum dtype t, enum kind k)
+{
+	size_t bytes = dtype_row(t, dtype_cols(t));
+
+	for (size_t i = 0; i < n * bytes; i++)
+		p[i] = (unsigned char)random32();
+	for (; n > 0; n--, p += bytes)
+		for (int i = 0; i < 2; i++)
+			if (k < WORST || below(20))
+				p[scale_bytes[t][i]] &= scale_bytes[t][i] || t == MXFP4 ? 0xbf : 0xff;
+}
+
 /* A matrix that begins at row `row0` of the one that its scales were made for. */
 static inline struct mat
 matrix(int rows, int cols, enum dtype t, enum kind k, int row0)
@@ -204,6 +224,10 @@ matrix(int rows, int cols, enum dtype t, enum kind k, int row0)
 	unsigned char *p = place(&s_w, (size_t)rows * dtype_row(t, cols));
 
 	w.data = p;
+	if (dtype_cols(t) > 1) {
+		random_blocks(p, n / (size_t)dtype_cols(t), t, k);
+		return w;
+	}
 	if (t == Q8 || t == Q4) {
 		for (size_t i = 0; i < (size_t)rows * dtype_row(t, cols); i++)
 			p[i] = (unsigned char)random32();
@@ -225,6 +249,8 @@ matrix(int rows, int cols, enum dtype t, enum kind k, int row0)
 }
 
 static const enum dtype weights[] = { F32, BF16, F16, F8_E4M3, Q8, Q4 };
+#define DTYPE_ITEM(name, type, cols, bytes) name,
+static const enum dtype block_types[] __attribute__((unused)) = { EACH_BLOCK_TYPE(DTYPE_ITEM) };
 static const int sizes[] = { 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 200, 256, 257, 300, 520, 1100 };
 static const int batches[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 31, 33, 35, 67 };
 

@@ -1,0 +1,113 @@
+/*
+ * Block types of GGUF on their way to registers: a part of matmul_lanes.h.
+ */
+enum { BLOCK_COLS = 256 };      /* of the longest block */
+
+/* The columns of a block as float32; every 16 of them begin `step` after the 16 before. */
+typedef void block_decoder(float *to, ptrdiff_t step, const unsigned char *b);
+
+/* As the definition has it; compilers vectorise this. */
+#define PLAIN_OF(name, type, cols, bytes)                                               \
+static void                                                                             \
+decode_##name(float *to, ptrdiff_t step, const unsigned char *b)                        \
+{                                                                                       \
+	for (int g = 0; g < (cols) / LANES; g++, to += step)                            \
+		for (int i = 0; i < LANES; i++)                                         \
+			to[i] = element_##name(b, g, i);                                \
+}
+EACH_BLOCK_TYPE(PLAIN_OF)
+
+struct block_kind {
+	block_decoder *decode;
+	int cols, bytes;                /* of a block */
+};
+
+static struct block_kind
+block_kind(enum dtype t)
+{
+	switch (t) {
+#define KIND(name, type, cols, bytes) case name: return (struct block_kind){decode_##name, cols, bytes};
+	EACH_BLOCK_TYPE(KIND)
+#undef KIND
+	default:
+		return (struct block_kind){0};
+	}
+}
+
+/* As row_of, of row r: blocks that are cut are decoded beside. */
+static void
+block_row(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols, int n)
+{
+	struct block_kind b = block_kind(w->dtype);
+	const unsigned char *p = mat_at(w, r) + (size_t)(c / b.cols) * (size_t)b.bytes;
+	float cut[BLOCK_COLS];
+	int k = 0;
+
+	for (int at = c % b.cols, m; k < cols; k += m, at = 0, p += b.bytes) {
+		m = b.cols - at < cols - k ? b.cols - at : cols - k;
+		if (m == b.cols && k % LANES == 0) {
+			b.decode(to + k / LANES * step, step, p);
+			continue;
+		}
+		b.decode(cut, LANES, p);
+		for (int i = 0; i < m; i++)
+			to[(k + i) / LANES * step + (k + i) % LANES] = cut[at + i];
+	}
+	for (; k < n; k++)
+		to[k / LANES * step + k % LANES] = 0;
+}
+
+/* As dot_rows: BLOCK_COLS columns of nb rows at a time become float32 in L1. */
+ALWAYS void
+block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n, int last,
+    const struct block_kind *b)
+{
+	float buffer[ROWS][BLOCK_COLS] __attribute__((aligned(64)));
+	const unsigned char *row[ROWS], *at[ROWS];
+	size_t stride = dtype_row(w->dtype, w->cols), next = n + nb <= last ? (size_t)nb * stride : 0;
+	reg s[GEMV_ROWS][ROWS][REGS];
+
+	UNROLL
+	for (int i = 0; i < nb; i++) {
+		row[i] = mat_at(w, n + i < last ? n + i : last);
+		at[i] = (const unsigned char *)buffer[i];
+	}
+	zero(s, T, nb);
+	for (int k = 0; k < w->cols; k += BLOCK_COLS) {
+		int cols = w->cols - k < BLOCK_COLS ? w->cols - k : BLOCK_COLS;
+
+		for (int i = 0; i < nb; i++)
+			for (int c = 0; c < cols; c += b->cols, row[i] += b->bytes) {
+				for (int j = 0; j < b->bytes; j += 64)
+					__builtin_prefetch(row[i] + next + j);
+				b->decode(buffer[i] + c, LANES, row[i]);
+			}
+		lanes(s, T, nb, x + k, ldx, at, cols, at[0], F32);
+	}
+	keep(sum, s, T, nb);
+}
+
+/* T <= GEMV_ROWS rows of x, known when compiled. */
+ALWAYS void
+block_dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+{
+	const struct block_kind b = block_kind(w->dtype);
+	const int nb = GEMV_BESIDE(T);
+	reg sum[GEMV_ROWS * SUMS][REGS];
+
+	for (int n = n0; n < n1; n += SUMS) {
+		for (int i = 0; i < SUMS; i += nb)
+			block_rows(sum + i, T, nb, x, ldx, w, n + i < n1 ? n + i : n1 - 1, n1 - 1, &b);
+		for (int m = 0; m < T; m++)
+			sums_store(out + m * ldo + n, sum + m * SUMS, n1 - n);
+	}
+}
+
+static void
+gemv_blocks(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+{
+	switch (T) {
+#define BLOCK_DOTS(T, t) case (T): block_dots(out, ldo, x, ldx, (T), w, n0, n1); return
+	EACH_GEMV(BLOCK_DOTS, 0);
+	}
+}

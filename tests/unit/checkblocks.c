@@ -1,0 +1,88 @@
+/*
+ * checkblocks: the block types of GGUF in plain C against the float32 of the package gguf, and the
+ * table of types.  Prints TAP; runs in the repository's root.
+ */
+/* check: yes */
+#include <inttypes.h>
+
+#include "numbers.h"
+
+enum { BLOCKS = 256 };          /* as tests/golden/gguf/make.py */
+
+static struct slot s_a;
+
+static unsigned char
+pseudorandom(uint32_t x)
+{
+	x = (x ^ x >> 16) * 0x7feb352d;
+	x = (x ^ x >> 15) * 0x846ca68b;
+	return (unsigned char)(x >> 24);
+}
+
+static uint64_t
+checksum(const float *x, int n)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += to_bits(x[i]) * (2 * (uint64_t)i + 1);
+	return sum;
+}
+
+/* A row of BLOCKS blocks as float32. */
+static float *
+row_of(enum dtype t)
+{
+	struct mat w = { .rows = 1, .cols = BLOCKS * dtype_cols(t), .dtype = t };
+	size_t bytes = dtype_row(t, w.cols);
+	unsigned char *p = place(&s_w, bytes);
+	float *a = place(&s_a, (size_t)w.cols * 4);
+
+	for (size_t i = 0; i < bytes; i++)
+		p[i] = pseudorandom((uint32_t)i);
+	w.data = p;
+	kernels_named("ref")->row(a, &w, 0);
+	return a;
+}
+
+/* The type of a line of blocks.txt, or -1 where something differs. */
+static int
+check_line(const char *name, unsigned type, int cols, int bytes, uint64_t sum)
+{
+	int t = dtype_of_gguf(type);
+
+	if (t < 0 || strcmp(dtype_name((enum dtype)t), name) != 0 || dtype_cols((enum dtype)t) != cols ||
+	    dtype_row((enum dtype)t, cols) != (size_t)bytes || dtype_row((enum dtype)t, 3 * cols) != 3 * (size_t)bytes)
+		return -1;
+	return checksum(row_of((enum dtype)t), BLOCKS * cols) == sum ? t : -1;
+}
+
+static void
+check_types(void)
+{
+	FILE *f = fopen("tests/golden/gguf/blocks.txt", "r");
+	int cols, bytes, lines = 0;
+	unsigned type;
+	uint64_t sum;
+	char name[20];
+
+	while (f && fscanf(f, "%19s %u %d %d %" SCNx64, name, &type, &cols, &bytes, &sum) == 5) {
+		ok(check_line(name, type, cols, bytes, sum) >= 0, "%s has the float32 of the package gguf", name);
+		lines++;
+	}
+	if (f)
+		fclose(f);
+	ok(lines == DTYPES_ALL - (Q4 + 1), "every block type is among them");
+}
+
+int
+main(void)
+{
+	check_types();
+	ok(dtype_of_gguf(0) == F32 && dtype_of_gguf(1) == F16 && dtype_of_gguf(30) == BF16, "so are the types without blocks");
+	ok(dtype_of_gguf(4) == -1 && dtype_of_gguf(5) == -1 && dtype_of_gguf(9) == -1 && dtype_of_gguf(15) == -1 &&
+	    dtype_of_gguf(1000) == -1, "a type that is not computed has no dtype");
+	ok(dtype_cols(F32) == 1 && dtype_cols(Q4) == 1 && dtype_parse("Q4_K", 4) == -1, "block types are no dtypes of safetensors");
+	printf("1..%d\n", points);
+	return failures != 0;
+}
