@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "arch/arch.h"
+#include "arch/config_gguf.h"
 #include "arch/config_internal.h"
 #include "base/fail.h"
 #include "base/file.h"
@@ -220,17 +221,18 @@ read_generation(struct generation *g, const cJSON *o, int vocab)
 	return read_eos(g, o, vocab);
 }
 
-int
-config_load(struct config *c, const char *dir)
+static int
+load_folder(struct config *c, const char *dir)
 {
 	char path[4096];
 	cJSON *o;
 	int r;
 
-	memset(c, 0, sizeof(*c));
-	c->generation.temperature = c->generation.top_p = 1;
-	if (io_path(path, sizeof(path), dir, "config.json") < 0 ||
-	    !(o = json_load(path, CONFIG_BYTES_MAX)))
+	if (io_path(path, sizeof(path), dir, "config.json") < 0)
+		return -1;
+	if (!file_exists(path) && checkpoint_hint(dir))
+		return -1;
+	if (!(o = json_load(path, CONFIG_BYTES_MAX)))
 		return -1;
 	r = read_config(c, o);
 	cJSON_Delete(o);
@@ -245,6 +247,38 @@ config_load(struct config *c, const char *dir)
 	r = read_generation(&c->generation, o, c->vocab_size);
 	cJSON_Delete(o);
 	return r < 0 ? fail_in("'%s'", path) : 0;
+}
+
+int
+config_read(struct config *c, struct checkpoint *w)
+{
+	cJSON *o;
+	int r;
+
+	memset(c, 0, sizeof(*c));
+	c->generation.temperature = c->generation.top_p = 1;
+	if (!checkpoint_gguf(w))
+		return load_folder(c, w->dir);
+	if (!(o = config_of_gguf(w)))
+		return fail_in("'%s'", w->dir);
+	r = read_config(c, o) < 0 || read_generation(&c->generation, o, c->vocab_size) < 0 ? -1 : 0;
+	cJSON_Delete(o);
+	return r < 0 ? fail_in("'%s'", w->dir) : 0;
+}
+
+int
+config_load(struct config *c, const char *path)
+{
+	struct checkpoint w = {.dir = (char *)(uintptr_t)path};
+	int r;
+
+	if (!gguf_is(path))
+		return config_read(c, &w);
+	if (checkpoint_open(&w, path) < 0)
+		return -1;
+	r = config_read(c, &w);
+	checkpoint_close(&w);
+	return r;
 }
 
 static int

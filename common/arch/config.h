@@ -83,10 +83,14 @@ struct config {
 	struct generation generation;
 };
 
-/* Read and check dir/config.json, and generation_config.json if it exists.  A key or value that is
- * not supported, or a number out of range, is an error that names both.  0, or -1 and a message
- * (FAIL_DATA). */
-int config_load(struct config *c, const char *dir);
+/* Read and check config.json of a folder, and generation_config.json if it exists, or the metadata
+ * of a GGUF file.  A key or value that is not supported, or a number out of range, is an error that
+ * names both.  0, or -1 and a message (FAIL_DATA). */
+int config_load(struct config *c, const char *path);
+
+/* The same of a checkpoint that is open. */
+struct checkpoint;
+int config_read(struct config *c, struct checkpoint *w);
 
 int config_is_moe(const struct config *c, int layer);  /* 1: routed experts; 0: dense MLP */
 

@@ -7,7 +7,10 @@ int
 model_open(struct model *m, const char *dir)
 {
 	*m = (struct model){0};
-	if (config_load(&m->config, dir) == 0 && checkpoint_open(&m->weights, dir) == 0)
+	/* a folder's config.json first: what is wrong with a model is often there */
+	if (gguf_is(dir) ?
+	    checkpoint_open(&m->weights, dir) == 0 && config_read(&m->config, &m->weights) == 0 :
+	    config_load(&m->config, dir) == 0 && checkpoint_open(&m->weights, dir) == 0)
 		return 0;
 	model_close(m);
 	return -1;

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "weights/checkpoint_internal.h"
 
 #define INDEX_MAX (256 << 20)
 #define PATH_BYTES 4096
@@ -21,8 +22,12 @@ shard_init(struct shard *s, const char *dir, const char *file)
 {
 	char path[PATH_BYTES];
 
-	if (io_path(path, sizeof(path), dir, file) < 0)
-		return -1;
+	return io_path(path, sizeof(path), dir, file) < 0 ? -1 : shard_set_path(s, path);
+}
+
+int
+shard_set_path(struct shard *s, const char *path)
+{
 	s->path = strdup(path);
 	return s->path ? 0 : fail(FAIL_SYSTEM, "no memory for a path");
 }
@@ -138,24 +143,31 @@ read_index(struct checkpoint *w, const char *path)
 	return r < 0 ? fail_in("'%s'", path) : 0;
 }
 
+int
+shard_list(struct checkpoint *w, struct shard *s)
+{
+	const struct tensor_file *f = &s->file;
+
+	if (table_reserve(&w->files, w->files.n + f->n) < 0)
+		return -1;
+	for (struct tensor_entry *t = f->tensors; t < f->tensors + f->n; t++)
+		if (table_get(&w->files, t->name, strlen(t->name)))
+			return fail(FAIL_DATA, "'%s': tensor '%.200s' is in another part, too",
+			    s->path, t->name);
+		else if (table_put(&w->files, t->name, strlen(t->name), s) < 0)
+			return -1;
+	return 0;
+}
+
 /* A model in one file: its header is the index. */
 static int
 read_single(struct checkpoint *w)
 {
-	struct tensor_file *f;
-
 	if (!(w->shards = mem_new(1, sizeof(*w->shards))))
 		return -1;
 	w->nshards = 1;
-	if (shard_init(w->shards, w->dir, single) < 0 || shard_open(w->shards) < 0)
-		return -1;
-	f = &w->shards->file;
-	if (table_reserve(&w->files, f->n) < 0)
-		return -1;
-	for (struct tensor_entry *t = f->tensors; t < f->tensors + f->n; t++)
-		if (table_put(&w->files, t->name, strlen(t->name), w->shards) < 0)
-			return -1;
-	return 0;
+	return shard_init(w->shards, w->dir, single) < 0 || shard_open(w->shards) < 0 ||
+	    shard_list(w, w->shards) < 0 ? -1 : 0;
 }
 
 static int
@@ -171,6 +183,8 @@ read_names(struct checkpoint *w)
 		return read_single(w);
 	if (file_exists(index))
 		return read_index(w, index);
+	if (checkpoint_hint(w->dir))
+		return -1;
 	return fail(FAIL_DATA, "'%s' has no %s and no %s.index.json", w->dir, single, single);
 }
 
@@ -180,7 +194,8 @@ checkpoint_open(struct checkpoint *w, const char *dir)
 	*w = (struct checkpoint){.dir = strdup(dir)};
 	if (!w->dir)
 		return fail(FAIL_SYSTEM, "no memory for a path");
-	if (read_names(w) == 0 && hash_names(w) == 0)
+	if (gguf_is(dir) ? checkpoint_open_gguf(w) == 0 :
+	    read_names(w) == 0 && hash_names(w) == 0)
 		return 0;
 	checkpoint_close(w);
 	return -1;

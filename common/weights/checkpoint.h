@@ -1,6 +1,7 @@
 /*
- * The tensors of a checkpoint folder by their names, mapped from its files, nothing copied.  A file
- * is opened when the first of its tensors is asked for.
+ * The tensors of a checkpoint by their names, mapped from its files, nothing copied.  A checkpoint
+ * is a folder, whose files are opened when the first of their tensors is asked for, or a GGUF file,
+ * the first of its parts where it has several.
  */
 #ifndef DS_CHECKPOINT_H
 #define DS_CHECKPOINT_H
@@ -16,8 +17,9 @@ struct shard {
 };
 
 struct checkpoint {
-	char *dir;
-	char id[17];                    /* 16 hex digits: hash of config.json and of the names */
+	char *dir;                      /* or the path of the GGUF file */
+	char id[17];                    /* 16 hex digits: hash of config.json and of the names, */
+	                                /* or of the metadata; ds-frame(5) */
 	struct table files;             /* tensor name -> struct shard */
 	struct shard *shards;
 	size_t nshards;
@@ -25,12 +27,19 @@ struct checkpoint {
 	char *names;                    /* memory of the names */
 };
 
-/* Read the index, or the header of the one file; no tensor is touched.  0, or -1 and a message. */
+/* Read the index, or the headers of the one file or of the parts of a GGUF file; no tensor is
+ * touched.  0, or -1 and a message. */
 int checkpoint_open(struct checkpoint *w, const char *dir);
 void checkpoint_close(struct checkpoint *w);    /* a zeroed *w is fine */
 
 /* The id alone: 0, or -1 where the folder has no config.json or no weights. */
 int checkpoint_id(const char *dir, char id[17]);
+
+/* For a folder that lacks a file.  1: it has a GGUF file, and a message says to give that. */
+int checkpoint_hint(const char *dir);
+
+/* The header with the metadata; NULL for a folder. */
+const struct gguf *checkpoint_gguf(const struct checkpoint *w);
 
 /* Open the file of a shard, if it is not open: 0, or -1 and a message. */
 int shard_open(struct shard *s);

@@ -1,10 +1,9 @@
 #include "weights/gguf.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
@@ -261,16 +260,16 @@ by_begin(const void *a, const void *b)
 
 /* Offsets count from `data`; from here on from the begin of the file. */
 static int
-check_extents(struct gguf *g, uint64_t data)
+check_extents(struct gguf *g, uint64_t data, size_t n)
 {
 	for (struct gguf_tensor *t = g->tensors; t < g->tensors + g->ntensors; t++) {
 		uint64_t bytes = t->end;
 
 		if (__builtin_add_overflow(t->begin, data, &t->begin) ||
-		    __builtin_add_overflow(t->begin, bytes, &t->end) || t->end > g->map.n)
+		    __builtin_add_overflow(t->begin, bytes, &t->end) || t->end > n)
 			return fail(FAIL_DATA, "tensor '%.200s': %llu bytes from byte %llu on, but "
 			    "the file has %zu", t->name, (unsigned long long)bytes,
-			    (unsigned long long)t->begin, g->map.n);
+			    (unsigned long long)t->begin, n);
 	}
 	if (g->ntensors > 0)
 		qsort(g->tensors, g->ntensors, sizeof(*g->tensors), by_begin);
@@ -316,9 +315,9 @@ read_version(struct gguf *g, struct cursor *c)
 }
 
 static int
-read_header(struct gguf *g)
+read_header(struct gguf *g, const struct file_map *map)
 {
-	struct cursor c = {.p = g->map.p, .end = g->map.p + g->map.n};
+	struct cursor c = {.p = map->p, .end = map->p + map->n};
 	uint64_t tensors, values, at;
 
 	if (read_version(g, &c) < 0 || read_bytes(&c, &tensors, sizeof(tensors)) < 0 ||
@@ -327,12 +326,12 @@ read_header(struct gguf *g)
 	if (values > left(&c) / VALUE_MIN || tensors > left(&c) / TENSOR_MIN)
 		return fail(FAIL_DATA, "its header claims %llu keys and %llu tensors, more than "
 		    "%zu bytes have", (unsigned long long)values, (unsigned long long)tensors,
-		    g->map.n);
+		    map->n);
 	if (read_values(g, &c, values) < 0 || read_alignment(g) < 0 ||
 	    read_tensors(g, &c, tensors) < 0)
 		return -1;
-	at = (uint64_t)(c.p - g->map.p);
-	if (check_extents(g, (at + g->alignment - 1) & ~(g->alignment - 1)) < 0)
+	at = (uint64_t)(c.p - map->p);
+	if (check_extents(g, (at + g->alignment - 1) & ~(g->alignment - 1), map->n) < 0)
 		return -1;
 	return list_names(g);
 }
@@ -340,15 +339,24 @@ read_header(struct gguf *g)
 int
 gguf_is(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), is;
-	char start[sizeof(magic)];
+	struct stat st;
 
-	if (fd < 0)
+	return stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+}
+
+int
+gguf_begins(const struct file_map *map)
+{
+	return map->n >= sizeof(magic) && memcmp(map->p, magic, sizeof(magic)) == 0;
+}
+
+int
+gguf_read(struct gguf *g, const struct file_map *map)
+{
+	if (read_header(g, map) == 0)
 		return 0;
-	is = read(fd, start, sizeof(start)) == (ssize_t)sizeof(start) &&
-	    memcmp(start, magic, sizeof(start)) == 0;
-	close(fd);
-	return is;
+	gguf_close(g);
+	return -1;
 }
 
 int
@@ -356,7 +364,7 @@ gguf_open(struct gguf *g, const char *path)
 {
 	if (file_map(&g->map, path) < 0)
 		return -1;
-	if (read_header(g) == 0)
+	if (read_header(g, &g->map) == 0)
 		return 0;
 	fail_in("'%s'", path);
 	gguf_close(g);

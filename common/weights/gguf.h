@@ -55,7 +55,7 @@ struct gguf_tensor {
 };
 
 struct gguf {
-	struct file_map map;            /* .p is NULL: not open */
+	struct file_map map;            /* not mapped: gguf_read() */
 	int version;
 	uint64_t alignment;
 	struct gguf_value *values;      /* in the order of the file */
@@ -65,8 +65,8 @@ struct gguf {
 	struct table keys, names;       /* -> struct gguf_value, struct gguf_tensor */
 };
 
-/* 1 if the file of that path begins as GGUF files do, 0 if not or if it cannot be read (no
- * message). */
+/* 1 if the path of a model is that of a file, and so of a GGUF file; 0 for a folder, or for nothing
+ * (no message). */
 int gguf_is(const char *path);
 
 /* Map the file of a zeroed *g and check all of its header: counts, lengths, types, duplicate keys
@@ -74,6 +74,10 @@ int gguf_is(const char *path);
  * -1 and a message that names the file and the key or tensor; *g is then zeroed. */
 int gguf_open(struct gguf *g, const char *path);
 void gguf_close(struct gguf *g);        /* a zeroed *g is fine */
+
+/* The same for a file that is mapped and stays so; messages do not name it. */
+int gguf_read(struct gguf *g, const struct file_map *map);
+int gguf_begins(const struct file_map *map);    /* as GGUF files do */
 
 /* The value of a key, or the tensor of a name; NULL where there is none (no message). */
 const struct gguf_value *gguf_find(const struct gguf *g, const char *key);

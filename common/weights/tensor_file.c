@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "kernels.h"
+#include "weights/gguf_tensors.h"
 #include "weights/safetensors.h"
 
 #define HOLE 65536                      /* bytes at an end of the file that are checked for zeros */
@@ -123,23 +124,42 @@ list_names(struct tensor_file *s)
 {
 	if (table_reserve(&s->names, s->n) < 0)
 		return -1;
-	for (struct tensor_entry *t = s->tensors; t < s->tensors + s->n; t++)
+	for (struct tensor_entry *t = s->tensors; t < s->tensors + s->n; t++) {
+		/* (names of safetensors are keys of an object, which differ) */
+		if (tensor_file_find(s, t->name))
+			return fail(FAIL_DATA, "two tensors are '%.200s'", t->name);
 		if (table_put(&s->names, t->name, strlen(t->name), t) < 0)
 			return -1;
+	}
 	return 0;
+}
+
+static int
+read_gguf(struct tensor_file *s, const struct gguf *first)
+{
+	if (!(s->gguf = mem_new(1, sizeof(*s->gguf))) || gguf_read(s->gguf, &s->map) < 0)
+		return -1;
+	return gguf_tensors(s, first ? first : s->gguf);
+}
+
+int
+tensor_file_open_part(struct tensor_file *s, const char *path, const struct gguf *first)
+{
+	if (file_map(&s->map, path) < 0)
+		return -1;
+	if (check_begin(s) == 0 &&
+	    (first || gguf_begins(&s->map) ? read_gguf(s, first) : safetensors_read(s)) == 0 &&
+	    check_places(s) == 0 && check_end(s) == 0 && list_names(s) == 0)
+		return 0;
+	fail_in("'%s'", path);
+	tensor_file_close(s);
+	return -1;
 }
 
 int
 tensor_file_open(struct tensor_file *s, const char *path)
 {
-	if (file_map(&s->map, path) < 0)
-		return -1;
-	if (check_begin(s) == 0 && safetensors_read(s) == 0 && check_places(s) == 0 &&
-	    check_end(s) == 0 && list_names(s) == 0)
-		return 0;
-	fail_in("'%s'", path);
-	tensor_file_close(s);
-	return -1;
+	return tensor_file_open_part(s, path, NULL);
 }
 
 void
@@ -152,6 +172,9 @@ tensor_file_close(struct tensor_file *s)
 		free(c->data);
 		free(c);
 	}
+	if (s->gguf)
+		gguf_close(s->gguf);
+	free(s->gguf);
 	file_unmap(&s->map);
 	table_free(&s->names);
 	free(s->tensors);
@@ -169,9 +192,10 @@ const void *
 tensor_file_data(struct tensor_file *s, const struct tensor_entry *t)
 {
 	const unsigned char *p = s->map.p + t->begin;
+	size_t size = t->dtype < 0 ? 1 : dtype_size((enum dtype)t->dtype);
 	struct tensor_copy *c;
 
-	if (t->dtype < 0 || (uintptr_t)p % dtype_size((enum dtype)t->dtype) == 0)
+	if (size < 2 || (uintptr_t)p % size == 0)
 		return p;
 	for (c = s->copies; c; c = c->next)
 		if (c->of == t)

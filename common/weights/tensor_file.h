@@ -1,6 +1,6 @@
 /*
  * A file of tensors, mapped.  Opening reads its header and checks all of it: what is found here
- * lies inside the file.  safetensors.c reads the one format that there is.
+ * lies inside the file.  safetensors.c and gguf_tensors.c read the formats.
  */
 #ifndef DS_TENSOR_FILE_H
 #define DS_TENSOR_FILE_H
@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/table.h"
+#include "weights/gguf.h"
 
 #define TENSOR_RANK_MAX 8
 
@@ -31,6 +32,7 @@ struct tensor_file {
 	size_t n;
 	struct table names;             /* -> struct tensor_entry */
 	char *text;                     /* memory of the names */
+	struct gguf *gguf;              /* its header; NULL: a safetensors file */
 	struct tensor_copy *copies;
 };
 
@@ -38,6 +40,10 @@ struct tensor_file {
  * format has it; tensors whose size is not that of their shape, that overlap, or that reach beyond
  * the file's end.  0, or -1 and a message that names the file; *f is then zeroed. */
 int tensor_file_open(struct tensor_file *f, const char *path);
+
+/* The same for a GGUF file whose metadata is in the first of several. */
+int tensor_file_open_part(struct tensor_file *f, const char *path, const struct gguf *first);
+
 void tensor_file_close(struct tensor_file *f);  /* unmaps and frees; a zeroed *f is fine */
 
 /* The tensor of that name, or NULL (no message). */

@@ -1,0 +1,15 @@
+/*
+ * The metadata of a GGUF file as config.json has them, for the families to read.
+ */
+#ifndef DS_CONFIG_GGUF_H
+#define DS_CONFIG_GGUF_H
+
+#include <cJSON.h>
+
+#include "weights/checkpoint.h"
+
+/* What config.json and generation_config.json would have, in one object that the caller deletes.
+ * NULL and a message that names the key, the tensor, or the architecture that is not supported. */
+cJSON *config_of_gguf(struct checkpoint *w);
+
+#endif
