@@ -151,7 +151,7 @@ pair_find(const struct bpe *b, const char *text, size_t n, uint32_t at, int32_t 
 
 	*rank = product;
 	if (product < 0 || b->by_rank)
-		return product;
+		return b->limit && product >= b->limit ? -1 : product;
 	for (m = b->last[product]; m && b->merges[m - 1].left != left; )
 		m = b->merges[m - 1].before;
 	*rank = (int32_t)m - 1;
@@ -260,6 +260,28 @@ bpe_encode(struct bpe *b, const char *text, size_t n, struct ids *ids)
 		if (ids_add(ids, b->symbols[i].id) < 0)
 			return -1;
 	return 0;
+}
+
+ptrdiff_t
+bpe_split(struct bpe *b, int32_t id)
+{
+	const struct token *token = &b->tokens->v[id];
+	int whole = b->ignore_merges;
+	int32_t *p = NULL;
+	size_t n = 0, cap = 0;
+	struct ids ids = {&p, &n, &cap};
+	ptrdiff_t left = 0;
+
+	b->ignore_merges = 0;
+	b->limit = id ? id : 1;
+	if (bpe_encode(b, b->tokens->bytes + token->at, token->len, &ids) < 0)
+		left = -1;
+	else if (n == 2)
+		left = (ptrdiff_t)b->tokens->v[p[0]].len;
+	b->limit = 0;
+	b->ignore_merges = whole;
+	free(p);
+	return left;
 }
 
 void

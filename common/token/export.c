@@ -72,11 +72,31 @@ add_merge(struct export *e, int32_t product, size_t left)
 	e->merges[e->nmerges++] = (struct export_string){a.s, a.n + 1 + b.n};
 }
 
+/* The merges by rank. Those of a vocabulary by rank are what splits each token. */
+static int
+list_merges(struct tokenizer *t, int32_t *products, uint32_t *lefts)
+{
+	if (!t->bpe.by_rank) {
+		bpe_merges(&t->bpe, products, lefts);
+		return 0;
+	}
+	for (size_t id = 0; id < t->tokens.n; id++) {
+		const struct token *token = &t->tokens.v[id];
+		ptrdiff_t left = !token->known || token->added || token->len < 2 ? 0 : bpe_split(&t->bpe, (int32_t)id);
+
+		if (left < 0)
+			return -1;
+		products[id] = left > 0 ? (int32_t)id : -1;
+		lefts[id] = (uint32_t)left;
+	}
+	return 0;
+}
+
 static int
 add_all(struct export *e)
 {
-	const struct tokenizer *t = e->tokenizer;
-	size_t nmerges = t->bpe.nmerges, room = 1;
+	struct tokenizer *t = e->tokenizer;
+	size_t nmerges = t->bpe.by_rank ? t->tokens.n : t->bpe.nmerges, room = 1;
 	int32_t *products = mem_raw(nmerges, sizeof(*products));
 	uint32_t *lefts = mem_raw(nmerges, sizeof(*lefts));
 
@@ -84,8 +104,7 @@ add_all(struct export *e)
 	e->tokens = mem_new(e->n, sizeof(*e->tokens));
 	e->types = mem_new(e->n, sizeof(*e->types));
 	e->merges = mem_new(nmerges, sizeof(*e->merges));
-	if (products && lefts && e->tokens && e->types && e->merges) {
-		bpe_merges(&t->bpe, products, lefts);
+	if (products && lefts && e->tokens && e->types && e->merges && list_merges(t, products, lefts) == 0) {
 		for (size_t m = 0; m < nmerges; m++)
 			room += products[m] < 0 ? 0 : 2 * t->tokens.v[products[m]].len + 1;
 		for (size_t i = 0; i < t->tokens.n; i++)

@@ -46,14 +46,18 @@ load_vocab_size(struct tokenizer *t, const char *dir)
 	return r < 0 ? fail_in("'%s'", path) : 0;
 }
 
-/* A folder with tokenizer.json. */
+/* A folder with tokenizer.json, or else with tiktoken.model. */
 static int
 load_folder(struct tokenizer *t, const char *dir)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], ranks[PATH_MAX];
 
-	return io_path(path, sizeof(path), dir, "tokenizer.json") < 0 || tokenizer_load_json(t, path) < 0 ||
-	    load_settings(t, dir) < 0 ? -1 : load_vocab_size(t, dir);
+	if (io_path(path, sizeof(path), dir, "tokenizer.json") < 0 ||
+	    io_path(ranks, sizeof(ranks), dir, "tiktoken.model") < 0)
+		return -1;
+	if (!file_exists(path) && file_exists(ranks))
+		return load_vocab_size(t, dir) < 0 ? -1 : tokenizer_load_tiktoken(t, ranks, dir);
+	return tokenizer_load_json(t, path) < 0 || load_settings(t, dir) < 0 ? -1 : load_vocab_size(t, dir);
 }
 
 struct tokenizer *

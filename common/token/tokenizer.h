@@ -44,6 +44,9 @@ int tokenizer_load_json(struct tokenizer *t, const char *path);
 /* tokenizer_gguf.c: from the metadata of a GGUF file */
 int tokenizer_load_gguf(struct tokenizer *t, const char *path);
 
+/* tokenizer_tiktoken.c: from a tiktoken.model and tokenizer_config.json of dir; t->vocab is known */
+int tokenizer_load_tiktoken(struct tokenizer *t, const char *path, const char *dir);
+
 /* tokenizer_build.c: first reserve memory for the vocabulary and n bytes of contents of added
  * tokens, then add the added tokens, the vocabulary, the merges. */
 int tokenizer_reserve(struct tokenizer *t, const struct vocab *v, size_t n);

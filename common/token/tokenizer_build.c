@@ -37,7 +37,8 @@ tokenizer_add(struct tokenizer *t, const char *content, size_t n, uint64_t id, i
 		r = added_put(&t->added[normalized], copy, n, (int32_t)id);
 	}
 	buf_free(&normal);
-	token = r < 0 ? NULL : tokens_add(&t->tokens, content, n, id);
+	token = r < 0 ? NULL : t->bpe.by_rank ? tokens_add_bytes(&t->tokens, content, n, id) :
+	    tokens_add(&t->tokens, content, n, id);
 	if (!token)
 		return -1;
 	token->special = (unsigned char)special;
