@@ -136,7 +136,7 @@ new_config(const struct quant *q)
 	cJSON_AddStringToObject(c, "format", q->to == Q8 ? "q8" : "q4");
 	cJSON_AddNumberToObject(c, "group_size", QUANT_GROUP);
 	cJSON_AddBoolToObject(c, "experts_only", q->experts);
-	cJSON_AddBoolToObject(c, "head", q->head);
+	cJSON_AddBoolToObject(c, "head", q->head && !q->model->config.tie_word_embeddings);
 	if (q->experts && q->model->config.fp8)
 		cJSON_AddStringToObject(c, "others", "fp8");
 	return c;

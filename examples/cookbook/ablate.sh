@@ -9,10 +9,10 @@ layer=${1:-1} problems=${2:-8}
 for n in "$layer" "$problems"; do
 	case $n in *[!0-9]* | '') refuse "'$n': LAYER and PROBLEMS are numbers" ;; esac
 done
-dense=$(jq .first_k_dense_replace "$DS_MODEL/config.json")
-[ "$layer" -ge "$dense" ] && [ "$layer" -lt "$layers" ] ||
+info=$(ds-info --json)
+[ "$(jq ".layers[$layer].experts" <<<"$info")" = true ] ||
 	refuse "layer $layer has no experts"
-experts=$(jq .n_routed_experts "$DS_MODEL/config.json")
+experts=$(jq .n_routed_experts <<<"$info")
 short='select(.right and (.reply_ids | length) < 60)'
 all=$(jq -c "$short" "$DS_MODEL/eval.jsonl" | wc -l)
 [ "$problems" -ge 1 ] && [ "$problems" -le "$all" ] ||

@@ -5,7 +5,7 @@
 # counts them.
 . "$(dirname "$0")/begin"
 
-[ "$(jq '.n_routed_experts // 0' "$DS_MODEL/config.json")" -gt 0 ] ||
+[ "$(ds-info --json | jq .n_routed_experts)" -gt 0 ] ||
 	refuse "'$DS_MODEL' has no routed experts"
 
 # one process per step, so that the stream between router and experts can be saved; no new token
