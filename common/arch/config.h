@@ -59,6 +59,7 @@ struct config {
 	int q_lora_rank;                        /* 0: queries are one product */
 	int kv_lora_rank;                       /* R */
 	int qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
+	int kv_b_split;                         /* keys and values of kv_b are two matrices: GGUF */
 	int intermediate_size;                  /* of the dense MLP */
 	int moe_intermediate_size;
 	int n_routed_experts;                   /* E; 0: every layer is dense */

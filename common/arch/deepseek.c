@@ -35,7 +35,7 @@ static const struct config_field shape[] = {
 
 /* What else these keys could be is not supported. */
 static int
-read_fixed(const cJSON *o, const struct config *c)
+read_fixed(struct config *c, const cJSON *o)
 {
 	static const char *const acts[] = {"silu", NULL};
 	const cJSON *sparse = NULL;
@@ -43,6 +43,7 @@ read_fixed(const cJSON *o, const struct config *c)
 
 	if (json_choice(o, "hidden_act", JSON_REQUIRED, acts, &i) < 0 ||
 	    config_must_be(o, "attention_bias", 0) < 0 ||
+	    json_bool(o, "kv_b_split", JSON_OPTIONAL, &c->kv_b_split) < 0 ||
 	    config_must_be(o, "rope_interleave", 1) < 0 ||
 	    json_int(o, "num_key_value_heads", JSON_OPTIONAL, 1, HEADS_MAX, &kv) < 0 ||
 	    json_get(o, "index_topk", JSON_OPTIONAL, &sparse) < 0)
@@ -117,7 +118,7 @@ read_config(struct config *c, const cJSON *o, int type)
 
 	c->attention = ATTENTION_MLA;
 	if (config_architecture(o, architecture, c->type) < 0 ||
-	    config_fields(c, o, shape) < 0 || read_fixed(o, c) < 0)
+	    config_fields(c, o, shape) < 0 || read_fixed(c, o) < 0)
 		return -1;
 	if (c->n_routed_experts > 0 &&
 	    (config_fields(c, o, experts) < 0 || read_gate(c, o, v2) < 0))
@@ -132,12 +133,15 @@ DIM(q_rows, c->num_heads * (c->qk_nope_head_dim + c->qk_rope_head_dim))
 DIM(rank, c->kv_lora_rank)
 DIM(kv_a_rows, c->kv_lora_rank + c->qk_rope_head_dim)
 DIM(kv_b_rows, c->num_heads * (c->qk_nope_head_dim + c->v_head_dim))
+DIM(k_b_rows, c->num_heads * c->qk_nope_head_dim)
 DIM(values, c->num_heads * c->v_head_dim)
 DIM(shared, c->n_shared_experts * c->moe_intermediate_size)
 DIM(twice_hidden, 2 * c->hidden_size)
 
 EXISTS(has_lora, c->q_lora_rank > 0)
 EXISTS(has_no_lora, c->q_lora_rank == 0)
+EXISTS(has_kv_b, !c->kv_b_split)
+EXISTS(has_halves, c->kv_b_split)
 EXISTS(has_bias, config_is_moe(c, l) && c->topk_method == TOPK_NOAUX_TC)
 EXISTS(has_shared, config_is_moe(c, l) && c->n_shared_experts > 0)
 EXISTS(is_mtp, l >= c->num_layers)
@@ -151,7 +155,9 @@ static const struct weight_row weights[] = {
 	W(Q_A, LINEAR, ATTN, ATTN "q_a_proj.weight", q_lora, hidden, has_lora),
 	W(Q, LINEAR, ATTN, ATTN "q_b_proj.weight", q_rows, q_lora, has_lora),
 	W(KV_A, LINEAR, ATTN, ATTN "kv_a_proj_with_mqa.weight", kv_a_rows, hidden, NULL),
-	W(KV_B, LINEAR, ATTN, ATTN "kv_b_proj.weight", kv_b_rows, rank, NULL),
+	W(KV_B, LINEAR, ATTN, ATTN "kv_b_proj.weight", kv_b_rows, rank, has_kv_b),
+	W(K_B, LINEAR, ATTN, ATTN "k_b_proj.weight", k_b_rows, rank, has_halves),
+	W(V_B, LINEAR, ATTN, ATTN "v_b_proj.weight", values, rank, has_halves),
 	W(O, LINEAR, ATTN, ATTN "o_proj.weight", hidden, values, NULL),
 	W(ATTN_NORM, NORM, ATTN, LAYER "input_layernorm.weight", hidden, NULL, NULL),
 	W(Q_A_NORM, NORM, ATTN, ATTN "q_a_layernorm.weight", q_lora, NULL, has_lora),

@@ -24,7 +24,8 @@ struct mla {            /* a layer's weights */
 	float *q_norm;                  /* [q_lora], or NULL */
 	struct mat kv_a;                /* [R + rope][D] */
 	float *kv_norm;                 /* [R] */
-	struct mat kv_b;                /* [H (nope + v)][R] */
+	struct mat kv_b;                /* [H (nope + v)][R], or [H nope][R] and */
+	struct mat v_b;                 /* [H v][R] */
 	struct mat o;                   /* [D][H v] */
 	struct mat mapped_o;            /* the same, where the CPU has it */
 };
@@ -98,12 +99,22 @@ tap(const struct config *c, enum attention_tap tap, uint64_t P, uint64_t shape[2
 /* --- weights --- */
 
 static int
+kv_b_open(struct mla *m, struct model *model, int layer)
+{
+	int split = model->config.kv_b_split;
+
+	if (model_weight(model, split ? ROLE_K_B : ROLE_KV_B, layer, -1, &m->kv_b) < 0)
+		return -1;
+	return split ? model_weight(model, ROLE_V_B, layer, -1, &m->v_b) : 0;
+}
+
+static int
 weights_open(struct mla *m, struct model *model, int layer)
 {
 	if (!(m->norm = model_vector(model, ROLE_ATTN_NORM, layer)) ||
 	    !(m->kv_norm = model_vector(model, ROLE_KV_A_NORM, layer)) ||
 	    model_weight(model, ROLE_KV_A, layer, -1, &m->kv_a) < 0 ||
-	    model_weight(model, ROLE_KV_B, layer, -1, &m->kv_b) < 0 ||
+	    kv_b_open(m, model, layer) < 0 ||
 	    model_weight(model, ROLE_O, layer, -1, &m->o) < 0)
 		return -1;
 	if (model->config.q_lora_rank > 0 &&
@@ -116,7 +127,7 @@ weights_open(struct mla *m, struct model *model, int layer)
 static int
 weights_register(struct mla *m, const struct config *c, struct device *d)
 {
-	struct mat *mats[] = {&m->q, &m->q_a, &m->kv_a, &m->kv_b, &m->o};
+	struct mat *mats[] = {&m->q, &m->q_a, &m->kv_a, &m->kv_b, &m->v_b, &m->o};
 
 	m->mapped_o = m->o;
 	for (size_t i = 0; i < sizeof(mats) / sizeof(mats[0]); i++)
@@ -238,19 +249,19 @@ attend(const struct mla_block *b, const float *cosine, const float *sine)
 	const struct kv_shape kv = kv_shape(c);
 	int n = b->rows->n, H = c->num_heads, R = c->kv_lora_rank, nope = c->qk_nope_head_dim,
 	    v = c->v_head_dim;
-	int qk = nope + c->qk_rope_head_dim;
+	int qk = nope + c->qk_rope_head_dim, split = c->kv_b_split;
 	const struct kv_append append = {.kv = kv, .k = r->kv, .norm = b->m->kv_norm,
 	    .eps = LORA_EPS, .H = H, .width = qk, .q = r->q, .query = r->query, .cosine = cosine,
 	    .sine = sine, .half = c->qk_rope_head_dim / 2};
 
 	if (ops->kv_append(d, &append, b->rows) < 0 ||
 	    ops->heads_t(d, r->query, (ptrdiff_t)H * kv.key, kv.key, r->q, (ptrdiff_t)H * qk, qk, n,
-	    &b->m->kv_b, 0, nope + v, nope, H) < 0 ||
+	    &b->m->kv_b, 0, split ? nope : nope + v, nope, H) < 0 ||
 	    ops->attend(d, r->latent, r->max, r->sum, r->query, b->rows, H, &kv, b->a->scale) < 0 ||
 	    probs(b, &kv) < 0)
 		return -1;
 	return ops->heads(d, r->v, (ptrdiff_t)H * v, v, r->latent, (ptrdiff_t)H * R, R, n,
-	    &b->m->kv_b, nope, nope + v, v, H);
+	    split ? &b->m->v_b : &b->m->kv_b, split ? 0 : nope, split ? v : nope + v, v, H);
 }
 
 /* Of each row of kv [n][width], n numbers from `from` on. */

@@ -250,6 +250,8 @@ add_tensor(struct tensors *s, const struct gguf_tensor *t)
 
 	if (!row)
 		return fail(FAIL_DATA, "not known in any architecture that is supported");
+	if (t->format->dtype < 0)
+		return fail(FAIL_DATA, "type %s is not supported", t->format->name);
 	stacked = row->storage != PLAIN && row->storage != HEADS;
 	if (stacked ? t->rank != 3 : t->rank > 2)
 		return fail(FAIL_DATA, stacked ? "%d dimensions, must be 3" :

@@ -1,6 +1,7 @@
 #include "weights/layout.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
@@ -126,11 +127,20 @@ static int
 find_dtype(struct layout *l, const struct tensor_entry *t, size_t cols)
 {
 	int plain = t->dtype == F32 || t->dtype == BF16 || t->dtype == F16;
+	int coded = t->dtype == F8_E4M3 || t->dtype == U8 || t->dtype > Q4 || is_i8(t);
 
-	if (!plain && (cols == 0 || (t->dtype != F8_E4M3 && t->dtype != U8 && !is_i8(t))))
+	if (!plain && (cols == 0 || !coded))
 		return -1;
 	l->dtype = is_i8(t) ? Q8 : t->dtype == U8 ? Q4 : (enum dtype)t->dtype;
 	return 0;
+}
+
+/* Heads [cols][turned]. */
+static uint64_t
+turned_bytes(const struct tensor_entry *t)
+{
+	return t->shape[0] / (uint64_t)t->turned * t->shape[1] *
+	    dtype_row((enum dtype)t->dtype, t->turned);
 }
 
 int
@@ -145,6 +155,8 @@ layout_find(struct layout *l, struct checkpoint *c, const char *name, size_t row
 		return -1;
 	known = find_dtype(l, t, cols) == 0;
 	n = layout_parts(parts, l->dtype, rows, cols);
+	if (t->turned)
+		parts[0].bytes = turned_bytes(t);
 	if (check_shape(t, &parts[0]) < 0)
 		return -1;
 	if (!known)
@@ -198,17 +210,33 @@ layout_mat(struct checkpoint *c, struct mat *w, int rows, int cols, const char *
 	return 0;
 }
 
+/* The order of the model; rows is [n] in that of the file. */
+static void
+unzip(const float *rows, float *sorted, int n, int head)
+{
+	for (int i = 0; i < n; i++) {
+		int at = i % head;
+
+		sorted[i - at + at % 2 * (head / 2) + at / 2] = rows[i];
+	}
+}
+
 float *
 layout_vector(struct checkpoint *c, int n, const char *name)
 {
 	struct layout l;
 	struct mat row = {.rows = 1, .cols = n};
-	float *out;
+	float *out, *sorted;
 
 	if (layout_find(&l, c, name, (size_t)n, 0) < 0 || !checkpoint_data(c, name, &row.data))
 		return NULL;
 	row.dtype = l.dtype;
 	if ((out = mem_raw((size_t)n, sizeof(*out))))
 		kernels_named("ref")->row(out, &row, 0);
-	return out;
+	if (!out || !l.part[0]->zipped)
+		return out;
+	if ((sorted = mem_raw((size_t)n, sizeof(*sorted))))
+		unzip(out, sorted, n, l.part[0]->zipped);
+	free(out);
+	return sorted;
 }

@@ -20,7 +20,7 @@ struct layout_part {
 };
 
 /* The tensors of a matrix [rows][cols], or of a vector [rows] where cols is 0, that is stored as
- * F32, BF16, F16, F8_E4M3, Q8 or Q4: how many. */
+ * F32, BF16, F16, F8_E4M3, Q8, Q4 or a block type of GGUF: how many. */
 int layout_parts(struct layout_part parts[LAYOUT_PARTS], enum dtype dtype, uint64_t rows,
     uint64_t cols);
 
