@@ -138,7 +138,7 @@ struct kv_rows {
 	const uint32_t *pos;            /* [T] */
 	const int32_t *list;            /* [T] */
 	void *const *pages;
-	int window;                     /* the last positions that a row sees, its own included; 0: all */
+	int window;                     /* how many last positions a row sees; 0: all */
 };
 
 /* What T rows append to the cache, and their queries: heads of k, v and q, all changed in place.
@@ -158,8 +158,8 @@ struct kv_append {
 	const float *cosine, *sine;     /* [T][half] */
 	int half;
 	int halves;                     /* pairs are (x[i], x[half + i]), else (x[2i], x[2i+1]) */
-	int zipped;                     /* heads of k and q arrive with the numbers of pair i, of n / 2, */
-	                                /* at 2i and 2i+1, and are sorted: llama's in a GGUF file */
+	int zipped;                     /* sort heads of k and q: x[2i] becomes x[i], and x[2i+1] */
+	                                /* x[n/2 + i] of all n (struct mat) */
 };
 
 /* An expert, the shared experts or a dense MLP: down(silu(gate x) * up x). */

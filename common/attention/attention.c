@@ -10,6 +10,7 @@
 
 static const struct attention_kind *const kinds[] = {
 	[ATTENTION_MLA] = &attention_mla,
+	[ATTENTION_GQA] = &attention_gqa,
 };
 
 const struct attention_kind *

@@ -24,8 +24,8 @@ struct attention_where {
 
 /* Inner tensors that a kind may show. */
 enum attention_tap {
-	ATTENTION_NORM, ATTENTION_Q, ATTENTION_LATENT, ATTENTION_KROPE, ATTENTION_PROBS,
-	    ATTENTION_HEADS, ATTENTION_OUT,
+	ATTENTION_NORM, ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_LATENT, ATTENTION_KROPE,
+	    ATTENTION_PROBS, ATTENTION_HEADS, ATTENTION_OUT,
 	ATTENTION_TAPS
 };
 
@@ -80,7 +80,7 @@ struct attention_kind {
 	const struct attention_shape *shapes;
 };
 
-extern const struct attention_kind attention_mla;
+extern const struct attention_kind attention_mla, attention_gqa;
 
 /* The kind of a model. */
 const struct attention_kind *attention_of(const struct config *c);
@@ -140,6 +140,11 @@ int attention_add(struct attention_layers *a, int layer, float *h, const struct 
  * message. */
 int attention_tap_copy(const struct attention_layers *a, const struct attention_taps *taps,
     enum attention_tap tap, const float *from, size_t n);
+
+/* If that tap is on, the probabilities of what attend computed, with the same arguments. */
+int attention_tap_probs(struct attention_layers *a, const struct attention_taps *taps,
+    const float *max, const float *sum, const float *query, const struct kv_rows *rows,
+    const struct kv_shape *kv);
 
 /* Host: heads [T][H][D], the values v [T][H][width] of each head through its columns of o [D][H
  * width], which is mapped. */

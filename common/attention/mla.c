@@ -93,7 +93,7 @@ tap(const struct config *c, enum attention_tap tap, uint64_t P, uint64_t shape[2
 	};
 
 	memcpy(shape, all[tap], sizeof(all[tap]));
-	return tap == ATTENTION_Q || tap == ATTENTION_PROBS || tap == ATTENTION_HEADS ? 2 : 1;
+	return all[tap][0] == 0 ? 0 : all[tap][1] == 0 ? 1 : 2;
 }
 
 /* --- weights --- */
@@ -219,24 +219,6 @@ inputs(const struct mla_block *b, const float *h)
 	return ops->product(d, r->kv, b->m->kv_a.rows, r->x, D, n, &b->m->kv_a, p);
 }
 
-/* Once more over the pages, now that the largest score and the sum of all are known. */
-static int
-probs(const struct mla_block *b, const struct kv_shape *kv)
-{
-	struct attention_layers *a = b->a;
-	struct device *d = a->device;
-	size_t P = b->taps->positions, n = (size_t)b->rows->n * (size_t)b->c->num_heads * P;
-	float *all;
-
-	if (!b->taps->to[ATTENTION_PROBS])
-		return 0;
-	if (!(all = d->ops->reserve(d, &a->probs, n * sizeof(*all))) ||
-	    d->ops->probs(d, all, P, b->r.max, b->r.sum, b->r.query, b->rows, b->c->num_heads, kv,
-	    a->scale) < 0)
-		return -1;
-	return attention_tap_copy(a, b->taps, ATTENTION_PROBS, all, n);
-}
-
 /* Latents and keys are appended to the cache; the queries, in the latent space, meet it; the
  * values come out of the latent space. */
 static int
@@ -258,7 +240,7 @@ attend(const struct mla_block *b, const float *cosine, const float *sine)
 	    ops->heads_t(d, r->query, (ptrdiff_t)H * kv.key, kv.key, r->q, (ptrdiff_t)H * qk, qk, n,
 	    &b->m->kv_b, 0, split ? nope : nope + v, nope, H) < 0 ||
 	    ops->attend(d, r->latent, r->max, r->sum, r->query, b->rows, H, &kv, b->a->scale) < 0 ||
-	    probs(b, &kv) < 0)
+	    attention_tap_probs(b->a, b->taps, r->max, r->sum, r->query, b->rows, &kv) < 0)
 		return -1;
 	return ops->heads(d, r->v, (ptrdiff_t)H * v, v, r->latent, (ptrdiff_t)H * R, R, n,
 	    split ? &b->m->v_b : &b->m->kv_b, split ? 0 : nope, split ? v : nope + v, v, H);

@@ -12,6 +12,25 @@ attention_tap_copy(const struct attention_layers *a, const struct attention_taps
 	return to ? a->device->ops->fetch(a->device, to, from, n * sizeof(*to)) : 0;
 }
 
+/* Once more over the pages, now that the largest score and the sum of all are known. */
+int
+attention_tap_probs(struct attention_layers *a, const struct attention_taps *taps,
+    const float *max, const float *sum, const float *query, const struct kv_rows *rows,
+    const struct kv_shape *kv)
+{
+	struct device *d = a->device;
+	int H = a->model->config.num_heads;
+	size_t P = taps->positions, n = (size_t)rows->n * (size_t)H * P;
+	float *all;
+
+	if (!taps->to[ATTENTION_PROBS])
+		return 0;
+	if (!(all = d->ops->reserve(d, &a->probs, n * sizeof(*all))) ||
+	    d->ops->probs(d, all, P, max, sum, query, rows, H, kv, a->scale) < 0)
+		return -1;
+	return attention_tap_copy(a, taps, ATTENTION_PROBS, all, n);
+}
+
 struct heads {
 	const struct device *d;
 	const struct mat *o;

@@ -84,6 +84,8 @@ struct ops {
 	int (*norm)(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx,
 	    int T, int n, const float *weight, float eps);
 	int (*add)(struct device *d, float *x, const float *y, size_t n);               /* x += y */
+	/* x[t] += bias: x [T][n], bias [n]. */
+	int (*bias)(struct device *d, float *x, const float *bias, int T, int n);
 	/* out[t] = x[row[t]], both [..][n]. */
 	int (*gather)(struct device *d, float *out, const float *x, const int32_t *row, int T,
 	    int n);

@@ -238,6 +238,14 @@ add(struct device *d, float *x, const float *y, size_t n)
 }
 
 static int
+bias(struct device *d, float *x, const float *b, int T, int n)
+{
+	for (ptrdiff_t t = 0; t < T; t++)
+		d->k->add(x + t * n, b, n);
+	return 0;
+}
+
+static int
 gather(struct device *d, float *out, const float *x, const int32_t *row, int T, int n)
 {
 	(void)d;
@@ -279,7 +287,7 @@ const struct ops ops_cpu = {
 	    .fetch = copy, .wait = wait,
 	.tensor = tensor, .wrote = wrote, .tensor_add = tensor_add,
 	.product = product, .heads = heads, .heads_t = heads_t,
-	.norm = norm, .add = add, .gather = gather, .finish = finish,
+	.norm = norm, .add = add, .bias = bias, .gather = gather, .finish = finish,
 	.angles = cpu_angles, .kv_append = cpu_kv_append, .attend = cpu_attend, .probs = cpu_probs,
 	.route = cpu_route, .sort = cpu_sort, .all_rows = cpu_all_rows, .bad_clear = bad_clear,
 	    .experts = cpu_experts,

@@ -96,6 +96,12 @@ add(struct device *d, float *x, const float *y, size_t n)
 }
 
 static int
+bias(struct device *d, float *x, const float *b, int T, int n)
+{
+	return done(d, d->lib->bias(d->gpu, x, b, T, n), "a bias");
+}
+
+static int
 gather(struct device *d, float *out, const float *x, const int32_t *row, int T, int n)
 {
 	return done(d, d->lib->gather(d->gpu, out, x, row, T, n), "rows");
@@ -232,7 +238,7 @@ const struct ops ops_cuda = {
 	.wait = device_wait,
 	.tensor = device_tensor, .wrote = device_wrote, .tensor_add = device_add,
 	.product = product, .heads = heads, .heads_t = heads_t,
-	.norm = norm, .add = add, .gather = gather, .finish = finish,
+	.norm = norm, .add = add, .bias = bias, .gather = gather, .finish = finish,
 	.angles = angles, .kv_append = kv_append, .attend = attend, .probs = probs,
 	.route = route, .sort = sort, .all_rows = all_rows, .bad_clear = bad_clear,
 	    .experts = experts,

@@ -5,13 +5,31 @@
 
 #include "base/fail.h"
 
+/* A tap that is asked for by its name is one that this model's attention has. */
+static int
+taps_check(const struct stage *s)
+{
+	const struct attention_kind *kind = attention_of(&s->model->config);
+	uint64_t shape[2];
+	char name[64];
+
+	for (int i = 0; i < ATTENTION_TAPS && !(s->taps & TAP_ALL); i++)
+		if (s->taps & TAP_BIT(TAP_ATTN_NORM + i) && kind->tap(&s->model->config,
+		    (enum attention_tap)i, 1, shape) == 0)
+			return fail(FAIL_DATA, "--tap: '%s' does not exist in this model, whose "
+			    "attention is '%s'", tap_name((enum tap)(TAP_ATTN_NORM + i), -1, name,
+			    sizeof(name)), kind->name);
+	return 0;
+}
+
 int
 attn_open(struct attn *a, const struct stage *s)
 {
 	memset(a, 0, sizeof(*a));
 	a->s = s;
-	return stage_has_products(s) < 0 ? -1 : attention_open(&a->attention, s->model, s->device,
-	    s->layers.has);
+	if (stage_has_products(s) < 0 || taps_check(s) < 0)
+		return -1;
+	return attention_open(&a->attention, s->model, s->device, s->layers.has);
 }
 
 void

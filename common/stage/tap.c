@@ -12,11 +12,13 @@ static const struct {
 } taps[TAPS] = {
 	[TAP_ATTN_NORM + ATTENTION_NORM] = {"attn.norm", "[T,D]", "input after the norm"},
 	[TAP_ATTN_NORM + ATTENTION_Q] =
-	    {"attn.q", "[T,H,N+r]", "queries, the last r of each head rotated"},
+	    {"attn.q", "[T,H,N+r]", "queries, the last r rotated; of GQA [T,H,d]"},
+	[TAP_ATTN_NORM + ATTENTION_K] = {"attn.k", "[T,G,d]", "rotated keys, of GQA"},
+	[TAP_ATTN_NORM + ATTENTION_V] = {"attn.v", "[T,G,d]", "values, of GQA"},
 	[TAP_ATTN_NORM + ATTENTION_LATENT] =
-	    {"attn.latent", "[T,R]", "normed latent, as the KV cache stores it"},
+	    {"attn.latent", "[T,R]", "normed latent, as the KV cache stores it; of MLA"},
 	[TAP_ATTN_NORM + ATTENTION_KROPE] =
-	    {"attn.krope", "[T,r]", "rotated key that all heads share"},
+	    {"attn.krope", "[T,r]", "rotated key that all heads share; of MLA"},
 	[TAP_ATTN_NORM + ATTENTION_PROBS] =
 	    {"attn.probs", "[T,H,P]", "probability of each position"},
 	[TAP_ATTN_NORM + ATTENTION_HEADS] = {"attn.heads", "[T,H,D]", "contribution of each head"},
@@ -53,7 +55,7 @@ tap_parse(uint64_t *on, uint64_t offered, const char *text)
 		if (i < TAPS && offered & TAP_BIT(i))
 			*on |= TAP_BIT(i);
 		else if (n == 3 && memcmp(p, "all", 3) == 0)
-			*on |= offered;
+			*on |= offered | TAP_ALL;
 		else
 			return fail(FAIL_USAGE, "unknown tap '%.*s': --tap '?' lists the names",
 			    (int)n, p);

@@ -18,6 +18,7 @@ enum tap {
 	TAP_HEAD_NORM, TAPS
 };
 
+#define TAP_ALL (UINT64_C(1) << 63)     /* the user said "all": also what the model may lack */
 #define TAP_BIT(tap) (UINT64_C(1) << (tap))
 #define TAP_BITS(from, to) ((TAP_BIT(to) << 1) - TAP_BIT(from))
 #define TAPS_ATTN TAP_BITS(TAP_ATTN_NORM, TAP_ATTN_OUT)
@@ -26,8 +27,8 @@ enum tap {
 #define TAPS_BLOCK (TAPS_ATTN | TAPS_ROUTE | TAPS_EXPERT)
 #define TAPS_HEAD TAP_BIT(TAP_HEAD_NORM)
 
-/* NAME,NAME or "all" of the taps that a program offers, as bits added to *on. 0, or -1 and a
- * message (FAIL_USAGE). */
+/* NAME,NAME or "all" of the taps that a program offers, as bits added to *on, TAP_ALL too for
+ * the latter. 0, or -1 and a message (FAIL_USAGE). */
 int tap_parse(uint64_t *on, uint64_t offered, const char *text);
 
 /* Print those offered on standard output. */

@@ -137,6 +137,8 @@ struct gpu_lib {
 	int (*rmsnorm)(struct gpu *g, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, int n,
 	    const float *weight, float eps);            /* out may be x */
 	int (*add)(struct gpu *g, float *x, const float *y, size_t n);                  /* x += y */
+	/* x[t] += bias, x [T][n] */
+	int (*bias)(struct gpu *g, float *x, const float *bias, int T, int n);
 	/* out[t] = x[row[t]], both [..][n] */
 	int (*gather)(struct gpu *g, float *out, const float *x, const int32_t *row, int T, int n);
 	int (*fixed_finish)(struct gpu *g, float *h, const int64_t *acc, size_t n);     /* h += acc / 2^40 */

@@ -96,11 +96,12 @@ norm_of(const float *x, int n, float eps)
 /* A head of k or q, of n numbers, as head_make of common/device/cpu_append.c makes it: in x,
  * which has room for one number more. */
 static __device__ void
-head_make(const struct kv_append *a, int t, float *x, const float *from, int n, const float *bias, const float *norm,
-    int normed)
+head_make(const struct kv_append *a, int t, float *x, const float *from, int n, const float *bias,
+    const float *norm, int normed)
 {
 	for (int i = (int)threadIdx.x; i < n; i += THREADS) {
-		const float v = from[a->zipped && i < n / 2 * 2 ? i % (n / 2) * 2 + i / (n / 2) : i];
+		const int zipped = a->zipped && i < n / 2 * 2;
+		const float v = from[zipped ? i % (n / 2) * 2 + i / (n / 2) : i];
 
 		x[i] = bias ? canonical(v + bias[i]) : v;
 	}
@@ -118,7 +119,8 @@ head_make(const struct kv_append *a, int t, float *x, const float *from, int n, 
 		__syncthreads();
 	}
 	for (int i = (int)threadIdx.x; i < a->half; i += THREADS)
-		rotate(x + n - 2 * a->half + pair_at(a, i), pair_apart(a), a->cosine[t * a->half + i], a->sine[t * a->half + i]);
+		rotate(x + n - 2 * a->half + pair_at(a, i), pair_apart(a), a->cosine[t * a->half + i],
+		    a->sine[t * a->half + i]);
 	__syncthreads();
 }
 
@@ -175,7 +177,8 @@ query_make(const struct kv_append *a, int t, int h)
 	float *q = a->q + head * (size_t)a->width;
 	SHARED(float, x);               /* [width + 1] */
 
-	head_make(a, t, x, q, a->width, a->q_bias ? a->q_bias + h * a->width : NULL, a->q_norm, a->width);
+	head_make(a, t, x, q, a->width, a->q_bias ? a->q_bias + h * a->width : NULL, a->q_norm,
+	    a->width);
 	for (int i = (int)threadIdx.x; i < a->width; i += THREADS) {
 		q[i] = x[i];
 		if (a->query && i >= a->width - 2 * a->half)
@@ -193,7 +196,8 @@ by_head(const struct kv_append *a)
 template <typename E> static __global__ void __launch_bounds__(THREADS)
 append(struct append_args j)
 {
-	const int t = (int)blockIdx.x, g = (int)blockIdx.y, h = g - j.a.kv.heads, i = h * THREADS + (int)threadIdx.x;
+	const int t = (int)blockIdx.x, g = (int)blockIdx.y, h = g - j.a.kv.heads;
+	const int i = h * THREADS + (int)threadIdx.x;
 
 	if (h < 0)
 		key_append<E>(&j, t, g);

@@ -109,6 +109,21 @@ add(struct gpu *g, float *x, const float *y, size_t n)
 	return launch(g, four ? add_all<4> : add_all<1>, blocks(n, four ? 4 * THREADS : THREADS), THREADS, 0, x, y, n);
 }
 
+/* A block for each row. */
+static __global__ void
+bias_row(float *x, const float *__restrict__ b, int n)
+{
+	x += (size_t)blockIdx.x * (size_t)n;
+	for (int i = (int)threadIdx.x; i < n; i += THREADS)
+		x[i] = canonical(x[i] + b[i]);
+}
+
+static int
+bias(struct gpu *g, float *x, const float *b, int T, int n)
+{
+	return T == 0 || n == 0 ? 0 : launch(g, bias_row, (unsigned)T, THREADS, 0, x, b, n);
+}
+
 template <int N> static __global__ void
 gather_row(float *__restrict__ out, const float *__restrict__ x, const int32_t *row, int n)
 {
@@ -160,6 +175,7 @@ vector_fill(struct gpu_lib *l)
 {
 	l->rmsnorm = rmsnorm;
 	l->add = add;
+	l->bias = bias;
 	l->gather = gather;
 	l->fixed_finish = fixed_finish;
 }

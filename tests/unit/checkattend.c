@@ -297,7 +297,8 @@ static int
 appends(struct device *const *d, struct world *w)
 {
 	const struct kv_shape kv = w->kv;
-	float *bias = numbers((size_t)(w->H * (kv.key + kv.value) + 2)), *turn = numbers((size_t)(w->T * kv.key));
+	float *bias = numbers((size_t)(w->H * (kv.key + kv.value) + 2));
+	float *turn = numbers((size_t)(w->T * kv.key));
 	struct heads was = heads_copy(w);
 	int good = 1;
 

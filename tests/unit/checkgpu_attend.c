@@ -325,8 +325,8 @@ brought_free(struct brought *b)
 static struct kv_append
 brought_to_gpu(const struct brought *b, const struct shape *s, size_t n, int how)
 {
-	struct kv_append a = {.kv = s->kv, .eps = 1e-6f, .H = s->H, .width = s->width, .half = (int)b->half,
-	    .halves = (how & HALVES) > 0, .zipped = (how & ZIPPED) > 0};
+	struct kv_append a = {.kv = s->kv, .eps = 1e-6f, .H = s->H, .width = s->width,
+	    .half = (int)b->half, .halves = (how & HALVES) > 0, .zipped = (how & ZIPPED) > 0};
 	float *turn = to_gpu(b->turn, n * b->half * 8);
 
 	a.k = to_gpu(b->k, b->nk * 4);
@@ -350,8 +350,8 @@ brought_to_gpu(const struct brought *b, const struct shape *s, size_t n, int how
 /* What row t's part of the arrays becomes, and its position in the image; `on` is what the GPU
  * got. */
 static void
-append_expect(const struct world *w, const struct rows *r, int t, unsigned char *image, struct brought *b,
-    const struct kv_append *on)
+append_expect(const struct world *w, const struct rows *r, int t, unsigned char *image,
+    struct brought *b, const struct kv_append *on)
 {
 	const struct shape *s = w->s;
 	const struct kv_shape *kv = &s->kv;
@@ -360,10 +360,11 @@ append_expect(const struct world *w, const struct rows *r, int t, unsigned char 
 	a.cosine = b->turn;
 	a.sine = b->turn + (size_t)r->n * b->half;
 	for (int g = 0; g < kv->heads; g++) {
-		float *k = b->k + (t * kv->heads + g) * kv->key, *v = b->v + (t * kv->heads + g) * kv->value;
+		int head = t * kv->heads + g;
+		float *k = b->k + head * kv->key, *v = b->v + head * kv->value;
 
-		append_head(&ref, &a, t, k, kv->key, a.k_bias ? b->k_bias + g * kv->key : NULL, a.norm ? b->norm : NULL,
-		    kv->value);
+		append_head(&ref, &a, t, k, kv->key, a.k_bias ? b->k_bias + g * kv->key : NULL,
+		    a.norm ? b->norm : NULL, kv->value);
 		if (a.v_bias)
 			ref.add(v, b->v_bias + g * kv->value, kv->value);
 		head_put(w, image, r->seq[t], g, r->pos[t], k, v);
@@ -371,11 +372,11 @@ append_expect(const struct world *w, const struct rows *r, int t, unsigned char 
 	for (int h = 0; h < s->H; h++) {
 		float *q = b->q + (t * s->H + h) * s->width;
 
-		append_head(&ref, &a, t, q, s->width, a.q_bias ? b->q_bias + h * s->width : NULL, a.q_norm ? b->q_norm : NULL,
-		    s->width);
+		append_head(&ref, &a, t, q, s->width, a.q_bias ? b->q_bias + h * s->width : NULL,
+		    a.q_norm ? b->q_norm : NULL, s->width);
 		if (a.query)
-			memcpy(b->query + (t * s->H + h + 1) * kv->key - s->rope, q + s->width - s->rope,
-			    (size_t)s->rope * 4);
+			memcpy(b->query + (t * s->H + h + 1) * kv->key - s->rope,
+			    q + s->width - s->rope, (size_t)s->rope * 4);
 	}
 }
 
@@ -408,7 +409,8 @@ appended(const struct shape *s, enum precision p, enum kind kind, int how)
 	for (int t = 0; t < r.n; t++)
 		append_expect(&w, &r, t, w.image, &b, &a);
 	good = same_in_gpu(b.k, a.k, b.nk * 4) & same_in_gpu(b.q, a.q, b.nq * 4) &
-	    same_in_gpu(w.image, cache, (size_t)w.pages * w.page) & (!a.v || same_in_gpu(b.v, a.v, b.nv * 4));
+	    same_in_gpu(w.image, cache, (size_t)w.pages * w.page) &
+	    (!a.v || same_in_gpu(b.v, a.v, b.nv * 4));
 	if (a.query)
 		good &= same_in_gpu(b.query, a.query, b.nquery * 4);
 	brought_free(&b);
@@ -807,15 +809,16 @@ main(void)
 		const struct shape *s = &shapes[i];
 
 		ok(appended(s, PRECISION_F32, PLAIN, 0) & appended(s, PRECISION_BF16, PLAIN, 0) &
-		    appended(s, PRECISION_F32, WORST, 0) & appended(s, PRECISION_BF16, WIDE, 0), "append with %s",
-		    shape_name(s));
+		    appended(s, PRECISION_F32, WORST, 0) & appended(s, PRECISION_BF16, WIDE, 0),
+		    "append with %s", shape_name(s));
 		ok(exact(s, PLAIN, PLAIN), "f32 of %s: the CPU's bits", shape_name(s));
 		rounded(s);
 		ok(specified(s, PRECISION_F32) && specified(s, PRECISION_BF16), "both are near what doubles give");
 	}
 	for (int i = 9; i < 16; i++)
 		for (int how = 1 + i % 3; how < WAYS; how += 3)
-			good &= appended(&shapes[i], how % 2 ? PRECISION_F32 : PRECISION_BF16, how % 3 ? PLAIN : WORST, how);
+			good &= appended(&shapes[i], how % 2 ? PRECISION_F32 : PRECISION_BF16,
+			    how % 3 ? PLAIN : WORST, how);
 	ok(good, "append with biases, norms, halves that rotate, pairs that are sorted");
 	ok(exact(&shapes[1], WORST, PLAIN) & exact(&shapes[3], PLAIN, WORST) & exact(&shapes[1], WIDE, WIDE) &
 	    exact(&shapes[2], EDGE, EDGE) & exact(&shapes[3], HUGE_X, PLAIN), "f32 of numbers that hurt");

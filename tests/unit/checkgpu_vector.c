@@ -62,6 +62,23 @@ added(size_t n, int off, enum kind k)
 }
 
 static int
+biased(int T, int n, enum kind k)
+{
+	struct twin x = twin_new((size_t)(T * n) * 4), b = twin_new((size_t)n * 4);
+	int good;
+
+	numbers(x.want, (size_t)(T * n), k);
+	numbers(b.want, (size_t)n, k);
+	twin_put(&x);
+	twin_put(&b);
+	good = lib->bias(gpu, x.dev, b.dev, T, n) == 0;
+	for (int t = 0; t < T; t++)
+		ref.add((float *)x.want + t * n, b.want, n);
+	good &= twin_same(&x) & twin_same(&b);
+	return good & gpu_clear();
+}
+
+static int
 gathered(int T, int of, int n, int off)
 {
 	size_t outs = (size_t)T * (size_t)n + (size_t)off, ins = (size_t)of * (size_t)n + (size_t)off;
@@ -137,6 +154,10 @@ main(void)
 	for (int i = 0; i < COUNT(lengths); i++)
 		good &= gathered(1 + below(5), 1 + below(4), lengths[i], below(2) ? below(4) : 0);
 	ok(good, "gather copies rows as they are");
+	good = 1;
+	for (int i = 0; i < COUNT(lengths); i++)
+		good &= biased(1 + below(5), lengths[i], (enum kind)(i % KINDS));
+	ok(good, "bias adds a vector to each row");
 	lib->close(gpu);
 	printf("1..%d\n", points);
 	return failures != 0;

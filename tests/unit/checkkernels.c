@@ -396,7 +396,8 @@ static const struct {
 } checks[] = {
 	{ "matmul", check_matmul }, { "matmul_t", check_matmul_t }, { "row", check_row },
 	{ "quantize", check_quantize }, { "rmsnorm", check_rmsnorm },
-	{ "rope", check_rope }, { "rope_half", check_rope_half }, { "softmax_block", check_softmax_block }, { "softmax_join", check_softmax_join },
+	{ "rope", check_rope }, { "rope_half", check_rope_half },
+	{ "softmax_block", check_softmax_block }, { "softmax_join", check_softmax_join },
 	{ "scale", check_scale }, { "add", check_add }, { "silu_mul", check_silu_mul }, { "sigmoid", check_sigmoid },
 	{ "softmax", check_softmax }, { "exp", check_exp }, { "fixed_add", check_fixed_add },
 	{ "fixed_finish", check_fixed_finish },
