@@ -152,7 +152,8 @@ sizes_walk(struct walk *k, const char *dir)
 int
 sizes_open(struct sizes *s, const char *dir, int shapes)
 {
-	struct walk k = {.s = s, .shapes = shapes};
+	/* the headers of a GGUF file are in it */
+	struct walk k = {.s = s, .shapes = shapes && !gguf_is(dir)};
 	struct model m = {0};
 	char index[4096];
 	int r;
@@ -160,7 +161,7 @@ sizes_open(struct sizes *s, const char *dir, int shapes)
 	memset(s, 0, sizeof(*s));
 	if (io_path(index, sizeof(index), dir, CHECKPOINT_INDEX) < 0)
 		return -1;
-	if (shapes && access(index, F_OK) < 0) {
+	if (k.shapes && access(index, F_OK) < 0) {
 		r = config_load(&s->config, dir);
 	} else {
 		r = model_open(&m, dir);

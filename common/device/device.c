@@ -144,13 +144,25 @@ add(struct device *d, void *slot, size_t bytes, int own)
 	return 0;
 }
 
+/* What the kernels for GPUs do not read. */
+static int
+check_layout(const struct device *d, const struct mat *w)
+{
+	if (!d->lib || (w->dtype <= Q4 && !w->turned))
+		return 0;
+	return fail(FAIL_DATA, w->turned ? "%s: kv_b in two halves, as GGUF files have it, is not "
+	    "supported on a GPU: use -d cpu" : "%s: weights of type %s are not supported on a GPU: "
+	    "use -d cpu", d->name, dtype_name(w->dtype));
+}
+
 int
 device_register(struct device *d, struct mat *w)
 {
 	size_t rows = (size_t)w->rows, blocks = fp8_blocks((size_t)w->row0 + rows);
 	size_t groups = ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
 
-	if (add(d, &w->data, rows * dtype_row(w->dtype, w->cols), 0) < 0 ||
+	if (check_layout(d, w) < 0 ||
+	    add(d, &w->data, rows * dtype_row(w->dtype, w->cols), 0) < 0 ||
 	    (w->scale && add(d, &w->scale, blocks * (size_t)w->scale_cols * sizeof(*w->scale),
 	    0) < 0))
 		return -1;
