@@ -6,7 +6,7 @@
 #define LEAST 0x1p-126f                 /* of the normal numbers */
 
 /* A number that is subnormal counts as zero. */
-static float
+static inline __attribute__((always_inline)) float
 flushed(float x)
 {
 	return fabsf(x) < LEAST ? copysignf(0, x) : x;
@@ -14,7 +14,7 @@ flushed(float x)
 
 /* a b + c, rounded once; zero where that is subnormal if exponents went on below: so 2^-126 is only
  * what is at least 2^-126 - 2^-151. */
-static float
+static inline __attribute__((always_inline)) float
 step(float a, float b, float c)
 {
 	float r = fmaf(a, b, c);
@@ -28,67 +28,85 @@ step(float a, float b, float c)
 	return flushed(r);
 }
 
-/* sum + the products of 32 pairs of numbers, those at even and those at odd places apart. */
-static float
-steps(float sum, const float x[BF16_STEP], const float w[BF16_STEP])
+/* sum + n products, a multiple of 32: of each 32, those at even and those at odd places apart.
+ * (Compiled twice, so that fmaf is an instruction where the processor has it.) */
+static __attribute__((target_clones("fma", "default"))) float
+steps(float sum, const float *x, const float *w, int n)
 {
-	float even = 0, odd = 0;
+	for (int k = 0; k < n; k += BF16_STEP) {
+		float even = 0, odd = 0;
 
-	for (int i = 0; i < BF16_STEP; i += 2) {
-		even = step(x[i], w[i], even);
-		odd = step(x[i + 1], w[i + 1], odd);
-	}
-	return flushed(sum + flushed(even + odd));
-}
-
-/* The sum over the indices from .. to-1: columns of row n, or rows of column n. */
-static float
-sum_of(const float *x, const struct mat *w, int n, int from, int to, int transposed)
-{
-	float sum = 0;
-
-	for (int k = from; k < to; k += BF16_STEP) {
-		float a[BF16_STEP] = {0}, b[BF16_STEP] = {0};
-
-		for (int i = 0; i < BF16_STEP && k + i < to; i++) {
-			a[i] = bf16_of_float(x[k + i]);
-			b[i] = bf16_of_float(transposed ? mat_element(w, k + i, n) : mat_element(w, n, k + i));
+		for (int i = k; i < k + BF16_STEP; i += 2) {
+			even = step(x[i], w[i], even);
+			odd = step(x[i + 1], w[i + 1], odd);
 		}
-		sum = steps(sum, a, b);
+		sum = flushed(sum + flushed(even + odd));
 	}
 	return sum;
 }
 
-/* FP8: each block has a sum of its own. */
-static float
-dot(const float *x, const struct mat *w, int n, int transposed)
-{
-	int size = transposed ? w->rows : w->cols, end;
-	float sum = 0;
+/* What is converted once for several sums: of rows of x, and of outputs. */
+enum { TOKENS = 8, OUTPUTS = 16 };
 
-	if (w->dtype != F8_E4M3)
-		return sum_of(x, w, n, 0, size, transposed);
+/* The elements from .. to-1 of row n, or of column n, filled up with zeros to whole steps. */
+static void
+elements(float *out, const struct mat *w, int n, int from, int to, int transposed)
+{
+	for (int i = from; i < to; i++)
+		out[i - from] = bf16_of_float(transposed ? mat_element(w, i, n) : mat_element(w, n, i));
+	for (int i = to; i < from + bf16_filled(to - from); i++)
+		out[i - from] = 0;
+}
+
+/* The outputs n0 .. n1-1, at most OUTPUTS, of T rows of x: columns, or rows, are the terms.  In FP8
+ * each block has a sum of its own. */
+static void
+dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, int transposed)
+{
+	float sum[TOKENS][OUTPUTS] = {{0}}, xs[TOKENS][BLOCK], weight[BLOCK];
+	int size = transposed ? w->rows : w->cols, f8 = w->dtype == F8_E4M3, end;
+
 	for (int k = 0; k < size; k = end) {
-		end = transposed ? mat_block_end(w, k, size) : size - k < BLOCK ? size : k + BLOCK;
-		sum = fmaf(transposed ? mat_scale(w, k, n) : mat_scale(w, n, k), sum_of(x, w, n, k, end, transposed), sum);
+		end = transposed && f8 ? mat_block_end(w, k, size) : size - k < BLOCK ? size : k + BLOCK;
+		for (int t = 0; t < T; t++) {
+			struct mat row = {.data = x + t * ldx, .dtype = F32, .rows = 1, .cols = size};
+
+			elements(xs[t], &row, 0, k, end, 0);
+		}
+		for (int n = n0; n < n1; n++) {
+			elements(weight, w, n, k, end, transposed);
+			for (int t = 0; t < T; t++) {
+				float part = steps(f8 ? 0 : sum[t][n - n0], xs[t], weight, bf16_filled(end - k));
+
+				sum[t][n - n0] = !f8 ? part : fmaf(transposed ? mat_scale(w, k, n) :
+				    mat_scale(w, n, k), part, sum[t][n - n0]);
+			}
+		}
 	}
-	return sum;
+	for (int t = 0; t < T; t++)
+		for (int n = n0; n < n1; n++)
+			out[t * ldo + n] = canonical(sum[t][n - n0]);
+}
+
+static void
+products(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, int transposed)
+{
+	for (int t = 0; t < T; t += TOKENS)
+		for (int n = n0; n < n1; n += OUTPUTS)
+			dots(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TOKENS ? T - t : TOKENS, w,
+			    n, n1 - n < OUTPUTS ? n1 : n + OUTPUTS, transposed);
 }
 
 static void
 matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
-	for (int t = 0; t < T; t++)
-		for (int n = n0; n < n1; n++)
-			out[t * ldo + n] = canonical(dot(x + t * ldx, w, n, 0));
+	products(out, ldo, x, ldx, T, w, n0, n1, 0);
 }
 
 static void
 matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
 {
-	for (int t = 0; t < T; t++)
-		for (int c = c0; c < c1; c++)
-			out[t * ldo + c] = canonical(dot(x + t * ldx, w, c, 1));
+	products(out, ldo, x, ldx, T, w, c0, c1, 1);
 }
 
 void

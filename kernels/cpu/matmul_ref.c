@@ -3,66 +3,95 @@
  */
 #include "cpu/cpu.h"
 
-/* lane[i] = the sum of x[k] w[k] over k = from+i, from+i+16, ...; every lane has equally many
- * terms, and from `to` on they are 0 times 0. */
-static void
-lanes_of(float lane[LANES], const float *x, const struct mat *w, int n, int from, int to)
+enum { TOKENS = 8 };     /* rows of x at a time: each weight is converted once for all of them */
+
+/* Compiled twice, so that fmaf is an instruction where the processor has it, and a call elsewhere. */
+#define CLONES __attribute__((target_clones("fma", "default")))
+
+/* lane[i] += w[k] x[k] over k = i, i+16, ... < n; every lane has equally many terms, and those from
+ * n on are 0 times 0. */
+CLONES static void
+lanes_of(float lane[LANES], const float *x, const float *w, int n)
 {
-	memset(lane, 0, LANES * sizeof(*lane));
-	for (int k = from; k < to; k += LANES)
+	int k;
+
+	for (k = 0; k + LANES <= n; k += LANES)
 		for (int i = 0; i < LANES; i++)
-			lane[i] = i < to - k ? fmaf(mat_element(w, n, k + i), x[k + i], lane[i]) :
-			    fmaf(0, 0, lane[i]);
+			lane[i] = fmaf(w[k + i], x[k + i], lane[i]);
+	for (int i = 0; k < n && i < LANES; i++)
+		lane[i] = i < n - k ? fmaf(w[k + i], x[k + i], lane[i]) : fmaf(0, 0, lane[i]);
 }
 
-static float
-dot(const float *x, const struct mat *w, int n)
+/* The output n of T rows of x. */
+static void
+dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n)
 {
-	float sum[LANES] = {0}, block[LANES];
+	float sum[TOKENS][LANES] = {{0}}, weight[BLOCK], block[LANES];
 
-	if (w->dtype != F8_E4M3) {
-		lanes_of(sum, x, w, n, 0, w->cols);
-		return tree(sum);
-	}
 	for (int k = 0; k < w->cols; k += BLOCK) {
-		lanes_of(block, x, w, n, k, w->cols - k < BLOCK ? w->cols : k + BLOCK);
-		for (int i = 0; i < LANES; i++)
-			sum[i] = fmaf(mat_scale(w, n, k), block[i], sum[i]);
+		int m = w->cols - k < BLOCK ? w->cols - k : BLOCK;
+
+		for (int i = 0; i < m; i++)
+			weight[i] = mat_element(w, n, k + i);
+		for (int t = 0; t < T; t++) {
+			if (w->dtype != F8_E4M3) {
+				lanes_of(sum[t], x + t * ldx + k, weight, m);
+				continue;
+			}
+			memset(block, 0, sizeof(block));
+			lanes_of(block, x + t * ldx + k, weight, m);
+			for (int i = 0; i < LANES; i++)
+				sum[t][i] = fmaf(mat_scale(w, n, k), block[i], sum[t][i]);
+		}
 	}
-	return tree(sum);
+	for (int t = 0; t < T; t++)
+		out[t * ldo + n] = canonical(tree(sum[t]));
 }
 
 static void
 matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
-	for (int t = 0; t < T; t++)
+	for (int t = 0; t < T; t += TOKENS)
 		for (int n = n0; n < n1; n++)
-			out[t * ldo + n] = canonical(dot(x + t * ldx, w, n));
+			dots(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TOKENS ? T - t : TOKENS, w, n);
 }
 
-/* Down the column c; in FP8, each block of rows is a chain of its own. */
-static float
-chain(const float *x, const struct mat *w, int c)
+/* sum + the terms w[i] x[i], i < n, one after another */
+CLONES static float
+chain(float sum, const float *x, const float *w, int n)
 {
-	float sum = 0, block;
+	for (int i = 0; i < n; i++)
+		sum = fmaf(w[i], x[i], sum);
+	return sum;
+}
+
+/* Down the column c, for T rows of x; in FP8, each block of rows is a chain of its own. */
+static void
+chains(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c)
+{
+	float sum[TOKENS] = {0}, weight[BLOCK];
 	int end;
 
 	for (int r = 0; r < w->rows; r = end) {
-		end = w->dtype == F8_E4M3 ? mat_block_end(w, r, w->rows) : w->rows;
-		block = 0;
+		end = mat_block_end(w, r, w->rows);
 		for (int i = r; i < end; i++)
-			block = fmaf(mat_element(w, i, c), x[i], block);
-		sum = w->dtype == F8_E4M3 ? fmaf(mat_scale(w, r, c), block, sum) : block;
+			weight[i - r] = mat_element(w, i, c);
+		for (int t = 0; t < T; t++) {
+			float block = chain(w->dtype == F8_E4M3 ? 0 : sum[t], x + t * ldx + r, weight, end - r);
+
+			sum[t] = w->dtype == F8_E4M3 ? fmaf(mat_scale(w, r, c), block, sum[t]) : block;
+		}
 	}
-	return sum;
+	for (int t = 0; t < T; t++)
+		out[t * ldo + c] = canonical(sum[t]);
 }
 
 static void
 matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
 {
-	for (int t = 0; t < T; t++)
+	for (int t = 0; t < T; t += TOKENS)
 		for (int c = c0; c < c1; c++)
-			out[t * ldo + c] = canonical(chain(x + t * ldx, w, c));
+			chains(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TOKENS ? T - t : TOKENS, w, c);
 }
 
 static void
