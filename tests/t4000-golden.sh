@@ -5,18 +5,23 @@
 # check: yes
 . "${0%/*}/lib.sh"
 
-for case in v2 v2-lite v3 v3-plain v3-fp8-odd; do
+for case in v2 v2-lite v3 v3-plain v3-fp8-odd llama qwen2 qwen3 qwen3-moe \
+    llama-long llama-linear qwen3-yarn; do
 	m=$G/$case
 	mkdir $case
 	cd $case
-	layers=$(py "$T/golden.py" layers "$m" | cut -d' ' -f1)
+	layers=$(py "$T/golden.py" layers "$m")
 	line="\$PY \$T/golden.py prompt $m | ds-embed -m $m | tee embed"
-	for l in $layers; do
+	for l in $(echo "$layers" | cut -d' ' -f1); do
 		line="$line | ds-attn -m $m -l $l | tee attn.$l | ds-route -m $m -l $l | tee route.$l"
 		line="$line | ds-expert -m $m -l $l | tee out.$l"
 	done
 	ok "$case: a line of processes runs" pipe "$line | ds-head -m $m --tap head.norm >head"
 	while read -r point what; do
+		case $point-$layers in
+		idx-*moe* | weight-*moe*) ;;
+		idx-* | weight-*) continue ;;
+		esac
 		ok "$case: $what" py "$T/golden.py" compare "$m" "$point"
 	done <<-'X'
 	embed the embedding is right

@@ -4,13 +4,14 @@
 . "${0%/*}/lib.sh"
 
 # rows WORD...: frames, as rows.py makes them
+D=256
 rows() {
-	py "$T/rows.py" "$@"
+	py "$T/rows.py" d=$D "$@"
 }
 
 # attn [OPTION...] <FRAMES: what each row of h became, sorted
 attn() {
-	ds-attn -m "$M" -l 0 "$@" | frame tensors h | sort
+	ds-attn -m "$model" -l 0 "$@" | frame tensors h | sort
 }
 
 # all_of FILE FILE NUMBER DESC: the lines of the first are among the NUMBER lines of the second
@@ -18,38 +19,47 @@ all_of() {
 	is "$(comm -23 "$1" "$2" | wc -l) missing of $(wc -l <"$2")" "0 missing of $3" "$4"
 }
 
-rows 7:0+150 end | attn -t 1 >want
-for cut in 1 7 64; do
-	words=$(py -c "print(*('7:%d+%d' % (p, min($cut, 150 - p)) for p in range(0, 150, $cut)))")
-	rows $words end | attn >got
-	same want got "in chunks of $cut rows every row has the same bits"
-done
-rows 7:0+150 end | attn -t 2 >got
-same want got "with two threads too"
-rows 3:0+20,7:0+90,9:0+70 7:90+60,3:20+5 end | attn | awk '$4 == 7' >got
-same want got "and in a batch with others"
-rows 7:0+40,7:40+110 end | attn >got
-same want got "and cut within a frame"
+# the promise of a row, MODEL WIDTH
+rows_alone() {
+	model=$1 D=$2 name=${1##*/}
+	rows 7:0+150 end | attn -t 1 >want
+	for cut in 1 7 64; do
+		words=$(seq 0 $cut 149 | awk -v c=$cut '{ print "7:" $1 "+" (c < 150 - $1 ? c : 150 - $1) }')
+		rows $words end | attn >got
+		same want got "$name: in chunks of $cut rows every row has the same bits"
+	done
+	rows 7:0+150 end | attn -t 2 >got
+	same want got "$name: with two threads too"
+	rows 3:0+20,7:0+90,9:0+70 7:90+60,3:20+5 end | attn | awk '$4 == 7' >got
+	same want got "$name: and in a batch with others"
+	rows 7:0+40,7:40+110 end | attn >got
+	same want got "$name: and cut within a frame"
 
-rows 7:0+100 7:100+9:1 7:100+50 end | attn | uniq >got
-all_of want got 159 "a draft taken back leaves no trace"
-rows 7:0+100,7:100+9:1,7:100+50 end | attn | uniq >got
-all_of want got 159 "nor within one frame"
-rows 7:0+70:1,7:3+40:1,7:0+150 end | attn | uniq >got
-all_of want got 220 "nor if all is taken back"
-rows 7:0+100 fork=7,8,70 7:100+50 end | attn >got
-same want got "a fork leaves the sequence alone"
-rows 7:0+70 fork=7,8,70 8:70+50 7:70+80 end | attn | awk '$4 == 7' >got
-same want got "what the fork goes on with does not reach it"
-py -c '
+	rows 7:0+100 7:100+9:1 7:100+50 end | attn | uniq >got
+	all_of want got 159 "$name: a draft taken back leaves no trace"
+	rows 7:0+100,7:100+9:1,7:100+50 end | attn | uniq >got
+	all_of want got 159 "$name: nor within one frame"
+	rows 7:0+70:1,7:3+40:1,7:0+150 end | attn | uniq >got
+	all_of want got 220 "$name: nor if all is taken back"
+	rows 7:0+100 fork=7,8,70 7:100+50 end | attn >got
+	same want got "$name: a fork leaves the sequence alone"
+	rows 7:0+70 fork=7,8,70 8:70+50 7:70+80 end | attn | awk '$4 == 7' >got
+	same want got "$name: what the fork goes on with does not reach it"
+	py -c '
 import sys, frame, rows
-h = rows.batch([(7, 70, 80, 0, 0)], 256)
+h = rows.batch([(7, 70, 80, 0, 0)], '$D')
 frame.write_frame(sys.stdout.buffer, {"at": "attn", "layer": 0, "spans": [[8, 70, 80, 0]]}, {"h": h})' >forked
-{ rows 7:0+100 fork=7,8,70; cat forked; rows end; } | attn | awk '$4 == 8 { print $5, $7 }' >got
-awk '$5 >= 70 { print $5, $7 }' want >tail
-same tail got "a fork goes on from what it shares"
-rows 7:0+20:1 free=7 7:0+150 end | attn >got
-all_of want got 170 "a sequence that was let go begins anew"
+	{ rows 7:0+100 fork=7,8,70; cat forked; rows end; } | attn |
+		awk '$4 == 8 { print $5, $7 }' >got
+	awk '$5 >= 70 { print $5, $7 }' want >tail
+	same tail got "$name: a fork goes on from what it shares"
+	rows 7:0+20:1 free=7 7:0+150 end | attn >got
+	all_of want got 170 "$name: a sequence that was let go begins anew"
+}
+rows_alone "$M" 256
+rows_alone "$G/qwen2-types" 64          # a window of 17
+model=$M D=256
+
 rows 7:0+0 7:0+3,9:0+0 9:0+1 end >in
 is "$(ds-attn -m "$M" -l 0 -i in | frame check)" "4 frames" "spans and frames without rows pass"
 

@@ -94,7 +94,7 @@ has() {
 has avx2 fma f16c && kernels="$kernels avx2" && has avx512f avx512bw avx512dq avx512vl && kernels="$kernels avx512" &&
 	has amx_bf16 amx_tile avx512vbmi avx512_bf16 && kernels="$kernels amx"
 
-set -- "$M" "$G"/v*
+set -- "$M" "$G"/v* "$G/llama-linear" "$G/qwen2-types" "$G/qwen3-yarn" "$G/qwen3-moe-mixed"
 if [ "${FORMATS-}" ]; then              # t6006 sets it: what ds-quant makes of odd shapes, with logits in batches of 1 to 33 rows
 	mkdir made
 	for f in $FORMATS; do
@@ -124,12 +124,15 @@ for DS_MODEL; do
 		*) skip "$name: DS_KERNELS=$k: every tensor at every point has the same bits" "this machine has no $k" ;;
 		esac
 	done
-	sets="0-$((half - 1)),s $half-$last"
-	logits "experts in a chain of two" "$(line batch two '' '' $sets); mv two/head got"
-	logits "experts in two processes side by side" "$(side_by_side $sets)"
-	sets="s 0-$((quarter - 1)),$half-$last $quarter $((quarter + 1))-$((half - 1))"
-	logits "experts in a chain of four" "$(line batch four '' '' $sets); mv four/head got"
-	logits "experts in four processes side by side" "$(side_by_side $sets)"
+	if [ "$last" -ge 0 ]; then
+		sets="0-$((half - 1)),s $half-$last"
+		logits "experts in a chain of two" "$(line batch two '' '' $sets); mv two/head got"
+		logits "experts in two processes side by side" "$(side_by_side $sets)"
+		sets="s 0-$((quarter - 1)),$half-$last $quarter $((quarter + 1))-$((half - 1))"
+		four=$(line batch four '' '' $sets)
+		logits "experts in a chain of four" "$four; mv four/head got"
+		logits "experts in four processes side by side" "$(side_by_side $sets)"
+	fi
 	for rows in 1 ${FORMATS:+$(seq 2 33)}; do
 		logits "batches of $rows rows" "ds-embed -B $rows <batch | ds-block | ds-head >got"
 	done

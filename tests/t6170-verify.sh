@@ -13,6 +13,17 @@ done
 is "$(find tmp | wc -l)" 1 "it leaves nothing behind"
 like "$(ds-verify -v -m "$M" x)" "ds-expert .*ds-join" "-v shows the shell lines"
 
+# other families, with the tokenizer of tiny-r1
+for m in qwen2 qwen3-moe-mixed; do
+	jq '.vocab_size = 1024' "$G/$m/config.json" >$m.json
+	ds-bench --shape $m.json --write $m
+	cp "$M/tokenizer.json" "$M/tokenizer_config.json" $m
+	ds-verify -m $m "What is 3 + 4?" >table 2>err
+	is "$? $(grep -c ' same$' table)" \
+	    "0 $(($(wc -l <table) - 2 - $(grep -c ' not [io]n this m' table)))" \
+	    "$m: all ways give the same bits"
+done
+
 # a program that breaks the promise: with 2 threads it adds a little
 mkdir bin
 for p in "$(dirname "$(command -v ds-verify)")"/ds-*; do cp "$p" bin; done

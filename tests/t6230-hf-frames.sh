@@ -2,7 +2,7 @@
 # examples/hf-frames.py: what another implementation computes, as frames.
 . "${0%/*}/lib.sh"
 
-for c in v3 v2-lite qwen3-moe; do
+for c in v3 qwen3-moe v2-lite; do
 	py "$T/golden.py" prompt "$G/$c" >prompt.dsf
 	ok "$c: what hooks see becomes frames" sh -c '"$PY" "$T/hooks.py" "$1" <prompt.dsf >theirs.dsf' - "$G/$c"
 	ok "$c: they are as the page says" sh -c "$FRAME check <theirs.dsf"
