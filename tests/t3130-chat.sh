@@ -101,6 +101,11 @@ is "$(answer thought | ds-detokenize -m tiny -c -q --template open.jinja)" "$(an
 is "$(answer x | ds-detokenize -m tiny -c -q --template mine.jinja)$(answer x | ds-detokenize -m tiny -c -q --template two.jinja)" "$(answer x | ds-detokenize -m tiny)$(answer x | ds-detokenize -m tiny)" \
     "or does not, or takes no single turn"
 
+# --- the date ---
+echo '{{ strftime_now("%d %b %Y") }}' >date.jinja
+is "$(SOURCE_DATE_EPOCH=1722000000 chat -c --template date.jinja x)" "26 Jul 2024|" "strftime_now is SOURCE_DATE_EPOCH"
+is "$(chat -c --template date.jinja x)" "$(date '+%d %b %Y')|" "or today"
+
 # --- conversations in JSON ---
 two() { printf '%s' "$talk"; printf '\n\n%s' "$talk"; }
 is "$(two | chat --messages)" "$(chat -c Hi Hi)" "conversations one after the other"

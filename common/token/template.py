@@ -12,6 +12,7 @@ A template comes from outside: its processor time and its memory are bounded.
 """
 import datetime
 import json
+import os
 import resource
 import sys
 import traceback
@@ -81,7 +82,10 @@ def environment(jinja2):
         return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
     def strftime_now(form):
-        return datetime.datetime.now().strftime(form)
+        """The date of SOURCE_DATE_EPOCH, so that a prompt can be made again; else today's."""
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        now = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc) if epoch else datetime.datetime.now()
+        return now.strftime(form)
 
     env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"])
     env.filters["tojson"] = tojson

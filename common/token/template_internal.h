@@ -28,6 +28,23 @@ int known_reads_thinking(const struct known *k);
 int known_reads_bos(const struct known *k);
 int known_reads_eos(const struct known *k);
 
+/* A template that puts each message between marks: before[role], the role, after, the text, end. */
+struct turns {
+	const char *before[3];          /* by enum role */
+	const char *after, *end;
+	const char *system;             /* of a conversation that begins otherwise; NULL: none */
+	const char *preamble;           /* before the text of the first system message, or NULL */
+	int trims;                      /* texts are stripped of white space */
+	int reasons;                    /* answers as Qwen3 splits them at </think> */
+	const char *open;               /* after the head of the answer to come, or NULL */
+	const char *unthinking;         /* after that if thinking is off; NULL: not read */
+};
+
+/* Append the prompt of a conversation of n > 0 turns; bos is put first, NULL: none. Returns 0, or
+ * -1 and a message. */
+int turns_render(const struct turns *f, const char *bos, int thinking, struct buf *to,
+    const struct turn *turns, size_t n);
+
 /* Append the prompt of a conversation of n turns. Returns 0, or -1 and a message. */
 int known_render(const struct template *t, struct buf *to, const struct turn *turns, size_t n);
 
