@@ -26,6 +26,24 @@ is "$(jq -r .id info)" "$(ds-tokenize x | ds-embed | py -c 'import frame, sys; p
     "the id is that in frames"
 is "$(jq '(.kv_lora_rank + .qk_rope_head_dim) * .num_hidden_layers | "\(. * 4) \(. * 2)"' info)" \
     "$(jq '"\(.cache_bytes) \(.cache_bytes_gpu_bf16)"' info)" "a position's cache: 4 bytes a number, 2 as bf16 on a GPU"
+# grouped-query attention: its own shapes; a key and a value in the cache; tied embeddings once
+for m in qwen2 qwen3-moe llama-linear; do
+	ds-info -m "$G/$m" --json >info
+	is "$(jq -r '"\(.num_attention_heads) \(.num_key_value_heads) \(.kv_lora_rank)"' info)" \
+	    "$(jq -r '"\(.num_attention_heads) \(.num_key_value_heads) null"' "$G/$m/config.json")" \
+	    "$m: its heads, and no latent"
+	is "$(jq '2 * .num_key_value_heads * .head_dim * .num_hidden_layers | . * 4, . * 2' info)" \
+	    "$(jq '.cache_bytes, .cache_bytes_gpu_bf16' info)" "$m: a position's cache"
+	is "$(jq '[.layers[] | .attention, .router, .shared, .routed | .bytes] +
+	    [.embedding.bytes, .head.bytes - if .tie_word_embeddings then .embedding.bytes else 0 end] | add' \
+	    info)" "$(jq .total.bytes info)" "$m: the bytes by layer are all there are"
+	printf 'a 2 8 20\n' >host
+	is "$(ds-plan -m "$G/$m" -f report --context 1024 host | awk '$1 == "a" { print $4 * 1048576 }')" \
+	    "$(jq '.cache_bytes * 1024' info)" "$m: ds-plan counts the same cache"
+done
+like "$(ds-info -m "$G/qwen3-moe-mixed")" '^attention .*2 key heads; windows of 33 in 5 layers' \
+    "windows are told"
+like "$(ds-info -m "$G/qwen3-moe-mixed")" '^layers +5: 4 dense, 1 with experts' "dense layers, too"
 ds-info >text
 for line in '^model +deepseek_v3, id ' '^experts +16 of 128, 4 chosen' '^quantization +FP8' 'kB of cache each \(640 B as bf16 on a GPU\)' '^F8_E4M3 .* 8\.0' '^0 ' '^1-3 '; do
 	like "$(cat text)" "$line" "the text has a line like $line"

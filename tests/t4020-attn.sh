@@ -24,7 +24,8 @@ rows_alone() {
 	model=$1 D=$2 name=${1##*/}
 	rows 7:0+150 end | attn -t 1 >want
 	for cut in 1 7 64; do
-		words=$(seq 0 $cut 149 | awk -v c=$cut '{ print "7:" $1 "+" (c < 150 - $1 ? c : 150 - $1) }')
+		words=$(seq 0 $cut 149 |
+			awk -v c=$cut '{ print "7:" $1 "+" (c < 150 - $1 ? c : 150 - $1) }')
 		rows $words end | attn >got
 		same want got "$name: in chunks of $cut rows every row has the same bits"
 	done

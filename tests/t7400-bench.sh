@@ -92,6 +92,20 @@ fails_with 2 "nothing to measure: give --shape SHAPE or -m MODEL" "without a mod
 fails_with 2 "--shape 'v4': give v3, v2-lite, .* or a config.json" "an unknown shape is refused" ds-bench --shape v4
 fails_with 2 "--weights 'q9': give f32, bf16, f16" "an unknown type of weights is refused" ds-bench --shape v3 --weights q9
 fails_with 2 "--weights generates weights: give their --shape" "--weights without --shape is refused" ds-bench -m "$M" --weights f32
+# the shapes it knows have the parameters of the releases
+printf 'a 2 900 20\n' >big
+while read -r shape params; do
+	ds-bench --shape "$shape" -l 0 --sparse --write "known-$shape"
+	is "$(ds-plan --shapes -m "known-$shape" -f report big | sed -n 's/ *parameters.*//; 2p')" \
+	    "$params" "$shape has $params parameters"
+done <<'X'
+v3 671 billion
+v2-lite 15.71 billion
+qwen2-1.5b 1.777 billion
+llama-8b 8.03 billion
+qwen3-moe 30.53 billion
+X
+
 fails_with 2 "--write generates weights" "--write without --shape is refused" ds-bench -m "$M" --write x
 fails_with 2 "--sparse is for --write" "--sparse without --write is refused" ds-bench --shape v3 --sparse
 fails_with 2 "--stages 'attn,tail': give some of" "an unknown stage is refused" ds-bench --shape v3 --stages attn,tail
