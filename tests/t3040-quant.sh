@@ -65,13 +65,14 @@ done
 # other families: tied embeddings with biases; layers with and without experts
 for m in llama-linear qwen3-moe-mixed; do
 	ds-quant -f q8 --head -m "$G/$m" $m && ds-quant -f f32 --head -m $m $m.f32
-	is "$(hashes $m odd.batch)" "$(hashes $m.f32 odd.batch)" "$m, q8: as the same numbers in f32"
+	is "$(hashes $m odd.batch)" "$(hashes $m.f32 odd.batch)" "$m, q8: as its numbers in f32"
 	like "$(hashes $m odd.batch)" logits "$m: logits were compared"
 	ok "$m: linear matrices and the output matrix alone are converted" \
 	    py "$T/quant.py" same "$G/$m" $m '_proj.weight|lm_head'
 done
 is "$(ds-info -m llama-linear | grep ^quant)" \
-    "quantization  q8, a scale for 16 weights, all linear layers" "a tied model has no output matrix"
+    "quantization  q8, a scale for 16 weights, all linear layers" \
+    "a tied model has no output matrix"
 
 # part of it
 ok "--experts: the others stay as they are" sh -c "ds-quant -f q4 --experts experts && $PY $T/quant.py same $M experts 'experts.*_proj'"

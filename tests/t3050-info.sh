@@ -29,16 +29,19 @@ is "$(jq '(.kv_lora_rank + .qk_rope_head_dim) * .num_hidden_layers | "\(. * 4) \
 # grouped-query attention: its own shapes; a key and a value in the cache; tied embeddings once
 for m in qwen2 qwen3-moe llama-linear; do
 	ds-info -m "$G/$m" --json >info
+	file=$G/$m/config.json
 	is "$(jq -r '"\(.num_attention_heads) \(.num_key_value_heads) \(.kv_lora_rank)"' info)" \
-	    "$(jq -r '"\(.num_attention_heads) \(.num_key_value_heads) null"' "$G/$m/config.json")" \
+	    "$(jq -r '"\(.num_attention_heads) \(.num_key_value_heads) null"' "$file")" \
 	    "$m: its heads, and no latent"
 	is "$(jq '2 * .num_key_value_heads * .head_dim * .num_hidden_layers | . * 4, . * 2' info)" \
 	    "$(jq '.cache_bytes, .cache_bytes_gpu_bf16' info)" "$m: a position's cache"
 	is "$(jq '[.layers[] | .attention, .router, .shared, .routed | .bytes] +
-	    [.embedding.bytes, .head.bytes - if .tie_word_embeddings then .embedding.bytes else 0 end] | add' \
-	    info)" "$(jq .total.bytes info)" "$m: the bytes by layer are all there are"
+	    [.embedding.bytes, .head.bytes] +
+	    [if .tie_word_embeddings then -.embedding.bytes else 0 end] | add' info)" \
+	    "$(jq .total.bytes info)" "$m: the bytes by layer are all there are"
 	printf 'a 2 8 20\n' >host
-	is "$(ds-plan -m "$G/$m" -f report --context 1024 host | awk '$1 == "a" { print $4 * 1048576 }')" \
+	ds-plan -m "$G/$m" -f report --context 1024 host >report
+	is "$(awk '$1 == "a" { print $4 * 1048576 }' report)" \
 	    "$(jq '.cache_bytes * 1024' info)" "$m: ds-plan counts the same cache"
 done
 like "$(ds-info -m "$G/qwen3-moe-mixed")" '^attention .*2 key heads; windows of 33 in 5 layers' \
