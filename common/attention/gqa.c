@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "attention/attention.h"
-#include "base/fail.h"
 #include "base/mem.h"
 
 struct gqa {            /* a layer's weights; vectors that the model lacks are NULL */
@@ -174,10 +173,7 @@ gqa_open(const struct attention_layers *a, int layer)
 	if (!m)
 		return NULL;
 	m->window = config_window(&a->model->config, layer);
-	if (m->window > 0 && device_is_gpu(a->device))
-		fail(FAIL_SYSTEM, "%s: layer %d has a sliding window: only the CPU computes these",
-		    a->device->name, layer);
-	else if (weights_open(m, a, layer) == 0)
+	if (weights_open(m, a, layer) == 0)
 		return m;
 	gqa_close(a, m);
 	return NULL;

@@ -23,7 +23,7 @@ struct tile {
 	int h, heads;           /* query heads h .. of them, which read one key head: */
 	int g;
 	int run;                /* queries that lie one after another */
-	int pages;
+	int first, pages;       /* pages first .. pages - 1 are seen by a row of it */
 	size_t parts;           /* of this and all tiles before it */
 	atomic_int turn;        /* the part whose pages are to be joined now */
 };
@@ -78,13 +78,34 @@ tile_page(const struct attend *a, const struct tile *k, int page, int next, int 
 	return m;
 }
 
-/* How many positions of a page row i of the tile sees: 0 or less if they are all after its own. */
+/* Positions from .. to - 1 of a page; none where to is not larger. */
+struct seen {
+	int from, to;
+};
+
+/* The ones that row t sees. */
+static struct seen
+row_sees(const struct kv_rows *r, int t, int page)
+{
+	int64_t to = (int64_t)r->pos[t] + 1 - (int64_t)page * CACHE_PAGE, from = to - r->window;
+
+	return (struct seen){r->window == 0 || from < 0 ? 0 : from < CACHE_PAGE ? (int)from :
+	    CACHE_PAGE, to < 0 ? 0 : to < CACHE_PAGE ? (int)to : CACHE_PAGE};
+}
+
+/* The first page that it sees. */
 static int
+row_first(const struct kv_rows *r, int t)
+{
+	int64_t from = (int64_t)r->pos[t] + 1 - r->window;
+
+	return r->window == 0 || from < 0 ? 0 : (int)(from / CACHE_PAGE);
+}
+
+static struct seen
 seen(const struct attend *a, const struct tile *k, int i, int page)
 {
-	int64_t n = (int64_t)a->r->pos[k->t + i] + 1 - (int64_t)page * CACHE_PAGE;
-
-	return n < CACHE_PAGE ? (int)n : CACHE_PAGE;
+	return row_sees(a->r, k->t + i, page);
 }
 
 /* Query i of a tile, counted over all rows and heads of the batch. */
@@ -100,34 +121,44 @@ slot_floats(const struct attend *a, const struct tile *k)
 	return (size_t)k->rows * (size_t)k->heads * ((size_t)a->kv->value + 2);
 }
 
-/* What the tile's queries get from a page, by itself. */
+/* What the tile's queries get from a page, by itself. Rows that see the same of it go
+ * together. */
 static void
 page_read(const struct attend *a, const struct tile *k, int page, int next, float *p, float *slot)
 {
 	const struct kernels *kern = a->d->k;
 	int V = a->kv->value, T = k->rows * k->heads;
 	float *bmax = slot + T * V, *bsum = bmax + T;
-	struct mat m = tile_page(a, k, page, next, 0, seen(a, k, k->rows - 1, page));
+	int from = seen(a, k, 0, page).from, to = seen(a, k, k->rows - 1, page).to;
+	struct mat m = tile_page(a, k, page, next, 0, to);
 
 	for (int i = 0; i < T; i += k->run) {
 		kern->matmul(p + i * CACHE_PAGE, CACHE_PAGE, a->query + query_of(a, k,
-		    i) * a->kv->key, a->kv->key, k->run, &m, 0, m.rows);
+		    i) * a->kv->key, a->kv->key, k->run, &m, from, to);
 		m.prefetch = NULL;
 		m.prefetch_bytes = 0;
 	}
-	for (int i = 0; i < T; i++)
-		if (seen(a, k, i / k->heads, page) > 0)
-			kern->softmax_block(p + i * CACHE_PAGE, seen(a, k, i / k->heads, page),
-			    a->scale, &bmax[i], &bsum[i]);
-	m = tile_page(a, k, page, next, 1, 0);
-	/* rows that see as many positions together */
+	for (int i = 0; i < T; i++) {
+		struct seen s = seen(a, k, i / k->heads, page);
+
+		if (s.to > s.from)
+			kern->softmax_block(p + i * CACHE_PAGE + s.from, s.to - s.from, a->scale,
+			    &bmax[i], &bsum[i]);
+	}
+	m = tile_page(a, k, page, next, 1, CACHE_PAGE);
 	for (int i = 0, rows; i < k->rows; i += rows) {
-		m.rows = seen(a, k, i, page);
-		for (rows = 1; i + rows < k->rows && seen(a, k, i + rows, page) == m.rows; rows++)
-			;
-		if (m.rows > 0)
-			kern->matmul_t(slot + i * k->heads * V, V, p + i * k->heads * CACHE_PAGE,
-			    CACHE_PAGE, rows * k->heads, &m, 0, V);
+		struct seen s = seen(a, k, i, page), o;
+		struct mat values = mat_rows(&m, s.from, s.to - s.from);
+
+		for (rows = 1; i + rows < k->rows; rows++) {
+			o = seen(a, k, i + rows, page);
+			if (o.from != s.from || o.to != s.to)
+				break;
+		}
+		if (s.to > s.from)
+			kern->matmul_t(slot + i * k->heads * V, V,
+			    p + i * k->heads * CACHE_PAGE + s.from, CACHE_PAGE, rows * k->heads,
+			    &values, 0, V);
 	}
 }
 
@@ -139,8 +170,9 @@ page_join(const struct attend *a, const struct tile *k, int page, const float *s
 
 	for (int i = 0; i < (int)T; i++) {
 		ptrdiff_t q = query_of(a, k, i);
+		struct seen s = seen(a, k, i / k->heads, page);
 
-		if (seen(a, k, i / k->heads, page) > 0)
+		if (s.to > s.from)
 			a->d->k->softmax_join(a->out + q * V, &a->max[q], &a->sum[q], slot + i * V,
 			    bmax[i], bsum[i], (int)V);
 	}
@@ -195,7 +227,8 @@ turn_pass(struct cpu *c, struct tile *k)
 static void
 part_run(struct attend *a, struct tile *k, int part, float *mine)
 {
-	int from = part * a->part, to = k->pages - from < a->part ? k->pages : from + a->part;
+	int from = k->first + part * a->part;
+	int to = k->pages - from < a->part ? k->pages : from + a->part;
 	int threads = pool_threads(a->d->pool);
 	float *slots = mine + QUERIES * CACHE_PAGE;
 	int kept = from;        /* pages from here on wait in the slots */
@@ -260,7 +293,7 @@ tiles_make(struct attend *a)
 
 				*k = (struct tile){.t = t, .rows = rows, .h = g * group + h, .g = g,
 				    .heads = group - h < QUERIES ? group - h : QUERIES,
-				    .pages = (int)(r->pos[t + rows - 1] / CACHE_PAGE) + 1};
+				    .first = row_first(r, t), .pages = (int)(r->pos[t + rows - 1] / CACHE_PAGE) + 1};
 				k->run = k->heads == a->H ? k->rows * k->heads : k->heads;
 			}
 	}
@@ -276,12 +309,13 @@ parts_make(struct attend *a)
 	for (int i = 0; i < a->n; i++) {
 		const struct tile *k = &a->tiles[i];
 
-		most = k->pages > most ? k->pages : most;
+		most = k->pages - k->first > most ? k->pages - k->first : most;
 		widest = k->rows * k->heads > widest ? k->rows * k->heads : widest;
 	}
 	a->part = whole ? most : PART / widest;
 	for (int i = 0; i < a->n; i++) {
-		parts += ((size_t)a->tiles[i].pages + (size_t)a->part - 1) / (size_t)a->part;
+		parts += ((size_t)(a->tiles[i].pages - a->tiles[i].first) + (size_t)a->part - 1) /
+		    (size_t)a->part;
 		a->tiles[i].parts = parts;
 	}
 	return whole ? 1 : a->part;
@@ -294,7 +328,8 @@ cost(const struct attend *a)
 	double sum = 0;
 
 	for (int i = 0; i < a->n; i++)
-		sum += (double)a->tiles[i].pages * a->tiles[i].rows * a->tiles[i].heads;
+		sum += (double)(a->tiles[i].pages - a->tiles[i].first) * a->tiles[i].rows *
+		    a->tiles[i].heads;
 	return sum * CACHE_PAGE * ((double)a->kv->key + a->kv->value);
 }
 
@@ -348,26 +383,32 @@ probs_part(void *arg, size_t from, size_t to, int thread)
 		int t = i / a->kv->heads, g = i % a->kv->heads;
 		ptrdiff_t q = (ptrdiff_t)t * a->H + g * group;
 		float *out = c->to + q * P;
-		uint32_t held = a->r->pos[t] + 1;
+		int first = row_first(a->r, t), pages = (int)(a->r->pos[t] / CACHE_PAGE) + 1;
+		struct seen s = row_sees(a->r, t, first);
+		ptrdiff_t begin = (ptrdiff_t)first * CACHE_PAGE + s.from,
+		    end = (ptrdiff_t)a->r->pos[t] + 1;
 
-		for (uint32_t at = 0; at < held; at += CACHE_PAGE) {
-			int rows = held - at < CACHE_PAGE ? (int)(held - at) : CACHE_PAGE;
-			struct mat page = page_mat(a->kv,
-			    a->r->pages[a->r->list[t] + (int)(at / CACHE_PAGE)], g, 0, rows);
+		for (int b = first; b < pages; b++) {
+			struct mat page = page_mat(a->kv, a->r->pages[a->r->list[t] + b], g, 0,
+			    CACHE_PAGE);
+			ptrdiff_t at = (ptrdiff_t)b * CACHE_PAGE;
 
+			s = row_sees(a->r, t, b);
 			k->matmul(out + at, P, a->query + q * a->kv->key, a->kv->key, group, &page,
-			    0, rows);
+			    s.from, s.to);
 			for (int h = 0; h < group; h++) {
-				float *p = out + h * P + at, bmax, bsum, factor;
+				float *p = out + h * P + at + s.from, bmax, bsum, factor;
 
-				k->softmax_block(p, rows, a->scale, &bmax, &bsum);
+				k->softmax_block(p, s.to - s.from, a->scale, &bmax, &bsum);
 				factor = bmax - a->max[q + h];
 				k->exp(&factor, 1);
-				k->scale(p, factor / a->sum[q + h], rows);
+				k->scale(p, factor / a->sum[q + h], s.to - s.from);
 			}
 		}
-		for (int h = 0; h < group; h++)
-			memset(out + h * P + held, 0, ((size_t)P - held) * sizeof(*out));
+		for (int h = 0; h < group; h++) {
+			memset(out + h * P, 0, (size_t)begin * sizeof(*out));
+			memset(out + h * P + end, 0, (size_t)(P - end) * sizeof(*out));
+		}
 	}
 }
 

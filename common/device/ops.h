@@ -103,12 +103,12 @@ struct ops {
 	int (*kv_append)(struct device *d, const struct kv_append *a, const struct kv_rows *rows);
 
 	/* out [T][H][value] = attention of query [T][H][key] over positions 0 .. pos of the row's
-	 * pages; max, sum [T][H]: of the scaled scores, and of exp(score - max). */
+	 * pages, or the last rows->window of them; max, sum [T][H]: of the scaled scores, and of exp(score - max). */
 	int (*attend)(struct device *d, float *out, float *max, float *sum, const float *query,
 	    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale);
 
-	/* probs [T][H][positions]: the weight that attend used for each position, 0 after the
-	 * row's own. */
+	/* probs [T][H][positions]: the weight that attend used for each position, 0 where the row
+	 * does not see it. */
 	int (*probs)(struct device *d, float *probs, size_t positions, const float *max,
 	    const float *sum, const float *query, const struct kv_rows *rows, int H,
 	    const struct kv_shape *kv, float scale);

@@ -100,16 +100,19 @@ join(struct attend_args a, struct joined to)
 {
 	const int V = a.kv.value;
 	__shared__ struct factors f;
-	const int t = (int)blockIdx.x / a.H, h = (int)blockIdx.x % a.H, last = (int)(a.pos[t] / (uint32_t)a.positions) + 1;
-	const int n = last - a.first < a.parts ? last - a.first : a.parts;
-	const size_t at = (size_t)t * (size_t)a.H + (size_t)h, slot = (size_t)t * (size_t)a.parts * (size_t)a.H + (size_t)h;
+	const int t = (int)blockIdx.x / a.H, h = (int)blockIdx.x % a.H;
+	const int first = (int)(attend_first(&a, a.pos[t]) / (uint32_t)a.positions), again = a.first > first;
+	const int last = (int)(a.pos[t] / (uint32_t)a.positions) + 1, skip = again ? 0 : first - a.first;
+	const int n = (last - a.first < a.parts ? last - a.first : a.parts) - skip;
+	const size_t at = (size_t)t * (size_t)a.H + (size_t)h;
+	const size_t slot = ((size_t)t * (size_t)a.parts + (size_t)skip) * (size_t)a.H + (size_t)h;
 	const size_t step = (size_t)a.H * (size_t)V;
-	const float max0 = a.first ? to.max[at] : -INFINITY, sum0 = a.first ? to.sum[at] : 0;
+	const float max0 = again ? to.max[at] : -INFINITY, sum0 = again ? to.sum[at] : 0;
 	float *out = to.out + at * (size_t)V, max = max0, sum = sum0;
 
 	for (int c0 = 0; c0 < V && n > 0; c0 += (int)blockDim.x) {
 		const int c = c0 + (int)threadIdx.x, own = c < V ? c : 0;
-		float o = a.first ? out[own] : 0;
+		float o = again ? out[own] : 0;
 
 		max = max0;
 		sum = sum0;
@@ -162,6 +165,7 @@ args_of(const struct gpu *g, const float *query, const struct kv_rows *rows, int
 	a.value_at = kv->shared ? 0 : CACHE_PAGE * a.key_pitch;
 	a.head_bytes = a.value_at + CACHE_PAGE * a.value_pitch;
 	a.H = H;
+	a.window = rows->window;
 	a.scale = scale;
 	a.positions = part_positions(g, H, kv, p);
 	return a;

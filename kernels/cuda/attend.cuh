@@ -19,10 +19,11 @@ struct attend_args {             /* rows of one launch */
 	size_t key_pitch, value_pitch;  /* bytes from a key, a value, to the next */
 	size_t value_at, head_bytes;    /* of a key head in a page: where its values begin, and all of it */
 	int rows, H;
+	int window;                     /* how many last positions a row sees; 0: all */
 	float scale;
 	int positions;                  /* of a part */
 	int first, parts;               /* parts first .. first + parts - 1 */
-	float *o;                       /* slots: [rows][parts][H][value], unset after the row's position */
+	float *o;                       /* slots: [rows][parts][H][value], unset where a row sees nothing */
 	float *bmax, *bsum;             /* [rows][parts][H] */
 };
 
@@ -32,13 +33,20 @@ struct probs_args {
 	const float *max, *sum;         /* [rows][H] */
 };
 
-/* What a block computes: query heads h .. of row t, all of one key head, over the n positions of
- * its part that the row sees; n is 0 or less where the part lies after the row. */
+/* What a block computes: query heads h .. of row t, all of one key head, over positions from .. n - 1
+ * of its part, which the row sees; n is 0 or less where it sees none. */
 struct attend_block {
-	int t, h, heads, n;
+	int t, h, heads, from, n;
 	int first;                      /* of the part's pages, in the list of all pages */
 	size_t head;                    /* byte of the key head in a page */
 };
+
+/* The first position that a row at pos sees. */
+static inline __host__ __device__ uint32_t
+attend_first(const struct attend_args *a, uint32_t pos)
+{
+	return a->window == 0 || pos < (uint32_t)a->window ? 0 : pos + 1 - (uint32_t)a->window;
+}
 
 /* How many query heads read one key head. */
 static inline __host__ __device__ int
@@ -68,13 +76,17 @@ attend_block_of(const struct attend_args *a, int heads)
 	const int from = x % tiles * heads, group = attend_group(a);
 	const uint32_t at = (uint32_t)(a->first + (int)blockIdx.y) * (uint32_t)a->positions;
 	struct attend_block b;
-	int64_t left;
+	int64_t left, before;
 
 	b.t = (int)blockIdx.x / blocks;
 	b.h = x / tiles * group + from;
 	b.heads = group - from < heads ? group - from : heads;
 	left = (int64_t)a->pos[b.t] + 1 - (int64_t)at;
 	b.n = left < a->positions ? (int)left : a->positions;
+	before = (int64_t)attend_first(a, a->pos[b.t]) - (int64_t)at;
+	b.from = before < 0 ? 0 : before < a->positions ? (int)before : a->positions;
+	if (b.from >= b.n)
+		b.n = 0;
 	b.first = a->list[b.t] + (int)(at / CACHE_PAGE);
 	b.head = (size_t)(x / tiles) * a->head_bytes;
 	return b;

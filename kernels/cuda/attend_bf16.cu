@@ -183,10 +183,10 @@ shrink(float old, float now)
 	return old == -INFINITY ? 0 : exp_one(old - now);
 }
 
-/* p = exp(score - the largest so far), of n positions, where all warps find it; sums and output
- * follow. */
+/* p = exp(score - the largest so far), of positions from .. n - 1, where all warps find it, and 0 of
+ * others; sums and output follow. */
 template <int TILES> static __device__ void
-softmax(struct space<TILES> *s, struct kept<TILES> *k, float v[TILES][4], int n)
+softmax(struct space<TILES> *s, struct kept<TILES> *k, float v[TILES][4], int from, int n)
 {
 	const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 % (WARPS / TILES);
 	const int tile = (int)threadIdx.x / 32 / (WARPS / TILES), at = warp * TILES * 8 + lane % 4 * 2;
@@ -197,7 +197,7 @@ softmax(struct space<TILES> *s, struct kept<TILES> *k, float v[TILES][4], int n)
 
 #pragma unroll
 		for (int i = 0; i < TILES * 2; i++)
-			if (at + i / 2 * 8 + i % 2 < n)
+			if (at + i / 2 * 8 + i % 2 >= from && at + i / 2 * 8 + i % 2 < n)
 				m = v[i / 2][r * 2 + i % 2] > m ? v[i / 2][r * 2 + i % 2] : m;
 		m = quad_max(m);
 		if (lane % 4 == 0)
@@ -223,7 +223,8 @@ softmax(struct space<TILES> *s, struct kept<TILES> *k, float v[TILES][4], int n)
 
 #pragma unroll
 			for (int c = 0; c < 2; c++) {
-				e[c] = at + i * 8 + c < n ? exp_one(v[i][j % 2 * 2 + c] - (now == -INFINITY ? 0 : now)) : 0;
+				e[c] = at + i * 8 + c >= from && at + i * 8 + c < n ?
+				    exp_one(v[i][j % 2 * 2 + c] - (now == -INFINITY ? 0 : now)) : 0;
 				k->sum[j % 2] += e[c];
 			}
 			s->p[head * P_PITCH + at / 2 + i * 4] = bf16_pair(e[0], e[1]);
@@ -304,12 +305,13 @@ template <int TILES> static __global__ void __launch_bounds__(THREADS, 1)
 tiles(struct attend_args a)
 {
 	const struct attend_block b = attend_block_of(&a, TILES * 16);
+	const int first = b.from / CACHE_PAGE;
 	SHARED(struct space<TILES>, s);
 	struct kept<TILES> k;
 
 	if (b.n <= 0)
 		return;
-	page_load(s->page[0], &a, &b, 0);
+	page_load(s->page[0], &a, &b, first);
 	queries_load<TILES>(k.query, s->page[1], &a, &b);
 #pragma unroll
 	for (int i = 0; i < TILES; i++)
@@ -319,16 +321,17 @@ tiles(struct attend_args a)
 	if (threadIdx.x < TILES * 16)
 		s->most[threadIdx.x] = -INFINITY;
 	k.sum[0] = k.sum[1] = 0;
-	for (int i = 0; i * CACHE_PAGE < b.n; i++) {
+	for (int i = first; i * CACHE_PAGE < b.n; i++) {
+		const uint32_t *page = s->page[(i - first) % 2];
 		float v[TILES][4];
 
 		copy_wait<0>();
 		__syncthreads();        /* the page is there, and all have read the one before */
 		if ((i + 1) * CACHE_PAGE < b.n)
-			page_load(s->page[(i + 1) % 2], &a, &b, i + 1);
-		scores<TILES>(v, k.query, s->page[i % 2], &a);
-		softmax<TILES>(s, &k, v, b.n - i * CACHE_PAGE);
-		values<TILES>(&k, s, s->page[i % 2], &a);
+			page_load(s->page[(i + 1 - first) % 2], &a, &b, i + 1);
+		scores<TILES>(v, k.query, page, &a);
+		softmax<TILES>(s, &k, v, b.from - i * CACHE_PAGE, b.n - i * CACHE_PAGE);
+		values<TILES>(&k, s, page, &a);
 	}
 	part_write<TILES>(s, &k, &a, &b, ((size_t)b.t * (size_t)a.parts + blockIdx.y) * (size_t)a.H + (size_t)b.h);
 }

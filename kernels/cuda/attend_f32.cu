@@ -119,12 +119,12 @@ scores(struct space<E> *s, const struct attend_args *a, const struct attend_bloc
 template <typename E> static __device__ void
 softmax(struct space<E> *s, const struct attend_args *a, const struct attend_block *b)
 {
-	const int head = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
+	const int head = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES, at = b->from + lane;
 	float v[CACHE_PAGE / LANES], m = -INFINITY, sum = 0;
 
 #pragma unroll
 	for (int i = 0; i < CACHE_PAGE / LANES; i++) {
-		v[i] = lane + i * LANES < b->n ? s->p[(lane + i * LANES) * P_PITCH + head] * a->scale : -INFINITY;
+		v[i] = at + i * LANES < b->n ? s->p[(at + i * LANES) * P_PITCH + head] * a->scale : -INFINITY;
 		m = v[i] > m ? v[i] : m;
 	}
 	for (int bit = LANES / 2; bit > 0; bit /= 2) {
@@ -135,10 +135,10 @@ softmax(struct space<E> *s, const struct attend_args *a, const struct attend_blo
 	m += 0;
 #pragma unroll
 	for (int i = 0; i < CACHE_PAGE / LANES; i++)
-		if (lane + i * LANES < b->n) {
+		if (at + i * LANES < b->n) {
 			v[i] = exp_one(v[i] - (m == -INFINITY ? 0 : m));
 			sum += v[i];
-			s->p[(lane + i * LANES) * P_PITCH + head] = v[i];
+			s->p[(at + i * LANES) * P_PITCH + head] = v[i];
 		}
 	sum = canonical(tree_threads(sum));
 	if (lane == 0) {
@@ -159,7 +159,7 @@ values(const struct space<E> *s, const struct attend_args *a, const struct atten
 		float acc[COLUMNS][HEADS] = {};
 
 #pragma unroll 4
-		for (int i = 0; i < b->n; i++) {
+		for (int i = b->from; i < b->n; i++) {
 			const E *row = (const E *)(from + (size_t)i * a->value_pitch);
 			float w[COLUMNS];
 
@@ -220,7 +220,7 @@ probs(struct attend_args a, struct probs_args to)
 
 		if (from + (size_t)j >= to.positions)
 			continue;
-		if (j < b.n) {
+		if (j >= b.from && j < b.n) {
 			float factor = exp_one(s->max[h] - to.max[at + (size_t)h]);
 
 			x = canonical(s->p[j * P_PITCH + h] * (factor / to.sum[at + (size_t)h]));

@@ -55,16 +55,17 @@ numbers(size_t n)
 }
 
 #define SEQS 3
-#define MOST 5          /* pages of a sequence */
+#define MOST 5          /* pages of a sequence, of all but */
+#define LONG 300        /* the first of a world of long contexts */
 
 /* Rows of three sequences: a prompt that is appended at once, and the last rows of two longer
  * ones. */
 struct world {
 	struct kv_shape kv;
-	int H, T;
+	int H, T, npages;
 	uint32_t pos[256];
 	int32_t list[256];
-	void *pages[SEQS * MOST];
+	void *pages[LONG + SEQS * MOST];
 	struct kv_rows rows;
 	float *k, *v, *q;       /* [T][heads][key], [T][heads][value], [T][H][key] */
 	float *out, *max, *sum;
@@ -72,22 +73,27 @@ struct world {
 };
 
 static const uint32_t begins[SEQS] = {0, 200, 64}, ends[SEQS] = {150, 201, 66};
+static const uint32_t far_begins[SEQS] = {19100, 313, 0}, far_ends[SEQS] = {19103, 314, 1};
 
 static void
-world_new(struct world *w, struct kv_shape kv, int H)
+world_new(struct world *w, struct kv_shape kv, int H, int window, int far)
 {
+	const uint32_t *from = far ? far_begins : begins, *to = far ? far_ends : ends;
+
 	*w = (struct world){.kv = kv, .H = H};
 	w->page = CACHE_PAGE * (size_t)kv.heads * ((size_t)kv.key + (kv.shared ? 0 :
 	    (size_t)kv.value));
-	for (int i = 0; i < SEQS * MOST; i++)
-		w->pages[i] = numbers(w->page);
-	for (int s = 0; s < SEQS; s++)
-		for (uint32_t p = begins[s]; p < ends[s]; p++) {
+	for (int s = 0; s < SEQS; s++) {
+		for (uint32_t p = from[s]; p < to[s]; p++) {
 			w->pos[w->T] = p;
-			w->list[w->T++] = s * MOST;
+			w->list[w->T++] = w->npages;
 		}
-	w->rows = (struct kv_rows){.n = w->T, .most = MOST, .pos = w->pos, .list = w->list,
-	    .pages = w->pages};
+		w->npages += s == 0 && far ? LONG : MOST;
+	}
+	for (int i = 0; i < w->npages; i++)
+		w->pages[i] = numbers(w->page);
+	w->rows = (struct kv_rows){.n = w->T, .most = far ? LONG : MOST, .pos = w->pos,
+	    .list = w->list, .pages = w->pages, .window = window};
 	w->k = numbers((size_t)(w->T * kv.heads * kv.key));
 	w->v = numbers((size_t)(w->T * kv.heads * kv.value));
 	w->q = numbers((size_t)(w->T * H * kv.key));
@@ -99,7 +105,7 @@ world_new(struct world *w, struct kv_shape kv, int H)
 static void
 world_free(struct world *w)
 {
-	for (int i = 0; i < SEQS * MOST; i++)
+	for (int i = 0; i < w->npages; i++)
 		free(w->pages[i]);
 	free(w->k);
 	free(w->v);
@@ -138,6 +144,15 @@ appended(const struct world *w)
 	return 1;
 }
 
+/* The first position that row t sees. */
+static uint32_t
+first_seen(const struct world *w, int t)
+{
+	uint32_t W = (uint32_t)w->rows.window;
+
+	return W == 0 || w->pos[t] < W ? 0 : w->pos[t] + 1 - W;
+}
+
 /* Row t, query head h, in double: the weights [pos + 1], and what a score can be wrong by,
  * doubled by the exponential. */
 static double
@@ -146,7 +161,7 @@ weights(const struct world *w, int t, int h, float scale, double *p)
 	const float *q = w->q + (size_t)(t * w->H + h) * (size_t)w->kv.key;
 	double max = -INFINITY, sum = 0, wrong = 0;
 
-	for (uint32_t i = 0; i <= w->pos[t]; i++) {
+	for (uint32_t i = first_seen(w, t); i <= w->pos[t]; i++) {
 		const float *k = stored(w, t, h / (w->H / w->kv.heads), i, 0);
 		double s = 0, all = 0;
 
@@ -158,9 +173,9 @@ weights(const struct world *w, int t, int h, float scale, double *p)
 		max = fmax(max, p[i]);
 		wrong = fmax(wrong, 2 * all * scale * w->kv.key * 0x1p-24);
 	}
-	for (uint32_t i = 0; i <= w->pos[t]; i++)
+	for (uint32_t i = first_seen(w, t); i <= w->pos[t]; i++)
 		sum += p[i] = exp(p[i] - max);
-	for (uint32_t i = 0; i <= w->pos[t]; i++)
+	for (uint32_t i = first_seen(w, t); i <= w->pos[t]; i++)
 		p[i] /= sum;
 	return wrong + (w->pos[t] + 16) * 0x1p-24;
 }
@@ -169,7 +184,7 @@ weights(const struct world *w, int t, int h, float scale, double *p)
 static int
 specified(const struct world *w, float scale, const float *probs, size_t positions)
 {
-	double p[MOST * CACHE_PAGE];
+	static double p[LONG * CACHE_PAGE];
 
 	for (int t = 0; t < w->T; t++)
 		for (int h = 0; h < w->H; h++) {
@@ -177,7 +192,7 @@ specified(const struct world *w, float scale, const float *probs, size_t positio
 			size_t at = (size_t)(t * w->H + h);
 
 			for (size_t i = 0; probs && i < positions; i++) {
-				double want = i <= w->pos[t] ? p[i] : 0;
+				double want = i >= first_seen(w, t) && i <= w->pos[t] ? p[i] : 0;
 
 				if (!(fabs(probs[at * positions + i] - want) <= wrong * want))
 					return 0;
@@ -185,7 +200,7 @@ specified(const struct world *w, float scale, const float *probs, size_t positio
 			for (int c = 0; c < w->kv.value; c++) {
 				double want = 0, all = 0;
 
-				for (uint32_t i = 0; i <= w->pos[t]; i++) {
+				for (uint32_t i = first_seen(w, t); i <= w->pos[t]; i++) {
 					double term = p[i] * stored(w, t, h / (w->H / w->kv.heads),
 					    i, 1)[c];
 
@@ -210,11 +225,11 @@ alone(const struct world *w, struct device *d, float scale, int g)
 	float *q = memory((size_t)w->T * K, 4), *out = memory((size_t)w->T * V, 4),
 	    *max = memory((size_t)w->T * group, 4);
 	float *sum = memory((size_t)w->T * group, 4);
-	void *pages[SEQS * MOST];
+	void *pages[LONG + SEQS * MOST];
 	struct kv_rows rows = w->rows;
 	int good;
 
-	for (int i = 0; i < SEQS * MOST; i++)
+	for (int i = 0; i < w->npages; i++)
 		pages[i] = (float *)w->pages[i] + (size_t)g * w->page / (size_t)w->kv.heads;
 	rows.pages = pages;
 	for (size_t t = 0; t < (size_t)w->T; t++)
@@ -291,7 +306,7 @@ heads_specify(const struct world *w, const struct kv_append *a, const struct ker
 	return h;
 }
 
-/* With each subset of biases, norms, halves and zipped: on all devices what is specified, in place
+/* With some subsets of biases, norms, halves and zipped: on all devices what is specified, in place
  * and in the cache. */
 static int
 appends(struct device *const *d, struct world *w)
@@ -302,7 +317,7 @@ appends(struct device *const *d, struct world *w)
 	struct heads was = heads_copy(w);
 	int good = 1;
 
-	for (int how = 0; how < 16; how++) {
+	for (int how = w->kv.key % 3; how < 16; how += 3) {
 		struct kv_append a = {.kv = kv, .k = w->k, .v = kv.shared ? NULL : w->v, .H = w->H,
 		    .width = kv.key, .q = w->q, .eps = 1e-6f, .cosine = turn,
 		    .sine = turn + w->T * (kv.key / 2), .half = kv.key / 2,
@@ -332,20 +347,20 @@ appends(struct device *const *d, struct world *w)
 }
 
 static void
-check(struct device *const *d, struct kv_shape kv, int H, const char *name)
+check(struct device *const *d, struct kv_shape kv, int H, int window, int far, const char *name)
 {
-	const size_t positions = 210;
+	const size_t positions = far ? 19110 : 210;
 	const float scale = 0.7f;
 	struct world w;
 	float *probs, *first;
 	size_t bytes;
 	int good = 1;
 
-	world_new(&w, kv, H);
+	world_new(&w, kv, H, window, far);
 	bytes = (size_t)(w.T * H * kv.value) * 4;
 	probs = memory((size_t)w.T * (size_t)H * positions, 4);
 	first = memory(bytes, 1);
-	ok(appends(d, &w), "heads become what is specified, and are where they belong", name);
+	ok(window > 0 || far || appends(d, &w), "heads become what is specified, and are where they belong", name);
 	ok(d[0]->ops->attend(d[0], w.out, w.max, w.sum, w.q, &w.rows, H, &kv, scale) == 0 &&
 	    d[0]->ops->probs(d[0], probs, positions, w.max, w.sum, w.q, &w.rows, H, &kv,
 	    scale) == 0 &&
@@ -366,6 +381,15 @@ check(struct device *const *d, struct kv_shape kv, int H, const char *name)
 	world_free(&w);
 }
 
+/* Grouped-query attention. */
+static const struct shape {
+	int H, G, width, window, far;
+} shapes[] = {
+	{3, 1, 48, 0, 0}, {4, 4, 64, 0, 0}, {6, 2, 80, 0, 0}, {2, 1, 128, 0, 0}, {1, 1, 256, 0, 0},
+	{4, 2, 48, 1, 0}, {4, 2, 20, 20, 0}, {6, 1, 64, 63, 0}, {2, 2, 32, 64, 0}, {3, 1, 32, 65, 0},
+	{12, 3, 16, 149, 0}, {6, 1, 16, 0, 1}, {4, 2, 16, 10000, 1}, {2, 1, 8, 200, 1},
+};
+
 int
 main(void)
 {
@@ -379,12 +403,22 @@ main(void)
 			d[n++] = device_new(-1, one, kernels_named(sets[i]));
 			d[n++] = device_new(-1, three, kernels_named(sets[i]));
 		}
-	check(d, (struct kv_shape){1, 40, 32, 1}, 4, "latents that 4 heads share");
-	check(d, (struct kv_shape){1, 40, 32, 1}, 70, "latents that 70 heads share");
-	check(d, (struct kv_shape){2, 16, 24, 0}, 8, "8 query heads, 2 key heads");
-	check(d, (struct kv_shape){3, 33, 17, 0}, 6, "6 query heads, 3 key heads of odd widths");
-	check(d, (struct kv_shape){5, 8, 8, 0}, 5, "5 heads of their own");
-	check(d, (struct kv_shape){2, 8, 8, 0}, 140, "140 query heads, 2 key heads");
+	check(d, (struct kv_shape){1, 40, 32, 1}, 4, 0, 0, "latents that 4 heads share");
+	check(d, (struct kv_shape){1, 40, 32, 1}, 70, 0, 0, "latents that 70 heads share");
+	check(d, (struct kv_shape){2, 16, 24, 0}, 8, 0, 0, "8 query heads, 2 key heads");
+	check(d, (struct kv_shape){3, 33, 17, 0}, 6, 0, 0,
+	    "6 query heads, 3 key heads of odd widths");
+	check(d, (struct kv_shape){5, 8, 8, 0}, 5, 0, 0, "5 heads of their own");
+	check(d, (struct kv_shape){2, 8, 8, 0}, 140, 0, 0, "140 query heads, 2 key heads");
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+		const struct shape *s = &shapes[i];
+		char name[80];
+
+		snprintf(name, sizeof(name), "%d query heads, %d key heads of %d, window %d%s",
+		    s->H, s->G, s->width, s->window, s->far ? ", long" : "");
+		check(d, (struct kv_shape){s->G, s->width, s->width, 0}, s->H, s->window, s->far,
+		    name);
+	}
 	for (int i = 0; i < n; i++)
 		device_close(d[i]);
 	pool_free(one);

@@ -14,14 +14,15 @@
 enum { SEQS = 3, ROWS = 8 };
 
 struct shape {
-	int H;                          /* query heads */
+	int H, window;                  /* query heads; positions that a row sees, 0: all */
 	struct kv_shape kv;
 	int rope, width;                /* numbers of a key and a query that are rotated; of a query before that */
 	uint32_t held[SEQS];
 };
 
-#define MLA(H, R, rope, nope) H, {1, R + rope, R, 1}, rope, nope + rope
-#define GQA(H, G, key, value, rope) H, {G, key, value, 0}, rope, key
+#define MLA(H, R, rope, nope) H, 0, {1, R + rope, R, 1}, rope, nope + rope
+#define WINDOW(W, H, G, key, value, rope) H, W, {G, key, value, 0}, rope, key
+#define GQA(H, G, key, value, rope) WINDOW(0, H, G, key, value, rope)
 
 static const struct shape shapes[] = {
 	{MLA(1, 1, 2, 1), {1, 65, 130}},
@@ -41,6 +42,9 @@ static const struct shape shapes[] = {
 	{GQA(34, 2, 64, 64, 64), {63, 129, 330}},
 	{GQA(80, 1, 256, 256, 64), {600, 80, 2}},
 	{GQA(4, 2, 300, 290, 30), {66, 70, 64}},        /* too wide for tensor cores */
+	{WINDOW(1, 6, 2, 20, 9, 6), {600, 64, 330}},
+	{WINDOW(70, 6, 1, 64, 64, 64), {700, 129, 520}},
+	{WINDOW(256, 17, 1, 48, 48, 48), {1100, 300, 257}},
 };
 
 /* Sequences in the cache. */
@@ -88,6 +92,13 @@ memory(size_t n)
 }
 
 /* --- the cache --- */
+
+/* The first position that a row at pos sees. */
+static uint32_t
+first_seen(const struct shape *s, uint32_t pos)
+{
+	return s->window == 0 || pos < (uint32_t)s->window ? 0 : pos + 1 - (uint32_t)s->window;
+}
 
 /* Key head g of a position, and its value. */
 static const float *
@@ -219,7 +230,8 @@ rows_of(const struct world *w)
 static struct kv_rows
 rows_to_gpu(const struct world *w, const struct rows *r, const unsigned char *image, int most, unsigned char **cache)
 {
-	struct kv_rows g = {.n = r->n, .most = most, .pos = to_gpu(r->pos, (size_t)r->n * 4)};
+	struct kv_rows g = {.n = r->n, .most = most, .window = w->s->window,
+	    .pos = to_gpu(r->pos, (size_t)r->n * 4)};
 	void **pages = memory((size_t)w->pages * sizeof(*pages));
 	int32_t list[ROWS];
 
@@ -470,8 +482,9 @@ head_expect(const struct world *w, const struct kernels *k, const struct rows *r
 
 	*max = -INFINITY;
 	for (int twice = 0; twice < 2; twice++) {
-		for (int at = 0; at < held; at += CACHE_PAGE) {
-			int n = held - at < CACHE_PAGE ? held - at : CACHE_PAGE;
+		for (int at = (int)first_seen(w->s, r->pos[t]), n; at < held; at += n) {
+			n = CACHE_PAGE - at % CACHE_PAGE;
+			n = n < held - at ? n : held - at;
 			struct mat keys = keys_mat(w, r->seq[t], g, at, n), values = values_mat(w, r->seq[t], g, at, n);
 			float factor;
 
@@ -566,7 +579,7 @@ exact(const struct shape *s, enum kind of_query, enum kind of_cache)
 	return good;
 }
 
-/* Nothing but what row t sees is set. */
+/* Nothing but what row t sees, and what its pages have before, is set. */
 static unsigned char *
 image_alone(const struct world *w, const struct rows *r, int t)
 {
@@ -574,7 +587,7 @@ image_alone(const struct world *w, const struct rows *r, int t)
 	unsigned char *image = memory(bytes);
 
 	memset(image, 0xff, bytes);
-	for (uint32_t k = 0; k <= r->pos[t]; k++)
+	for (uint32_t k = first_seen(w->s, r->pos[t]) / CACHE_PAGE * CACHE_PAGE; k <= r->pos[t]; k++)
 		position_put(w, image, r->seq[t], k);
 	return image;
 }
@@ -681,15 +694,16 @@ head_specify(const struct world *w, const struct rows *r, int t, int h, const fl
 {
 	const struct kv_shape *kv = &w->s->kv;
 	const int i = t * w->s->H + h, g = h / (w->s->H / kv->heads), held = (int)r->pos[t] + 1;
+	const int first = (int)first_seen(w->s, r->pos[t]);
 	double *p = memory((size_t)held * sizeof(*p)), most = -INFINITY, sum = 0;
 
-	for (int j = 0; j < held; j++) {
+	for (int j = first; j < held; j++) {
 		for (int c = 0; c < kv->key; c++)
 			p[j] += factor_of(w, query[i * kv->key + c]) * factor_of(w, key_of(w, r->seq[t], g, (size_t)j)[c]);
 		p[j] *= scale_of(w);
 		most = p[j] > most ? p[j] : most;
 	}
-	for (int j = 0; j < held; j++)
+	for (int j = first; j < held; j++)
 		sum += p[j] = exp(p[j] - most);
 	o->max[i] = (float)most;
 	o->sum[i] = (float)sum;
