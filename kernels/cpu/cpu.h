@@ -277,6 +277,28 @@ mat_quant(const struct mat *w, int row, int col)
 #include "cpu/blocks.h"
 #endif
 
+/* The row of data that has the model's row r. */
+static inline int
+mat_zipped(const struct mat *w, int r)
+{
+	int half = w->zipped / 2, i = w->zipped ? r % w->zipped : 0;
+
+	return w->zipped ? r - i + (i < half ? 2 * i : 2 * (i - half) + 1) : r;
+}
+
+/* Of a turned matrix, the rows of data of the head that has row r: [cols][turned]. */
+static inline struct mat
+mat_turned(const struct mat *w, int r)
+{
+	struct mat m = *w;
+
+	m.data = (const unsigned char *)w->data + (size_t)(r / w->turned) * (size_t)w->cols * row_bytes(w->dtype, w->turned);
+	m.rows = w->cols;
+	m.cols = w->turned;
+	m.turned = 0;
+	return m;
+}
+
 /* An element as float32; the scale of FP8 is not applied.  GPUs have no block types. */
 EVERYWHERE float
 mat_element(const struct mat *w, int r, int k)
@@ -285,6 +307,13 @@ mat_element(const struct mat *w, int r, int k)
 	uint16_t h;
 	float x;
 
+#ifndef __CUDACC__
+	if (w->turned) {
+		struct mat m = mat_turned(w, r);
+
+		return mat_element(&m, k, r % w->turned);
+	}
+#endif
 	switch (w->dtype) {
 	case F32:
 		memcpy(&x, row + (size_t)k * 4, 4);

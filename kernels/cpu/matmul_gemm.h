@@ -48,7 +48,7 @@ rows_of(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, 
 }
 
 static void
-rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n)
+rows_in_order(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n)
 {
 	if (is_block(w->dtype)) {
 		for (int i = 0; i < rows; i++)
@@ -57,6 +57,37 @@ rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r
 	}
 #define ROWS_OF(t) rows_of(to, pitch, step, w, r, last, rows, c, cols, n, t)
 	WITH_DTYPE(w->dtype, ROWS_OF);
+}
+
+/* Rows of one head of a turned matrix: of each column there is a row. */
+static void
+rows_turned(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int rows, int c, int cols, int n)
+{
+	enum { SIDE = 64 };
+	float tile[LANES][SIDE] __attribute__((aligned(64)));
+	struct mat m = mat_turned(w, r);
+	int first = r % w->turned;
+
+	for (int k = 0; k < n; k += LANES, to += step)
+		for (int i = 0, deep; i < rows; i += deep) {
+			int wide = cols - k < LANES ? cols - k : LANES;
+
+			deep = rows - i < SIDE ? rows - i : SIDE;
+			if (wide > 0)
+				rows_in_order(tile[0], SIDE, LANES, &m, c + k, c + k + wide - 1, wide, first + i, deep, deep);
+			for (int a = 0; a < deep; a++)
+				for (int b = 0; b < LANES; b++)
+					to[(i + a) * pitch + b] = b < wide ? tile[b][a] : 0;
+		}
+}
+
+static void
+rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n)
+{
+	if (w->turned)
+		rows_turned(to, pitch, step, w, r, rows, c, cols, n);
+	else
+		rows_in_order(to, pitch, step, w, r, last, rows, c, cols, n);
 }
 
 struct panel_prefetch {

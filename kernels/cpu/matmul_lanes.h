@@ -353,6 +353,7 @@ row(float *out, const struct mat *w, int r)
 {
 	const int most = is_block(w->dtype) ? BLOCK_COLS : BLOCK;
 
+	r = mat_zipped(w, r);
 	for (int c = 0; c < w->cols; c += most) {
 		int n = w->cols - c < most ? w->cols - c : most;
 		float tile[BLOCK_COLS];

@@ -97,6 +97,7 @@ matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const 
 static void
 row(float *out, const struct mat *w, int r)
 {
+	r = mat_zipped(w, r);
 	for (int i = 0; i < w->cols; i++) {
 		out[i] = mat_element(w, r, i);
 		if (w->dtype == F8_E4M3)

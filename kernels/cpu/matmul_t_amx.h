@@ -89,7 +89,7 @@ matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const 
 	struct kernels plain;
 	int pitch = 0, most;
 
-	if (is_block(w->dtype)) {
+	if (is_block(w->dtype) || w->turned) {
 		below.matmul_t(out, ldo, x, ldx, T, w, c0, c1);
 		return;
 	}

@@ -152,7 +152,7 @@ matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const 
 {
 	struct prefetch prefetch = prefetch_of(w);
 
-	if (w->dtype == F32)
+	if (w->dtype == F32 && !w->turned)
 		for (; c1 - c0 >= TW; c0 += TW)
 			blocks_whole(out + c0, ldo, x, ldx, T, (const float *)w->data + c0, w->cols, w->rows, &prefetch);
 	for (int t = 0; t < T; t += TC_T)

@@ -75,6 +75,24 @@ check_types(void)
 	ok(lines == DTYPES_ALL - (Q4 + 1), "every block type is among them");
 }
 
+/* The halves of a head of llama's q and k stand in pairs. */
+static int
+zipped(const char *set)
+{
+	const struct kernels *k = kernels_named(set);
+	struct mat w = matrix(16, 64, Q8_0, PLAIN, 0), z = w;
+	float a[64], b[64];
+
+	z.zipped = 8;
+	for (int r = 0; k && r < 16; r++) {
+		k->row(a, &z, r);
+		k->row(b, &w, r / 8 * 8 + (r % 8 < 4 ? r % 8 * 2 : r % 8 * 2 - 7));
+		if (memcmp(a, b, sizeof(a)) != 0)
+			return 0;
+	}
+	return 1;
+}
+
 int
 main(void)
 {
@@ -83,6 +101,7 @@ main(void)
 	ok(dtype_of_gguf(4) == -1 && dtype_of_gguf(5) == -1 && dtype_of_gguf(9) == -1 && dtype_of_gguf(15) == -1 &&
 	    dtype_of_gguf(1000) == -1, "a type that is not computed has no dtype");
 	ok(dtype_cols(F32) == 1 && dtype_cols(Q4) == 1 && dtype_parse("Q4_K", 4) == -1, "block types are no dtypes of safetensors");
+	ok(zipped("ref") && zipped("avx2") && zipped("avx512"), "row takes the model's row of a zipped matrix");
 	printf("1..%d\n", points);
 	return failures != 0;
 }

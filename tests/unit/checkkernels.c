@@ -82,10 +82,59 @@ check_matmul(const struct kernels *k)
 	return product(k, 0) && product_blocks(k, 0);
 }
 
+/* Heads that are stored transposed, against float32 in order. */
+static int
+turned_once(const struct kernels *k, enum dtype t, int cols, int T)
+{
+	int rows = blocks_of(t, 1 + below(150)), c0 = below(cols), c1 = c0 + 1 + below(cols - c0);
+	struct mat data = matrix(2 * cols, rows, t, (enum kind)below(KINDS), 0), w = data;
+	float *x = floats(&s_x, T * rows, PLAIN), *order = malloc((size_t)rows * (size_t)cols * 4), *row = malloc((size_t)rows * 4);
+	struct mat plain = { .data = order, .rows = rows, .cols = cols, .dtype = F32 };
+	size_t bytes = (size_t)T * (size_t)cols * 4;
+	float *a = place(&s_a, bytes), *b = place(&s_b, bytes);
+	int good, r = below(rows);
+
+	w.rows = 2 * rows;
+	w.cols = cols;
+	w.turned = rows;
+	for (int c = 0; c < cols; c++) {
+		ref->row(row, &data, cols + c);
+		for (int i = 0; i < rows; i++)
+			order[i * cols + c] = row[i];
+	}
+	w = mat_rows(&w, rows, rows);
+	ref->matmul_t(a, cols, x, rows, T, &plain, c0, c1);
+	k->matmul_t(b, cols, x, rows, T, &w, c0, c1);
+	good = same(&s_a, &s_b);
+	ref->matmul_t(place(&s_b, bytes), cols, x, rows, T, &w, c0, c1);
+	good &= same(&s_a, &s_b);
+	k->row(b = place(&s_b, (size_t)cols * 4), &w, r);
+	good &= memcmp(b, order + r * cols, (size_t)cols * 4) == 0;
+	if (!good)
+		printf("# %s turned, T %d, %d rows, columns %d..%d of %d\n", dtype_name(t), T, rows, c0, c1, cols);
+	free(order);
+	free(row);
+	return good;
+}
+
+static int
+turned(const struct kernels *k)
+{
+	static const enum dtype plain[] = { F32, BF16, F16 };
+
+	for (int i = 0; i < 4 * (COUNT(plain) + COUNT(block_types)); i++) {
+		int d = i / 4;
+
+		if (!turned_once(k, d < COUNT(plain) ? plain[d] : block_types[d - COUNT(plain)], 1 + below(90), 1 + below(9)))
+			return 0;
+	}
+	return 1;
+}
+
 static int
 check_matmul_t(const struct kernels *k)
 {
-	return product(k, 1) && product_blocks(k, 1);
+	return product(k, 1) && product_blocks(k, 1) && turned(k);
 }
 
 static int
