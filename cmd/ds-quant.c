@@ -12,12 +12,14 @@ static const char help[] =
 "\n"
 "Writes the folder OUT: a copy of MODEL with its linear layers in FORMAT.\n"
 "FORMAT: q8 (8.5 bits a weight), q4 (4.5), fp8 (128x128 blocks), bf16, f16, f32.\n"
+"gguf-bf16 and gguf-q8_0 (8.5 bits) write the GGUF file OUT, for llama.cpp.\n"
 "\n"
-"  -f FORMAT              q8, q4, fp8, bf16, f16 or f32: format of the matrices\n"
+"  -f FORMAT              q8, q4, fp8, bf16, f16, f32, gguf-bf16 or gguf-q8_0:\n"
+"                         format of the matrices\n"
 "  --experts              convert only routed and shared experts; copy the rest\n"
 "  --head                 also convert the output matrix\n"
 "  --report               print the error of each matrix; OUT is then optional\n"
-"  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
+"  -m, --model MODEL      checkpoint folder or GGUF file (or DS_MODEL)\n"
 "  -t, --threads THREADS  compute threads (all cores)\n"
 "  -v                     print a summary at the end\n"
 "  -V, -h                 print the version; print this text\n";
@@ -39,8 +41,6 @@ static int
 own_option(int c, const char *arg, void *to)
 {
 	struct quant *q = to;
-	int format;
-
 	if (c == EXPERTS) {
 		q->experts = 1;
 	} else if (c == HEAD) {
@@ -48,9 +48,9 @@ own_option(int c, const char *arg, void *to)
 	} else if (c == REPORT) {
 		q->report = stdout;
 	} else {
-		if ((format = quant_format(arg)) < 0)
-			return fail(FAIL_USAGE, "-f '%s': give q8, q4, fp8, bf16, f16 or f32", arg);
-		q->to = (enum dtype)format;
+		if (quant_format(q, arg) < 0)
+			return fail(FAIL_USAGE, "-f '%s': give q8, q4, fp8, bf16, f16, f32, "
+			    "gguf-bf16 or gguf-q8_0", arg);
 	}
 	return 0;
 }
@@ -64,12 +64,13 @@ main(int argc, char **argv)
 	int at = options_parse(&o, argc, argv);
 
 	if (q.to == DTYPES_ALL)
-		die(FAIL_USAGE, "no format: give -f q8, q4, fp8, bf16, f16 or f32");
+		die(FAIL_USAGE, "no format: give -f q8, q4, fp8, bf16, f16, f32, gguf-bf16 or "
+		    "gguf-q8_0");
 	if (at + 1 < argc)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[at + 1], program);
 	q.out = argv[at];
 	if (!q.out && !q.report)
-		die(FAIL_USAGE, "no folder to make: give OUT, or --report alone");
+		die(FAIL_USAGE, "nothing to make: give OUT, or --report alone");
 	options_require_model(&o);
 	q.k = options_kernels(&o);
 	if (model_open(&model, o.model) < 0 || !(q.pool = pool_new(o.threads)))

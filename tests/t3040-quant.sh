@@ -98,7 +98,7 @@ fails_with 2 "'q4' exists: name a folder that does not" "an existing folder is r
 is "$(ds-info -m q4 --json | jq -r .quantization)" q4 "and stays as it was"
 fails_with 2 'no format' "a format is needed" ds-quant out
 fails_with 2 "'q5': give q8, q4" "one that is known" ds-quant -f q5 out
-fails_with 2 'no folder' "a folder is needed" ds-quant -f q4
+fails_with 2 'nothing to make' "a folder is needed" ds-quant -f q4
 fails_with 3 "cannot create 'a/b'" "in a folder that is there" ds-quant -f q4 a/b
 fails_with 3 "model.safetensors': cannot write" "a disk that is full is an error" sh -c 'ulimit -f 1000; exec ds-quant -f q4 out'
 is "$(ls -d out 2>&1 | grep -c '^out$')" 0 "and nothing is left behind"

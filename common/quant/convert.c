@@ -113,6 +113,8 @@ row_code(void *arg, size_t from, size_t to, int thread)
 		d->k->row(x, d->w, d->from + (int)i);
 		if (d->to == Q8 || d->to == Q4)
 			d->k->quantize(codes, d->groups + i * groups(d->w), x, n, d->factor, d->to);
+		else if (d->to == Q8_0)
+			round_q8_0(codes, x, n);
 		else
 			round_row(codes, x, n, d->to, d->to == F8_E4M3 ? d->blocks + i / FP8_BLOCK * blocks(d->w) : NULL);
 		d->k->row(y, &made, (int)i);
@@ -173,7 +175,11 @@ measure(struct conversion *d, struct pool *pool)
 		if (!(m <= (float)CONVERT_MAX))
 			return fail(FAIL_DATA, "row %d has a weight that is %s", r, m != m ? "not a number" : "too large");
 		if (d->to == F16 && m >= ROUND_F16_END)
-			return fail(FAIL_DATA, "row %d has a weight of %g, too large for F16", r, (double)m);
+			return fail(FAIL_DATA, "row %d has a weight of %g, too large for F16", r,
+			    (double)m);
+		if (d->to == Q8_0 && m / 127 >= ROUND_F16_END)
+			return fail(FAIL_DATA, "row %d has a weight of %g, too large for Q8_0", r,
+			    (double)m);
 		most = m > most ? m : most;
 	}
 	d->factor = quant_factor(most);

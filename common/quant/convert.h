@@ -22,9 +22,9 @@ struct loss {
 typedef int convert_fn(void *arg, int i, uint64_t at, const void *p, size_t n);
 
 /*
- * Convert w, of any dtype, to F32, BF16, F16, F8_E4M3, Q8 or Q4, rounded to the nearest.  It uses a
- * few megabytes of memory and two rows a thread.  A weight that is not finite, larger than
- * CONVERT_MAX, or too large for F16 is an error (FAIL_DATA).  0, or -1 and a message.
+ * Convert w, of any dtype, to F32, BF16, F16, F8_E4M3, Q8, Q4 or Q8_0, rounded to the nearest.  It
+ * uses a few megabytes of memory and two rows a thread.  A weight that is not finite, larger than
+ * CONVERT_MAX, or too large for F16 or Q8_0 is an error (FAIL_DATA).  0, or -1 and a message.
  */
 int convert(struct loss *loss, const struct mat *w, enum dtype to, const struct kernels *k,
     struct pool *pool, convert_fn *store, void *arg);

@@ -9,10 +9,12 @@
 #include <unistd.h>
 
 #include "arch/config.h"
+#include "arch/config_gguf.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "token/export.h"
 
 #define PATH_BYTES 4096
 #define COPY_MAX (256u << 20)   /* bytes of a file that is copied */
@@ -87,14 +89,36 @@ copy_one(const struct quant *q, const char *name)
 	return r;
 }
 
+/* The files of a folder that the metadata of a GGUF file stand for. */
+static int
+write_tokenizer(const struct quant *q)
+{
+	struct export e = {0};
+	struct buf tokenizer = {0}, settings = {0};
+	int r;
+
+	if (!gguf_find(checkpoint_gguf(&q->model->weights), "tokenizer.ggml.tokens"))
+		return 0;
+	r = export_open(&e, q->model->weights.dir) < 0 || export_tokenizer(&e, &tokenizer) < 0 ||
+	    export_settings(&e, &settings) < 0 ||
+	    write_file(q->out, "tokenizer.json", tokenizer.p, tokenizer.n) < 0 ||
+	    write_file(q->out, "tokenizer_config.json", settings.p, settings.n) < 0 ? -1 : 0;
+	export_close(&e);
+	buf_free(&tokenizer);
+	buf_free(&settings);
+	return r;
+}
+
 int
 folder_copy(const struct quant *q)
 {
-	DIR *d = opendir(q->model->weights.dir);
+	DIR *d;
 	struct dirent *e;
 	int r = 0;
 
-	if (!d)
+	if (checkpoint_gguf(&q->model->weights))
+		return write_tokenizer(q);
+	if (!(d = opendir(q->model->weights.dir)))
 		return fail(FAIL_SYSTEM, "cannot read '%s':", q->model->weights.dir);
 	while (r == 0 && (e = readdir(d)))
 		r = copy_one(q, e->d_name);
@@ -108,7 +132,7 @@ folder_index(const struct quant *q, const struct table *files)
 	cJSON *o, *map, *meta;
 	int r;
 
-	if (!q->model->weights.indexed)
+	if (!q->model->weights.indexed && q->model->weights.nshards == 1)
 		return 0;
 	o = cJSON_CreateObject();
 	meta = cJSON_AddObjectToObject(o, "metadata");
@@ -162,14 +186,51 @@ edit_config(const struct quant *q, cJSON *o)
 	}
 }
 
-int
-folder_config(const struct quant *q)
+/* The keys of generation_config.json go from o, which has those of both files, to a file. */
+static int
+split_generation(const struct quant *q, cJSON *o)
+{
+	static const char *const both[] = {"bos_token_id", "eos_token_id"};
+	static const char *const own[] = {"do_sample", "temperature", "top_p", "top_k"};
+	cJSON *made = cJSON_CreateObject(), *v;
+	int r;
+
+	for (int i = 0; i < 2; i++)
+		if ((v = cJSON_GetObjectItemCaseSensitive(o, both[i])))
+			cJSON_AddItemToObject(made, both[i], cJSON_Duplicate(v, 1));
+	for (int i = 0; i < 4; i++)
+		if ((v = cJSON_DetachItemFromObjectCaseSensitive(o, own[i])))
+			cJSON_AddItemToObject(made, own[i], v);
+	r = write_json(q->out, "generation_config.json", made);
+	cJSON_Delete(made);
+	return r;
+}
+
+static cJSON *
+load_config(const struct quant *q)
 {
 	char path[PATH_BYTES];
 	cJSON *o;
+
+	if (!checkpoint_gguf(&q->model->weights))
+		return io_path(path, sizeof(path), q->model->weights.dir, "config.json") < 0 ? NULL :
+		    json_load(path, 1 << 20);
+	if (!(o = config_of_gguf(&q->model->weights)))
+		return NULL;
+	cJSON_DeleteItemFromObjectCaseSensitive(o, "kv_b_split");       /* it is whole there */
+	if (split_generation(q, o) == 0)
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+int
+folder_config(const struct quant *q)
+{
+	cJSON *o = load_config(q);
 	int r;
 
-	if (io_path(path, sizeof(path), q->model->weights.dir, "config.json") < 0 || !(o = json_load(path, 1 << 20)))
+	if (!o)
 		return -1;
 	edit_config(q, o);
 	r = write_json(q->out, "config.json", o);

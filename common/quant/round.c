@@ -46,3 +46,24 @@ round_row(unsigned char *out, const float *x, int n, enum dtype to, const float 
 		memcpy(out + 2 * (size_t)i, &h, sizeof(h));
 	}
 }
+
+#define BLOCK 32
+
+void
+round_q8_0(unsigned char *out, const float *x, int n)
+{
+	for (int i = 0; i < n; i += BLOCK) {
+		float most = 0, scale, inverse;
+		uint16_t half;
+
+		for (int j = 0; j < BLOCK; j++)
+			most = fmaxf(most, fabsf(x[i + j]));
+		scale = most / 127;
+		inverse = scale != 0 ? 1 / scale : 0;
+		half = (uint16_t)to_f16(scale);
+		memcpy(out, &half, sizeof(half));
+		for (int j = 0; j < BLOCK; j++)
+			out[2 + j] = (unsigned char)(signed char)roundf(x[i + j] * inverse);
+		out += 2 + BLOCK;
+	}
+}

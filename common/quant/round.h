@@ -13,4 +13,9 @@
  * scale[c / FP8_BLOCK].  All must fit: |x| < ROUND_F16_END, or |x| <= ROUND_F8_MAX scale (what is a little more becomes that). */
 void round_row(unsigned char *out, const float *x, int n, enum dtype to, const float *scale);
 
+/* The row x [n], n a multiple of 32, in Q8_0 of GGUF: of each 32 weights the scale, largest |x| /
+ * 127 in F16, then 32 signed bytes round(x / the unrounded scale), halves away from 0, as ggml
+ * rounds them.  |x| / 127 < ROUND_F16_END. */
+void round_q8_0(unsigned char *out, const float *x, int n);
+
 #endif

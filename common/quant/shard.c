@@ -14,9 +14,9 @@
 
 #define LINE 64         /* what SIMD likes tensors to begin at */
 
-/* Another entry, its name t's and the suffix.  NULL and a message. */
+/* Another entry, its name with the suffix.  NULL and a message. */
 static struct entry *
-add(struct quant_shard *s, const struct tensor_entry *t, const char *suffix)
+add(struct quant_shard *s, const char *name, const char *suffix)
 {
 	struct entry *e;
 
@@ -24,7 +24,7 @@ add(struct quant_shard *s, const struct tensor_entry *t, const char *suffix)
 		return NULL;
 	e = &s->list[s->n];
 	*e = (struct entry){0};
-	if (asprintf(&e->name, "%s%s", t->name, suffix) < 0) {
+	if (asprintf(&e->name, "%s%s", name, suffix) < 0) {
 		e->name = NULL;
 		fail(FAIL_SYSTEM, "no memory for a name");
 		return NULL;
@@ -36,7 +36,7 @@ add(struct quant_shard *s, const struct tensor_entry *t, const char *suffix)
 int
 shard_add_copy(struct quant_shard *s, const struct tensor_entry *t)
 {
-	struct entry *e = add(s, t, "");
+	struct entry *e = add(s, t->name, "");
 
 	if (!e)
 		return -1;
@@ -49,9 +49,9 @@ shard_add_copy(struct quant_shard *s, const struct tensor_entry *t)
 }
 
 int
-shard_add_part(struct quant_shard *s, const struct tensor_entry *t, const struct layout_part *part)
+shard_add_part(struct quant_shard *s, const char *name, const struct layout_part *part)
 {
-	struct entry *e = add(s, t, part->suffix);
+	struct entry *e = add(s, name, part->suffix);
 
 	if (!e)
 		return -1;

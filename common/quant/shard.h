@@ -23,9 +23,9 @@ struct quant_shard {
 	char path[4096];
 };
 
-/* Another entry: t as it is, or a part of the matrix t that is made.  0, or -1 and a message. */
+/* Another entry: t as it is, or a part of a matrix that is made.  0, or -1 and a message. */
 int shard_add_copy(struct quant_shard *s, const struct tensor_entry *t);
-int shard_add_part(struct quant_shard *s, const struct tensor_entry *t, const struct layout_part *part);
+int shard_add_part(struct quant_shard *s, const char *name, const struct layout_part *part);
 
 /* Lay out the entries, create the file dir/name and write its header.  0, or -1 and a message. */
 int shard_create(struct quant_shard *s, const char *dir, const char *name);

@@ -138,6 +138,24 @@ find(const char *name, int *layer, int *expert)
 	return row->gguf ? row : NULL;
 }
 
+const char *
+gguf_tensor_name(const char *name)
+{
+	static const char layers[] = "model.layers.";
+	const struct tensor_name *row = elsewhere;
+	size_t n = sizeof(layers) - 1;
+	int expert, number, length;
+
+	if (strncmp(name, layers, n) == 0 && (length = digits(name + n, &number)) > 0 &&
+	    name[n + (size_t)length] == '.') {
+		name += n + (size_t)length + 1;
+		row = in_layer;
+	}
+	while (row->gguf && !matches(name, row->name, &expert))
+		row++;
+	return row->gguf;
+}
+
 /* --- entries --- */
 
 /* Append a tensor of so many rows (0: a vector) and columns, from byte `from` of t on. */

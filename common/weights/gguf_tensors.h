@@ -15,4 +15,8 @@
  */
 int gguf_tensors(struct tensor_file *f, const struct gguf *first);
 
+/* The name in a GGUF file of a tensor of a folder, after "blk.N." where it belongs to a layer; of
+ * an expert's, the stack of all.  NULL where there is none (no message). */
+const char *gguf_tensor_name(const char *name);
+
 #endif
