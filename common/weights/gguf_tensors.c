@@ -311,6 +311,9 @@ gguf_tensors(struct tensor_file *f, const struct gguf *first)
 	struct tensors s = {.f = f};
 	int r = find_head(&s, first);
 
+	/* (not NULL where a first part has no tensors) */
+	if (r == 0)
+		r = mem_grow(&f->tensors, &s.cap, f->gguf->ntensors + 1, sizeof(*f->tensors));
 	for (size_t i = 0; r == 0 && i < f->gguf->ntensors; i++)
 		if ((r = add_tensor(&s, &f->gguf->tensors[i])) < 0)
 			fail_in("tensor '%.200s'", f->gguf->tensors[i].name);
