@@ -1,5 +1,6 @@
 #!/bin/sh
-# The frames of every stage are, byte for byte, those that tests/golden/frames keeps from version 0.1.0.
+# The frames of every stage are, byte for byte, those that tests/golden/frames keeps: from version
+# 0.1.0, or from the version that first had the family.
 # check: yes
 . "${0%/*}/lib.sh"
 
