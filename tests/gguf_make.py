@@ -353,7 +353,7 @@ def write(path, kv, all_, alignment=32, version=3):
 
 def write_py(path, kv, all_):
     import gguf
-    w = gguf.GGUFWriter(path, kv["general.architecture"])
+    w = gguf.GGUFWriter(path, kv.get("general.architecture", ""))
     for key, v in kv.items():
         if key != "general.architecture":
             t = gguf.GGUFValueType
@@ -375,7 +375,7 @@ def write_parts(prefix, kv, all_, parts, put):
     names = list(all_)
     for i in range(parts):
         own = names[i * len(names) // parts:(i + 1) * len(names) // parts]
-        keys = dict(kv) if i == 0 else {"general.architecture": kv["general.architecture"]}
+        keys = dict(kv) if i == 0 else {}
         keys.update({"split.no": i, "split.count": parts, "split.tensors.count": len(names)})
         put(f"{prefix}-{i + 1:05}-of-{parts:05}.gguf", keys, {n: all_[n] for n in own})
 

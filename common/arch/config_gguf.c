@@ -236,7 +236,7 @@ add_sizes(const struct metadata *m)
 	if (!embed || metadata_int(m, "block_count", JSON_REQUIRED, &layers) < 0 ||
 	    metadata_int(m, "nextn_predict_layers", JSON_OPTIONAL, &nextn) < 0)
 		return -1;
-	if (nextn >= layers)
+	if (nextn > 0 && nextn >= layers)
 		return fail(FAIL_DATA, "key '%s.nextn_predict_layers' is %d, must be below "
 		    "block_count, %d", m->arch, nextn, layers);
 	cJSON_AddNumberToObject(m->config, "num_hidden_layers", layers - nextn);

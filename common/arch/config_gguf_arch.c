@@ -1,8 +1,10 @@
 /*
  * The keys of metadata that an architecture reads in its own way.
  */
+#include <stdio.h>
 #include <string.h>
 
+#include "arch/config.h"
 #include "arch/config_gguf_internal.h"
 #include "base/fail.h"
 
@@ -71,10 +73,22 @@ metadata_gqa(const struct metadata *m)
 	return check_tensors(m, !qwen2, !qwen2 && !llama) < 0 ? -1 : add_head_dim(m);
 }
 
+/* Layers without a router have a dense MLP. */
 int
 metadata_qwen3moe(const struct metadata *m)
 {
+	cJSON *dense = cJSON_AddArrayToObject(m->config, "mlp_only_layers");
+	char name[60];
+	int layers = 0;
+
 	cJSON_AddBoolToObject(m->config, "norm_topk_prob", 1);
+	if (metadata_int(m, "block_count", JSON_REQUIRED, &layers) < 0)
+		return -1;
+	for (int l = 0; l < layers && l < LAYERS_MAX; l++) {
+		snprintf(name, sizeof(name), "model.layers.%d.mlp.gate.weight", l);
+		if (!metadata_has_tensor(m, name))
+			cJSON_AddItemToArray(dense, cJSON_CreateNumber(l));
+	}
 	return metadata_gqa(m);
 }
 

@@ -1,6 +1,6 @@
 /*
- * What the files that read metadata share.  Functions return 0, or -1 and a message; those that
- * read an optional value return 1 or 0, as those of json.h.
+ * What the files that read metadata share.  Functions return 0, or -1 and a message.  Readers of
+ * an optional value return 1 or 0, as in json.h.
  */
 #ifndef DS_CONFIG_GGUF_INTERNAL_H
 #define DS_CONFIG_GGUF_INTERNAL_H

@@ -148,7 +148,7 @@ add(struct device *d, void *slot, size_t bytes, int own)
 static int
 check_layout(const struct device *d, const struct mat *w)
 {
-	if (!d->lib || (w->dtype <= Q4 && !w->turned))
+	if (!device_is_gpu(d) || (w->dtype <= Q4 && !w->turned))
 		return 0;
 	return fail(FAIL_DATA, w->turned ? "%s: kv_b in two halves, as GGUF files have it, is not "
 	    "supported on a GPU: use -d cpu" : "%s: weights of type %s are not supported on a GPU: "

@@ -49,15 +49,6 @@ checkpoint_hint(const char *dir)
 /* --- parts --- */
 
 static int
-part_open(struct shard *s, const struct gguf *first)
-{
-	if (tensor_file_open_part(&s->file, s->path, first) < 0)
-		return -1;
-	return s->file.gguf ? 0 : fail(FAIL_DATA, "'%s': not a GGUF file: its first bytes are not "
-	    "'GGUF'", s->path);
-}
-
-static int
 read_split(const struct gguf *g, int64_t *no, int64_t *count, int64_t *tensors)
 {
 	*no = *tensors = 0;
@@ -82,7 +73,7 @@ add_part(struct checkpoint *w, int i, int count)
 	if (r < 0)
 		return -1;
 	w->nshards = (size_t)i + 1;
-	if (part_open(s, checkpoint_gguf(w)) < 0)
+	if (tensor_file_open_gguf(&s->file, s->path, checkpoint_gguf(w)) < 0)
 		return fail_in("part %d of %d", i + 1, count);
 	if (read_split(s->file.gguf, &no, &n, &tensors) < 0)
 		return fail_in("'%s'", s->path);
@@ -169,7 +160,7 @@ checkpoint_open_gguf(struct checkpoint *w)
 	    shard_set_path(w->shards, w->dir) < 0)
 		return -1;
 	w->nshards = 1;
-	if (part_open(w->shards, NULL) < 0)
+	if (tensor_file_open_gguf(&w->shards->file, w->dir, NULL) < 0)
 		return -1;
 	if (read_split(checkpoint_gguf(w), &no, &count, &tensors) < 0)
 		return fail_in("'%s'", w->dir);

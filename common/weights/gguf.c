@@ -302,10 +302,12 @@ read_version(struct gguf *g, struct cursor *c)
 	char start[sizeof(magic)];
 	uint32_t version;
 
-	if (read_bytes(c, start, sizeof(start)) < 0 || read_bytes(c, &version, sizeof(version)) < 0)
+	if (read_bytes(c, start, sizeof(start)) < 0)
 		return -1;
 	if (memcmp(start, magic, sizeof(magic)) != 0)
 		return fail(FAIL_DATA, "not a GGUF file: its first bytes are not 'GGUF'");
+	if (read_bytes(c, &version, sizeof(version)) < 0)
+		return -1;
 	if (version != 0 && (version & 0xffff) == 0)
 		return fail(FAIL_DATA, "a big-endian GGUF file, which is not supported");
 	if (version < 2 || version > 3)

@@ -142,13 +142,13 @@ read_gguf(struct tensor_file *s, const struct gguf *first)
 	return gguf_tensors(s, first ? first : s->gguf);
 }
 
-int
-tensor_file_open_part(struct tensor_file *s, const char *path, const struct gguf *first)
+static int
+open_as(struct tensor_file *s, const char *path, int gguf, const struct gguf *first)
 {
 	if (file_map(&s->map, path) < 0)
 		return -1;
 	if (check_begin(s) == 0 &&
-	    (first || gguf_begins(&s->map) ? read_gguf(s, first) : safetensors_read(s)) == 0 &&
+	    (gguf || gguf_begins(&s->map) ? read_gguf(s, first) : safetensors_read(s)) == 0 &&
 	    check_places(s) == 0 && check_end(s) == 0 && list_names(s) == 0)
 		return 0;
 	fail_in("'%s'", path);
@@ -159,7 +159,13 @@ tensor_file_open_part(struct tensor_file *s, const char *path, const struct gguf
 int
 tensor_file_open(struct tensor_file *s, const char *path)
 {
-	return tensor_file_open_part(s, path, NULL);
+	return open_as(s, path, 0, NULL);
+}
+
+int
+tensor_file_open_gguf(struct tensor_file *s, const char *path, const struct gguf *first)
+{
+	return open_as(s, path, 1, first);
 }
 
 void
