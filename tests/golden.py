@@ -122,6 +122,13 @@ def near(case):
     return bad
 
 
+def has_experts(c, layer):
+    if "num_experts" in c:
+        step, dense = c.get("decoder_sparse_step", 1), c.get("mlp_only_layers", [])
+        return (layer + 1) % step == 0 and layer not in dense
+    return layer >= c.get("first_k_dense_replace", layer + 1)
+
+
 def prompt(ids, pos, flags):
     return frame.prompt((SEQ, pos, flags, ids)).bytes()
 
@@ -146,9 +153,9 @@ def greedy(case, command):
 
 def main(verb, case, *args):
     if verb == "layers":
-        e = expected(case)
-        for n in range(json.load(open(case + "/config.json"))["num_hidden_layers"]):
-            print(n, "moe" if f"layers.{n}.router.idx" in e else "dense")
+        c = json.load(open(case + "/config.json"))
+        for n in range(c["num_hidden_layers"]):
+            print(n, "moe" if has_experts(c, n) else "dense")
     elif verb == "prompt":
         e = expected(case)
         sys.stdout.buffer.write(prompt(e["ids"], 0, 3) + frame.Frame({"op": "end"}).bytes())

@@ -7,7 +7,7 @@ case $PATH in
 	all="v3 v3-fp8-odd" ;;
 *)
 	DS_CUDA=$R/build/tests/libdspipe-cuda.so
-	all="tiny-r1 v2 v2-lite v3 v3-plain v3-fp8-odd" ;;
+	all="tiny-r1 v2 v2-lite v3 v3-plain v3-fp8-odd llama-linear qwen3-moe-mixed" ;;
 esac
 gpu=emulated gpus=1
 if [ "${GPU_LIB-}" ]; then
