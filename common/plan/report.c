@@ -82,7 +82,7 @@ programs(const struct report *r, const struct group *g, int member, char to[256]
 		first += g->experts[i];
 	if (g->n > 1 && g->experts[member] > 0)
 		n += snprintf(to + n, 256 - (size_t)n, "%sexperts %d-%d", member == 0 ? " with " : "", first, first + g->experts[member] - 1);
-	if (g->n > 1 && g->shared == member)
+	if (g->n > 1 && g->shared == member && c->n_shared_experts > 0)
 		n += snprintf(to + n, 256 - (size_t)n, "%sshared experts", g->experts[member] > 0 ? " and " : member == 0 ? " with " : "");
 	if (member > 0)
 		n += snprintf(to + n, 256 - (size_t)n, g->to > g->from + 1 ? " of layers %d-%d" : " of layer %d", g->from, g->to - 1);
