@@ -6,19 +6,74 @@ enum { BLOCK_COLS = 256 };      /* of the longest block */
 /* The columns of a block as float32; every 16 of them begin `step` after the 16 before. */
 typedef void block_decoder(float *to, ptrdiff_t step, const unsigned char *b);
 
-/* As the definition has it; compilers vectorise this. */
-#define PLAIN_OF(name, type, cols, bytes)                                               \
+#include "cpu/blocks_unpack.h"
+
+/* What is not unpacked is computed as the definition has it; compilers vectorise that. */
+#define DECODE_OF(name, type, cols, bytes)                                              \
 static void                                                                             \
 decode_##name(float *to, ptrdiff_t step, const unsigned char *b)                        \
 {                                                                                       \
-	for (int g = 0; g < (cols) / LANES; g++, to += step)                            \
+	const struct pass p = { .store = 1, .to = to, .step = step };                   \
+                                                                                        \
+	if (block_shared(name))                                                         \
+		pass_block(&p, b, name);                                                \
+	for (int g = 0; !block_shared(name) && g < (cols) / LANES; g++, to += step)     \
 		for (int i = 0; i < LANES; i++)                                         \
 			to[i] = element_##name(b, g, i);                                \
 }
-EACH_BLOCK_TYPE(PLAIN_OF)
+EACH_BLOCK_TYPE(DECODE_OF)
+
+/* gemv of one row of x: weights go from the blocks into the sums.  The next rows of w are
+ * prefetched. */
+ALWAYS void
+block_dots(float *out, const float *x, const struct mat *w, int n0, int n1, enum dtype t)
+{
+	const size_t stride = row_bytes(t, w->cols), size = row_bytes(t, block_cols(t));
+	reg sum[SUMS][REGS];
+
+	for (int n = n0; n < n1; n += SUMS) {
+		for (int i = 0; i < SUMS; i += ROWS) {
+			const unsigned char *row[ROWS];
+			size_t next = n + i + ROWS < n1 ? ROWS * stride : 0;
+			reg s[ROWS][REGS];
+
+			UNROLL
+			for (int r = 0; r < ROWS; r++) {
+				row[r] = (const unsigned char *)w->data + (size_t)(n + i + r < n1 ? n + i + r : n1 - 1) * stride;
+				UNROLL
+				for (int j = 0; j < REGS; j++)
+					s[r][j] = r_zero();
+			}
+			for (int k = 0; k < w->cols; k += block_cols(t))
+				UNROLL
+				for (int r = 0; r < ROWS; r++, row[r - 1] += size) {
+					const struct pass p = { .x = x + k, .s = s[r] };
+
+					prefetch(row[r] + next, size);
+					pass_block(&p, row[r], t);
+				}
+			UNROLL
+			for (int r = 0; r < ROWS; r++)
+				UNROLL
+				for (int j = 0; j < REGS; j++)
+					sum[i + r][j] = s[r][j];
+		}
+		sums_store(out + n, sum, n1 - n);
+	}
+}
+
+#define DOTS_OF(name, type, cols, bytes)                                                \
+static void                                                                             \
+dots_##name(float *out, const float *x, const struct mat *w, int n0, int n1)            \
+{                                                                                       \
+	if (block_shared(name))                                                         \
+		block_dots(out, x, w, n0, n1, name);                                    \
+}
+EACH_BLOCK_TYPE(DOTS_OF)
 
 struct block_kind {
 	block_decoder *decode;
+	void (*dots)(float *out, const float *x, const struct mat *w, int n0, int n1);  /* or NULL */
 	int cols, bytes;                /* of a block */
 };
 
@@ -26,7 +81,8 @@ static struct block_kind
 block_kind(enum dtype t)
 {
 	switch (t) {
-#define KIND(name, type, cols, bytes) case name: return (struct block_kind){decode_##name, cols, bytes};
+#define KIND(name, type, cols, bytes) case name: \
+		return (struct block_kind){decode_##name, block_shared(name) ? dots_##name : NULL, cols, bytes};
 	EACH_BLOCK_TYPE(KIND)
 #undef KIND
 	default:
@@ -89,12 +145,16 @@ block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 
 /* T <= GEMV_ROWS rows of x, known when compiled. */
 ALWAYS void
-block_dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+block_dots_of(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
 	const struct block_kind b = block_kind(w->dtype);
 	const int nb = GEMV_BESIDE(T);
 	reg sum[GEMV_ROWS * SUMS][REGS];
 
+	if (T == 1 && b.dots) {
+		b.dots(out, x, w, n0, n1);
+		return;
+	}
 	for (int n = n0; n < n1; n += SUMS) {
 		for (int i = 0; i < SUMS; i += nb)
 			block_rows(sum + i, T, nb, x, ldx, w, n + i < n1 ? n + i : n1 - 1, n1 - 1, &b);
@@ -107,7 +167,7 @@ static void
 gemv_blocks(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
 	switch (T) {
-#define BLOCK_DOTS(T, t) case (T): block_dots(out, ldo, x, ldx, (T), w, n0, n1); return
+#define BLOCK_DOTS(T, t) case (T): block_dots_of(out, ldo, x, ldx, (T), w, n0, n1); return
 	EACH_GEMV(BLOCK_DOTS, 0);
 	}
 }

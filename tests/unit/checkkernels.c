@@ -482,7 +482,9 @@ time_product(const struct kernels *k, enum dtype t, int N, int K, int T, int tra
 
 	for (size_t i = 0; i < groups; i++)
 		weight(group + i, F8_E4M3, PLAIN);
-	for (size_t i = 0; i < size; i += dtype_size(t) ? dtype_size(t) : 1)
+	if (dtype_cols(t) > 1)
+		random_blocks(data, n / (size_t)dtype_cols(t), t, PLAIN);
+	for (size_t i = 0; dtype_cols(t) == 1 && i < size; i += dtype_size(t) ? dtype_size(t) : 1)
 		weight(data + i, t == Q8 || t == Q4 ? U8 : t, PLAIN);
 	numbers(scale, n / 128 + side * 2, PLAIN);
 	numbers(x, side * (size_t)T, PLAIN);
@@ -537,6 +539,9 @@ time_all(const struct kernels *k)
 		for (int i = 0; i < (slow ? 1 : COUNT(T)); i++)
 			time_product(k, weights[d], 128, 512, T[i], 1);
 	}
+	for (int d = 0; d < COUNT(block_types); d++)
+		for (int i = 0; i < (slow ? 1 : COUNT(T)); i++)
+			time_product(k, block_types[d], slow ? 256 : 2048, slow ? 1024 : 7168, T[i], 0);
 	time_product(k, F32, 512, 576, 16, 0);
 	time_product(k, F32, 512, 512, 16, 1);
 	time_vector(k, "exp", k->exp);

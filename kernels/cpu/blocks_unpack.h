@@ -1,0 +1,341 @@
+/*
+ * Block types of GGUF whose weights are code * scale - minimum, with both shared by 16 columns or
+ * more: a part of matmul_lanes.h.  Only AVX2 is used, by AVX-512 too: codes are bytes.
+ */
+struct unpacked {
+	signed char codes[256] __attribute__((aligned(64)));
+	float scale[16], minimum[16];   /* of groups of block_shared columns */
+};
+
+/* Columns that share a scale; 0: the type is of another kind. */
+ALWAYS int
+block_shared(enum dtype t)
+{
+	switch (t) {
+	case Q2_K:
+	case Q3_K:
+	case Q6_K:
+		return 16;
+	case TQ2_0:
+		return 256;
+	case IQ2_XXS:
+	case IQ2_XS:
+	case IQ2_S:
+	case IQ3_XXS:
+	case IQ3_S:
+	case IQ1_S:
+	case IQ1_M:
+	case TQ1_0:
+		return 0;
+	default:
+		return 32;
+	}
+}
+
+ALWAYS int
+block_has_minimum(enum dtype t)
+{
+	return t == Q4_1 || t == Q5_1 || t == Q2_K || t == Q4_K || t == Q5_K;
+}
+
+ALWAYS float
+f16_at(const unsigned char *p)
+{
+	uint16_t h;
+
+	memcpy(&h, p, sizeof(h));
+	return _cvtsh_ss(h);
+}
+
+/* The eight 6-bit scales and minimums of Q4_K and Q5_K. */
+ALWAYS void
+unpack_six(struct unpacked *u, const unsigned char *p, float d, float m)
+{
+	uint32_t v[3], s[4];
+	const unsigned char *c = (const unsigned char *)s;
+
+	memcpy(v, p, sizeof(v));
+	s[0] = v[0] & 0x3f3f3f3f;
+	s[1] = (v[2] & 0x0f0f0f0f) | (v[0] >> 2 & 0x30303030);
+	s[2] = v[1] & 0x3f3f3f3f;
+	s[3] = (v[2] >> 4 & 0x0f0f0f0f) | (v[1] >> 2 & 0x30303030);
+	_mm256_storeu_ps(u->scale, _mm256_mul_ps(_mm256_set1_ps(d),
+	    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)c)))));
+	_mm256_storeu_ps(u->minimum, _mm256_mul_ps(_mm256_set1_ps(m),
+	    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(c + 8))))));
+}
+
+ALWAYS void
+unpack_scales(struct unpacked *u, const unsigned char *b, enum dtype t)
+{
+	switch (t) {
+	case Q2_K:
+		for (int g = 0; g < 16; g++) {
+			u->scale[g] = f16_at(b + 80) * (float)(b[g] & 15);
+			u->minimum[g] = f16_at(b + 82) * (float)(b[g] >> 4);
+		}
+		break;
+	case Q3_K:
+		for (int g = 0; g < 16; g++)
+			u->scale[g] = f16_at(b + 108) *
+			    (float)(((b[96 + g % 8] >> g / 8 * 4 & 15) | (b[104 + g % 4] >> g / 4 * 2 & 3) << 4) - 32);
+		break;
+	case Q4_K:
+	case Q5_K:
+		unpack_six(u, b + 4, f16_at(b), f16_at(b + 2));
+		break;
+	case Q6_K:
+		for (int g = 0; g < 16; g++)
+			u->scale[g] = f16_at(b + 208) * (float)(signed char)b[192 + g];
+		break;
+	case IQ4_XS:
+		for (int s = 0; s < 8; s++)
+			u->scale[s] = f16_at(b) *
+			    (float)(((b[4 + s / 2] >> s % 2 * 4 & 15) | (int)(block_u16(b + 2) >> 2 * s & 3) << 4) - 32);
+		break;
+	case MXFP4:
+		u->scale[0] = block_e8m0(b[0]);
+		break;
+	case TQ2_0:
+		u->scale[0] = f16_at(b + 64);
+		break;
+	case Q4_1:
+	case Q5_1:
+		u->minimum[0] = -f16_at(b + 2);
+		u->scale[0] = f16_at(b);
+		break;
+	default:
+		u->scale[0] = f16_at(b);
+	}
+}
+
+ALWAYS __m256i
+bytes_and(__m256i v, int mask)
+{
+	return _mm256_and_si256(v, _mm256_set1_epi8((char)mask));
+}
+
+/* Each byte of v shifted to the left, or right where by < 0, and masked. */
+ALWAYS __m256i
+bytes_shift(__m256i v, int by, int mask)
+{
+	return bytes_and(by < 0 ? _mm256_srli_epi16(v, -by) : _mm256_slli_epi16(v, by), mask);
+}
+
+/* 32 halves: those of the low halves of 16 bytes, then the high ones. */
+ALWAYS __m256i
+halves(const unsigned char *p)
+{
+	__m128i v = _mm_loadu_si128((const void *)p);
+
+	return bytes_and(_mm256_set_m128i(_mm_srli_epi16(v, 4), v), 15);
+}
+
+/* 16 in the bytes whose bits are set in 4 bytes. */
+ALWAYS __m256i
+fifth_bits(const unsigned char *p)
+{
+	const __m256i order = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+	int32_t h;
+
+	memcpy(&h, p, sizeof(h));
+	return bytes_and(_mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(h), order), bit), bit), 16);
+}
+
+ALWAYS void
+codes_store(struct unpacked *u, int k, __m256i v, int less)
+{
+	_mm256_storeu_si256((void *)(u->codes + k), less ? _mm256_sub_epi8(v, _mm256_set1_epi8((char)less)) : v);
+}
+
+ALWAYS __m256i
+bytes32(const unsigned char *p)
+{
+	return _mm256_loadu_si256((const void *)p);
+}
+
+static const signed char levels_iq4[16] = { IQ4_LEVELS }, levels_mxfp4[16] = { MXFP4_LEVELS };
+
+ALWAYS __m256i
+of_levels(const signed char *levels, __m256i v)
+{
+	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)levels)), v);
+}
+
+/* The codes of 64 columns of Q6_K: with `high`, of the high halves. */
+ALWAYS void
+codes_q6(struct unpacked *u, int k, const unsigned char *low, const unsigned char *two, int high)
+{
+	__m256i h = bytes32(two);
+
+	codes_store(u, k, _mm256_or_si256(bytes_shift(bytes32(low), high ? -4 : 0, 15), bytes_shift(h, high ? 0 : 4, 0x30)), 32);
+	codes_store(u, k + 32, _mm256_or_si256(bytes_shift(bytes32(low + 32), high ? -4 : 0, 15),
+	    bytes_shift(h, high ? -2 : 2, 0x30)), 32);
+}
+
+/* Of types that have 32 columns in a block. */
+ALWAYS void
+codes_of_32(struct unpacked *u, const unsigned char *b, enum dtype t)
+{
+	switch (t) {
+	case Q4_0:
+		codes_store(u, 0, halves(b + 2), 8);
+		break;
+	case Q4_1:
+		codes_store(u, 0, halves(b + 4), 0);
+		break;
+	case Q5_0:
+		codes_store(u, 0, _mm256_or_si256(halves(b + 6), fifth_bits(b + 2)), 16);
+		break;
+	case Q5_1:
+		codes_store(u, 0, _mm256_or_si256(halves(b + 8), fifth_bits(b + 4)), 0);
+		break;
+	case IQ4_NL:
+		codes_store(u, 0, of_levels(levels_iq4, halves(b + 2)), 0);
+		break;
+	default:
+		codes_store(u, 0, of_levels(levels_mxfp4, halves(b + 1)), 0);
+	}
+}
+
+/* Columns 32 s .. of types that have 256. */
+ALWAYS void
+codes_of_256(struct unpacked *u, const unsigned char *b, int s, enum dtype t)
+{
+	__m256i v;
+
+	switch (t) {
+	case Q2_K:
+		codes_store(u, 32 * s, bytes_shift(bytes32(b + 16 + s / 4 * 32), -2 * (s % 4), 3), 0);
+		break;
+	case TQ2_0:
+		codes_store(u, 32 * s, bytes_shift(bytes32(b + s / 4 * 32), -2 * (s % 4), 3), 1);
+		break;
+	case Q3_K:
+		v = bytes_shift(bytes32(b + 32 + s / 4 * 32), -2 * (s % 4), 3);
+		codes_store(u, 32 * s, _mm256_or_si256(v, bytes_shift(bytes32(b), 2 - s, 4)), 4);
+		break;
+	case IQ4_XS:
+		codes_store(u, 32 * s, of_levels(levels_iq4, halves(b + 8 + 16 * s)), 0);
+		break;
+	case Q6_K:
+		if (s % 2 == 0)
+			codes_q6(u, 32 * s, b + s / 4 * 64, b + 128 + s / 4 * 32, s / 2 % 2);
+		break;
+	default:                        /* Q4_K, Q5_K */
+		v = bytes_shift(bytes32(b + (t == Q4_K ? 16 : 48) + s / 2 * 32), s % 2 ? -4 : 0, 15);
+		codes_store(u, 32 * s, t == Q4_K ? v : _mm256_or_si256(v, bytes_shift(bytes32(b + 16), 4 - s, 16)), 0);
+	}
+}
+
+/* The codes of a block: u->codes, or where they lie. */
+ALWAYS const signed char *
+unpack_codes(struct unpacked *u, const unsigned char *b, enum dtype t)
+{
+	if (t == Q8_0)
+		return (const signed char *)b + 2;
+	if (block_cols(t) == 32)
+		codes_of_32(u, b, t);
+	else
+		UNROLL
+		for (int s = 0; s < 8; s++)
+			codes_of_256(u, b, s, t);
+	return u->codes;
+}
+
+/* What is done with W weights of a block, those from column k on: they are stored, or multiplied
+ * with x. */
+struct pass {
+	int store;                      /* known when compiled */
+	float *to;                      /* every 16 begin `step` after the 16 before */
+	ptrdiff_t step;
+	const float *x;
+	reg *s;                         /* [REGS] */
+};
+
+ALWAYS void
+pass_on(const struct pass *p, int k, reg v)
+{
+	if (p->store)
+		r_store(p->to + k / LANES * p->step + k % LANES, v);
+	else
+		p->s[k % LANES / W] = r_fma(v, r_load(p->x + k), p->s[k % LANES / W]);
+}
+
+/* The 16 codes of a type as floats. */
+ALWAYS reg
+level_codes(enum dtype t)
+{
+	static const float iq4[16] = { IQ4_LEVELS }, mxfp4[16] = { MXFP4_LEVELS };
+	static const float eight[16] = { -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7 };
+	static const float none[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+
+	return r_load(t == IQ4_NL || t == IQ4_XS ? iq4 : t == MXFP4 ? mxfp4 : t == Q4_0 ? eight : none);
+}
+
+/* The 16 weights of a group of 32 columns. */
+ALWAYS reg
+level_weights(const struct unpacked *u, int s, enum dtype t)
+{
+	reg v = r_mul(level_codes(t), r_set(u->scale[s]));
+
+	return block_has_minimum(t) ? r_sub(v, r_set(u->minimum[s])) : v;
+}
+
+/* Of 4 bits in AVX-512: a weight is a permutation of the register that has the 16 of its group. */
+ALWAYS void
+pass_levels(const struct pass *p, const struct unpacked *u, const unsigned char *b, enum dtype t)
+{
+	const unsigned char *q = b + (t == Q4_K ? 16 : t == IQ4_XS ? 8 : t == Q4_1 ? 4 : t == MXFP4 ? 1 : 2);
+	reg v[2 * REGS], w[2 * REGS];
+
+	if (t == Q4_K) {
+		UNROLL
+		for (int i = 0; i < 4; i++) {
+			reg low = level_weights(u, 2 * i, t), high = level_weights(u, 2 * i + 1, t);
+
+			r_load32_q4_of(q + 32 * i, &low, &high, v);
+			r_load32_q4_of(q + 32 * i + 16, &low, &high, w);
+			pass_on(p, 64 * i, v[0]);
+			pass_on(p, 64 * i + 16, w[0]);
+			pass_on(p, 64 * i + 32, v[1]);
+			pass_on(p, 64 * i + 48, w[1]);
+		}
+		return;
+	}
+	UNROLL
+	for (int s = 0; s < block_cols(t) / 32; s++) {
+		reg level = level_weights(u, s, t);
+
+		r_load32_q4_of(q + 16 * s, &level, &level, v);
+		pass_on(p, 32 * s, v[0]);
+		pass_on(p, 32 * s + 16, v[1]);
+	}
+}
+
+ALWAYS void
+pass_block(const struct pass *p, const unsigned char *b, enum dtype t)
+{
+	const int four = t == Q4_K || t == IQ4_XS || t == Q4_0 || t == Q4_1 || t == IQ4_NL || t == MXFP4;
+	const signed char *codes;
+	struct unpacked u;
+
+	unpack_scales(&u, b, t);
+	if (REGS == 1 && four) {
+		pass_levels(p, &u, b, t);
+		return;
+	}
+	codes = unpack_codes(&u, b, t);
+	UNROLL
+	for (int g = 0; g < block_cols(t) / LANES; g++) {
+		const int s = g * LANES / block_shared(t);
+
+		UNROLL
+		for (int j = 0; j < LANES; j += W) {
+			reg v = r_mul(r_load_q8(codes + g * LANES + j), r_set(u.scale[s]));
+
+			pass_on(p, g * LANES + j, block_has_minimum(t) ? r_sub(v, r_set(u.minimum[s])) : v);
+		}
+	}
+}
