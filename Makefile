@@ -33,7 +33,7 @@ W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototype
 ifdef SAN
 B = build-asan
 BIN = build-asan/bin
-EMULATED_O = -O1 -g1
+EMULATED_O = -O2 -g1
 # (-O3 takes seven times as long to compile with sanitizers)
 ISA_O = -O2
 # no instrumentation of what is called a billion times would be a hole: kernels are checked as well

@@ -7,9 +7,10 @@
 #define ALWAYS static __attribute__((noinline))
 #define UNROLL
 #else
-#define ALWAYS static inline __attribute__((always_inline))
+#define ALWAYS INLINE
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
+#define INLINE static inline __attribute__((always_inline))
 #define KEEP(r) __asm__("" : "+v"(r))   /* in a register: compilers would load it for each use */
 
 enum {
@@ -18,14 +19,14 @@ enum {
 	ROWS = 4                /* rows of w beside each other in dot_rows, at most */
 };
 
-ALWAYS size_t
+INLINE size_t
 size_of(enum dtype t)
 {
 	return t == F32 ? 4 : t == F8_E4M3 ? 1 : 2;
 }
 
 /* W elements of the row from k on, or the first n < W of them. */
-ALWAYS reg
+INLINE reg
 weights(const unsigned char *row, int k, enum dtype t)
 {
 	const unsigned char *p = row + (size_t)k * size_of(t);
@@ -33,7 +34,7 @@ weights(const unsigned char *row, int k, enum dtype t)
 	return t == F32 ? r_load((const void *)p) : t == BF16 ? r_load_bf16(p) : t == F16 ? r_load_f16(p) : r_load_f8(p);
 }
 
-ALWAYS reg
+INLINE reg
 weights_n(const unsigned char *row, int k, int n, enum dtype t)
 {
 	const unsigned char *p = row + (size_t)k * size_of(t);
@@ -42,7 +43,7 @@ weights_n(const unsigned char *row, int k, int n, enum dtype t)
 	    t == F16 ? r_load_f16_n(p, n) : r_load_f8_n(p, n);
 }
 
-ALWAYS reg
+INLINE reg
 r_canon(reg x)
 {
 	return r_nan(x, x);
@@ -66,7 +67,7 @@ sums_store(float *out, reg sum[SUMS][REGS], int n)
 
 /* Two registers of the row from column k on, whole.  FP8 comes 256 times too small, what is not a
  * number unmarked. */
-ALWAYS void
+INLINE void
 weights2(reg *a, reg *b, const unsigned char *row, int k, enum dtype t)
 {
 	if (t == F8_E4M3) {
@@ -77,7 +78,7 @@ weights2(reg *a, reg *b, const unsigned char *row, int k, enum dtype t)
 	}
 }
 
-ALWAYS void
+INLINE void
 zero(reg s[][ROWS][REGS], int T, int nb)
 {
 	UNROLL
@@ -89,7 +90,7 @@ zero(reg s[][ROWS][REGS], int T, int nb)
 				s[m][i][j] = r_zero();
 }
 
-ALWAYS void
+INLINE void
 keep(reg sum[][REGS], reg s[][ROWS][REGS], int T, int nb)
 {
 	UNROLL
@@ -102,7 +103,7 @@ keep(reg sum[][REGS], reg s[][ROWS][REGS], int T, int nb)
 }
 
 /* Prefetch n bytes from p on into L2; L1 is full of what is in use. */
-ALWAYS void
+INLINE void
 prefetch(const unsigned char *p, size_t n)
 {
 	UNROLL
@@ -113,13 +114,13 @@ prefetch(const unsigned char *p, size_t n)
 /* s += the lanes of T rows of x with nb rows of w, two registers of each from column k on.  FP8 is
  * 256 times too small: one row of x is made 256 times larger, for more the weights are: the
  * products are the same. */
-ALWAYS void
-lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int k,
+INLINE void
+lanes2_of(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int k,
     enum dtype t)
 {
 	reg a[ROWS], b[ROWS];
 
-	UNROLL
+	_Pragma("GCC unroll 8")
 	for (int i = 0; i < nb; i++) {
 		weights2(&a[i], &b[i], row[i], k, t);
 		if (t == F8_E4M3 && T > 1) {
@@ -127,7 +128,7 @@ lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 			b[i] = r_mul(b[i], r_set(256));
 		}
 	}
-	UNROLL
+	_Pragma("GCC unroll 8")
 	for (int m = 0; m < T; m++) {
 		reg xa = r_load(x + m * ldx + k), xb = r_load(x + m * ldx + k + W);
 
@@ -135,12 +136,29 @@ lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 			xa = r_mul(xa, r_set(256));
 			xb = r_mul(xb, r_set(256));
 		}
-		UNROLL
+		_Pragma("GCC unroll 8")
 		for (int i = 0; i < nb; i++) {
 			s[m][i][0] = r_fma(a[i], xa, s[m][i][0]);
 			s[m][i][1 % REGS] = r_fma(b[i], xb, s[m][i][1 % REGS]);
 		}
 	}
+}
+
+ALWAYS void
+lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int k,
+    enum dtype t)
+{
+#ifdef __SANITIZE_ADDRESS__     /* one row of x is the most frequent */
+	if (T == 1 && nb == ROWS && t == F8_E4M3) {
+		lanes2_of(s, 1, ROWS, x, ldx, row, k, F8_E4M3);
+		return;
+	}
+	if (T == 1 && nb == 1 && t != F8_E4M3) {
+		lanes2_of(s, 1, 1, x, ldx, row, k, t);
+		return;
+	}
+#endif
+	lanes2_of(s, T, nb, x, ldx, row, k, t);
 }
 
 /* The same over the first `cols` columns: at most BLOCK, but all of a single row that is not FP8.
