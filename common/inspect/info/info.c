@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "inspect/info/info_gguf.h"
 
 /* Does the tensor belong to one of the layers, or to none? */
 static int
@@ -76,6 +77,7 @@ info_open(struct info *i, const char *dir, const char *layers)
 	if (model_open(&m, dir) < 0)
 		return -1;
 	memcpy(i->id, m.weights.id, sizeof(i->id));
+	i->gguf = info_gguf(&m.weights);
 	i->sizes.config = m.config;
 	r = look_for_index(i, &m) < 0 || layers_parse(&i->layers, layers, m.config.num_layers) < 0 ||
 	    look_for_files(i, &m, &gone) < 0 ? -1 : 0;
@@ -90,6 +92,7 @@ info_close(struct info *i)
 	for (size_t k = 0; k < i->nmissing; k++)
 		free(i->missing[k]);
 	free(i->missing);
+	cJSON_Delete(i->gguf);
 	sizes_close(&i->sizes);
 }
 

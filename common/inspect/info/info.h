@@ -19,6 +19,7 @@ struct info {
 	int exact;                      /* 1: bytes are from the files; 0: from config.json */
 	char **missing;                 /* files of the shown layers that do not exist */
 	size_t nmissing, nfiles;
+	struct cJSON *gguf;             /* of a GGUF file: info_gguf.h; else NULL */
 	int stale;                      /* 1: model.safetensors is whole, the index is not read */
 };
 

@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/json.h"
 #include "arch/model.h"
+#include "inspect/info/info_gguf.h"
 
 static const char *const methods[] = {[TOPK_GREEDY] = "greedy", [TOPK_GROUP_MAX] = "group_limited_greedy",
     [TOPK_NOAUX_TC] = "noaux_tc"};
@@ -35,9 +36,11 @@ cache_bytes(const struct config *c, int gpu, enum precision precision)
 }
 
 static void
-print_quantization(FILE *to, const struct config *c)
+print_quantization(FILE *to, const struct config *c, int gguf)
 {
-	if (c->quant)
+	if (gguf)
+		fprintf(to, "quantization  types of GGUF\n");
+	else if (c->quant)
 		fprintf(to, "quantization  q%d, a scale for %d weights, %s%s%s\n", c->quant, QUANT_GROUP,
 		    c->quant_experts ? "experts alone" : "all linear layers",
 		    c->quant_head ? " and the output matrix" : "",
@@ -70,7 +73,7 @@ print_shapes(FILE *to, const struct info *i)
 	fprintf(to, "positions     %d; %sB of cache each (%sB as bf16 on a GPU)\n", c->max_position,
 	    short_form(a, cache_bytes(c, 0, PRECISION_F32)),
 	    short_form(b, cache_bytes(c, 1, PRECISION_BF16)));
-	print_quantization(to, c);
+	print_quantization(to, c, i->gguf != NULL);
 	fprintf(to, "parameters    %s, %s active a token\n", short_form(a, (double)i->sizes.total.params),
 	    short_form(b, (double)i->sizes.active));
 	fprintf(to, "weights       %sB in %zu file%s%s\n", short_form(a, (double)i->sizes.total.bytes), i->nfiles,
@@ -134,6 +137,8 @@ info_text(FILE *to, const struct info *i)
 	if (i->exact)
 		print_types(to, &i->sizes);
 	print_layers(to, i);
+	if (i->gguf)
+		info_gguf_text(to, i->gguf);
 	for (size_t k = 0; k < i->nmissing; k++)
 		fprintf(to, "%smissing       %s\n", k ? "" : "\n", i->missing[k]);
 	if (i->stale)
@@ -151,7 +156,7 @@ add_size(cJSON *o, const char *name, struct weight_size p)
 }
 
 static void
-add_shapes(cJSON *o, const struct config *c)
+add_shapes(cJSON *o, const struct config *c, int gguf)
 {
 	const struct { const char *key; int value; } model[] = {
 		{"vocab_size", c->vocab_size}, {"hidden_size", c->hidden_size},
@@ -172,7 +177,8 @@ add_shapes(cJSON *o, const struct config *c)
 	for (size_t k = 0; k < sizeof(mlp) / sizeof(mlp[0]); k++)
 		cJSON_AddNumberToObject(o, mlp[k].key, mlp[k].value);
 	cJSON_AddBoolToObject(o, "tie_word_embeddings", c->tie_word_embeddings);
-	cJSON_AddStringToObject(o, "quantization", c->quant == 8 ? "q8" : c->quant ? "q4" : c->fp8 ? "fp8" : "none");
+	cJSON_AddStringToObject(o, "quantization", gguf ? "gguf" : c->quant == 8 ? "q8" :
+	    c->quant ? "q4" : c->fp8 ? "fp8" : "none");
 	cJSON_AddNumberToObject(o, "cache_bytes", cache_bytes(c, 0, PRECISION_F32));
 	cJSON_AddNumberToObject(o, "cache_bytes_gpu_bf16", cache_bytes(c, 1, PRECISION_BF16));
 }
@@ -202,7 +208,7 @@ info_json(FILE *to, const struct info *i)
 
 	cJSON_AddStringToObject(o, "model_type", i->sizes.config.type);
 	cJSON_AddStringToObject(o, "id", i->id);
-	add_shapes(o, &i->sizes.config);
+	add_shapes(o, &i->sizes.config, i->gguf != NULL);
 	add_size(o, "total", i->sizes.total);
 	cJSON_AddNumberToObject(o, "active", (double)i->sizes.active);
 	cJSON_AddNumberToObject(o, "files", (double)i->nfiles);
@@ -215,6 +221,8 @@ info_json(FILE *to, const struct info *i)
 	add_size(o, "head", i->sizes.head);
 	add_layers(cJSON_AddArrayToObject(o, "layers"), i);
 	cJSON_AddItemToObject(o, "missing", cJSON_CreateStringArray((const char *const *)i->missing, (int)i->nmissing));
+	if (i->gguf)
+		cJSON_AddItemToObject(o, "gguf", cJSON_Duplicate(i->gguf, 1));
 	if (i->stale) {
 		const char *const stale[] = {CHECKPOINT_INDEX};
 
