@@ -17,7 +17,7 @@ static const char help[] =
 "Prints the text of token ids as they arrive.  Sequences are printed whole, in\n"
 "the order of their first frames.\n"
 "\n"
-"  -m, --model MODEL  checkpoint folder (or DS_MODEL)\n"
+"  -m, --model MODEL  checkpoint folder or GGUF file (or DS_MODEL)\n"
 "  -c                 chat answers: the texts start within the reasoning\n"
 "                     if the chat template opens it\n"
 "  --template FILE    another template instead of the model's\n"

@@ -14,7 +14,7 @@ static const char help[] =
 "Describes a checkpoint: shapes, parameters, storage format of its weights,\n"
 "bytes of each layer, and missing files.\n"
 "\n"
-"  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
+"  -m, --model MODEL      checkpoint folder or GGUF file (or DS_MODEL)\n"
 "  -l, --layers LAYERS    layers to show and check: " RANGES_SYNTAX " (all)\n"
 "  -v                     print each layer on its own line\n"
 "  --json                 print JSON\n"

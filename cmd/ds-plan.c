@@ -20,7 +20,7 @@ static const char help[] =
 "\n"
 "Splits a model over the hosts in a file, and predicts the speed.\n"
 "\n"
-"  -m, --model MODEL  checkpoint folder (or DS_MODEL), the same on every host\n"
+"  -m, --model MODEL  folder or GGUF file (or DS_MODEL), the same on every host\n"
 "  -f FORMAT          plan (for ds-run), sh, ssh, slurm (scripts) or report\n"
 "  --shapes           use config.json and the index, without weights\n"
 "  --latency          minimize the latency of one sequence, not the slowest host\n"

@@ -26,7 +26,7 @@ static const char help[] =
 "usage: ds-run -m MODEL [OPTION ...] [PROMPT ...]\n"
 "Answers each PROMPT; without one, each line typed, or all of standard input.\n"
 "\n"
-"  -m, --model MODEL       checkpoint folder (or DS_MODEL)\n"
+"  -m, --model MODEL       checkpoint folder or GGUF file (or DS_MODEL)\n"
 "  -0, --lines FILE        prompts, each ended by a NUL or a newline (-: stdin)\n"
 "  -c, -w, --completion    a PROMPT is a question (default), or text to continue\n"
 "  --messages FILE         conversations in JSON, one answer each\n"

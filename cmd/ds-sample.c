@@ -10,7 +10,7 @@ static const char help[] =
 "Samples the next token of each sequence, sends it to ds-embed, and frees the\n"
 "sequence after its last token.\n"
 "\n"
-"  -m, --model MODEL       checkpoint folder (or DS_MODEL), with defaults\n"
+"  -m, --model MODEL       folder or GGUF file (or DS_MODEL), with defaults\n"
 "  -g, --greedy            always the most probable token\n"
 "  -T, --temperature TEMP  temperature; 0 is greedy\n"
 "  -k, --top-k K           sample from the K most probable tokens; 0 for all\n"

@@ -13,7 +13,7 @@ static const char help[] =
 "Prints log-likelihood and perplexity of each sequence and of all, from frames\n"
 "of ds-head.  ds-tokenize -a requests the logits that it needs.\n"
 "\n"
-"  -m, --model MODEL  checkpoint folder (or DS_MODEL), for the text of tokens\n"
+"  -m, --model MODEL  folder or GGUF file (or DS_MODEL), for the text of tokens\n"
 "  --tokens           also print a line per token: its log-probability, its rank,\n"
 "                     and the most probable tokens at its position\n"
 "  -k K               number of these most probable tokens (3)\n"

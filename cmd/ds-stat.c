@@ -19,7 +19,7 @@ static const char help[] =
 "Prints statistics of a stream: a line per tensor of each stage and layer, and\n"
 "a line per router.\n"
 "\n"
-"  -m, --model MODEL  checkpoint folder (or DS_MODEL), for the number of experts\n"
+"  -m, --model MODEL  folder or GGUF file (or DS_MODEL), for expert counts\n"
 "                     and their groups\n"
 "  -i, --input FROM   same as FROM: streams, or folders of *.dsf (standard input)\n"
 "  --experts          also print a line per expert\n"

@@ -23,7 +23,7 @@ static const char help[] =
 "Encodes each TEXT, or standard input, as token ids and sends it as a frame.\n"
 "Each text is a sequence of its own.\n"
 "\n"
-"  -m, --model MODEL  checkpoint folder (or DS_MODEL)\n"
+"  -m, --model MODEL  checkpoint folder or GGUF file (or DS_MODEL)\n"
 "  -a                 request logits for all positions, not only the last\n"
 "  -b                 do not add special tokens around a text\n"
 "  -c                 chat: each text is a user message in the chat template\n"

@@ -73,7 +73,7 @@ const struct kernels *options_kernels(const struct options *o);
     {"top-p", 1, NULL, 'p'}, {"seed", 1, NULL, 'S'}, {"max-tokens", 1, NULL, 'n'}
 
 /* Lines of -h that programs share.  */
-#define HELP_MODEL  "  -m, --model MODEL      checkpoint folder (or DS_MODEL)\n"
+#define HELP_MODEL  "  -m, --model MODEL      checkpoint folder or GGUF file (or DS_MODEL)\n"
 #define HELP_LAYERS "  -l, --layers LAYERS    layers to process: " RANGES_SYNTAX " (all)\n"
 #define HELP_TAP    "  --tap NAMES            inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_PRECISION "  --precision P          products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"

@@ -54,8 +54,8 @@ ok "another type is another id" test "$(id llama.gguf)" != "$(id other.gguf)"
 like "$(ds-info -m llama.gguf)" "^BF16 .* 16.000$" "ds-info: types"
 like "$(ds-info -m old.gguf)" "^attention .*latent" "ds-info: shapes"
 like "$(ds-info -m old.gguf)" "^  deepseek2.attention.kv_lora_rank 48$" "and metadata"
-is "$(ds-info --json -m llama.gguf | tr -d '[:space:]' | grep -o '"gguf":{"version":3,.*"BF16":{"tensors":[0-9]*' |
-    sed 's/.*://')" 23 "ds-info --json: tensors of a type"
+is "$(ds-info --json -m llama.gguf | jq .gguf.types.BF16.tensors)" 23 \
+    "ds-info --json: tensors of a type"
 ds-info --manifest -m $first >manifest
 ok "ds-info --check: the parts are those of the manifest" ds-info --check manifest -m $first
 fails_with 1 "manifest is of model|tensors are not those" "another file is not" \
