@@ -22,8 +22,8 @@ CONFIG = json.load(open(G + "/tokenizer/tokenizer_config.json"))
 TALKS = list(E["conversations"].values())
 NAMES = list(E["conversations"])
 # what Jinja makes of these is compared for others that resemble them
-NATIVE = {"chatml", "qwen2", "smollm2", "qwen2.5-coder", "qwen3-later", "qwen3-instruct-2507", "qwen3-thinking-2507", "llama3",
-          "moonlight"}
+NATIVE = {"chatml", "qwen2", "smollm2", "qwen2.5-coder", "qwen3-later", "qwen3-instruct-2507",
+          "qwen3-thinking-2507", "llama3", "moonlight"}
 
 
 def plain(talk):
@@ -81,7 +81,8 @@ def main():
         text = KNOWN.get(name) or E["neighbours"][name]
         json.dump({**CONFIG, "chat_template": text}, open(folder + "/tokenizer_config.json", "w"))
         for way, wanted in ways.items():
-            copy = re.sub(r"-\d$", "", name) != name       # the same with newlines spelled otherwise
+            # the same with newlines spelled otherwise
+            copy = re.sub(r"-\d$", "", name) != name
             if copy and way != "None":
                 continue
             what = "%s%s" % (name, {"None": "", "True": ", thinking", "False": ", not thinking"}[way])

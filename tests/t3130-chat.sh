@@ -103,7 +103,8 @@ is "$(answer x | ds-detokenize -m tiny -c -q --template mine.jinja)$(answer x | 
 
 # --- the date ---
 echo '{{ strftime_now("%d %b %Y") }}' >date.jinja
-is "$(SOURCE_DATE_EPOCH=1722000000 chat -c --template date.jinja x)" "26 Jul 2024|" "strftime_now is SOURCE_DATE_EPOCH"
+is "$(SOURCE_DATE_EPOCH=1722000000 chat -c --template date.jinja x)" "26 Jul 2024|" \
+    "strftime_now is SOURCE_DATE_EPOCH"
 is "$(chat -c --template date.jinja x)" "$(date '+%d %b %Y')|" "or today"
 
 # --- conversations in JSON ---

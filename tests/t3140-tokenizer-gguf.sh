@@ -20,15 +20,13 @@ is "$(ids m.gguf -b Hi)" "$(ids "$M" -b Hi)" "-b: without the beginning"
 is "$(ds-tokenize -m "$M" -c Hi | ds-detokenize -m m.gguf -c -q)" \
     "$(ds-tokenize -m "$M" -c Hi | ds-detokenize -m "$M" -c -q)" \
     "ds-detokenize reads it"
-mkdir bare
-cp "$M/config.json" "$M/model.safetensors" "$M/tokenizer.json" bare
 gguf --set 'tokenizer.chat_template="{{ messages[0].content }}{{ eos_token }}"' "$M" own.gguf
 is "$(chat own.gguf -c Hi)" "Hi<｜end▁of▁sentence｜>|" \
     "a template of its own, with a token of its metadata"
 gguf --set 'tokenizer.chat_template.tool_use="{{ tools | length }} tools"' "$M" tools.gguf
 echo '{"messages": [{"role": "user", "content": "x"}], "tools": [{}, {}]}' >tools.json
 is "$(chat tools.gguf --messages tools.json)" \
-    2 tools|" \
+    "2 tools|" \
     "and one for tools"
 gguf --set tokenizer.chat_template=null "$M" none.gguf
 fails_with 1 "'none.gguf' has no chat template: give one with --template FILE" \

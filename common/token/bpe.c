@@ -13,7 +13,8 @@
 
 struct merge {
 	uint32_t left;                  /* bytes of its left token */
-	uint32_t before;                /* the merge before it with the same product, + 1; 0: none */
+	uint32_t before;                /* the merge before it with the same product,
+	    + 1; 0: none */
 };
 
 struct symbol {
@@ -54,7 +55,8 @@ bpe_find(const struct bpe *b, const void *bytes, size_t n)
 	if (n > b->longest || b->nslots == 0)
 		return -1;
 	hash = hash_bytes(bytes, n, 0);
-	for (size_t i = hash & (b->nslots - 1); (slot = b->slots[i]); i = (i + 1) & (b->nslots - 1)) {
+	for (size_t i = hash & (b->nslots - 1); (slot = b->slots[i]); i =
+	    (i + 1) & (b->nslots - 1)) {
 		const struct token *token = &b->tokens->v[(slot & 0xffffff) - 1];
 
 		if ((slot & 0xff000000) == slot_tag(hash) && token->len == n &&
@@ -171,7 +173,8 @@ step_push(struct bpe *b, const char *text, size_t n, uint32_t at)
 	struct step step = {.at = at};
 	size_t i = b->heap_n;
 
-	if (b->symbols[at].after == NONE || (step.product = pair_find(b, text, n, at, &step.rank)) < 0)
+	if (b->symbols[at].after == NONE || (step.product =
+	    pair_find(b, text, n, at, &step.rank)) < 0)
 		return 0;
 	if (mem_grow(&b->heap, &b->heap_cap, b->heap_n + 1, sizeof(*b->heap)) < 0)
 		return -1;
@@ -207,7 +210,8 @@ step_apply(struct bpe *b, const char *text, size_t n, const struct step *step)
 	struct symbol *s = &b->symbols[step->at], *next;
 	int32_t rank;
 
-	if (s->id < 0 || s->after == NONE || pair_find(b, text, n, step->at, &rank) != step->product)
+	if (s->id < 0 || s->after == NONE || pair_find(b, text, n, step->at,
+	    &rank) != step->product)
 		return 0;
 	next = &b->symbols[s->after];
 	s->id = step->product;
@@ -224,15 +228,19 @@ static int
 split_bytes(struct bpe *b, const char *text, size_t n)
 {
 	if (n > PIECE_MAX)
-		return fail(FAIL_DATA, "a piece of the text has %zu bytes, the limit is %u", n, PIECE_MAX);
+		return fail(FAIL_DATA, "a piece of the text has %zu bytes, the limit is %u", n,
+		    PIECE_MAX);
 	if (mem_grow(&b->symbols, &b->symbols_cap, n, sizeof(*b->symbols)) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		int32_t id = b->byte[(unsigned char)text[i]];
 
 		if (id < 0)
-			return fail(FAIL_DATA, "the vocabulary has no token for the byte 0x%02x of the text", (unsigned char)text[i]);
-		b->symbols[i] = (struct symbol){id, i > 0 ? (uint32_t)i - 1 : NONE, i + 1 < n ? (uint32_t)i + 1 : NONE};
+			return fail(FAIL_DATA,
+			    "the vocabulary has no token for the byte 0x%02x of the text",
+			    (unsigned char)text[i]);
+		b->symbols[i] = (struct symbol){id, i > 0 ? (uint32_t)i - 1 : NONE, i + 1 < n ?
+		    (uint32_t)i + 1 : NONE};
 	}
 	return 0;
 }

@@ -31,10 +31,12 @@ struct bpe {
 	uint32_t *slots;                /* [nslots] tokens hashed by their bytes; a power of two */
 	size_t nslots, longest;         /* longest: bytes of the longest token */
 	int32_t byte[256];              /* id of each single byte, -1: none */
-	int ignore_merges;              /* a piece that is a token stays whole, whatever the merges */
+	int ignore_merges;              /* a piece that is a token stays whole,
+	    whatever the merges */
 	int by_rank;                    /* no merges: the rank of a pair is the id of its product */
 	int32_t limit;                  /* by_rank: ids from here on are no products; 0: none */
-	uint32_t *last;                 /* [tokens->n] last merge that makes a token, + 1; 0: none */
+	uint32_t *last;                 /* [tokens->n] last merge that makes a token,
+	    + 1; 0: none */
 	struct merge *merges;           /* [nmerges] by rank */
 	size_t nmerges, merges_cap;
 	struct symbol *symbols;         /* scratch: the piece being merged */
@@ -61,12 +63,12 @@ int32_t bpe_find(const struct bpe *b, const void *bytes, size_t n);
  * duplicate pair gets the later rank. */
 void bpe_merge(struct bpe *b, size_t left, int32_t product);
 
-/* List the merges by rank: the ids of their products, -1 where a duplicate replaced a merge, and the
- * bytes of their left tokens, in arrays of b->nmerges. */
+/* List the merges by rank: the ids of their products, -1 where a duplicate replaced a merge, and
+ * the bytes of their left tokens, in arrays of b->nmerges. */
 void bpe_merges(const struct bpe *b, int32_t *products, uint32_t *lefts);
 
-/* Split the token of an id as its merge would, in a vocabulary by rank. Returns the bytes of its left
- * token, 0 if it is not made of two, or -1 and a message. */
+/* Split the token of an id as its merge would, in a vocabulary by rank. Returns the bytes of its
+ * left token, 0 if it is not made of two, or -1 and a message. */
 ptrdiff_t bpe_split(struct bpe *b, int32_t id);
 
 /* Append the ids of a piece of n bytes. Returns 0, or -1 and a message. */

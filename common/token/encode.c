@@ -23,7 +23,8 @@ encode_plain(struct tokenizer *t, const char *p, size_t n, struct ids *ids)
 		t->finer.n = 0;
 		from = 0;
 		for (size_t i = 0; i < t->cuts.n; from = t->cuts.end[i++])
-			if (pattern_split(t->splits[s], p + from, t->cuts.end[i] - from, from, &t->time, &t->finer) < 0)
+			if (pattern_split(t->splits[s], p + from, t->cuts.end[i] - from, from,
+			    &t->time, &t->finer) < 0)
 				return -1;
 		t->cuts = t->finer;
 		t->finer = swap;
@@ -74,7 +75,8 @@ encode_part(struct tokenizer *t, int set, const char *p, size_t n, struct ids *i
 
 			if (m.at < done)
 				continue;
-			if (encode_rest(t, set, p + done, m.at - done, ids) < 0 || ids_add(ids, m.id) < 0)
+			if (encode_rest(t, set, p + done, m.at - done, ids) < 0 ||
+			    ids_add(ids, m.id) < 0)
 				return -1;
 			done = m.at + m.len;
 		}

@@ -82,7 +82,8 @@ list_merges(struct tokenizer *t, int32_t *products, uint32_t *lefts)
 	}
 	for (size_t id = 0; id < t->tokens.n; id++) {
 		const struct token *token = &t->tokens.v[id];
-		ptrdiff_t left = !token->known || token->added || token->len < 2 ? 0 : bpe_split(&t->bpe, (int32_t)id);
+		ptrdiff_t left = !token->known || token->added || token->len < 2 ? 0 :
+		    bpe_split(&t->bpe, (int32_t)id);
 
 		if (left < 0)
 			return -1;
@@ -104,7 +105,8 @@ add_all(struct export *e)
 	e->tokens = mem_new(e->n, sizeof(*e->tokens));
 	e->types = mem_new(e->n, sizeof(*e->types));
 	e->merges = mem_new(nmerges, sizeof(*e->merges));
-	if (products && lefts && e->tokens && e->types && e->merges && list_merges(t, products, lefts) == 0) {
+	if (products && lefts && e->tokens && e->types && e->merges &&
+	    list_merges(t, products, lefts) == 0) {
 		for (size_t m = 0; m < nmerges; m++)
 			room += products[m] < 0 ? 0 : 2 * t->tokens.v[products[m]].len + 1;
 		for (size_t i = 0; i < t->tokens.n; i++)
@@ -172,7 +174,8 @@ add_around(struct export *e)
 
 	e->add_bos = before == 1;
 	e->add_eos = n - before == 1;
-	if (before > 1 || n - before > 1 || (e->add_bos && e->ids[GGUF_BOS] >= 0 && ids[0] != e->ids[GGUF_BOS]) ||
+	if (before > 1 || n - before > 1 || (e->add_bos && e->ids[GGUF_BOS] >= 0 &&
+	    ids[0] != e->ids[GGUF_BOS]) ||
 	    (e->add_eos && e->ids[GGUF_EOS] >= 0 && ids[n - 1] != e->ids[GGUF_EOS]))
 		return fail(FAIL_DATA, "the tokens around a text are not bos_token and eos_token");
 	if (e->add_bos)
@@ -201,7 +204,8 @@ add_templates(struct export *e, const char *model)
 	int r = template_read(&t, model, e->settings);
 
 	if (r > 0)
-		r = copy_template(t.text, &e->template) < 0 || copy_template(t.tool_use, &e->tool_use) < 0 ? -1 : 0;
+		r = copy_template(t.text, &e->template) < 0 ||
+		    copy_template(t.tool_use, &e->tool_use) < 0 ? -1 : 0;
 	template_close(&t);
 	return r;
 }
@@ -230,7 +234,8 @@ export_open(struct export *e, const char *model)
 		const struct tokenizer *t = e->tokenizer;
 
 		e->pre = pre_match((const char *const *)t->regexes, t->nfc, t->bpe.ignore_merges);
-		r = add_ids(e, config) < 0 || add_around(e) < 0 ? fail_in("'%s'", model) : add_templates(e, model);
+		r = add_ids(e, config) < 0 || add_around(e) < 0 ? fail_in("'%s'", model) :
+		    add_templates(e, model);
 	}
 	cJSON_Delete(config);
 	return r;

@@ -52,9 +52,13 @@ add_added(const struct export *e, struct buf *to)
 	for (size_t i = 0; i < e->n; i++) {
 		if (!is_added(e, i))
 			continue;
-		if (buf_addf(to, "%s\n    {\"id\": %zu, \"content\": ", comma, i) < 0 || quote(to, e->tokens[i]) < 0 ||
-		    buf_addf(to, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": %s, "
-		    "\"special\": %s}", truth(table_get(normalized, e->tokens[i].s, e->tokens[i].n) != NULL),
+		if (buf_addf(to, "%s\n    {\"id\": %zu, \"content\": ", comma, i) < 0 ||
+		    quote(to, e->tokens[i]) < 0 ||
+		    buf_addf(to,
+		    ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+		    "\"normalized\": %s, "
+		    "\"special\": %s}", truth(table_get(normalized, e->tokens[i].s,
+		    e->tokens[i].n) != NULL),
 		    truth(e->types[i] == GGUF_TOKEN_CONTROL)) < 0)
 			return -1;
 		comma = ",";
@@ -68,14 +72,18 @@ add_pre_tokenizer(const struct export *e, struct buf *to)
 {
 	const struct tokenizer *t = e->tokenizer;
 
-	if (buf_addf(to, "  \"normalizer\": %s,\n  \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n",
+	if (buf_addf(to,
+	    "  \"normalizer\": %s,\n  \"pre_tokenizer\": {\"type\": \"Sequence\", "
+	    "\"pretokenizers\": [\n",
 	    t->nfc ? "{\"type\": \"NFC\"}" : "null") < 0)
 		return -1;
 	for (int i = 0; i < t->nsplits; i++)
-		if (add(to, "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ") < 0 || quote_text(to, t->regexes[i]) < 0 ||
+		if (add(to, "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ") < 0 ||
+		    quote_text(to, t->regexes[i]) < 0 ||
 		    add(to, "}, \"behavior\": \"Isolated\", \"invert\": false},\n") < 0)
 			return -1;
-	return add(to, "    {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
+	return add(to,
+	    "    {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
 	    "\"use_regex\": false}\n  ]},\n");
 }
 
@@ -89,7 +97,8 @@ add_special(const struct export *e, struct buf *to, int64_t id, int listing)
 		return add(to, "{\"SpecialToken\": {\"id\": ") < 0 || quote(to, s) < 0 ? -1 :
 		    add(to, ", \"type_id\": 0}}");
 	return quote(to, s) < 0 || add(to, ": {\"id\": ") < 0 || quote(to, s) < 0 ||
-	    buf_addf(to, ", \"ids\": [%lld], \"tokens\": [", (long long)id) < 0 || quote(to, s) < 0 ? -1 :
+	    buf_addf(to, ", \"ids\": [%lld], \"tokens\": [", (long long)id) < 0 ||
+	    quote(to, s) < 0 ? -1 :
 	    add(to, "]}");
 }
 
@@ -108,7 +117,8 @@ add_post_processor(const struct export *e, struct buf *to)
 	    "{\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}], \"special_tokens\": {") < 0)
 		return -1;
 	if ((bos >= 0 && add_special(e, to, bos, 1) < 0) ||
-	    (eos >= 0 && eos != bos && (add(to, bos >= 0 ? ", " : "") < 0 || add_special(e, to, eos, 1) < 0)))
+	    (eos >= 0 && eos != bos && (add(to, bos >= 0 ? ", " : "") < 0 ||
+	    add_special(e, to, eos, 1) < 0)))
 		return -1;
 	return add(to, "}},\n");
 }
@@ -120,13 +130,16 @@ add_model(const struct export *e, struct buf *to)
 	const char *comma = "";
 
 	if (buf_addf(to, "  \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, "
-	    "\"continuing_subword_prefix\": \"\", \"end_of_word_suffix\": \"\", \"fuse_unk\": false, "
-	    "\"byte_fallback\": false, \"ignore_merges\": %s, \"vocab\": {", truth(e->tokenizer->bpe.ignore_merges)) < 0)
+	    "\"continuing_subword_prefix\": \"\", \"end_of_word_suffix\": \"\", "
+	    "\"fuse_unk\": false, "
+	    "\"byte_fallback\": false, \"ignore_merges\": %s, \"vocab\": {",
+	    truth(e->tokenizer->bpe.ignore_merges)) < 0)
 		return -1;
 	for (size_t i = 0; i < e->n; i++) {
 		if (e->types[i] == GGUF_TOKEN_UNUSED)
 			continue;
-		if (buf_addf(to, "%s\n    ", comma) < 0 || quote(to, e->tokens[i]) < 0 || buf_addf(to, ": %zu", i) < 0)
+		if (buf_addf(to, "%s\n    ", comma) < 0 || quote(to, e->tokens[i]) < 0 ||
+		    buf_addf(to, ": %zu", i) < 0)
 			return -1;
 		comma = ",";
 	}
@@ -141,10 +154,12 @@ add_model(const struct export *e, struct buf *to)
 int
 export_tokenizer(const struct export *e, struct buf *to)
 {
-	return add(to, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n") < 0 ||
+	return add(to,
+	    "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n") < 0 ||
 	    add_added(e, to) < 0 || add_pre_tokenizer(e, to) < 0 || add_post_processor(e, to) < 0 ||
-	    add(to, "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, "
-	    "\"use_regex\": true},\n") < 0 || add_model(e, to) < 0 ? -1 : add(to, "}\n");
+	    add(to, "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, "
+	    "\"trim_offsets\": true, \"use_regex\": true},\n") < 0 || add_model(e, to) < 0 ?
+	    -1 : add(to, "}\n");
 }
 
 static int
@@ -155,7 +170,8 @@ add_template(const struct export *e, struct buf *to)
 	if (!e->tool_use)
 		return add(to, ",\n  \"chat_template\": ") < 0 ? -1 : quote_text(to, e->template);
 	return add(to, ",\n  \"chat_template\": [{\"name\": \"default\", \"template\": ") < 0 ||
-	    quote_text(to, e->template) < 0 || add(to, "}, {\"name\": \"tool_use\", \"template\": ") < 0 ||
+	    quote_text(to, e->template) < 0 ||
+	    add(to, "}, {\"name\": \"tool_use\", \"template\": ") < 0 ||
 	    quote_text(to, e->tool_use) < 0 ? -1 : add(to, "}]");
 }
 

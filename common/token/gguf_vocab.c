@@ -15,7 +15,8 @@ const char *const gguf_id_keys[GGUF_IDS] = {
 	[GGUF_BOS] = "tokenizer.ggml.bos_token_id", [GGUF_EOS] = "tokenizer.ggml.eos_token_id",
 	[GGUF_UNK] = "tokenizer.ggml.unknown_token_id",
 	[GGUF_SEP] = "tokenizer.ggml.seperator_token_id",      /* so spelled there */
-	[GGUF_PAD] = "tokenizer.ggml.padding_token_id", [GGUF_MASK] = "tokenizer.ggml.mask_token_id",
+	[GGUF_PAD] = "tokenizer.ggml.padding_token_id", [GGUF_MASK] =
+	    "tokenizer.ggml.mask_token_id",
 };
 
 static int
@@ -34,7 +35,8 @@ read_kind(struct gguf_vocab *g)
 	if (gguf_string(&g->file, "tokenizer.ggml.model", JSON_REQUIRED, &model, &n) < 0)
 		return -1;
 	if (n != 4 || memcmp(model, "gpt2", 4) != 0)
-		return refuse("tokenizer.ggml.model", model, n, "which is not supported: only gpt2 is");
+		return refuse("tokenizer.ggml.model", model, n,
+		    "which is not supported: only gpt2 is");
 	if (gguf_string(&g->file, key, JSON_OPTIONAL, &pre, &npre) < 0)
 		return -1;
 	g->pre = pre_find(pre, npre);
@@ -53,9 +55,11 @@ read_tokens(struct gguf_vocab *g)
 		return -1;
 	g->n = (size_t)tokens->n;
 	if (tokens->n > TOKEN_ID_MAX)
-		return fail(FAIL_DATA, "tokenizer.ggml.tokens has %zu tokens, the limit is %d", g->n, TOKEN_ID_MAX);
+		return fail(FAIL_DATA, "tokenizer.ggml.tokens has %zu tokens, the limit is %d",
+		    g->n, TOKEN_ID_MAX);
 	if (types && types->n != tokens->n)
-		return fail(FAIL_DATA, "%s has %llu types for %zu tokens", key, (unsigned long long)types->n, g->n);
+		return fail(FAIL_DATA, "%s has %llu types for %zu tokens", key,
+		    (unsigned long long)types->n, g->n);
 	if (!(g->types = mem_raw(g->n, sizeof(*g->types))))
 		return -1;
 	at = tokens->p;
@@ -65,7 +69,9 @@ read_tokens(struct gguf_vocab *g)
 		const char *s = gguf_next_string(&at, &n);
 
 		if (type < GGUF_TOKEN_NORMAL || type >= GGUF_TOKEN_BYTE)
-			return fail(FAIL_DATA, "%s: token %zu has type %lld, which is not supported", key, i, (long long)type);
+			return fail(FAIL_DATA,
+			    "%s: token %zu has type %lld, which is not supported", key, i,
+			    (long long)type);
 		if (type == GGUF_TOKEN_UNUSED)
 			continue;
 		if (n == 0)
@@ -149,7 +155,8 @@ gguf_vocab_string(const struct gguf_vocab *g, int64_t id, size_t *n)
 	const unsigned char *at;
 	const char *s = NULL;
 
-	if (id < 0 || (size_t)id >= g->n || gguf_strings(&g->file, "tokenizer.ggml.tokens", JSON_REQUIRED, &tokens) < 0)
+	if (id < 0 || (size_t)id >= g->n || gguf_strings(&g->file, "tokenizer.ggml.tokens",
+	    JSON_REQUIRED, &tokens) < 0)
 		return NULL;
 	at = tokens->p;
 	for (int64_t i = 0; i <= id; i++)

@@ -14,7 +14,8 @@
  * before and after them is normalized as if it ended there. Up to Unicode 16.
  */
 static const uint32_t newer[][2] = {
-	{0x7fd, 0x7fd}, {0x897, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xd3b, 0xd3c},
+	{0x7fd, 0x7fd}, {0x897, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c},
+	    {0xd3b, 0xd3c},
 	{0xeba, 0xeba}, {0x1715, 0x1715}, {0x1abf, 0x1ace}, {0x1df6, 0x1dfa}, {0xa82c, 0xa82c},
 	{0x105d2, 0x105d2}, {0x105da, 0x105da}, {0x10d24, 0x10d27}, {0x10d69, 0x10d6d},
 	{0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50}, {0x10f82, 0x10f85},
@@ -54,7 +55,8 @@ add_nfc(struct buf *to, const unsigned char *p, size_t n)
 		return 0;
 	len = utf8proc_map(p, (utf8proc_ssize_t)n, &normal, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
 	if (len < 0)
-		return fail(len == UTF8PROC_ERROR_NOMEM ? FAIL_SYSTEM : FAIL_DATA, "cannot normalize the text: %s",
+		return fail(len == UTF8PROC_ERROR_NOMEM ? FAIL_SYSTEM : FAIL_DATA,
+		    "cannot normalize the text: %s",
 		    utf8proc_errmsg(len));
 	r = buf_add(to, normal, (size_t)len);
 	free(normal);
@@ -92,7 +94,8 @@ normal_nfc(struct buf *to, const char *text, size_t n)
 		/* a block ends before an ASCII character, which joins nothing before it */
 		for (plain = 1, i = from; i < n && (i - from < BLOCK || p[i] >= 0x80); i++)
 			plain &= p[i] < 0xcc;
-		if ((plain ? buf_add(to, p + from, i - from) : add_block(to, p + from, i - from)) < 0)
+		if ((plain ? buf_add(to, p + from, i - from) :
+		    add_block(to, p + from, i - from)) < 0)
 			return -1;
 	}
 	return 1;

@@ -1,8 +1,8 @@
 /*
  * The regular expressions of a tokenizer.json, in Oniguruma's Ruby syntax, matched with PCRE2.
  * Where the two could disagree, or PCRE2's Unicode version could differ, the expression is
- * rewritten: \s and classes such as \p{L} and \p{Lu} become explicit ranges of Unicode 16.0. Anything
- * not known to mean the same in both is refused.
+ * rewritten: \s and classes such as \p{L} and \p{Lu} become explicit ranges of Unicode 16.0.
+ * Anything not known to mean the same in both is refused.
  */
 #ifndef DS_PATTERN_H
 #define DS_PATTERN_H
@@ -52,7 +52,7 @@ void pattern_pause(struct pattern_time *t);
  * the ends, plus base, to out. Returns 0, or -1 and a message. A pattern may be used by one thread
  * at a time.
  */
-int pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct pattern_time *time,
-    struct cuts *out);
+int pattern_split(struct pattern *p, const char *text, size_t n, size_t base,
+    struct pattern_time *time, struct cuts *out);
 
 #endif

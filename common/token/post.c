@@ -35,11 +35,15 @@ add_special(struct tokenizer *t, const cJSON *specials, const char *name, int be
 	const cJSON *special = NULL, *ids, *v;
 	uint64_t id;
 
-	if (json_object(specials, name, JSON_REQUIRED, &special) < 0 || json_array(special, "ids", JSON_REQUIRED, &ids) < 0)
+	if (json_object(specials, name, JSON_REQUIRED, &special) < 0 ||
+	    json_array(special, "ids", JSON_REQUIRED, &ids) < 0)
 		return fail_in("special_tokens");
 	cJSON_ArrayForEach(v, ids) {
-		if (json_whole(v, INT32_MAX, &id) < 0 || id >= t->tokens.n || !t->tokens.v[id].known)
-			return fail(FAIL_DATA, "special_tokens: '%.100s' has an id that is not in the vocabulary", name);
+		if (json_whole(v, INT32_MAX, &id) < 0 || id >= t->tokens.n ||
+		    !t->tokens.v[id].known)
+			return fail(FAIL_DATA,
+			    "special_tokens: '%.100s' has an id that is not in the vocabulary",
+			    name);
 		if (post_add(t, (int64_t)id, before) < 0)
 			return -1;
 	}
@@ -81,7 +85,8 @@ load_processor(struct tokenizer *t, const cJSON *o, int *templates)
 	if (json_choice(o, "type", JSON_REQUIRED, types, &type) < 0)
 		return -1;
 	if (type == 0)
-		return (*templates)++ ? fail(FAIL_DATA, "more than one TemplateProcessing, which is not supported") :
+		return (*templates)++ ? fail(FAIL_DATA,
+		    "more than one TemplateProcessing, which is not supported") :
 		    load_template(t, o);
 	if (type == 1)
 		return 0;
@@ -108,7 +113,8 @@ post_load(struct tokenizer *t, const cJSON *json)
 static int
 reads_keys(const char *class)
 {
-	return !class || strcmp(class, "LlamaTokenizer") == 0 || strcmp(class, "LlamaTokenizerFast") == 0;
+	return !class || strcmp(class, "LlamaTokenizer") == 0 ||
+	    strcmp(class, "LlamaTokenizerFast") == 0;
 }
 
 static int
@@ -132,7 +138,8 @@ post_settings(struct tokenizer *t, const cJSON *o)
 	const char *class = NULL, *token;
 	int bos = 1, eos = 0, given;
 
-	if (settings_token(o, "bos_token", &token) < 0 || settings_token(o, "eos_token", &token) < 0 ||
+	if (settings_token(o, "bos_token", &token) < 0 ||
+	    settings_token(o, "eos_token", &token) < 0 ||
 	    json_string(o, "tokenizer_class", JSON_OPTIONAL, &class) < 0 ||
 	    (given = json_bool(o, "add_bos_token", JSON_OPTIONAL, &bos)) < 0)
 		return -1;
@@ -145,7 +152,8 @@ post_settings(struct tokenizer *t, const cJSON *o)
 	if (!given || !reads_keys(class))
 		return 0;
 	t->around.n = t->around.before = 0;
-	if ((bos && add_named(t, o, "bos_token", 1) < 0) || (eos && add_named(t, o, "eos_token", 0) < 0))
+	if ((bos && add_named(t, o, "bos_token", 1) < 0) ||
+	    (eos && add_named(t, o, "eos_token", 0) < 0))
 		return -1;
 	return 0;
 }

@@ -39,17 +39,21 @@
 	"|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 static const struct pre pres[] = {
-	{.name = "deepseek-v3", .splits = {"\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", DEEPSEEK_V3, NULL}},
+	{.name = "deepseek-v3", .splits = {"\\p{N}{1,3}",
+	    "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", DEEPSEEK_V3, NULL}},
 	{.name = "deepseek-llm", .splits = {"[\r\n]", "\\s?[" CASED "]+",
-	    "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+", "\\s+$", CJK, "\\p{N}", NULL}},
-	{.name = "deepseek-coder", .splits = {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK, "\\p{N}", NULL}},
+	    "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+",
+	    "\\s+$", CJK, "\\p{N}", NULL}},
+	{.name = "deepseek-coder", .splits = {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+",
+	    CJK, "\\p{N}", NULL}},
 	{.name = "qwen2", .splits = QWEN2, .nfc = 1},
 	{.name = "deepseek-r1-qwen", .splits = QWEN2, .nfc = 1},
 	{.name = "llama-bpe", .splits = LLAMA3, .ignore_merges = 1, .bos = 1},
 	{.name = "smollm", .splits = {"\\p{N}", PRE_GPT2, NULL}},
 	{.name = "gpt-2", .splits = {PRE_GPT2, NULL}},
 	{.name = "kimi-k2", .splits = {KIMI, NULL}, .ignore_merges = 1},
-	{.name = "default", .splits = {"[\\p{P}\\$\\+<=>\\^~\\|]+", PRE_GPT2, "\\p{N}+", "[0-9][0-9][0-9]", NULL}},
+	{.name = "default", .splits = {"[\\p{P}\\$\\+<=>\\^~\\|]+", PRE_GPT2, "\\p{N}+",
+	    "[0-9][0-9][0-9]", NULL}},
 };
 
 const struct pre *
@@ -70,7 +74,8 @@ pre_match(const char *const *splits, int nfc, int ignore_merges)
 
 		while (p->splits[s] && splits[s] && strcmp(p->splits[s], splits[s]) == 0)
 			s++;
-		if (!p->splits[s] && !splits[s] && p->nfc == nfc && p->ignore_merges == ignore_merges)
+		if (!p->splits[s] && !splits[s] && p->nfc == nfc &&
+		    p->ignore_merges == ignore_merges)
 			return p;
 	}
 	return NULL;

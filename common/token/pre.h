@@ -11,7 +11,8 @@
 #define PRE_SPLITS 6
 
 /* What ByteLevel splits by, unless its use_regex is false. */
-#define PRE_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define PRE_GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)" \
+	"|\\s+"
 
 struct pre {
 	const char *name;

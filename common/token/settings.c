@@ -38,7 +38,8 @@ add_template(const struct gguf_vocab *g, cJSON *to, const char *key, const char 
 	const char *s = NULL;
 	size_t n = 0;
 
-	return gguf_string(&g->file, key, JSON_OPTIONAL, &s, &n) < 0 ? -1 : add_string(to, name, s, n);
+	return gguf_string(&g->file, key, JSON_OPTIONAL, &s, &n) < 0 ? -1 :
+	    add_string(to, name, s, n);
 }
 
 /* A template, or a list of the two that template.c reads. */
@@ -128,6 +129,7 @@ settings_token(const cJSON *o, const char *name, const char **token)
 	if (json_get(o, name, JSON_OPTIONAL, &v) < 0)
 		return -1;
 	if (cJSON_IsObject(v))
-		return json_string(v, "content", JSON_REQUIRED, token) < 0 ? fail_in("%s", name) : 0;
+		return json_string(v, "content", JSON_REQUIRED, token) < 0 ? fail_in("%s", name) :
+		    0;
 	return json_string(o, name, JSON_OPTIONAL, token) < 0 ? -1 : 0;
 }

@@ -62,8 +62,10 @@ settings_template(const cJSON *o, const char **text, const char **tool_use)
 		const char *name;
 
 		if (json_string(entry, "name", JSON_REQUIRED, &name) < 0 ||
-		    (strcmp(name, "default") == 0 && json_string(entry, "template", JSON_REQUIRED, text) < 0) ||
-		    (strcmp(name, "tool_use") == 0 && json_string(entry, "template", JSON_REQUIRED, tool_use) < 0))
+		    (strcmp(name, "default") == 0 &&
+		    json_string(entry, "template", JSON_REQUIRED, text) < 0) ||
+		    (strcmp(name, "tool_use") == 0 &&
+		    json_string(entry, "template", JSON_REQUIRED, tool_use) < 0))
 			return fail_in("chat_template");
 	}
 	return 0;
@@ -95,7 +97,8 @@ static int
 settings_tokens(struct template *t, const cJSON *o)
 {
 	static const char *const names[] = {
-		"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"
+		"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token",
+		    "mask_token"
 	};
 	cJSON *tokens = cJSON_CreateObject();
 	int r = tokens ? 0 : -1;
@@ -125,7 +128,8 @@ template_read(struct template *t, const char *dir, const cJSON *o)
 
 	if (r > 0)
 		return asprintf(&t->from, "'%s/chat_template.jinja'", dir) < 0 ||
-		    file_template(dir, "additional_chat_templates/tool_use.jinja", &t->tool_use) < 0 ? -1 : 1;
+		    file_template(dir, "additional_chat_templates/tool_use.jinja",
+		    &t->tool_use) < 0 ? -1 : 1;
 	if (r < 0)
 		return -1;
 	if (o && settings_template(o, &text, &tool_use) < 0)
@@ -135,7 +139,8 @@ template_read(struct template *t, const char *dir, const cJSON *o)
 	t->text = jinja_text(text, strlen(text));
 	t->tool_use = tool_use ? jinja_text(tool_use, strlen(tool_use)) : NULL;
 	return t->text && (t->tool_use || !tool_use) &&
-	    asprintf(&t->from, "the chat template of '%s'", settings_path(path, sizeof(path), dir)) > 0 ? 1 : -1;
+	    asprintf(&t->from, "the chat template of '%s'",
+	    settings_path(path, sizeof(path), dir)) > 0 ? 1 : -1;
 }
 
 static int
@@ -143,7 +148,8 @@ open_checkpoint(struct template *t, const char *dir, const cJSON *o)
 {
 	int r = template_read(t, dir, o);
 
-	return r == 0 ? fail(FAIL_DATA, "'%s' has no chat template: give one with --template FILE", dir) : r;
+	return r == 0 ? fail(FAIL_DATA, "'%s' has no chat template: give one with --template FILE",
+	    dir) : r;
 }
 
 /* --- templates from a file --- */
@@ -167,11 +173,14 @@ open_file(struct template *t, const char *path)
 		if (strlen((char *)b.p) != b.n)
 			r = fail(FAIL_DATA, "'%s': a NUL in a chat template", path);
 		else
-			r = (t->text = jinja_text((char *)b.p, b.n)) && asprintf(&t->from, "'%s'", path) > 0 ? 0 : -1;
+			r = (t->text = jinja_text((char *)b.p, b.n)) &&
+			    asprintf(&t->from, "'%s'", path) > 0 ? 0 : -1;
 	} else if (r == 0) {
 		hole = strstr((char *)b.p, "{}");
 		if (!hole || strstr(hole + 2, "{}") || strlen((char *)b.p) != b.n)
-			r = fail(FAIL_DATA, "'%s' must be text with {} in one place, where the user's text goes (--template)", path);
+			r = fail(FAIL_DATA,
+			    "'%s' must be text with {} in one place, where the user's text goes "
+			    "(--template)", path);
 		else
 			r = (t->before = copy((char *)b.p, (size_t)(hole - (char *)b.p))) &&
 			    (t->after = copy(hole + 2, strlen(hole + 2))) ? 0 : -1;
@@ -197,15 +206,19 @@ is_among(const char *names, const char *name)
 /* Check that the variables which the template reads are defined. A token without any entry would
  * be made up by transformers. */
 static int
-check_reads(const struct template *t, const char *dir, const cJSON *o, int bos, int eos, int thinking)
+check_reads(const struct template *t, const char *dir, const cJSON *o, int bos, int eos,
+    int thinking)
 {
 	if (thinking == 0 && t->thinking >= 0)
-		return fail(FAIL_USAGE, "--thinking: %s uses neither of the variables thinking and enable_thinking", t->from);
+		return fail(FAIL_USAGE,
+		    "--thinking: %s uses neither of the variables thinking and enable_thinking",
+		    t->from);
 	for (int i = 0; i < 2; i++) {
 		const char *name = i == 0 ? "bos_token" : "eos_token";
 
 		if ((i == 0 ? bos : eos) && (!o || !cJSON_GetObjectItemCaseSensitive(o, name)))
-			return fail(FAIL_DATA, "%s has no %s, which %s uses", settings_name(dir), name, t->from);
+			return fail(FAIL_DATA, "%s has no %s, which %s uses", settings_name(dir),
+			    name, t->from);
 	}
 	return 0;
 }
@@ -219,7 +232,8 @@ start(struct template *t, const char *dir, const cJSON *o)
 	if (r < 0 && fail_status() == FAIL_DATA)
 		fail_in("%s", t->from);
 	if (r == 0)
-		r = check_reads(t, dir, o, is_among(names, "bos_token"), is_among(names, "eos_token"),
+		r = check_reads(t, dir, o, is_among(names, "bos_token"),
+		    is_among(names, "eos_token"),
 		    is_among(names, "thinking") || is_among(names, "enable_thinking"));
 	free(names);
 	return r;
@@ -239,10 +253,12 @@ template_open(struct template *t, const char *dir, const char *file, int thinkin
 	if (r >= 0)
 		r = file ? open_file(t, file) : open_checkpoint(t, dir, o);
 	if (r >= 0 && t->before && thinking >= 0)
-		r = fail(FAIL_USAGE, "--thinking: '%s' is text with {}, and has no variables", file);
+		r = fail(FAIL_USAGE, "--thinking: '%s' is text with {}, and has no variables",
+		    file);
 	if (r >= 0 && t->text) {
 		t->known = known_find(t->text, strlen(t->text));
-		r = t->known ? check_reads(t, dir, o, known_reads_bos(t->known), known_reads_eos(t->known),
+		r = t->known ? check_reads(t, dir, o, known_reads_bos(t->known),
+		    known_reads_eos(t->known),
 		    known_reads_thinking(t->known)) : start(t, dir, o);
 	}
 	cJSON_Delete(o);
@@ -284,7 +300,8 @@ plain_turns(const cJSON *list, struct turn *turns)
 			nkeys++;
 			if (v->string && cJSON_IsString(v) && strcmp(v->string, "role") == 0)
 				role = v->valuestring;
-			else if (v->string && cJSON_IsString(v) && strcmp(v->string, "content") == 0)
+			else if (v->string && cJSON_IsString(v) &&
+			    strcmp(v->string, "content") == 0)
 				content = v->valuestring;
 		}
 		while (role && k < 3 && strcmp(role, roles[k]) != 0)
@@ -304,14 +321,19 @@ check_conversation(const cJSON *o, const cJSON **messages)
 
 	*messages = o;
 	if (cJSON_IsObject(o)) {
-		if (json_array(o, "messages", JSON_REQUIRED, messages) < 0 || json_array(o, "tools", JSON_OPTIONAL, &v) < 0)
+		if (json_array(o, "messages", JSON_REQUIRED, messages) < 0 ||
+		    json_array(o, "tools", JSON_OPTIONAL, &v) < 0)
 			return -1;
 		cJSON_ArrayForEach(v, o)
 			if (strcmp(v->string, "messages") != 0 && strcmp(v->string, "tools") != 0)
-				return fail(FAIL_DATA, "unknown key '%.100s': a conversation has messages and tools", v->string);
+				return fail(FAIL_DATA,
+				    "unknown key '%.100s': a conversation has messages and tools",
+				    v->string);
 	}
 	if (!cJSON_IsArray(*messages))
-		return fail(FAIL_DATA, "a conversation is an array of messages, or an object that has one as 'messages'");
+		return fail(FAIL_DATA,
+		    "a conversation is an array of messages, or an object that has one as "
+		    "'messages'");
 	if (cJSON_GetArraySize(*messages) == 0)
 		return fail(FAIL_DATA, "a conversation without messages");
 	cJSON_ArrayForEach(v, *messages) {
@@ -351,10 +373,12 @@ template_conversation(struct template *t, struct buf *to, const char *json, size
 	if (r == 0 && (messages == o || !cJSON_GetObjectItemCaseSensitive(o, "tools")))
 		count = plain_turns(messages, turns);
 	if (r == 0 && t->before)
-		r = count == 1 && turns[0].role == ROLE_USER ? template_user(t, to, turns[0].text, turns[0].n) :
+		r = count == 1 && turns[0].role == ROLE_USER ?
+		    template_user(t, to, turns[0].text, turns[0].n) :
 		    fail(FAIL_DATA, "a template with {} takes exactly one user message");
 	else if (r == 0)
-		r = t->known && count > 0 ? known_render(t, to, turns, count) : by_jinja(t, to, json, n, NULL);
+		r = t->known && count > 0 ? known_render(t, to, turns, count) :
+		    by_jinja(t, to, json, n, NULL);
 	free(turns);
 	cJSON_Delete(o);
 	return r;
@@ -372,7 +396,8 @@ render_user(struct template *t, struct buf *to, const char *text, size_t n, int 
 		    buf_add(to, t->after, strlen(t->after)) < 0 ? -1 : 0;
 	if (t->known)
 		return known_render(t, to, &turn, 1);
-	r = buf_addf(&json, "[{\"role\": \"user\", \"content\": ") < 0 || json_quote(&json, text, n) < 0 ||
+	r = buf_addf(&json, "[{\"role\": \"user\", \"content\": ") < 0 ||
+	    json_quote(&json, text, n) < 0 ||
 	    buf_addf(&json, "}]") < 0 ? -1 : 0;
 	if (r == 0)
 		r = by_jinja(t, to, (char *)json.p, json.n, refused);
@@ -396,7 +421,8 @@ template_thinks(struct template *t)
 	while (b.n > 0 && strchr(" \t\n", b.p[b.n - 1]))
 		b.n--;
 	if (r == 0)
-		r = b.n >= sizeof(mark) - 1 && memcmp(b.p + b.n - (sizeof(mark) - 1), mark, sizeof(mark) - 1) == 0;
+		r = b.n >= sizeof(mark) - 1 &&
+		    memcmp(b.p + b.n - (sizeof(mark) - 1), mark, sizeof(mark) - 1) == 0;
 	else if (refused)
 		r = 0;          /* it refuses this conversation; others will show */
 	buf_free(&b);

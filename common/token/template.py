@@ -84,7 +84,8 @@ def environment(jinja2):
     def strftime_now(form):
         """The date of SOURCE_DATE_EPOCH, so that a prompt can be made again; else today's."""
         epoch = os.environ.get("SOURCE_DATE_EPOCH")
-        now = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc) if epoch else datetime.datetime.now()
+        utc = datetime.timezone.utc
+        now = datetime.datetime.fromtimestamp(int(epoch), utc) if epoch else datetime.datetime.now()
         return now.strftime(form)
 
     env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"])

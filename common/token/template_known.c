@@ -50,7 +50,7 @@ static const struct family v3_1 = {SYSTEM_ALL, "\n\n", USER, "", ASSISTANT "</th
 	OPEN_AFTER_USER, ASSISTANT, {"</think>", "<think>"}, NULL};
 static const struct family tiny_r1 = {SYSTEM_IN_PLACE, "", USER, "", ASSISTANT, 0, CUT_LAST, 1,
 	OPEN_ALWAYS, ASSISTANT "<think>\n", {NULL, NULL}, NULL};
-static const struct family v3_1_terminus = {SYSTEM_ALL, "\n\n", USER, "", ASSISTANT "</think>", 1,
+static const struct family terminus = {SYSTEM_ALL, "\n\n", USER, "", ASSISTANT "</think>", 1,
 	CUT_FIRST, 0,
 	OPEN_ALWAYS, ASSISTANT, {"</think>", "<think>"}, NULL};
 
@@ -61,18 +61,19 @@ static const struct family v3_1_terminus = {SYSTEM_ALL, "\n\n", USER, "", ASSIST
 
 static const struct turns chatml = {CHATML, NULL, NULL, 0, 0, NULL, NULL};
 static const struct turns qwen2 = {CHATML, HELPFUL, NULL, 0, 0, NULL, NULL};
-static const struct turns qwen2_5 = {CHATML, "You are Qwen, created by Alibaba Cloud. " HELPFUL, NULL,
-	0, 0, NULL, NULL};
+static const struct turns qwen2_5 = {CHATML,
+	"You are Qwen, created by Alibaba Cloud. " HELPFUL, NULL, 0, 0, NULL, NULL};
 static const struct turns smollm2 = {CHATML,
-	"You are a helpful AI assistant named SmolLM, trained by Hugging Face", NULL, 0, 0, NULL, NULL};
+	"You are a helpful AI assistant named SmolLM, trained by Hugging Face", NULL,
+	0, 0, NULL, NULL};
 static const struct turns qwen3 = {CHATML, NULL, NULL, 0, 1, NULL, "<think>\n\n</think>\n\n"};
-static const struct turns qwen3_instruct = {CHATML, NULL, NULL, 0, 1, NULL, NULL};
-static const struct turns qwen3_thinking = {CHATML, NULL, NULL, 0, 1, "<think>\n", NULL};
+static const struct turns qwen3_2507 = {CHATML, NULL, NULL, 0, 1, NULL, NULL};
+static const struct turns qwen3_think = {CHATML, NULL, NULL, 0, 1, "<think>\n", NULL};
 static const struct turns llama3 = {LLAMA3, NULL, NULL, 1, 0, NULL, NULL};
 static const struct turns llama3_1 = {LLAMA3, "",
 	"Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n", 1, 0, NULL, NULL};
-static const struct turns moonlight = {{"<|im_system|>", "<|im_user|>", "<|im_assistant|>"}, "<|im_middle|>",
-	"<|im_end|>", "You are a helpful assistant", NULL, 0, 0, NULL, NULL};
+static const struct turns moonlight = {{"<|im_system|>", "<|im_user|>", "<|im_assistant|>"},
+	"<|im_middle|>", "<|im_end|>", "You are a helpful assistant", NULL, 0, 0, NULL, NULL};
 
 /*
  * SHA-256 of templates. Some releases have two, which differ in writing a newline as
@@ -114,8 +115,8 @@ static const struct known releases[] = {
 	{"45690185067ea25c073bff2d3e425a45ee2564d2bbf6cdf7d885e139d460b8e0", &v3_1, 1, NULL},
 	{"37cabd20b2b62e3efe7fa55533ef0bc6e1eae63b60cf77265b2a09632aa1358d", &v3_1, 1, NULL},
 	/* V3.1-Terminus and V3.2-Exp */
-	{"6e50812c1ed791d81930e675021f2524b075f5f23558305b7eef5c030b4c61f2", &v3_1_terminus, 1, NULL},
-	{"53163748371ddd5efad7a4cb7d977cccab8f95c85b8b3a65d2c2c00527613051", &v3_1_terminus, 1, NULL},
+	{"6e50812c1ed791d81930e675021f2524b075f5f23558305b7eef5c030b4c61f2", &terminus, 1, NULL},
+	{"53163748371ddd5efad7a4cb7d977cccab8f95c85b8b3a65d2c2c00527613051", &terminus, 1, NULL},
 	/* ChatML */
 	{"153280e3ff55d19da1398bdb3914ee2a51b80429bfaedde11d7d216c39db80f3", NULL, 0, &chatml},
 	{"fcf7a096fe99a48fd9ad2b250bf9237e96e8f48bffec1c7ea4d3f225176cd40e", NULL, 0, &chatml},
@@ -135,9 +136,9 @@ static const struct known releases[] = {
 	{"87a2728cb8dc9fe424d624542f6060ec05a1d285ebbec578bb078900e33396b5", NULL, 0, &qwen3},
 	{"13e4d4e5d0161c2d6625008905857c049f60f2ebbacf1ba2796cec9daf11c483", NULL, 0, &qwen3},
 	/* Qwen3-Instruct-2507 */
-	{"40c21f34cf67d8c760ef72f8ad3ae5afad514299d4b06e91dd9a8d705af7b541", NULL, 0, &qwen3_instruct},
+	{"40c21f34cf67d8c760ef72f8ad3ae5afad514299d4b06e91dd9a8d705af7b541", NULL, 0, &qwen3_2507},
 	/* Qwen3-Thinking-2507 */
-	{"3802169b2a02b81e6adb7ab4f64f91ff02db753c8c3a64a01c35192d3a61d8d7", NULL, 0, &qwen3_thinking},
+	{"3802169b2a02b81e6adb7ab4f64f91ff02db753c8c3a64a01c35192d3a61d8d7", NULL, 0, &qwen3_think},
 	/* Llama 3 */
 	{"ba03a121d097859c7b5b9cd03af99aafe95275210d2876f642ad9929a150f122", NULL, 1, &llama3},
 	{"4f46ecd43418f216df8c26936c60e5d04bcc81db47db5d86fbe889f64212dd4c", NULL, 1, &llama3},
@@ -234,7 +235,8 @@ known_render(const struct template *t, struct buf *to, const struct turn *turns,
 	int after_user = 0, r = 0;
 
 	if (t->known->turns)
-		return turns_render(t->known->turns, t->known->bos ? t->bos : NULL, t->thinking, to, turns, n);
+		return turns_render(t->known->turns, t->known->bos ? t->bos : NULL, t->thinking, to,
+		    turns, n);
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = turns[i].role == ROLE_SYSTEM ? add(to, f->lead) : 0;
 	if (r < 0 || add(to, t->known->bos ? t->bos : BOS) < 0 ||

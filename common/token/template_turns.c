@@ -32,8 +32,10 @@ space_length(const char *s, const char *end)
 {
 	/* U+0085 U+00A0 U+1680 U+2000-200A U+2028 U+2029 U+202F U+205F U+3000 */
 	static const char *const longer[] = {
-		"\xc2\x85", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005",
-		"\u2006", "\u2007", "\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f",
+		"\xc2\x85", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004",
+		    "\u2005",
+		"\u2006", "\u2007", "\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f",
+		    "\u205f",
 		"\u3000"
 	};
 
@@ -92,7 +94,8 @@ is_tool_response(const struct turn *turn)
 	static const char open[] = "<tool_response>", close[] = "</tool_response>";
 	size_t a = sizeof(open) - 1, b = sizeof(close) - 1;
 
-	return turn->n >= b && memcmp(turn->text, open, a) == 0 && memcmp(turn->text + turn->n - b, close, b) == 0;
+	return turn->n >= b && memcmp(turn->text, open, a) == 0 &&
+	    memcmp(turn->text + turn->n - b, close, b) == 0;
 }
 
 /* The index of the last question, the last message if there is none. */
@@ -139,7 +142,8 @@ add_turn(const struct turns *f, struct buf *to, const struct turn *turns, size_t
 {
 	struct part text = {turns[i].text, turns[i].n};
 
-	if (add_head(f, to, turns[i].role) < 0 || (i == 0 && turns[i].role == ROLE_SYSTEM && add(to, f->preamble) < 0))
+	if (add_head(f, to, turns[i].role) < 0 ||
+	    (i == 0 && turns[i].role == ROLE_SYSTEM && add(to, f->preamble) < 0))
 		return -1;
 	if (f->reasons && turns[i].role == ROLE_ASSISTANT) {
 		if (add_answer(to, &turns[i], i > last_query(turns, n), i == n - 1) < 0)
@@ -153,7 +157,8 @@ add_turn(const struct turns *f, struct buf *to, const struct turn *turns, size_t
 }
 
 int
-turns_render(const struct turns *f, const char *bos, int thinking, struct buf *to, const struct turn *turns, size_t n)
+turns_render(const struct turns *f, const char *bos, int thinking, struct buf *to,
+    const struct turn *turns, size_t n)
 {
 	if (add(to, bos) < 0)
 		return -1;

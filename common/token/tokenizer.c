@@ -57,7 +57,8 @@ load_folder(struct tokenizer *t, const char *dir)
 		return -1;
 	if (!file_exists(path) && file_exists(ranks))
 		return load_vocab_size(t, dir) < 0 ? -1 : tokenizer_load_tiktoken(t, ranks, dir);
-	return tokenizer_load_json(t, path) < 0 || load_settings(t, dir) < 0 ? -1 : load_vocab_size(t, dir);
+	return tokenizer_load_json(t, path) < 0 || load_settings(t, dir) < 0 ? -1 :
+	    load_vocab_size(t, dir);
 }
 
 struct tokenizer *
@@ -96,7 +97,8 @@ tokenizer_close(struct tokenizer *t)
 static const struct token *
 token_get(const struct tokenizer *t, int64_t id)
 {
-	return id >= 0 && (uint64_t)id < t->tokens.n && t->tokens.v[id].known ? &t->tokens.v[id] : NULL;
+	return id >= 0 && (uint64_t)id < t->tokens.n && t->tokens.v[id].known ? &t->tokens.v[id] :
+	    NULL;
 }
 
 const char *

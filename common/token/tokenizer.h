@@ -44,13 +44,14 @@ int tokenizer_load_json(struct tokenizer *t, const char *path);
 /* tokenizer_gguf.c: from the metadata of a GGUF file */
 int tokenizer_load_gguf(struct tokenizer *t, const char *path);
 
-/* tokenizer_tiktoken.c: from a tiktoken.model and tokenizer_config.json of dir; t->vocab is known */
+/* tokenizer_tiktoken.c: from a tiktoken.model and dir's tokenizer_config.json; t->vocab is set */
 int tokenizer_load_tiktoken(struct tokenizer *t, const char *path, const char *dir);
 
 /* tokenizer_build.c: first reserve memory for the vocabulary and n bytes of contents of added
  * tokens, then add the added tokens, the vocabulary, the merges. */
 int tokenizer_reserve(struct tokenizer *t, const struct vocab *v, size_t n);
-int tokenizer_add(struct tokenizer *t, const char *content, size_t n, uint64_t id, int special, int normalized);
+int tokenizer_add(struct tokenizer *t, const char *content, size_t n, uint64_t id, int special,
+    int normalized);
 int tokenizer_add_done(struct tokenizer *t);
 int tokenizer_add_vocab(struct tokenizer *t, const struct vocab *v);
 int tokenizer_add_merges(struct tokenizer *t, const struct vocab *v);

@@ -14,11 +14,13 @@ tokenizer_reserve(struct tokenizer *t, const struct vocab *v, size_t n)
 	n *= 2 * NORMAL_GROWTH;         /* each content as bytes of a token, too */
 	for (size_t i = 0; i < v->ntokens; i++)
 		n += v->tokens[i].n;
-	return tokens_reserve(&t->tokens, n) < 0 ? -1 : bpe_reserve(&t->bpe, &t->tokens, v->ntokens);
+	return tokens_reserve(&t->tokens, n) < 0 ? -1 :
+	    bpe_reserve(&t->bpe, &t->tokens, v->ntokens);
 }
 
 int
-tokenizer_add(struct tokenizer *t, const char *content, size_t n, uint64_t id, int special, int normalized)
+tokenizer_add(struct tokenizer *t, const char *content, size_t n, uint64_t id, int special,
+    int normalized)
 {
 	struct buf normal = {0};
 	struct token *token;
@@ -65,7 +67,8 @@ vocab_token(struct tokenizer *t, const struct vocab_token *v)
 		return tokens_add(&t->tokens, v->s, v->n, (uint64_t)v->id);
 	if (added - 1 == v->id)
 		return &t->tokens.v[v->id];
-	fail(FAIL_DATA, "'%.*s' has the id %d, and %d as an added token", shown, v->s, v->id, (int)(added - 1));
+	fail(FAIL_DATA, "'%.*s' has the id %d, and %d as an added token", shown, v->s, v->id,
+	    (int)(added - 1));
 	return NULL;
 }
 
@@ -79,7 +82,8 @@ tokenizer_add_vocab(struct tokenizer *t, const struct vocab *v)
 		if (!token)
 			return -1;
 		if (token->plain && (token->len == 0 || bpe_put(&t->bpe, v->tokens[i].id) < 0))
-			return fail(FAIL_DATA, "'%.*s' is empty or a duplicate", shown, v->tokens[i].s);
+			return fail(FAIL_DATA, "'%.*s' is empty or a duplicate", shown,
+			    v->tokens[i].s);
 	}
 	return 0;
 }
@@ -110,7 +114,8 @@ find_product(const struct tokenizer *t, const char *bytes, size_t n, int32_t las
 	for (int32_t id = last < 0 ? 0 : last; id <= last + 1 && (size_t)id < t->tokens.n; id++) {
 		const struct token *token = &t->tokens.v[id];
 
-		if (token->plain && token->len == n && memcmp(t->tokens.bytes + token->at, bytes, n) == 0)
+		if (token->plain && token->len == n &&
+		    memcmp(t->tokens.bytes + token->at, bytes, n) == 0)
 			return id;
 	}
 	return bpe_find(&t->bpe, bytes, n);
@@ -133,7 +138,8 @@ tokenizer_add_merges(struct tokenizer *t, const struct vocab *v)
 			return fail(FAIL_DATA, "merge %zu is not two byte-level strings", i);
 		product = find_product(t, bytes, (size_t)n, product);
 		if (product < 0)
-			return fail(FAIL_DATA, "merge %zu: '%.*s' and '%.*s' together are not in the vocabulary", i,
+			return fail(FAIL_DATA,
+			    "merge %zu: '%.*s' and '%.*s' together are not in the vocabulary", i,
 			    (int)left, bytes, (int)((size_t)n - left), bytes + left);
 		bpe_merge(&t->bpe, left, product);
 	}

@@ -12,7 +12,8 @@
 static int
 check_model(const cJSON *model, int *ignore_merges)
 {
-	static const char *const names[] = {"unk_token", "continuing_subword_prefix", "end_of_word_suffix"};
+	static const char *const names[] = {"unk_token", "continuing_subword_prefix",
+	    "end_of_word_suffix"};
 	static const char *const types[] = {"BPE", NULL};
 	double dropout = 0;
 	int type, byte_fallback = 0;
@@ -30,7 +31,8 @@ check_model(const cJSON *model, int *ignore_merges)
 		if (json_string(model, names[i], JSON_OPTIONAL, &s) < 0)
 			return -1;
 		if (*s)
-			return fail(FAIL_DATA, "%s is '%.100s', which is not supported", names[i], s);
+			return fail(FAIL_DATA, "%s is '%.100s', which is not supported", names[i],
+			    s);
 	}
 	return 0;
 }
@@ -54,7 +56,8 @@ load_added_token(struct tokenizer *t, const cJSON *v)
 	int special = 0, normalized = 0, set = 0;
 	uint64_t id;
 
-	if (json_string(v, "content", JSON_REQUIRED, &content) < 0 || json_get(v, "id", JSON_REQUIRED, &number) < 0 ||
+	if (json_string(v, "content", JSON_REQUIRED, &content) < 0 ||
+	    json_get(v, "id", JSON_REQUIRED, &number) < 0 ||
 	    json_bool(v, "special", JSON_OPTIONAL, &special) < 0 ||
 	    json_bool(v, "normalized", JSON_OPTIONAL, &normalized) < 0)
 		return -1;
@@ -62,10 +65,12 @@ load_added_token(struct tokenizer *t, const cJSON *v)
 		if (json_bool(v, unsupported[i], JSON_OPTIONAL, &set) < 0)
 			return -1;
 		if (set)
-			return fail(FAIL_DATA, "'%.100s' has %s true, which is not supported", content, unsupported[i]);
+			return fail(FAIL_DATA, "'%.100s' has %s true, which is not supported",
+			    content, unsupported[i]);
 	}
 	if (!*content || json_whole(number, TOKEN_ID_MAX, &id) < 0)
-		return fail(FAIL_DATA, "'%.100s' is empty or has no id between 0 and %d", content, TOKEN_ID_MAX);
+		return fail(FAIL_DATA, "'%.100s' is empty or has no id between 0 and %d", content,
+		    TOKEN_ID_MAX);
 	return tokenizer_add(t, content, strlen(content), id, special, normalized);
 }
 
@@ -115,7 +120,8 @@ load_byte_level(struct tokenizer *t, const cJSON *o)
 	    json_bool(o, "use_regex", JSON_OPTIONAL, &regex) < 0)
 		return -1;
 	if (space)
-		return fail(FAIL_DATA, "add_prefix_space of ByteLevel is true, which is not supported");
+		return fail(FAIL_DATA,
+		    "add_prefix_space of ByteLevel is true, which is not supported");
 	return regex ? tokenizer_add_split(t, PRE_GPT2) : 0;
 }
 

@@ -67,7 +67,8 @@ add_pattern(struct tokenizer *t, const cJSON *settings)
 			name = classes[i][1];
 	if (name)
 		return add_named(t, name);
-	return fail(FAIL_DATA, "the pattern of its tokenizer class '%.100s' is unknown: give the key pre_tokenizer, "
+	return fail(FAIL_DATA,
+	    "the pattern of its tokenizer class '%.100s' is unknown: give the key pre_tokenizer, "
 	    "kimi-k2 or a regular expression", class ? class : "");
 }
 
@@ -92,7 +93,8 @@ add_special(struct tokenizer *t, const cJSON *v)
 	unsigned long id = strtoul(v->string, &end, 10);
 
 	if (*end || end == v->string || id > TOKEN_ID_MAX)
-		return fail(FAIL_DATA, "'%.100s' is not an id between 0 and %d", v->string, TOKEN_ID_MAX);
+		return fail(FAIL_DATA, "'%.100s' is not an id between 0 and %d", v->string,
+		    TOKEN_ID_MAX);
 	if (json_string(v, "content", JSON_REQUIRED, &content) < 0 ||
 	    json_bool(v, "special", JSON_OPTIONAL, &special) < 0)
 		return -1;
@@ -100,7 +102,8 @@ add_special(struct tokenizer *t, const cJSON *v)
 		if (json_bool(v, unsupported[i], JSON_OPTIONAL, &set) < 0)
 			return -1;
 		if (set)
-			return fail(FAIL_DATA, "'%.100s' has %s true, which is not supported", content, unsupported[i]);
+			return fail(FAIL_DATA, "'%.100s' has %s true, which is not supported",
+			    content, unsupported[i]);
 	}
 	if (!*content)
 		return fail(FAIL_DATA, "token %lu is empty", id);
@@ -118,7 +121,8 @@ add_specials(struct tokenizer *t, const cJSON *decoder, uint64_t first)
 			return fail_in("added_tokens_decoder");
 	for (uint64_t id = first; id < first + RESERVED && (int64_t)id < t->vocab; id++) {
 		char name[48];
-		int n = snprintf(name, sizeof(name), "<|reserved_token_%llu|>", (unsigned long long)id);
+		int n = snprintf(name, sizeof(name), "<|reserved_token_%llu|>",
+		    (unsigned long long)id);
 
 		if (!special_of(decoder, id) && tokenizer_add(t, name, (size_t)n, id, 1, 0) < 0)
 			return -1;
@@ -134,7 +138,8 @@ specials_size(const cJSON *decoder)
 	size_t n = RESERVED * 48;
 
 	cJSON_ArrayForEach(v, decoder) {
-		const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(v, "content"));
+		const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(v,
+		    "content"));
 
 		n += s ? strlen(s) : 0;
 	}
@@ -147,7 +152,8 @@ specials_size(const cJSON *decoder)
 static int
 add_rank(struct tokenizer *t, const char *line, const char *end, size_t number)
 {
-	const char *space = memchr(line, ' ', (size_t)(end - line)), *digit = space ? space + 1 : end;
+	const char *space = memchr(line, ' ', (size_t)(end - line)), *digit = space ? space + 1 :
+	    end;
 	char *to = t->tokens.bytes + t->tokens.nbytes;
 	struct base64_decode_ctx base64;
 	uint64_t rank = 0;
@@ -156,19 +162,22 @@ add_rank(struct tokenizer *t, const char *line, const char *end, size_t number)
 	base64_decode_init(&base64);
 	if (space)
 		n = (size_t)(space - line);
-	if (digit == end || end - digit > 9 || !base64_decode_update(&base64, &n, (uint8_t *)to, n, line) ||
+	if (digit == end || end - digit > 9 ||
+	    !base64_decode_update(&base64, &n, (uint8_t *)to, n, line) ||
 	    !base64_decode_final(&base64) || n == 0)
 		return fail(FAIL_DATA, "line %zu is not a token in base64 and its rank", number);
 	for (; digit < end; digit++) {
 		if (*digit < '0' || *digit > '9')
-			return fail(FAIL_DATA, "line %zu is not a token in base64 and its rank", number);
+			return fail(FAIL_DATA, "line %zu is not a token in base64 and its rank",
+			    number);
 		rank = 10 * rank + (uint64_t)(*digit - '0');
 	}
 	if (rank > TOKEN_ID_MAX)
 		return fail(FAIL_DATA, "line %zu: the rank is above %d", number, TOKEN_ID_MAX);
 	if (!tokens_add_bytes(&t->tokens, to, n, rank))
 		return fail_in("line %zu", number);
-	return bpe_put(&t->bpe, (int32_t)rank) < 0 ? fail(FAIL_DATA, "line %zu: the token appears twice", number) : 0;
+	return bpe_put(&t->bpe, (int32_t)rank) < 0 ?
+	    fail(FAIL_DATA, "line %zu: the token appears twice", number) : 0;
 }
 
 static int
@@ -223,7 +232,9 @@ tokenizer_load_tiktoken(struct tokenizer *t, const char *path, const char *dir)
 
 	t->bpe.by_rank = t->bpe.ignore_merges = 1;
 	if (r == 0)
-		return fail(FAIL_DATA, "'%s' has no tokenizer_config.json, which says what '%s' leaves out", dir, path);
+		return fail(FAIL_DATA,
+		    "'%s' has no tokenizer_config.json, which says what '%s' leaves out", dir,
+		    path);
 	if (r < 0)
 		return -1;
 	r = json_object(settings, "added_tokens_decoder", JSON_OPTIONAL, &decoder);

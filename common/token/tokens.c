@@ -30,10 +30,12 @@ add(struct tokens *t, uint64_t id, const char *spelling, size_t n, int plain)
 	}
 	token = &t->v[id];
 	if (token->known) {
-		fail(FAIL_DATA, "'%.*s' has the id %d of another token", n > 100 ? 100 : (int)n, spelling, (int)id);
+		fail(FAIL_DATA, "'%.*s' has the id %d of another token", n > 100 ? 100 : (int)n,
+		    spelling, (int)id);
 		return NULL;
 	}
-	*token = (struct token){.at = t->nbytes, .len = (uint32_t)n, .known = 1, .plain = (unsigned char)plain};
+	*token = (struct token){.at = t->nbytes, .len = (uint32_t)n, .known = 1};
+	token->plain = (unsigned char)plain;
 	return token;
 }
 

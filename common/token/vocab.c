@@ -46,7 +46,8 @@ add_merge(struct vocab *v, const cJSON *o, size_t rank)
 		return vocab_merge(v, o->valuestring, strlen(o->valuestring), NULL, 0);
 	if (!cJSON_IsArray(o) || !cJSON_IsString(a) || !cJSON_IsString(b) || b->next)
 		return fail(FAIL_DATA, "merges: merge %zu is not two byte-level strings", rank);
-	return vocab_merge(v, a->valuestring, strlen(a->valuestring), b->valuestring, strlen(b->valuestring));
+	return vocab_merge(v, a->valuestring, strlen(a->valuestring), b->valuestring,
+	    strlen(b->valuestring));
 }
 
 int
@@ -58,7 +59,8 @@ vocab_json(struct vocab *v, const cJSON *vocab, const cJSON *merges)
 
 	cJSON_ArrayForEach(o, vocab) {
 		if (json_whole(o, TOKEN_ID_MAX, &id) < 0)
-			return fail(FAIL_DATA, "vocab: '%.100s' has no id between 0 and %d", o->string, TOKEN_ID_MAX);
+			return fail(FAIL_DATA, "vocab: '%.100s' has no id between 0 and %d",
+			    o->string, TOKEN_ID_MAX);
 		if (vocab_add(v, o->string, strlen(o->string), (int32_t)id) < 0)
 			return -1;
 	}

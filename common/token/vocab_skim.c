@@ -73,7 +73,8 @@ skip_value(struct scan *s)
 			return 0;
 		s->p++;
 		/* a number or a word ends where a sign of structure or white space begins */
-		while (s->p < s->end && !strchr("{}[],:\" \t\r\n", s->p[-1]) && !strchr("{}[],:\" \t\r\n", *s->p))
+		while (s->p < s->end && !strchr("{}[],:\" \t\r\n", s->p[-1]) &&
+		    !strchr("{}[],:\" \t\r\n", *s->p))
 			s->p++;
 	} while (depth > 0);
 	return 1;
@@ -130,7 +131,8 @@ unescape(const char *s, const char *end, char **to)
 		return NULL;
 	s += 5;
 	if (c >= 0xd800 && c < 0xdc00) {
-		if (end - s < 6 || s[0] != '\\' || s[1] != 'u' || !hex4(s + 2, end, &low) || low < 0xdc00 || low > 0xdfff)
+		if (end - s < 6 || s[0] != '\\' || s[1] != 'u' || !hex4(s + 2, end, &low) ||
+		    low < 0xdc00 || low > 0xdfff)
 			return NULL;
 		c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
 		s += 6;
@@ -146,7 +148,8 @@ is_utf8(const char *s, size_t n)
 
 	for (size_t i = 0; i < n; i += step) {
 		step = 1;
-		if (s[i] & 0x80 && utf8_next((const unsigned char *)s + i, n - i, &step) != UTF8_CHAR)
+		if (s[i] & 0x80 && utf8_next((const unsigned char *)s + i, n - i,
+		    &step) != UTF8_CHAR)
 			return 0;
 	}
 	return 1;
@@ -212,7 +215,8 @@ read_merges(struct scan *s)
 		size_t na, nb = 0;
 
 		if (skip(s, '[')) {
-			if (!read_string(s, &a, &na) || !skip(s, ',') || !read_string(s, &b, &nb) || !skip(s, ']'))
+			if (!read_string(s, &a, &na) || !skip(s, ',') || !read_string(s, &b, &nb) ||
+			    !skip(s, ']'))
 				return 0;
 		} else if (!read_string(s, &a, &na)) {
 			return 0;
@@ -227,7 +231,8 @@ read_merges(struct scan *s)
 static int
 take(struct scan *s, const char *empty, int (*read)(struct scan *))
 {
-	if (buf_add(s->rest, s->copied, (size_t)(s->p - s->copied)) < 0 || buf_add(s->rest, empty, 2) < 0)
+	if (buf_add(s->rest, s->copied, (size_t)(s->p - s->copied)) < 0 ||
+	    buf_add(s->rest, empty, 2) < 0)
 		return -1;
 	s->p++;
 	return read(s) > 0 ? (s->copied = s->p, 1) : 0;
@@ -253,9 +258,11 @@ read_object(struct scan *s, int depth)
 			return 0;
 		if (depth == 0 && n == 5 && memcmp(key, "model", n) == 0 && *s->p == '{')
 			r = read_object(s, 1);
-		else if (depth == 1 && n == 5 && memcmp(key, "vocab", n) == 0 && *s->p == '{' && s->v->ntokens == 0)
+		else if (depth == 1 && n == 5 && memcmp(key, "vocab", n) == 0 && *s->p == '{' &&
+		    s->v->ntokens == 0)
 			r = take(s, "{}", read_vocab);
-		else if (depth == 1 && n == 6 && memcmp(key, "merges", n) == 0 && *s->p == '[' && s->v->nmerges == 0)
+		else if (depth == 1 && n == 6 && memcmp(key, "merges", n) == 0 && *s->p == '[' &&
+		    s->v->nmerges == 0)
 			r = take(s, "[]", read_merges);
 		else
 			r = skip_value(s);
@@ -275,7 +282,8 @@ vocab_skim(struct vocab *v, const char *text, size_t n, struct buf *rest)
 	if (!v->arena.p)
 		return -1;
 	r = read_object(&s, 0);
-	if (r > 0 && (buf_add(rest, s.copied, (size_t)(s.end - s.copied)) < 0 || buf_addc(rest, 0) < 0))
+	if (r > 0 && (buf_add(rest, s.copied, (size_t)(s.end - s.copied)) < 0 ||
+	    buf_addc(rest, 0) < 0))
 		r = -1;
 	rest->n -= r > 0;
 	return r;

@@ -177,7 +177,8 @@ write_folder(const cJSON *pre)
 /* What differs from a good file. */
 struct wrong {
 	const char *model, *without;    /* tokenizer.ggml.model; a key that is left out */
-	int types, bos, type;           /* types left out; BOS id, 0: none; type of the first token */
+	int types, bos, type;           /* types left out; BOS id,
+	    0: none; type of the first token */
 };
 
 static void
@@ -275,14 +276,18 @@ check_refused(void)
 	static const struct { struct wrong w; const char *pre, *why; } all[] = {
 		{{.model = "bert"}, "qwen2", "tokenizer.ggml.model is 'bert', which is "
 		    "not supported: only gpt2 is"},
-		{{.without = "tokenizer.ggml.model"}, "qwen2", "key 'tokenizer.ggml.model' is missing"},
-		{{.without = "tokenizer.ggml.tokens"}, "qwen2", "key 'tokenizer.ggml.tokens' is missing"},
-		{{.without = "tokenizer.ggml.merges"}, "qwen2", "key 'tokenizer.ggml.merges' is missing"},
+		{{.without = "tokenizer.ggml.model"}, "qwen2",
+		    "key 'tokenizer.ggml.model' is missing"},
+		{{.without = "tokenizer.ggml.tokens"}, "qwen2",
+		    "key 'tokenizer.ggml.tokens' is missing"},
+		{{.without = "tokenizer.ggml.merges"}, "qwen2",
+		    "key 'tokenizer.ggml.merges' is missing"},
 		{{0}, "qwen", "tokenizer.ggml.pre is 'qwen', an unknown pre-tokenizer"},
 		{{0}, "qwen22", "tokenizer.ggml.pre is 'qwen22', an unknown pre-tokenizer"},
 		{{.types = 1}, "qwen2", "tokenizer.ggml.token_type has 3008 types for 3009 tokens"},
 		{{.type = 6}, "qwen2", "token 0 has type 6, which is not supported"},
-		{{.bos = 3009}, "qwen2", "key 'tokenizer.ggml.bos_token_id' is 3009, must be 0 to 3008"},
+		{{.bos = 3009}, "qwen2",
+		    "key 'tokenizer.ggml.bos_token_id' is 3009, must be 0 to 3008"},
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
@@ -345,7 +350,8 @@ write_ranks(void)
 		die_failed();
 	for (int special = 1; special >= 0; special--)
 		cJSON_ArrayForEach(v, get(vocab, special ? "special" : "added")) {
-			if (buf_addf(&config, "%s\"%d\": {\"content\": \"%s\", \"special\": %s}", comma,
+			if (buf_addf(&config, "%s\"%d\": {\"content\": \"%s\", \"special\": %s}",
+			    comma,
 			    id++, v->valuestring, special ? "true" : "false") < 0)
 				die_failed();
 			comma = ", ";
