@@ -5,8 +5,8 @@
 # check: yes
 . "${0%/*}/lib.sh"
 
-for case in v2 v2-lite v3 v3-plain v3-fp8-odd llama qwen2 qwen2-window qwen3 qwen3-moe \
-    llama-long llama-linear qwen3-yarn qwen2-types qwen3-moe-mixed; do
+others=$(few "llama qwen2 qwen2-window qwen3 qwen3-moe llama-long qwen3-yarn qwen2-types" "")
+for case in v2 v2-lite v3 v3-plain v3-fp8-odd llama-linear qwen3-moe-mixed $others; do
 	m=$G/$case
 	mkdir $case
 	cd $case

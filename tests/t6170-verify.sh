@@ -14,7 +14,7 @@ is "$(find tmp | wc -l)" 1 "it leaves nothing behind"
 like "$(ds-verify -v -m "$M" x)" "ds-expert .*ds-join" "-v shows the shell lines"
 
 # other families, with the tokenizer of tiny-r1
-for m in qwen2 qwen3-moe-mixed qwen3-moe; do
+for m in qwen3-moe $(few "qwen2 qwen3-moe-mixed" ""); do
 	jq '.vocab_size = 1024' "$G/$m/config.json" >$m.json
 	ds-bench --shape $m.json --write $m
 	cp "$M/tokenizer.json" "$M/tokenizer_config.json" $m
@@ -25,7 +25,7 @@ for m in qwen2 qwen3-moe-mixed qwen3-moe; do
 done
 printf 'a 2 0.0012 10\nb 2 0.0012 10\n' >small
 ds-plan -m qwen3-moe -f sh --sample "-g -n 8" --context 64 small >small.sh 2>err
-like "$(cat small.sh)" 'ds-expert .*-e [0-9]' "qwen3-moe: hosts too small for a layer share its experts"
+like "$(cat small.sh)" 'ds-expert .*-e [0-9]' "qwen3-moe: small hosts share its experts"
 ok "qwen3-moe: their script runs" sh -c 'sh small.sh "What is 3 + 4?" >got'
 ds-run -m qwen3-moe -g -n 8 "What is 3 + 4?" >want 2>err
 same got want "qwen3-moe: its answer is that of ds-run"
