@@ -222,6 +222,16 @@ struct kernels {
 	 * * weight[i]; out may be x. */
 	void (*rmsnorm)(float *out, const float *x, const float *weight, int n, float eps);
 
+	/* LayerNorm (Ba and others 2016): out[i] = (x[i] - mean(x)) / sqrt(var(x) + eps) *
+	 * weight[i] + bias[i]; out may be x. */
+	void (*layernorm)(float *out, const float *x, const float *weight, const float *bias, int n,
+	    float eps);
+
+	/* The scores of DeepSeek-V3.2's indexer: out[i] = sum over h of weight[h] max(p[h][i], 0),
+	 * p [H][n] of stride ldp, weight [H], out [n]. */
+	void (*index_scores)(float *out, const float *p, ptrdiff_t ldp, const float *weight, int H,
+	    int n);
+
 	/* Rotate the pairs (x[2i], x[2i+1]) by the angle whose cosine and sine are
 	 * given, in place: x [2 * half]. */
 	void (*rope)(float *x, const float *cosine, const float *sine, int half);

@@ -109,6 +109,48 @@ rmsnorm(float *out, const float *x, const float *weight, int n, float eps)
 }
 
 static void
+layernorm(float *out, const float *x, const float *weight, const float *bias, int n, float eps)
+{
+	reg lane[REGS], mean, r;
+
+	for (int j = 0; j < REGS; j++)
+		lane[j] = r_zero();
+	for (int k = 0; k < n; k += LANES)
+		for (int j = 0; j < REGS; j++)
+			lane[j] = r_add(lane[j], r_load_n(x + k + j * W, n - k - j * W));
+	mean = r_set(r_tree(lane) / (float)n);
+	for (int j = 0; j < REGS; j++)
+		lane[j] = r_zero();
+	for (int k = 0; k < n; k += LANES)
+		for (int j = 0; j < REGS; j++) {
+			int left = n - k - j * W;
+			reg v = r_first(r_sub(r_load_n(x + k + j * W, left), mean), left);
+
+			lane[j] = r_fma(v, v, lane[j]);
+		}
+	r = r_set(1 / sqrtf(r_tree(lane) / (float)n + eps));
+	for (int k = 0; k < n; k += W) {
+		reg v = r_mul(r_sub(r_load_n(x + k, n - k), mean), r);
+
+		v = r_fma(v, r_load_n(weight + k, n - k), r_load_n(bias + k, n - k));
+		r_store_n(out + k, r_canon(v), n - k);
+	}
+}
+
+static void
+index_scores(float *out, const float *p, ptrdiff_t ldp, const float *weight, int H, int n)
+{
+	for (int i = 0; i < n; i += W) {
+		reg sum = r_zero();
+
+		for (int h = 0; h < H; h++)
+			sum = r_fma(r_set(weight[h]), r_max(r_load_n(p + h * ldp + i, n - i), r_zero()),
+			    sum);
+		r_store_n(out + i, r_canon(sum), n - i);
+	}
+}
+
+static void
 rope(float *x, const float *cosine, const float *sine, int half)
 {
 	for (int i = 0; i < half; i += W / 2) {
@@ -250,6 +292,8 @@ void
 KERNELS_ISA(vector)(struct kernels *k)
 {
 	k->rmsnorm = rmsnorm;
+	k->layernorm = layernorm;
+	k->index_scores = index_scores;
 	k->rope = rope;
 	k->rope_half = rope_half;
 	k->softmax_block = softmax_block;

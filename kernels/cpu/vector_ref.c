@@ -25,6 +25,41 @@ rmsnorm(float *out, const float *x, const float *weight, int n, float eps)
 }
 
 static void
+layernorm(float *out, const float *x, const float *weight, const float *bias, int n, float eps)
+{
+	float lane[LANES] = {0}, square[LANES] = {0}, mean, r;
+
+	for (int k = 0; k < n; k += LANES)
+		for (int i = 0; i < LANES; i++)
+			lane[i] += i < n - k ? x[k + i] : 0;
+	mean = tree(lane) / (float)n;
+	for (int k = 0; k < n; k += LANES)
+		for (int i = 0; i < LANES; i++) {
+			float d = i < n - k ? x[k + i] - mean : 0;
+
+			square[i] = fmaf(d, d, square[i]);
+		}
+	r = 1 / sqrtf(tree(square) / (float)n + eps);
+	for (int i = 0; i < n; i++)
+		out[i] = canonical(fmaf((x[i] - mean) * r, weight[i], bias[i]));
+}
+
+static void
+index_scores(float *out, const float *p, ptrdiff_t ldp, const float *weight, int H, int n)
+{
+	for (int i = 0; i < n; i++) {
+		float sum = 0;
+
+		for (int h = 0; h < H; h++) {
+			float v = p[h * ldp + i];
+
+			sum = fmaf(weight[h], v > 0 ? v : 0, sum);
+		}
+		out[i] = canonical(sum);
+	}
+}
+
+static void
 rope(float *x, const float *cosine, const float *sine, int half)
 {
 	for (int i = 0; i < half; i++) {
@@ -155,6 +190,8 @@ void
 vector_ref(struct kernels *k)
 {
 	k->rmsnorm = rmsnorm;
+	k->layernorm = layernorm;
+	k->index_scores = index_scores;
 	k->rope = rope;
 	k->rope_half = rope_half;
 	k->softmax_block = softmax_block;

@@ -359,6 +359,59 @@ rmsnorm_accurate(void)
 	return 1;
 }
 
+/* Against double: a lane's sum meets n/16 + 4 roundings, on numbers below `most`. */
+static int
+layernorm_accurate(void)
+{
+	enum { N = 130 };
+	float x[N], w[N], b[N], out[N];
+	double mean = 0, square = 0, most = 0;
+
+	numbers(x, N, PLAIN);
+	numbers(w, N, PLAIN);
+	numbers(b, N, PLAIN);
+	for (int i = 0; i < N; i++) {
+		x[i] += 3;
+		mean += (double)x[i] / N;
+		most = fmax(most, fabs((double)x[i]));
+	}
+	for (int i = 0; i < N; i++)
+		square += (x[i] - mean) * (x[i] - mean);
+	ref->layernorm(out, x, w, b, N, 1e-6f);
+	for (int i = 0; i < N; i++) {
+		double r = 1 / sqrt(square / N + (double)1e-6f), scaled = (x[i] - mean) * r * w[i];
+
+		if (fabs(out[i] - (scaled + b[i])) > 0x1p-24 * (40 * most * r * fabsf(w[i]) +
+		    40 * fabs(scaled) + 2 * fabs(scaled + b[i])))
+			return 0;
+	}
+	return 1;
+}
+
+/* Heads ascending; what is negative or no number counts as 0. */
+static int
+index_scores_accurate(void)
+{
+	enum { H = 5, N = 37, LD = 40 };
+	float p[H * LD], w[H], out[N];
+
+	numbers(p, H * LD, PLAIN);
+	numbers(w, H, PLAIN);
+	p[3] = NAN;
+	ref->index_scores(out, p, LD, w, H, N);
+	for (int i = 0; i < N; i++) {
+		double sum = 0, most = 0;
+
+		for (int h = 0; h < H; h++) {
+			sum += p[h * LD + i] > 0 ? (double)w[h] * p[h * LD + i] : 0;
+			most += p[h * LD + i] > 0 ? fabs((double)w[h] * p[h * LD + i]) : 0;
+		}
+		if (!(fabs(out[i] - sum) <= H * 0x1p-24 * most))
+			return 0;
+	}
+	return 1;
+}
+
 static double
 ulps_double(double x, long double exact)
 {
@@ -570,6 +623,8 @@ main(void)
 	ok(elements_accurate(), "sigmoid, silu_mul and rope compute what they are named after");
 	ok(softmax_accurate(), "softmax, whole or joined from blocks, is right");
 	ok(rmsnorm_accurate(), "rmsnorm is right");
+	ok(layernorm_accurate(), "layernorm is right");
+	ok(index_scores_accurate(), "the indexer's scores are right");
 	ok(fixed_exact(), "fixed point rounds to even, holds its terms and refuses what is too large");
 	ok(fixed_accurate(), "sin, cos, log and exp in double are within 2 ulp");
 	ok(slices(F8_E4M3) && slices(Q8) && slices(Q4), "a slice of rows keeps its scales");

@@ -217,6 +217,42 @@ check_rmsnorm(const struct kernels *k)
 }
 
 static int
+check_layernorm(const struct kernels *k)
+{
+	float *a, *b;
+
+	EACH_VECTOR(n, kind) {
+		float *w = floats(&s_y, n, kind), *x = floats(&s_x, 2 * n, kind), eps = below(2) ? 1e-6f : 0;
+
+		twice(&a, &b, n, kind);
+		ref->layernorm(a, x, w, x + n, n, eps);
+		k->layernorm(b, x, w, x + n, n, eps);
+		if (!same(&s_a, &s_b))
+			return 0;
+		ref->layernorm(a, a, w, x + n, n, eps);         /* in place */
+		k->layernorm(b, b, w, x + n, n, eps);
+		if (!same(&s_a, &s_b))
+			return 0;
+	}
+	return 1;
+}
+
+static int
+check_index_scores(const struct kernels *k)
+{
+	EACH_VECTOR(n, kind) {
+		int H = 1 + below(9), ld = n + below(5);
+		float *w = floats(&s_y, H, kind), *p = floats(&s_x, (H - 1) * ld + n, kind);
+
+		ref->index_scores(place(&s_a, (size_t)n * 4), p, ld, w, H, n);
+		k->index_scores(place(&s_b, (size_t)n * 4), p, ld, w, H, n);
+		if (!same(&s_a, &s_b))
+			return 0;
+	}
+	return 1;
+}
+
+static int
 check_rope(const struct kernels *k)
 {
 	float *a, *b;
@@ -450,6 +486,7 @@ static const struct {
 	{ "scale", check_scale }, { "add", check_add }, { "silu_mul", check_silu_mul }, { "sigmoid", check_sigmoid },
 	{ "softmax", check_softmax }, { "exp", check_exp }, { "fixed_add", check_fixed_add },
 	{ "fixed_finish", check_fixed_finish },
+	{ "layernorm", check_layernorm }, { "index_scores", check_index_scores },
 };
 _Static_assert(sizeof(struct kernels) == (COUNT(checks) + 2) * sizeof(void (*)(void)),
     "every function of the table has a check");
