@@ -139,6 +139,9 @@ struct kv_rows {
 	const int32_t *list;            /* [T] */
 	void *const *pages;
 	int window;                     /* how many last positions a row sees; 0: all */
+	/* [T][topk], or NULL: row t with pos[t] >= topk sees its topk positions here, ascending. */
+	const int32_t *chosen;
+	int topk;
 };
 
 /* What T rows append to the cache, and their queries: heads of k, v and q, all changed in place.
@@ -160,6 +163,23 @@ struct kv_append {
 	int halves;                     /* pairs are (x[i], x[half + i]), else (x[2i], x[2i+1]) */
 	int zipped;                     /* sort heads of k and q: x[2i] becomes x[i], and x[2i+1] */
 	                                /* x[n/2 + i] of all n (struct mat) */
+};
+
+/*
+ * DeepSeek-V3.2's indexer over T rows: each has a query for each of `heads` heads and appends one
+ * key to the cache.  A page's keys are [CACHE_PAGE][width], after what attention stores there.
+ */
+struct indexer {
+	int heads, width, topk;
+	ptrdiff_t at;                   /* where the keys begin in a page, in float32 */
+	float *k;                       /* [T][width]: normed, its first 2 half numbers rotated in place */
+	const float *norm, *bias;       /* [width] of the keys' LayerNorm */
+	float eps;
+	float *q;                       /* [T][heads][width]: the first 2 half numbers are rotated in place */
+	float *weight;                  /* [T][heads]: multiplied by scale in place */
+	float scale;
+	const float *cosine, *sine;     /* [T][half] */
+	int half;
 };
 
 /* An expert, the shared experts or a dense MLP: down(silu(gate x) * up x). */

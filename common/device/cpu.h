@@ -13,6 +13,7 @@
 struct cpu {
 	struct scratch tiles;           /* attention over pages, */
 	struct scratch slots;           /* and each thread's own of it */
+	struct scratch scores;          /* of the indexer */
 	struct scratch batches;         /* what experts make of their rows */
 	pthread_mutex_t lock;           /* for threads of attention that wait for their turn */
 	pthread_cond_t passed;
@@ -21,6 +22,8 @@ struct cpu {
 int cpu_angles(struct device *d, float *cosine, float *sine, const uint32_t *pos, int T,
     const double *freq, int half, double factor);
 int cpu_kv_append(struct device *d, const struct kv_append *a, const struct kv_rows *rows);
+int cpu_index(struct device *d, int32_t *chosen, const struct indexer *x,
+    const struct kv_rows *rows);
 int cpu_attend(struct device *d, float *out, float *max, float *sum, const float *query,
     const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale);
 int cpu_probs(struct device *d, float *probs, size_t positions, const float *max, const float *sum,

@@ -4,7 +4,7 @@
  * from memory once for them. Where there are few tiles, their pages are divided into parts, which
  * threads compute in turn. The thread of a part joins what comes of its pages to what came of
  * those before, in the order of the pages; until the part before its own is joined, it keeps
- * them.
+ * them.  A row that sees chosen positions only is a tile of its own.
  */
 #include <math.h>
 #include <sched.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "device/cpu.h"
+#include "device/cpu_pages.h"
 
 #define QUERIES 64      /* of a tile at most */
 #define PART 128        /* queries times pages of a part */
@@ -39,25 +40,13 @@ struct attend {
 	struct tile *tiles;     /* [n] */
 	int n, part;            /* pages in a part */
 	atomic_size_t next;     /* the next part to compute */
-	/* [threads][each]: p [QUERIES][CACHE_PAGE], then slots for what comes of a page: bo
-	 * [queries][value], bmax and bsum [queries] of the tile */
+	/* [threads][each]: p [QUERIES][CACHE_PAGE], chosen keys or values of a page, then slots
+	 * for what comes of a page: bo [queries][value], bmax and bsum [queries] of the tile */
 	float *memory;
-	size_t each;
+	size_t gathered, each;
 };
 
 /* --- pages --- */
-
-/* Key head g's keys in a page, or its values; of these `rows` positions. */
-static struct mat
-page_mat(const struct kv_shape *kv, const void *page, int g, int values, int rows)
-{
-	ptrdiff_t key = (ptrdiff_t)g * CACHE_PAGE * kv_numbers(kv);
-	int own = values && !kv->shared;
-
-	return (struct mat){.data = (const float *)page + key + (own ?
-	    CACHE_PAGE * (ptrdiff_t)kv->key : 0), .rows = rows, .cols = own ? kv->value : kv->key,
-	    .dtype = F32};
-}
 
 /* The thread reads `next` after this page: half of it is prefetched with the keys, half with the
  * values. */
@@ -65,10 +54,10 @@ static struct mat
 tile_page(const struct attend *a, const struct tile *k, int page, int next, int values, int rows)
 {
 	void *const *pages = a->r->pages + a->r->list[k->t];
-	struct mat m = page_mat(a->kv, pages[page], k->g, values, rows);
+	struct mat m = cpu_page(a->kv, pages[page], k->g, values, rows);
 
 	if (next < k->pages) {
-		struct mat after = page_mat(a->kv, pages[next], k->g, values, rows);
+		struct mat after = cpu_page(a->kv, pages[next], k->g, values, rows);
 		size_t bytes = (size_t)after.cols * CACHE_PAGE * sizeof(float) / (a->kv->shared ?
 		    2 : 1);
 
@@ -78,34 +67,10 @@ tile_page(const struct attend *a, const struct tile *k, int page, int next, int 
 	return m;
 }
 
-/* Positions from .. to - 1 of a page; none where to is not larger. */
-struct seen {
-	int from, to;
-};
-
-/* The ones that row t sees. */
-static struct seen
-row_sees(const struct kv_rows *r, int t, int page)
-{
-	int64_t to = (int64_t)r->pos[t] + 1 - (int64_t)page * CACHE_PAGE, from = to - r->window;
-
-	return (struct seen){r->window == 0 || from < 0 ? 0 : from < CACHE_PAGE ? (int)from :
-	    CACHE_PAGE, to < 0 ? 0 : to < CACHE_PAGE ? (int)to : CACHE_PAGE};
-}
-
-/* The first page that it sees. */
-static int
-row_first(const struct kv_rows *r, int t)
-{
-	int64_t from = (int64_t)r->pos[t] + 1 - r->window;
-
-	return r->window == 0 || from < 0 ? 0 : (int)(from / CACHE_PAGE);
-}
-
 static struct seen
 seen(const struct attend *a, const struct tile *k, int i, int page)
 {
-	return row_sees(a->r, k->t + i, page);
+	return cpu_sees(a->r, k->t + i, page);
 }
 
 /* Query i of a tile, counted over all rows and heads of the batch. */
@@ -113,6 +78,15 @@ static ptrdiff_t
 query_of(const struct attend *a, const struct tile *k, int i)
 {
 	return (ptrdiff_t)(k->t + i / k->heads) * a->H + k->h + i % k->heads;
+}
+
+/* The keys or the values of a page at the chosen positions, gathered after p. */
+static struct mat
+tile_gather(const struct attend *a, const struct tile *k, int page, int values,
+    const struct seen *s, float *p)
+{
+	return cpu_gather(a->kv, a->r->pages[a->r->list[k->t] + page], k->g, values, s,
+	    p + QUERIES * CACHE_PAGE);
 }
 
 static size_t
@@ -129,23 +103,31 @@ page_read(const struct attend *a, const struct tile *k, int page, int next, floa
 	const struct kernels *kern = a->d->k;
 	int V = a->kv->value, T = k->rows * k->heads;
 	float *bmax = slot + T * V, *bsum = bmax + T;
-	int from = seen(a, k, 0, page).from, to = seen(a, k, k->rows - 1, page).to;
-	struct mat m = tile_page(a, k, page, next, 0, to);
+	struct seen first = seen(a, k, 0, page);
+	int from = first.from, to = seen(a, k, k->rows - 1, page).to;
+	struct mat m;
 
+	if (to <= from)
+		return;
+	m = first.chosen ? tile_gather(a, k, page, 0, &first, p) :
+	    tile_page(a, k, page, next, 0, to);
 	for (int i = 0; i < T; i += k->run) {
 		kern->matmul(p + i * CACHE_PAGE, CACHE_PAGE, a->query + query_of(a, k,
 		    i) * a->kv->key, a->kv->key, k->run, &m, from, to);
 		m.prefetch = NULL;
 		m.prefetch_bytes = 0;
 	}
-	for (int i = 0; i < T; i++) {
+	for (int i = 0; i < T; i += k->heads) {
 		struct seen s = seen(a, k, i / k->heads, page);
 
-		if (s.to > s.from)
-			kern->softmax_block(p + i * CACHE_PAGE + s.from, s.to - s.from, a->scale,
-			    &bmax[i], &bsum[i]);
+		for (int j = i; s.to > s.from && j < i + k->heads; j++)
+			kern->softmax_block(p + j * CACHE_PAGE + s.from, s.to - s.from, a->scale,
+			    &bmax[j], &bsum[j]);
 	}
-	m = tile_page(a, k, page, next, 1, CACHE_PAGE);
+	if (!first.chosen)
+		m = tile_page(a, k, page, next, 1, CACHE_PAGE);
+	else if (!a->kv->shared)
+		m = tile_gather(a, k, page, 1, &first, p);
 	for (int i = 0, rows; i < k->rows; i += rows) {
 		struct seen s = seen(a, k, i, page), o;
 		struct mat values = mat_rows(&m, s.from, s.to - s.from);
@@ -168,13 +150,15 @@ page_join(const struct attend *a, const struct tile *k, int page, const float *s
 	ptrdiff_t V = a->kv->value, T = (ptrdiff_t)k->rows * k->heads;
 	const float *bmax = slot + T * V, *bsum = bmax + T;
 
-	for (int i = 0; i < (int)T; i++) {
-		ptrdiff_t q = query_of(a, k, i);
+	for (int i = 0; i < (int)T; i += k->heads) {
 		struct seen s = seen(a, k, i / k->heads, page);
 
-		if (s.to > s.from)
-			a->d->k->softmax_join(a->out + q * V, &a->max[q], &a->sum[q], slot + i * V,
-			    bmax[i], bsum[i], (int)V);
+		for (int j = i; s.to > s.from && j < i + k->heads; j++) {
+			ptrdiff_t q = query_of(a, k, j);
+
+			a->d->k->softmax_join(a->out + q * V, &a->max[q], &a->sum[q], slot + j * V,
+			    bmax[j], bsum[j], (int)V);
+		}
 	}
 }
 
@@ -230,7 +214,7 @@ part_run(struct attend *a, struct tile *k, int part, float *mine)
 	int from = k->first + part * a->part;
 	int to = k->pages - from < a->part ? k->pages : from + a->part;
 	int threads = pool_threads(a->d->pool);
-	float *slots = mine + QUERIES * CACHE_PAGE;
+	float *slots = mine + QUERIES * CACHE_PAGE + a->gathered;
 	int kept = from;        /* pages from here on wait in the slots */
 
 	if (part == 0)
@@ -285,7 +269,8 @@ tiles_make(struct attend *a)
 	int group = a->H / a->kv->heads, most = group < QUERIES ? QUERIES / group : 1;
 
 	for (int t = 0, rows; t < r->n; t += rows) {
-		for (rows = 1; rows < most && t + rows < r->n && follows(r, t + rows - 1); rows++)
+		for (rows = 1; !cpu_chosen(r, t) && rows < most && t + rows < r->n &&
+		    follows(r, t + rows - 1) && !cpu_chosen(r, t + rows); rows++)
 			;
 		for (int g = 0; g < a->kv->heads; g++)
 			for (int h = 0; h < group; h += QUERIES) {
@@ -293,7 +278,8 @@ tiles_make(struct attend *a)
 
 				*k = (struct tile){.t = t, .rows = rows, .h = g * group + h, .g = g,
 				    .heads = group - h < QUERIES ? group - h : QUERIES,
-				    .first = row_first(r, t), .pages = (int)(r->pos[t + rows - 1] / CACHE_PAGE) + 1};
+				    .first = cpu_first_page(r, t),
+				    .pages = (int)(r->pos[t + rows - 1] / CACHE_PAGE) + 1};
 				k->run = k->heads == a->H ? k->rows * k->heads : k->heads;
 			}
 	}
@@ -346,82 +332,19 @@ cpu_attend(struct device *d, float *out, float *max, float *sum, const float *qu
 		return -1;
 	tiles_make(&a);
 	kept = (size_t)parts_make(&a);
-	a.each = QUERIES * CACHE_PAGE;
-	for (int i = 0; i < a.n; i++)
-		if (a.each < QUERIES * CACHE_PAGE + kept * slot_floats(&a, &a.tiles[i]))
-			a.each = (QUERIES * CACHE_PAGE + kept * slot_floats(&a,
-			    &a.tiles[i]) + 15) / 16 * 16;
+	a.gathered = !rows->chosen ? 0 :
+	    CACHE_PAGE * (size_t)(kv->key > kv->value ? kv->key : kv->value);
+	a.each = QUERIES * CACHE_PAGE + a.gathered;
+	for (int i = 0; i < a.n; i++) {
+		size_t slots = kept * slot_floats(&a, &a.tiles[i]);
+
+		if (a.each < QUERIES * CACHE_PAGE + a.gathered + slots)
+			a.each = (QUERIES * CACHE_PAGE + a.gathered + slots + 15) / 16 * 16;
+	}
 	if (!(a.memory = scratch_reserve(&d->cpu->slots, threads * a.each, sizeof(float))))
 		return -1;
 	if (threads > a.tiles[a.n - 1].parts)
 		threads = a.tiles[a.n - 1].parts;
 	pool_run(d->pool, threads, 1, cost(&a) / (double)threads, parts_run, &a);
-	return 0;
-}
-
-/* --- the weights that attend used --- */
-
-struct probs {
-	struct attend a;
-	float *to;              /* [T][H][positions] */
-	size_t positions;
-};
-
-/* Once more over the pages, now that the largest score and the sum of all are known: rows' query
- * heads, by key head. */
-static void
-probs_part(void *arg, size_t from, size_t to, int thread)
-{
-	const struct probs *c = arg;
-	const struct attend *a = &c->a;
-	const struct kernels *k = a->d->k;
-	int group = a->H / a->kv->heads;
-	ptrdiff_t P = (ptrdiff_t)c->positions;
-
-	(void)thread;
-	for (int i = (int)from; i < (int)to; i++) {
-		int t = i / a->kv->heads, g = i % a->kv->heads;
-		ptrdiff_t q = (ptrdiff_t)t * a->H + g * group;
-		float *out = c->to + q * P;
-		int first = row_first(a->r, t), pages = (int)(a->r->pos[t] / CACHE_PAGE) + 1;
-		struct seen s = row_sees(a->r, t, first);
-		ptrdiff_t begin = (ptrdiff_t)first * CACHE_PAGE + s.from,
-		    end = (ptrdiff_t)a->r->pos[t] + 1;
-
-		for (int b = first; b < pages; b++) {
-			struct mat page = page_mat(a->kv, a->r->pages[a->r->list[t] + b], g, 0,
-			    CACHE_PAGE);
-			ptrdiff_t at = (ptrdiff_t)b * CACHE_PAGE;
-
-			s = row_sees(a->r, t, b);
-			k->matmul(out + at, P, a->query + q * a->kv->key, a->kv->key, group, &page,
-			    s.from, s.to);
-			for (int h = 0; h < group; h++) {
-				float *p = out + h * P + at + s.from, bmax, bsum, factor;
-
-				k->softmax_block(p, s.to - s.from, a->scale, &bmax, &bsum);
-				factor = bmax - a->max[q + h];
-				k->exp(&factor, 1);
-				k->scale(p, factor / a->sum[q + h], s.to - s.from);
-			}
-		}
-		for (int h = 0; h < group; h++) {
-			memset(out + h * P, 0, (size_t)begin * sizeof(*out));
-			memset(out + h * P + end, 0, (size_t)(P - end) * sizeof(*out));
-		}
-	}
-}
-
-int
-cpu_probs(struct device *d, float *probs, size_t positions, const float *max, const float *sum,
-    const float *query, const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale)
-{
-	struct probs c = {.a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale,
-	    .query = query}, .to = probs, .positions = positions};
-
-	c.a.max = (float *)max;
-	c.a.sum = (float *)sum;
-	pool_run(d->pool, (size_t)rows->n * (size_t)kv->heads, 1,
-	    (double)positions * kv->key * (H / kv->heads), probs_part, &c);
 	return 0;
 }

@@ -52,6 +52,7 @@ cpu_free(struct cpu *c)
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->passed);
 	scratch_free(&c->tiles);
+	scratch_free(&c->scores);
 	scratch_free(&c->slots);
 	scratch_free(&c->batches);
 	free(c);

@@ -102,8 +102,15 @@ struct ops {
 	 * says, and write keys and values at the rows' positions. */
 	int (*kv_append)(struct device *d, const struct kv_append *a, const struct kv_rows *rows);
 
+	/* Append the indexer's keys at the rows' positions, and choose what rows see, chosen
+	 * [T][topk]: the positions with the best scores, ascending, -1 after the last.  Only the
+	 * CPU has it. */
+	int (*index)(struct device *d, int32_t *chosen, const struct indexer *x,
+	    const struct kv_rows *rows);
+
 	/* out [T][H][value] = attention of query [T][H][key] over positions 0 .. pos of the row's
-	 * pages, or the last rows->window of them; max, sum [T][H]: of the scaled scores, and of exp(score - max). */
+	 * pages, or the last rows->window of them, or those chosen; max, sum [T][H]: of the scaled
+	 * scores, and of exp(score - max). */
 	int (*attend)(struct device *d, float *out, float *max, float *sum, const float *query,
 	    const struct kv_rows *rows, int H, const struct kv_shape *kv, float scale);
 
