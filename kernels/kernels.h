@@ -172,10 +172,10 @@ struct kv_append {
 struct indexer {
 	int heads, width, topk;
 	ptrdiff_t at;                   /* where the keys begin in a page, in float32 */
-	float *k;                       /* [T][width]: normed, its first 2 half numbers rotated in place */
+	float *k;                       /* [T][width]: normed, and rotated as q, in place */
 	const float *norm, *bias;       /* [width] of the keys' LayerNorm */
 	float eps;
-	float *q;                       /* [T][heads][width]: the first 2 half numbers are rotated in place */
+	float *q;                       /* [T][heads][width]: its first 2 half numbers are rotated */
 	float *weight;                  /* [T][heads]: multiplied by scale in place */
 	float scale;
 	const float *cosine, *sine;     /* [T][half] */

@@ -14,7 +14,7 @@ usage: golden.py layers CASE            "LAYER moe" or "LAYER dense" of each lay
                                         error is larger than the products of such numbers explain, or too small for them
        golden.py greedy CASE COMMAND    feed what COMMAND (frames in, logits out) finds likeliest back to it
 
-POINT: embed, attn, idx, weight, out, norm or logits."""
+POINT: embed, attn, index, idx, weight, out, norm or logits."""
 import json
 import subprocess
 import sys
@@ -53,6 +53,7 @@ def got(file, name):
 POINTS = {
     "embed": ("embed", "embed", "h"),
     "attn": ("layers.{}.attn", "attn.{}", "h"),
+    "index": ("layers.{}.index.idx", "attn.{}", "attn.index@{}"),
     "idx": ("layers.{}.router.idx", "route.{}", "expert.idx"),
     "weight": ("layers.{}.router.weight", "route.{}", "expert.w"),
     "out": ("layers.{}.out", "out.{}", "h"),
@@ -62,17 +63,16 @@ POINTS = {
 
 
 def compare(case, point):
-    want, file, name = POINTS[point]
     all_wanted = expected(case)
     layers = json.load(open(case + "/config.json"))["num_hidden_layers"]
-    names = [(want.format(n), file.format(n)) for n in (range(layers) if "{}" in want else [0])]
-    names = [(w, f) for w, f in names if w in all_wanted]
+    names = [[s.format(n) for s in POINTS[point]] for n in (range(layers) if "{}" in POINTS[point][0] else [0])]
+    names = [n for n in names if n[0] in all_wanted]
     bad = not names
-    for w, f in names:
-        a, b = got(f, name), all_wanted[w]
+    for w, f, of in names:
+        a, b = got(f, of), all_wanted[w]
         if a.shape != b.shape:
             off = "shape %s, expected %s" % (a.shape, b.shape)
-        elif point == "idx":
+        elif point in ("idx", "index"):
             off = "%d rows differ" % (a != b).any(1).sum() if (a != b).any() else ""
         else:
             error = np.abs(a.astype("f8") - b).max() / np.abs(b).max()

@@ -1,6 +1,7 @@
 /*
  * DeepSeek-V2, V3 and R1, and models of their shape (Kimi-K2, Moonlight): multi-head latent
- * attention, a mixture of experts with shared ones.
+ * attention, a mixture of experts with shared ones.  DeepSeek-V3.2 is V3 with an indexer, which
+ * chooses the positions that attention reads.
  */
 #include <string.h>
 
@@ -8,7 +9,12 @@
 #include "base/fail.h"
 #include "kernels.h"
 
-static const char *const types[] = {"deepseek_v2", "deepseek_v3", "kimi_k2", NULL};
+enum type { V2, V3, KIMI_K2, V32 };
+
+static const char *const types[] = {
+	[V2] = "deepseek_v2", [V3] = "deepseek_v3", [KIMI_K2] = "kimi_k2", [V32] = "deepseek_v32",
+	NULL
+};
 
 /* --- config.json --- */
 
@@ -31,6 +37,11 @@ static const struct config_field shape[] = {
 	KEY("n_group", n_group, 1, EXPERTS_MAX, REQUIRED),
 	KEY("topk_group", topk_group, 1, EXPERTS_MAX, REQUIRED),
 	{0}
+}, indexer[] = {
+	KEY("index_n_heads", index_n_heads, 1, HEADS_MAX, REQUIRED),
+	KEY("index_head_dim", index_head_dim, 2, HEAD_DIM_MAX, REQUIRED),
+	KEY("index_topk", index_topk, 1, 1 << 20, REQUIRED),
+	{0}
 };
 
 /* What else these keys could be is not supported. */
@@ -38,24 +49,47 @@ static int
 read_fixed(struct config *c, const cJSON *o)
 {
 	static const char *const acts[] = {"silu", NULL};
-	const cJSON *sparse = NULL;
 	int i = 0, kv = c->num_heads;
 
 	if (json_choice(o, "hidden_act", JSON_REQUIRED, acts, &i) < 0 ||
 	    config_must_be(o, "attention_bias", 0) < 0 ||
 	    json_bool(o, "kv_b_split", JSON_OPTIONAL, &c->kv_b_split) < 0 ||
 	    config_must_be(o, "rope_interleave", 1) < 0 ||
-	    json_int(o, "num_key_value_heads", JSON_OPTIONAL, 1, HEADS_MAX, &kv) < 0 ||
-	    json_get(o, "index_topk", JSON_OPTIONAL, &sparse) < 0)
+	    json_int(o, "num_key_value_heads", JSON_OPTIONAL, 1, HEADS_MAX, &kv) < 0)
 		return -1;
-	if (sparse)
-		return fail(FAIL_DATA, "index_topk is given: sparse attention is not supported");
 	if (kv != c->num_heads)
 		return fail(FAIL_DATA, "num_key_value_heads is %d, must be num_attention_heads, %d",
 		    kv, c->num_heads);
 	if (c->qk_rope_head_dim % 2)
 		return fail(FAIL_DATA, "qk_rope_head_dim is %d, must be even", c->qk_rope_head_dim);
 	return 0;
+}
+
+/* The indexer rotates the two halves of its first numbers, where attention rotates neighbours. */
+static int
+read_indexer(struct config *c, const cJSON *o)
+{
+	if (config_fields(c, o, indexer) < 0 ||
+	    config_must_be(o, "indexer_rope_interleave", 0) < 0)
+		return -1;
+	if (c->q_lora_rank == 0)
+		return fail(FAIL_DATA, "q_lora_rank is 0, which is not supported with model_type "
+		    "%s", c->type);
+	if (c->qk_rope_head_dim > c->index_head_dim)
+		return fail(FAIL_DATA, "index_head_dim is %d, must be at least qk_rope_head_dim, "
+		    "%d", c->index_head_dim, c->qk_rope_head_dim);
+	return 0;
+}
+
+static int
+read_no_indexer(const cJSON *o, const struct config *c)
+{
+	const cJSON *topk = NULL;
+
+	if (json_get(o, "index_topk", JSON_OPTIONAL, &topk) < 0)
+		return -1;
+	return topk ? fail(FAIL_DATA, "index_topk is given: sparse attention is not supported with "
+	    "model_type %s", c->type) : 0;
 }
 
 static int
@@ -113,12 +147,15 @@ read_gate(struct config *c, const cJSON *o, int v2)
 static int
 read_config(struct config *c, const cJSON *o, int type)
 {
-	int v2 = type == 0;
-	const char *architecture = v2 ? "DeepseekV2ForCausalLM" : "DeepseekV3ForCausalLM";
+	static const char *const architectures[] = {[V2] = "DeepseekV2ForCausalLM",
+	    [V3] = "DeepseekV3ForCausalLM", [KIMI_K2] = "DeepseekV3ForCausalLM",
+	    [V32] = "DeepseekV32ForCausalLM"};
+	int v2 = type == V2;
 
-	c->attention = ATTENTION_MLA;
-	if (config_architecture(o, architecture, c->type) < 0 ||
-	    config_fields(c, o, shape) < 0 || read_fixed(c, o) < 0)
+	c->attention = type == V32 ? ATTENTION_MLA_INDEXED : ATTENTION_MLA;
+	if (config_architecture(o, architectures[type], c->type) < 0 ||
+	    config_fields(c, o, shape) < 0 || read_fixed(c, o) < 0 ||
+	    (type == V32 ? read_indexer(c, o) : read_no_indexer(o, c)) < 0)
 		return -1;
 	if (c->n_routed_experts > 0 &&
 	    (config_fields(c, o, experts) < 0 || read_gate(c, o, v2) < 0))
@@ -134,6 +171,9 @@ DIM(rank, c->kv_lora_rank)
 DIM(kv_a_rows, c->kv_lora_rank + c->qk_rope_head_dim)
 DIM(kv_b_rows, c->num_heads * (c->qk_nope_head_dim + c->v_head_dim))
 DIM(k_b_rows, c->num_heads * c->qk_nope_head_dim)
+DIM(index_rows, c->index_n_heads * c->index_head_dim)
+DIM(index_heads, c->index_n_heads)
+DIM(index_width, c->index_head_dim)
 DIM(values, c->num_heads * c->v_head_dim)
 DIM(shared, c->n_shared_experts * c->moe_intermediate_size)
 DIM(twice_hidden, 2 * c->hidden_size)
@@ -142,10 +182,12 @@ EXISTS(has_lora, c->q_lora_rank > 0)
 EXISTS(has_no_lora, c->q_lora_rank == 0)
 EXISTS(has_kv_b, !c->kv_b_split)
 EXISTS(has_halves, c->kv_b_split)
+EXISTS(has_index, c->attention == ATTENTION_MLA_INDEXED)
 EXISTS(has_bias, config_is_moe(c, l) && c->topk_method == TOPK_NOAUX_TC)
 EXISTS(has_shared, config_is_moe(c, l) && c->n_shared_experts > 0)
 EXISTS(is_mtp, l >= c->num_layers)
 
+#define INDEX ATTN "indexer."
 #define SHARED MLP "shared_experts."
 
 static const struct weight_row weights[] = {
@@ -162,6 +204,11 @@ static const struct weight_row weights[] = {
 	W(ATTN_NORM, NORM, ATTN, LAYER "input_layernorm.weight", hidden, NULL, NULL),
 	W(Q_A_NORM, NORM, ATTN, ATTN "q_a_layernorm.weight", q_lora, NULL, has_lora),
 	W(KV_A_NORM, NORM, ATTN, ATTN "kv_a_layernorm.weight", rank, NULL, NULL),
+	W(INDEX_Q, LINEAR, ATTN, INDEX "wq_b.weight", index_rows, q_lora, has_index),
+	W(INDEX_K, LINEAR, ATTN, INDEX "wk.weight", index_width, hidden, has_index),
+	W(INDEX_K_NORM, NORM, ATTN, INDEX "k_norm.weight", index_width, NULL, has_index),
+	W(INDEX_K_NORM_BIAS, BIAS, ATTN, INDEX "k_norm.bias", index_width, NULL, has_index),
+	W(INDEX_WEIGHTS, PLAIN, ATTN, INDEX "weights_proj.weight", index_heads, hidden, has_index),
 
 	W_ROUTER,
 	W(ROUTER_BIAS, BIAS, ROUTE, MLP "gate.e_score_correction_bias", routed, NULL, has_bias),

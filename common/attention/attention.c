@@ -11,6 +11,7 @@
 static const struct attention_kind *const kinds[] = {
 	[ATTENTION_MLA] = &attention_mla,
 	[ATTENTION_GQA] = &attention_gqa,
+	[ATTENTION_MLA_INDEXED] = &attention_mla_indexed,
 };
 
 const struct attention_kind *
@@ -25,6 +26,15 @@ attention_held(const struct config *c, int layer, double held)
 	int window = config_window(c, layer);
 
 	return window > 0 && window < held ? window : held;
+}
+
+double
+attention_read(const struct config *c, struct attention_where where, double held)
+{
+	const struct attention_kind *kind = attention_of(c);
+
+	return kind->cache_read ? kind->cache_read(c, where, held) :
+	    held * (double)kind->cache_row(c, where);
 }
 
 int
@@ -156,6 +166,20 @@ attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq
 }
 
 /* --- attention --- */
+
+int
+attention_layout(struct attention_layers *a, size_t n, void *rows)
+{
+	const struct config *c = &a->model->config;
+	struct arena arena = {0};
+
+	a->kind->layout(c, &arena, n, NULL);
+	if (!(arena.base = a->device->ops->reserve(a->device, &a->rows, arena.used)))
+		return -1;
+	arena.used = 0;
+	a->kind->layout(c, &arena, n, rows);
+	return 0;
+}
 
 /* Rows of a block: with probabilities to be shown, as many as leave some memory for other
  * things. */

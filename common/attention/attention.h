@@ -25,11 +25,13 @@ struct attention_where {
 /* Inner tensors that a kind may show. */
 enum attention_tap {
 	ATTENTION_NORM, ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_LATENT, ATTENTION_KROPE,
+	    ATTENTION_INDEX,
 	    ATTENTION_PROBS, ATTENTION_HEADS, ATTENTION_OUT,
 	ATTENTION_TAPS
 };
 
-/* Where on the host they go, a row for each of the batch, [T][..]; NULL: not asked for. */
+/* Where on the host they go, a row for each of the batch, [T][..], in the memory of ATTENTION_INDEX
+ * int32_t; NULL: not asked for. */
 struct attention_taps {
 	float *to[ATTENTION_TAPS];
 	size_t positions;               /* P */
@@ -78,15 +80,22 @@ struct attention_kind {
 
 	/* Its shapes, as config.json names them; the last has no key. */
 	const struct attention_shape *shapes;
+
+	/* Bytes of the cache of one layer that a row reads, of `held` positions that it sees; NULL:
+	 * all of them. */
+	double (*cache_read)(const struct config *c, struct attention_where where, double held);
 };
 
-extern const struct attention_kind attention_mla, attention_gqa;
+extern const struct attention_kind attention_mla, attention_gqa, attention_mla_indexed;
 
 /* The kind of a model. */
 const struct attention_kind *attention_of(const struct config *c);
 
 /* Of `held` positions, how many a row of the layer sees: config_window. */
 double attention_held(const struct config *c, int layer, double held);
+
+/* Bytes of the cache of one layer that a row reads which sees `held` positions. */
+double attention_read(const struct config *c, struct attention_where where, double held);
 
 /* A layer's weights and cache. */
 struct attention_layer {
@@ -136,10 +145,14 @@ int attention_add(struct attention_layers *a, int layer, float *h, const struct 
 
 /* --- for kinds --- */
 
-/* If the tap is on, its n numbers become what `from`, of the device, holds. 0, or -1 and a
- * message. */
+/* The intermediate results of n rows, in memory of the device: rows is the struct that the kind
+ * lays out.  0, or -1 and a message. */
+int attention_layout(struct attention_layers *a, size_t n, void *rows);
+
+/* If the tap is on, its n numbers of 4 bytes become what `from`, of the device, holds. 0, or -1 and
+ * a message. */
 int attention_tap_copy(const struct attention_layers *a, const struct attention_taps *taps,
-    enum attention_tap tap, const float *from, size_t n);
+    enum attention_tap tap, const void *from, size_t n);
 
 /* If that tap is on, the probabilities of what attend computed, with the same arguments. */
 int attention_tap_probs(struct attention_layers *a, const struct attention_taps *taps,

@@ -288,15 +288,10 @@ gqa_add(struct attention_layers *a, void *weights, float *h, const struct kv_row
 	struct gqa_block b = {.a = a, .m = weights, .c = &a->model->config, .rows = *rows,
 	    .taps = taps};
 	struct device *d = a->device;
-	struct arena arena = {0};
 
 	b.rows.window = b.m->window;
-	layout(b.c, &arena, (size_t)rows->n, NULL);
-	if (!(arena.base = d->ops->reserve(d, &a->rows, arena.used)))
-		return -1;
-	arena.used = 0;
-	layout(b.c, &arena, (size_t)rows->n, &b.r);
-	return inputs(&b, h) < 0 || attend(&b, cosine, sine) < 0 || output(&b) < 0 ||
+	return attention_layout(a, (size_t)rows->n, &b.r) < 0 || inputs(&b, h) < 0 ||
+	    attend(&b, cosine, sine) < 0 || output(&b) < 0 ||
 	    d->ops->add(d, h, b.r.x, (size_t)rows->n * (size_t)b.c->hidden_size) < 0 ? -1 :
 	    taps_copy(&b);
 }
@@ -309,5 +304,5 @@ static const struct attention_shape shapes[] = {
 
 const struct attention_kind attention_gqa = {
 	"gqa", cache_row, operations, describe, scale, rotated, tap, gqa_open, gqa_close, layout,
-	    gqa_add, shapes
+	    gqa_add, shapes, NULL
 };

@@ -7,42 +7,19 @@
  * H heads, R the latent rank; a row of the cache is the latent [R] and the rotated
  * key [rope] that all heads share.
  */
+#include "attention/mla_internal.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "attention/attention.h"
 #include "base/mem.h"
 
 #define LORA_EPS 1e-6f  /* of the norms on the latents, whatever rms_norm_eps is */
 
-struct mla {            /* a layer's weights */
-	float *norm;                    /* [D] */
-	struct mat q;                   /* [H (nope + rope)][D], or [..][q_lora] */
-	struct mat q_a;                 /* [q_lora][D], where there is one */
-	float *q_norm;                  /* [q_lora], or NULL */
-	struct mat kv_a;                /* [R + rope][D] */
-	float *kv_norm;                 /* [R] */
-	struct mat kv_b;                /* [H (nope + v)][R], or [H nope][R] and */
-	struct mat v_b;                 /* [H v][R] */
-	struct mat o;                   /* [D][H v] */
-	struct mat mapped_o;            /* the same, where the CPU has it */
-};
-
-struct mla_rows {       /* a block of rows on its way: all [n][...] */
-	float *x;               /* [D] normed input; later attention's output */
-	float *qa;              /* [q_lora] */
-	float *q;               /* [H][nope + rope] */
-	float *kv;              /* [R + rope] */
-	float *query;           /* [H][R + rope] queries in the latent space */
-	float *latent;          /* [H][R] weighted sums of latents */
-	float *v;               /* [H][v] */
-	float *max, *sum;       /* [H] of the scores */
-};
-
-static struct kv_shape
-kv_shape(const struct config *c)
+struct kv_shape
+mla_kv_shape(const struct config *c)
 {
 	return (struct kv_shape){1, c->kv_lora_rank + c->qk_rope_head_dim, c->kv_lora_rank, 1};
 }
@@ -51,7 +28,7 @@ kv_shape(const struct config *c)
 static size_t
 cache_row(const struct config *c, struct attention_where where)
 {
-	const struct kv_shape kv = kv_shape(c);
+	const struct kv_shape kv = mla_kv_shape(c);
 
 	return where.gpu ? gpu_kv_position(&kv, where.precision) :
 	    (size_t)(kv.heads * kv_numbers(&kv)) * sizeof(float);
@@ -64,21 +41,21 @@ operations(const struct config *c, double rows, double held)
 	return 2 * rows * held * c->num_heads * (2.0 * c->kv_lora_rank + c->qk_rope_head_dim);
 }
 
-static float
-scale(const struct config *c)
+float
+mla_scale(const struct config *c)
 {
 	return (float)(1 / sqrt(c->qk_nope_head_dim + c->qk_rope_head_dim) *
 	    rope_softmax_factor(&c->rope));
 }
 
-static int
-rotated(const struct config *c)
+int
+mla_rotated(const struct config *c)
 {
 	return c->qk_rope_head_dim / 2;
 }
 
-static int
-tap(const struct config *c, enum attention_tap tap, uint64_t P, uint64_t shape[2])
+int
+mla_tap(const struct config *c, enum attention_tap tap, uint64_t P, uint64_t shape[2])
 {
 	uint64_t D = (uint64_t)c->hidden_size, H = (uint64_t)c->num_heads,
 	    rope = (uint64_t)c->qk_rope_head_dim;
@@ -109,7 +86,7 @@ kv_b_open(struct mla *m, struct model *model, int layer)
 }
 
 static int
-weights_open(struct mla *m, struct model *model, int layer)
+find(struct mla *m, struct model *model, int layer)
 {
 	if (!(m->norm = model_vector(model, ROLE_ATTN_NORM, layer)) ||
 	    !(m->kv_norm = model_vector(model, ROLE_KV_A_NORM, layer)) ||
@@ -125,7 +102,7 @@ weights_open(struct mla *m, struct model *model, int layer)
 }
 
 static int
-weights_register(struct mla *m, const struct config *c, struct device *d)
+registered(struct mla *m, const struct config *c, struct device *d)
 {
 	struct mat *mats[] = {&m->q, &m->q_a, &m->kv_a, &m->kv_b, &m->v_b, &m->o};
 
@@ -139,15 +116,25 @@ weights_register(struct mla *m, const struct config *c, struct device *d)
 	    device_register_vec(d, &m->kv_norm, (size_t)c->kv_lora_rank) < 0 ? -1 : 0;
 }
 
-static void
-mla_close(const struct attention_layers *a, void *weights)
+int
+mla_weights_open(struct mla *m, const struct attention_layers *a, int layer)
 {
-	struct mla *m = weights;
+	return find(m, a->model, layer) < 0 ? -1 : registered(m, &a->model->config, a->device);
+}
 
+void
+mla_weights_close(struct mla *m, const struct attention_layers *a)
+{
 	device_vec_free(a->device, m->norm);
 	device_vec_free(a->device, m->q_norm);
 	device_vec_free(a->device, m->kv_norm);
-	free(m);
+}
+
+static void
+mla_close(const struct attention_layers *a, void *weights)
+{
+	mla_weights_close(weights, a);
+	free(weights);
 }
 
 static void *
@@ -155,8 +142,7 @@ mla_open(const struct attention_layers *a, int layer)
 {
 	struct mla *m = mem_new(1, sizeof(*m));
 
-	if (m && weights_open(m, a->model, layer) == 0 && weights_register(m, &a->model->config,
-	    a->device) == 0)
+	if (m && mla_weights_open(m, a, layer) == 0)
 		return m;
 	if (m)
 		mla_close(a, m);
@@ -165,8 +151,8 @@ mla_open(const struct attention_layers *a, int layer)
 
 /* --- rows --- */
 
-static void
-layout(const struct config *c, struct arena *arena, size_t n, void *rows)
+void
+mla_layout(const struct config *c, struct arena *arena, size_t n, void *rows)
 {
 	struct mla_rows none, *r = rows ? rows : &none;
 	size_t H = (size_t)c->num_heads, R = (size_t)c->kv_lora_rank,
@@ -184,18 +170,8 @@ layout(const struct config *c, struct arena *arena, size_t n, void *rows)
 	r->sum = arena_next(arena, n * H);
 }
 
-struct mla_block {      /* what each step reads */
-	struct attention_layers *a;
-	const struct mla *m;
-	const struct config *c;
-	const struct kv_rows *rows;
-	const struct attention_taps *taps;
-	struct mla_rows r;
-};
-
-/* x normed, q and kv made of it. */
-static int
-inputs(const struct mla_block *b, const float *h)
+int
+mla_inputs(const struct mla_block *b, const float *h)
 {
 	struct device *d = b->a->device;
 	const struct ops *ops = d->ops;
@@ -228,7 +204,7 @@ attend(const struct mla_block *b, const float *cosine, const float *sine)
 	const struct ops *ops = d->ops;
 	const struct config *c = b->c;
 	const struct mla_rows *r = &b->r;
-	const struct kv_shape kv = kv_shape(c);
+	const struct kv_shape kv = mla_kv_shape(c);
 	int n = b->rows->n, H = c->num_heads, R = c->kv_lora_rank, nope = c->qk_nope_head_dim,
 	    v = c->v_head_dim;
 	int qk = nope + c->qk_rope_head_dim, split = c->kv_b_split;
@@ -284,48 +260,46 @@ host_taps(const struct mla_block *b)
 	    to[ATTENTION_HEADS]) : 0;
 }
 
+int
+mla_outputs(const struct mla_block *b, float *h, const float *cosine, const float *sine)
+{
+	struct attention_layers *a = b->a;
+	struct device *d = a->device;
+	int n = b->rows->n, D = b->c->hidden_size;
+	size_t T = (size_t)n, all = T * (size_t)D;
+
+	if (attend(b, cosine, sine) < 0 ||
+	    d->ops->product(d, b->r.x, D, b->r.v, b->m->o.cols, n, &b->m->o, d->k->precision) < 0 ||
+	    d->ops->add(d, h, b->r.x, all) < 0)
+		return -1;
+	if (attention_tap_copy(a, b->taps, ATTENTION_Q, b->r.q, T * (size_t)b->m->q.rows) < 0 ||
+	    attention_tap_copy(a, b->taps, ATTENTION_OUT, b->r.x, all) < 0)
+		return -1;
+	return host_taps(b);
+}
+
 static int
 mla_add(struct attention_layers *a, void *weights, float *h, const struct kv_rows *rows,
     const float *cosine, const float *sine, const struct attention_taps *taps)
 {
 	struct mla_block b = {.a = a, .m = weights, .c = &a->model->config, .rows = rows,
 	    .taps = taps};
-	struct device *d = a->device;
-	int n = rows->n, D = b.c->hidden_size;
-	size_t T = (size_t)n, all = T * (size_t)D;
-	struct arena arena = {0};
 
-	layout(b.c, &arena, T, NULL);
-	if (!(arena.base = d->ops->reserve(d, &a->rows, arena.used)))
-		return -1;
-	arena.used = 0;
-	layout(b.c, &arena, T, &b.r);
-	if (inputs(&b, h) < 0 || attend(&b, cosine, sine) < 0 ||
-	    d->ops->product(d, b.r.x, D, b.r.v, b.m->o.cols, n, &b.m->o, d->k->precision) < 0 ||
-	    d->ops->add(d, h, b.r.x, all) < 0)
-		return -1;
-	if (attention_tap_copy(a, taps, ATTENTION_Q, b.r.q, T * (size_t)b.m->q.rows) < 0 ||
-	    attention_tap_copy(a, taps, ATTENTION_OUT, b.r.x, all) < 0)
-		return -1;
-	return host_taps(&b);
+	return attention_layout(a, (size_t)rows->n, &b.r) < 0 || mla_inputs(&b, h) < 0 ?
+	    -1 : mla_outputs(&b, h, cosine, sine);
 }
 
-static void
-describe(const struct config *c, char *to, size_t size)
+void
+mla_describe(const struct config *c, char *to, size_t size)
 {
 	snprintf(to, size, "%d heads of %d + %d, values %d; latent %d + %d, query %d", c->num_heads,
 	    c->qk_nope_head_dim, c->qk_rope_head_dim, c->v_head_dim, c->kv_lora_rank,
 	    c->qk_rope_head_dim, c->q_lora_rank);
 }
 
-#define SHAPE(key) {#key, offsetof(struct config, key)}
-
-static const struct attention_shape shapes[] = {
-	SHAPE(q_lora_rank), SHAPE(kv_lora_rank), SHAPE(qk_nope_head_dim), SHAPE(qk_rope_head_dim),
-	SHAPE(v_head_dim), {0}
-};
+static const struct attention_shape shapes[] = {MLA_SHAPES, {0}};
 
 const struct attention_kind attention_mla = {
-	"mla", cache_row, operations, describe, scale, rotated, tap, mla_open, mla_close, layout,
-	    mla_add, shapes
+	"mla", cache_row, operations, mla_describe, mla_scale, mla_rotated, mla_tap, mla_open,
+	    mla_close, mla_layout, mla_add, shapes, NULL
 };

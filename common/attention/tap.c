@@ -5,7 +5,7 @@
 
 int
 attention_tap_copy(const struct attention_layers *a, const struct attention_taps *taps,
-    enum attention_tap tap, const float *from, size_t n)
+    enum attention_tap tap, const void *from, size_t n)
 {
 	float *to = taps->to[tap];
 

@@ -70,7 +70,8 @@ probs_part(void *arg, size_t from, size_t to, int thread)
 
 	for (int i = (int)from; i < (int)to; i++) {
 		int t = i / c->kv->heads, g = i % c->kv->heads;
-		float *out = c->to + ((size_t)t * (size_t)c->H + (size_t)(g * group)) * c->positions;
+		size_t q = (size_t)t * (size_t)c->H + (size_t)(g * group);
+		float *out = c->to + q * c->positions;
 
 		memset(out, 0, (size_t)group * c->positions * sizeof(*out));
 		for (int page = cpu_first_page(c->r, t);

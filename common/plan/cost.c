@@ -58,13 +58,11 @@ multiply(const struct cost *c, const struct host *h, struct item_time *t, double
 	add_longer(t, passes * bytes / h->bandwidth, 2 * params * (passes * first + rows / many));
 }
 
-/* A row of a layer's cache on the host. */
-static double
-cache_row(const struct cost *c, const struct host *h)
+/* Where a layer's cache is on the host. */
+static struct attention_where
+where(const struct cost *c, const struct host *h)
 {
-	const struct config *m = &c->s->config;
-
-	return (double)attention_of(m)->cache_row(m, (struct attention_where){h->gpu, c->d->precision});
+	return (struct attention_where){h->gpu, c->d->precision};
 }
 
 /* The rows of the batch over the caches of a layer. */
@@ -75,7 +73,7 @@ attend(const struct cost *c, const struct host *h, struct item_time *t, int laye
 	double held = attention_held(m, layer, c->context);
 	double rate = !h->gpu && h->attend > 0 ? h->attend : rows_rate(c, h);
 
-	add_longer(t, c->rows * held * cache_row(c, h) / h->bandwidth,
+	add_longer(t, c->rows * attention_read(m, where(c, h), held) / h->bandwidth,
 	    attention_of(m)->operations(m, c->rows, held) / rate);
 }
 
@@ -248,7 +246,7 @@ cost_held(const struct cost *c, const struct group *g, int member)
 {
 	const struct config *m = &c->s->config;
 	const struct layer_sum *from = &c->s->sum[g->from], *to = &c->s->sum[g->to];
-	uint64_t row = (uint64_t)cache_row(c, &c->hosts->h[g->host + member]);
+	uint64_t row = attention_of(m)->cache_row(m, where(c, &c->hosts->h[g->host + member]));
 	uint64_t positions = (uint64_t)c->d->sequences * (uint64_t)c->d->context;
 	uint64_t E = m->n_routed_experts > 0 ? (uint64_t)m->n_routed_experts : 1;
 	uint64_t n = g->n == 1 ? E : (uint64_t)g->experts[member];

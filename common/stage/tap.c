@@ -9,6 +9,7 @@
 /* For -h, 80 columns at most: the shapes are those of dspipe(7). */
 static const struct {
 	const char *name, *shape, *what;
+	int is_i32;                     /* else F32 */
 } taps[TAPS] = {
 	[TAP_ATTN_NORM + ATTENTION_NORM] = {"attn.norm", "[T,D]", "input after the norm"},
 	[TAP_ATTN_NORM + ATTENTION_Q] =
@@ -19,6 +20,8 @@ static const struct {
 	    {"attn.latent", "[T,R]", "normed latent, as the KV cache stores it; of MLA"},
 	[TAP_ATTN_NORM + ATTENTION_KROPE] =
 	    {"attn.krope", "[T,r]", "rotated key that all heads share; of MLA"},
+	[TAP_ATTN_NORM + ATTENTION_INDEX] =
+	    {"attn.index", "[T,C]", "positions that the indexer chose", 1},
 	[TAP_ATTN_NORM + ATTENTION_PROBS] =
 	    {"attn.probs", "[T,H,P]", "probability of each position"},
 	[TAP_ATTN_NORM + ATTENTION_HEADS] = {"attn.heads", "[T,H,D]", "contribution of each head"},
@@ -70,7 +73,8 @@ tap_list(uint64_t offered)
 {
 	for (int i = 0; i < TAPS; i++)
 		if (offered & TAP_BIT(i))
-			printf("%-14s F32 %-9s %s\n", taps[i].name, taps[i].shape, taps[i].what);
+			printf("%-14s %s %-9s %s\n", taps[i].name, taps[i].is_i32 ? "I32" : "F32",
+			    taps[i].shape, taps[i].what);
 }
 
 char *
@@ -100,7 +104,7 @@ tap_add(float **data, uint64_t on, enum tap tap, struct frame *f, int layer, int
 		    "--tap: '%s' would be the %dth tensor of a frame that holds %d: "
 		    "tap fewer names or fewer layers", name, FRAME_TENSORS_MAX + 1,
 		    FRAME_TENSORS_MAX);
-	if (!(t = frame_add(f, name, F32, rank, shape)))
+	if (!(t = frame_add(f, name, taps[tap].is_i32 ? I32 : F32, rank, shape)))
 		return -1;
 	if (frame_payload(f) > FRAME_PAYLOAD_MAX)
 		return fail(FAIL_DATA,

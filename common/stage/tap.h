@@ -1,6 +1,7 @@
 /*
- * Taps: inner tensors of a stage that --tap adds to its frames, F32, a row for each of the frame's
- * (head.norm: for each that wants logits).  What they hold is in tap.c.
+ * Taps: inner tensors of a stage that --tap adds to its frames, a row for each of the frame's
+ * (head.norm: for each that wants logits), F32 but for attn.index, I32.  What they hold is in
+ * tap.c.
  */
 #ifndef DS_TAP_H
 #define DS_TAP_H

@@ -143,9 +143,11 @@ index_scores(float *out, const float *p, ptrdiff_t ldp, const float *weight, int
 	for (int i = 0; i < n; i += W) {
 		reg sum = r_zero();
 
-		for (int h = 0; h < H; h++)
-			sum = r_fma(r_set(weight[h]), r_max(r_load_n(p + h * ldp + i, n - i), r_zero()),
-			    sum);
+		for (int h = 0; h < H; h++) {
+			reg v = r_max(r_load_n(p + h * ldp + i, n - i), r_zero());
+
+			sum = r_fma(r_set(weight[h]), v, sum);
+		}
 		r_store_n(out + i, r_canon(sum), n - i);
 	}
 }

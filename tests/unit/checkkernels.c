@@ -222,7 +222,8 @@ check_layernorm(const struct kernels *k)
 	float *a, *b;
 
 	EACH_VECTOR(n, kind) {
-		float *w = floats(&s_y, n, kind), *x = floats(&s_x, 2 * n, kind), eps = below(2) ? 1e-6f : 0;
+		float *w = floats(&s_y, n, kind), *x = floats(&s_x, 2 * n, kind);
+		float eps = below(2) ? 1e-6f : 0;
 
 		twice(&a, &b, n, kind);
 		ref->layernorm(a, x, w, x + n, n, eps);
