@@ -7,7 +7,29 @@ V3 = {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "
 ALL = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "moe_layer_freq": 1,
        "hidden_act": "silu", "rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "rope_theta": 10000.0, "vocab_size": 32000}
 
+GQA = {"hidden_act": "silu", "rms_norm_eps": 1e-6, "max_position_embeddings": 32768,
+       "rope_theta": 1000000.0, "tie_word_embeddings": False}
+
 SHAPES = {
+    # R1-Distill-Qwen-1.5B
+    "qwen2-1.5b": GQA | {"model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960,
+                         "num_attention_heads": 12, "num_key_value_heads": 2,
+                         "num_hidden_layers": 28, "vocab_size": 151936},
+    # 4 of the 32 layers of R1-Distill-Llama-8B
+    "llama-8b-4layers": GQA | {"model_type": "llama", "hidden_size": 4096,
+                               "intermediate_size": 14336, "num_attention_heads": 32,
+                               "num_key_value_heads": 8, "num_hidden_layers": 4,
+                               "vocab_size": 128256},
+    # one layer of Qwen3-30B-A3B
+    "qwen3-moe-layer": GQA | {"model_type": "qwen3_moe", "hidden_size": 2048, "head_dim": 128,
+                              "intermediate_size": 6144, "moe_intermediate_size": 768,
+                              "num_attention_heads": 32, "num_key_value_heads": 4,
+                              "num_experts": 128, "num_experts_per_tok": 8,
+                              "num_hidden_layers": 1, "vocab_size": 151936},
+    # to try the scripts
+    "small-gqa": GQA | {"model_type": "qwen2", "hidden_size": 512, "intermediate_size": 1024,
+                        "num_attention_heads": 8, "num_key_value_heads": 2,
+                        "num_hidden_layers": 2, "vocab_size": 2048},
     # V2-Lite, but queries have a low rank: llama.cpp takes those that have none only with 27 layers
     "lite": V2 | ALL | {"hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408, "num_attention_heads": 16,
                         "num_hidden_layers": 5, "n_shared_experts": 2, "n_routed_experts": 64, "num_experts_per_tok": 6,
@@ -25,3 +47,11 @@ SHAPES = {
 
 # of our --weights the type of GGUF with as many bits per weight; router, embedding and head are BF16 (router: F32) on both sides
 TYPES = {"bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
+
+# types of which all sides read the same GGUF, all matrices but the router in this type
+SAME = {"bf16": "BF16", "q8_0": "Q8_0", "q4_0": "Q4_0", "q4_k": "Q4_K", "q6_k": "Q6_K"}
+
+
+def is_same(shape, kind):
+    """Whether all sides read one file."""
+    return "kv_lora_rank" not in SHAPES[shape] and kind in SAME

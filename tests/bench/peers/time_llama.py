@@ -46,7 +46,9 @@ class Fork:
             params.mla = 3
             return params
 
-        _internals.C.llama_model_default_params = with_latents
+        with open(FILE, "rb") as f:
+            if b"deepseek2" in f.read(200):
+                _internals.C.llama_model_default_params = with_latents
         self.model = IkLlama(FILE, n_ctx=CONTEXT, n_threads=THREADS, verbose=False)
         self.context = self.model._context
 

@@ -1,6 +1,6 @@
 """A GGUF of random weights in the shape of a config.json: for timing only.  write_gguf.py CONFIG TYPE LAYOUT OUT
 
-LAYOUT: new, where each head's keys and values have matrices of their own (llama.cpp); old, where they are one matrix (the
+LAYOUT: gqa, of models without latent attention; new, where each head's keys and values have matrices of their own (llama.cpp); old, where they are one matrix (the
 fork, which takes new ones of models only that it knows by their number of layers)."""
 import json
 import sys
@@ -9,12 +9,23 @@ import gguf
 import numpy as np
 
 CONFIG, TYPE, LAYOUT, OUT = sys.argv[1:]
-BYTES = {"BF16": (1, 2), "Q8_0": (32, 34), "Q4_0": (32, 18), "F32": (1, 4)}      # weights and bytes of a block
+# weights and bytes of a block
+BYTES = {"BF16": (1, 2), "Q8_0": (32, 34), "Q4_0": (32, 18), "Q4_K": (256, 144),
+         "Q6_K": (256, 210), "F32": (1, 4)}
 with open(CONFIG, encoding="utf-8") as f:
     c = json.load(f)
 rng = np.random.default_rng(1)
-D, H, R, E, L = (c[k] for k in ("hidden_size", "num_attention_heads", "kv_lora_rank", "n_routed_experts", "num_hidden_layers"))
-rope, nope, V, Q = c["qk_rope_head_dim"], c["qk_nope_head_dim"], c["v_head_dim"], c["q_lora_rank"]
+D, H, L = c["hidden_size"], c["num_attention_heads"], c["num_hidden_layers"]
+ARCHES = {"qwen2": "qwen2", "llama": "llama", "qwen3_moe": "qwen3moe"}
+ARCH = ARCHES.get(c["model_type"], "deepseek2")
+GQA = LAYOUT == "gqa"
+if GQA:
+    G, HEAD, E = c["num_key_value_heads"], c.get("head_dim", D // H), c.get("num_experts", 0)
+else:
+    R, E = c["kv_lora_rank"], c["n_routed_experts"]
+    rope, nope = c["qk_rope_head_dim"], c["qk_nope_head_dim"]
+    V, Q = c["v_head_dim"], c["q_lora_rank"]
+PRES = {"llama": "llama-bpe", "deepseek2": "deepseek-llm"}
 
 
 def blocks(kind):
@@ -24,6 +35,12 @@ def blocks(kind):
     if kind == "BF16":
         return ((rng.standard_normal((1 << 16, 1)) * .02).astype("f4").view("u4") >> 16).astype("u2").view("u1")
     b = rng.integers(0, 256, (4096, BYTES[kind][1]), dtype="u1")
+    if kind == "Q4_K":      # scales of up to 63 for codes of up to 15, and as much for the minimum
+        b[:, :4] = np.array([8e-5, 6e-4], "f2").view("u1")
+        return b
+    if kind == "Q6_K":      # signed scales for codes of up to 32
+        b[:, -2:] = np.array([1e-5], "f2").view("u1")
+        return b
     b[:, :2] = np.array([.02 / (64 if kind == "Q8_0" else 4)], "f2").view("u1")
     return b
 
@@ -33,11 +50,12 @@ BLOCKS = {kind: blocks(kind) for kind in {TYPE, "BF16", "F32"}}
 
 def tensors():
     """(name, type, shape with the columns last, value or None for random), in the order of the file."""
-    yield "token_embd.weight", "BF16", (c["vocab_size"], D), None
+    outer = TYPE if GQA else "BF16"
+    yield "token_embd.weight", outer, (c["vocab_size"], D), None
     yield "output_norm.weight", "F32", (D,), 1
-    yield "output.weight", "BF16", (c["vocab_size"], D), None
+    yield "output.weight", outer, (c["vocab_size"], D), None
     for i in range(L):
-        for name, shape in layer(i):
+        for name, shape in (gqa_layer() if GQA else layer(i)):
             kind = TYPE if len(shape) > 1 and name != "ffn_gate_inp.weight" else "F32"
             yield f"blk.{i}.{name}", kind, shape, None if len(shape) > 1 else 0 if name.endswith("bias") else 1
 
@@ -70,6 +88,25 @@ def layer(i):
         yield f"ffn_down{suffix}.weight", (*first, D, width)
 
 
+def gqa_layer():
+    yield "attn_norm.weight", (D,)
+    yield "ffn_norm.weight", (D,)
+    for name, rows in ("q", H * HEAD), ("k", G * HEAD), ("v", G * HEAD):
+        yield f"attn_{name}.weight", (rows, D)
+        if ARCH == "qwen2":
+            yield f"attn_{name}.bias", (rows,)
+    if ARCH == "qwen3moe":
+        yield "attn_q_norm.weight", (HEAD,)
+        yield "attn_k_norm.weight", (HEAD,)
+        yield "ffn_gate_inp.weight", (E, D)
+    yield "attn_output.weight", (D, H * HEAD)
+    first, suffix = ((E,), "_exps") if E else ((), "")
+    width = c["moe_intermediate_size" if E else "intermediate_size"]
+    yield f"ffn_gate{suffix}.weight", (*first, width, D)
+    yield f"ffn_up{suffix}.weight", (*first, width, D)
+    yield f"ffn_down{suffix}.weight", (*first, D, width)
+
+
 def data(kind, shape, value):
     if value is not None:
         return np.full(shape, value, "f4")
@@ -83,10 +120,26 @@ def settings(w):
     w.add_embedding_length(D)
     w.add_feed_forward_length(c["intermediate_size"])
     w.add_head_count(H)
-    w.add_head_count_kv(1 if LAYOUT == "new" else H)
     w.add_layer_norm_rms_eps(c["rms_norm_eps"])
     w.add_rope_freq_base(c["rope_theta"])
     w.add_vocab_size(c["vocab_size"])
+    (gqa_settings if GQA else mla_settings)(w)
+    tokenizer(w)
+
+
+def gqa_settings(w):
+    w.add_head_count_kv(G)
+    w.add_key_length(HEAD)
+    w.add_value_length(HEAD)
+    w.add_rope_dimension_count(HEAD)
+    if E:
+        w.add_expert_count(E)
+        w.add_expert_used_count(c["num_experts_per_tok"])
+        w.add_expert_feed_forward_length(c["moe_intermediate_size"])
+
+
+def mla_settings(w):
+    w.add_head_count_kv(1 if LAYOUT == "new" else H)
     w.add_leading_dense_block_count(c["first_k_dense_replace"])
     w.add_q_lora_rank(Q)
     w.add_kv_lora_rank(R)
@@ -107,8 +160,11 @@ def settings(w):
     if sigmoid:
         w.add_expert_group_count(c["n_group"])
         w.add_expert_group_used_count(c["topk_group"])
+
+
+def tokenizer(w):
     w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre("deepseek-llm")
+    w.add_tokenizer_pre(PRES.get(ARCH, "qwen2"))
     w.add_token_list([f"t{i}" for i in range(c["vocab_size"])])
     w.add_token_types([1] * c["vocab_size"])
     w.add_token_merges(["t 0"])
@@ -116,7 +172,7 @@ def settings(w):
     w.add_eos_token_id(1)
 
 
-w = gguf.GGUFWriter(OUT, "deepseek2")
+w = gguf.GGUFWriter(OUT, ARCH)
 settings(w)
 for name, kind, shape, _ in tensors():
     per, size = BYTES[kind]
