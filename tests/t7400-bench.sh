@@ -100,6 +100,7 @@ while read -r shape params; do
 	    "$params" "$shape has $params parameters"
 done <<'X'
 v3 671 billion
+v32 671.9 billion
 v2-lite 15.71 billion
 qwen2-1.5b 1.777 billion
 llama-8b 8.03 billion

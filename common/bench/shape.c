@@ -14,16 +14,28 @@
 #define CONFIG_BYTES_MAX (1 << 20)
 #define BYTES_MAX (UINT64_C(1) << 50)
 
+/* What DeepSeek-V3 and V3.2 have in common. */
+#define V3 \
+	"\"vocab_size\": 129280, \"hidden_size\": 7168, \"intermediate_size\": 18432, " \
+	"\"moe_intermediate_size\": 2048, \"num_hidden_layers\": 61, " \
+	"\"num_attention_heads\": 128, \"n_shared_experts\": 1, \"n_routed_experts\": " \
+	"256, \"num_experts_per_tok\": 8, \"n_group\": 8, \"topk_group\": 4, " \
+	"\"topk_method\": \"noaux_tc\", \"scoring_func\": \"sigmoid\", " \
+	"\"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, " \
+	"\"first_k_dense_replace\": 3, \"moe_layer_freq\": 1, \"q_lora_rank\": 1536, " \
+	"\"kv_lora_rank\": 512, \"qk_nope_head_dim\": 128, \"qk_rope_head_dim\": 64, " \
+	"\"v_head_dim\": 128, \"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-06, " \
+	"\"max_position_embeddings\": 163840, \"rope_theta\": 10000, \"rope_scaling\": " \
+	"{\"type\": \"yarn\", \"factor\": 40, \"beta_fast\": 32, \"beta_slow\": 1, " \
+	"\"mscale\": 1.0, \"mscale_all_dim\": 1.0, " \
+	"\"original_max_position_embeddings\": 4096}"
+
 static const char v3[] =
-	"{\"architectures\": [\"DeepseekV3ForCausalLM\"], \"model_type\": \"deepseek_v3\", \"vocab_size\": 129280, "
-	"\"hidden_size\": 7168, \"intermediate_size\": 18432, \"moe_intermediate_size\": 2048, \"num_hidden_layers\": 61, "
-	"\"num_attention_heads\": 128, \"n_shared_experts\": 1, \"n_routed_experts\": 256, \"num_experts_per_tok\": 8, "
-	"\"n_group\": 8, \"topk_group\": 4, \"topk_method\": \"noaux_tc\", \"scoring_func\": \"sigmoid\", "
-	"\"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"first_k_dense_replace\": 3, \"moe_layer_freq\": 1, "
-	"\"q_lora_rank\": 1536, \"kv_lora_rank\": 512, \"qk_nope_head_dim\": 128, \"qk_rope_head_dim\": 64, "
-	"\"v_head_dim\": 128, \"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-06, \"max_position_embeddings\": 163840, "
-	"\"rope_theta\": 10000, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 40, \"beta_fast\": 32, \"beta_slow\": 1, "
-	"\"mscale\": 1.0, \"mscale_all_dim\": 1.0, \"original_max_position_embeddings\": 4096}}";
+	"{\"architectures\": [\"DeepseekV3ForCausalLM\"], \"model_type\": \"deepseek_v3\", " V3 "}";
+
+static const char v32[] =
+	"{\"architectures\": [\"DeepseekV32ForCausalLM\"], \"model_type\": \"deepseek_v32\", "
+	"\"index_n_heads\": 64, \"index_head_dim\": 128, \"index_topk\": 2048, " V3 "}";
 
 static const char v2_lite[] =
 	"{\"architectures\": [\"DeepseekV2ForCausalLM\"], \"model_type\": \"deepseek_v2\", \"vocab_size\": 102400, "
@@ -67,7 +79,7 @@ static const char qwen3_moe[] =
 static const struct {
 	const char *name, *config, *type, *layers;      /* layers: to measure by default; NULL: all */
 } known[] = {
-	{"v3", v3, "fp8", "3"}, {"v2-lite", v2_lite, "bf16", NULL},
+	{"v3", v3, "fp8", "3"}, {"v32", v32, "fp8", "3"}, {"v2-lite", v2_lite, "bf16", NULL},
 	{"qwen2-1.5b", qwen2_1_5b, "bf16", NULL}, {"llama-8b", llama_8b, "bf16", "0-3"},
 	{"qwen3-moe", qwen3_moe, "bf16", "0"},
 };
