@@ -161,4 +161,5 @@ done
 fails_with 1 "index_topk" "without index_topk the model is refused" ds-attn -m none -l 0 -i in
 fails_with 1 "index_head_dim is 8" "heads narrower than the rotated part are refused" \
     ds-attn -m narrow -l 0 -i in
+fails_with 2 "indexer .* runs on the CPU only" "a GPU is refused" ds-attn -m "$m" -l 0 -d cuda -i in
 done_testing
