@@ -238,9 +238,10 @@ def cases():
     return found
 
 
-def refused(path, regex):
+def refused(path, regex, command):
     """What is wrong, or nothing."""
-    p = subprocess.run([*program, path], capture_output=True, timeout=60, text=True)
+    p = subprocess.run([*command, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.PIPE, timeout=60, text=True)
     lines = p.stderr.splitlines()
     named = re.search(r"'(bad|first|p-\S*)\.gguf'|tensor 'model\.", p.stderr)
     if p.returncode == 1 and len(lines) == 1 and named and re.search(regex, lines[0]):
@@ -248,8 +249,8 @@ def refused(path, regex):
     return f"exit status {p.returncode}, looked for {regex}: {p.stderr}"
 
 
-def point(says, path, regex):
-    why = refused(path, regex).replace("\n", " / ").replace("\t", " ")
+def point(says, path, regex, command=program):
+    why = refused(path, regex, command).replace("\n", " / ").replace("\t", " ")
     print(int(why != ""), f"refused: {says}", why, sep="\t")
 
 
@@ -306,6 +307,12 @@ def main():
     with open("bad.gguf", "wb") as out:
         out.write(f.bytes())
     point("an expert that is in a stack, too", "bad.gguf", "two tensors are 'model.layers.0.mlp.ex")
+    f = File("v3-plain")
+    f.info("blk.0.attn_k_b.weight")[1] = [16, 48, 8]
+    with open("bad.gguf", "wb") as out:
+        out.write(f.bytes())
+    point("k_b in heads of another width", "bad.gguf", "has heads of 16 rows, must be 32",
+          ["ds-attn", "-m"])
     parts()
 
 

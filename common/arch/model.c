@@ -37,8 +37,14 @@ model_weight(struct model *m, enum role role, int layer, int expert, struct mat 
 {
 	struct weight t;
 
-	return find(m, &t, role, layer, expert) < 0 ? -1 :
-	    layout_mat(&m->weights, w, t.rows, t.cols, t.name);
+	if (find(m, &t, role, layer, expert) < 0 ||
+	    layout_mat(&m->weights, w, t.rows, t.cols, t.name) < 0)
+		return -1;
+	/* the shape does not say how many heads it is divided into */
+	if (w->turned && w->turned != m->config.qk_nope_head_dim)
+		return fail(FAIL_DATA, "tensor '%s' has heads of %d rows, must be %d", t.name,
+		    w->turned, m->config.qk_nope_head_dim);
+	return 0;
 }
 
 float *
