@@ -162,4 +162,7 @@ fails_with 1 "index_topk" "without index_topk the model is refused" ds-attn -m n
 fails_with 1 "index_head_dim is 8" "heads narrower than the rotated part are refused" \
     ds-attn -m narrow -l 0 -i in
 fails_with 2 "indexer .* runs on the CPU only" "a GPU is refused" ds-attn -m "$m" -l 0 -d cuda -i in
+printf 'a 1 100 20\nb 1 100 20 gpu\n' >hosts
+fails_with 2 "host 'b': the indexer .* runs on the CPU only" "and no plan places it there" \
+    ds-plan -m "$m" hosts
 done_testing

@@ -28,6 +28,15 @@ attention_held(const struct config *c, int layer, double held)
 	return window > 0 && window < held ? window : held;
 }
 
+int
+attention_runs(const struct config *c, int gpu)
+{
+	const char *only = attention_of(c)->cpu_only;
+
+	return gpu && only ? fail(FAIL_USAGE, "%s of model_type %s runs on the CPU only", only,
+	    c->type) : 0;
+}
+
 double
 attention_read(const struct config *c, struct attention_where where, double held)
 {
@@ -50,6 +59,8 @@ attention_open(struct attention_layers *a, struct model *model, struct device *d
 	a->model = model;
 	a->device = device;
 	a->scale = a->kind->scale(c);
+	if (attention_runs(c, where.gpu) < 0)
+		return -1;
 	a->layers = mem_new((size_t)c->num_layers, sizeof(*a->layers));
 	if (!a->layers || rope_open(&a->rope, &c->rope, a->kind->rotated(c)) < 0)
 		return -1;

@@ -84,6 +84,9 @@ struct attention_kind {
 	/* Bytes of the cache of one layer that a row reads, of `held` positions that it sees; NULL:
 	 * all of them. */
 	double (*cache_read)(const struct config *c, struct attention_where where, double held);
+
+	/* What of it runs on the CPU only; NULL: nothing. */
+	const char *cpu_only;
 };
 
 extern const struct attention_kind attention_mla, attention_gqa, attention_mla_indexed;
@@ -93,6 +96,9 @@ const struct attention_kind *attention_of(const struct config *c);
 
 /* Of `held` positions, how many a row of the layer sees: config_window. */
 double attention_held(const struct config *c, int layer, double held);
+
+/* Whether the model's kind runs on a GPU, or else the CPU: 0, or -1 and a message (FAIL_USAGE). */
+int attention_runs(const struct config *c, int gpu);
 
 /* Bytes of the cache of one layer that a row reads which sees `held` positions. */
 double attention_read(const struct config *c, struct attention_where where, double held);

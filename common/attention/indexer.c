@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "attention/mla_internal.h"
-#include "base/fail.h"
 #include "base/mem.h"
 
 #define KEY_EPS 1e-6f   /* of the keys' LayerNorm, whatever rms_norm_eps is */
@@ -123,14 +122,9 @@ indexed_close(const struct attention_layers *a, void *weights)
 static void *
 indexed_open(const struct attention_layers *a, int layer)
 {
-	struct indexed *w;
+	struct indexed *w = mem_new(1, sizeof(*w));
 
-	if (!a->device->ops->index) {
-		fail(FAIL_USAGE, "the indexer of model_type %s runs on the CPU only: use -d cpu",
-		    a->model->config.type);
-		return NULL;
-	}
-	if (!(w = mem_new(1, sizeof(*w))))
+	if (!w)
 		return NULL;
 	if (mla_weights_open(&w->mla, a, layer) == 0 && find(w, a->model, layer) == 0 &&
 	    registered(w, &a->model->config, a->device) == 0)
@@ -205,5 +199,6 @@ static const struct attention_shape shapes[] = {
 
 const struct attention_kind attention_mla_indexed = {
 	"mla, indexed", cache_row, operations, describe, mla_scale, mla_rotated, tap,
-	    indexed_open, indexed_close, layout, indexed_add, shapes, cache_read
+	    indexed_open, indexed_close, layout, indexed_add, shapes, cache_read,
+	    "the indexer"
 };

@@ -301,5 +301,5 @@ static const struct attention_shape shapes[] = {MLA_SHAPES, {0}};
 
 const struct attention_kind attention_mla = {
 	"mla", cache_row, operations, mla_describe, mla_scale, mla_rotated, mla_tap, mla_open,
-	    mla_close, mla_layout, mla_add, shapes, NULL
+	    mla_close, mla_layout, mla_add, shapes, NULL, NULL
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "attention/attention.h"
+#include "base/fail.h"
 #include "base/mem.h"
 
 #define PROGRAM 50e-6           /* seconds that a frame costs a program: reading, waking, writing */
@@ -112,6 +113,9 @@ cost_open(struct cost *c, const struct sizes *s, const struct hosts *hosts,
 	c->sum = mem_new((size_t)ITEMS * (size_t)hosts->n * ((size_t)s->config.num_layers + 1), sizeof(*c->sum));
 	if (!c->sum)
 		return -1;
+	for (int h = 0; h < hosts->n + hosts->spares; h++)
+		if (attention_runs(&s->config, hosts->h[h].gpu) < 0)
+			return fail_in("host '%s'", hosts->h[h].name);
 	for (int h = 0; h < hosts->n; h++)
 		for (int l = 0; l < s->config.num_layers; l++) {
 			for (int i = 0; i < ITEMS; i++)
