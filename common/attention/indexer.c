@@ -56,7 +56,8 @@ attended(const struct config *c, double held)
 static double
 cache_read(const struct config *c, struct attention_where where, double held)
 {
-	return held * (double)key_bytes(c) + attended(c, held) * (double)attention_mla.cache_row(c, where);
+	return held * (double)key_bytes(c) +
+	    attended(c, held) * (double)attention_mla.cache_row(c, where);
 }
 
 static double
