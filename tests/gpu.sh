@@ -4,10 +4,10 @@
 case $PATH in
 "$R"/build-asan/bin:*)
 	DS_CUDA=$R/build-asan/tests/libdspipe-cuda.so
-	all="v3 v3-fp8-odd" ;;
+	all="qwen2-types v3 v3-fp8-odd" ;;
 *)
 	DS_CUDA=$R/build/tests/libdspipe-cuda.so
-	all="tiny-r1 v2 v2-lite v3 v3-plain v3-fp8-odd llama-linear qwen3-moe-mixed" ;;
+	all="tiny-r1 qwen2-types v2 v2-lite v3 v3-plain v3-fp8-odd llama-linear qwen3-moe-mixed" ;;
 esac
 gpu=emulated gpus=1
 if [ "${GPU_LIB-}" ]; then

@@ -18,7 +18,7 @@ for name in $all; do
 	cd "$S/$name" || exit 2
 	{ frame prompt 7 0 2 $(seq 20 27); frame prompt 8 0 1 5 6 7 8 9; frame end; } | ds-embed -B 8 -o out.0
 	n=0
-	for l in $(py "$T/golden.py" layers "$DS_MODEL" | cut -d' ' -f1); do
+	for l in $(seq 0 $(($(jq .num_hidden_layers "$DS_MODEL/config.json") - 1))); do
 		n=$((l + 1))
 		ds-attn -l "$l" -i out.$l | tee route.$l | ds-route -l "$l" | tee expert.$l | ds-expert -l "$l" -o out.$n
 		ds-route -d cuda -l "$l" -i route.$l -o got 2>err || report 1 "$name: ds-route" err
@@ -134,7 +134,7 @@ for DS_MODEL in "$G/v3" "$G/v3-fp8-odd"; do
 	name=${DS_MODEL##*/}
 	cd "$S/$name" || exit 2
 	py "$T/golden.py" fronts "$DS_MODEL" bf16
-	for l in $(py "$T/golden.py" layers "$DS_MODEL" | cut -d' ' -f1); do
+	for l in $(seq 0 $(($(jq .num_hidden_layers "$DS_MODEL/config.json") - 1))); do
 		ds-route --precision bf16 -l $l -i front.route.$l -o want
 		ds-route --precision bf16 -d cuda -l $l -i front.route.$l -o got 2>err || report 1 "$name: ds-route of bf16" err
 		same want got "$name: bf16: the router of layer $l chooses as the CPU's does"
@@ -154,7 +154,7 @@ cd "$S/choice" || exit 2
 py "$T/golden.py" prompt "$DS_MODEL" | ds-embed -o in
 for d in cpu cuda; do
 	line='<in cat'
-	for l in $(py "$T/golden.py" layers "$DS_MODEL" | cut -d' ' -f1); do
+	for l in $(seq 0 $(($(jq .num_hidden_layers "$DS_MODEL/config.json") - 1))); do
 		line="$line | ds-attn -d $d -l $l | ds-route -d $d --tap route.choice -l $l | tee $d.$l | ds-expert -d $d -l $l"
 	done
 	ok "v2-lite: bf16: a line on $d" pipe "$line >$d.out"

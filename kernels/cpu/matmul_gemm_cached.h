@@ -6,31 +6,40 @@
 enum { SN = NR == 6 ? 12 : 16 };
 _Static_assert(SN % NR == 0 && MR * SN % SUMS == 0, "blocks fill a strip, its sums whole trees");
 
-/* What is read next is prefetched, a line in each step of the loops. */
+/* What is read next is prefetched, some lines in each step of the loops. */
 struct prefetch {
 	const char *at, *end;
 	ptrdiff_t step;         /* in this block */
+	int lines;              /* in each step */
 };
 
 ALWAYS struct prefetch
 prefetch_begin(const struct prefetch *c)
 {
-	return (struct prefetch){c->at, c->end, c->at < c->end ? 64 : 0};
+	const int more = c->at < c->end;
+
+	return (struct prefetch){c->at, c->end, more ? 64 : 0, more ? c->lines : 0};
 }
 
 ALWAYS void
 prefetch_line(struct prefetch *c)
 {
-	__builtin_prefetch(c->at, 0, 2);
-	c->at += c->step;
+	for (int i = 0; i < c->lines; i++) {
+		__builtin_prefetch(c->at, 0, 2);
+		c->at += c->step;
+	}
 }
 
+/* steps: that there will be, about. */
 static struct prefetch
-prefetch_of(const struct mat *w)
+prefetch_of(const struct mat *w, ptrdiff_t steps)
 {
-	const char *at = w->prefetch ? w->prefetch : w->data;         /* not NULL, whose page table walk takes long */
+	/* not NULL, whose page table walk takes long */
+	const char *at = w->prefetch ? w->prefetch : w->data;
+	ptrdiff_t lines = (ptrdiff_t)(w->prefetch_bytes / 64);
 
-	return (struct prefetch){at, at + w->prefetch_bytes, 0};
+	return (struct prefetch){at, at + w->prefetch_bytes, 0,
+	    steps > 0 ? (int)(lines / steps) + 1 : 1};
 }
 
 /* sum[m * SN + n] = register j of the lanes of mr rows of x with NR rows of w. */
@@ -103,7 +112,8 @@ cached_strip(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int mr, c
 static void
 gemm_cached(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
 {
-	struct prefetch prefetch = prefetch_of(w);
+	struct prefetch prefetch = prefetch_of(w, (ptrdiff_t)(n1 - n0 + NR - 1) / NR *
+	    ((T + MR - 1) / MR) * (w->cols / LANES) * REGS);
 
 	for (int n = n0; n < n1; n += SN)
 		for (int t = 0, mr; t < T; t += mr) {

@@ -350,15 +350,15 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 		[F32] = gemv_f32, [BF16] = gemv_bf16, [F16] = gemv_f16, [F8_E4M3] = gemv_f8, [Q8] = gemv_q8, [Q4] = gemv_q4};
 	struct kernels ref;
 
-	if (T == 1 && w->dtype == F8_E4M3 && huge(x, w->cols)) {
+	if (w->dtype == F32 && w->cols <= KC && (T > GEMV_ROWS || (w->prefetch && T > 1))) {
+		gemm_cached(out, ldo, x, ldx, T, w, n0, n1);
+	} else if (T == 1 && w->dtype == F8_E4M3 && huge(x, w->cols)) {
 		matmul_ref(&ref);
 		ref.matmul(out, ldo, x, ldx, T, w, n0, n1);
 	} else if (T <= GEMV_ROWS && is_block(w->dtype)) {
 		gemv_blocks(out, ldo, x, ldx, T, w, n0, n1);
 	} else if (T <= GEMV_ROWS) {
 		gemv[w->dtype](out, ldo, x, ldx, T, w, n0, n1);
-	} else if (w->dtype == F32 && w->cols <= KC) {
-		gemm_cached(out, ldo, x, ldx, T, w, n0, n1);
 	} else {
 		gemm(out, ldo, x, ldx, T, w, n0, n1);
 	}

@@ -150,7 +150,8 @@ matmul_t_tiles(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, 
 static void
 matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
 {
-	struct prefetch prefetch = prefetch_of(w);
+	struct prefetch prefetch = prefetch_of(w, (ptrdiff_t)(c1 - c0) / TW * ((T + TB - 1) / TB) *
+	    (TR / CB) * w->rows);
 
 	if (w->dtype == F32 && !w->turned)
 		for (; c1 - c0 >= TW; c0 += TW)

@@ -23,7 +23,7 @@ struct attend_args {             /* rows of one launch */
 	float scale;
 	int positions;                  /* of a part */
 	int first, parts;               /* parts first .. first + parts - 1 */
-	float *o;                       /* slots: [rows][parts][H][value], unset where a row sees nothing */
+	float *o;                       /* slots: [rows][parts][H][value], unset where nothing is seen */
 	float *bmax, *bsum;             /* [rows][parts][H] */
 };
 
@@ -33,8 +33,8 @@ struct probs_args {
 	const float *max, *sum;         /* [rows][H] */
 };
 
-/* What a block computes: query heads h .. of row t, all of one key head, over positions from .. n - 1
- * of its part, which the row sees; n is 0 or less where it sees none. */
+/* What a block computes: query heads h .. of row t, all of one key head, over positions from ..
+ * n - 1 of its part, which the row sees; n is 0 or less where it sees none. */
 struct attend_block {
 	int t, h, heads, from, n;
 	int first;                      /* of the part's pages, in the list of all pages */

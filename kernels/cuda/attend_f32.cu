@@ -119,12 +119,14 @@ scores(struct space<E> *s, const struct attend_args *a, const struct attend_bloc
 template <typename E> static __device__ void
 softmax(struct space<E> *s, const struct attend_args *a, const struct attend_block *b)
 {
-	const int head = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES, at = b->from + lane;
+	const int head = (int)threadIdx.x / LANES, lane = (int)threadIdx.x % LANES;
+	const int at = b->from + lane;
 	float v[CACHE_PAGE / LANES], m = -INFINITY, sum = 0;
 
 #pragma unroll
 	for (int i = 0; i < CACHE_PAGE / LANES; i++) {
-		v[i] = at + i * LANES < b->n ? s->p[(at + i * LANES) * P_PITCH + head] * a->scale : -INFINITY;
+		v[i] = at + i * LANES < b->n ?
+		    s->p[(at + i * LANES) * P_PITCH + head] * a->scale : -INFINITY;
 		m = v[i] > m ? v[i] : m;
 	}
 	for (int bit = LANES / 2; bit > 0; bit /= 2) {
