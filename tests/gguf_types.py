@@ -9,6 +9,9 @@ usage: gguf_types.py quantize IN.gguf TYPE OUT.gguf    rows whose length is no m
        gguf_types.py logits FILE.gguf                  random prompts: dspipe's logits are within
                                                        1e-4 of the largest of gguf_forward.py's
        gguf_types.py all                               these three over the families and types
+       gguf_types.py llama MODEL                       llama.cpp loads what ds-quant writes of it;
+                                                       its greedy texts are gguf_forward.py's, but
+                                                       for near ties
 
 Needs the packages gguf, numpy, msgpack and xllamacpp.
 """
@@ -167,9 +170,44 @@ def all_types():
             one_model(name, f"{d}/{name}", d)
 
 
+def texts(path, prompts, n):
+    """llama.cpp's greedy ids; keys and values as float32."""
+    import xllamacpp as x
+    p = x.CommonParams()
+    p.model.path, p.n_ctx, p.n_parallel, p.warmup = path, 512, 1, False
+    p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
+    p.cache_type_k = p.cache_type_v = x.ggml_type.GGML_TYPE_F32
+    p.flash_attn_type = x.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    server = x.Server(p)
+    for ids in prompts:
+        o = server.handle_completions({"prompt": ids, "n_predict": n, "temperature": 0,
+                                       "n_probs": 1, "cache_prompt": False})
+        yield [t["id"] for t in o["choices"][0]["logprobs"]["content"]]
+
+
+def llama(model):
+    from gguf_forward import Forward
+    rng = np.random.default_rng(5)
+    with tempfile.TemporaryDirectory() as d:
+        for kind in "gguf-bf16", "gguf-q8_0":
+            path = f"{d}/{kind}"
+            run(ROOT + "/bin/ds-quant", "-f", kind, "-m", model, path)
+            f = Forward(path)
+            V = len(f.w["token_embd.weight"])
+            prompts = [rng.integers(3, V, n).tolist() for n in (4, 9, 17, 30, 40, 12)]
+            same = 0
+            for (want, margins), got in zip(f.greedy(prompts, 32), texts(path, prompts, 32)):
+                at = next((i for i, (a, b) in enumerate(zip(want, got)) if a != b), None)
+                same += at is None
+                if at is not None:
+                    print(f"{kind}: another token at {at}, margin {margins[at]:.6f}")
+            print(f"{kind}: {same} of {len(prompts)} texts are the same", flush=True)
+
+
 if __name__ == "__main__":
     commands = {"quantize": quantize, "weights": lambda *a: print(weights(*a)),
-                "logits": lambda a: print(logits(a)), "all": all_types}
+                "logits": lambda a: print(logits(a)), "all": all_types,
+                "llama": llama}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])
