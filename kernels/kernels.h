@@ -24,25 +24,28 @@
 
 /* The block types of GGUF: X(name, its number in GGUF, columns and bytes of a block). */
 #define EACH_BLOCK_TYPE(X) \
-	X(Q8_0, 8, 32, 34) X(Q4_0, 2, 32, 18) X(Q4_1, 3, 32, 20) X(Q5_0, 6, 32, 22) X(Q5_1, 7, 32, 24) \
-	X(IQ4_NL, 20, 32, 18) X(MXFP4, 39, 32, 17) X(Q2_K, 10, 256, 84) X(Q3_K, 11, 256, 110) \
+	X(Q8_0, 8, 32, 34) X(Q4_0, 2, 32, 18) X(Q4_1, 3, 32, 20) X(Q5_0, 6, 32, 22) \
+	X(Q5_1, 7, 32, 24) X(IQ4_NL, 20, 32, 18) X(MXFP4, 39, 32, 17) X(Q2_K, 10, 256, 84) \
+	X(Q3_K, 11, 256, 110) \
 	X(Q4_K, 12, 256, 144) X(Q5_K, 13, 256, 176) X(Q6_K, 14, 256, 210) X(IQ4_XS, 23, 256, 136) \
-	X(IQ2_XXS, 16, 256, 66) X(IQ2_XS, 17, 256, 74) X(IQ2_S, 22, 256, 82) X(IQ3_XXS, 18, 256, 98) \
+	X(IQ2_XXS, 16, 256, 66) X(IQ2_XS, 17, 256, 74) X(IQ2_S, 22, 256, 82) \
+	X(IQ3_XXS, 18, 256, 98) \
 	X(IQ3_S, 21, 256, 110) X(IQ1_S, 19, 256, 50) X(IQ1_M, 29, 256, 56) X(TQ1_0, 34, 256, 54) \
 	X(TQ2_0, 35, 256, 66)
 
 /* What follows DTYPES are kinds of matrices only; no tensor of safetensors or of a frame has such a
  * dtype. */
 #define DTYPE_VALUE(name, type, cols, bytes) name,
-enum dtype { F32, BF16, F16, F8_E4M3, I32, I64, U8, DTYPES, Q8 = DTYPES, Q4, EACH_BLOCK_TYPE(DTYPE_VALUE) DTYPES_ALL };
+enum dtype { F32, BF16, F16, F8_E4M3, I32, I64, U8, DTYPES, Q8 = DTYPES, Q4,
+	EACH_BLOCK_TYPE(DTYPE_VALUE) DTYPES_ALL };
 #undef DTYPE_VALUE
 
 size_t dtype_size(enum dtype t);                /* bytes of an element; 0: several share bytes */
 size_t dtype_row(enum dtype t, int cols);       /* bytes of a matrix's row */
 int dtype_cols(enum dtype t);                   /* what the columns of a matrix are a multiple of */
-const char *dtype_name(enum dtype t);           /* as in safetensors or GGUF: "BF16", "Q4_K"; "Q8", "Q4" */
+const char *dtype_name(enum dtype t);           /* as in safetensors or GGUF: "BF16", "Q4_K" */
 int dtype_parse(const char *name, size_t len);  /* an enum dtype below DTYPES, or -1 */
-int dtype_of_gguf(uint32_t type);               /* of the number of a type of tensors in GGUF, or -1 */
+int dtype_of_gguf(uint32_t type);               /* of the number of a type in GGUF, or -1 */
 
 /*
  * A weight matrix as the checkpoint stores it, row-major [rows][cols] without gaps: element (i, j)
@@ -60,15 +63,16 @@ int dtype_of_gguf(uint32_t type);               /* of the number of a type of te
  * In a block type of GGUF a row is cols / dtype_cols(dtype) blocks without gaps, of any alignment.
  * An element is the float32 that ds-arithmetic(7) defines; there is no scale beside the blocks.
  *
- * A GGUF file stores two kinds of matrices in another order than the model has; both are 0 elsewhere:
- * - zipped, of q and k of its llama architecture: the rows of a head of `zipped` rows stand in pairs.
- *   With half = zipped / 2, the model's rows h * zipped + i and h * zipped + half + i, i < half, are
- *   rows h * zipped + 2 i and h * zipped + 2 i + 1 of data.  matmul multiplies the rows of data, and
- *   kv_append sorts its outputs (struct kv_append); row() takes the model's row.
- * - turned, of the keys' half of MLA's kv_b: each head of `turned` rows is stored transposed.  Element
- *   (h * turned + i, j) is element i of row h * cols + j of data, whose rows have `turned` columns of
- *   dtype.  matmul_t of the rows of one head and row() read it, with the bits of the matrix in order;
- *   matmul does not.  from and n of mat_rows() are multiples of turned.
+ * A GGUF file stores two kinds of matrices in another order than the model has; both are 0
+ * elsewhere:
+ * - zipped, of q and k of its llama architecture: the rows of a head of `zipped` rows stand in
+ *   pairs.  With half = zipped / 2, the model's rows h * zipped + i and h * zipped + half + i, i <
+ *   half, are rows h * zipped + 2 i and h * zipped + 2 i + 1 of data.  matmul multiplies the rows of
+ *   data, and kv_append sorts its outputs (struct kv_append); row() takes the model's row.
+ * - turned, of the keys' half of MLA's kv_b: each head of `turned` rows is stored transposed.
+ *   Element (h * turned + i, j) is element i of row h * cols + j of data, whose rows have `turned`
+ *   columns of dtype.  matmul_t of the rows of one head and row() read it, with the bits of the
+ *   matrix in order; matmul does not.  from and n of mat_rows() are multiples of turned.
  */
 struct mat {
 	const void *data;

@@ -69,7 +69,9 @@ element_Q4_1(const unsigned char *b, int g, int i)
 static inline float
 element_Q5_0(const unsigned char *b, int g, int i)
 {
-	return block_f16(b) * (float)((block_half(b + 6, g, i) | block_bit(b + 2, 16 * g + i) << 4) - 16);
+	int q = block_half(b + 6, g, i) | block_bit(b + 2, 16 * g + i) << 4;
+
+	return block_f16(b) * (float)(q - 16);
 }
 
 static inline float
@@ -129,7 +131,8 @@ block_bit32(const unsigned char *p, int g, int i)
 static inline float
 element_Q2_K(const unsigned char *b, int g, int i)
 {
-	float d = block_f16(b + 80) * (float)(b[g] & 15), m = block_f16(b + 82) * (float)(b[g] >> 4);
+	float d = block_f16(b + 80) * (float)(b[g] & 15);
+	float m = block_f16(b + 82) * (float)(b[g] >> 4);
 
 	return d * (float)block_two(b + 16, g, i) - m;
 }
@@ -191,7 +194,9 @@ element_IQ4_XS(const unsigned char *b, int g, int i)
 	int s = g / 2;
 	int scale = (b[4 + s / 2] >> s % 2 * 4 & 15) | (int)(block_u16(b + 2) >> 2 * s & 3) << 4;
 
-	return block_f16(b) * (float)(scale - 32) * (float)levels[block_half(b + 8 + 16 * s, g % 2, i)];
+	int level = levels[block_half(b + 8 + 16 * s, g % 2, i)];
+
+	return block_f16(b) * (float)(scale - 32) * (float)level;
 }
 
 static inline float
@@ -269,8 +274,9 @@ element_IQ3_XXS(const unsigned char *b, int g, int i)
 	uint32_t signs = block_u32(b + 66 + g / 2 * 4);
 	float d = block_f16(b) * (0.5f + (float)(signs >> 28)) * 0.5f;
 	unsigned entry = grid_iq3_xxs[b[2 + 4 * g + i / 4]];
+	float x = d * values[entry >> i % 4 * 4 & 7];
 
-	return block_sign7(d * values[entry >> i % 4 * 4 & 7], signs >> 7 * (g % 2 * 2 + i / 8) & 127, i % 8);
+	return block_sign7(x, signs >> 7 * (g % 2 * 2 + i / 8) & 127, i % 8);
 }
 
 static inline float
@@ -305,7 +311,8 @@ static inline float
 element_IQ1_M(const unsigned char *b, int g, int i)
 {
 	const unsigned char *s = b + 48;
-	unsigned d16 = s[1] >> 4 | s[3] >> 4 << 4 | (unsigned)s[5] >> 4 << 8 | (unsigned)s[7] >> 4 << 12;
+	unsigned d16 = s[1] >> 4 | s[3] >> 4 << 4 | (unsigned)s[5] >> 4 << 8 |
+	    (unsigned)s[7] >> 4 << 12;
 	unsigned scale = block_u16(s + g / 4 * 2) >> g % 4 * 3 & 7;
 	int k = 2 * g + i / 8;
 	unsigned h = (unsigned)b[32 + k / 2] >> k % 2 * 4;

@@ -7,19 +7,32 @@ enum { BLOCK_COLS = 256 };      /* of the longest block */
 typedef void block_decoder(float *to, ptrdiff_t step, const unsigned char *b);
 
 #include "cpu/blocks_unpack.h"
+#include "cpu/blocks_grids.h"
 
-/* What is not unpacked is computed as the definition has it; compilers vectorise that. */
+ALWAYS void
+block_decode(float *to, ptrdiff_t step, const unsigned char *b, enum dtype t)
+{
+	const struct pass p = { .store = 1, .to = to, .step = step };
+
+	if (block_shared(t)) {
+		pass_block(&p, b, t);
+		return;
+	}
+	if (block_grid(t)) {
+		for (int e = 0; e < BLOCK_COLS / 8; e++)
+			_mm256_storeu_ps(to + e / 2 * step + e % 2 * 8, grid_eight(b, e, t));
+		return;
+	}
+	for (int g = 0; g < BLOCK_COLS / LANES; g++, to += step)        /* TQ1_0 */
+		for (int i = 0; i < LANES; i++)
+			to[i] = element_TQ1_0(b, g, i);
+}
+
 #define DECODE_OF(name, type, cols, bytes)                                              \
 static void                                                                             \
 decode_##name(float *to, ptrdiff_t step, const unsigned char *b)                        \
 {                                                                                       \
-	const struct pass p = { .store = 1, .to = to, .step = step };                   \
-                                                                                        \
-	if (block_shared(name))                                                         \
-		pass_block(&p, b, name);                                                \
-	for (int g = 0; !block_shared(name) && g < (cols) / LANES; g++, to += step)     \
-		for (int i = 0; i < LANES; i++)                                         \
-			to[i] = element_##name(b, g, i);                                \
+	block_decode(to, step, b, name);                                                \
 }
 EACH_BLOCK_TYPE(DECODE_OF)
 
@@ -39,7 +52,7 @@ block_dots(float *out, const float *x, const struct mat *w, int n0, int n1, enum
 
 			UNROLL
 			for (int r = 0; r < ROWS; r++) {
-				row[r] = (const unsigned char *)w->data + (size_t)(n + i + r < n1 ? n + i + r : n1 - 1) * stride;
+				row[r] = mat_at(w, n + i + r < n1 ? n + i + r : n1 - 1);
 				UNROLL
 				for (int j = 0; j < REGS; j++)
 					s[r][j] = r_zero();
@@ -71,9 +84,10 @@ dots_##name(float *out, const float *x, const struct mat *w, int n0, int n1)    
 }
 EACH_BLOCK_TYPE(DOTS_OF)
 
+/* How a type is computed; dots may be NULL. */
 struct block_kind {
 	block_decoder *decode;
-	void (*dots)(float *out, const float *x, const struct mat *w, int n0, int n1);  /* or NULL */
+	void (*dots)(float *out, const float *x, const struct mat *w, int n0, int n1);
 	int cols, bytes;                /* of a block */
 };
 
@@ -82,7 +96,8 @@ block_kind(enum dtype t)
 {
 	switch (t) {
 #define KIND(name, type, cols, bytes) case name: \
-		return (struct block_kind){decode_##name, block_shared(name) ? dots_##name : NULL, cols, bytes};
+		return (struct block_kind){decode_##name, \
+		    block_shared(name) ? dots_##name : NULL, cols, bytes};
 	EACH_BLOCK_TYPE(KIND)
 #undef KIND
 	default:
@@ -115,12 +130,12 @@ block_row(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols
 
 /* As dot_rows: BLOCK_COLS columns of nb rows at a time become float32 in L1. */
 ALWAYS void
-block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n, int last,
-    const struct block_kind *b)
+block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w,
+    int n, int last, const struct block_kind *b)
 {
 	float buffer[ROWS][BLOCK_COLS] __attribute__((aligned(64)));
 	const unsigned char *row[ROWS], *at[ROWS];
-	size_t stride = dtype_row(w->dtype, w->cols), next = n + nb <= last ? (size_t)nb * stride : 0;
+	size_t next = n + nb <= last ? (size_t)nb * dtype_row(w->dtype, w->cols) : 0;
 	reg s[GEMV_ROWS][ROWS][REGS];
 
 	UNROLL
@@ -145,7 +160,8 @@ block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 
 /* T <= GEMV_ROWS rows of x, known when compiled. */
 ALWAYS void
-block_dots_of(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+block_dots_of(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
+    int n0, int n1)
 {
 	const struct block_kind b = block_kind(w->dtype);
 	const int nb = GEMV_BESIDE(T);
@@ -157,14 +173,16 @@ block_dots_of(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, c
 	}
 	for (int n = n0; n < n1; n += SUMS) {
 		for (int i = 0; i < SUMS; i += nb)
-			block_rows(sum + i, T, nb, x, ldx, w, n + i < n1 ? n + i : n1 - 1, n1 - 1, &b);
+			block_rows(sum + i, T, nb, x, ldx, w, n + i < n1 ? n + i : n1 - 1, n1 - 1,
+			    &b);
 		for (int m = 0; m < T; m++)
 			sums_store(out + m * ldo + n, sum + m * SUMS, n1 - n);
 	}
 }
 
 static void
-gemv_blocks(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+gemv_blocks(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
+    int n0, int n1)
 {
 	switch (T) {
 #define BLOCK_DOTS(T, t) case (T): block_dots_of(out, ldo, x, ldx, (T), w, n0, n1); return

@@ -76,9 +76,12 @@ unpack_scales(struct unpacked *u, const unsigned char *b, enum dtype t)
 		}
 		break;
 	case Q3_K:
-		for (int g = 0; g < 16; g++)
+		for (int g = 0; g < 16; g++) {
+			int high = b[104 + g % 4] >> g / 4 * 2 & 3;
+
 			u->scale[g] = f16_at(b + 108) *
-			    (float)(((b[96 + g % 8] >> g / 8 * 4 & 15) | (b[104 + g % 4] >> g / 4 * 2 & 3) << 4) - 32);
+			    (float)(((b[96 + g % 8] >> g / 8 * 4 & 15) | high << 4) - 32);
+		}
 		break;
 	case Q4_K:
 	case Q5_K:
@@ -89,9 +92,12 @@ unpack_scales(struct unpacked *u, const unsigned char *b, enum dtype t)
 			u->scale[g] = f16_at(b + 208) * (float)(signed char)b[192 + g];
 		break;
 	case IQ4_XS:
-		for (int s = 0; s < 8; s++)
+		for (int s = 0; s < 8; s++) {
+			int high = (int)block_u16(b + 2) >> 2 * s & 3;
+
 			u->scale[s] = f16_at(b) *
-			    (float)(((b[4 + s / 2] >> s % 2 * 4 & 15) | (int)(block_u16(b + 2) >> 2 * s & 3) << 4) - 32);
+			    (float)(((b[4 + s / 2] >> s % 2 * 4 & 15) | high << 4) - 32);
+		}
 		break;
 	case MXFP4:
 		u->scale[0] = block_e8m0(b[0]);
@@ -135,18 +141,23 @@ halves(const unsigned char *p)
 ALWAYS __m256i
 fifth_bits(const unsigned char *p)
 {
-	const __m256i order = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+	const __m256i order = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202,
+	    0x0101010101010101, 0);
 	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
+	__m256i v;
 	int32_t h;
 
 	memcpy(&h, p, sizeof(h));
-	return bytes_and(_mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(h), order), bit), bit), 16);
+	v = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(h), order), bit);
+	return bytes_and(_mm256_cmpeq_epi8(v, bit), 16);
 }
 
 ALWAYS void
 codes_store(struct unpacked *u, int k, __m256i v, int less)
 {
-	_mm256_storeu_si256((void *)(u->codes + k), less ? _mm256_sub_epi8(v, _mm256_set1_epi8((char)less)) : v);
+	if (less)
+		v = _mm256_sub_epi8(v, _mm256_set1_epi8((char)less));
+	_mm256_storeu_si256((void *)(u->codes + k), v);
 }
 
 ALWAYS __m256i
@@ -160,7 +171,9 @@ static const signed char levels_iq4[16] = { IQ4_LEVELS }, levels_mxfp4[16] = { M
 ALWAYS __m256i
 of_levels(const signed char *levels, __m256i v)
 {
-	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)levels)), v);
+	__m128i table = _mm_loadu_si128((const void *)levels);
+
+	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), v);
 }
 
 /* The codes of 64 columns of Q6_K: with `high`, of the high halves. */
@@ -169,7 +182,8 @@ codes_q6(struct unpacked *u, int k, const unsigned char *low, const unsigned cha
 {
 	__m256i h = bytes32(two);
 
-	codes_store(u, k, _mm256_or_si256(bytes_shift(bytes32(low), high ? -4 : 0, 15), bytes_shift(h, high ? 0 : 4, 0x30)), 32);
+	codes_store(u, k, _mm256_or_si256(bytes_shift(bytes32(low), high ? -4 : 0, 15),
+	    bytes_shift(h, high ? 0 : 4, 0x30)), 32);
 	codes_store(u, k + 32, _mm256_or_si256(bytes_shift(bytes32(low + 32), high ? -4 : 0, 15),
 	    bytes_shift(h, high ? -2 : 2, 0x30)), 32);
 }
@@ -207,7 +221,8 @@ codes_of_256(struct unpacked *u, const unsigned char *b, int s, enum dtype t)
 
 	switch (t) {
 	case Q2_K:
-		codes_store(u, 32 * s, bytes_shift(bytes32(b + 16 + s / 4 * 32), -2 * (s % 4), 3), 0);
+		v = bytes_shift(bytes32(b + 16 + s / 4 * 32), -2 * (s % 4), 3);
+		codes_store(u, 32 * s, v, 0);
 		break;
 	case TQ2_0:
 		codes_store(u, 32 * s, bytes_shift(bytes32(b + s / 4 * 32), -2 * (s % 4), 3), 1);
@@ -224,8 +239,11 @@ codes_of_256(struct unpacked *u, const unsigned char *b, int s, enum dtype t)
 			codes_q6(u, 32 * s, b + s / 4 * 64, b + 128 + s / 4 * 32, s / 2 % 2);
 		break;
 	default:                        /* Q4_K, Q5_K */
-		v = bytes_shift(bytes32(b + (t == Q4_K ? 16 : 48) + s / 2 * 32), s % 2 ? -4 : 0, 15);
-		codes_store(u, 32 * s, t == Q4_K ? v : _mm256_or_si256(v, bytes_shift(bytes32(b + 16), 4 - s, 16)), 0);
+		v = bytes32(b + (t == Q4_K ? 16 : 48) + s / 2 * 32);
+		v = bytes_shift(v, s % 2 ? -4 : 0, 15);
+		if (t == Q5_K)
+			v = _mm256_or_si256(v, bytes_shift(bytes32(b + 16), 4 - s, 16));
+		codes_store(u, 32 * s, v, 0);
 	}
 }
 
@@ -271,7 +289,8 @@ level_codes(enum dtype t)
 	static const float eight[16] = { -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7 };
 	static const float none[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
-	return r_load(t == IQ4_NL || t == IQ4_XS ? iq4 : t == MXFP4 ? mxfp4 : t == Q4_0 ? eight : none);
+	return r_load(t == IQ4_NL || t == IQ4_XS ? iq4 : t == MXFP4 ? mxfp4 :
+	    t == Q4_0 ? eight : none);
 }
 
 /* The 16 weights of a group of 32 columns. */
@@ -287,7 +306,8 @@ level_weights(const struct unpacked *u, int s, enum dtype t)
 ALWAYS void
 pass_levels(const struct pass *p, const struct unpacked *u, const unsigned char *b, enum dtype t)
 {
-	const unsigned char *q = b + (t == Q4_K ? 16 : t == IQ4_XS ? 8 : t == Q4_1 ? 4 : t == MXFP4 ? 1 : 2);
+	const unsigned char *q = b + (t == Q4_K ? 16 : t == IQ4_XS ? 8 : t == Q4_1 ? 4 :
+	    t == MXFP4 ? 1 : 2);
 	reg v[2 * REGS], w[2 * REGS];
 
 	if (t == Q4_K) {
@@ -317,7 +337,8 @@ pass_levels(const struct pass *p, const struct unpacked *u, const unsigned char 
 ALWAYS void
 pass_block(const struct pass *p, const unsigned char *b, enum dtype t)
 {
-	const int four = t == Q4_K || t == IQ4_XS || t == Q4_0 || t == Q4_1 || t == IQ4_NL || t == MXFP4;
+	const int four = t == Q4_K || t == IQ4_XS || t == Q4_0 || t == Q4_1 || t == IQ4_NL ||
+	    t == MXFP4;
 	const signed char *codes;
 	struct unpacked u;
 
@@ -335,7 +356,9 @@ pass_block(const struct pass *p, const unsigned char *b, enum dtype t)
 		for (int j = 0; j < LANES; j += W) {
 			reg v = r_mul(r_load_q8(codes + g * LANES + j), r_set(u.scale[s]));
 
-			pass_on(p, g * LANES + j, block_has_minimum(t) ? r_sub(v, r_set(u.minimum[s])) : v);
+			if (block_has_minimum(t))
+				v = r_sub(v, r_set(u.minimum[s]));
+			pass_on(p, g * LANES + j, v);
 		}
 	}
 }

@@ -292,7 +292,8 @@ mat_turned(const struct mat *w, int r)
 {
 	struct mat m = *w;
 
-	m.data = (const unsigned char *)w->data + (size_t)(r / w->turned) * (size_t)w->cols * row_bytes(w->dtype, w->turned);
+	m.data = (const unsigned char *)w->data +
+	    (size_t)(r / w->turned) * (size_t)w->cols * row_bytes(w->dtype, w->turned);
 	m.rows = w->cols;
 	m.cols = w->turned;
 	m.turned = 0;

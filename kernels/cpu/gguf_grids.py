@@ -28,8 +28,8 @@ HEAD = """\
  * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT
  * NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
  * NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
- * DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
- * OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+ * DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
  */"""
 
 
@@ -37,7 +37,8 @@ def print_grid(name, quant, bits):
     quant.init_grid()
     grid = quant.grid.reshape(quant.grid_shape)
     index = {float(value): i for i, value in enumerate(quant.grid_map)}
-    entries = ["0x%04x," % sum(index[float(x)] << bits * i for i, x in enumerate(row)) for row in grid]
+    entries = ["0x%04x," % sum(index[float(x)] << bits * i for i, x in enumerate(row))
+               for row in grid]
     print("\nstatic const uint16_t %s[%d] = {" % (name, len(entries)))
     for i in range(0, len(entries), 11):
         print("\t" + " ".join(entries[i:i + 11]))
@@ -46,9 +47,10 @@ def print_grid(name, quant, bits):
 
 def main():
     print(HEAD)
-    for name, quant, bits in (("grid_iq2_xxs", quants.IQ2_XXS, 2), ("grid_iq2_xs", quants.IQ2_XS, 2),
-                              ("grid_iq2_s", quants.IQ2_S, 2), ("grid_iq3_xxs", quants.IQ3_XXS, 4),
-                              ("grid_iq3_s", quants.IQ3_S, 4), ("grid_iq1", quants.IQ1_S, 2)):
+    for name, quant, bits in (
+            ("grid_iq2_xxs", quants.IQ2_XXS, 2), ("grid_iq2_xs", quants.IQ2_XS, 2),
+            ("grid_iq2_s", quants.IQ2_S, 2), ("grid_iq3_xxs", quants.IQ3_XXS, 4),
+            ("grid_iq3_s", quants.IQ3_S, 4), ("grid_iq1", quants.IQ1_S, 2)):
         print_grid(name, quant, bits)
 
 

@@ -48,7 +48,8 @@ rows_of(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, 
 }
 
 static void
-rows_in_order(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n)
+rows_in_order(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last,
+    int rows, int c, int cols, int n)
 {
 	if (is_block(w->dtype)) {
 		for (int i = 0; i < rows; i++)
@@ -61,7 +62,8 @@ rows_in_order(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, i
 
 /* Rows of one head of a turned matrix: of each column there is a row. */
 static void
-rows_turned(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int rows, int c, int cols, int n)
+rows_turned(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int rows,
+    int c, int cols, int n)
 {
 	enum { SIDE = 64 };
 	float tile[LANES][SIDE] __attribute__((aligned(64)));
@@ -74,7 +76,8 @@ rows_turned(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int
 
 			deep = rows - i < SIDE ? rows - i : SIDE;
 			if (wide > 0)
-				rows_in_order(tile[0], SIDE, LANES, &m, c + k, c + k + wide - 1, wide, first + i, deep, deep);
+				rows_in_order(tile[0], SIDE, LANES, &m, c + k, c + k + wide - 1, wide,
+				    first + i, deep, deep);
 			for (int a = 0; a < deep; a++)
 				for (int b = 0; b < LANES; b++)
 					to[(i + a) * pitch + b] = b < wide ? tile[b][a] : 0;
@@ -82,7 +85,8 @@ rows_turned(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int
 }
 
 static void
-rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last, int rows, int c, int cols, int n)
+rows_fill(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, int r, int last,
+    int rows, int c, int cols, int n)
 {
 	if (w->turned)
 		rows_turned(to, pitch, step, w, r, rows, c, cols, n);
@@ -214,7 +218,7 @@ blocks(reg sum[][REGS], int T, const float *x, ptrdiff_t ldx, const float *w, in
 static int
 panel_columns(const struct mat *w)
 {
-	int most = is_block(w->dtype) ? KC / BLOCK_COLS * BLOCK_COLS : KC, whole = is_block(w->dtype) ? BLOCK_COLS : BLOCK;
+	int whole = is_block(w->dtype) ? BLOCK_COLS : BLOCK, most = KC / whole * whole;
 	int panels = w->cols > most ? (w->cols + most - 1) / most : 1;
 
 	return ((w->cols + panels - 1) / panels + whole - 1) / whole * whole;
@@ -227,7 +231,8 @@ gemm_outputs(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, co
 	float xs[TC * KC] __attribute__((aligned(64))), panel[NR * KC] __attribute__((aligned(64)));
 	float scale[NR * KC / BLOCK];
 	reg sum[TC * NC][REGS];
-	size_t pitch = dtype_row(w->dtype, w->cols), step = dtype_row(w->dtype, BLOCK_COLS) * LANES / BLOCK_COLS;
+	size_t pitch = dtype_row(w->dtype, w->cols);
+	size_t step = dtype_row(w->dtype, BLOCK_COLS) * LANES / BLOCK_COLS;
 	int f8 = w->dtype == F8_E4M3, most = panel_columns(w);
 
 	for (int k = 0; k < w->cols; k += most) {

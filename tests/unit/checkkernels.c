@@ -15,10 +15,11 @@ static struct slot s_x, s_y, s_a, s_b;
  */
 
 static int
-product_once(const struct kernels *k, int transposed, enum dtype t, enum kind kind, int K, int N, int T)
+product_once(const struct kernels *k, int transposed, enum dtype t, enum kind kind, int K, int N,
+    int T)
 {
 	int ldo = N + below(3), n0 = 0, n1 = N, ldx = below(8) || K > 1000 ? K + below(3) : 1024;
-	struct mat w = transposed ? matrix(K, N, t, kind, below(300)) : matrix(N, K, t, kind, below(300));
+	struct mat w = matrix(transposed ? K : N, transposed ? N : K, t, kind, below(300));
 	float *x = floats(&s_x, (T - 1) * ldx + K, below(3) ? kind : PLAIN);
 	size_t bytes = ((size_t)(T - 1) * (size_t)ldo + (size_t)N) * 4;
 	float *a = place(&s_a, bytes), *b = place(&s_b, bytes);
@@ -29,10 +30,12 @@ product_once(const struct kernels *k, int transposed, enum dtype t, enum kind ki
 	}
 	(transposed ? ref->matmul_t : ref->matmul)(a, ldo, x, ldx, T, &w, n0, n1);
 	(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, T, &w, n0, n1);
-	(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, 0, &w, n0, n1);  /* no rows, nothing to write */
+	/* no rows, nothing to write */
+	(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, 0, &w, n0, n1);
 	if (same(&s_a, &s_b))
 		return 1;
-	printf("# %s T %d K %d N %d..%d of %d, kind %d, row0 %d\n", dtype_name(w.dtype), T, K, n0, n1, N, kind, w.row0);
+	printf("# %s T %d K %d N %d..%d of %d, kind %d, row0 %d\n", dtype_name(w.dtype), T, K, n0, n1, N,
+	    kind, w.row0);
 	return 0;
 }
 
@@ -41,9 +44,10 @@ product(const struct kernels *k, int transposed)
 {
 	for (int d = 0; d < COUNT(weights); d++)
 		for (int i = 0; i < COUNT(sizes) * KINDS * (k->precision == PRECISION_F32 ? 6 : 2); i++) {
-			int T = below(3) ? batches[below(COUNT(batches))] : 1, N = 1 + below(below(4) ? 40 : 150);
+			int T = below(3) ? batches[below(COUNT(batches))] : 1;
+			int K = sizes[i / KINDS % COUNT(sizes)], N = 1 + below(below(4) ? 40 : 150);
 
-			if (!product_once(k, transposed, weights[d], (enum kind)(i % KINDS), sizes[i / KINDS % COUNT(sizes)], N, T))
+			if (!product_once(k, transposed, weights[d], (enum kind)(i % KINDS), K, N, T))
 				return 0;
 		}
 	return 1;
@@ -64,13 +68,15 @@ product_blocks(const struct kernels *k, int transposed)
 
 	for (int d = 0; d < COUNT(block_types); d++)
 		for (int i = 0; i < COUNT(lengths) * 2 + KINDS; i++) {
-			int K = lengths[i % COUNT(lengths)], N = 1 + below(40), T = i % 3 ? 1 : batches[below(K > 300 ? 10 : COUNT(batches))];
+			enum dtype t = block_types[d];
+			int K = lengths[i % COUNT(lengths)], N = 1 + below(40);
+			int T = i % 3 ? 1 : batches[below(K > 300 ? 10 : COUNT(batches))];
 
 			if (transposed)
-				N = blocks_of(block_types[d], 1 + below(below(4) ? 100 : 300));
+				N = blocks_of(t, 1 + below(below(4) ? 100 : 300));
 			else
-				K = blocks_of(block_types[d], K);
-			if (!product_once(k, transposed, block_types[d], (enum kind)(i % KINDS), K, N, T))
+				K = blocks_of(t, K);
+			if (!product_once(k, transposed, t, (enum kind)(i % KINDS), K, N, T))
 				return 0;
 		}
 	return 1;
@@ -88,7 +94,8 @@ turned_once(const struct kernels *k, enum dtype t, int cols, int T)
 {
 	int rows = blocks_of(t, 1 + below(150)), c0 = below(cols), c1 = c0 + 1 + below(cols - c0);
 	struct mat data = matrix(2 * cols, rows, t, (enum kind)below(KINDS), 0), w = data;
-	float *x = floats(&s_x, T * rows, PLAIN), *order = malloc((size_t)rows * (size_t)cols * 4), *row = malloc((size_t)rows * 4);
+	float *x = floats(&s_x, T * rows, PLAIN), *row = malloc((size_t)rows * 4);
+	float *order = malloc((size_t)rows * (size_t)cols * 4);
 	struct mat plain = { .data = order, .rows = rows, .cols = cols, .dtype = F32 };
 	size_t bytes = (size_t)T * (size_t)cols * 4;
 	float *a = place(&s_a, bytes), *b = place(&s_b, bytes);
@@ -111,7 +118,8 @@ turned_once(const struct kernels *k, enum dtype t, int cols, int T)
 	k->row(b = place(&s_b, (size_t)cols * 4), &w, r);
 	good &= memcmp(b, order + r * cols, (size_t)cols * 4) == 0;
 	if (!good)
-		printf("# %s turned, T %d, %d rows, columns %d..%d of %d\n", dtype_name(t), T, rows, c0, c1, cols);
+		printf("# %s turned, T %d, %d rows, columns %d..%d of %d\n", dtype_name(t), T, rows, c0,
+		    c1, cols);
 	free(order);
 	free(row);
 	return good;
@@ -124,8 +132,9 @@ turned(const struct kernels *k)
 
 	for (int i = 0; i < 4 * (COUNT(plain) + COUNT(block_types)); i++) {
 		int d = i / 4;
+		enum dtype t = d < COUNT(plain) ? plain[d] : block_types[d - COUNT(plain)];
 
-		if (!turned_once(k, d < COUNT(plain) ? plain[d] : block_types[d - COUNT(plain)], 1 + below(90), 1 + below(9)))
+		if (!turned_once(k, t, 1 + below(90), 1 + below(9)))
 			return 0;
 	}
 	return 1;
@@ -579,7 +588,8 @@ time_all(const struct kernels *k)
 	}
 	for (int d = 0; d < COUNT(block_types); d++)
 		for (int i = 0; i < (slow ? 1 : COUNT(T)); i++)
-			time_product(k, block_types[d], slow ? 256 : 2048, slow ? 1024 : 7168, T[i], 0);
+			time_product(k, block_types[d], slow ? 256 : 2048, slow ? 1024 : 7168, T[i],
+			    0);
 	time_product(k, F32, 512, 576, 16, 0);
 	time_product(k, F32, 512, 512, 16, 1);
 	time_vector(k, "exp", k->exp);

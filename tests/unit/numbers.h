@@ -196,10 +196,11 @@ floats(struct slot *s, int n, enum kind k)
 }
 
 /* Where a block has the high bytes of its scales; 0: none. */
-static const unsigned char scale_bytes[DTYPES_ALL][2] = { [Q8_0] = {1}, [Q4_0] = {1}, [Q4_1] = {1, 3}, [Q5_0] = {1},
-	[Q5_1] = {1, 3}, [IQ4_NL] = {1}, [Q2_K] = {81, 83}, [Q3_K] = {109}, [Q4_K] = {1, 3}, [Q5_K] = {1, 3}, [Q6_K] = {209},
-	[IQ4_XS] = {1}, [IQ2_XXS] = {1}, [IQ2_XS] = {1}, [IQ2_S] = {1}, [IQ3_XXS] = {1}, [IQ3_S] = {1}, [IQ1_S] = {1},
-	[IQ1_M] = {55}, [TQ1_0] = {53}, [TQ2_0] = {65} };
+static const unsigned char scale_bytes[DTYPES_ALL][2] = {
+	[Q8_0] = {1}, [Q4_0] = {1}, [Q4_1] = {1, 3}, [Q5_0] = {1}, [Q5_1] = {1, 3}, [IQ4_NL] = {1},
+	[Q2_K] = {81, 83}, [Q3_K] = {109}, [Q4_K] = {1, 3}, [Q5_K] = {1, 3}, [Q6_K] = {209},
+	[IQ4_XS] = {1}, [IQ2_XXS] = {1}, [IQ2_XS] = {1}, [IQ2_S] = {1}, [IQ3_XXS] = {1},
+	[IQ3_S] = {1}, [IQ1_S] = {1}, [IQ1_M] = {55}, [TQ1_0] = {53}, [TQ2_0] = {65} };
 
 /* n blocks of random bytes; but for WORST and BITS the scales are finite. */
 static inline void
@@ -212,7 +213,8 @@ random_blocks(unsigned char *p, size_t n, enum dtype t, enum kind k)
 	for (; n > 0; n--, p += bytes)
 		for (int i = 0; i < 2; i++)
 			if (k < WORST || below(20))
-				p[scale_bytes[t][i]] &= scale_bytes[t][i] || t == MXFP4 ? 0xbf : 0xff;
+				p[scale_bytes[t][i]] &= scale_bytes[t][i] || t == MXFP4 ? 0xbf :
+				    0xff;
 }
 
 /* A matrix that begins at row `row0` of the one that its scales were made for. */

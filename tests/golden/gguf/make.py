@@ -8,8 +8,8 @@ import numpy
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
 
 BLOCKS = 256
-TYPES = ("Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 IQ4_NL MXFP4 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S "
-         "IQ1_S IQ1_M TQ1_0 TQ2_0").split()
+TYPES = ("Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 IQ4_NL MXFP4 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_XS "
+         "IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S IQ1_S IQ1_M TQ1_0 TQ2_0").split()
 
 
 def pseudorandom(n):
@@ -20,8 +20,9 @@ def pseudorandom(n):
 
 
 def checksum(x):
-    bits = numpy.where(numpy.isnan(x), numpy.uint32(0x7FC00000), x.view(numpy.uint32)).astype(numpy.uint64)
-    return int((bits * (2 * numpy.arange(bits.size, dtype=numpy.uint64) + 1)).sum())
+    bits = numpy.where(numpy.isnan(x), numpy.uint32(0x7FC00000), x.view(numpy.uint32))
+    odd = 2 * numpy.arange(bits.size, dtype=numpy.uint64) + 1
+    return int((bits.astype(numpy.uint64) * odd).sum())
 
 
 def main():
