@@ -1,18 +1,32 @@
 /*
- * Weights to Q8 and Q4, in plain C whose innermost loops go over the 16 groups
- * of 256 columns: compilers put those into registers, and since no sum goes
- * across them, all instruction sets give the same bytes.  To be included with
- * QUANTIZE defined as the function that fills in a table.
+ * Weights to Q8 and Q4, in vectors of the compiler that hold one weight of each
+ * of several groups.  No sum goes across groups: all instruction sets give the same bytes.
+ * (Compilers do not make vectors of loops over arrays if sanitizers check each element.)
+ * To be included with QUANTIZE defined as the function that fills in a table.
  */
 #include "cpu/cpu.h"
 
 enum {
-	GROUPS = 16,            /* groups at a time */
+#if defined(__AVX512F__)
+	GROUPS = 16,            /* groups at a time: floats in a register */
+#elif defined(__AVX2__)
+	GROUPS = 8,
+#else
+	GROUPS = 4,
+#endif
 	SCALES = 7              /* scales tried, each one step of E4M3 above the other */
 };
 
-/* Weight k of each group, k outermost: [16][GROUPS]. */
-typedef float part[QUANT_GROUP][GROUPS];
+typedef float lanes __attribute__((vector_size(GROUPS * sizeof(float))));
+typedef int lane_bits __attribute__((vector_size(GROUPS * sizeof(int))));
+typedef unsigned lane_codes __attribute__((vector_size(GROUPS * sizeof(unsigned))));
+
+/* Weight k of each group. */
+typedef lanes part[QUANT_GROUP];
+
+#define INLINE static inline __attribute__((always_inline))
+/* yes where the lanes of the comparison hold, else no */
+#define SELECT(is, yes, no) ((lanes)(((is) & (lane_bits)(yes)) | (~(is) & (lane_bits)(no))))
 
 /* All is done in units of the matrix's factor: nothing then overflows, and the scales are E4M3. */
 
@@ -26,57 +40,76 @@ scale_floor(float at)
 }
 
 /* y's nearest code, as a number. */
-static inline float
-level_q8(float y)
+INLINE lanes
+level_q8(lanes y)
 {
 	const float round = 0x1.8p23f;  /* added, it leaves an integer */
 
-	y = y < -127 ? -127 : y > 127 ? 127 : y;
+	y = SELECT(y < -127, (lanes){0} - 127, y);
+	y = SELECT(y > 127, (lanes){0} + 127, y);
 	return (y + round) - round;
 }
 
-static inline float
-level_q4(float y)
-{
-	float v = quant_levels[0];
+/* DO(level, next level) for all that are next to each other: constants, since sanitizers
+ * would check each load of a table. */
+#define STEPS_OF(DO, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p) \
+	DO(a, b) DO(b, c) DO(c, d) DO(d, e) DO(e, f) DO(f, g) DO(g, h) DO(h, i) \
+	DO(i, j) DO(j, k) DO(k, l) DO(l, m) DO(m, n) DO(n, o) DO(o, p)
+#define STEPS_LIST(DO, ...) STEPS_OF(DO, __VA_ARGS__)
+#define STEPS(DO) STEPS_LIST(DO, QUANT_LEVELS)
+#define ABOVE(y, a, b) ((y) > ((a) + (b)) * 0.5f)       /* nearer to b than to a */
 
-	_Pragma("GCC unroll 15")
-	for (int i = 0; i < 15; i++)
-		v += y > (float)(quant_levels[i] + quant_levels[i + 1]) * 0.5f ?
-		    (float)(quant_levels[i + 1] - quant_levels[i]) : 0;
+/* y's nearest level */
+INLINE lanes
+level_q4(lanes y)
+{
+	lanes v = (lanes){0} + quant_levels[0];
+
+#define ADD(a, b) v += (lanes)(ABOVE(y, a, b) & (lane_bits)((lanes){0} + ((b) - (a))));
+	STEPS(ADD)
 	return v;
 }
 
-/* error[] = the groups' squared errors under their scales. */
-static inline __attribute__((always_inline)) void
-errors(float error[GROUPS], const part w, const float scale[GROUPS], enum dtype t)
+/* What is stored for y */
+INLINE lane_codes
+code_of(lanes y, enum dtype t)
 {
-	float inverse[GROUPS];
+	lane_codes n = {0};
 
-	for (int j = 0; j < GROUPS; j++) {
-		inverse[j] = 1 / scale[j];
-		error[j] = 0;
+	if (t == Q8)
+		return (lane_codes)__builtin_convertvector(level_q8(y), lane_bits);
+#define COUNT(a, b) n -= (lane_codes)ABOVE(y, a, b);
+	STEPS(COUNT)
+	return n;
+}
+
+/* The groups' squared errors under their scales. */
+INLINE lanes
+errors(const part w, lanes scale, enum dtype t)
+{
+	lanes inverse = 1 / scale, error = {0};
+
+	for (int k = 0; k < QUANT_GROUP; k++) {
+		lanes y = w[k] * inverse, d = w[k] - (t == Q8 ? level_q8(y) : level_q4(y)) * scale;
+
+		error += d * d;
 	}
-	for (int k = 0; k < QUANT_GROUP; k++)
-		for (int j = 0; j < GROUPS; j++) {
-			float y = w[k][j] * inverse[j], d = w[k][j] - (t == Q8 ? level_q8(y) : level_q4(y)) * scale[j];
-
-			error[j] += d * d;
-		}
+	return error;
 }
 
 /* code[] = the scales that leave the least error; 0 where no other is better than that. */
-static inline __attribute__((always_inline)) void
+INLINE void
 choose(unsigned char code[GROUPS], const part w, enum dtype t)
 {
-	float best[GROUPS] = {0}, most[GROUPS] = {0}, scale[GROUPS], error[GROUPS];
+	lanes best = {0}, most = {0}, scale = {0}, error;
 	unsigned from[GROUPS];
 
-	for (int k = 0; k < QUANT_GROUP; k++)
-		for (int j = 0; j < GROUPS; j++) {
-			best[j] += w[k][j] * w[k][j];
-			most[j] = fabsf(w[k][j]) > most[j] ? fabsf(w[k][j]) : most[j];
-		}
+	for (int k = 0; k < QUANT_GROUP; k++) {
+		lanes a = (lanes)((lane_bits)w[k] & 0x7fffffff);
+
+		best += w[k] * w[k];
+		most = SELECT(a > most, a, most);
+	}
 	for (int j = 0; j < GROUPS; j++) {
 		from[j] = scale_floor(most[j] * (0.85f / 127));
 		code[j] = 0;
@@ -88,50 +121,45 @@ choose(unsigned char code[GROUPS], const part w, enum dtype t)
 			c[j] = (from[j] + step > 126 ? 126 : from[j] + step) | sign;
 			scale[j] = float_of_f8((uint8_t)c[j]);
 		}
-		errors(error, w, scale, t);
-		for (int j = 0; j < GROUPS; j++) {
+		error = errors(w, scale, t);
+		for (int j = 0; j < GROUPS; j++)
 			code[j] = error[j] < best[j] ? (unsigned char)c[j] : code[j];
-			best[j] = error[j] < best[j] ? error[j] : best[j];
-		}
+		best = SELECT(error < best, error, best);
 	}
 }
 
-/* The half byte of a level. */
-static unsigned
-index_q4(float level)
-{
-	unsigned i = 0;
-
-	while (i < 15 && (float)quant_levels[i] < level)
-		i++;
-	return i;
-}
-
-static inline __attribute__((always_inline)) void
-quantize_part(unsigned char *codes, unsigned char *groups, const float *w, int n, float factor, enum dtype t)
+INLINE void
+quantize_part(unsigned char *codes, unsigned char *groups, const float *w, int n, float factor,
+    enum dtype t)
 {
 	part p = {{0}};
+	lane_codes index[QUANT_GROUP];
+	lanes inverse = {0};
 	unsigned char code[GROUPS];
 
 	for (int i = 0; i < n; i++)
 		p[i % QUANT_GROUP][i / QUANT_GROUP] = w[i] * (1 / factor);
 	choose(code, p, t);
 	memcpy(groups, code, (size_t)(n + QUANT_GROUP - 1) / QUANT_GROUP);
+	for (int j = 0; j < GROUPS; j++)
+		inverse[j] = code[j] != 0 ? 1 / float_of_f8(code[j]) : 0;
+	for (int k = 0; k < QUANT_GROUP; k++)
+		index[k] = code_of(p[k] * inverse, t);
 	if (t == Q4)
 		memset(codes, 0, dtype_row(t, n));
 	for (int i = 0; i < n; i++) {
-		float scale = float_of_f8(code[i / QUANT_GROUP]);
-		float y = scale != 0 ? p[i % QUANT_GROUP][i / QUANT_GROUP] * (1 / scale) : 0;
+		unsigned c = index[i % QUANT_GROUP][i / QUANT_GROUP];
 
 		if (t == Q8)
-			codes[i] = (unsigned char)(signed char)level_q8(y);
+			codes[i] = (unsigned char)c;
 		else
-			codes[i / 32 * 16 + i % 16] |= (unsigned char)(index_q4(level_q4(y)) << (i / 16 % 2 * 4));
+			codes[i / 32 * 16 + i % 16] |= (unsigned char)(c << (i / 16 % 2 * 4));
 	}
 }
 
 static void
-quantize(unsigned char *codes, unsigned char *groups, const float *w, int n, float factor, enum dtype t)
+quantize(unsigned char *codes, unsigned char *groups, const float *w, int n, float factor,
+    enum dtype t)
 {
 	for (int k = 0; k < n; k += GROUPS * QUANT_GROUP) {
 		int m = n - k < GROUPS * QUANT_GROUP ? n - k : GROUPS * QUANT_GROUP;
