@@ -10,7 +10,7 @@ tab=$(printf '\t')
 while IFS=$tab read -r name regex says; do
 	fails_with 1 "^checkmodel: .*$regex" "refused: $says" "$check" open "models/$name"
 done <models/bad
-fails_with 1 "cannot open '.*/none/config.json': No such file" "refused: a folder that is not there" "$check" open "$S/none"
+fails_with 1 "cannot open '.*/none': No such file" "refused: a folder that is not there" "$check" open "$S/none"
 
 # --- what is no regular file is not waited for ---
 LIMIT=20

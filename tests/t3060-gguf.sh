@@ -70,6 +70,16 @@ mkdir folder
 cp llama.gguf folder/
 fails_with 1 "'folder' is a folder without config.json: give the GGUF file, 'folder/llama.gguf'" \
     "a folder with only a GGUF file: the message says what to give" ds-info -m folder
+fails_with 1 "'folder' is a folder without tokenizer.json: give the GGUF file" \
+    "so does ds-tokenize" ds-tokenize -m folder hi
+cp "$G/llama/config.json" folder/
+fails_with 1 "'folder' is a folder without model.safetensors: give the GGUF file" \
+    "and for one with a config.json, too" ds-block -m folder
+fails_with 1 "cannot open 'nowhere.gguf': No such file" "a file that does not exist" \
+    ds-info -m nowhere.gguf
+make_gguf --set 'general.architecture="gemma3"' "$G/qwen2" gemma.gguf
+fails_with 1 "'gemma3', which is not supported .known: llama" "another architecture" \
+    ds-info -m gemma.gguf
 fails_with 1 "kv_b in two halves.*not supported on a GPU: use -d cpu" \
     "a GPU refuses what it does not read" \
     env DS_CUDA="$R/build/tests/libdspipe-cuda.so" ds-attn -m v2-lite.gguf -d cuda

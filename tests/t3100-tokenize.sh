@@ -299,9 +299,9 @@ fails_with 2 "give -c" "--template without -c" ds-tokenize -m "$M" --template x 
 for n in -1 x 1x "" 18446744073709551616; do
 	fails_with 2 "^ds-tokenize: --seq '$n'" "--seq '$n'" ds-tokenize -m "$M" --seq "$n" a
 done
-fails_with 1 "nowhere/tokenizer.json'" "a model that is not there" ds-tokenize -m nowhere -o out a
+fails_with 1 "cannot open 'nowhere'" "a model that is not there" ds-tokenize -m nowhere -o out a
 frame show <out >shown 2>complaint
-like "$(cat shown)" "nowhere/tokenizer.json" "those behind are told"
+like "$(cat shown)" "cannot open 'nowhere'" "those behind are told"
 fails_with 3 "cannot open 'no/such'" "an output that cannot be" ds-tokenize -m "$M" -o no/such a
 fails_with 3 "No space left" "a full disk" sh -c 'exec ds-tokenize -m "$M" a >/dev/full'
 py -c 'print("a\0" * 20000)' >many

@@ -234,7 +234,7 @@ say a=0 '$' >in
 fails_with 2 "give -m MODEL" "no model" ds-detokenize
 fails_with 3 "cannot open 'x': No such file" "an operand that is not there" ds-detokenize -m "$M" x
 fails_with 2 "give -c" "--template without -c" ds-detokenize -m "$M" --template plain -i in
-fails_with 1 "nowhere/tokenizer.json'" "a model that is not there" ds-detokenize -m nowhere -i in
+fails_with 1 "cannot open 'nowhere'" "a model that is not there" ds-detokenize -m nowhere -i in
 fails_with 3 "cannot open 'nowhere'" "an input that is not there" ds-detokenize -m "$M" -i nowhere
 fails_with 3 "standard output: cannot write: No space left" "a full disk" sh -c 'exec ds-detokenize -m "$M" -i in >/dev/full'
 ok "DS_MODEL stands in for -m" sh -c 'test "$(DS_MODEL=$M ds-detokenize -i in)" = a'

@@ -137,6 +137,7 @@ post "more than one TemplateProcessing" \
     '{"type": "Sequence", "processors": ['"$(template "$x, $text" '[0]'), $(template "$text, $x" '[0]')"']}'
 
 # --- files ---
+mkdir none
 fails_with 1 "cannot open 'none/tokenizer.json': No such file" "no file" ds-tokenize -m none -o out a
 mkdir -p bad/dir/tokenizer.json
 fails_with 1 "'bad/dir/tokenizer.json': not a regular file" "a folder" ds-tokenize -m bad/dir -o out a

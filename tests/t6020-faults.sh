@@ -119,7 +119,7 @@ for p in $filters; do
 	o=$(model $p)
 	[ $p = join ] && o="-i join.in -i join.in"
 	fails_with 1 "^ds-$p: .*unjson/config.json.*not valid JSON" "ds-$p: a configuration that is no JSON" sh -c "exec ds-$p -m unjson $o <$p.in >out"
-	fails_with 1 "^ds-$p: cannot open '.*none/config.json': No such file" "ds-$p: no model" sh -c "exec ds-$p -m none $o <$p.in >out"
+	fails_with 1 "^ds-$p: cannot open '.*none': No such file" "ds-$p: no model" sh -c "exec ds-$p -m none $o <$p.in >out"
 	case $p in sample | join) continue ;; esac      # they read no weights
 	fails_with 1 "^ds-$p: 'cut/model.safetensors'.*the file has" "ds-$p: truncated weights" sh -c "exec ds-$p -m cut $o <$p.in >out"
 	fails_with 1 "^ds-$p: .*unweighted.* has no model.safetensors" "ds-$p: no weights" sh -c "exec ds-$p -m unweighted $o <$p.in >out"
@@ -149,7 +149,7 @@ cause() {
 	report $? "$3" said
 }
 on_their_way="ds-embed -i embed.in | ds-block"
-cause "^ds-block: cannot open '.*none/config.json': No such file" "ds-(head|sample|dump): upstream: ds-block failed" \
+cause "^ds-block: cannot open '.*none': No such file" "ds-(head|sample|dump): upstream: ds-block failed" \
     "a stage without a model is named first" 'ds-embed -i embed.in | ds-block -m none | ds-head | ds-sample | ds-dump'
 cause "^ds-attn: layer 0: sequence 7: position 3 arrives" "ds-(route|expert|head|dump): upstream: ds-attn failed" \
     "one that refuses a frame" 'ds-attn -l 0 <late | ds-route | ds-expert | ds-head | ds-dump'
@@ -162,7 +162,7 @@ cause "^ds-head: standard output: cannot write: No space left" "" "a full disk" 
 cause "^ds-relay: cannot open 'none': No such file" "ds-(head|dump): standard input: ended .* failed|ds-dump: upstream: the program before ds-head failed" \
     "a missing file" 'ds-relay -i none | ds-head | ds-dump'
 mkfifo back
-cause "^ds-route: cannot open '.*none/config.json'" "ds-(expert|block|head|sample|embed|dump): upstream: ds-route failed" "one in a loop" \
+cause "^ds-route: cannot open '.*none'" "ds-(expert|block|head|sample|embed|dump): upstream: ds-route failed" "one in a loop" \
     'ds-embed -i embed.in -i back | ds-attn -l 0 | ds-route -m none | ds-expert -l 0 | ds-block | ds-head | ds-sample -g | tee back | ds-dump'
 rm back
 frame error "ds-x: layer 3: it broke" >error

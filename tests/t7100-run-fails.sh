@@ -88,7 +88,7 @@ is "$(left)" "" "... and no process is left"
 cp "$M/model.safetensors" broken
 rm broken/tokenizer.json
 fails_with 1 "^ds-run: ds-(de)?tokenize: cannot open 'broken/tokenizer.json'" "no tokenizer" ds-run -m broken hello
-fails_with 1 "^ds-run: cannot open 'nowhere/config.json'" "no model at all" ds-run -m nowhere hello
+fails_with 1 "^ds-run: cannot open 'nowhere'" "no model at all" ds-run -m nowhere hello
 cp "$M/tokenizer.json" broken
 py - broken/model.safetensors <<'EOP'
 import json, struct, sys

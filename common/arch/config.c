@@ -230,7 +230,7 @@ load_folder(struct config *c, const char *dir)
 
 	if (io_path(path, sizeof(path), dir, "config.json") < 0)
 		return -1;
-	if (!file_exists(path) && checkpoint_hint(dir))
+	if (!file_exists(path) && checkpoint_hint(dir, "config.json"))
 		return -1;
 	if (!(o = json_load(path, CONFIG_BYTES_MAX)))
 		return -1;

@@ -251,13 +251,16 @@ static const struct family *
 find_family(const char *arch, size_t n)
 {
 	const struct family *f = families;
+	char known[100] = "";
 
 	while (f->arch && (strlen(f->arch) != n || memcmp(f->arch, arch, n) != 0))
 		f++;
 	if (f->arch)
 		return f;
-	fail(FAIL_DATA, "general.architecture is '%.*s', which is not supported",
-	    (int)(n < 100 ? n : 100), arch);
+	for (f = families; f->arch; f++)
+		snprintf(known + strlen(known), sizeof(known) - strlen(known), " %s", f->arch);
+	fail(FAIL_DATA, "general.architecture is '%.*s', which is not supported (known:%s)",
+	    (int)(n < 100 ? n : 100), arch, known);
 	return NULL;
 }
 

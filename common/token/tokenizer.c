@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "token/settings.h"
+#include "weights/checkpoint.h"
 
 #define CONFIG_MAX (1u << 20)
 
@@ -57,6 +58,8 @@ load_folder(struct tokenizer *t, const char *dir)
 		return -1;
 	if (!file_exists(path) && file_exists(ranks))
 		return load_vocab_size(t, dir) < 0 ? -1 : tokenizer_load_tiktoken(t, ranks, dir);
+	if (!file_exists(path) && checkpoint_hint(dir, "tokenizer.json"))
+		return -1;
 	return tokenizer_load_json(t, path) < 0 || load_settings(t, dir) < 0 ? -1 :
 	    load_vocab_size(t, dir);
 }

@@ -183,7 +183,7 @@ read_names(struct checkpoint *w)
 		return read_single(w);
 	if (file_exists(index))
 		return read_index(w, index);
-	if (checkpoint_hint(w->dir))
+	if (checkpoint_hint(w->dir, single))
 		return -1;
 	return fail(FAIL_DATA, "'%s' has no %s and no %s.index.json", w->dir, single, single);
 }

@@ -35,8 +35,9 @@ void checkpoint_close(struct checkpoint *w);    /* a zeroed *w is fine */
 /* The id alone: 0, or -1 where the folder has no config.json or no weights. */
 int checkpoint_id(const char *dir, char id[17]);
 
-/* For a folder that lacks a file.  1: it has a GGUF file, and a message says to give that. */
-int checkpoint_hint(const char *dir);
+/* For a folder that lacks a file.  1, and a message: it has a GGUF file, which is to be given, or
+ * it does not exist. */
+int checkpoint_hint(const char *dir, const char *missing);
 
 /* The header with the metadata; NULL for a folder. */
 const struct gguf *checkpoint_gguf(const struct checkpoint *w);

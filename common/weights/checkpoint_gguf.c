@@ -2,6 +2,7 @@
  * A checkpoint in a GGUF file, or in several as llama-gguf-split writes them.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +25,16 @@ checkpoint_gguf(const struct checkpoint *w)
 }
 
 int
-checkpoint_hint(const char *dir)
+checkpoint_hint(const char *dir, const char *missing)
 {
 	const size_t n = sizeof(end) - 1;
 	char found[256] = "";
 	DIR *d = opendir(dir);
 
+	if (!d && errno == ENOENT) {
+		fail(FAIL_DATA, "cannot open '%s':", dir);
+		return 1;
+	}
 	for (struct dirent *e; d && (e = readdir(d)); ) {
 		size_t len = strlen(e->d_name);
 
@@ -41,8 +46,8 @@ checkpoint_hint(const char *dir)
 	if (d)
 		closedir(d);
 	if (found[0])
-		fail(FAIL_DATA, "'%s' is a folder without config.json: give the GGUF file, '%s/%s'",
-		    dir, dir, found);
+		fail(FAIL_DATA, "'%s' is a folder without %s: give the GGUF file, '%s/%s'", dir,
+		    missing, dir, found);
 	return found[0] != 0;
 }
 

@@ -84,6 +84,8 @@ struct tensors {
 	size_t cap;
 	struct buf text;                /* of names; until the end their `name` is the offset */
 	uint64_t head;                  /* rows of a head of llama's q and k, else 0 */
+	const char *arch;               /* [narch] */
+	size_t narch;
 };
 
 /* --- names --- */
@@ -267,7 +269,8 @@ add_tensor(struct tensors *s, const struct gguf_tensor *t)
 	const struct tensor_name *row = find(t->name, &layer, &expert);
 
 	if (!row)
-		return fail(FAIL_DATA, "not known in any architecture that is supported");
+		return fail(FAIL_DATA, "not known in any architecture that is supported; this is "
+		    "'%.*s'", (int)(s->narch < 100 ? s->narch : 100), s->arch);
 	if (t->format->dtype < 0)
 		return fail(FAIL_DATA, "type %s is not supported", t->format->name);
 	stacked = row->storage != PLAIN && row->storage != HEADS;
@@ -284,13 +287,16 @@ add_tensor(struct tensors *s, const struct gguf_tensor *t)
 static int
 find_head(struct tensors *s, const struct gguf *g)
 {
-	const char *arch = NULL;
-	size_t n = 0;
-	int64_t width = 0, heads = 1, head = 0;
+	int64_t width = 0, heads = 1, head = 0, part = 0;
 
-	if (gguf_string(g, "general.architecture", JSON_REQUIRED, &arch, &n) < 0)
+	if (gguf_int(g, "split.no", JSON_OPTIONAL, 0, INT_MAX, &part) < 0)
 		return -1;
-	if (n != 5 || memcmp(arch, "llama", n) != 0)
+	if (part > 0 && !gguf_find(g, "general.architecture"))
+		return fail(FAIL_DATA, "part %lld of a model in several files: give the first",
+		    (long long)part + 1);
+	if (gguf_string(g, "general.architecture", JSON_REQUIRED, &s->arch, &s->narch) < 0)
+		return -1;
+	if (s->narch != 5 || memcmp(s->arch, "llama", 5) != 0)
 		return 0;
 	if (gguf_int(g, "llama.embedding_length", JSON_REQUIRED, 1, INT_MAX, &width) < 0 ||
 	    gguf_int(g, "llama.attention.head_count", JSON_REQUIRED, 1, INT_MAX, &heads) < 0)
