@@ -90,6 +90,8 @@ refuses() {
 }
 refuses ds-expert 1 'layer 1: expert 3: done twice' "an expert that is done already" -l 1 -e 3-9 -i a
 refuses ds-expert 1 'layer 1: shared experts: done twice' "shared experts that are" -l 1 -e s -i b
+fails_with 2 "-e: experts '0-7': the model has none: give s" "experts of a model without any" \
+    ds-expert -m "$G/llama" -e 0-7 -i a
 refuses ds-expert 2 "-e: experts '0-16': the model's are 0 to 15" "an expert that there is not" -l 1 -e 0-16 -i a
 refuses ds-expert 2 "-e: experts 'x' are not .*" "a set that is none" -l 1 -e x -i a
 refuses ds-join 1 'expert layer 1: b: expert 8: done twice' "an expert that two inputs have done" -i b1 -i b

@@ -34,6 +34,8 @@ item_parse(struct expert_set *s, const char **p, int E, const char *text, int st
 	}
 	if (first < 0 || last < first)
 		return fail(status, "experts '%s' are not ranges and s, as in 0-7,s", text);
+	if (E == 0)
+		return fail(status, "experts '%s': the model has none: give s, for the MLP", text);
 	if (last >= E)
 		return fail(status, "experts '%s': the model's are 0 to %d", text, E - 1);
 	for (int e = first; e <= last; e++)
