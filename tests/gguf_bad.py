@@ -226,6 +226,8 @@ def cases():
         "qwen2.rope.scaling.type", value("longrope"))
     key("yarn without a factor", "key 'qwen2.rope.scaling.factor' is missing",
         "qwen2.rope.scaling.type", value("yarn"))
+    key("an attention factor without yarn", "attn_factor' is 0.5, which is not supported",
+        "qwen2.rope.scaling.attn_factor", value(F32(0.5)))
     key("as many layers for prediction", "key 'qwen2.nextn_predict_layers' is 99",
         "qwen2.nextn_predict_layers", value(99))
     key("an end that no vocabulary has", "eos_token_id is 99999", "tokenizer.ggml.eos_token_id",
@@ -313,6 +315,12 @@ def main():
         out.write(f.bytes())
     point("k_b in heads of another width", "bad.gguf", "has heads of 16 rows, must be 32",
           ["ds-attn", "-m"])
+    f = File("v3-plain")
+    f.drop("deepseek2.expert_gating_func")
+    with open("bad.gguf", "wb") as out:
+        out.write(f.bytes())
+    point("a bias of the choice without its function", "bad.gguf",
+          "tensor 'blk.1.exp_probs_b.bias' is not supported unless key 'deepseek2.expert_gating_fu")
     parts()
 
 

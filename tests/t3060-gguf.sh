@@ -33,6 +33,7 @@ values() {
 for m in llama llama-long llama-linear qwen2 qwen3 qwen3-moe; do
 	bits $m "$G/$m"
 done
+bits untyped "$G/llama-linear" --set llama.rope.scaling.type=null
 bits old "$G/v2" --kv-b whole --experts each --kv-heads all
 bits v2-lite "$G/v2-lite"
 values v3 "$G/v3" --type f32

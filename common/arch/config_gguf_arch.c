@@ -144,6 +144,24 @@ add_groups(const struct metadata *m, int sigmoid)
 	return 0;
 }
 
+/* V3's bias of the choice.  Some files of other models have it without the key of the function. */
+static int
+check_no_bias(const struct metadata *m)
+{
+	char name[80];
+	int layers = 0;
+
+	if (metadata_int(m, "block_count", JSON_REQUIRED, &layers) < 0)
+		return -1;
+	for (int l = 0; l < layers && l < LAYERS_MAX; l++) {
+		snprintf(name, sizeof(name), "model.layers.%d.mlp.gate.e_score_correction_bias", l);
+		if (metadata_has_tensor(m, name))
+			return fail(FAIL_DATA, "tensor 'blk.%d.exp_probs_b.bias' is not supported "
+			    "unless key '%s.expert_gating_func' is 2", l, m->arch);
+	}
+	return 0;
+}
+
 static int
 add_gate(const struct metadata *m)
 {
@@ -157,6 +175,8 @@ add_gate(const struct metadata *m)
 	if (function < 0 || function > 2)
 		return fail(FAIL_DATA, "key '%s.expert_gating_func' is %d, which is not supported",
 		    m->arch, function);
+	if (function != 2 && check_no_bias(m) < 0)
+		return -1;
 	cJSON_AddStringToObject(m->config, "model_type", function == 2 ? "deepseek_v3" :
 	    "deepseek_v2");
 	cJSON_AddStringToObject(m->config, "scoring_func", function == 2 ? "sigmoid" : "softmax");

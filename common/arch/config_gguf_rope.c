@@ -126,45 +126,78 @@ add_yarn(const struct metadata *m, cJSON *scaling)
 	return add_mscale(m, scaling);
 }
 
-static int
-add_scaling(const struct metadata *m, cJSON *scaling, const char *type)
+/* The decimal number of the fewest digits that ds-quant made attn of: llama.cpp multiplies attn
+ * by the default of YaRN. */
+static double
+attention_factor(double attn, double factor)
 {
-	double factor = 1, attn = 1;
+	double normal = 1 + 0.1 * log(factor), x = attn * normal;
+	char text[40];
 
-	if (metadata_number(m, "rope.scaling.factor", JSON_REQUIRED, &factor) < 0 ||
-	    metadata_number(m, "rope.scaling.attn_factor", JSON_OPTIONAL, &attn) < 0)
+	for (int n = 1; n <= 9; n++) {
+		snprintf(text, sizeof(text), "%.*g", n, x);
+		if ((float)(strtod(text, NULL) / normal) == (float)attn)
+			return strtod(text, NULL);
+	}
+	return x;
+}
+
+static int
+add_scaling(const struct metadata *m, cJSON *scaling, const char *type, double attn)
+{
+	double factor = 1;
+
+	if (metadata_number(m, "rope.scaling.factor", JSON_REQUIRED, &factor) < 0)
 		return -1;
-	if (attn != 1)
-		return fail(FAIL_DATA, "key '%s.rope.scaling.attn_factor' is %g, which is not "
-		    "supported", m->arch, attn);
 	cJSON_AddStringToObject(scaling, "rope_type", type);
 	cJSON_AddNumberToObject(scaling, "factor", factor);
+	if (attn != 1)
+		cJSON_AddNumberToObject(scaling, "attention_factor",
+		    attention_factor(attn, factor));
 	return strcmp(type, "yarn") == 0 ? add_yarn(m, scaling) : 0;
+}
+
+enum { NONE, LINEAR, YARN };
+static const char *const types[] = {[NONE] = "none", [LINEAR] = "linear", [YARN] = "yarn"};
+
+/* Which it is; -1: an error.  With a factor alone it is linear. */
+static int
+find_type(const struct metadata *m, double factor)
+{
+	const char *type = types[factor == 0 || factor == 1 ? NONE : LINEAR];
+	char key[METADATA_KEY];
+	size_t n = strlen(type);
+
+	if (gguf_string(m->gguf, metadata_key(m, "rope.scaling.type", key), JSON_OPTIONAL, &type,
+	    &n) < 0)
+		return -1;
+	for (int i = NONE; i <= YARN; i++)
+		if (strlen(types[i]) == n && memcmp(types[i], type, n) == 0)
+			return i;
+	return fail(FAIL_DATA, "key '%s' is '%.*s', which is not supported", key,
+	    (int)(n < 100 ? n : 100), type);
 }
 
 int
 metadata_rope(const struct metadata *m)
 {
-	static const char *const types[] = {"none", "linear", "yarn"};
-	char key[METADATA_KEY];
-	const char *type = types[0];
-	size_t n = strlen(type);
+	double factor = 1, attn = 1;
 	cJSON *scaling;
-	int i = 0;
+	int i;
 
-	if (gguf_string(m->gguf, metadata_key(m, "rope.scaling.type", key), JSON_OPTIONAL, &type,
-	    &n) < 0)
+	if (metadata_number(m, "rope.scaling.factor", JSON_OPTIONAL, &factor) < 0 ||
+	    metadata_number(m, "rope.scaling.attn_factor", JSON_OPTIONAL, &attn) < 0 ||
+	    (i = find_type(m, factor)) < 0)
 		return -1;
-	while (i < 3 && (strlen(types[i]) != n || memcmp(types[i], type, n) != 0))
-		i++;
-	if (i == 3)
-		return fail(FAIL_DATA, "key '%s' is '%.*s', which is not supported", key,
-		    (int)(n < 100 ? n : 100), type);
-	if (metadata_has_tensor(m, factors_name) && (i != 0 || strcmp(m->arch, "llama") != 0))
+	if (attn != 1 && (i != YARN || attn <= 0 || factor < 1 ||
+	    strcmp(m->arch, "deepseek2") == 0))
+		return fail(FAIL_DATA, "key '%s.rope.scaling.attn_factor' is %g, which is not "
+		    "supported", m->arch, attn);
+	if (metadata_has_tensor(m, factors_name) && (i != NONE || strcmp(m->arch, "llama") != 0))
 		return fail(FAIL_DATA, "tensor '%s' is not supported with architecture '%s' and "
-		    "%s '%s'", factors_name, m->arch, key, types[i]);
-	if (i == 0 && !metadata_has_tensor(m, factors_name))
+		    "%s.rope.scaling.type '%s'", factors_name, m->arch, m->arch, types[i]);
+	if (i == NONE && !metadata_has_tensor(m, factors_name))
 		return 0;
 	scaling = cJSON_AddObjectToObject(m->config, "rope_scaling");
-	return i == 0 ? find_llama3(m, scaling) : add_scaling(m, scaling, types[i]);
+	return i == NONE ? find_llama3(m, scaling) : add_scaling(m, scaling, types[i], attn);
 }
