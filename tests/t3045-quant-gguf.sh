@@ -32,6 +32,17 @@ EOP
 	report $? "$m: a folder, its GGUF and a folder of that have the same weights" why
 done
 
+# attention_factor of yarn; the biases are left out
+mkdir yarn
+sed 's/"attention_bias": true/"attention_bias": false/' "$G/qwen3-yarn/config.json" >yarn/config.json
+ln "$G/qwen3-yarn/model.safetensors" yarn/ 2>/dev/null || cp "$G/qwen3-yarn/model.safetensors" yarn/
+ds-quant -f gguf-bf16 --head -m yarn yarn.gguf
+{ frame prompt 1 0 3 $(seq 3 72) && frame end; } >yarn.prompt
+bits() {
+	ds-embed -m "$1" <yarn.prompt | ds-block -m "$1" | ds-head -m "$1" | ds-hash | grep -v model
+}
+is "$(bits yarn.gguf)" "$(bits yarn)" "a factor of attention comes back as it was"
+
 # tiny-r1, which has a tokenizer, a chat template and FP8
 ds-quant -f gguf-q8_0 -m "$M" r1.gguf
 ds-quant -f f32 --head -m r1.gguf r1.f32 2>err
@@ -64,6 +75,8 @@ fails_with 2 "no experts alone" "experts alone are refused" \
     ds-quant -f gguf-bf16 --experts -m "$M" out.gguf
 fails_with 2 "no key for sliding windows" "windows have no key" \
     ds-quant -f gguf-bf16 -m "$G/qwen2-window" out.gguf
+fails_with 2 "no key for a bias of o_proj" "nor has qwen3 a bias of o_proj" \
+    ds-quant -f gguf-bf16 -m "$G/qwen3-yarn" out.gguf
 fails_with 3 "out.gguf': cannot write" "a disk that is full is an error" \
     sh -c 'ulimit -f 1000; exec ds-quant -f gguf-bf16 -m "$M" out.gguf'
 fails_with 3 "cannot create 'a/out.gguf.part'" "a folder that is not there is an error" \

@@ -58,6 +58,8 @@ unsupported(const struct config *c)
 		return "experts in some layers only";
 	if (c->attention == ATTENTION_GQA && c->n_routed_experts > 0 && !c->norm_topk_prob)
 		return "weights of experts that are not normalized";
+	if (c->attention == ATTENTION_GQA && c->o_bias && strcmp(c->type, "llama") != 0)
+		return "a bias of o_proj";
 	if (c->attention == ATTENTION_MLA && r->type == ROPE_YARN && r->mscale != r->mscale_all_dim)
 		return "an mscale that is not mscale_all_dim";
 	return NULL;
@@ -114,11 +116,23 @@ put_attention(struct gguf_file *f, const struct config *c)
 	put_int(f, c, "rope.dimension_count", rope);
 	if (!mla)
 		return;
-	if (c->q_lora_rank)
-		put_int(f, c, "attention.q_lora_rank", c->q_lora_rank);
+	/* 0: else llama.cpp misses the key, unless the model has as many layers as V2-Lite */
+	put_int(f, c, "attention.q_lora_rank", c->q_lora_rank);
 	put_int(f, c, "attention.kv_lora_rank", c->kv_lora_rank);
 	put_int(f, c, "attention.key_length_mla", c->qk_nope_head_dim + rope);
 	put_int(f, c, "attention.value_length_mla", c->v_head_dim);
+}
+
+/* Of cosine and sine under YaRN, as a share of the default, by which llama.cpp multiplies it. */
+static double
+attention_factor(const struct rope_config *r)
+{
+	double normal = 1 + 0.1 * log(r->factor);
+
+	if (r->attention_factor != 0)
+		return r->attention_factor / normal;
+	return r->mscale == 0 || r->mscale_all_dim == 0 ? 1 : (1 + 0.1 * r->mscale *
+	    log(r->factor)) / (1 + 0.1 * r->mscale_all_dim * log(r->factor)) / normal;
 }
 
 /* llama3's is a tensor. */
@@ -141,9 +155,19 @@ put_rope(struct gguf_file *f, const struct config *c)
 	put_float(f, c, "rope.scaling.yarn_beta_slow", r->beta_slow);
 	if (c->attention == ATTENTION_MLA)
 		put_float(f, c, "rope.scaling.yarn_log_multiplier", 0.1 * r->mscale_all_dim);
-	else if (r->attention_factor != 0)      /* llama.cpp multiplies it by the default */
-		put_float(f, c, "rope.scaling.attn_factor",
-		    r->attention_factor / (1 + 0.1 * log(r->factor)));
+	else if (attention_factor(r) != 1)
+		put_float(f, c, "rope.scaling.attn_factor", attention_factor(r));
+}
+
+/* Of a model without experts; llama.cpp misses these keys. */
+static void
+put_no_experts(struct gguf_file *f, const struct config *c)
+{
+	if (c->attention == ATTENTION_GQA)
+		return;
+	put_int(f, c, "leading_dense_block_count", c->num_layers);
+	put_int(f, c, "expert_feed_forward_length", c->intermediate_size);
+	put_int(f, c, "expert_shared_count", 0);
 }
 
 static void
@@ -151,8 +175,10 @@ put_experts(struct gguf_file *f, const struct config *c)
 {
 	int dense;
 
-	if (c->n_routed_experts == 0)
+	if (c->n_routed_experts == 0) {
+		put_no_experts(f, c);
 		return;
+	}
 	put_int(f, c, "expert_count", c->n_routed_experts);
 	put_int(f, c, "expert_used_count", c->num_experts_per_tok);
 	put_int(f, c, "expert_feed_forward_length", c->moe_intermediate_size);
