@@ -54,7 +54,7 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
-def rotary(w, dims):
+def rotary(w, dims, llama=False):
     """The inverse frequencies [dims / 2] and the factor of cosine and sine."""
     base = w.key("{a}.rope.freq_base", 10000.0)
     inv = base ** -(np.arange(0, dims, 2) / dims)
@@ -66,18 +66,24 @@ def rotary(w, dims):
     if kind != "yarn" or factor <= 1:
         return inv, 1.0
     start = w.key("{a}.rope.scaling.original_context_length")
-    turns = (w.key("{a}.rope.scaling.yarn_beta_fast", 32.0),
-             w.key("{a}.rope.scaling.yarn_beta_slow", 1.0))
+    turns = (32.0, 1.0) if llama else (w.key("{a}.rope.scaling.yarn_beta_fast", 32.0),
+                                       w.key("{a}.rope.scaling.yarn_beta_slow", 1.0))
     low, high = (dims * math.log(start / (b * 2 * math.pi)) / (2 * math.log(base)) for b in turns)
     low, high = max(math.floor(low), 0), min(math.ceil(high), dims - 1)
     ramp = np.clip((np.arange(dims // 2) - low) / max(high - low, 0.001), 0, 1)
     inv = inv / factor * ramp + inv * (1 - ramp)
-    return inv, 1.0 if w.arch == "deepseek2" else 1 + 0.1 * math.log(factor)
+    attn = w.key("{a}.rope.scaling.attn_factor", 1.0)
+    return inv, 1.0 if w.arch == "deepseek2" else attn * (1 + 0.1 * math.log(factor))
 
 
 class Forward:
-    def __init__(self, path):
+    """llama: as llama.cpp computes where it does not follow the models' own code: groups of V2 are
+    chosen by V3's rule, the latents' norms have the others' epsilon, beta_fast is 32 and beta_slow
+    is 1."""
+
+    def __init__(self, path, llama=False):
         w = self.w = Weights(path)
+        self.llama = llama
         self.layers, self.heads = w.key("{a}.block_count"), w.key("{a}.attention.head_count")
         self.eps = w.key("{a}.attention.layer_norm_rms_epsilon")
         self.mla = w.arch == "deepseek2"
@@ -85,7 +91,7 @@ class Forward:
         self.rank = w.key("{a}.attention.kv_lora_rank")
         self.head = w.key("{a}.attention.key_length", width)
         self.rope = w.key("{a}.rope.dimension_count", self.head)
-        self.inv, self.magnitude = rotary(w, self.rope)
+        self.inv, self.magnitude = rotary(w, self.rope, llama)
         self.split = w.arch not in ("llama", "deepseek2")      # pairs are the halves of a head
 
     def rotate(self, x, at):
@@ -122,16 +128,16 @@ class Forward:
 
     def latent(self, x, p, at):
         """The same of latent attention, its keys and values made of the latents."""
-        w, t = self.w, len(x)
+        w, t, eps = self.w, len(x), self.eps if self.llama else 1e-6
         if p + "attn_q_a.weight" in w:
-            x_q = norm(self.linear(x, p + "attn_q_a"), w[p + "attn_q_a_norm.weight"], 1e-6)
+            x_q = norm(self.linear(x, p + "attn_q_a"), w[p + "attn_q_a_norm.weight"], eps)
             q = self.linear(x_q, p + "attn_q_b")
         else:
             q = self.linear(x, p + "attn_q")
         q = q.reshape(t, self.heads, -1)
         nope = q.shape[-1] - self.rope
         kv = self.linear(x, p + "attn_kv_a_mqa")
-        c = norm(kv[:, :self.rank], w[p + "attn_kv_a_norm.weight"], 1e-6)
+        c = norm(kv[:, :self.rank], w[p + "attn_kv_a_norm.weight"], eps)
         if p + "attn_kv_b.weight" in w:
             both = (c @ w[p + "attn_kv_b.weight"].T).reshape(t, self.heads, -1)
             k, v = both[..., :nope], both[..., nope:]
@@ -159,7 +165,8 @@ class Forward:
         groups, used = (w.key("{a}.expert_group_" + n, 1) for n in ("count", "used_count"))
         if groups > 1 and used < groups:
             g = rank.reshape(len(s), groups, -1)
-            best = np.sort(g, -1)[..., -2:].sum(-1) if sigmoid else g.max(-1)
+            two = sigmoid or self.llama
+            best = np.sort(g, -1)[..., -2:].sum(-1) if two else g.max(-1)
             out = np.argsort(-best, -1, kind="stable")[:, used:]
             g = g.copy()
             g[np.arange(len(s))[:, None], out] = -np.inf

@@ -9,9 +9,10 @@ usage: gguf_types.py quantize IN.gguf TYPE OUT.gguf    rows whose length is no m
        gguf_types.py logits FILE.gguf                  random prompts: dspipe's logits are within
                                                        1e-4 of the largest of gguf_forward.py's
        gguf_types.py all                               these three over the families and types
-       gguf_types.py llama MODEL                       llama.cpp loads what ds-quant writes of it;
-                                                       its greedy texts are gguf_forward.py's, but
-                                                       for near ties
+       gguf_types.py llama MODEL                       llama.cpp loads what ds-quant writes of it.
+                                                       With the values as F32 its logarithms of
+                                                       probabilities are within 1e-4 of the
+                                                       largest of gguf_forward.py's
 
 Needs the packages gguf, numpy, msgpack and xllamacpp.
 """
@@ -170,38 +171,70 @@ def all_types():
             one_model(name, f"{d}/{name}", d)
 
 
-def texts(path, prompts, n):
-    """llama.cpp's greedy ids; keys and values as float32."""
+def as_f32(path, to):
+    """The same values as F32.  llama.cpp rounds what it multiplies with rows of other types.  It
+    also aborts on a request without a vocabulary, so there is one."""
+    r = gguf.GGUFReader(path)
+    w = gguf.GGUFWriter(to, r.get_field("general.architecture").contents())
+    keys = {k: (f.contents(), f.types) for k, f in r.fields.items() if not k.startswith("GGUF.")}
+    del keys["general.architecture"]
+    if keys["tokenizer.ggml.model"][0] == "none":
+        rows = next(int(t.shape[1]) for t in r.tensors if t.name == "token_embd.weight")
+        del keys["tokenizer.ggml.model"]
+        w.add_tokenizer_model("gpt2")
+        w.add_token_list([f"t{i}" for i in range(rows)])
+        w.add_token_types([1] * rows)
+        w.add_token_merges(["t 1"])
+    for k, (v, types) in keys.items():
+        w.add_key_value(k, v, types[0], *types[1:2])
+    for t in r.tensors:
+        x = gguf.quants.dequantize(t.data, t.tensor_type).reshape(t.shape[::-1])
+        w.add_tensor(t.name, np.ascontiguousarray(x, "f4"))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def server(path):
+    """llama.cpp; keys and values as float32."""
     import xllamacpp as x
     p = x.CommonParams()
-    p.model.path, p.n_ctx, p.n_parallel, p.warmup = path, 512, 1, False
+    p.model.path, p.n_ctx, p.n_parallel, p.warmup, p.verbosity = path, 512, 1, False, 1
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
     p.cache_type_k = p.cache_type_v = x.ggml_type.GGML_TYPE_F32
     p.flash_attn_type = x.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    server = x.Server(p)
-    for ids in prompts:
-        o = server.handle_completions({"prompt": ids, "n_predict": n, "temperature": 0,
-                                       "n_probs": 1, "cache_prompt": False})
-        yield [t["id"] for t in o["choices"][0]["logprobs"]["content"]]
+    return x.Server(p)
+
+
+def logprobs(s, ids, n):
+    """llama.cpp's, of the token after ids; n: of the vocabulary."""
+    o = s.handle_completions({"prompt": ids, "n_predict": 1, "temperature": 0, "n_probs": n,
+                              "cache_prompt": False})
+    x = np.full(n, np.nan)
+    for t in o["choices"][0]["logprobs"]["content"][0]["top_logprobs"]:
+        x[t["id"]] = t["logprob"]
+    return x
 
 
 def llama(model):
     from gguf_forward import Forward
-    rng = np.random.default_rng(5)
+    rng, servers = np.random.default_rng(5), []
     with tempfile.TemporaryDirectory() as d:
         for kind in "gguf-bf16", "gguf-q8_0":
             path = f"{d}/{kind}"
             run(ROOT + "/bin/ds-quant", "-f", kind, "-m", model, path)
-            f = Forward(path)
-            V = len(f.w["token_embd.weight"])
-            prompts = [rng.integers(3, V, n).tolist() for n in (4, 9, 17, 30, 40, 12)]
-            same = 0
-            for (want, margins), got in zip(f.greedy(prompts, 32), texts(path, prompts, 32)):
-                at = next((i for i, (a, b) in enumerate(zip(want, got)) if a != b), None)
-                same += at is None
-                if at is not None:
-                    print(f"{kind}: another token at {at}, margin {margins[at]:.6f}")
-            print(f"{kind}: {same} of {len(prompts)} texts are the same", flush=True)
+            as_f32(path, path + ".f32")
+            servers.extend((server(path), server(path + ".f32")))
+            f, s, error = Forward(path + ".f32", llama=True), servers[-1], 0
+            for n in (1, 2, 3, 4, 9, 17, 30, 40, 12):
+                ids = rng.integers(3, len(f.w["token_embd.weight"]), n).tolist()
+                want = f.logits(ids)[-1].astype("f8")
+                want -= want.max() + np.log(np.exp(want - want.max()).sum())
+                got = logprobs(s, ids, len(want))
+                error = max(error, np.abs(got - want).max() / np.abs(want).max())
+            print(f"{kind}: within {error:.1e}", flush=True)
+            assert error < 1e-4
 
 
 if __name__ == "__main__":
