@@ -34,8 +34,8 @@ done
 
 # attention_factor of yarn; the biases are left out
 mkdir yarn
-sed 's/"attention_bias": true/"attention_bias": false/' "$G/qwen3-yarn/config.json" >yarn/config.json
-ln "$G/qwen3-yarn/model.safetensors" yarn/ 2>/dev/null || cp "$G/qwen3-yarn/model.safetensors" yarn/
+sed '/attention_bias/s/true/false/' "$G/qwen3-yarn/config.json" >yarn/config.json
+cp "$G/qwen3-yarn/model.safetensors" yarn/
 ds-quant -f gguf-bf16 --head -m yarn yarn.gguf
 { frame prompt 1 0 3 $(seq 3 72) && frame end; } >yarn.prompt
 bits() {
