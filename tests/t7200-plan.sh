@@ -111,6 +111,7 @@ is "$(ls tmp)" "" "it leaves no file here"
 
 for k in a here; do ds-keygen key.$k >>peers; done
 printf 'a 2 1 10 addr=127.0.0.1\nb 2 1 10 addr=127.0.0.2\nc 2 1 10 addr=127.0.0.3\n' >near3
+answer=$(ds-run -m "$M" -g -n 40 "12+30=?")
 for hosts in near near3; do
 	for keys in "" "--key $S/key.a --peers $S/peers"; do
 		for format in sh ssh plan; do
@@ -120,7 +121,7 @@ for hosts in near near3; do
 			*) set -- sh keyed.$format ;;
 			esac
 			DS_RSH=$S/rsh TMPDIR=$S/tmp limited "$@" "12+30=?" >got 2>>err
-			is "$? $(cat got err)" "0 $(ds-run -m "$M" -g -n 40 "12+30=?")" "$hosts, $format, ${keys:+with }${keys:-no} keys: it answers"
+			is "$? $(cat got err)" "0 $answer" "$hosts, $format, ${keys:+with }${keys:-no} keys: it answers"
 		done
 	done
 done

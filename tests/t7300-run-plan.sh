@@ -122,9 +122,9 @@ fails_with 2 "^ds-run: beta: ds-[a-z]*( -l 2-3)?: @tcp://127.0.0.2:[0-9]*: canno
     ds-run --key driver.key --peers peers --plan bad.plan hi
 fails_with 2 "^ds-run: tcp://127.0.0.1:$feed: cannot open 'nokey'" "... and so is one's own that is not there" \
     ds-run --key nokey --peers peers --plan keyed.plan hi
-limited ds-run -g -n 120 "What is 37 * 46?" >want
+limited ds-run -g -n 120 "What is 37 * 46?" >want.shell
 limited ds-run -g --plan two.plan "What is 37 * 46?" >got
-same got want "options of the plan's ds-sample hold where ds-run's say nothing"
+same got want.shell "options of the plan's ds-sample hold where ds-run's say nothing"
 limited ds-run -n 0 "a" "b" >want
 limited ds-run -n 0 --plan two.plan "a" "b" >got
 same got want "no tokens make empty answers"
@@ -299,7 +299,6 @@ exec sh -c "$*"
 EOP
 chmod +x rsh
 sed 's/127.0.0.2/0x7f.0.0.2/; s/ -i @tcp:..{beta}/ --unsafe&/; s/ -o @tcp/ --unsafe&/' two.plan >shell.plan
-limited ds-run -g -n 120 "What is 37 * 46?" >want.shell
 ok "hosts are reached by the command of --rsh" limited ds-run -g --rsh "./rsh 'my shell'" --plan shell.plan "What is 37 * 46?"
 same .out want.shell "... where the line says the same"
 is "$(cat called)" "my shell to 0x7f.0.0.2" "... but what is on this host is started directly"
