@@ -60,6 +60,13 @@ recipe experts.sh
 is "$(grep -c '^layer [123]: [0-9]*:' out)" 3 "experts of each layer are listed"
 is "$(awk 'NF == 18 { n = 0; for (i = 3; i <= NF; i++) { split($i, a, ":"); n += a[2] }; print n }' out | tr '\n' ' ')" "60 60 60 " \
     "each of 15 positions went to four experts of each layer"
+cp out from-folder
+ds-quant -f gguf-bf16 -m "$M" model.gguf
+export DS_MODEL="$PWD/model.gguf"
+recipe experts.sh
+is "$(grep -c . out)" "$(grep -c . from-folder)" "experts of a GGUF file are listed, too"
+fails_with 2 "^bug.sh: '.*model.gguf' is no folder" "bug.sh refuses a GGUF file" "$cookbook/bug.sh"
+unset DS_MODEL
 
 recipe precision.sh
 like "$(cat out)" '^bits: first difference: attn layer 0: h' "FP8 and BF16 differ from the first use of a rounded weight on"

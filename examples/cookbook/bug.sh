@@ -4,8 +4,11 @@
 # The bug is at the first difference between a good and a bad run. Later differences follow from it.
 . "$(dirname "$0")/begin"
 text='What is 37 * 46?'
+[ -d "$DS_MODEL" ] || refuse "'$DS_MODEL' is no folder: ds-quant -f f32 makes one"
 
-tensor=${1:-model.layers.$((layers / 2)).self_attn.kv_a_proj_with_mqa.weight}
+# keys of grouped-query attention, or the latent
+keys=$(ds-info --json | jq -r 'if .num_key_value_heads then "k_proj" else "kv_a_proj_with_mqa" end')
+tensor=${1:-model.layers.$((layers / 2)).self_attn.$keys.weight}
 "$here/corrupt.py" "$DS_MODEL" "$d/bad" "$tensor" ${2:+"$2"}
 ds-run -x stage -g -n 1 --keep "$d/good-run" "$text" >/dev/null
 ds-run -x stage -g -n 1 --keep "$d/bad-run" -m "$d/bad" "$text" >/dev/null

@@ -24,7 +24,7 @@ while :; do
 			printf "after %d layers: median rank %3d, %3d%% of %d tokens are first\n",
 				n, rank[int((NR + 1) / 2)], 100 * first / NR, NR
 		}'
-	awk '{ print $6 }' "$d/ranks" >"$d/rank.$n"
+	awk '{ print $6 }' "$d/ranks" >"$d/rank.$(printf %04d "$n")"
 	[ "$n" -lt "$layers" ] || break
 	ds-block -l "$n" <"$d/$n" >"$d/$((n + 1))"
 	n=$((n + 1))

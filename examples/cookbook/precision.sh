@@ -3,7 +3,7 @@
 #
 # Both runs are saved, one file per step. ds-diff compares them in the order of the pipeline.
 . "$(dirname "$0")/begin"
-[ "$(jq -r '.quantization_config.quant_method // empty' "$DS_MODEL/config.json")" = fp8 ] ||
+[ "$(ds-info --json | jq -r .quantization)" = fp8 ] ||
 	refuse "'$DS_MODEL' has no FP8 weights"
 modules numpy
 text=${1:-What is 37 * 46?}
