@@ -212,6 +212,8 @@ def cases():
     key("no layer", "num_hidden_layers is 0", "qwen2.block_count", value(0))
     key("2^31 layers", "key 'qwen2.block_count' is 4294967295", "qwen2.block_count",
         value(2 ** 32 - 1))
+    key("fewer layers than there are", "key 'qwen2.block_count' is 1, but the file has a layer 1",
+        "qwen2.block_count", value(1))
     key("layers that differ", "key 'qwen2.attention.head_count_kv' differs between layers",
         "qwen2.attention.head_count_kv", value([2, 1, 2]))
     key("an empty array", "key 'qwen2.attention.head_count_kv' is an array without a size",
@@ -309,6 +311,17 @@ def main():
     with open("bad.gguf", "wb") as out:
         out.write(f.bytes())
     point("an expert that is in a stack, too", "bad.gguf", "two tensors are 'model.layers.0.mlp.ex")
+    f.infos.pop()
+    f.key("qwen3moe.expert_count", value(3))
+    with open("bad.gguf", "wb") as out:
+        out.write(f.bytes())
+    point("more experts than expert_count", "bad.gguf",
+          r"tensor 'blk\..*_exps.weight': [0-9]+ experts, but expert_count is 3$")
+    f.drop("qwen3moe.expert_count")
+    f.info("blk.0.ffn_up_exps.weight")[1:3] = [1, 1, 1 << 12 | 1], 1
+    with open("bad.gguf", "wb") as out:
+        out.write(f.bytes())
+    point("a small file with many experts", "bad.gguf", "4097 experts, more than 4096")
     f = File("v3-plain")
     f.info("blk.0.attn_k_b.weight")[1] = [16, 48, 8]
     with open("bad.gguf", "wb") as out:

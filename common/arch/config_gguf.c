@@ -231,6 +231,7 @@ add_sizes(const struct metadata *m)
 {
 	const struct tensor_entry *embed = checkpoint_entry(m->weights,
 	    "model.embed_tokens.weight");
+	char beyond[60];
 	int layers = 0, nextn = 0;
 
 	if (!embed || metadata_int(m, "block_count", JSON_REQUIRED, &layers) < 0 ||
@@ -239,6 +240,10 @@ add_sizes(const struct metadata *m)
 	if (nextn > 0 && nextn >= layers)
 		return fail(FAIL_DATA, "key '%s.nextn_predict_layers' is %d, must be below "
 		    "block_count, %d", m->arch, nextn, layers);
+	snprintf(beyond, sizeof(beyond), "model.layers.%d.input_layernorm.weight", layers);
+	if (layers > 0 && metadata_has_tensor(m, beyond))
+		return fail(FAIL_DATA, "key '%s.block_count' is %d, but the file has a layer %d",
+		    m->arch, layers, layers);
 	cJSON_AddNumberToObject(m->config, "num_hidden_layers", layers - nextn);
 	cJSON_AddNumberToObject(m->config, "vocab_size", (double)embed->shape[0]);
 	cJSON_AddBoolToObject(m->config, "tie_word_embeddings",

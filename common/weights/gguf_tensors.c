@@ -9,7 +9,8 @@
 #include "base/mem.h"
 
 #define NAME_BYTES 200
-#define EXPERTS_MAX 65536               /* slices of a stack */
+#define EXPERTS_MAX 4096                /* slices of a stack */
+#define TENSORS_MAX (1 << 20)           /* a small file can claim many slices */
 
 /* How a tensor is stored. */
 enum storage {
@@ -86,6 +87,7 @@ struct tensors {
 	uint64_t head;                  /* rows of a head of llama's q and k, else 0 */
 	const char *arch;               /* [narch] */
 	size_t narch;
+	int64_t experts;                /* of each stack; 0: not known */
 };
 
 /* --- names --- */
@@ -170,6 +172,10 @@ add(struct tensors *s, const struct gguf_tensor *t, const char *pattern, const c
 	struct tensor_entry *e;
 	char name[NAME_BYTES], *at = name;
 
+	if (f->n == TENSORS_MAX) {
+		fail(FAIL_DATA, "the file has more than %d tensors", TENSORS_MAX);
+		return NULL;
+	}
 	if (mem_grow(&f->tensors, &s->cap, f->n + 1, sizeof(*f->tensors)) < 0)
 		return NULL;
 	if (layer >= 0)
@@ -229,6 +235,9 @@ add_experts(struct tensors *s, const struct gguf_tensor *t, const struct tensor_
 	if (E > EXPERTS_MAX)
 		return fail(FAIL_DATA, "%llu experts, more than %d", (unsigned long long)E,
 		    EXPERTS_MAX);
+	if (s->experts > 0 && E != (uint64_t)s->experts)
+		return fail(FAIL_DATA, "%llu experts, but expert_count is %lld",
+		    (unsigned long long)E, (long long)s->experts);
 	if (t->dims[1] % n)
 		return fail(FAIL_DATA, "%llu rows of an expert, must be even",
 		    (unsigned long long)t->dims[1]);
@@ -311,11 +320,25 @@ find_head(struct tensors *s, const struct gguf *g)
 	return 0;
 }
 
+/* Where the key is a number for all layers.  (s->arch is known) */
+static int
+find_experts(struct tensors *s, const struct gguf *g)
+{
+	char key[NAME_BYTES];
+	const struct gguf_value *v;
+
+	snprintf(key, sizeof(key), "%.*s.expert_count", (int)(s->narch < 100 ? s->narch : 100),
+	    s->arch);
+	v = gguf_find(g, key);
+	return v && !v->array && gguf_int(g, key, JSON_OPTIONAL, 0, INT_MAX, &s->experts) < 0 ?
+	    -1 : 0;
+}
+
 int
 gguf_tensors(struct tensor_file *f, const struct gguf *first)
 {
 	struct tensors s = {.f = f};
-	int r = find_head(&s, first);
+	int r = find_head(&s, first) < 0 || find_experts(&s, first) < 0 ? -1 : 0;
 
 	/* (not NULL where a first part has no tensors) */
 	if (r == 0)
