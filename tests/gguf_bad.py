@@ -334,6 +334,24 @@ def main():
         out.write(f.bytes())
     point("a bias of the choice without its function", "bad.gguf",
           "tensor 'blk.1.exp_probs_b.bias' is not supported unless key 'deepseek2.expert_gating_fu")
+    for says, change, regex in (
+            ("a factor of rope that is no number", lambda w: w[:4] + b"\0\0\xc0\x7f" + w[8:],
+             "has factors that are not those of rope_type llama3"),
+            ("too few factors of rope", lambda w: w[:8], "has 2 factors, must be half of head_dim")):
+        f = File("llama")
+        i = f.infos.index(f.info("rope_freqs.weight"))
+        f.data[i] = change(f.data[i])
+        f.infos[i][1] = [min(f.infos[i][1][0], len(f.data[i]) // 4)]
+        f.data[i] += bytes(-len(f.data[i]) % 32)
+        f.infos.append(f.infos.pop(i))
+        f.data.append(f.data.pop(i))
+        at = 0
+        for info, data in zip(f.infos, f.data):
+            info[3] = at
+            at += len(data)
+        with open("bad.gguf", "wb") as out:
+            out.write(f.bytes())
+        point(says, "bad.gguf", regex)
     parts()
 
 

@@ -36,10 +36,10 @@ is_llama3(const float *factors, int half, double theta, double factor, double or
 		double wave = turn * pow(theta, (double)i / half);
 		double want = llama3_factor(wave, factor, original);
 
-		/* at an edge of the band both of its sides are right */
-		if (fabs(factors[i] - want) > SAME * want &&
+		/* at an edge of the band both of its sides are right; NaN never is */
+		if (isnan(factors[i]) || (fabs(factors[i] - want) > SAME * want &&
 		    fabs(wave * LOW / original - 1) > SAME &&
-		    fabs(wave * HIGH / original - 1) > SAME)
+		    fabs(wave * HIGH / original - 1) > SAME))
 			return 0;
 	}
 	return 1;
@@ -52,6 +52,7 @@ find_llama3(const struct metadata *m, cJSON *scaling)
 {
 	const void *data = NULL;
 	const struct tensor_entry *t = checkpoint_data(m->weights, factors_name, &data);
+	const cJSON *head = cJSON_GetObjectItemCaseSensitive(m->config, "head_dim");
 	const float *factors = data;
 	double theta = 10000;
 	int half, original = 1;
@@ -62,6 +63,9 @@ find_llama3(const struct metadata *m, cJSON *scaling)
 	    t->shape[0] > INT32_MAX)
 		return fail(FAIL_DATA, "tensor '%s' is no vector of F32", factors_name);
 	half = (int)t->shape[0];
+	if (head && 2.0 * half != head->valuedouble)
+		return fail(FAIL_DATA, "tensor '%s' has %d factors, must be half of head_dim, %g",
+		    factors_name, half, head->valuedouble);
 	while (original <= ORIGINAL_MAX &&
 	    !is_llama3(factors, half, theta, factors[half - 1], original))
 		original *= 2;
