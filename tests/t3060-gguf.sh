@@ -50,6 +50,19 @@ id() { ds-info --json -m "$1" | sed -n 's/.*"id":[^"]*"\([0-9a-f]*\)".*/\1/p'; }
 is "$(id $first)" "$(id llama.gguf)" "their id is that of the whole file"
 make_gguf --type f32 "$G/llama" other.gguf
 ok "another type is another id" test "$(id llama.gguf)" != "$(id other.gguf)"
+py - "$G/llama/config.json" <<'X'
+import json, os, sys
+c = json.load(open(sys.argv[1]))
+c["rope_scaling"]["factor"] *= 2
+os.mkdir("scaled")
+json.dump(c, open("scaled/config.json", "w"))
+for f in os.listdir(os.path.dirname(sys.argv[1])):
+    if f.startswith("model"):
+        os.symlink(os.path.join(os.path.dirname(sys.argv[1]), f), "scaled/" + f)
+X
+make_gguf --set 'general.name="llama"' scaled other-rope.gguf
+make_gguf --set 'general.name="llama"' "$G/llama" same-rope.gguf
+ok "so is another scale of rope" test "$(id same-rope.gguf)" != "$(id other-rope.gguf)"
 
 # --- tools ---
 like "$(ds-info -m llama.gguf)" "^BF16 .* 16.000$" "ds-info: types"

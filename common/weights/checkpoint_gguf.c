@@ -136,6 +136,16 @@ is_left_out(const char *key)
 	return strncmp(key, "tokenizer.", 10) == 0 || strncmp(key, "split.", 6) == 0;
 }
 
+/* Of its name; and of the factors of rope, which a folder has in config.json. */
+static uint64_t
+hash_tensor(const struct tensor_file *f, const struct gguf_tensor *t)
+{
+	uint64_t hash = hash_bytes(t->name, strlen(t->name), 0);
+
+	return strcmp(t->name, "rope_freqs.weight") != 0 ? hash :
+	    hash_bytes(f->map.p + t->begin, (size_t)(t->end - t->begin), hash);
+}
+
 static void
 make_id(struct checkpoint *w)
 {
@@ -143,10 +153,10 @@ make_id(struct checkpoint *w)
 	uint64_t sum = 0, hash;
 
 	for (size_t i = 0; i < w->nshards; i++) {
-		const struct gguf *part = w->shards[i].file.gguf;
+		const struct tensor_file *f = &w->shards[i].file;
 
-		for (size_t k = 0; k < part->ntensors; k++)
-			sum += hash_bytes(part->tensors[k].name, strlen(part->tensors[k].name), 0);
+		for (size_t k = 0; k < f->gguf->ntensors; k++)
+			sum += hash_tensor(f, &f->gguf->tensors[k]);
 	}
 	hash = hash_bytes(&sum, sizeof(sum), 0);
 	for (size_t i = 0; i < g->nvalues; i++)
