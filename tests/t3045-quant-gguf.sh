@@ -71,6 +71,9 @@ is "$(awk 'END { print ($1 < 0.0055), $4 }' report)" "1 184" \
 # what cannot be
 fails_with 2 "'r1.gguf' exists" "a file that exists is refused" \
     ds-quant -f gguf-bf16 -m "$M" r1.gguf
+ln -s nowhere link.gguf
+fails_with 2 "'link.gguf' exists" "and so is a link to nothing" \
+    ds-quant -f gguf-bf16 -m "$M" link.gguf
 fails_with 2 "no experts alone" "experts alone are refused" \
     ds-quant -f gguf-bf16 --experts -m "$M" out.gguf
 fails_with 2 "no key for sliding windows" "windows have no key" \

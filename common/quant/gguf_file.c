@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "quant/shard.h"
 #include "weights/gguf_format.h"
 
@@ -184,7 +185,7 @@ gguf_file_create(struct gguf_file *f, const char *path)
 		f->part = NULL;
 		return fail(FAIL_SYSTEM, "no memory for a path");
 	}
-	if (access(path, F_OK) == 0)
+	if (file_exists(path))          /* even a link to nothing: the rename would replace it */
 		return fail(FAIL_USAGE, "'%s' exists: name a file that does not", path);
 	if ((f->fd = open(f->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) < 0)
 		return errno == EEXIST ? fail(FAIL_USAGE, "'%s' exists: remove it if no other "
