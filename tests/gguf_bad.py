@@ -337,7 +337,8 @@ def main():
     for says, change, regex in (
             ("a factor of rope that is no number", lambda w: w[:4] + b"\0\0\xc0\x7f" + w[8:],
              "has factors that are not those of rope_type llama3"),
-            ("too few factors of rope", lambda w: w[:8], "has 2 factors, must be half of head_dim")):
+            ("too few factors of rope", lambda w: w[:8],
+             "has 2 factors, must be half of head_dim")):
         f = File("llama")
         i = f.infos.index(f.info("rope_freqs.weight"))
         f.data[i] = change(f.data[i])
