@@ -1,5 +1,5 @@
 /*
- * Block types of GGUF whose columns are entries of a table: a part of matmul_lanes.h.  Only AVX2 is
+ * Block types of GGUF whose columns are entries of a table: a part of blocks_lanes.h.  Only AVX2 is
  * used, by AVX-512 too.
  */
 static const float grid_values[][8] = {

@@ -1,7 +1,8 @@
 /*
- * Block types of GGUF on their way to registers: a part of matmul_lanes.h.
+ * Block types of GGUF: gemv, and rows as float32 for all other products; included after
+ * lanes_avx2.h or lanes_avx512.h.
  */
-enum { BLOCK_COLS = 256 };      /* of the longest block */
+#include "cpu/products.h"
 
 /* The columns of a block as float32; every 16 of them begin `step` after the 16 before. */
 typedef void block_decoder(float *to, ptrdiff_t step, const unsigned char *b);
@@ -36,8 +37,18 @@ decode_##name(float *to, ptrdiff_t step, const unsigned char *b)                
 }
 EACH_BLOCK_TYPE(DECODE_OF)
 
-/* gemv of one row of x: weights go from the blocks into the sums.  The next rows of w are
- * prefetched. */
+/* The products of a block with x go into the sums; `next` bytes further is what to prefetch. */
+ALWAYS void
+block_step(reg *s, const float *x, const unsigned char *b, size_t next, enum dtype t)
+{
+	const struct pass p = { .x = x, .s = s };
+
+	prefetch(b + next, row_bytes(t, block_cols(t)));
+	pass_block(&p, b, t);
+}
+
+/* gemv of one row of x.  The next rows of w are prefetched.  Of long blocks there is one copy for
+ * all rows: each is unrolled already. */
 ALWAYS void
 block_dots(float *out, const float *x, const struct mat *w, int n0, int n1, enum dtype t)
 {
@@ -57,14 +68,16 @@ block_dots(float *out, const float *x, const struct mat *w, int n0, int n1, enum
 				for (int j = 0; j < REGS; j++)
 					s[r][j] = r_zero();
 			}
-			for (int k = 0; k < w->cols; k += block_cols(t))
-				UNROLL
-				for (int r = 0; r < ROWS; r++, row[r - 1] += size) {
-					const struct pass p = { .x = x + k, .s = s[r] };
-
-					prefetch(row[r] + next, size);
-					pass_block(&p, row[r], t);
-				}
+			for (int k = 0; k < w->cols; k += block_cols(t)) {
+				if (block_cols(t) == BLOCK_COLS)
+					_Pragma("GCC unroll 1")
+					for (int r = 0; r < ROWS; r++, row[r - 1] += size)
+						block_step(s[r], x + k, row[r], next, t);
+				else
+					UNROLL
+					for (int r = 0; r < ROWS; r++, row[r - 1] += size)
+						block_step(s[r], x + k, row[r], next, t);
+			}
 			UNROLL
 			for (int r = 0; r < ROWS; r++)
 				UNROLL
@@ -106,8 +119,9 @@ block_kind(enum dtype t)
 }
 
 /* As row_of, of row r: blocks that are cut are decoded beside. */
-static void
-block_row(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols, int n)
+void
+KERNELS_ISA(block_row)(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols,
+    int n)
 {
 	struct block_kind b = block_kind(w->dtype);
 	const unsigned char *p = mat_at(w, r) + (size_t)(c / b.cols) * (size_t)b.bytes;
@@ -128,21 +142,42 @@ block_row(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols
 		to[k / LANES * step + k % LANES] = 0;
 }
 
+/* s += the lanes of T rows of x with nb rows of the buffer, from column c on. */
+ALWAYS void
+buffer_lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx,
+    float buffer[ROWS][BLOCK_COLS], int c)
+{
+	UNROLL
+	for (int j = 0; j < REGS; j++) {
+		reg a[ROWS];
+
+		UNROLL
+		for (int i = 0; i < nb; i++)
+			a[i] = r_load(buffer[i] + c + j * W);
+		UNROLL
+		for (int m = 0; m < T; m++) {
+			reg v = r_load(x + m * ldx + j * W);
+
+			UNROLL
+			for (int i = 0; i < nb; i++)
+				s[m][i][j] = r_fma(a[i], v, s[m][i][j]);
+		}
+	}
+}
+
 /* As dot_rows: BLOCK_COLS columns of nb rows at a time become float32 in L1. */
 ALWAYS void
 block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w,
     int n, int last, const struct block_kind *b)
 {
 	float buffer[ROWS][BLOCK_COLS] __attribute__((aligned(64)));
-	const unsigned char *row[ROWS], *at[ROWS];
+	const unsigned char *row[ROWS];
 	size_t next = n + nb <= last ? (size_t)nb * dtype_row(w->dtype, w->cols) : 0;
 	reg s[GEMV_ROWS][ROWS][REGS];
 
 	UNROLL
-	for (int i = 0; i < nb; i++) {
+	for (int i = 0; i < nb; i++)
 		row[i] = mat_at(w, n + i < last ? n + i : last);
-		at[i] = (const unsigned char *)buffer[i];
-	}
 	zero(s, T, nb);
 	for (int k = 0; k < w->cols; k += BLOCK_COLS) {
 		int cols = w->cols - k < BLOCK_COLS ? w->cols - k : BLOCK_COLS;
@@ -153,7 +188,8 @@ block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 					__builtin_prefetch(row[i] + next + j);
 				b->decode(buffer[i] + c, LANES, row[i]);
 			}
-		lanes(s, T, nb, x + k, ldx, at, cols, at[0], F32);
+		for (int c = 0; c < cols; c += LANES)
+			buffer_lanes(s, T, nb, x + k + c, ldx, buffer, c);
 	}
 	keep(sum, s, T, nb);
 }
@@ -180,9 +216,9 @@ block_dots_of(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, c
 	}
 }
 
-static void
-gemv_blocks(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
-    int n0, int n1)
+void
+KERNELS_ISA(gemv_blocks)(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T,
+    const struct mat *w, int n0, int n1)
 {
 	switch (T) {
 #define BLOCK_DOTS(T, t) case (T): block_dots_of(out, ldo, x, ldx, (T), w, n0, n1); return

@@ -1,6 +1,6 @@
 /*
  * Block types of GGUF whose weights are code * scale - minimum, with both shared by 16 columns or
- * more: a part of matmul_lanes.h.  Only AVX2 is used, by AVX-512 too: codes are bytes.
+ * more: a part of blocks_lanes.h.  Only AVX2 is used, by AVX-512 too: codes are bytes.
  */
 struct unpacked {
 	signed char codes[256] __attribute__((aligned(64)));

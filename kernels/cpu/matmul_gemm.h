@@ -53,7 +53,8 @@ rows_in_order(float *to, ptrdiff_t pitch, ptrdiff_t step, const struct mat *w, i
 {
 	if (is_block(w->dtype)) {
 		for (int i = 0; i < rows; i++)
-			block_row(to + i * pitch, step, w, r + i < last ? r + i : last, c, cols, n);
+			KERNELS_ISA(block_row)(to + i * pitch, step, w, r + i < last ? r + i : last,
+			    c, cols, n);
 		return;
 	}
 #define ROWS_OF(t) rows_of(to, pitch, step, w, r, last, rows, c, cols, n, t)

@@ -3,21 +3,7 @@
  * (gemv) weights stream past them (dot_rows); for more, matmul_gemm.h converts each weight once.
  * Each lane of each sum has the operations of matmul_ref.c in their order.
  */
-#ifdef __SANITIZE_ADDRESS__     /* with checks in it, each copy for a number of rows would take compilers minutes */
-#define ALWAYS static __attribute__((noinline))
-#define UNROLL
-#else
-#define ALWAYS INLINE
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
-#define INLINE static inline __attribute__((always_inline))
-#define KEEP(r) __asm__("" : "+v"(r))   /* in a register: compilers would load it for each use */
-
-enum {
-	REGS = LANES / W,
-	SUMS = 16,              /* outputs whose lanes are added up together */
-	ROWS = 4                /* rows of w beside each other in dot_rows, at most */
-};
+#include "cpu/products.h"
 
 INLINE size_t
 size_of(enum dtype t)
@@ -43,24 +29,6 @@ weights_n(const unsigned char *row, int k, int n, enum dtype t)
 	    t == F16 ? r_load_f16_n(p, n) : r_load_f8_n(p, n);
 }
 
-INLINE reg
-r_canon(reg x)
-{
-	return r_nan(x, x);
-}
-
-/* The sums of up to 16 outputs next to one another, written. */
-static inline void
-sums_store(float *out, reg sum[SUMS][REGS], int n)
-{
-	reg to[REGS];
-
-	r_tree16(to, sum);
-	UNROLL
-	for (int j = 0; j < REGS; j++)
-		r_store_n(out + j * W, r_canon(to[j]), n - j * W);
-}
-
 /*
  * gemv: a few rows of x.
  */
@@ -76,39 +44,6 @@ weights2(reg *a, reg *b, const unsigned char *row, int k, enum dtype t)
 		*a = weights(row, k, t);
 		*b = weights(row, k + W, t);
 	}
-}
-
-INLINE void
-zero(reg s[][ROWS][REGS], int T, int nb)
-{
-	UNROLL
-	for (int m = 0; m < T; m++)
-		UNROLL
-		for (int i = 0; i < nb; i++)
-			UNROLL
-			for (int j = 0; j < REGS; j++)
-				s[m][i][j] = r_zero();
-}
-
-INLINE void
-keep(reg sum[][REGS], reg s[][ROWS][REGS], int T, int nb)
-{
-	UNROLL
-	for (int m = 0; m < T; m++)
-		UNROLL
-		for (int i = 0; i < nb; i++)
-			UNROLL
-			for (int j = 0; j < REGS; j++)
-				sum[m * SUMS + i][j] = s[m][i][j];
-}
-
-/* Prefetch n bytes from p on into L2; L1 is full of what is in use. */
-INLINE void
-prefetch(const unsigned char *p, size_t n)
-{
-	UNROLL
-	for (size_t i = 0; i < n; i += 64)
-		__builtin_prefetch(p + i, 0, 2);
 }
 
 /* s += the lanes of T rows of x with nb rows of w, two registers of each from column k on.  FP8 is
@@ -339,7 +274,6 @@ huge(const float *x, int n)
 	return yes;
 }
 
-#include "cpu/blocks_lanes.h"
 #include "cpu/matmul_gemm.h"
 #include "cpu/matmul_gemm_cached.h"
 
@@ -356,7 +290,7 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 		matmul_ref(&ref);
 		ref.matmul(out, ldo, x, ldx, T, w, n0, n1);
 	} else if (T <= GEMV_ROWS && is_block(w->dtype)) {
-		gemv_blocks(out, ldo, x, ldx, T, w, n0, n1);
+		KERNELS_ISA(gemv_blocks)(out, ldo, x, ldx, T, w, n0, n1);
 	} else if (T <= GEMV_ROWS) {
 		gemv[w->dtype](out, ldo, x, ldx, T, w, n0, n1);
 	} else {
