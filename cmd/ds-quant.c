@@ -1,5 +1,6 @@
 /* ds-quant: a checkpoint with matrices of another dtype.  */
 #include <signal.h>
+#include <string.h>
 #include <stdio.h>
 
 #include "base/fail.h"
@@ -71,6 +72,9 @@ main(int argc, char **argv)
 	q.out = argv[at];
 	if (!q.out && !q.report)
 		die(FAIL_USAGE, "nothing to make: give OUT, or --report alone");
+	if (q.out && !q.gguf && strlen(q.out) > 5 && strcmp(q.out + strlen(q.out) - 5, ".gguf") == 0)
+		die(FAIL_USAGE, "'%s' would be a folder: a GGUF file needs -f gguf-bf16 or "
+		    "gguf-q8_0", q.out);
 	options_require_model(&o);
 	q.k = options_kernels(&o);
 	if (model_open(&model, o.model) < 0 || !(q.pool = pool_new(o.threads)))

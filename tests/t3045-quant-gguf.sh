@@ -74,6 +74,7 @@ fails_with 2 "'r1.gguf' exists" "a file that exists is refused" \
 ln -s nowhere link.gguf
 fails_with 2 "'link.gguf' exists" "and so is a link to nothing" \
     ds-quant -f gguf-bf16 -m "$M" link.gguf
+fails_with 2 "would be a folder" "a folder is not called .gguf" ds-quant -f f32 -m "$M" no.gguf
 fails_with 2 "no experts alone" "experts alone are refused" \
     ds-quant -f gguf-bf16 --experts -m "$M" out.gguf
 fails_with 2 "no key for sliding windows" "windows have no key" \
