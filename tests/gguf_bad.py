@@ -209,6 +209,8 @@ def cases():
         "general.architecture", value(3))
     key("a key that changes results", "key 'qwen2.logit_scale' is not supported",
         "qwen2.logit_scale", value(F32(0.5)))
+    key("attention to later positions", "key 'qwen2.attention.causal' is false, which is not",
+        "qwen2.attention.causal", value(False))
     key("no layer", "num_hidden_layers is 0", "qwen2.block_count", value(0))
     key("2^31 layers", "key 'qwen2.block_count' is 4294967295", "qwen2.block_count",
         value(2 ** 32 - 1))

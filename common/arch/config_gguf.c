@@ -47,7 +47,8 @@ static const struct key common[] = {
 /* Keys that are read elsewhere, or have no effect. */
 static const char *const others[] = {
 	"block_count", "nextn_predict_layers", "vocab_size", "attention.head_count_kv",
-	"attention.key_length", "attention.value_length", "rope.dimension_count",
+	"attention.key_length", "attention.value_length", "attention.causal",
+	"rope.dimension_count",
 	"rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_context_length",
 	"rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
 	"rope.scaling.yarn_log_multiplier", "rope.scaling.attn_factor",
@@ -232,11 +233,15 @@ add_sizes(const struct metadata *m)
 	const struct tensor_entry *embed = checkpoint_entry(m->weights,
 	    "model.embed_tokens.weight");
 	char beyond[60];
-	int layers = 0, nextn = 0;
+	int layers = 0, nextn = 0, causal = 1;
 
-	if (!embed || metadata_int(m, "block_count", JSON_REQUIRED, &layers) < 0 ||
+	if (!embed || metadata_bool(m, "attention.causal", &causal) < 0 ||
+	    metadata_int(m, "block_count", JSON_REQUIRED, &layers) < 0 ||
 	    metadata_int(m, "nextn_predict_layers", JSON_OPTIONAL, &nextn) < 0)
 		return -1;
+	if (!causal)
+		return fail(FAIL_DATA, "key '%s.attention.causal' is false, which is not supported",
+		    m->arch);
 	if (nextn > 0 && nextn >= layers)
 		return fail(FAIL_DATA, "key '%s.nextn_predict_layers' is %d, must be below "
 		    "block_count, %d", m->arch, nextn, layers);
