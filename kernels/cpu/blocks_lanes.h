@@ -16,7 +16,7 @@ block_decode(float *to, ptrdiff_t step, const unsigned char *b, enum dtype t)
 	const struct pass p = { .store = 1, .to = to, .step = step };
 
 	if (block_shared(t)) {
-		pass_block(&p, b, t);
+		pass_blocks(&p, &b, 1, t);
 		return;
 	}
 	if (block_grid(t)) {
@@ -37,18 +37,7 @@ decode_##name(float *to, ptrdiff_t step, const unsigned char *b)                
 }
 EACH_BLOCK_TYPE(DECODE_OF)
 
-/* The products of a block with x go into the sums; `next` bytes further is what to prefetch. */
-ALWAYS void
-block_step(reg *s, const float *x, const unsigned char *b, size_t next, enum dtype t)
-{
-	const struct pass p = { .x = x, .s = s };
-
-	prefetch(b + next, row_bytes(t, block_cols(t)));
-	pass_block(&p, b, t);
-}
-
-/* gemv of one row of x.  The next rows of w are prefetched.  Of long blocks there is one copy for
- * all rows: each is unrolled already. */
+/* gemv of one row of x.  The next rows of w are prefetched. */
 ALWAYS void
 block_dots(float *out, const float *x, const struct mat *w, int n0, int n1, enum dtype t)
 {
@@ -69,14 +58,17 @@ block_dots(float *out, const float *x, const struct mat *w, int n0, int n1, enum
 					s[r][j] = r_zero();
 			}
 			for (int k = 0; k < w->cols; k += block_cols(t)) {
-				if (block_cols(t) == BLOCK_COLS)
-					_Pragma("GCC unroll 1")
-					for (int r = 0; r < ROWS; r++, row[r - 1] += size)
-						block_step(s[r], x + k, row[r], next, t);
-				else
-					UNROLL
-					for (int r = 0; r < ROWS; r++, row[r - 1] += size)
-						block_step(s[r], x + k, row[r], next, t);
+				struct pass p[ROWS];
+
+				UNROLL
+				for (int r = 0; r < ROWS; r++) {
+					p[r] = (struct pass){ .x = x + k, .s = s[r] };
+					prefetch(row[r] + next, size);
+				}
+				pass_blocks(p, row, ROWS, t);
+				UNROLL
+				for (int r = 0; r < ROWS; r++)
+					row[r] += size;
 			}
 			UNROLL
 			for (int r = 0; r < ROWS; r++)

@@ -65,31 +65,50 @@ unpack_six(struct unpacked *u, const unsigned char *p, float d, float m)
 	    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(c + 8))))));
 }
 
+/* d times 16 signed bytes. */
+ALWAYS void
+sixteen(float *to, float d, __m128i v)
+{
+	const __m256 f = _mm256_set1_ps(d);
+
+	_mm256_storeu_ps(to, _mm256_mul_ps(f, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v))));
+	v = _mm_srli_si128(v, 8);
+	_mm256_storeu_ps(to + 8, _mm256_mul_ps(f, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v))));
+}
+
+/* The 16 scales of Q3_K: four bits in 8 bytes, two in 4. */
+ALWAYS __m128i
+scales_q3(const unsigned char *p)
+{
+	uint32_t v[3], s[4];
+
+	memcpy(v, p, sizeof(v));
+	for (int i = 0; i < 4; i++)
+		s[i] = (v[i % 2] >> i / 2 * 4 & 0x0f0f0f0f) | (v[2] >> 2 * i & 0x03030303) << 4;
+	return _mm_sub_epi8(_mm_loadu_si128((const void *)s), _mm_set1_epi8(32));
+}
+
 ALWAYS void
 unpack_scales(struct unpacked *u, const unsigned char *b, enum dtype t)
 {
+	const __m128i low = _mm_set1_epi8(15);
+	__m128i v;
+
 	switch (t) {
 	case Q2_K:
-		for (int g = 0; g < 16; g++) {
-			u->scale[g] = f16_at(b + 80) * (float)(b[g] & 15);
-			u->minimum[g] = f16_at(b + 82) * (float)(b[g] >> 4);
-		}
+		v = _mm_loadu_si128((const void *)b);
+		sixteen(u->scale, f16_at(b + 80), _mm_and_si128(v, low));
+		sixteen(u->minimum, f16_at(b + 82), _mm_and_si128(_mm_srli_epi16(v, 4), low));
 		break;
 	case Q3_K:
-		for (int g = 0; g < 16; g++) {
-			int high = b[104 + g % 4] >> g / 4 * 2 & 3;
-
-			u->scale[g] = f16_at(b + 108) *
-			    (float)(((b[96 + g % 8] >> g / 8 * 4 & 15) | high << 4) - 32);
-		}
+		sixteen(u->scale, f16_at(b + 108), scales_q3(b + 96));
 		break;
 	case Q4_K:
 	case Q5_K:
 		unpack_six(u, b + 4, f16_at(b), f16_at(b + 2));
 		break;
 	case Q6_K:
-		for (int g = 0; g < 16; g++)
-			u->scale[g] = f16_at(b + 208) * (float)(signed char)b[192 + g];
+		sixteen(u->scale, f16_at(b + 208), _mm_loadu_si128((const void *)(b + 192)));
 		break;
 	case IQ4_XS:
 		for (int s = 0; s < 8; s++) {
@@ -302,63 +321,88 @@ level_weights(const struct unpacked *u, int s, enum dtype t)
 	return block_has_minimum(t) ? r_sub(v, r_set(u->minimum[s])) : v;
 }
 
-/* Of 4 bits in AVX-512: a weight is a permutation of the register that has the 16 of its group. */
+/* Of 4 bits in AVX-512: a weight is a permutation of the register that has the 16 of its group.
+ * Columns 64 i .. of Q4_K. */
 ALWAYS void
-pass_levels(const struct pass *p, const struct unpacked *u, const unsigned char *b, enum dtype t)
+pass_levels_q4_k(const struct pass *p, const struct unpacked *u, const unsigned char *b, int i)
 {
-	const unsigned char *q = b + (t == Q4_K ? 16 : t == IQ4_XS ? 8 : t == Q4_1 ? 4 :
-	    t == MXFP4 ? 1 : 2);
+	reg low = level_weights(u, 2 * i, Q4_K), high = level_weights(u, 2 * i + 1, Q4_K);
 	reg v[2 * REGS], w[2 * REGS];
 
-	if (t == Q4_K) {
-		UNROLL
-		for (int i = 0; i < 4; i++) {
-			reg low = level_weights(u, 2 * i, t), high = level_weights(u, 2 * i + 1, t);
+	r_load32_q4_of(b + 16 + 32 * i, &low, &high, v);
+	r_load32_q4_of(b + 16 + 32 * i + 16, &low, &high, w);
+	pass_on(p, 64 * i, v[0]);
+	pass_on(p, 64 * i + 16, w[0]);
+	pass_on(p, 64 * i + 32, v[1]);
+	pass_on(p, 64 * i + 48, w[1]);
+}
 
-			r_load32_q4_of(q + 32 * i, &low, &high, v);
-			r_load32_q4_of(q + 32 * i + 16, &low, &high, w);
-			pass_on(p, 64 * i, v[0]);
-			pass_on(p, 64 * i + 16, w[0]);
-			pass_on(p, 64 * i + 32, v[1]);
-			pass_on(p, 64 * i + 48, w[1]);
-		}
-		return;
-	}
+/* Columns 32 s .. of the others. */
+ALWAYS void
+pass_levels_32(const struct pass *p, const struct unpacked *u, const unsigned char *b, int s,
+    enum dtype t)
+{
+	const unsigned char *q = b + (t == IQ4_XS ? 8 : t == Q4_1 ? 4 : t == MXFP4 ? 1 : 2);
+	reg level = level_weights(u, s, t), v[2 * REGS];
+
+	r_load32_q4_of(q + 16 * s, &level, &level, v);
+	pass_on(p, 32 * s, v[0]);
+	pass_on(p, 32 * s + 16, v[1]);
+}
+
+/* 16 columns from codes. */
+ALWAYS void
+pass_codes(const struct pass *p, const struct unpacked *u, const signed char *codes, int g,
+    enum dtype t)
+{
+	const int s = g * LANES / block_shared(t);
+
 	UNROLL
-	for (int s = 0; s < block_cols(t) / 32; s++) {
-		reg level = level_weights(u, s, t);
+	for (int j = 0; j < LANES; j += W) {
+		reg v = r_mul(r_load_q8(codes + g * LANES + j), r_set(u->scale[s]));
 
-		r_load32_q4_of(q + 16 * s, &level, &level, v);
-		pass_on(p, 32 * s, v[0]);
-		pass_on(p, 32 * s + 16, v[1]);
+		if (block_has_minimum(t))
+			v = r_sub(v, r_set(u->minimum[s]));
+		pass_on(p, g * LANES + j, v);
 	}
 }
 
-ALWAYS void
-pass_block(const struct pass *p, const unsigned char *b, enum dtype t)
+/* Whether pass_levels_* have the type. */
+ALWAYS int
+block_levels(enum dtype t)
 {
-	const int four = t == Q4_K || t == IQ4_XS || t == Q4_0 || t == Q4_1 || t == IQ4_NL ||
-	    t == MXFP4;
-	const signed char *codes;
-	struct unpacked u;
+	return REGS == 1 && (t == Q4_K || t == IQ4_XS || t == Q4_0 || t == Q4_1 || t == IQ4_NL ||
+	    t == MXFP4);
+}
 
-	unpack_scales(&u, b, t);
-	if (REGS == 1 && four) {
-		pass_levels(p, &u, b, t);
-		return;
-	}
-	codes = unpack_codes(&u, b, t);
+/* In memory: loads that broadcast leave the units that permute to
+ * the weights. */
+#define STORED(a) __asm__("" : "+m"(a))
+
+/* n blocks of n rows, side by side: the sums of one row wait for each other. */
+ALWAYS void
+pass_blocks(const struct pass *p, const unsigned char *const *b, int n, enum dtype t)
+{
+	const int levels = block_levels(t), cols = t == Q4_K && levels ? 64 : levels ? 32 : LANES;
+	const signed char *codes[ROWS];
+	struct unpacked u[ROWS];
+
 	UNROLL
-	for (int g = 0; g < block_cols(t) / LANES; g++) {
-		const int s = g * LANES / block_shared(t);
-
-		UNROLL
-		for (int j = 0; j < LANES; j += W) {
-			reg v = r_mul(r_load_q8(codes + g * LANES + j), r_set(u.scale[s]));
-
-			if (block_has_minimum(t))
-				v = r_sub(v, r_set(u.minimum[s]));
-			pass_on(p, g * LANES + j, v);
-		}
+	for (int r = 0; r < n; r++) {
+		unpack_scales(&u[r], b[r], t);
+		if (block_cols(t) == 256 && block_shared(t) <= 32 && t != IQ4_XS)
+			STORED(u[r]);
+		if (!levels)
+			codes[r] = unpack_codes(&u[r], b[r], t);
 	}
+	UNROLL
+	for (int i = 0; i < block_cols(t) / cols; i++)
+		UNROLL
+		for (int r = 0; r < n; r++)
+			if (!levels)
+				pass_codes(&p[r], &u[r], codes[r], i, t);
+			else if (t == Q4_K)
+				pass_levels_q4_k(&p[r], &u[r], b[r], i);
+			else
+				pass_levels_32(&p[r], &u[r], b[r], i, t);
 }
