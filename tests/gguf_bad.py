@@ -274,7 +274,8 @@ def parts():
 
     names = [f"p-0000{i}-of-00003.gguf" for i in (1, 2, 3)]
     again()
-    point("a later part in place of the first", names[1], "part 2 of .*give the first")
+    point("a later part in place of the first", names[1],
+          "part 2 of 3: give the first, whose name ends in '-00001-of-00003.gguf'")
     os.rename(names[2], "gone")
     point("a part is missing", names[0],
           r"part 3 of 3: cannot open 'p-00003-of-00003.gguf': No such file")

@@ -32,7 +32,8 @@ read_kind(struct gguf_vocab *g)
 	const char *model, *pre = "default";
 	size_t n, npre = strlen(pre);
 
-	if (gguf_string(&g->file, "tokenizer.ggml.model", JSON_REQUIRED, &model, &n) < 0)
+	if (gguf_check_first(&g->file) < 0 ||
+	    gguf_string(&g->file, "tokenizer.ggml.model", JSON_REQUIRED, &model, &n) < 0)
 		return -1;
 	if (n != 4 || memcmp(model, "gpt2", 4) != 0)
 		return refuse("tokenizer.ggml.model", model, n,

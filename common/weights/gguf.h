@@ -87,6 +87,9 @@ struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name);
  * and leave *out alone, or fail with JSON_REQUIRED.  A wrong type or a value out of range is an
  * error: -1 and a message that names the key; callers add the file with fail_in(). */
 
+/* 0, or -1 and a message where the file is a later part of a model: only the first has metadata. */
+int gguf_check_first(const struct gguf *g);
+
 /* Of any integer type; min and max are at most 2^53 from 0. */
 int gguf_int(const struct gguf *g, const char *key, enum json_presence presence, int64_t min,
     int64_t max, int64_t *out);

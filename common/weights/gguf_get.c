@@ -110,6 +110,18 @@ gguf_int(const struct gguf *g, const char *key, enum json_presence presence, int
 }
 
 int
+gguf_check_first(const struct gguf *g)
+{
+	int64_t no = 0, count = 1;
+
+	if (gguf_int(g, "split.no", JSON_OPTIONAL, 0, UINT16_MAX, &no) < 0 ||
+	    gguf_int(g, "split.count", JSON_OPTIONAL, 0, UINT16_MAX, &count) < 0)
+		return -1;
+	return no == 0 ? 0 : fail(FAIL_DATA, "part %lld of %lld: give the first, whose name ends "
+	    "in '-00001-of-%05lld.gguf'", (long long)no + 1, (long long)count, (long long)count);
+}
+
+int
 gguf_number(const struct gguf *g, const char *key, enum json_presence presence, double min,
     double max, double *out)
 {

@@ -296,14 +296,10 @@ add_tensor(struct tensors *s, const struct gguf_tensor *t)
 static int
 find_head(struct tensors *s, const struct gguf *g)
 {
-	int64_t width = 0, heads = 1, head = 0, part = 0;
+	int64_t width = 0, heads = 1, head = 0;
 
-	if (gguf_int(g, "split.no", JSON_OPTIONAL, 0, INT_MAX, &part) < 0)
-		return -1;
-	if (part > 0 && !gguf_find(g, "general.architecture"))
-		return fail(FAIL_DATA, "part %lld of a model in several files: give the first",
-		    (long long)part + 1);
-	if (gguf_string(g, "general.architecture", JSON_REQUIRED, &s->arch, &s->narch) < 0)
+	if (gguf_check_first(g) < 0 ||
+	    gguf_string(g, "general.architecture", JSON_REQUIRED, &s->arch, &s->narch) < 0)
 		return -1;
 	if (s->narch != 5 || memcmp(s->arch, "llama", 5) != 0)
 		return 0;
