@@ -51,24 +51,6 @@ dtype_parse(const char *name, size_t len)
 	return -1;
 }
 
-int
-dtype_of_gguf(uint32_t type)
-{
-	switch (type) {
-	case 0:
-		return F32;
-	case 1:
-		return F16;
-	case 30:
-		return BF16;
-#define CASE(name, type, cols, bytes) case type: return name;
-	EACH_BLOCK_TYPE(CASE)
-#undef CASE
-	default:
-		return -1;
-	}
-}
-
 struct mat
 mat_rows(const struct mat *w, int from, int n)
 {

@@ -45,7 +45,6 @@ size_t dtype_row(enum dtype t, int cols);       /* bytes of a matrix's row */
 int dtype_cols(enum dtype t);                   /* what the columns of a matrix are a multiple of */
 const char *dtype_name(enum dtype t);           /* as in safetensors or GGUF: "BF16", "Q4_K" */
 int dtype_parse(const char *name, size_t len);  /* an enum dtype below DTYPES, or -1 */
-int dtype_of_gguf(uint32_t type);               /* of the number of a type in GGUF, or -1 */
 
 /*
  * A weight matrix as the checkpoint stores it, row-major [rows][cols] without gaps: element (i, j)

@@ -24,6 +24,9 @@ prefetch_init(struct prefetch *p)
 static uint64_t
 mat_bytes(const struct mat *w)
 {
+	if (w->turned)          /* heads [cols][turned] */
+		return (uint64_t)(w->rows / w->turned) * (uint64_t)w->cols *
+		    dtype_row(w->dtype, w->turned);
 	return (uint64_t)w->rows * dtype_row(w->dtype, w->cols);
 }
 

@@ -13,6 +13,7 @@
 #define HOLE 65536                      /* bytes at an end of the file that are checked for zeros */
 #define PROBE 256                       /* zeros that stand for more of them */
 #define EDGE 16                         /* zeros at the end of a row that may be numbers */
+#define ONE_BY_ONE 256                  /* tensors; of more that begin with zeros some are probed */
 
 struct tensor_copy {
 	struct tensor_copy *next;
@@ -77,6 +78,32 @@ zeros_from(const unsigned char *p, const struct tensor_entry *t)
 	return high;
 }
 
+static int
+begins_zero(const unsigned char *p, const struct tensor_entry *t)
+{
+	uint64_t n = t->end - t->begin;
+
+	return bytes_zero(p + t->begin, n < PROBE ? (size_t)n : PROBE);
+}
+
+/* Of the tensors before t the last, by bisection, that does not begin with zeros, or NULL.  In a
+ * sparse file each probe costs a page fault. */
+static const struct tensor_entry *
+last_begun(const struct tensor_file *s, const struct tensor_entry *t)
+{
+	size_t low = 0, high = (size_t)(t - s->tensors);
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (begins_zero(s->map.p, s->tensors + mid))
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return low > 0 ? s->tensors + low - 1 : NULL;
+}
+
 /*
  * An unfinished download whose file had its full size from the start ends in zeros.  Whole tensors
  * may be zeros, and so may the last rows of one (padding).  Zeros that begin within a row are an
@@ -88,18 +115,22 @@ check_end(const struct tensor_file *s)
 	const unsigned char *p = s->map.p;
 	const struct tensor_entry *t = s->tensors + s->n;
 	uint64_t end = 0, row, at;
+	int seen = 0;
 
 	while (t-- > s->tensors) {
-		uint64_t n = t->end - t->begin;
-
-		if (n == 0)
+		if (t->end == t->begin)
 			continue;
 		if (end == 0 && (t->end - s->tensors->begin < HOLE ||
 		    !bytes_zero(p + t->end - HOLE, HOLE)))
 			return 0;
 		end = end ? end : t->end;
-		if (!bytes_zero(p + t->begin, n < PROBE ? (size_t)n : PROBE))
+		if (!begins_zero(p, t))
 			break;
+		if (++seen == ONE_BY_ONE) {
+			if (!(t = last_begun(s, t)))
+				return 0;
+			break;
+		}
 	}
 	if (t < s->tensors || t->end - t->begin <= EDGE || !bytes_zero(p + t->end - EDGE, EDGE))
 		return 0;

@@ -70,9 +70,12 @@ print_shapes(FILE *to, const struct info *i)
 		fprintf(to, "experts       %d of %d, %d chosen (%s, %s), %d shared\n", c->n_routed_experts, c->moe_intermediate_size,
 		    c->num_experts_per_tok, c->scoring == SCORE_SIGMOID ? "sigmoid" : "softmax", methods[c->topk_method],
 		    c->n_shared_experts);
-	fprintf(to, "positions     %d; %sB of cache each (%sB as bf16 on a GPU)\n", c->max_position,
-	    short_form(a, cache_bytes(c, 0, PRECISION_F32)),
-	    short_form(b, cache_bytes(c, 1, PRECISION_BF16)));
+	fprintf(to, "positions     %d; %sB of cache each", c->max_position,
+	    short_form(a, cache_bytes(c, 0, PRECISION_F32)));
+	if (!attention_of(c)->cpu_only)
+		fprintf(to, " (%sB as bf16 on a GPU)",
+		    short_form(b, cache_bytes(c, 1, PRECISION_BF16)));
+	fprintf(to, "\n");
 	print_quantization(to, c, i->gguf != NULL);
 	fprintf(to, "parameters    %s, %s active a token\n", short_form(a, (double)i->sizes.total.params),
 	    short_form(b, (double)i->sizes.active));
