@@ -81,6 +81,15 @@ fails_with 2 "no key for sliding windows" "windows have no key" \
     ds-quant -f gguf-bf16 -m "$G/qwen2-window" out.gguf
 fails_with 2 "no key for a bias of o_proj" "nor has qwen3 a bias of o_proj" \
     ds-quant -f gguf-bf16 -m "$G/qwen3-yarn" out.gguf
+mkdir scaled
+ln -s "$G/qwen3/model.safetensors" scaled
+py -c 'import json, os
+c = json.load(open(os.environ["G"] + "/qwen3/config.json"))
+c["rope_scaling"] = {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+                     "high_freq_factor": 4, "original_max_position_embeddings": 16}
+json.dump(c, open("scaled/config.json", "w"))'
+fails_with 2 "no key for rope_type llama3" "nor the scaling of llama3" \
+    ds-quant -f gguf-bf16 -m scaled out.gguf
 fails_with 3 "out.gguf': cannot write" "a disk that is full is an error" \
     sh -c 'ulimit -f 1000; exec ds-quant -f gguf-bf16 -m "$M" out.gguf'
 fails_with 3 "cannot create 'a/out.gguf.part'" "a folder that is not there is an error" \

@@ -60,6 +60,9 @@ unsupported(const struct config *c)
 		return "weights of experts that are not normalized";
 	if (c->attention == ATTENTION_GQA && c->o_bias && strcmp(c->type, "llama") != 0)
 		return "a bias of o_proj";
+	/* (only files of llama have a tensor for it) */
+	if (r->type == ROPE_LLAMA3 && strcmp(c->type, "llama") != 0)
+		return "rope_type llama3";
 	if (c->attention == ATTENTION_MLA && r->type == ROPE_YARN && r->mscale != r->mscale_all_dim)
 		return "an mscale that is not mscale_all_dim";
 	return NULL;
