@@ -47,7 +47,8 @@ EMULATED_O =
 ISA_O = -O3 -fno-var-tracking
 endif
 ISA =
-PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) libpcre2-8 libcjson libutf8proc nettle
+PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) \
+	libpcre2-8 libcjson libutf8proc nettle
 ALL_CFLAGS = $(W) $(CPPFLAGS) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
 	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC) libzmq)
 ALL_LIBS = -Wl,--as-needed $$(pkg-config --libs $(PC)) -lpthread -lm -ldl

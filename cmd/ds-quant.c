@@ -72,7 +72,8 @@ main(int argc, char **argv)
 	q.out = argv[at];
 	if (!q.out && !q.report)
 		die(FAIL_USAGE, "nothing to make: give OUT, or --report alone");
-	if (q.out && !q.gguf && strlen(q.out) > 5 && strcmp(q.out + strlen(q.out) - 5, ".gguf") == 0)
+	if (q.out && !q.gguf && strlen(q.out) > 5 &&
+	    strcmp(q.out + strlen(q.out) - 5, ".gguf") == 0)
 		die(FAIL_USAGE, "'%s' would be a folder: a GGUF file needs -f gguf-bf16 or "
 		    "gguf-q8_0", q.out);
 	options_require_model(&o);

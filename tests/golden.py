@@ -65,7 +65,8 @@ POINTS = {
 def compare(case, point):
     all_wanted = expected(case)
     layers = json.load(open(case + "/config.json"))["num_hidden_layers"]
-    names = [[s.format(n) for s in POINTS[point]] for n in (range(layers) if "{}" in POINTS[point][0] else [0])]
+    numbers = range(layers) if "{}" in POINTS[point][0] else [0]
+    names = [[s.format(n) for s in POINTS[point]] for n in numbers]
     names = [n for n in names if n[0] in all_wanted]
     bad = not names
     for w, f, of in names:

@@ -25,7 +25,7 @@ enum role {
 	ROLE_KV_A,                      /* [R + rope][D] */
 	ROLE_KV_A_NORM,                 /* [R] */
 	ROLE_KV_B,                      /* [H (nope + v)][R] */
-	ROLE_K_B, ROLE_V_B,             /* its halves, where they are apart: [H nope][R], [H v][R] */
+	ROLE_K_B, ROLE_V_B,             /* its halves if apart: [H nope][R], [H v][R] */
 	ROLE_K, ROLE_V,                 /* [G d][D], of grouped-query attention */
 	ROLE_O,                         /* [D][H v], or [D][H d] */
 	ROLE_Q_BIAS,                    /* [H d] */

@@ -18,7 +18,8 @@ struct seen {
 
 struct seen cpu_sees(const struct kv_rows *r, int t, int page);
 
-int cpu_chosen(const struct kv_rows *r, int t);        /* whether row t sees chosen positions only */
+/* Whether row t sees chosen positions only. */
+int cpu_chosen(const struct kv_rows *r, int t);
 int cpu_first_page(const struct kv_rows *r, int t);    /* that it sees, but for chosen positions */
 
 /* Key head g's keys, or its values, at the chosen positions of a page: where they lie if they are

@@ -41,8 +41,8 @@ struct tensor_file {
  * the file's end.  0, or -1 and a message that names the file; *f is then zeroed. */
 int tensor_file_open(struct tensor_file *f, const char *path);
 
-/* The same for a file that must be a GGUF file.  first: where the metadata are, in the first file of
- * several; NULL: in this one. */
+/* The same for a file that must be a GGUF file.  first: where the metadata are, in the first file
+ * of several; NULL: in this one. */
 int tensor_file_open_gguf(struct tensor_file *f, const char *path, const struct gguf *first);
 
 void tensor_file_close(struct tensor_file *f);  /* unmaps and frees; a zeroed *f is fine */

@@ -53,7 +53,8 @@ static void
 elements(float *out, const struct mat *w, int n, int from, int to, int transposed)
 {
 	for (int i = from; i < to; i++)
-		out[i - from] = bf16_of_float(transposed ? mat_element(w, i, n) : mat_element(w, n, i));
+		out[i - from] = bf16_of_float(transposed ? mat_element(w, i, n) :
+		    mat_element(w, n, i));
 	for (int i = to; i < from + bf16_filled(to - from); i++)
 		out[i - from] = 0;
 }
@@ -61,22 +62,26 @@ elements(float *out, const struct mat *w, int n, int from, int to, int transpose
 /* The outputs n0 .. n1-1, at most OUTPUTS, of T rows of x: columns, or rows, are the terms.  In FP8
  * each block has a sum of its own. */
 static void
-dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, int transposed)
+dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0,
+    int n1, int transposed)
 {
 	float sum[TOKENS][OUTPUTS] = {{0}}, xs[TOKENS][BLOCK], weight[BLOCK];
 	int size = transposed ? w->rows : w->cols, f8 = w->dtype == F8_E4M3, end;
 
 	for (int k = 0; k < size; k = end) {
-		end = transposed && f8 ? mat_block_end(w, k, size) : size - k < BLOCK ? size : k + BLOCK;
+		end = transposed && f8 ? mat_block_end(w, k, size) :
+		    size - k < BLOCK ? size : k + BLOCK;
 		for (int t = 0; t < T; t++) {
-			struct mat row = {.data = x + t * ldx, .dtype = F32, .rows = 1, .cols = size};
+			struct mat row = {.data = x + t * ldx, .dtype = F32, .rows = 1,
+			    .cols = size};
 
 			elements(xs[t], &row, 0, k, end, 0);
 		}
 		for (int n = n0; n < n1; n++) {
 			elements(weight, w, n, k, end, transposed);
 			for (int t = 0; t < T; t++) {
-				float part = steps(f8 ? 0 : sum[t][n - n0], xs[t], weight, bf16_filled(end - k));
+				float part = steps(f8 ? 0 : sum[t][n - n0], xs[t], weight,
+				    bf16_filled(end - k));
 
 				sum[t][n - n0] = !f8 ? part : fmaf(transposed ? mat_scale(w, k, n) :
 				    mat_scale(w, n, k), part, sum[t][n - n0]);
@@ -89,11 +94,13 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 }
 
 static void
-products(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, int transposed)
+products(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
+    int n0, int n1, int transposed)
 {
 	for (int t = 0; t < T; t += TOKENS)
 		for (int n = n0; n < n1; n += OUTPUTS)
-			dots(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TOKENS ? T - t : TOKENS, w,
+			dots(out + t * ldo, ldo, x + t * ldx, ldx,
+			    T - t < TOKENS ? T - t : TOKENS, w,
 			    n, n1 - n < OUTPUTS ? n1 : n + OUTPUTS, transposed);
 }
 

@@ -5,7 +5,7 @@
 
 enum { TOKENS = 8 };     /* rows of x at a time: each weight is converted once for all of them */
 
-/* Compiled twice, so that fmaf is an instruction where the processor has it, and a call elsewhere. */
+/* Compiled twice: fmaf is an instruction where the processor has it, and a call elsewhere. */
 #define CLONES __attribute__((target_clones("fma", "default")))
 
 /* lane[i] += w[k] x[k] over k = i, i+16, ... < n; every lane has equally many terms, and those from
@@ -49,11 +49,13 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 }
 
 static void
-matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0,
+    int n1)
 {
 	for (int t = 0; t < T; t += TOKENS)
 		for (int n = n0; n < n1; n++)
-			dots(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TOKENS ? T - t : TOKENS, w, n);
+			dots(out + t * ldo, ldo, x + t * ldx, ldx,
+			    T - t < TOKENS ? T - t : TOKENS, w, n);
 }
 
 /* sum + the terms w[i] x[i], i < n, one after another */
@@ -77,9 +79,11 @@ chains(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 		for (int i = r; i < end; i++)
 			weight[i - r] = mat_element(w, i, c);
 		for (int t = 0; t < T; t++) {
-			float block = chain(w->dtype == F8_E4M3 ? 0 : sum[t], x + t * ldx + r, weight, end - r);
+			float block = chain(w->dtype == F8_E4M3 ? 0 : sum[t],
+			    x + t * ldx + r, weight, end - r);
 
-			sum[t] = w->dtype == F8_E4M3 ? fmaf(mat_scale(w, r, c), block, sum[t]) : block;
+			sum[t] = w->dtype == F8_E4M3 ?
+			    fmaf(mat_scale(w, r, c), block, sum[t]) : block;
 		}
 	}
 	for (int t = 0; t < T; t++)
@@ -87,11 +91,13 @@ chains(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 }
 
 static void
-matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c0, int c1)
+matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
+    int c0, int c1)
 {
 	for (int t = 0; t < T; t += TOKENS)
 		for (int c = c0; c < c1; c++)
-			chains(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TOKENS ? T - t : TOKENS, w, c);
+			chains(out + t * ldo, ldo, x + t * ldx, ldx,
+			    T - t < TOKENS ? T - t : TOKENS, w, c);
 }
 
 static void
