@@ -150,8 +150,7 @@ spread_experts(struct builder *k, const struct group *g, int layer)
 	append_program(k, worker(k, g->host, STAGE_ATTN, layer, layer + 1), LOAD_FRAME);
 	append_program(k, worker(k, g->host, STAGE_ROUTE, layer, layer + 1), LOAD_FRAME);
 	for (int i = 0; i < g->n; i++) {
-		int shared = g->shared == i && k->c->s->config.n_shared_experts > 0;
-		int e = g->experts[i], l;
+		int e = g->experts[i], shared = g->shared == i, l;
 
 		if (e == 0 && !shared)
 			continue;
