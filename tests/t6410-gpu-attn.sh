@@ -27,7 +27,7 @@ both() {
 life="7:0+70 fork=7,8,70 8:70+2,7:70+5 7:75+25,7:90+9:1,7:99+7 8:40+1 fork=8,10,41 8:41+1,10:41+1,7:106+1
     free=7 7:0+2,9:0+0 10:42+25 free=8 free=10 11:0+66,7:2+1 9:0+0 9:0+1 end"
 
-set -- "$M" "$G"/qwen2-types "$G"/qwen3-moe "$G"/v*
+set -- "$M" "$G"/qwen2-types "$G"/qwen3-moe "$G"/v2* "$G"/v3 "$G"/v3-*
 [ ! "$short" ] || set -- "$G/qwen2-types" "$G/v3-fp8-odd"
 for DS_MODEL; do
 	name=${DS_MODEL##*/}
@@ -84,7 +84,7 @@ done
 
 # A number in BF16 has 8 significant bits.  Sums in another order are off by some 2^-24 of their terms, which can change the last bit of
 # a factor behind them, 2^-8 of it at most; 7 products one behind another (as in golden.py) then are off by sqrt(7) 2^-8 at most.
-set -- "$M" "$G"/qwen2-types "$G"/qwen3-moe "$G"/v*
+set -- "$M" "$G"/qwen2-types "$G"/qwen3-moe "$G"/v2* "$G"/v3 "$G"/v3-*
 [ ! "$short" ] || set -- "$G/qwen2-types" "$G/v3-fp8-odd"
 for DS_MODEL; do
 	rows $life | frame set precision '"bf16"' >in
