@@ -289,7 +289,8 @@ static void
 left_over(const char *dir)
 {
 	static struct model model;
-	struct stage s = {.model = &model, .k = kernels_choose(), .taps = TAPS_ATTN | TAP_BIT(TAP_EXPERT_EACH)};
+	struct stage s = {.model = &model, .k = kernels_choose(),
+	    .taps = TAP_ALL | TAPS_ATTN | TAP_BIT(TAP_EXPERT_EACH)};
 	struct expert expert;
 	struct attn attn;
 	struct tensor *t;
