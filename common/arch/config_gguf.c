@@ -76,6 +76,16 @@ static const struct family {
 	{0}
 };
 
+const char *
+gguf_name_of(const struct config *c)
+{
+	const struct family *f = families;
+
+	while (f->arch && strcmp(f->type ? f->type : c->type, c->type) != 0)
+		f++;
+	return f->arch && (f->type || c->attention == ATTENTION_MLA) ? f->arch : NULL;
+}
+
 /* --- values --- */
 
 const char *

@@ -4,25 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/config_gguf.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/io.h"
 #include "token/export.h"
-
-static const char *
-name_of(const struct config *c)
-{
-	static const char *const names[][2] = {
-		{"deepseek_v2", "deepseek2"}, {"deepseek_v3", "deepseek2"},
-		{"kimi_k2", "deepseek2"}, {"llama", "llama"}, {"qwen2", "qwen2"},
-		{"qwen3", "qwen3"}, {"qwen3_moe", "qwen3moe"},
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(names[i][0], c->type) == 0)
-			return names[i][1];
-	return NULL;
-}
 
 static int
 has_windows(const struct config *c)
@@ -71,7 +57,7 @@ unsupported(const struct config *c)
 const char *
 gguf_architecture(const struct config *c)
 {
-	const char *name = name_of(c), *why = unsupported(c);
+	const char *name = gguf_name_of(c), *why = unsupported(c);
 
 	if (!name)
 		fail(FAIL_USAGE, "GGUF has no architecture for a model of type %s", c->type);
@@ -90,7 +76,7 @@ key(const struct config *c, const char *rest)
 {
 	struct name n;
 
-	snprintf(n.text, sizeof(n.text), "%s.%s", name_of(c), rest);
+	snprintf(n.text, sizeof(n.text), "%s.%s", gguf_name_of(c), rest);
 	return n;
 }
 
@@ -202,7 +188,7 @@ put_experts(struct gguf_file *f, const struct config *c)
 void
 gguf_put_config(struct gguf_file *f, const struct config *c, int file_type)
 {
-	const char *name = name_of(c);
+	const char *name = gguf_name_of(c);
 
 	gguf_put_string(f, "general.architecture", name, strlen(name));
 	gguf_put_int(f, "general.file_type", (uint32_t)file_type);

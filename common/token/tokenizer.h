@@ -52,6 +52,8 @@ int tokenizer_load_tiktoken(struct tokenizer *t, const char *path, const char *d
 int tokenizer_reserve(struct tokenizer *t, const struct vocab *v, size_t n);
 int tokenizer_add(struct tokenizer *t, const char *content, size_t n, uint64_t id, int special,
     int normalized);
+/* 0, or -1 and a message: what a file says of an added token asks for spaces around it to count. */
+int tokenizer_check_flags(const cJSON *v, const char *content);
 int tokenizer_add_done(struct tokenizer *t);
 int tokenizer_add_vocab(struct tokenizer *t, const struct vocab *v);
 int tokenizer_add_merges(struct tokenizer *t, const struct vocab *v);

@@ -49,6 +49,22 @@ tokenizer_add(struct tokenizer *t, const char *content, size_t n, uint64_t id, i
 }
 
 int
+tokenizer_check_flags(const cJSON *v, const char *content)
+{
+	static const char *const unsupported[] = {"single_word", "lstrip", "rstrip"};
+	int set = 0;
+
+	for (size_t i = 0; i < sizeof(unsupported) / sizeof(*unsupported); i++) {
+		if (json_bool(v, unsupported[i], JSON_OPTIONAL, &set) < 0)
+			return -1;
+		if (set)
+			return fail(FAIL_DATA, "'%.100s' has %s true, which is not supported",
+			    content, unsupported[i]);
+	}
+	return 0;
+}
+
+int
 tokenizer_add_done(struct tokenizer *t)
 {
 	return added_ready(&t->added[0]) < 0 || added_ready(&t->added[1]) < 0 ? -1 : 0;

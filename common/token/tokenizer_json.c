@@ -50,10 +50,9 @@ load_model(struct tokenizer *t, const cJSON *model, const struct vocab *v)
 static int
 load_added_token(struct tokenizer *t, const cJSON *v)
 {
-	static const char *const unsupported[] = {"single_word", "lstrip", "rstrip"};
 	const char *content;
 	const cJSON *number = NULL;
-	int special = 0, normalized = 0, set = 0;
+	int special = 0, normalized = 0;
 	uint64_t id;
 
 	if (json_string(v, "content", JSON_REQUIRED, &content) < 0 ||
@@ -61,13 +60,8 @@ load_added_token(struct tokenizer *t, const cJSON *v)
 	    json_bool(v, "special", JSON_OPTIONAL, &special) < 0 ||
 	    json_bool(v, "normalized", JSON_OPTIONAL, &normalized) < 0)
 		return -1;
-	for (size_t i = 0; i < sizeof(unsupported) / sizeof(*unsupported); i++) {
-		if (json_bool(v, unsupported[i], JSON_OPTIONAL, &set) < 0)
-			return -1;
-		if (set)
-			return fail(FAIL_DATA, "'%.100s' has %s true, which is not supported",
-			    content, unsupported[i]);
-	}
+	if (tokenizer_check_flags(v, content) < 0)
+		return -1;
 	if (!*content || json_whole(number, TOKEN_ID_MAX, &id) < 0)
 		return fail(FAIL_DATA, "'%.100s' is empty or has no id between 0 and %d", content,
 		    TOKEN_ID_MAX);

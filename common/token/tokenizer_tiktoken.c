@@ -86,10 +86,9 @@ special_of(const cJSON *decoder, uint64_t id)
 static int
 add_special(struct tokenizer *t, const cJSON *v)
 {
-	static const char *const unsupported[] = {"single_word", "lstrip", "rstrip"};
 	const char *content;
 	char *end;
-	int special = 0, set = 0;
+	int special = 0;
 	unsigned long id = strtoul(v->string, &end, 10);
 
 	if (*end || end == v->string || id > TOKEN_ID_MAX)
@@ -98,13 +97,8 @@ add_special(struct tokenizer *t, const cJSON *v)
 	if (json_string(v, "content", JSON_REQUIRED, &content) < 0 ||
 	    json_bool(v, "special", JSON_OPTIONAL, &special) < 0)
 		return -1;
-	for (size_t i = 0; i < sizeof(unsupported) / sizeof(*unsupported); i++) {
-		if (json_bool(v, unsupported[i], JSON_OPTIONAL, &set) < 0)
-			return -1;
-		if (set)
-			return fail(FAIL_DATA, "'%.100s' has %s true, which is not supported",
-			    content, unsupported[i]);
-	}
+	if (tokenizer_check_flags(v, content) < 0)
+		return -1;
 	if (!*content)
 		return fail(FAIL_DATA, "token %lu is empty", id);
 	return tokenizer_add(t, content, strlen(content), id, special, 0);
