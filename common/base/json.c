@@ -266,6 +266,59 @@ json_unique(const cJSON *o)
 	return r;
 }
 
+/* The end of the value, or the string of a key, at p in valid JSON; an object or array to its end,
+ * a number or word to the delimiter. */
+static const char *
+skip_value(const char *p)
+{
+	int depth = 0, quoted = 0;
+
+	for (const char *from = p;; p++) {
+		if (quoted && *p == '\\')
+			p++;
+		else if (*p == '"' && quoted && depth == 0)
+			return p + 1;
+		else if (*p == '"')
+			quoted = !quoted;
+		else if (!quoted && depth == 0 && p > from && ((unsigned char)*p <= ' ' || strchr(",:]}", *p)))
+			return p;
+		else if (!quoted && (*p == '{' || *p == '['))
+			depth++;
+		else if (!quoted && (*p == '}' || *p == ']') && --depth == 0)
+			return p + 1;
+	}
+}
+
+static const char *
+skip_space(const char *p)
+{
+	while (*p && (unsigned char)*p <= ' ')  /* as cJSON does */
+		p++;
+	return p;
+}
+
+const char *
+json_raw(const char *text, const char *key, size_t *n)
+{
+	size_t len = strlen(key);
+	const char *p = skip_space(strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text);
+
+	for (p = skip_space(p + 1); *p == '"'; p = skip_space(p + 1)) {
+		const char *end = skip_value(p), *value = skip_space(skip_space(end) + 1);
+		int found = (size_t)(end - p) == len + 2 && memcmp(p + 1, key, len) == 0;
+
+		p = skip_value(value);
+		if (found) {
+			*n = (size_t)(p - value);
+			return value;
+		}
+		p = skip_space(p);
+		if (*p != ',')
+			break;
+	}
+	return NULL;
+}
+
 int
 json_quote(struct buf *to, const char *text, size_t n)
 {

@@ -48,6 +48,11 @@ int json_whole(const cJSON *v, uint64_t max, uint64_t *out);
 /* Check that an object of any size has no duplicate key. Returns 0, or -1 and a message. */
 int json_unique(const cJSON *o);
 
+/* The text of a value as it stands in the file, without white space around it: numbers keep all
+ * their digits. text is an object that json_parse() accepted; a key with escapes is not found. Of
+ * equal keys the first one counts. Returns NULL if the key is missing, without a message. */
+const char *json_raw(const char *text, const char *key, size_t *n);
+
 /* Append n bytes of UTF-8 as a JSON string in quotes. Returns 0, or -1 and a message. */
 int json_quote(struct buf *to, const char *text, size_t n);
 
