@@ -63,15 +63,16 @@ struct given {
 static int
 pass(struct plan_options *p, int c, const char *arg)
 {
-	int i = (int)(strchr(SAMPLING_OPTIONS, c) - SAMPLING_OPTIONS);
-	char option[] = {'-', (char)c, 0};
+	const struct sampling_option *s = sampling_options;
 	double x;
 	long n;
 
-	p->sampling[i] = arg;
-	if (c == 'T' || c == 'p')
-		return options_double(option, arg, 0, c == 'T' ? 1000 : 1, &x);
-	return options_int(option, arg, 0, c == 'k' ? INT32_MAX : c == 'n' ? UINT32_MAX : INT64_MAX, &n);
+	while (s->c != c)
+		s++;
+	p->sampling[s - sampling_options] = arg;
+	if (s->real)
+		return options_double(s->word, arg, 0, (double)s->max, &x);
+	return options_int(s->word, arg, 0, s->max, &n);
 }
 
 static int

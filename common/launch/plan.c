@@ -1,11 +1,22 @@
 #include "launch/plan.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "launch/keep.h"
 #include "stage/stages.h"
+
+const struct sampling_option sampling_options[SAMPLING_OPTIONS] = {
+	{'T', "-T", "temperature", 1, 1000},
+	{'k', "-k", "top_k", 0, INT32_MAX},
+	{'p', "-p", "top_p", 1, 1},
+	{'S', "-S", "seed", 0, INT64_MAX},
+	{'n', "-n", "max_new", 0, UINT32_MAX},
+	{PLAN_THINK_MIN, "--think-min", "think_min", 0, UINT32_MAX},
+	{PLAN_THINK_MAX, "--think-max", "think_max", 0, UINT32_MAX},
+};
 
 static void
 add_word(struct command *p, const char *w)
@@ -83,14 +94,15 @@ add_layers(struct plan *p, const struct plan_options *o)
 static void
 add_sampler(struct plan *p, const struct plan_options *o)
 {
-	static const char *const letters[] = {"-T", "-k", "-p", "-S", "-n"};
 	struct command *t = add_command(p, o, stage_programs[STAGE_SAMPLE].name);
 
 	if (o->greedy)
 		add_word(t, "-g");
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < SAMPLING_OPTIONS; i++)
 		if (o->sampling[i])
-			command_option(t, letters[i], o->sampling[i]);
+			command_option(t, sampling_options[i].word, o->sampling[i]);
+	if (o->logprobs)
+		add_word(t, "--logprobs");
 	if (o->loop_out) {
 		command_option(t, "-o", o->loop_out);
 		command_option(t, "-o", "-");

@@ -11,7 +11,22 @@ enum cut {
 	CUT_STAGE       /* ds-attn, ds-route and ds-expert per layer */
 };
 
-#define SAMPLING_OPTIONS "TkpSn"       /* options of ds-sample with a value */
+/*
+ * Options of ds-sample with a value. ds-run takes them under the same names, and passes them to
+ * ds-sample or, with a plan, in the entry of each sequence in `seqs`.
+ */
+struct sampling_option {
+	int c;                          /* of getopt: its letter, or PLAN_THINK_... */
+	const char *word, *key;         /* on a command line; in seqs */
+	int real;                       /* 1: a number up to max; 0: an integer */
+	long max;
+};
+
+enum { PLAN_THINK_MIN = 512, PLAN_THINK_MAX };
+
+#define SAMPLING_OPTIONS 7
+extern const struct sampling_option sampling_options[SAMPLING_OPTIONS];
+
 #define WORDS_MAX 511              /* words of a command line; a line of a plan file has two more */
 
 struct plan_options {                   /* strings are borrowed, also by the plan */
@@ -28,7 +43,8 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	const char *batches;            /* --batches of ds-embed, or NULL */
 	int verbose;                    /* 1: programs report what they did */
 	int greedy;
-	const char *sampling[sizeof(SAMPLING_OPTIONS) - 1];     /* option values, NULL: not given */
+	int logprobs;                   /* 1: tokens come with their log probabilities */
+	const char *sampling[SAMPLING_OPTIONS];         /* option values, NULL: not given */
 	const char *loop_in;            /* where ds-embed reads the loop */
 	const char *loop_out;           /* where ds-sample writes it; NULL: a tee after it does */
 	const char *tally;              /* where ds-sample writes a copy, or NULL */

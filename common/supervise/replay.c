@@ -16,6 +16,7 @@ struct replay_seq {
 	int32_t *ids;                   /* [n] */
 	size_t prompt, n, cap;          /* prompt: number of prompt tokens */
 	uint32_t flags;
+	struct buf params;              /* its entry of seqs, a msgpack map; empty: it had none */
 };
 
 static void
@@ -28,6 +29,7 @@ forget(struct replay *r, struct replay_seq *s)
 	(void)table_del(&r->seqs, &s->seq, sizeof(s->seq));
 	r->ids -= s->n;
 	free(s->ids);
+	buf_free(&s->params);
 	free(s);
 }
 
@@ -92,6 +94,9 @@ replay_add(struct replay *r, struct frame *f)
 	r->last = s;
 	if (!r->next)
 		r->next = s;
+	for (int i = 0; i < f->nseqs; i++)
+		if (f->seqs[i].seq == s->seq && buf_add(&s->params, f->seqs[i].params, f->seqs[i].n) < 0)
+			return -1;
 	return add_ids(r, s, ids->data, f->rows);
 }
 
@@ -104,46 +109,96 @@ pack_name(msgpack_packer *p, const char *name)
 	msgpack_pack_str_body(p, name, strlen(name));
 }
 
-/* Add sampling parameters, and how many tokens count as generated already. */
+static int
+has_key(const msgpack_object_map *m, const char *name)
+{
+	for (uint32_t i = 0; i < m->size; i++)
+		if (m->ptr[i].key.type == MSGPACK_OBJECT_STR && m->ptr[i].key.via.str.size == strlen(name) &&
+		    memcmp(m->ptr[i].key.via.str.ptr, name, strlen(name)) == 0)
+			return 1;
+	return 0;
+}
+
+/* Pack what the options give and the entry does not; p NULL: only count. As in ds-sample, a
+ * temperature of the entry overrides -g. */
+static size_t
+pack_options(const struct plan_options *o, const msgpack_object_map *entry, msgpack_packer *p)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < SAMPLING_OPTIONS; i++) {
+		const struct sampling_option *s = &sampling_options[i];
+
+		if (!o->sampling[i] || has_key(entry, s->key))
+			continue;
+		n++;
+		if (!p)
+			continue;
+		pack_name(p, s->key);
+		if (s->real)
+			msgpack_pack_double(p, strtod(o->sampling[i], NULL));
+		else
+			msgpack_pack_uint64(p, strtoull(o->sampling[i], NULL, 10));
+	}
+	for (int i = 0; i < 2; i++) {
+		const char *name = i == 0 ? "greedy" : "logprobs";
+
+		if (!(i == 0 ? o->greedy && !has_key(entry, "temperature") : o->logprobs) || has_key(entry, name))
+			continue;
+		n++;
+		if (p) {
+			pack_name(p, name);
+			msgpack_pack_true(p);
+		}
+	}
+	return n;
+}
+
+/* Pack the sequence's own entry, sampling options as defaults, and how many tokens count as
+ * generated already. Returns the number of keys. */
+static size_t
+pack_params(const struct replay *r, const struct replay_seq *s, const msgpack_object_map *entry, msgpack_packer *p)
+{
+	size_t fresh = s->n - s->prompt, n = entry->size + pack_options(r->o, entry, NULL) + (fresh > 0);
+
+	msgpack_pack_map(p, n);
+	for (uint32_t i = 0; i < entry->size; i++) {
+		msgpack_pack_object(p, entry->ptr[i].key);
+		msgpack_pack_object(p, entry->ptr[i].val);
+	}
+	(void)pack_options(r->o, entry, p);
+	if (fresh > 0) {
+		pack_name(p, "new");
+		msgpack_pack_uint64(p, fresh);
+	}
+	return n;
+}
+
 static int
 add_params(const struct replay *r, const struct replay_seq *s, struct frame *f)
 {
-	static const char *const names[] = {"temperature", "top_k", "top_p", "seed", "max_new"};
-	const struct plan_options *o = r->o;
-	size_t fresh = s->n - s->prompt, n = (size_t)(o->greedy != 0) + (fresh > 0);
 	struct frame_seq q = {.seq = s->seq};
+	msgpack_unpacked u;
+	msgpack_object_map none = {0};
 	msgpack_sbuffer b;
 	msgpack_packer p;
-	int result;
+	int result = 0;
 
-	for (int i = 0; i < 5; i++)
-		n += o->sampling[i] != NULL;
-	if (n == 0)
-		return 0;
+	msgpack_unpacked_init(&u);
+	if (s->params.n > 0 && (msgpack_unpack_next(&u, (char *)s->params.p, s->params.n, NULL) != MSGPACK_UNPACK_SUCCESS ||
+	    u.data.type != MSGPACK_OBJECT_MAP)) {
+		msgpack_unpacked_destroy(&u);
+		return fail(FAIL_DATA, "sequence %llu: its parameters are not a map", LLU(s->seq));
+	}
 	msgpack_sbuffer_init(&b);
 	msgpack_packer_init(&p, &b, msgpack_sbuffer_write);
-	msgpack_pack_map(&p, n);
-	for (int i = 0; i < 5; i++) {
-		if (!o->sampling[i])
-			continue;
-		pack_name(&p, names[i]);
-		if (i == 0 || i == 2)
-			msgpack_pack_double(&p, strtod(o->sampling[i], NULL));
-		else
-			msgpack_pack_uint64(&p, strtoull(o->sampling[i], NULL, 10));
+	if (pack_params(r, s, s->params.n > 0 ? &u.data.via.map : &none, &p) > 0) {
+		q.params = (unsigned char *)b.data;
+		q.n = b.size;
+		result = q.params ? frame_add_seq(f, &q) : fail(FAIL_SYSTEM, "no memory for a frame");
 	}
-	if (o->greedy) {
-		pack_name(&p, "greedy");
-		msgpack_pack_true(&p);
-	}
-	if (fresh > 0) {
-		pack_name(&p, "new");
-		msgpack_pack_uint64(&p, fresh);
-	}
-	q.params = (unsigned char *)b.data;
-	q.n = b.size;
-	result = q.params ? frame_add_seq(f, &q) : fail(FAIL_SYSTEM, "no memory for a frame");
 	msgpack_sbuffer_destroy(&b);
+	msgpack_unpacked_destroy(&u);
 	return result;
 }
 
