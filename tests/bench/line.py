@@ -31,13 +31,16 @@ class Line:
         self.seq = 0
 
     def run(self, n, new):
-        """A prompt of n rows: (its rows per second, the tokens per second behind its first)."""
+        """A prompt of n rows: (its rows per second, the tokens per second after its first).
+
+        No token ends it early: random weights sample an eos as well as any other."""
         self.seq += 1
         ids = np.array([(7 * j + self.seq) % 1000 + 3 for j in range(n)], "<i4")
         start = time.monotonic()
         to = self.programs[0].stdin
-        frame.write_frame(to, {"at": "embed", "spans": [[self.seq, 0, n, 1]], "seqs": {self.seq: {"max_new": new, "greedy": True}}},
-                          {"ids": ids})
+        asks = {"max_new": new, "greedy": True, "stop": []}
+        frame.write_frame(to, {"at": "embed", "spans": [[self.seq, 0, n, 1]],
+                               "seqs": {self.seq: asks}}, {"ids": ids})
         to.flush()
         came = []
         while len(came) < new:
