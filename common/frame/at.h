@@ -2,8 +2,8 @@
  * The stages that rows wait for: name on the wire, order, and whether a frame there is of a layer.
  *
  * The order is that of a token's way: the stages before the layers, those of each layer, those
- * after the layers.  To add a stage, add its row here, in ds-frame(5), and in the table of programs
- * (stage/stages.c).
+ * after the layers.  ds-draft is optional: without it embed follows sample.  To add a stage, add
+ * its row here, in ds-frame(5), and in the table of programs (stage/stages.c).
  */
 #ifndef DS_AT_H
 #define DS_AT_H
@@ -17,7 +17,8 @@
 	X(AT_ROUTE, "route", 1) \
 	X(AT_EXPERT, "expert", 1) \
 	X(AT_HEAD, "head", 0) \
-	X(AT_SAMPLE, "sample", 0)
+	X(AT_SAMPLE, "sample", 0) \
+	X(AT_DRAFT, "draft", 0)
 
 #define AT_ENUM(at, name, layered) at,
 #define AT_WORD(at, name, layered) " " name
@@ -33,7 +34,7 @@ int at_layered(enum at at);                     /* 1 if a frame there is of a la
 enum at at_parse(const char *text, size_t n);   /* the stage that the n bytes name, or AT_OTHER */
 
 /* What follows a stage and its layer (-1: none) in a model of that many layers; embed follows
- * sample.  The head gets the number of layers as its layer.  */
+ * draft.  The head gets the number of layers as its layer.  */
 void at_next(enum at *at, int *layer, int layers);
 
 /* What a frame has passed last before it came there: AT_NONE before embed.  */

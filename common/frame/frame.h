@@ -31,13 +31,23 @@ enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_ERROR, OP_FAILED, OP_OTHER };
 enum {                                  /* flags of a span */
 	SPAN_SAMPLE = 1,                /* sample after its last row */
 	SPAN_LOGITS = 2,                /* logits of all its rows */
-	SPAN_LAST = 4                   /* its last row is the sequence's last token */
+	SPAN_LAST = 4,                  /* its last row is the sequence's last token */
+	SPAN_DRAFT = 8,                 /* its rows after the first are guesses */
+	SPAN_HELD = 16                  /* caches hold its rows already: they are text only */
 };
 
 struct span {
 	uint64_t seq;
 	uint32_t pos, n, flags;         /* positions pos .. pos+n-1 of seq */
 };
+
+/* How many of its rows, from the first, are tokens of the sequence.  Guesses are not, unless caches
+ * hold them: those were right.  */
+static inline uint32_t
+span_tokens(const struct span *s)
+{
+	return s->n > 1 && (s->flags & (SPAN_DRAFT | SPAN_HELD)) == SPAN_DRAFT ? 1 : s->n;
+}
 
 struct tensor {
 	const char *name;               /* in the frame's memory */

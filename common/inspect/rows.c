@@ -30,7 +30,7 @@ maker_find(const char *name, size_t n)
 
 	if (n == strlen(TOKENIZE) && memcmp(name, TOKENIZE, n) == 0)
 		return AT_NONE;
-	return at == AT_SAMPLE ? AT_OTHER : at;
+	return at >= AT_SAMPLE ? AT_OTHER : at;
 }
 
 /* The layer in a tap's name NAME@LAYER, or -1. */
@@ -133,7 +133,7 @@ group_of(struct groups *g, const struct frame *f, const struct tensor *t)
 
 	if (strcmp(t->name, "ids") == 0)
 		return group_named(g, TOKENIZE, -1, t->name, NULL);
-	if (strcmp(t->name, "head.norm") == 0 || (maker != AT_OTHER && tap >= 0))
+	if (strncmp(t->name, "head.", 5) == 0 || (maker != AT_OTHER && tap >= 0))
 		return group_named(g, maker_name(maker), tap, t->name, NULL);
 	if (at == AT_EXPERT && strcmp(t->name, "expert.acc") == 0)
 		return group_named(g, at_name(at), layer, t->name, f->experts_done ? f->experts_done : "");

@@ -224,6 +224,7 @@ keep_spans(struct select *s, const struct frame *f, struct kept *k)
 		return -1;
 	for (int i = 0; i < f->nspans; i++) {
 		const struct span *p = &f->spans[i];
+		const uint32_t kept = SPAN_LOGITS | SPAN_HELD;
 		int open = -1;
 
 		if (p->n == 0 && select_row(s, p->seq, p->pos)) {
@@ -242,11 +243,12 @@ keep_spans(struct select *s, const struct frame *f, struct kept *k)
 				if (mem_grow(&k->spans, &cap, (size_t)k->n + 1, sizeof(*k->spans)) < 0)
 					return -1;
 				open = k->n++;
-				k->spans[open] = (struct span){p->seq, p->pos + j, 0, p->flags & SPAN_LOGITS};
+				k->spans[open] = (struct span){p->seq, p->pos + j, 0,
+				    p->flags & (j == 0 ? kept | SPAN_DRAFT : kept)};
 			}
 			k->spans[open].n++;
 			if (j + 1 == p->n)
-				k->spans[open].flags = p->flags;
+				k->spans[open].flags |= p->flags & ~(uint32_t)SPAN_DRAFT;
 		}
 	}
 	return k->n <= FRAME_SPANS_MAX ? 0 : fail(FAIL_DATA, "the selection has %d spans, more than %d", k->n, FRAME_SPANS_MAX);

@@ -54,20 +54,28 @@ dialog_add_question(struct dialog *c, struct buf *to, const char *text, size_t n
 }
 
 static int
+add_id(struct dialog *c, int64_t id)
+{
+	size_t n;
+	const char *bytes = tokenizer_bytes(c->t, id, &n);
+
+	return bytes && !tokenizer_is_special(c->t, id) ? buf_add(&c->answer, bytes, n) : 0;
+}
+
+static int
 add_ids(struct dialog *c, struct frame *f)
 {
 	const struct tensor *ids = frame_tensor(f, "ids");
+	uint32_t row = 0;
 
 	if (ids && (ids->dtype != I32 || ids->bytes != f->rows * sizeof(int32_t)))
 		return 0;               /* ds-detokenize reports what is wrong with it */
 
-	for (size_t i = 0; ids && i < f->rows; i++) {
-		int64_t id = ((const int32_t *)ids->data)[i];
-		size_t n;
-		const char *bytes = tokenizer_bytes(c->t, id, &n);
-
-		if (bytes && !tokenizer_is_special(c->t, id) && buf_add(&c->answer, bytes, n) < 0)
-			return -1;
+	for (int i = 0; ids && i < f->nspans; i++) {
+		for (uint32_t k = 0; k < span_tokens(&f->spans[i]); k++)
+			if (add_id(c, ((const int32_t *)ids->data)[row + k]) < 0)
+				return -1;
+		row += f->spans[i].n;
 	}
 	return 0;
 }

@@ -31,18 +31,20 @@ void
 tally_count(struct tally *t, const struct frame *f)
 {
 	double now = clock_now();
+	uint64_t tokens = 0;
 
 	if (f->op != OP_NONE || f->nspans == 0)
 		return;
 	for (int i = 0; i < f->nspans; i++) {
-		t->generated += f->spans[i].n;
+		tokens += span_tokens(&f->spans[i]);
 		/* the sequence held all positions up to this one */
 		if (f->spans[i].flags & SPAN_LAST)
 			t->whole += (uint64_t)f->spans[i].pos + f->spans[i].n;
 	}
+	t->generated += tokens;
 	if (t->last > 0) {
 		t->busy += now - t->last;
-		t->timed += f->rows;
+		t->timed += tokens;
 	}
 	if (t->first < 0)
 		t->first = now - t->asked;

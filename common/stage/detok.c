@@ -171,9 +171,10 @@ add_rows(struct detok *d, struct frame *f)
 			continue;
 		if (!(s = seq_get(d, f->spans[i].seq)))
 			return -1;
-		for (uint32_t row = 0; row < f->spans[i].n; row++)
-			if (add_token(d, s, *id++) < 0)
+		for (uint32_t row = 0; row < span_tokens(&f->spans[i]); row++)
+			if (add_token(d, s, id[row]) < 0)
 				return -1;
+		id += f->spans[i].n;
 		if (settle(d, s, 0) < 0)
 			return -1;
 		if (f->spans[i].flags & SPAN_LAST)

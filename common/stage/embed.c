@@ -144,6 +144,11 @@ prompt_seq(struct embed *e, int input, const struct span *p, struct embed_seq **
 	if (begins && !(s = seq_new(e, input, p->seq, 0)))
 		return -1;
 	*to = s;
+	if (p->flags & (SPAN_DRAFT | SPAN_HELD)) {
+		fail(FAIL_DATA, "position %u: flags 8 and 16 are allowed in the loop only",
+		    p->pos);
+		return seq_refuse(e, s);
+	}
 	if (p->pos == s->pos && !s->cancelled)
 		return 1;
 	if (begins)
@@ -161,9 +166,9 @@ loop_seq(struct embed *e, const struct span *p, struct embed_seq **to)
 
 	if (!s)
 		return fail(FAIL_DATA, "the loop brings " SEQ ", which is not alive", LLU(p->seq));
-	if (p->pos > s->pos)
+	if (p->pos > s->pos || (p->flags & SPAN_HELD && p->n > s->pos - p->pos))
 		return fail(FAIL_DATA, SEQ ": position %u arrived from the loop, expected %u",
-		    LLU(p->seq), p->pos, s->pos);
+		    LLU(p->seq), p->flags & SPAN_HELD ? p->pos + p->n : p->pos, s->pos);
 	*to = s;
 	return 1;
 }
@@ -209,14 +214,28 @@ check_rows(const struct embed *e, const struct embed_source *src, const struct s
 	return 0;
 }
 
+/* Guesses beyond the model's last position are dropped.  */
+static void
+trim_guesses(const struct embed *e, struct span *p)
+{
+	uint32_t max = (uint32_t)e->stage->model->config.max_position;
+
+	if (p->flags & SPAN_DRAFT && p->n > 1 && p->pos < max && p->n > max - p->pos)
+		p->n = max - p->pos;
+}
+
 /* A span of the loop: 1 its rows are embedded, 0 it is done with, -1 and a message.  */
 static int
 came_back(struct embed *e, struct embed_seq *s, const struct span *p)
 {
-	int answer = p->n == 0 && p->flags == 0;        /* it only says that the rows before it have
-							 * passed */
+	/* it only says that the rows before it have passed */
+	int answer = p->n == 0 && p->flags == 0;
 
 	s->through = p->pos;
+	if (p->flags & SPAN_HELD) {
+		s->pos = p->pos + p->n;
+		return 0;
+	}
 	if (!answer)
 		seq_returned(e, s);
 	if (!answer && !s->cancelled)
@@ -235,6 +254,7 @@ receive_span(struct embed *e, int input, struct embed_source *src, struct span *
 		r = came_back(e, s, p);
 	if (r <= 0)
 		return r;
+	trim_guesses(e, p);
 	if (check_rows(e, src, p, row) < 0)
 		return seq_refuse(e, s);
 	p->seq = s->seq;

@@ -160,6 +160,34 @@ may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t 
 	return 1;
 }
 
+/* Cut the rows of the queue's next item to those that are left in the batch.  A draft loses guesses
+ * until each waiting item can have a row.  Returns how many rows of the item are done with.  */
+static uint32_t
+cut_rows(struct embed *e, const struct embed_queue *q, struct span *p, uint32_t room)
+{
+	uint32_t n = p->n, guesses;
+	size_t waiting = q->n - q->first;
+
+	if (!(p->flags & SPAN_DRAFT)) {
+		if (n > room) {
+			p->n = room;
+			p->flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST);
+		}
+		return p->n;
+	}
+	guesses = room > waiting ? room - (uint32_t)waiting : 0;
+	if (n - 1 > guesses) {
+		struct embed_seq *s = seq_find(e, p->seq);
+
+		p->n = 1 + guesses;
+		if (s)
+			s->pos -= n - p->n;
+	}
+	if (p->n == 1)
+		p->flags &= ~(uint32_t)(SPAN_DRAFT | SPAN_LOGITS);
+	return n;
+}
+
 /* Move what fits from the queue to the batch.  1: nothing more may join it, 0, or -1 and a
  * message.  */
 static int
@@ -167,16 +195,14 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 {
 	while (q->first < q->n && b->n < FRAME_SPANS_MAX) {
 		struct embed_item p = q->p[q->first];
-		uint32_t room = e->batch - b->rows;
+		uint32_t room = e->batch - b->rows, done;
 
 		if (!may_join(e, b, &p, room))
 			return 1;
-		if (p.span.n > room) {
-			p.span.n = room;
-			p.span.flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST);
-		}
-		if (p.span.flags & SPAN_SAMPLE && p.span.n > 0 && ++b->sampled > b->share)
+		if (p.span.flags & SPAN_SAMPLE && p.span.n > 0 &&
+		    (p.span.n <= room || p.span.flags & SPAN_DRAFT) && ++b->sampled > b->share)
 			return 1;
+		done = cut_rows(e, q, &p.span, room);
 		b->header += item_header(b, &p);
 		if (add_seqs(b, &p) < 0)
 			return -1;
@@ -184,7 +210,7 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 		b->items[b->n] = p;
 		b->spans[b->n++] = p.span;
 		b->rows += p.span.n;
-		pop(q, p.span.n);
+		pop(q, done);
 	}
 	return b->n == FRAME_SPANS_MAX;
 }

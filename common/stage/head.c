@@ -54,6 +54,22 @@ normed_rows(struct head *h, const float *x, const int32_t *row, size_t n)
 	return y;
 }
 
+/* The tap head.hidden: all rows of x, normed. */
+static int
+add_hidden(struct head *h, struct frame *f, const float *x)
+{
+	const struct config *c = &h->s->model->config;
+	struct device *d = h->s->device;
+	int D = c->hidden_size;
+	float *y = d->ops->reserve(d, &h->rows, f->rows * (size_t)D * sizeof(*y));
+
+	if (!y || (f->rows > 0 && d->ops->norm(d, y, D, x, D, (int)f->rows, D, h->norm,
+	    c->rms_norm_eps) < 0))
+		return -1;
+	return tap_copy(d, h->s->taps, TAP_HEAD_HIDDEN, f, -1, 2,
+	    (uint64_t[]){f->rows, (uint64_t)D}, y);
+}
+
 /* f's h becomes the logits of the n rows at row. */
 static int
 head_rows(struct head *h, struct frame *f, const int32_t *row, size_t n)
@@ -62,10 +78,11 @@ head_rows(struct head *h, struct frame *f, const int32_t *row, size_t n)
 	struct device *d = h->s->device;
 	uint64_t V = (uint64_t)c->vocab_size, D = (uint64_t)c->hidden_size;
 	const float *x = stage_hidden(h->s, f);
-	float *y = x ? normed_rows(h, x, row, n) : NULL, *logits;
+	float *y, *logits;
 	struct tensor *t;
 
-	if (!y)
+	if (!x || (h->s->taps & TAP_BIT(TAP_HEAD_HIDDEN) && add_hidden(h, f, x) < 0) ||
+	    !(y = normed_rows(h, x, row, n)))
 		return -1;
 	frame_drop(f, "h");
 	if (tap_copy(d, h->s->taps, TAP_HEAD_NORM, f, -1, 2, (uint64_t[]){n, D}, y) < 0 ||

@@ -16,7 +16,7 @@ enum tap {
 	TAP_ATTN_OUT = TAP_ATTN_NORM + ATTENTION_TAPS - 1,
 	TAP_ROUTE_NORM, TAP_ROUTE_SCORES, TAP_ROUTE_CHOICE,
 	TAP_EXPERT_IN, TAP_EXPERT_EACH, TAP_EXPERT_SHARED, TAP_EXPERT_OUT,
-	TAP_HEAD_NORM, TAPS
+	TAP_HEAD_NORM, TAP_HEAD_HIDDEN, TAPS
 };
 
 #define TAP_ALL (UINT64_C(1) << 63)     /* the user said "all": also what the model may lack */
@@ -26,7 +26,7 @@ enum tap {
 #define TAPS_ROUTE TAP_BITS(TAP_ROUTE_NORM, TAP_ROUTE_CHOICE)
 #define TAPS_EXPERT TAP_BITS(TAP_EXPERT_IN, TAP_EXPERT_OUT)
 #define TAPS_BLOCK (TAPS_ATTN | TAPS_ROUTE | TAPS_EXPERT)
-#define TAPS_HEAD TAP_BIT(TAP_HEAD_NORM)
+#define TAPS_HEAD TAP_BITS(TAP_HEAD_NORM, TAP_HEAD_HIDDEN)
 
 /* NAME,NAME or "all" of the taps that a program offers, as bits added to *on, TAP_ALL too for
  * the latter. 0, or -1 and a message (FAIL_USAGE). */

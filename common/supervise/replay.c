@@ -253,10 +253,10 @@ replay_receive(struct replay *r, struct frame *f)
 			return fail(FAIL_DATA, "sequence %llu arrived, which has no prompt", LLU(p->seq));
 		if (p->pos != s->n)
 			return fail(FAIL_DATA, "sequence %llu: position %u arrived, expected %zu", LLU(p->seq), p->pos, s->n);
-		if (add_ids(r, s, id, p->n) < 0)
+		if (add_ids(r, s, id, span_tokens(p)) < 0)
 			return -1;
 		id += p->n;
-		r->tokens += p->n;
+		r->tokens += span_tokens(p);
 		if (p->flags & SPAN_LAST)
 			forget(r, s);
 	}

@@ -83,9 +83,10 @@ text_spans(FILE *to, const struct frame *f)
 	for (int i = 0; i < f->nspans; i++) {
 		const struct span *s = &f->spans[i];
 
-		fprintf(to, "%s %llu@%u+%u%s%s%s", i ? "," : ":", (unsigned long long)s->seq, s->pos, s->n,
+		fprintf(to, "%s %llu@%u+%u%s%s%s%s%s", i ? "," : ":", (unsigned long long)s->seq, s->pos, s->n,
 		    s->flags & SPAN_SAMPLE ? " sample" : "", s->flags & SPAN_LOGITS ? " logits" : "",
-		    s->flags & SPAN_LAST ? " last" : "");
+		    s->flags & SPAN_LAST ? " last" : "", s->flags & SPAN_DRAFT ? " draft" : "",
+		    s->flags & SPAN_HELD ? " held" : "");
 	}
 }
 
