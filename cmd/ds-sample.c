@@ -5,7 +5,7 @@
 
 static const char help[] =
 "usage: ds-sample -m MODEL [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N]\n"
-"                 [--ring] [-i FROM] [-o TO ...] [-r FD] [-v]\n"
+"                 [--logprobs] [--ring] [-i FROM] [-o TO ...] [-r FD] [-v]\n"
 "\n"
 "Samples the next token of each sequence, sends it to ds-embed, and frees the\n"
 "sequence after its last token.\n"
@@ -17,6 +17,7 @@ static const char help[] =
 "  -p, --top-p P           sample from the top tokens of total probability P\n"
 "  -S, --seed SEED         seed of the random numbers (0)\n"
 "  -n, --max-tokens N      maximum new tokens per sequence (to last position)\n"
+"  --logprobs              add the log-probability of each new token\n"
 "  --ring                  forward frames for other stages\n"
 "  -i, --input FROM        input: path, - or address (standard input)\n"
 "  -o, --output TO         output, repeatable; each gets every frame (stdout)\n"
@@ -24,7 +25,7 @@ static const char help[] =
 "  -v                      print a summary at the end\n"
 "  -V, -h                  print the version; print this text\n";
 
-enum { RING = 256 };
+enum { RING = 256, LOGPROBS };
 
 static int
 own(int c, const char *arg, void *to)
@@ -45,6 +46,8 @@ own(int c, const char *arg, void *to)
 		return options_int("-S", arg, 0, INT64_MAX, &p->seed);
 	case 'n':
 		return options_int("-n", arg, 0, UINT32_MAX, &p->max_new);
+	case LOGPROBS:
+		return p->logprobs = 1;
 	}
 	return o->ring = 1;
 }
@@ -52,7 +55,8 @@ own(int c, const char *arg, void *to)
 int
 main(int argc, char **argv)
 {
-	static const struct option longs[] = {SAMPLING_LONGS, {"ring", 0, NULL, RING}, {0}};
+	static const struct option longs[] = {SAMPLING_LONGS, {"ring", 0, NULL, RING},
+		{"logprobs", 0, NULL, LOGPROBS}, {0}};
 	struct stage_options given = {.sampling = SAMPLING_UNSET};
 
 	return stage_main(STAGE_SAMPLE,

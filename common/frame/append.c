@@ -1,5 +1,6 @@
 /*
- * Keys whose value is an array that grows on the way: trace, edits.
+ * Keys unknown to the format of this version: find, drop and set one; append to arrays that grow on
+ * the way, such as trace and edits.
  */
 #include <msgpack.h>
 #include <string.h>
@@ -49,20 +50,34 @@ frame_drop_other(struct frame *f, const char *key)
 	f->changed = 1;
 }
 
+static int
+add_key(struct frame *f, const char *key, const void *value, size_t n)
+{
+	unsigned char name[32];
+	struct frame_key one = {name, value, strlen(key) + 1, n};
+	struct frame from = {.others = &one, .nothers = 1};
+
+	name[0] = (unsigned char)(0xa0 | strlen(key));
+	memcpy(name + 1, key, strlen(key));
+	return frame_add_others(f, &from);
+}
+
+int
+frame_set_other(struct frame *f, const char *key, const void *value, size_t n)
+{
+	frame_drop_other(f, key);
+	return add_key(f, key, value, n);
+}
+
 /* The key with an empty array, if it is not there.  */
 static struct frame_key *
 ensure_key(struct frame *f, const char *key)
 {
-	unsigned char name[32], none = 0x90;
-	struct frame_key one = {name, &none, strlen(key) + 1, 1};
-	struct frame from = {.others = &one, .nothers = 1};
 	struct frame_key *k = find_key(f, key);
 
 	if (k)
 		return k;
-	name[0] = (unsigned char)(0xa0 | strlen(key));
-	memcpy(name + 1, key, strlen(key));
-	return frame_add_others(f, &from) < 0 ? NULL : find_key(f, key);
+	return add_key(f, key, "\x90", 1) < 0 ? NULL : find_key(f, key);
 }
 
 int

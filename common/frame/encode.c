@@ -62,6 +62,17 @@ pack_seqs(msgpack_packer *k, const struct frame *f)
 	}
 }
 
+static void
+pack_others(msgpack_packer *k, const struct frame *f)
+{
+	for (int i = 0; i < f->nothers; i++) {
+		const struct frame_key *o = &f->others[i];
+
+		msgpack_sbuffer_write(k->data, (const char *)o->key, o->nkey);
+		msgpack_sbuffer_write(k->data, (const char *)o->value, o->nvalue);
+	}
+}
+
 /* A batch: where it goes, its rows, its tensors, and what travels along.  */
 static void
 pack_batch(msgpack_packer *k, const struct frame *f)
@@ -90,10 +101,7 @@ pack_batch(msgpack_packer *k, const struct frame *f)
 	}
 	if (f->nseqs > 0)
 		pack_seqs(k, f);
-	for (int i = 0; i < f->nothers; i++) {
-		msgpack_sbuffer_write(k->data, (const char *)f->others[i].key, f->others[i].nkey);
-		msgpack_sbuffer_write(k->data, (const char *)f->others[i].value, f->others[i].nvalue);
-	}
+	pack_others(k, f);
 }
 
 static void
@@ -101,7 +109,7 @@ pack_control(msgpack_packer *k, const struct frame *f)
 {
 	static const int keys[] = {[OP_END] = 0, [OP_FREE] = 1, [OP_FORK] = 3, [OP_ERROR] = 1, [OP_FAILED] = 2};
 
-	msgpack_pack_map(k, 2u + (size_t)keys[f->op]);
+	msgpack_pack_map(k, 2u + (size_t)keys[f->op] + (size_t)f->nothers);
 	pack_text(k, "op");
 	pack_text(k, op_name(f->op));
 	if (frame_frees(f)) {
@@ -119,6 +127,7 @@ pack_control(msgpack_packer *k, const struct frame *f)
 		pack_text(k, "text");
 		pack_text(k, f->text);
 	}
+	pack_others(k, f);
 }
 
 /* The string under the key "", so that the payload's data begins at a multiple of 64.  */

@@ -190,6 +190,9 @@ int frame_add_others(struct frame *f, const struct frame *from);        /* copie
 const struct frame_key *frame_other(const struct frame *f, const char *key);
 void frame_drop_other(struct frame *f, const char *key);        /* nothing if there is none */
 
+/* Set such a key (at most 31 letters) to a msgpack object of n bytes.  0, or -1 and a message.  */
+int frame_set_other(struct frame *f, const char *key, const void *value, size_t n);
+
 /* Append a msgpack object of n bytes to the array under such a key (at most 31 letters): `trace`,
  * `edits`.  The array is made if it is missing.  0, or -1 and a message.  */
 int frame_append(struct frame *f, const char *key, const void *element, size_t n);

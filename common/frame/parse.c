@@ -276,6 +276,12 @@ struct entry {
 	size_t nkey, nvalue;
 };
 
+static void
+keep_other(struct frame *f, const struct entry *e)
+{
+	f->others[f->nothers++] = (struct frame_key){e->key, e->value, e->nkey, e->nvalue};
+}
+
 static int
 read_batch(struct frame *f, enum key k, const struct entry *e, unsigned char *data, size_t payload)
 {
@@ -305,7 +311,7 @@ read_batch(struct frame *f, enum key k, const struct entry *e, unsigned char *da
 	case KEY_PAD:
 		return 0;
 	default:
-		f->others[f->nothers++] = (struct frame_key){e->key, e->value, e->nkey, e->nvalue};
+		keep_other(f, e);
 		return 0;
 	}
 }
@@ -367,7 +373,7 @@ key_of(const msgpack_object *o)
 	return KEY_OTHER;
 }
 
-/* The keys that an operation must have; other keys of control frames are ignored.  */
+/* The keys that an operation must have; other keys of this list are ignored in control frames.  */
 static const unsigned required[] = {
 	[OP_NONE] = 1u << KEY_AT | 1u << KEY_SPANS | 1u << KEY_TENSORS,
 	[OP_FREE] = 1u << KEY_SEQ,
@@ -410,7 +416,10 @@ read_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 		seen |= 1u << k;
 		if (f->op == OP_NONE && read_batch(f, k, &e, data, payload) < 0)
 			return -1;
-		if (f->op != OP_NONE && required[f->op] & 1u << k && read_control(f, k, &e.kv->val) < 0)
+		if (f->op != OP_NONE && k == KEY_OTHER)
+			keep_other(f, &e);
+		else if (f->op != OP_NONE && required[f->op] & 1u << k &&
+		    read_control(f, k, &e.kv->val) < 0)
 			return -1;
 	}
 	return check_complete(f, seen);

@@ -298,6 +298,7 @@ receive_rows(struct embed *e, int input, struct frame *f)
 	if (input == e->loop) {         /* its step is over; the next batch has its own trace */
 		src->trace = frame_other(&src->f, "trace") != NULL;
 		frame_drop_other(&src->f, "trace");
+		frame_drop(&src->f, "logprob");         /* for programs after ds-sample */
 	}
 	src->own = has_own(&src->f);
 	for (int i = 0; i < src->f.nspans && r == 0; i++) {

@@ -1,10 +1,12 @@
 #include "stage/sample.h"
 
 #include <math.h>
+#include <msgpack.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
+#include "stage/logprob.h"
 #include "stage/trace.h"
 
 #define LLU(n) ((unsigned long long)(n))
@@ -14,6 +16,7 @@ struct sample_seq {
 	uint64_t seq;
 	struct sampling p;
 	uint32_t n;                     /* new tokens so far */
+	int stopped;                    /* 1: its last token is one that ends it */
 	int failed;                     /* 1: it is not sampled any more */
 	char *why;                      /* the cause, if it must still be sent, or NULL */
 };
@@ -103,13 +106,15 @@ read_seqs(struct sample *s, const struct frame *f)
 
 /* --- frames --- */
 
-/* Sample the new token of a span into *to and *id.  1; 0 if the sequence ends without one; -1 and a
- * message.  */
+/* Sample the new token of a span into *to, *id and *logprob, NaN if the sequence asks for none.
+ * 1; 0 if the sequence ends without one; -1 and a message.  */
 static int
-next_token(struct sample *s, struct sample_seq *q, const struct span *at, const float *logits, struct span *to, int32_t *id)
+next_token(struct sample *s, struct sample_seq *q, const struct span *at, const float *logits,
+    struct span *to, int32_t *id, float *logprob)
 {
 	const struct config *c = &s->stage->model->config;
 	uint32_t pos = at->pos + at->n;         /* the new token's */
+	double norm = 0;
 	int ended;
 
 	for (int i = 0; i < c->vocab_size; i++)
@@ -118,10 +123,14 @@ next_token(struct sample *s, struct sample_seq *q, const struct span *at, const 
 	if (q->p.max_new <= q->p.had)
 		return 0;
 	*id = sample_choose(s->stage->k, &q->p, logits, c->vocab_size,
-	    sample_random(q->p.seed, q->seq, pos), s->choices, s->weights);
-	ended = ++q->n >= q->p.max_new - q->p.had || pos >= (uint32_t)c->max_position;
+	    sample_random(q->p.seed, q->p.has_stream ? q->p.stream : q->seq, pos),
+	    s->choices, s->weights);
+	if (q->p.logprobs && logprob_norm(logits, (uint64_t)c->vocab_size, pos - 1, &norm) < 0)
+		return -1;
+	*logprob = q->p.logprobs ? (float)logprob_of(logits, (uint64_t)*id, norm) : NAN;
 	for (int i = 0; i < q->p.nstop; i++)
-		ended |= *id == q->p.stop[i];
+		q->stopped |= *id == q->p.stop[i];
+	ended = ++q->n >= q->p.max_new - q->p.had || pos >= (uint32_t)c->max_position || q->stopped;
 	*to = (struct span){q->seq, pos, 1, ended ? SPAN_LAST : SPAN_SAMPLE};
 	s->tokens++;
 	return 1;
@@ -148,18 +157,72 @@ find_logits(const struct tensor *rows, int32_t row)
 	return -1;
 }
 
+struct freed {
+	uint64_t seq;
+	const char *reason;             /* NULL: not asked for */
+};
+
+/* The tokens sampled from the logits of a frame.  */
 struct tokens {
 	struct span *spans;
 	int32_t *ids;
-	uint64_t *freed;
+	float *logprobs;                /* [nids] */
+	int has_logprobs;               /* 1: one of them is not NaN */
+	struct freed *freed;
 	int n, nids, nfreed;
 };
 
-/* The logits of a frame, and the tokens sampled from them.  */
 static int
 carry_trace(struct frame *to, const struct frame *from, const struct trace *trace)
 {
 	return !trace->start ? 0 : trace_merge(to, from) < 0 ? -1 : trace_add(to, -1, trace->start, trace->bytes);
+}
+
+static int
+add_tokens(struct frame *g, const struct tokens *t)
+{
+	const uint64_t shape[] = {(uint64_t)t->nids};
+	struct tensor *ids = frame_add(g, "ids", I32, 1, shape), *logprob;
+
+	if (!ids)
+		return -1;
+	memcpy(ids->data, t->ids, ids->bytes);
+	if (!t->has_logprobs)
+		return 0;
+	if (!(logprob = frame_add(g, "logprob", F32, 1, shape)))
+		return -1;
+	memcpy(logprob->data, t->logprobs, logprob->bytes);
+	return 0;
+}
+
+static void
+pack_pair(msgpack_packer *k, const char *key, const char *text)
+{
+	msgpack_pack_str_with_body(k, key, strlen(key));
+	msgpack_pack_str_with_body(k, text, strlen(text));
+}
+
+/* The end of a sequence; that of a request names the reason, and what has computed the answer.  */
+static int
+set_free(struct frame *g, const struct frame *f, const struct freed *freed)
+{
+	msgpack_sbuffer b;
+	msgpack_packer k;
+	int r;
+
+	g->op = OP_FREE;
+	g->seq = freed->seq;
+	if (!freed->reason)
+		return 0;
+	msgpack_sbuffer_init(&b);
+	msgpack_packer_init(&k, &b, msgpack_sbuffer_write);
+	msgpack_pack_map(&k, 3);
+	pack_pair(&k, "reason", freed->reason);
+	pack_pair(&k, "model", f->model);
+	pack_pair(&k, "precision", precision_name(f->precision));
+	r = frame_set_other(g, "ended", b.data, b.size);
+	msgpack_sbuffer_destroy(&b);
+	return r;
 }
 
 /* One frame with the new tokens, then `free` for those that ended.  */
@@ -167,7 +230,6 @@ static int
 send_tokens(const struct frame *f, const struct tokens *t, const struct trace *trace, struct link *out, int nout)
 {
 	struct frame g;
-	struct tensor *ids;
 	int r = 0;
 
 	frame_init(&g);
@@ -175,19 +237,15 @@ send_tokens(const struct frame *f, const struct tokens *t, const struct trace *t
 		frame_set_at(&g, AT_EMBED, -1);
 		memcpy(g.model, f->model, sizeof(g.model));
 		r = frame_set_spans(&g, t->spans, t->n);
-		ids = r == 0 ? frame_add(&g, "ids", I32, 1, (uint64_t[]){(uint64_t)t->nids}) : NULL;
-		if (!ids)
-			r = -1;
-		else
-			memcpy(ids->data, t->ids, ids->bytes);
+		if (r == 0)
+			r = add_tokens(&g, t);
 		if (r == 0 && (r = carry_trace(&g, f, trace)) == 0)
 			r = stage_send(out, nout, &g);
 	}
 	for (int i = 0; i < t->nfreed && r == 0; i++) {
 		frame_free(&g);
-		g.op = OP_FREE;
-		g.seq = t->freed[i];
-		r = stage_send(out, nout, &g);
+		if ((r = set_free(&g, f, &t->freed[i])) == 0)
+			r = stage_send(out, nout, &g);
 	}
 	frame_free(&g);
 	return r;
@@ -226,7 +284,7 @@ send_pass(struct pass *p)
 {
 	int r = send_tokens(p->f, &p->t, &p->trace, p->out, p->nout);
 
-	p->t.n = p->t.nids = p->t.nfreed = 0;
+	p->t.n = p->t.nids = p->t.nfreed = p->t.has_logprobs = 0;
 	return r;
 }
 
@@ -241,7 +299,8 @@ sample_span(struct pass *p, const struct span *at, const float *logits)
 
 	if (!q)
 		return -1;
-	r = q->failed ? -1 : next_token(p->s, q, at, logits, to, &t->ids[t->nids]);
+	r = q->failed ? -1 :
+	    next_token(p->s, q, at, logits, to, &t->ids[t->nids], &t->logprobs[t->nids]);
 	if (r < 0 && !q->failed && refuse(q) < 0)
 		return -1;
 	if (r < 0) {
@@ -252,9 +311,11 @@ sample_span(struct pass *p, const struct span *at, const float *logits)
 		return q->why && (send_pass(p) < 0 || send_why(q, p->out, p->nout) < 0) ? -1 : 0;
 	}
 	if (r == 0 || to->flags & SPAN_LAST) {
-		t->freed[t->nfreed++] = at->seq;
+		t->freed[t->nfreed++] = (struct freed){at->seq,
+		    !q->p.request ? NULL : q->stopped ? "stop" : "length"};
 		forget(p->s, at->seq);
 	}
+	t->has_logprobs |= r > 0 && !isnan(t->logprobs[t->nids]);
 	t->n += r;
 	t->nids += r;
 	return 0;
@@ -344,12 +405,14 @@ sample_rows(struct sample *s, struct frame *f, const struct trace *trace, struct
 
 	t->spans = mem_raw((size_t)f->nspans, sizeof(*t->spans));
 	t->ids = mem_raw((size_t)f->nspans, sizeof(*t->ids));
+	t->logprobs = mem_raw((size_t)f->nspans, sizeof(*t->logprobs));
 	t->freed = mem_raw((size_t)f->nspans, sizeof(*t->freed));
-	r = t->spans && t->ids && t->freed ? read_seqs(s, f) : -1;
+	r = t->spans && t->ids && t->logprobs && t->freed ? read_seqs(s, f) : -1;
 	if (r == 0 && (r = sample_spans(&p)) == 0)
 		r = send_refused(&p);
 	free(t->spans);
 	free(t->ids);
+	free(t->logprobs);
 	free(t->freed);
 	return r;
 }

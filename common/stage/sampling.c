@@ -34,6 +34,7 @@ sampling_set(struct sampling *p, const struct sampling_options *o)
 		p->max_new = (uint32_t)o->max_new;
 	if (o->greedy)
 		p->greedy = 1;
+	p->logprobs = o->logprobs;
 	p->seed = (uint64_t)o->seed;
 }
 
@@ -51,17 +52,18 @@ get_number(const msgpack_object *o, const char *what, double min, double max, do
 	return 0;
 }
 
+/* Add the ids of an array to those that end the sequence.  */
 static int
-get_stop(struct sampling *p, const msgpack_object *o)
+get_stop(struct sampling *p, const char *what, const msgpack_object *o)
 {
-	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > STOPS_MAX)
-		return fail(FAIL_DATA, "seqs: 'stop' is not an array of at most %d ids", STOPS_MAX);
-	p->nstop = 0;
+	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > (uint32_t)(STOPS_MAX - p->nstop))
+		return fail(FAIL_DATA, "seqs: '%s' is not an array of at most %d ids", what,
+		    STOPS_MAX - p->nstop);
 	for (uint32_t i = 0; i < o->via.array.size; i++) {
 		const msgpack_object *v = &o->via.array.ptr[i];
 
 		if (v->type != MSGPACK_OBJECT_POSITIVE_INTEGER || v->via.u64 > INT32_MAX)
-			return fail(FAIL_DATA, "seqs: 'stop' has an element that is not an id");
+			return fail(FAIL_DATA, "seqs: '%s' has an element that is not an id", what);
 		p->stop[p->nstop++] = (int32_t)v->via.u64;
 	}
 	return 0;
@@ -75,21 +77,44 @@ is_key(const msgpack_object *o, const char *s)
 }
 
 static int
+get_bool(const msgpack_object *o, const char *what, int *out)
+{
+	if (o->type != MSGPACK_OBJECT_BOOLEAN)
+		return fail(FAIL_DATA, "seqs: '%s' is neither true nor false", what);
+	*out = o->via.boolean;
+	return 0;
+}
+
+static int
+get_u64(const msgpack_object *o, const char *what, uint64_t *out)
+{
+	if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
+		return fail(FAIL_DATA, "seqs: '%s' is not an integer of 64 bits, 0 or more", what);
+	*out = o->via.u64;
+	return 0;
+}
+
+static int
 read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *o)
 {
 	double n = 0;
 
-	if (is_key(key, "stop"))
-		return get_stop(p, o);
-	if (is_key(key, "greedy")) {
-		if (o->type != MSGPACK_OBJECT_BOOLEAN)
-			return fail(FAIL_DATA, "seqs: 'greedy' is neither true nor false");
-		p->greedy = o->via.boolean;
+	if (is_key(key, "stop")) {
+		p->nstop = 0;
+		return get_stop(p, "stop", o);
+	} else if (is_key(key, "stop_ids")) {
+		return get_stop(p, "stop_ids", o);
+	} else if (is_key(key, "greedy")) {
+		return get_bool(o, "greedy", &p->greedy);
+	} else if (is_key(key, "logprobs")) {
+		return get_bool(o, "logprobs", &p->logprobs);
+	} else if (is_key(key, "request")) {
+		p->request = 1;
+	} else if (is_key(key, "stream")) {
+		p->has_stream = 1;
+		return get_u64(o, "stream", &p->stream);
 	} else if (is_key(key, "seed")) {
-		if (o->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
-			return fail(FAIL_DATA,
-			    "seqs: 'seed' is not an integer of 64 bits, 0 or more");
-		p->seed = o->via.u64;
+		return get_u64(o, "seed", &p->seed);
 	} else if (is_key(key, "temperature")) {
 		if (get_number(o, "temperature", 0, 1000, &p->temperature) < 0)
 			return -1;
@@ -112,6 +137,13 @@ read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *
 	return 0;
 }
 
+/* In any order, greedy overrides a temperature, and stop_ids are added to stop.  */
+static int
+is_last(const msgpack_object *key)
+{
+	return is_key(key, "greedy") || is_key(key, "stop_ids");
+}
+
 int
 sampling_read(struct sampling *p, const unsigned char *params, size_t n)
 {
@@ -126,10 +158,9 @@ sampling_read(struct sampling *p, const unsigned char *params, size_t n)
 		return fail(FAIL_DATA, "seqs: the parameters of a sequence are not a map");
 	}
 	m = &u.data.via.map;
-	/* greedy last: it overrides a temperature, in any order */
 	for (int pass = 0; pass < 2; pass++)
 		for (uint32_t i = 0; i < m->size && r == 0; i++)
-			if (is_key(&m->ptr[i].key, "greedy") == pass)
+			if (is_last(&m->ptr[i].key) == pass)
 				r = read_param(p, &m->ptr[i].key, &m->ptr[i].val);
 	msgpack_unpacked_destroy(&u);
 	return r;

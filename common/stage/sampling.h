@@ -23,13 +23,18 @@ struct sampling {
 	uint32_t had;                   /* `new`: new tokens that are in the prompt already */
 	int32_t stop[STOPS_MAX];        /* ids that end a sequence */
 	int nstop;
+	uint64_t stream;                /* replaces the sequence's id in its random numbers */
+	int has_stream;
+	int logprobs;                   /* 1: tokens have log-probabilities */
+	int request;                    /* 1: the sequence answers a request, whose answer names the
+					 * reason of its end */
 };
 
 /* The defaults of a checkpoint.  */
 struct sampling sampling_defaults(const struct config *c);
 
 struct sampling_options {               /* of a command line */
-	int greedy;
+	int greedy, logprobs;
 	double temperature, top_p;      /* NAN: not given */
 	long top_k, max_new;            /* -1: not given */
 	long seed;
@@ -41,8 +46,8 @@ void sampling_set(struct sampling *p, const struct sampling_options *o);
 
 /*
  * Read a sequence's parameters, a msgpack map of n bytes, into p: temperature, top_k, top_p, seed,
- * max_new, new, greedy, and stop, whose ids replace those in p.  Other keys are ignored.  0, or -1
- * and a message.
+ * max_new, new, greedy, stream, logprobs, request, stop, whose ids replace those in p, and
+ * stop_ids, whose ids are added.  Other keys are ignored.  0, or -1 and a message.
  */
 int sampling_read(struct sampling *p, const unsigned char *params, size_t n);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "stage/logprob.h"
 #include "stage/sample.h"
 
 #define V 8
@@ -45,6 +46,20 @@ chosen(const struct sampling *p, const float *logits, int of, double *share)
 	}
 	*share = n / 10000.0;
 	return set;
+}
+
+static void
+check_logprob(void)
+{
+	static const float flat[V], none[2] = {-INFINITY, -INFINITY}, steep[3] = {-700, 88, INFINITY};
+	double norm = 0;
+
+	ok(logprob_norm(flat, V, 0, &norm) == 0 && fabs(norm - log(V)) < 1e-15 &&
+	    fabs(logprob_of(flat, 3, norm) + log(V)) < 1e-15, "the log-probability is that of softmax");
+	ok(logprob_norm(steep, 2, 0, &norm) == 0 && norm == 88, "it does not overflow");
+	ok(logprob_norm(steep, 3, 5, &norm) < 0 &&
+	    strcmp(fail_text(), "position 5: the logit of token 2 is infinite") == 0 &&
+	    logprob_norm(none, 2, 5, &norm) < 0, "logits without a softmax are refused");
 }
 
 int
@@ -104,6 +119,19 @@ main(void)
 		ok(sampling_read(&p, m, sizeof(m) - 1) == 0 && p.temperature == 0.5 && !p.greedy && p.nstop == 1 &&
 		    p.stop[0] == 3 && p.max_new == 9 && p.had == 4, "a sequence's parameters win, unknown ones are left alone");
 	}
+	{
+		/* {"stop_ids": [7], "stop": [3], "stream": 2^64 - 1, "logprobs": true,
+		 * "request": nil} */
+		static const unsigned char m[] = "\x85\xa8stop_ids\x91\x07\xa4stop\x91\x03"
+		    "\xa6stream\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xa8logprobs\xc3\xa7request\xc0";
+
+		p = all;
+		ok(sampling_read(&p, m, sizeof(m) - 1) == 0 && p.nstop == 2 && p.stop[0] == 3 &&
+		    p.stop[1] == 7, "stop_ids are added to stop");
+		ok(p.has_stream && p.stream == UINT64_MAX && p.logprobs && p.request,
+		    "the keys of requests");
+	}
+	check_logprob();
 	p = all;
 	ok(sampling_read(&p, (const unsigned char *)"\x81\xa5top_p\x02", 8) < 0 && fail_status() == FAIL_DATA &&
 	    strstr(fail_text(), "top_p"), "a parameter out of range is named");

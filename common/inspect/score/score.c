@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "kernels.h"
 #include "inspect/select.h"
+#include "stage/logprob.h"
 
 #define LLU(x) (unsigned long long)(x)
 
@@ -62,27 +62,6 @@ seq_drop(struct score *s, struct score_seq *q)
 
 /* --- one row of logits --- */
 
-/* log(sum(exp(x))), the normaliser of logits. Returns 0, or -1 and a message if some are not
- * finite. */
-static int
-log_sum(const struct logits *l, double *out)
-{
-	double max = -INFINITY, sum = 0;
-
-	for (uint64_t i = 0; i < l->n; i++) {
-		if (isnan(l->x[i]) || (double)l->x[i] == INFINITY)
-			return fail(FAIL_DATA, "position %u: the logit of token %llu is %s", l->pos, LLU(i),
-			    isnan(l->x[i]) ? "not a number" : "infinite");
-		max = (double)l->x[i] > max ? (double)l->x[i] : max;
-	}
-	if (max == -INFINITY)
-		return fail(FAIL_DATA, "position %u: no logit is finite", l->pos);
-	for (uint64_t i = 0; i < l->n; i++)
-		sum += fixed_exp((double)l->x[i] - max);
-	*out = max + fixed_log(sum);
-	return 0;
-}
-
 /* 1 if a is likelier than b; ties go to the lower id. */
 static int
 likelier(const struct logits *l, uint64_t a, uint64_t b)
@@ -131,7 +110,7 @@ print_top(struct score *s, const struct logits *l, double norm)
 	fputs(r->json ? "[" : n ? "" : "-", r->to);
 	for (int i = 0; i < n; i++) {
 		fprintf(r->to, r->json ? "%s{\"id\": %llu, \"logprob\": " : "%s%llu:", i == 0 ? "" : r->json ? ", " : " ", LLU(top[i]));
-		record_put_number(r, (double)l->x[top[i]] - norm, 6);
+		record_put_number(r, logprob_of(l->x, top[i], norm), 6);
 		if (s->t) {
 			fputs(r->json ? ", \"text\": " : ":", r->to);
 			put_text(s, top[i]);
@@ -141,7 +120,7 @@ print_top(struct score *s, const struct logits *l, double norm)
 	fputs(r->json ? "]" : "", r->to);
 }
 
-/* l: logits for that position; norm: their log_sum. */
+/* l: logits for that position; norm: their logprob_norm. */
 static void
 print_token(struct score *s, const struct score_seq *q, const struct scored *t, int32_t id, const struct logits *l, double norm)
 {
@@ -212,10 +191,10 @@ add_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
 		return fail(FAIL_DATA, "position %u: id %d is negative", pos, id);
 	if (l->x && (uint64_t)id >= l->n)
 		return fail(FAIL_DATA, "position %u: id %d has no logit: the last one is of %llu", pos, id, LLU(l->n - 1));
-	if ((l->x && log_sum(l, &norm) < 0) || mem_grow(&q->tokens, &q->tokens_cap, q->n + 1, sizeof(*q->tokens)) < 0)
+	if ((l->x && logprob_norm(l->x, l->n, l->pos, &norm) < 0) || mem_grow(&q->tokens, &q->tokens_cap, q->n + 1, sizeof(*q->tokens)) < 0)
 		return -1;
 	t = &q->tokens[q->n++];
-	*t = (struct scored){l->x ? (double)l->x[id] - norm : NAN, pos};
+	*t = (struct scored){l->x ? logprob_of(l->x, (uint64_t)id, norm) : NAN, pos};
 	if (s->tokens)
 		print_token(s, q, t, id, l, norm);
 	return 0;
