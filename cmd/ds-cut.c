@@ -98,7 +98,7 @@ cut_frame(void *arg, struct frame *f, struct link *out, int nout)
 	(void)out, (void)nout;
 	if (f->op == OP_NONE)
 		count(&c->in, f);
-	if (frame_frees(f))
+	if (frame_frees(f) || f->op == OP_SAVE || f->op == OP_LOAD)
 		r = ranges_has(&c->select.seqs, f->seq);
 	else if (f->op == OP_FORK)
 		r = ranges_has(&c->select.seqs, f->from) && ranges_has(&c->select.seqs, f->to);

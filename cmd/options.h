@@ -78,6 +78,7 @@ const struct kernels *options_kernels(const struct options *o);
 #define HELP_TAP    "  --tap NAMES            inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_PRECISION "  --precision P          products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
 #define HELP_MANIFEST "  --manifest FILE        verify the weights against this file of ds-info\n"
+#define HELP_CACHE_DIR "  --cache-dir DIR        folder of saved prefixes of the KV cache (none)\n"
 #define HELP_FROM   "  -i, --input FROM       input: path, - or address (standard input)\n"
 #define HELP_TO     "  -o, --output TO        output, repeatable; each gets every frame (stdout)\n"
 #define HELP_DEVICE "  -d, --device DEVICE    compute on cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"

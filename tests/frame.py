@@ -153,7 +153,8 @@ def _check_header(h):
         need(_is_int(s, 2**64 - 1) and isinstance(params, dict), f"seqs: {s}")
     if op is not None:
         need(isinstance(op, str) and not spans, "a control frame with rows")
-        for k, top in {"free": {"seq": 2**64 - 1}, "error": {},
+        kept = {"seq": 2**64 - 1, "n": 2**31 - 1}
+        for k, top in {"free": {"seq": 2**64 - 1}, "error": {}, "save": kept, "load": kept,
                        "fork": {"from": 2**64 - 1, "to": 2**64 - 1, "n": 2**31 - 1}}.get(op, {}).items():
             need(_is_int(h.get(k), top), f"op {op}: {k}")
         need(op != "error" or isinstance(h.get("text"), str) and "\0" not in h["text"], "op error: text")

@@ -4,6 +4,7 @@
 SEQ:POS+N[:VARIANT][/FLAGS]   a span, in a frame of its own; its rows of h depend on SEQ, POS and VARIANT alone
 A,B                           several spans in one frame
 free=SEQ fork=FROM,TO,N end   control frames
+save=SEQ,N,KEY[,ID] load=...  likewise, of the tokens ID, ID+1, ... (0)
 at=STAGE layer=N d=WIDTH model=HEX key=VALUE    for the frames that follow"""
 import sys
 
@@ -36,6 +37,10 @@ def main(words):
             frame.write_frame(out, {"op": "free", "seq": int(value)})
         elif key == "fork":
             frame.write_frame(out, dict(zip(("op", "from", "to", "n"), ["fork", *map(int, value.split(","))])))
+        elif key in ("save", "load"):
+            seq, n, name, first = (value + ",0").split(",")[:4]
+            frame.write_frame(out, {"op": key, "seq": int(seq), "n": int(n), "key": name},
+                              {"ids": np.arange(int(first), int(first) + int(n), dtype="<i4")})
         elif key == "d":
             width = int(value)
         elif value:

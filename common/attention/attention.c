@@ -46,6 +46,25 @@ attention_read(const struct config *c, struct attention_where where, double held
 	    held * (double)kind->cache_row(c, where);
 }
 
+static size_t
+pitch(int n, struct attention_where where)
+{
+	return where.gpu ? gpu_kv_pitch(n, where.precision) : (size_t)n * sizeof(float);
+}
+
+struct cache_layout
+attention_pages(const struct config *c, struct attention_where where)
+{
+	const struct attention_kind *kind = attention_of(c);
+	const struct kv_shape kv = kind->kv(c);
+	struct cache_layout l = {.heads = (size_t)kv.heads, .key = pitch(kv.key, where),
+	    .value = kv.shared ? 0 : pitch(kv.value, where),
+	    .dtype = where.gpu && where.precision != PRECISION_F32 ? BF16 : F32};
+
+	l.rest = kind->cache_row(c, where) - l.heads * (l.key + l.value);
+	return l;
+}
+
 int
 attention_open(struct attention_layers *a, struct model *model, struct device *device,
     const unsigned char *has)

@@ -12,6 +12,7 @@
 
 #include "arch/model.h"
 #include "attention/cache.h"
+#include "attention/cache_file.h"
 #include "attention/rope.h"
 #include "device/arena.h"
 #include "device/ops.h"
@@ -49,6 +50,9 @@ struct attention_kind {
 
 	/* Bytes of a position in the cache of one layer. */
 	size_t (*cache_row)(const struct config *c, struct attention_where where);
+
+	/* Its keys and values, with which a page begins. */
+	struct kv_shape (*kv)(const struct config *c);
 
 	/* Operations (a multiply-add is two) of rows over the cache of one layer, if each reads
 	 * `held` positions.  Products with weights do not count. */
@@ -102,6 +106,9 @@ int attention_runs(const struct config *c, int gpu);
 
 /* Bytes of the cache of one layer that a row reads which sees `held` positions. */
 double attention_read(const struct config *c, struct attention_where where, double held);
+
+/* The pages of a cache there. */
+struct cache_layout attention_pages(const struct config *c, struct attention_where where);
 
 /* A layer's weights and cache. */
 struct attention_layer {

@@ -303,6 +303,6 @@ static const struct attention_shape shapes[] = {
 };
 
 const struct attention_kind attention_gqa = {
-	"gqa", cache_row, operations, describe, scale, rotated, tap, gqa_open, gqa_close, layout,
-	    gqa_add, shapes, NULL, NULL
+	"gqa", cache_row, kv_shape, operations, describe, scale, rotated, tap, gqa_open,
+	    gqa_close, layout, gqa_add, shapes, NULL, NULL
 };

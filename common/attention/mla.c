@@ -300,6 +300,6 @@ mla_describe(const struct config *c, char *to, size_t size)
 static const struct attention_shape shapes[] = {MLA_SHAPES, {0}};
 
 const struct attention_kind attention_mla = {
-	"mla", cache_row, operations, mla_describe, mla_scale, mla_rotated, mla_tap, mla_open,
-	    mla_close, mla_layout, mla_add, shapes, NULL, NULL
+	"mla", cache_row, mla_kv_shape, operations, mla_describe, mla_scale, mla_rotated, mla_tap,
+	    mla_open, mla_close, mla_layout, mla_add, shapes, NULL, NULL
 };

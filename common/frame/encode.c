@@ -107,12 +107,14 @@ pack_batch(msgpack_packer *k, const struct frame *f)
 static void
 pack_control(msgpack_packer *k, const struct frame *f)
 {
-	static const int keys[] = {[OP_END] = 0, [OP_FREE] = 1, [OP_FORK] = 3, [OP_ERROR] = 1, [OP_FAILED] = 2};
+	static const int keys[] = {[OP_END] = 0, [OP_FREE] = 1, [OP_FORK] = 3, [OP_SAVE] = 4,
+	    [OP_LOAD] = 4, [OP_ERROR] = 1, [OP_FAILED] = 2};
+	int file = f->op == OP_SAVE || f->op == OP_LOAD;
 
 	msgpack_pack_map(k, 2u + (size_t)keys[f->op] + (size_t)f->nothers);
 	pack_text(k, "op");
 	pack_text(k, op_name(f->op));
-	if (frame_frees(f)) {
+	if (frame_frees(f) || file) {
 		pack_text(k, "seq");
 		msgpack_pack_uint64(k, f->seq);
 	} else if (f->op == OP_FORK) {
@@ -120,8 +122,15 @@ pack_control(msgpack_packer *k, const struct frame *f)
 		msgpack_pack_uint64(k, f->from);
 		pack_text(k, "to");
 		msgpack_pack_uint64(k, f->to);
+	}
+	if (f->op == OP_FORK || file) {
 		pack_text(k, "n");
 		msgpack_pack_uint32(k, f->fork_n);
+	}
+	if (file) {
+		pack_text(k, "key");
+		pack_text(k, f->key);
+		pack_tensors(k, f);
 	}
 	if (f->op == OP_ERROR || f->op == OP_FAILED) {
 		pack_text(k, "text");

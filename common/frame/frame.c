@@ -81,6 +81,7 @@ const char *
 op_name(enum op op)
 {
 	static const char *const names[OP_OTHER + 1] = {[OP_END] = "end", [OP_FREE] = "free", [OP_FORK] = "fork",
+	    [OP_SAVE] = "save", [OP_LOAD] = "load",
 	    [OP_ERROR] = "error", [OP_FAILED] = "error"};
 
 	return names[op];
@@ -264,6 +265,13 @@ frame_set_failed(struct frame *f, uint64_t seq, const char *text)
 	f->op = OP_FAILED;
 	f->seq = seq;
 	return 0;
+}
+
+void
+frame_set_n(struct frame *f, uint32_t n)
+{
+	f->fork_n = n;
+	f->changed = 1;
 }
 
 int

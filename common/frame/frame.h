@@ -26,7 +26,7 @@
 
 /* OP_ERROR: a stage has failed, and with it the stream.  OP_FAILED, an `error` with `seq`: only
  * that sequence has.  */
-enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_ERROR, OP_FAILED, OP_OTHER };
+enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_SAVE, OP_LOAD, OP_ERROR, OP_FAILED, OP_OTHER };
 
 enum {                                  /* flags of a span */
 	SPAN_SAMPLE = 1,                /* sample after its last row */
@@ -78,9 +78,10 @@ struct frame_chunk;
 
 struct frame {
 	enum op op;                     /* OP_NONE: a batch of rows */
-	uint64_t seq;                   /* OP_FREE, OP_FAILED */
+	uint64_t seq;                   /* OP_FREE, OP_FAILED, OP_SAVE, OP_LOAD */
 	uint64_t from, to;              /* OP_FORK */
-	uint32_t fork_n;
+	uint32_t fork_n;                /* of OP_SAVE and OP_LOAD too */
+	char key[17];                   /* OP_SAVE, OP_LOAD */
 	const char *text;               /* OP_ERROR, OP_FAILED */
 	enum at at;
 	const char *at_text;            /* its text in the header */
@@ -183,6 +184,7 @@ int frame_set_done(struct frame *f, const char *text);          /* experts_done;
 int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR; bytes that are not
 								 * UTF-8 become U+FFFD */
 int frame_set_failed(struct frame *f, uint64_t seq, const char *text);  /* OP_FAILED, likewise */
+void frame_set_n(struct frame *f, uint32_t n);                  /* of OP_SAVE, OP_LOAD */
 int frame_add_seq(struct frame *f, const struct frame_seq *s);  /* copies the params */
 int frame_add_others(struct frame *f, const struct frame *from);        /* copies its unknown keys */
 

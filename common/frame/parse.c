@@ -236,17 +236,18 @@ get_at(struct frame *f, const msgpack_object *o)
 	return 0;
 }
 
+/* 16 hex digits: the id of a model, the key of a saved sequence. */
 static int
-get_model(struct frame *f, const msgpack_object *o)
+get_hex(char to[17], const msgpack_object *o, const char *what)
 {
 	const char *s = o->type == MSGPACK_OBJECT_STR ? o->via.str.ptr : "";
 
 	if (o->type != MSGPACK_OBJECT_STR || o->via.str.size != 16)
-		return fail(FAIL_DATA, "header: 'model' is not 16 hex digits");
+		return fail(FAIL_DATA, "header: '%s' is not 16 hex digits", what);
 	for (int i = 0; i < 16; i++)
 		if (!strchr("0123456789abcdef", s[i]) || s[i] == 0)
-			return fail(FAIL_DATA, "header: 'model' is not 16 hex digits");
-	memcpy(f->model, s, 16);
+			return fail(FAIL_DATA, "header: '%s' is not 16 hex digits", what);
+	memcpy(to, s, 16);
 	return 0;
 }
 
@@ -264,11 +265,11 @@ get_precision(struct frame *f, const msgpack_object *o)
 }
 
 enum key { KEY_OTHER, KEY_AT, KEY_LAYER, KEY_SPANS, KEY_TENSORS, KEY_MODEL, KEY_PRECISION, KEY_SEQS, KEY_DONE,
-	KEY_OP, KEY_SEQ, KEY_FROM, KEY_TO, KEY_N, KEY_TEXT, KEY_PAD, KEYS };
+	KEY_OP, KEY_SEQ, KEY_FROM, KEY_TO, KEY_N, KEY_TEXT, KEY_KEY, KEY_PAD, KEYS };
 
 /* The keys of a batch end where those of control frames begin.  */
 static const char *const keys[KEYS] = {NULL, "at", "layer", "spans", "tensors", "model", "precision", "seqs",
-	"experts_done", "op", "seq", "from", "to", "n", "text", ""};
+	"experts_done", "op", "seq", "from", "to", "n", "text", "key", ""};
 
 struct entry {
 	const msgpack_object_kv *kv;
@@ -301,7 +302,7 @@ read_batch(struct frame *f, enum key k, const struct entry *e, unsigned char *da
 	case KEY_TENSORS:
 		return get_tensors(f, o, data, payload);
 	case KEY_MODEL:
-		return get_model(f, o);
+		return get_hex(f->model, o, "model");
 	case KEY_PRECISION:
 		return get_precision(f, o);
 	case KEY_SEQS:
@@ -317,7 +318,8 @@ read_batch(struct frame *f, enum key k, const struct entry *e, unsigned char *da
 }
 
 static int
-read_control(struct frame *f, enum key k, const msgpack_object *o)
+read_control(struct frame *f, enum key k, const msgpack_object *o, unsigned char *data,
+    size_t payload)
 {
 	uint64_t n = 0;
 
@@ -335,6 +337,10 @@ read_control(struct frame *f, enum key k, const msgpack_object *o)
 		return 0;
 	case KEY_TEXT:
 		return (f->text = get_text(f, o, "text")) ? 0 : -1;
+	case KEY_KEY:
+		return get_hex(f->key, o, "key");
+	case KEY_TENSORS:
+		return get_tensors(f, o, data, payload);
 	default:
 		return 0;
 	}
@@ -378,6 +384,8 @@ static const unsigned required[] = {
 	[OP_NONE] = 1u << KEY_AT | 1u << KEY_SPANS | 1u << KEY_TENSORS,
 	[OP_FREE] = 1u << KEY_SEQ,
 	[OP_FORK] = 1u << KEY_FROM | 1u << KEY_TO | 1u << KEY_N,
+	[OP_SAVE] = 1u << KEY_SEQ | 1u << KEY_N | 1u << KEY_KEY | 1u << KEY_TENSORS,
+	[OP_LOAD] = 1u << KEY_SEQ | 1u << KEY_N | 1u << KEY_KEY | 1u << KEY_TENSORS,
 	[OP_ERROR] = 1u << KEY_TEXT, [OP_FAILED] = 1u << KEY_SEQ | 1u << KEY_TEXT, [OP_OTHER] = 0};
 
 static int
@@ -419,7 +427,7 @@ read_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 		if (f->op != OP_NONE && k == KEY_OTHER)
 			keep_other(f, &e);
 		else if (f->op != OP_NONE && required[f->op] & 1u << k &&
-		    read_control(f, k, &e.kv->val) < 0)
+		    read_control(f, k, &e.kv->val, data, payload) < 0)
 			return -1;
 	}
 	return check_complete(f, seen);

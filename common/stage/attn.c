@@ -175,10 +175,12 @@ batch(struct attn *a, struct frame *f)
 	return 0;
 }
 
-/* free, fork and the error of a sequence reach the caches of all layers. */
+/* free, fork, files and the error of a sequence reach the caches of all layers. */
 static int
-attn_control(struct attn *a, const struct frame *f)
+attn_control(struct attn *a, struct frame *f)
 {
+	if (f->op == OP_SAVE || f->op == OP_LOAD)
+		return attn_files(a, f);
 	for (int i = 0; i < a->s->model->config.num_layers; i++) {
 		if (!a->s->layers.has[i])
 			continue;

@@ -11,6 +11,9 @@
 struct attn {
 	const struct stage *s;
 	struct attention_layers attention;
+	const char *dir;                /* --cache-dir, or NULL; set after attn_open */
+	int full;                       /* saving has failed: no more is saved */
+	uint64_t saved, loaded;         /* sequences */
 	struct scratch rows;            /* host: the rows that attn_reserve collects */
 	uint64_t block;                 /* counts its calls */
 };
@@ -19,8 +22,17 @@ struct attn {
 int attn_open(struct attn *a, const struct stage *s);
 void attn_close(struct attn *a);
 
-/* A stage_fn, arg the struct attn; control frames free and fork. */
+/* A stage_fn, arg the struct attn; control frames free, fork, save and load. */
 int attn_frame(void *arg, struct frame *f, struct link *out, int nout);
+
+/* --- attn_files.c --- */
+
+/* A `save` or `load`: in all layers, or n becomes 0. Files that cannot be written or used are a
+ * warning. 0, or -1 and a message. */
+int attn_files(struct attn *a, struct frame *f);
+
+/* -v: what was saved and loaded. */
+void attn_report(const struct attn *a);
 
 /* --- for ds-block, which reserves the slots of several layers first --- */
 

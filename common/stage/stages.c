@@ -19,9 +19,7 @@
 	}
 #define CLOSE(name) static void close_##name(void *state) { name##_close(state); }
 
-OPEN(attn)
 OPEN(route)
-OPEN(block)
 CLOSE(embed)
 CLOSE(attn)
 CLOSE(route)
@@ -50,6 +48,33 @@ run_embed(void *state, const struct stage *s)
 }
 
 static int
+open_files(struct attn *a, const struct stage_options *o)
+{
+	a->dir = o->cache_dir;
+	return a->dir ? cache_folder_open(a->dir) : 0;
+}
+
+static int
+open_attn(void *state, const struct stage *s, const struct stage_options *o)
+{
+	return attn_open(state, s) < 0 ? -1 : open_files(state, o);
+}
+
+static void
+report_attn(const void *state)
+{
+	attn_report(state);
+}
+
+static int
+open_block(void *state, const struct stage *s, const struct stage_options *o)
+{
+	struct block *b = state;
+
+	return block_open(b, s) < 0 ? -1 : open_files(&b->attn, o);
+}
+
+static int
 open_expert(void *state, const struct stage *s, const struct stage_options *o)
 {
 	s->device->prefetch.counts = o->verbose;
@@ -74,6 +99,7 @@ report_block(const void *state)
 {
 	const struct block *b = state;
 
+	attn_report(&b->attn);
 	if (device_is_gpu(b->s->device))
 		warn("%llu batches, %llu of them replayed, of %llu graphs",
 		    (unsigned long long)b->batches,
@@ -134,7 +160,7 @@ const struct stage_program stage_programs[STAGE_PROGRAMS] = {
 	    .close = close_embed},
 	[STAGE_ATTN] = {"ds-attn", AT_ATTN, TAPS_ATTN, COMPUTES,
 	    .size = sizeof(struct attn), .open = open_attn, .frame = attn_frame,
-	    .close = close_attn},
+	    .report = report_attn, .close = close_attn},
 	[STAGE_ROUTE] = {"ds-route", AT_ROUTE, TAPS_ROUTE, COMPUTES,
 	    .size = sizeof(struct route), .open = open_route, .frame = route_frame,
 	    .close = close_route},

@@ -22,6 +22,7 @@ struct stage_options {
 	const char *experts;            /* ds-expert -e; NULL: all that are not yet done */
 	long rows, batches;             /* ds-embed -B: most rows of a batch; --batches */
 	int trace;                      /* ds-embed --trace */
+	const char *cache_dir;          /* --cache-dir, or NULL */
 	struct sampling_options sampling;
 };
 
