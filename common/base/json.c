@@ -280,7 +280,8 @@ skip_value(const char *p)
 			return p + 1;
 		else if (*p == '"')
 			quoted = !quoted;
-		else if (!quoted && depth == 0 && p > from && ((unsigned char)*p <= ' ' || strchr(",:]}", *p)))
+		else if (!quoted && depth == 0 && p > from &&
+		    ((unsigned char)*p <= ' ' || strchr(",:]}", *p)))
 			return p;
 		else if (!quoted && (*p == '{' || *p == '['))
 			depth++;

@@ -16,7 +16,9 @@ lines_open(struct lines *l, const char *path, size_t max)
 
 	*l = (struct lines){.max = max, .name = input ? "standard input" : path};
 	l->fd = input ? 0 : open(path, O_RDONLY | O_CLOEXEC);
-	return l->fd < 0 ? fail(errno == ENOENT ? FAIL_DATA : FAIL_SYSTEM, "cannot open '%s':", path) : 0;
+	if (l->fd >= 0)
+		return 0;
+	return fail(errno == ENOENT ? FAIL_DATA : FAIL_SYSTEM, "cannot open '%s':", path);
 }
 
 /* Read once. Returns 1, or -1 and a message. */
@@ -65,7 +67,8 @@ lines_next(struct lines *l, int wait, char **line, size_t *n)
 {
 	for (int tried = 0;; tried = 1) {
 		size_t from = l->at + l->seen;
-		unsigned char *end = l->b.n > from ? memchr(l->b.p + from, '\n', l->b.n - from) : NULL;
+		unsigned char *end = l->b.n > from ? memchr(l->b.p + from, '\n', l->b.n - from) :
+		    NULL;
 
 		if (end)
 			return lines_take(l, (size_t)(end - l->b.p), 1, line, n);

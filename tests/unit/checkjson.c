@@ -84,17 +84,21 @@ check_values(void)
 static void
 check_raw(void)
 {
-	static const char text[] = "\xef\xbb\xbf { \"a\":[{\"id\": 1}, \"\\\"}],\"] , \"id\":\t18446744073709551615\n, \"id\": 2, \"s\": \"x\\\\\", \"o\": {}}";
+	static const char text[] =
+	    "\xef\xbb\xbf { \"a\":[{\"id\": 1}, \"\\\"}],\"] , \"id\":\t18446744073709551615\n, "
+	    "\"id\": 2, \"s\": \"x\\\\\", \"o\": {}}";
 	size_t n = 0;
 	const char *s = json_raw(text, "id", &n);
 
-	point(s && n == 20 && memcmp(s, "18446744073709551615", n) == 0, "the text of a number has all its digits");
+	point(s && n == 20 && memcmp(s, "18446744073709551615", n) == 0,
+	    "the text of a number has all its digits");
 	s = json_raw(text, "a", &n);
 	point(s && n == 20 && s[n - 1] == ']', "that of an array reaches to its end");
 	s = json_raw(text, "s", &n);
 	point(s && n == 5 && memcmp(s, "\"x\\\\\"", n) == 0, "that of a string has its quotes");
 	s = json_raw(text, "o", &n);
-	point(s && n == 2 && !json_raw(text, "z", &n) && !json_raw("{}", "z", &n), "an empty object, and keys that are missing");
+	point(s && n == 2 && !json_raw(text, "z", &n) && !json_raw("{}", "z", &n),
+	    "an empty object, and keys that are missing");
 }
 
 int

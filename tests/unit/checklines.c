@@ -39,8 +39,8 @@ main(void)
 	l.fd = fds[0];
 	(void)fcntl(fds[0], F_SETFL, O_NONBLOCK);
 	put("one\n\ntw");
-	point(next(&l, 0, LINES_LINE, "one") && next(&l, 0, LINES_LINE, "") && next(&l, 0, LINES_WAIT, NULL) && l.number == 2,
-	    "whole lines, and the start of one");
+	point(next(&l, 0, LINES_LINE, "one") && next(&l, 0, LINES_LINE, "") &&
+	    next(&l, 0, LINES_WAIT, NULL) && l.number == 2, "whole lines, and the start of one");
 	put("o\n");
 	point(next(&l, 0, LINES_LINE, "two") && l.number == 3, "its rest comes later");
 	l.max = 60000;
@@ -49,13 +49,17 @@ main(void)
 		if (write(fds[1], big, 16000) < 0 || !next(&l, 0, LINES_WAIT, NULL))
 			i = 10;
 	put("\nafter\nlast");
-	point(next(&l, 0, LINES_LONG, NULL) && strcmp(fail_text(), "longer than 60000 bytes") == 0 && l.number == 4 && l.b.cap < 200000,
+	point(next(&l, 0, LINES_LONG, NULL) && strcmp(fail_text(),
+	    "longer than 60000 bytes") == 0 &&
+	    l.number == 4 && l.b.cap < 200000,
 	    "a line that is too long is dropped, and not kept until then");
 	point(next(&l, 0, LINES_LINE, "after"), "the next one is read");
 	close(fds[1]);
-	point(next(&l, 1, LINES_LINE, "last") && next(&l, 1, LINES_END, NULL) && next(&l, 1, LINES_END, NULL), "the last one needs no newline");
+	point(next(&l, 1, LINES_LINE, "last") && next(&l, 1, LINES_END, NULL) &&
+	    next(&l, 1, LINES_END, NULL), "the last one needs no newline");
 	lines_close(&l);
-	point(lines_open(&file, "/nonexistent/x", 10) < 0 && fail_status() == FAIL_DATA, "a file that is missing");
+	point(lines_open(&file, "/nonexistent/x", 10) < 0 && fail_status() == FAIL_DATA,
+	    "a file that is missing");
 	printf("1..%d\n", points);
 	return failures != 0;
 }

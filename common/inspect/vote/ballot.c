@@ -1,0 +1,94 @@
+#include "inspect/vote/ballot.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/mem.h"
+
+int
+ballot_add(struct ballot *b, uint64_t index, const char *answer, size_t n, double logprob)
+{
+	struct path *p;
+
+	if (table_get(&b->taken, &index, sizeof(index)))
+		return fail(FAIL_DATA, "id %.200s: a second answer with index %llu", b->id,
+		    (unsigned long long)index);
+	if (mem_grow(&b->paths, &b->cap, b->n + 1, sizeof(*b->paths)) < 0 ||
+	    !(p = mem_new(1, sizeof(*p))))
+		return -1;
+	b->paths[b->n++] = p;
+	p->index = index;
+	p->logprob = logprob;
+	if (answer) {
+		if (!(p->answer = mem_new(n + 1, 1)))
+			return -1;
+		memcpy(p->answer, answer, n);
+	}
+	return table_put(&b->taken, &p->index, sizeof(p->index), p);
+}
+
+/* By answer, abstentions last, then by index. */
+static int
+path_cmp(const void *a, const void *b)
+{
+	const struct path *x = *(struct path *const *)a, *y = *(struct path *const *)b;
+	int r = !x->answer || !y->answer ? !x->answer - !y->answer : strcmp(x->answer, y->answer);
+
+	return r ? r : x->index < y->index ? -1 : x->index > y->index;
+}
+
+void
+ballot_count(struct ballot *b, struct majority *m)
+{
+	double best = -INFINITY, sum;
+	size_t end;
+
+	*m = (struct majority){0};
+	if (b->n > 0)
+		qsort(b->paths, b->n, sizeof(*b->paths), path_cmp);
+	for (size_t i = 0; i < b->n; i = end) {
+		const char *answer = b->paths[i]->answer;
+		size_t count;
+
+		for (end = i, sum = 0; end < b->n && b->paths[end]->answer &&
+		    strcmp(b->paths[end]->answer, answer) == 0; end++)
+			sum += b->paths[end]->logprob;
+		if (!answer) {
+			m->abstained = b->n - i;
+			break;
+		}
+		count = end - i;
+		if (count > m->count || (count == m->count && (sum > best ||
+		    (sum == best && b->paths[i]->index < b->paths[m->first]->index)))) {
+			m->second = m->count;
+			m->first = i;
+			m->count = count;
+			best = sum;
+		} else if (count > m->second) {
+			m->second = count;
+		}
+	}
+}
+
+int
+ballot_decided(const struct majority *m, size_t remaining)
+{
+	return m->count > m->second + remaining;
+}
+
+void
+ballot_free(struct ballot *b)
+{
+	if (!b)
+		return;
+	for (size_t i = 0; i < b->n; i++) {
+		free(b->paths[i]->answer);
+		free(b->paths[i]);
+	}
+	free(b->paths);
+	table_free(&b->taken);
+	free(b->id);
+	free(b);
+}

@@ -1,0 +1,124 @@
+#!/bin/sh
+# ds-vote: majorities of answer lines, ties, abstentions, and how it meets its surroundings.
+# also: asan leaks
+# check: yes
+. "${0%/*}/lib.sh"
+
+# line ID INDEX TEXT [MORE]: an answer line
+line() {
+	printf '{"id": %s, "index": %s, "text": "%s"%s}\n' "$1" "$2" "$3" "${4:+, $4}"
+}
+# short: "ID ANSWER SHARE COUNT/TOTAL-ABSTAINED INDICES" of each result
+short() {
+	sed -e 's/^{"id": //; s/, "answer": / /; s/, "share": / /; s/, "count": / /; s/, "total": /\//' \
+	    -e 's/, "abstained": /-/; s/, "indices": / /; s/}$//'
+}
+
+{
+	line '"q"' 2 'a 1</think>\n\n1,702.0 ' '"finish_reason": "stop"'
+	line 18446744073709551615 0 '3/6'
+	line '"q"' 0 'a</think>It is 1702.'
+	line '"q"' 1 'a</think>17'
+	echo
+	line '"q"' 3 '17</think>17' '"finish_reason": "length"'
+	line 18446744073709551614 1 '2/6'
+	line 18446744073709551615 1 'x</think>0.50'
+} >lines
+is "$(ds-vote --number lines | short)" '"q" "1702" 0.5 2/4-1 [0, 2]
+18446744073709551615 "0.5" 1 2/2-0 [0, 1]
+18446744073709551614 "1/3" 1 1/1-0 [1]' "numbers, by question, ids to the last digit"
+is "$(sort -r lines | ds-vote --number | sort)" "$(ds-vote --number lines | sort)" \
+    "the order of the lines has no influence"
+is "$(ds-vote <lines | short | head -1)" '"q" "It is 1702." 0.25 1/4-1 [0]' \
+    "of equal counts the lowest index wins"
+{
+	line 1 0 a '"logprobs": [-1, -2]'
+	line 1 1 b '"logprobs": [-0.5, -2]'
+	line 1 2 a '"logprobs": [-1, -2]'
+	line 1 3 b '"logprobs": [-1, -2]'
+	line 1 4 c
+	line 1 5 c '"logprobs": null'
+	line 2 0 '' '"answer": "of the key"'
+	line 2 1 'of the key'
+	line 3 0 x '"finish_reason": "stopped"'
+	echo '{"id": 3, "index": 1, "finish_reason": "error", "error": "why"}'
+	line 4 0 'no' ; echo '{"id": 4, "text": "yes"}'; echo '{"id": 4, "text": "yes"}'
+} >ties
+is "$(ds-vote ties | short)" '1 "b" 0.333333333 2/6-0 [1, 3]
+2 "of the key" 1 2/2-0 [0, 1]
+3 null 0 0/2-2 []
+4 "yes" 0.666666667 2/3-0 [1, 2]' \
+    "of equal counts the largest sum of logprobs wins; the key answer; abstentions; no index"
+{
+	line 1 0 'so \\boxed{\\frac{1}{2}} </think> so \\boxed{ 1/2 }'
+	line 1 1 'answer: \\boxed{\\dfrac12}'
+	line 1 2 'answer: 0.5, answer: 2'
+} >boxes
+is "$(ds-vote --boxed boxes | short)" '1 "0.5" 0.666666667 2/3-1 [0, 1]' "boxes"
+is "$(ds-vote --regex 'answer: (\S*)(?=,)' --number boxes | short)" \
+    '1 "0.5" 0.333333333 1/3-2 [2]' \
+    "a number in the first group of a regular expression"
+
+# one question at a time
+mkfifo in
+ds-vote --of 2 in >out & voter=$!
+exec 3>in
+{ line 1 0 a; line 2 0 b; line 2 1 b; } >&3
+ok "a result is written when its last answer has come" awaited grep -q '"id": 2' out
+exec 3>&-
+wait $voter
+is "$? $(short <out)" '0 2 "b" 1 2/2-0 [0, 1]
+1 "a" 1 1/1-0 [0]' "an incomplete question comes at the end"
+
+# what is no answer line
+{
+	line 1 0 a
+	cat <<'EOP'
+{"id": 1
+[]
+{"text": "a"}
+{"id": [], "text": "a"}
+{"id": 1, "text": 5}
+{"id": 1, "index": -1, "text": "a"}
+{"id": 1, "index": 0.5, "text": "a"}
+{"id": 1, "index": 3}
+{"id": 1, "index": 4, "text": "a", "logprobs": [NaN]}
+{"id": 1, "text": "a", "logprobs": [1e999]}
+{"id": 1, "id": 2, "text": "a"}
+{"id": 1, "index": 0, "text": "a again"}
+{"id": null, "text": "a"}
+EOP
+	line 2 0 "$(printf '\377')"
+	line 2 0 a
+} >bad
+ds-vote bad >out 2>err
+is "$? $(short <out)" '1 1 "a" 1 1/1-0 [0]
+2 "a" 1 1/1-0 [0]' "lines that are none are left out; the others count"
+is "$(cat err)" 'ds-vote: bad: line 2: byte 8: not valid JSON: left out
+ds-vote: 14 lines were left out' "the first is named, the others are counted"
+while IFS='|' read -r text message; do
+	printf '%s\n' "$text" >one
+	fails_with 1 "^ds-vote: one: line 1: $message: left out\$" "refused: $message" ds-vote one
+done <<'EOP'
+{"text": "a"}|id is missing
+{"id": {}, "text": "a"}|id must be a string or a number
+{"id": 1, "text": "a", "index": 0.5}|index is 0.5, must be an integer
+{"id": 1, "text": "a", "logprobs": [null]}|logprobs must be finite numbers
+{"id": 1}|answer and text are missing
+EOP
+{ line 1 0 a; line 1 0 b; } >one
+fails_with 1 'one: line 2: id 1: a second answer with index 0: left out' "a repeated index" \
+    ds-vote one
+{ line 1 0 "$(printf 'a%.0s' $(seq 60))!"; line 1 1 abc; } >one
+fails_with 1 'one: line 1: --regex: match limit exceeded' "an expression that backtracks for ever" \
+    ds-vote --regex '^(a+)+$' one
+fails_with 1 "cannot open 'none'" "a missing file" ds-vote none
+fails_with 2 "^ds-vote: --regex 'a\(b': .* at byte 3" "a wrong regular expression" \
+    ds-vote --regex 'a(b'
+fails_with 2 'do not go together' "two ways to select" ds-vote --regex a --boxed
+fails_with 2 "^ds-vote: --of '0'" "--of has a range" ds-vote --of 0
+fails_with 3 'standard output: cannot write' "a full disk is noticed" sh -c 'ds-vote <lines >/dev/full'
+is "$(ds-vote </dev/null; echo $?)" 0 "an empty input has no questions"
+pipe 'yes "{\"id\": 1, \"text\": \"a\"}" | ds-vote --of 1 | head -1' >out 2>err
+is "$(short <out) $(cat err)" '1 "a" 1 1/1-0 [0] ' "it ends when its output is closed"
+done_testing
