@@ -5,7 +5,7 @@
 
 static const char help[] =
 "usage: ds-sample -m MODEL [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N]\n"
-"                 [--logprobs] [--ring] [-i FROM] [-o TO ...] [-r FD] [-v]\n"
+"                 [--logprobs] [--ring] [--draft] [-i FROM] [-o TO ...] [-r FD] [-v]\n"
 "\n"
 "Samples the next token of each sequence, sends it to ds-embed, and frees the\n"
 "sequence after its last token.\n"
@@ -19,13 +19,14 @@ static const char help[] =
 "  -n, --max-tokens N      maximum new tokens per sequence (to last position)\n"
 "  --logprobs              add the log-probability of each new token\n"
 "  --ring                  forward frames for other stages\n"
+"  --draft                 send frames to ds-draft\n"
 "  -i, --input FROM        input: path, - or address (standard input)\n"
 "  -o, --output TO         output, repeatable; each gets every frame (stdout)\n"
 "  -r FD                   when ready, write a newline to file descriptor FD\n"
 "  -v                      print a summary at the end\n"
 "  -V, -h                  print the version; print this text\n";
 
-enum { RING = 256, LOGPROBS };
+enum { RING = 256, LOGPROBS, DRAFT };
 
 static int
 own(int c, const char *arg, void *to)
@@ -48,6 +49,8 @@ own(int c, const char *arg, void *to)
 		return options_int("-n", arg, 0, UINT32_MAX, &p->max_new);
 	case LOGPROBS:
 		return p->logprobs = 1;
+	case DRAFT:
+		return o->draft = 1;
 	}
 	return o->ring = 1;
 }
@@ -56,7 +59,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {SAMPLING_LONGS, {"ring", 0, NULL, RING},
-		{"logprobs", 0, NULL, LOGPROBS}, {0}};
+		{"logprobs", 0, NULL, LOGPROBS}, {"draft", 0, NULL, DRAFT}, {0}};
 	struct stage_options given = {.sampling = SAMPLING_UNSET};
 
 	return stage_main(STAGE_SAMPLE,

@@ -111,7 +111,11 @@ pack_control(msgpack_packer *k, const struct frame *f)
 	    [OP_LOAD] = 4, [OP_ERROR] = 1, [OP_FAILED] = 2};
 	int file = f->op == OP_SAVE || f->op == OP_LOAD;
 
-	msgpack_pack_map(k, 2u + (size_t)keys[f->op] + (size_t)f->nothers);
+	msgpack_pack_map(k, 2u + (size_t)keys[f->op] + (f->at == AT_DRAFT) + (size_t)f->nothers);
+	if (f->at == AT_DRAFT) {        /* it has come round the loop */
+		pack_text(k, "at");
+		pack_text(k, at_name(f->at));
+	}
 	pack_text(k, "op");
 	pack_text(k, op_name(f->op));
 	if (frame_frees(f) || file) {

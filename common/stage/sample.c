@@ -1,15 +1,16 @@
 #include "stage/sample.h"
 
 #include <math.h>
-#include <msgpack.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
 #include "stage/logprob.h"
+#include "stage/sample_internal.h"
 #include "stage/trace.h"
 
 #define LLU(n) ((unsigned long long)(n))
+#define SPANS_OF_ONE 3          /* at most, of those that a span yields */
 
 /* A sequence with sampled rows.  */
 struct sample_seq {
@@ -157,100 +158,6 @@ find_logits(const struct tensor *rows, int32_t row)
 	return -1;
 }
 
-struct freed {
-	uint64_t seq;
-	const char *reason;             /* NULL: not asked for */
-};
-
-/* The tokens sampled from the logits of a frame.  */
-struct tokens {
-	struct span *spans;
-	int32_t *ids;
-	float *logprobs;                /* [nids] */
-	int has_logprobs;               /* 1: one of them is not NaN */
-	struct freed *freed;
-	int n, nids, nfreed;
-};
-
-static int
-carry_trace(struct frame *to, const struct frame *from, const struct trace *trace)
-{
-	return !trace->start ? 0 : trace_merge(to, from) < 0 ? -1 : trace_add(to, -1, trace->start, trace->bytes);
-}
-
-static int
-add_tokens(struct frame *g, const struct tokens *t)
-{
-	const uint64_t shape[] = {(uint64_t)t->nids};
-	struct tensor *ids = frame_add(g, "ids", I32, 1, shape), *logprob;
-
-	if (!ids)
-		return -1;
-	memcpy(ids->data, t->ids, ids->bytes);
-	if (!t->has_logprobs)
-		return 0;
-	if (!(logprob = frame_add(g, "logprob", F32, 1, shape)))
-		return -1;
-	memcpy(logprob->data, t->logprobs, logprob->bytes);
-	return 0;
-}
-
-static void
-pack_pair(msgpack_packer *k, const char *key, const char *text)
-{
-	msgpack_pack_str_with_body(k, key, strlen(key));
-	msgpack_pack_str_with_body(k, text, strlen(text));
-}
-
-/* The end of a sequence; that of a request names the reason, and what has computed the answer.  */
-static int
-set_free(struct frame *g, const struct frame *f, const struct freed *freed)
-{
-	msgpack_sbuffer b;
-	msgpack_packer k;
-	int r;
-
-	g->op = OP_FREE;
-	g->seq = freed->seq;
-	if (!freed->reason)
-		return 0;
-	msgpack_sbuffer_init(&b);
-	msgpack_packer_init(&k, &b, msgpack_sbuffer_write);
-	msgpack_pack_map(&k, 3);
-	pack_pair(&k, "reason", freed->reason);
-	pack_pair(&k, "model", f->model);
-	pack_pair(&k, "precision", precision_name(f->precision));
-	r = frame_set_other(g, "ended", b.data, b.size);
-	msgpack_sbuffer_destroy(&b);
-	return r;
-}
-
-/* One frame with the new tokens, then `free` for those that ended.  */
-static int
-send_tokens(const struct frame *f, const struct tokens *t, const struct trace *trace, struct link *out, int nout)
-{
-	struct frame g;
-	int r = 0;
-
-	frame_init(&g);
-	if (t->n > 0) {
-		frame_set_at(&g, AT_EMBED, -1);
-		memcpy(g.model, f->model, sizeof(g.model));
-		r = frame_set_spans(&g, t->spans, t->n);
-		if (r == 0)
-			r = add_tokens(&g, t);
-		if (r == 0 && (r = carry_trace(&g, f, trace)) == 0)
-			r = stage_send(out, nout, &g);
-	}
-	for (int i = 0; i < t->nfreed && r == 0; i++) {
-		frame_free(&g);
-		if ((r = set_free(&g, f, &t->freed[i])) == 0)
-			r = stage_send(out, nout, &g);
-	}
-	frame_free(&g);
-	return r;
-}
-
 /* Send the sequence's error, unless it was sent.  */
 static int
 send_why(struct sample_seq *q, struct link *out, int nout)
@@ -273,6 +180,8 @@ send_why(struct sample_seq *q, struct link *out, int nout)
 struct pass {
 	struct sample *s;
 	struct frame *f;
+	const struct tensor *rows, *logits;
+	const int32_t *ids;             /* [f->rows]; NULL: there are no guesses, and no ds-draft */
 	struct tokens t;
 	struct trace trace;
 	struct link *out;
@@ -282,70 +191,155 @@ struct pass {
 static int
 send_pass(struct pass *p)
 {
-	int r = send_tokens(p->f, &p->t, &p->trace, p->out, p->nout);
+	int r = sample_send(p->s, p->f, &p->t, &p->trace, p->out, p->nout);
 
 	p->t.n = p->t.nids = p->t.nfreed = p->t.has_logprobs = 0;
 	return r;
 }
 
-/* A span that asks for a token, with its logits.  */
-static int
-sample_span(struct pass *p, const struct span *at, const float *logits)
+/* The logits of row i of a span whose first is `first`.  NULL and a message.  */
+static const float *
+row_logits(const struct pass *p, const struct span *at, uint32_t i, int32_t first)
+{
+	uint64_t V = (uint64_t)p->s->stage->model->config.vocab_size;
+	int64_t k = find_logits(p->rows, first + (int32_t)i);
+
+	if (k >= 0)
+		return (const float *)p->logits->data + (uint64_t)k * V;
+	fail(FAIL_DATA, "sequence %llu: position %u: the frame holds no logits of it", LLU(at->seq),
+	    at->pos + i);
+	return NULL;
+}
+
+/* Append n ids of rows of the frame.  */
+static void
+add_rows(struct pass *p, int32_t first, uint32_t n)
 {
 	struct tokens *t = &p->t;
-	struct span *to = &t->spans[t->n];
-	struct sample_seq *q = find(p->s, at->seq);
-	int r;
 
-	if (!q)
+	for (uint32_t i = 0; i < n; i++, t->nids++) {
+		t->ids[t->nids] = p->ids[first + (int32_t)i];
+		t->logprobs[t->nids] = NAN;
+		t->from[t->nids] = first + (int32_t)i;
+	}
+}
+
+/* The end of what was sampled for a span.  */
+struct drawn {
+	struct span last;               /* the newest token */
+	uint32_t right;                 /* guesses that were right: new tokens before it */
+	int r;                          /* 1; 0 the sequence ends without `last`; -1 it has failed,
+					 * with a message */
+};
+
+/* Append the tokens of a span: after the row that asks for it, in a draft the first, and after each
+ * guess that was right.  0, or -1 and a message that ends all.  */
+static int
+draw(struct pass *p, struct sample_seq *q, const struct span *at, int32_t first, struct drawn *d)
+{
+	uint32_t i = at->flags & SPAN_DRAFT ? 0 : at->n - 1;
+	struct tokens *t = &p->t;
+
+	for (d->right = 0;; d->right++) {
+		struct span row = {at->seq, at->pos + i, 1, 0};
+		const float *logits = row_logits(p, at, i++, first);
+		int32_t *id = &t->ids[t->nids];
+		float *logprob = &t->logprobs[t->nids];
+
+		if (!logits)
+			return -1;
+		d->r = q->failed ? -1 : next_token(p->s, q, &row, logits, &d->last, id, logprob);
+		if (d->r <= 0)
+			return 0;
+		t->has_logprobs |= !isnan(*logprob);
+		t->from[t->nids++] = -1;
+		if (d->last.flags & SPAN_LAST || i == at->n || p->ids[first + (int32_t)i] != *id)
+			return 0;
+		t->from[t->nids - 1] = first + (int32_t)i;
+	}
+}
+
+/* Append tokens and spans of a span that asks for a token; with --draft, all its rows that count.
+ * 0, or -1 and a message that ends all.  */
+static int
+add_drawn(struct pass *p, struct sample_seq *q, const struct span *at, int32_t first,
+    struct drawn *d)
+{
+	struct tokens *t = &p->t;
+	struct span all = {at->seq, at->pos, at->n, SPAN_HELD};
+
+	if (p->s->draft)
+		add_rows(p, first, at->flags & SPAN_DRAFT ? 1 : at->n);
+	if (draw(p, q, at, first, d) < 0)
 		return -1;
-	r = q->failed ? -1 :
-	    next_token(p->s, q, at, logits, to, &t->ids[t->nids], &t->logprobs[t->nids]);
-	if (r < 0 && !q->failed && refuse(q) < 0)
+	if (at->flags & SPAN_DRAFT)
+		all.n = 1 + d->right;
+	all.flags |= d->right > 0 ? SPAN_DRAFT : 0;
+	if (p->s->draft)
+		t->spans[t->n++] = all;
+	else if (d->right > 0)
+		t->spans[t->n++] = (struct span){at->seq, at->pos + 1, d->right, SPAN_HELD};
+	if (d->r > 0)
+		t->spans[t->n++] = d->last;
+	return 0;
+}
+
+/* A span that asks for a token; its first row in the frame is `first`.  */
+static int
+sample_span(struct pass *p, const struct span *at, int32_t first)
+{
+	struct tokens *t = &p->t;
+	struct sample_seq *q = find(p->s, at->seq);
+	struct drawn d;
+
+	if (!q || add_drawn(p, q, at, first, &d) < 0)
 		return -1;
-	if (r < 0) {
+	if (d.r < 0 && !q->failed && refuse(q) < 0)
+		return -1;
+	if (d.r < 0) {
 		if (p->s->ring)         /* its rows have passed all layers, also those that ask for
 					 * no token */
 			t->spans[t->n++] = (struct span){at->seq, at->pos + at->n, 0, 0};
 		/* sequences appear downstream in the order of the spans */
 		return q->why && (send_pass(p) < 0 || send_why(q, p->out, p->nout) < 0) ? -1 : 0;
 	}
-	if (r == 0 || to->flags & SPAN_LAST) {
+	if (d.r == 0 || d.last.flags & SPAN_LAST) {
 		t->freed[t->nfreed++] = (struct freed){at->seq,
 		    !q->p.request ? NULL : q->stopped ? "stop" : "length"};
 		forget(p->s, at->seq);
 	}
-	t->has_logprobs |= r > 0 && !isnan(t->logprobs[t->nids]);
-	t->n += r;
-	t->nids += r;
 	return 0;
+}
+
+/* A span that asks for no token.  */
+static void
+pass_span(struct pass *p, const struct span *at, int32_t first)
+{
+	struct tokens *t = &p->t;
+
+	if (p->s->draft) {
+		add_rows(p, first, at->n);
+		t->spans[t->n++] = (struct span){at->seq, at->pos, at->n, SPAN_HELD};
+	}
+	if (p->s->ring && at->n > 0 && !(at->flags & SPAN_SAMPLE))
+		t->spans[t->n++] = (struct span){at->seq, at->pos + at->n, 0, 0};
 }
 
 static int
 sample_spans(struct pass *p)
 {
-	struct frame *f = p->f;
-	uint64_t V = (uint64_t)p->s->stage->model->config.vocab_size;
-	struct tensor *rows = frame_tensor(f, "row"), *logits;
 	int32_t row = 0;
 
-	if (!rows || rows->rank != 1 || rows->dtype != I32)
-		return fail(FAIL_DATA, "the frame has no tensor 'row' of rank 1 and dtype I32");
-	if (!(logits = frame_require(f, "logits", F32, rows->shape[0], V)))
-		return -1;
-	for (int i = 0; i < f->nspans; i++) {
-		struct span *at = &f->spans[i];
-		int64_t k;
+	for (int i = 0; i < p->f->nspans; i++) {
+		struct span *at = &p->f->spans[i];
 
-		row += (int32_t)at->n;
-		if (p->s->ring && at->n > 0 && !(at->flags & SPAN_SAMPLE))
-			p->t.spans[p->t.n++] = (struct span){at->seq, at->pos + at->n, 0, 0};
-		if (!(at->flags & SPAN_SAMPLE) || at->n == 0)
-			continue;
-		if ((k = find_logits(rows, row - 1)) < 0)
-			return fail(FAIL_DATA, "sequence %llu: position %u: the frame holds no logits of it", LLU(at->seq), at->pos + at->n - 1);
-		if (sample_span(p, at, (float *)logits->data + (uint64_t)k * V) < 0)
+		if (p->ids && p->t.n + SPANS_OF_ONE > FRAME_SPANS_MAX && send_pass(p) < 0)
 			return -1;
+		if (!(at->flags & SPAN_SAMPLE) || at->n == 0)
+			pass_span(p, at, row);
+		else if (sample_span(p, at, row) < 0)
+			return -1;
+		row += (int32_t)at->n;
 	}
 	return send_pass(p);
 }
@@ -396,24 +390,61 @@ refuse_rest(struct sample *s, struct link *out, int nout)
 	return r;
 }
 
+/* Whether ids of the frame's rows are read: for guesses, and for ds-draft.  */
+static int
+reads_ids(const struct sample *s, const struct frame *f)
+{
+	int r = s->draft;
+
+	for (int i = 0; i < f->nspans && !r; i++)
+		r = (f->spans[i].flags & SPAN_DRAFT) != 0;
+	return r;
+}
+
+/* The tensors of a frame, and room for what it yields.  0, or -1 and a message.  */
+static int
+pass_open(struct pass *p)
+{
+	struct frame *f = p->f;
+	struct tokens *t = &p->t;
+	size_t n = (size_t)f->nspans, spans = SPANS_OF_ONE * n;
+	const struct tensor *ids;
+
+	p->rows = frame_tensor(f, "row");
+	if (!p->rows || p->rows->rank != 1 || p->rows->dtype != I32)
+		return fail(FAIL_DATA, "the frame has no tensor 'row' of rank 1 and dtype I32");
+	if (!(p->logits = frame_require(f, "logits", F32, p->rows->shape[0],
+	    (uint64_t)p->s->stage->model->config.vocab_size)))
+		return -1;
+	if (reads_ids(p->s, f)) {
+		if (!(ids = frame_require(f, "ids", I32, f->rows, 0)))
+			return -1;
+		p->ids = ids->data;
+		n += f->rows;
+	}
+	t->spans = mem_raw(spans, sizeof(*t->spans));
+	t->ids = mem_raw(n, sizeof(*t->ids));
+	t->from = mem_raw(n, sizeof(*t->from));
+	t->logprobs = mem_raw(n, sizeof(*t->logprobs));
+	t->freed = mem_raw((size_t)f->nspans, sizeof(*t->freed));
+	return t->spans && t->ids && t->from && t->logprobs && t->freed ? 0 : -1;
+}
+
 static int
 sample_rows(struct sample *s, struct frame *f, const struct trace *trace, struct link *out, int nout)
 {
 	struct pass p = {.s = s, .f = f, .trace = *trace, .out = out, .nout = nout};
-	struct tokens *t = &p.t;
-	int r;
+	int r = pass_open(&p);
 
-	t->spans = mem_raw((size_t)f->nspans, sizeof(*t->spans));
-	t->ids = mem_raw((size_t)f->nspans, sizeof(*t->ids));
-	t->logprobs = mem_raw((size_t)f->nspans, sizeof(*t->logprobs));
-	t->freed = mem_raw((size_t)f->nspans, sizeof(*t->freed));
-	r = t->spans && t->ids && t->logprobs && t->freed ? read_seqs(s, f) : -1;
+	if (r == 0)
+		r = read_seqs(s, f);
 	if (r == 0 && (r = sample_spans(&p)) == 0)
 		r = send_refused(&p);
-	free(t->spans);
-	free(t->ids);
-	free(t->logprobs);
-	free(t->freed);
+	free(p.t.spans);
+	free(p.t.ids);
+	free(p.t.from);
+	free(p.t.logprobs);
+	free(p.t.freed);
 	return r;
 }
 
@@ -426,8 +457,11 @@ sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 
 	if (frame_frees(f))
 		forget(s, f->seq);
-	if (f->op == OP_FREE || f->op == OP_FORK)
-		return 0;               /* caches have handled it */
+	if (f->op == OP_FREE || f->op == OP_FORK) {
+		if (s->draft)           /* ds-draft has a cache, too */
+			frame_set_at(f, AT_DRAFT, -1);
+		return s->draft;        /* caches have handled it */
+	}
 	if (f->op == OP_END && refuse_rest(s, out, nout) < 0)
 		return -1;
 	if (f->op != OP_NONE || r < 0)

@@ -15,6 +15,7 @@ struct sample {
 	float *weights;                 /* [V] scratch */
 	int ring;                       /* forward frames for other stages; answer each span that asks for no token with
 	                                   a span without rows and flags at the position after it */
+	int draft;                      /* its frames, of all rows, are for ds-draft */
 	uint64_t tokens;                /* sampled so far */
 };
 

@@ -127,6 +127,7 @@ open_sample(void *state, const struct stage *s, const struct stage_options *o)
 	if (sample_open(p, s, &base) < 0)
 		return -1;
 	p->ring = o->ring;
+	p->draft = o->draft;
 	return 0;
 }
 

@@ -23,6 +23,7 @@ struct stage_options {
 	long rows, batches;             /* ds-embed -B: most rows of a batch; --batches */
 	int trace;                      /* ds-embed --trace */
 	const char *cache_dir;          /* --cache-dir, or NULL */
+	int draft;                      /* ds-sample --draft */
 	struct sampling_options sampling;
 };
 
