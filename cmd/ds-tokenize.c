@@ -1,6 +1,7 @@
 /* ds-tokenize: texts in, frames with their ids out, each a sequence of its own.  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,17 +9,17 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "base/json.h"
-#include "base/utf8.h"
+#include "base/lines.h"
 #include "filter.h"
-#include "token/template.h"
-#include "token/token.h"
+#include "stage/request.h"
+#include "token/prompt.h"
 
 #define TEXT_MAX (1u << 30)
 
 static const char help[] =
 "usage: ds-tokenize -m MODEL [-a] [-b] [-c [--template FILE] [--thinking HOW]]\n"
-"                   [--messages | -0 | --lines] [--seq N] [-o TO ...] [-r FD]\n"
-"                   [-v] [TEXT ...]\n"
+"                   [--messages | -0 | --lines | --jsonl] [-S SEED] [--samples N]\n"
+"                   [--logprobs] [--seq N] [-o TO ...] [-r FD] [-v] [TEXT ...]\n"
 "\n"
 "Encodes each TEXT, or standard input, as token ids and sends it as a frame.\n"
 "Each text is a sequence of its own.\n"
@@ -32,6 +33,10 @@ static const char help[] =
 "  --messages         each TEXT is a file of conversations in JSON (implies -c)\n"
 "  -0                 standard input is texts, each ended by a NUL\n"
 "  --lines            standard input is texts, one per line\n"
+"  --jsonl            each TEXT is a file of requests in JSON, one per line\n"
+"  -S, --seed SEED    with --jsonl: seed of requests that give none (0)\n"
+"  --samples N        number of sequences per text or request (1)\n"
+"  --logprobs         with --jsonl: request log-probabilities of all tokens\n"
 "  --seq N            id of the first sequence (0)\n"
 "  -o, --output TO    output, repeatable; each gets every frame (standard output)\n"
 "  -r FD              when ready, write a newline to file descriptor FD\n"
@@ -40,163 +45,218 @@ static const char help[] =
 
 static struct {
 	struct filter f;
-	int all, bare, chat, many, lines, messages;
-	int thinking;                   /* 1, 0; -1: not given */
-	const char *template_file;
+	int all, many, lines, messages, jsonl;
+	long samples;
 	const char *from;               /* the current file, or NULL */
-	uint64_t seq, sent, tokens;
-	struct tokenizer *t;
-	struct template template;
+	uint64_t seq, sent, tokens, line;
+	struct request_defaults given;
+	struct prompt p;                /* the current one */
 	char model[17];
-	int32_t *ids;                   /* of the current text */
-	size_t nids, cap;
-	struct buf text;                /* the current text in its template */
-} g = {.thinking = -1};
+} g = {.samples = 1, .p.thinking = -1};
 
-enum { SEQ = 256, TEMPLATE, THINKING, MESSAGES, LINES };
+enum { SEQ = 256, TEMPLATE, THINKING, MESSAGES, LINES, JSONL, SAMPLES, LOGPROBS };
+
+static int
+read_u64(const char *option, const char *arg, uint64_t *to)
+{
+	char *end;
+
+	errno = 0;
+	*to = strtoull(arg, &end, 10);
+	if (errno || *end || *arg < '0' || *arg > '9')
+		return fail(FAIL_USAGE, "%s '%s': give an integer from 0 to %llu", option, arg,
+		    (unsigned long long)UINT64_MAX);
+	return 0;
+}
 
 static int
 own(int c, const char *arg, void *to)
 {
-	char *end;
-
 	(void)to;
-	if (c == 'a')
-		g.all = 1;
-	else if (c == 'b')
-		g.bare = 1;
-	else if (c == 'c')
-		g.chat = 1;
-	else if (c == '0')
-		g.many = 1;
-	else if (c == LINES)
-		g.many = g.lines = 1;
-	else if (c == TEMPLATE)
-		g.template_file = arg;
-	else if (c == THINKING)
-		return options_switch("--thinking", arg, &g.thinking);
-	else if (c == MESSAGES)
-		g.messages = g.chat = 1;
-	else {
-		errno = 0;
-		g.seq = strtoull(arg, &end, 10);
-		if (errno || *end || *arg < '0' || *arg > '9')
-			return fail(FAIL_USAGE, "--seq '%s': give an integer from 0 to %llu", arg, (unsigned long long)UINT64_MAX);
-	}
-	return 0;
-}
-
-/* Write the prompt of a chat to g.text, for a user's n bytes or a conversation.  */
-static int
-fill_template(const char *text, size_t n)
-{
-	struct buf clean = {0};
-	int r;
-
-	g.text.n = 0;
-	if (g.messages)
-		return template_conversation(&g.template, &g.text, text, n);
-	r = utf8_clean(&clean, text, n);
-	if (r == 0)
-		r = template_user(&g.template, &g.text, (const char *)clean.p, clean.n);
-	buf_free(&clean);
-	return r;
-}
-
-static int
-add_ids(const int32_t *ids, size_t n)
-{
-	if (n == 0)
+	switch (c) {
+	case 'a':
+		return g.all = 1;
+	case 'b':
+		return g.p.bare = 1;
+	case 'c':
+		return g.p.chat = 1;
+	case 'S':
+		return read_u64("-S", arg, &g.given.seed);
+	case LINES:
+		g.lines = 1;
+		return g.many = 1;
+	case '0':
+		return g.many = 1;
+	case TEMPLATE:
+		g.p.template_file = arg;
 		return 0;
-	if (mem_grow(&g.ids, &g.cap, g.nids + n, sizeof(*g.ids)) < 0)
-		return -1;
-	memcpy(g.ids + g.nids, ids, n * sizeof(*ids));
-	g.nids += n;
-	return 0;
+	case THINKING:
+		return options_switch("--thinking", arg, &g.p.thinking);
+	case MESSAGES:
+		return g.messages = g.p.chat = 1;
+	case JSONL:
+		return g.jsonl = 1;
+	case SAMPLES:
+		return options_int("--samples", arg, 1, REQUEST_PATHS_MAX, &g.samples);
+	case LOGPROBS:
+		return g.given.logprobs = 1;
+	}
+	return read_u64("--seq", arg, &g.seq);
 }
 
-/* Write the ids of the text to g.ids.  */
+/* Send the frame of the next sequence, which has the number g.seq.  */
 static int
-encode(const char *text, size_t n)
+send(struct frame *f)
 {
-	size_t around, before;
-	const int32_t *ids = tokenizer_around(g.t, &around, &before);
-
-	g.nids = 0;
-	if (g.chat || g.bare)
-		around = before = 0;
-	if (g.chat) {
-		size_t skip = g.bare && g.template.bos ? strlen(g.template.bos) : 0;
-
-		if (fill_template(text, n) < 0)
-			return -1;
-		if (skip > g.text.n || (skip > 0 && memcmp(g.text.p, g.template.bos, skip) != 0))
-			skip = 0;
-		text = (const char *)g.text.p + skip;
-		n = g.text.n - skip;
-	}
-	if (add_ids(ids, before) < 0 || tokenizer_encode(g.t, text, n, &g.ids, &g.nids, &g.cap) < 0)
-		return -1;
-	return add_ids(ids + before, around - before);
+	if (g.sent > 0 && g.seq == 0)
+		return fail(FAIL_DATA, "there is no sequence number after %llu",
+		    (unsigned long long)UINT64_MAX);
+	g.sent++;
+	g.seq++;
+	return stage_send(g.f.out, g.f.o.nout, f);
 }
 
 /* The current text is no prompt: its sequence fails with the message that fail() keeps, and the
- * next one may follow.  */
+ * next one may follow.  q: the request that it was, or NULL.  */
 static int
-send_failed(void)
+send_failed(const struct request *q)
 {
+	struct buf map = {0};
 	struct frame f;
 	int r;
 
 	if (fail_status() != FAIL_DATA)
 		return -1;
 	frame_init(&f);
-	if (g.from)
+	if (g.from && !q)
 		fail_in("'%s'", g.from);
 	fail_in("%s", program);
 	r = frame_set_failed(&f, g.seq, fail_text());
+	if (r == 0 && q)
+		r = request_map(q, 0, &map) < 0 || frame_set_other(&f, "request", map.p, map.n) < 0 ? -1 : 0;
 	if (r == 0)
-		r = stage_send(g.f.out, g.f.o.nout, &f);
+		r = send(&f);
 	frame_free(&f);
-	g.sent++;
-	g.seq++;
+	buf_free(&map);
 	return r;
+}
+
+/* The frame of a prompt of n ids, with an entry of `seqs` if params is not empty.  */
+static int
+send_prompt(const int32_t *ids, size_t n, const struct buf *params)
+{
+	struct span span = {.seq = g.seq, .n = (uint32_t)n, .flags = SPAN_SAMPLE | (g.all ? SPAN_LOGITS : 0)};
+	struct frame_seq entry = {g.seq, params->p, params->n};
+	struct tensor *t;
+	struct frame f;
+	int r = -1;
+
+	frame_init(&f);
+	frame_set_at(&f, AT_EMBED, -1);
+	strcpy(f.model, g.model);
+	if (frame_set_spans(&f, &span, 1) < 0 || (params->n > 0 && frame_add_seq(&f, &entry) < 0) ||
+	    !(t = frame_add(&f, "ids", I32, 1, (uint64_t[]){n})))
+		goto done;
+	if (n > 0)
+		memcpy(t->data, ids, t->bytes);
+	r = send(&f);
+	g.tokens += n;
+done:
+	frame_free(&f);
+	return r < 0 ? fail_in("sequence %llu", (unsigned long long)span.seq) : 0;
+}
+
+static int
+check_size(size_t n)
+{
+	return n <= FRAME_PAYLOAD_MAX / sizeof(int32_t) ? 0 :
+	    fail(FAIL_DATA, "%zu tokens do not fit into a frame", n);
 }
 
 static int
 send_text(const char *text, size_t n)
 {
-	struct span span = {.seq = g.seq, .flags = SPAN_SAMPLE | (g.all ? SPAN_LOGITS : 0)};
-	struct tensor *t;
-	struct frame f;
-	uint64_t shape[1];
-	int r = -1;
+	static const struct buf none;
+	int r = g.messages ? prompt_conversation(&g.p, text, n) : prompt_text(&g.p, text, n);
 
-	if (g.sent > 0 && g.seq == 0)
-		return fail(FAIL_DATA, "there is no sequence number after %llu", (unsigned long long)UINT64_MAX);
-	if (encode(text, n) < 0)
-		return send_failed();
-	if (g.nids > FRAME_PAYLOAD_MAX / sizeof(*g.ids)) {
-		fail(FAIL_DATA, "%zu tokens do not fit into a frame", g.nids);
-		return send_failed();
-	}
-	frame_init(&f);
-	span.n = (uint32_t)g.nids;
-	shape[0] = g.nids;
-	frame_set_at(&f, AT_EMBED, -1);
-	strcpy(f.model, g.model);
-	if (frame_set_spans(&f, &span, 1) < 0 || !(t = frame_add(&f, "ids", I32, 1, shape)))
-		goto done;
-	if (g.nids > 0)
-		memcpy(t->data, g.ids, t->bytes);
-	r = stage_send(g.f.out, g.f.o.nout, &f);
-	g.tokens += g.nids;
-	g.sent++;
-	g.seq++;
-done:
-	frame_free(&f);
-	return r < 0 ? fail_in("sequence %llu", (unsigned long long)span.seq) : 0;
+	if (r < 0 || check_size(g.p.n) < 0)
+		return send_failed(NULL);
+	for (long i = 0; i < g.samples && r == 0; i++)
+		r = send_prompt(g.p.ids, g.p.n, &none);
+	return r;
 }
+
+/* --- requests --- */
+
+/* The prompt of a request in g.p.  */
+static int
+encode_request(const struct request *q)
+{
+	if (q->prompt)
+		return prompt_text(&g.p, q->prompt, strlen(q->prompt));
+	if (q->conversation)
+		return prompt_conversation(&g.p, q->conversation, strlen(q->conversation));
+	return 0;
+}
+
+static int
+send_paths(const struct request *q)
+{
+	int own_ids = !q->prompt && !q->conversation, r = 0;
+	struct buf entry = {0};
+
+	for (int i = 0; i < q->n && r == 0; i++) {
+		entry.n = 0;
+		r = request_entry(q, i, &entry);
+		if (r == 0)
+			r = send_prompt(own_ids ? q->ids : g.p.ids, own_ids ? q->nids : g.p.n, &entry);
+	}
+	buf_free(&entry);
+	return r;
+}
+
+/* A line of n bytes; too_long: it was not kept, and fail() has the message.  */
+static int
+send_request(const char *line, size_t n, int too_long)
+{
+	struct request q;
+	int r;
+
+	if (too_long) {
+		char why[128];
+
+		snprintf(why, sizeof(why), "%s", fail_text());
+		if (request_name(&q, g.line++, &g.given) < 0)
+			return -1;
+		r = fail(FAIL_DATA, "the line is %s", why);
+	} else {
+		r = request_parse(&q, line, n, g.line++, &g.given, g.p.t);
+	}
+	if (r == 0 && encode_request(&q) == 0 && check_size(g.p.n) == 0)
+		r = send_paths(&q);
+	else
+		r = send_failed(&q);
+	request_free(&q);
+	return r;
+}
+
+static int
+send_requests(const char *path)
+{
+	struct lines l;
+	char *line;
+	size_t n;
+	int r = 0, got;
+
+	if (lines_open(&l, path, REQUEST_LINE_MAX) < 0)
+		return -1;
+	while (r == 0 && (got = lines_next(&l, 1, &line, &n)) != LINES_END)
+		r = got < 0 ? -1 : send_request(line, n, got == LINES_LONG);
+	lines_close(&l);
+	return r;
+}
+
+/* --- texts --- */
 
 static int
 send_all(void)
@@ -328,9 +388,17 @@ send_file(const char *path)
 static int
 send_input(void)
 {
+	if (g.jsonl)
+		return send_requests("-");
 	if (g.messages)
 		return send_conversations(0) < 0 ? fail_in("standard input") : 0;
 	return g.many ? send_many() : send_all();
+}
+
+static int
+send_operand(const char *arg)
+{
+	return g.jsonl ? send_requests(arg) : g.messages ? send_file(arg) : send_text(arg, strlen(arg));
 }
 
 static int
@@ -346,30 +414,44 @@ send_end(void)
 	return r;
 }
 
+static void
+check_options(int operands)
+{
+	if (g.many && operands)
+		die(FAIL_USAGE, "%s reads standard input: give no TEXT with it", g.lines ? "--lines" : "-0");
+	if ((g.p.template_file || g.p.thinking >= 0) && !g.p.chat && !g.jsonl)
+		die(FAIL_USAGE, "%s is for a chat: give -c with it", g.p.template_file ? "--template" : "--thinking");
+	if (g.many && g.messages)
+		die(FAIL_USAGE, "%s does not go with --messages: conversations follow one another as they are", g.lines ? "--lines" : "-0");
+	if (g.jsonl && (g.many || g.messages))
+		die(FAIL_USAGE, "%s does not go with --jsonl: each line is a request",
+		    g.messages ? "--messages" : g.lines ? "--lines" : "-0");
+	if ((g.given.seed || g.given.logprobs) && !g.jsonl)
+		die(FAIL_USAGE, "%s is for requests: give --jsonl with it, or the option to ds-sample",
+		    g.given.seed ? "-S" : "--logprobs");
+	g.given.n = (int)g.samples;
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"seq", required_argument, NULL, SEQ}, {"template", required_argument, NULL, TEMPLATE},
-		{"thinking", required_argument, NULL, THINKING}, {"messages", no_argument, NULL, MESSAGES},
-		{"lines", no_argument, NULL, LINES}, {0}
+		{"seq", 1, NULL, SEQ}, {"template", 1, NULL, TEMPLATE}, {"thinking", 1, NULL, THINKING},
+		{"messages", 0, NULL, MESSAGES}, {"lines", 0, NULL, LINES}, {"jsonl", 0, NULL, JSONL},
+		{"seed", 1, NULL, 'S'}, {"samples", 1, NULL, SAMPLES}, {"logprobs", 0, NULL, LOGPROBS}, {0}
 	};
 	struct options *o = &g.f.o;
 	int i, r = 0;
 
-	*o = (struct options){.help = help, .letters = "abc0", .longs = longs, .own = own,
+	*o = (struct options){.help = help, .letters = "abc0S:", .longs = longs, .own = own,
 	    .operands = 1, .max_out = LINKS_MAX};
 	i = options_parse(o, argc, argv);
 	options_require_model(o);
-	if (g.many && i < argc)
-		die(FAIL_USAGE, "%s reads standard input: give no TEXT with it", g.lines ? "--lines" : "-0");
-	if ((g.template_file || g.thinking >= 0) && !g.chat)
-		die(FAIL_USAGE, "%s is for a chat: give -c with it", g.template_file ? "--template" : "--thinking");
-	if (g.many && g.messages)
-		die(FAIL_USAGE, "%s does not go with --messages: conversations follow one another as they are", g.lines ? "--lines" : "-0");
+	check_options(i < argc);
 	filter_links(&g.f);
-	g.t = tokenizer_open(o->model);
-	if (!g.t || (g.chat && template_open(&g.template, o->model, g.template_file, g.thinking) < 0))
+	g.p.model = o->model;
+	g.p.t = tokenizer_open(o->model);
+	if (!g.p.t || (g.p.chat && prompt_template(&g.p) < 0))
 		filter_fail(&g.f);
 	if (checkpoint_id(o->model, g.model) < 0)
 		g.model[0] = 0;         /* a folder with only a tokenizer suffices */
@@ -377,12 +459,11 @@ main(int argc, char **argv)
 	if (g.many || i == argc)
 		r = send_input();
 	for (; r == 0 && i < argc; i++)
-		r = g.messages ? send_file(argv[i]) : send_text(argv[i], strlen(argv[i]));
+		r = send_operand(argv[i]);
 	if (r < 0 || send_end() < 0)
 		filter_fail(&g.f);
 	if (o->verbose)
 		warn("%llu sequences, %llu tokens", (unsigned long long)g.sent, (unsigned long long)g.tokens);
-	template_close(&g.template);
-	return filter_close(&g.f, 0);   /* the tokenizer is not freed: that takes time for a large
-					 * vocabulary */
+	prompt_close(&g.p);             /* not the tokenizer: that takes time for a large vocabulary */
+	return filter_close(&g.f, 0);
 }
