@@ -14,6 +14,7 @@
 #include "options.h"
 #include "supervise/agent.h"
 #include "supervise/drive.h"
+#include "launch/answers.h"
 #include "launch/keep.h"
 #include "supervise/probe.h"
 #include "launch/run.h"
@@ -21,40 +22,43 @@
 #include "stage/embed.h"
 #include "stage/stages.h"
 #include "token/template.h"
+#include "weights/checkpoint.h"
 
 static const char help[] =
 "usage: ds-run -m MODEL [OPTION ...] [PROMPT ...]\n"
 "Answers each PROMPT; without one, each line typed, or all of standard input.\n"
 "\n"
-"  -m, --model MODEL       checkpoint folder or GGUF file (or DS_MODEL)\n"
-"  -0, --lines FILE        prompts, each ended by a NUL or a newline (-: stdin)\n"
-"  -c, -w, --completion    a PROMPT is a question (default), or text to continue\n"
-"  --messages FILE         conversations in JSON, one answer each\n"
-"  --template, --thinking  FILE of the chat template; its thinking: on or off\n"
-"  -x CUT                  processes: fused (one for all layers), layer or stage\n"
-"  --plan FILE             run the processes of a plan on its hosts (see ds-plan)\n"
-"  --rsh, --manifest       command to reach a host (ssh, DS_RSH); FILE of weights\n"
-"  -g, --greedy            always the most probable token\n"
-"  -q, --quiet             print the answer without the reasoning\n"
-"  -T, --temperature TEMP  temperature; 0 is greedy\n"
-"  -k, --top-k K           sample from the K most probable tokens; 0 for all\n"
-"  -p, --top-p P           sample from the top tokens of total probability P\n"
-"  -n, --max-tokens N      maximum new tokens per answer\n"
-"  -S, --seed SEED         seed of the random numbers (0)\n"
-"  --precision P           products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
-"  --keep, --batches       DIR to keep all streams in; N batches in flight (1)\n"
-"  -t, --threads THREADS   threads of each process (all cores)\n"
-"  -d, --device DEVICE     compute on cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"
-"  -s, -v                  print a script; print a summary, -vv: of each program\n"
-"  -V, -h                  print the version; print this text\n";
+"  -m, --model MODEL                  checkpoint folder or GGUF file (DS_MODEL)\n"
+"  -0, --lines, --messages, --jsonl   FILE of texts, lines, chats or requests\n"
+"  --out, --resume                    FILE for the answers; go on where it ends\n"
+"  --ordered, --samples, --logprobs   in order; N for each prompt; ln of p\n"
+"  -c, -w, --completion               chat (default); a PROMPT is to be continued\n"
+"  --template, --thinking             FILE of the chat template; HOW on or off\n"
+"  --think-min, --think-max           N tokens of thinking at least; N at most\n"
+"  --plan, -x                         FILE of ds-plan; CUT fused, layer or stage\n"
+"  --rsh, --manifest                  CMD to reach a host (ssh); FILE of weights\n"
+"  -g, --greedy                       always the most probable token\n"
+"  -q, --quiet                        print the answer without the reasoning\n"
+"  -T, --temperature TEMP             temperature; 0 is greedy\n"
+"  -k, --top-k K                      of the K most probable tokens; 0 for all\n"
+"  -p, --top-p P                      of the top tokens of total probability P\n"
+"  -n, --max-tokens N                 maximum new tokens per answer\n"
+"  -S, --seed SEED                    seed of the random numbers (0)\n"
+"  --precision, --batches             P is f32, bf16 or fp8; N batches in flight\n"
+"  --keep, --cache-dir, --cache-size  DIR of streams; DIR of prefixes; SIZE (1G)\n"
+"  -t, --threads THREADS              threads of each process (all cores)\n"
+"  -d, --device DEVICE                cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"
+"  -V, -h, -s, -v                     print version; this text; script; summary\n";
 
-enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE };
+enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE,
+	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR };
 
 struct given {
 	struct run_options run;
 	int script, agent;
 	const char *probe;              /* seconds, NULL: not given */
 	const char *plan, *rsh, *manifest;      /* NULL: not given */
+	long samples;                   /* answers to each prompt */
 	const char *prompts;            /* a file of them, or NULL */
 	const char *cut;                /* an option that excludes --plan, or NULL */
 };
@@ -88,6 +92,37 @@ parse_cut(struct plan_options *p, const char *arg)
 	return fail(FAIL_USAGE, "-x '%s': give fused, layer or stage", arg);
 }
 
+/* Options about many answers. */
+static int
+own_answers(struct given *o, int c, const char *arg)
+{
+	struct plan_options *p = &o->run.plan;
+
+	switch (c) {
+	case OUT:
+		p->out = arg;
+		return 0;
+	case RESUME:
+		return p->resume = 1;
+	case ORDERED:
+		return p->ordered = 1;
+	case LOGPROBS:
+		return p->logprobs = 1;
+	case SAMPLES:
+		p->samples = arg;
+		return options_int("--samples", arg, 1, INT32_MAX, &o->samples);
+	case CACHE_BYTES:
+		o->cut = "--cache-size";
+		p->cache_size = arg;
+		return 0;
+	case CACHE_DIR:
+		o->cut = "--cache-dir";
+		p->cache_dir = arg;
+		return 0;
+	}
+	return -1;
+}
+
 static int
 own(int c, const char *arg, void *to)
 {
@@ -100,10 +135,13 @@ own(int c, const char *arg, void *to)
 	case '0':
 	case LINES:
 	case MESSAGES:
+	case JSONL:
 		if (o->prompts)
-			return fail(FAIL_USAGE, "-0, --lines and --messages: give one file of prompts");
+			return fail(FAIL_USAGE,
+			    "-0, --lines, --messages and --jsonl: give one file of prompts");
 		o->prompts = arg;
-		*(c == '0' ? &p->texts : c == LINES ? &p->lines : &p->messages) = 1;
+		*(c == '0' ? &p->texts : c == LINES ? &p->lines :
+		    c == JSONL ? &p->jsonl : &p->messages) = 1;
 		return 0;
 	case 'c':
 	case 'w':
@@ -119,7 +157,17 @@ own(int c, const char *arg, void *to)
 	case 'p':
 	case 'S':
 	case 'n':
+	case PLAN_THINK_MIN:
+	case PLAN_THINK_MAX:
 		return pass(p, c, arg);
+	case OUT:
+	case RESUME:
+	case ORDERED:
+	case LOGPROBS:
+	case SAMPLES:
+	case CACHE_BYTES:
+	case CACHE_DIR:
+		return own_answers(o, c, arg);
 	case TEMPLATE:
 		p->template = arg;
 		return 0;
@@ -133,7 +181,8 @@ own(int c, const char *arg, void *to)
 	case BATCHES:
 		o->cut = "--batches";
 		p->batches = arg;
-		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &n);
+		return strcmp(arg, "auto") == 0 ? 0 :
+		    options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &n);
 	case PLAN:
 		o->plan = arg;
 		return 0;
@@ -189,7 +238,10 @@ write_script(struct run_options *o, const char *prompts)
 	if (o->plan.template && !(o->plan.template = realpath(o->plan.template, NULL)))
 		die(FAIL_SYSTEM, "cannot find the file of --template:");
 	o->plan.keep = whole_path(o->plan.keep);
+	o->plan.out = whole_path(o->plan.out);
+	o->plan.cache_dir = whole_path(o->plan.cache_dir);
 	o->plan.loop_in = "loop";
+	o->plan.copy_in = o->plan.copy_out = "prompts";
 	if (plan_make(&plan, &o->plan) < 0 ||
 	    script_write(&text, &plan, &o->plan, o->dir, prompts, o->texts, o->ntexts) < 0)
 		die_failed();
@@ -247,10 +299,87 @@ open_prompts(const struct given *o)
 	return fd;
 }
 
+static void
+check_given(const struct given *o)
+{
+	const struct plan_options *p = &o->run.plan;
+
+	if ((p->template || p->thinking || p->messages) && !p->chat)
+		die(FAIL_USAGE, "%s is for a chat: it does not go with -w",
+		    p->template ? "--template" : p->thinking ? "--thinking" : "--messages");
+	if ((o->rsh || o->manifest) && !o->plan)
+		die(FAIL_USAGE, "%s is for the hosts of a plan: give --plan with it",
+		    o->rsh ? "--rsh" : "--manifest");
+	if ((p->out || p->ordered || p->logprobs) && !p->jsonl)
+		die(FAIL_USAGE, "%s is for answers in JSON: give --jsonl with it",
+		    p->out ? "--out" : p->ordered ? "--ordered" : "--logprobs");
+	if (p->resume && !p->out)
+		die(FAIL_USAGE, "--resume goes on with a file of answers: give --out with it");
+	if (p->jsonl && p->quiet)
+		die(FAIL_USAGE, "-q does not go with --jsonl: 'answer' has no reasoning");
+}
+
+static void
+set_defaults(struct given *o)
+{
+	struct plan_options *p = &o->run.plan;
+
+	if (o->run.ask && p->samples)
+		die(FAIL_USAGE, "--samples needs prompts: a terminal gets one answer to each line");
+}
+
+/* Lines typed at a terminal are a conversation, if the chat template has turns. */
+static void
+open_dialog(struct given *o, struct dialog *dialog)
+{
+	if (!o->run.ask || !o->run.plan.chat || !template_is_multi_turn(o->run.plan.template))
+		return;
+	if (dialog_open(dialog, o->run.plan.model) < 0)
+		die_failed();
+	o->run.dialog = dialog;
+}
+
+/* Open the file of answers, or read the ones that exist: those of another model or precision are
+ * an error, because they are not what this run would write. */
+static void
+open_answers(struct given *o, struct progress *progress)
+{
+	struct plan_options *p = &o->run.plan;
+	struct answers answers = {0};
+	const char *precision = p->precision;
+	char model[17] = "";
+
+	if (!p->out)
+		return;
+	if ((o->run.out = answers_open(p->out, p->resume)) < 0)
+		die_failed();
+	if (!p->resume)
+		return;
+	(void)checkpoint_id(p->model, model);   /* with a plan, -m may have the tokenizer only */
+	if (!precision && !o->plan)
+		precision = precision_name(PRECISION_F32);
+	if (answers_load(&answers, p->out, model, precision) < 0)
+		die_failed();
+	progress->before = answers.lines;
+	answers_free(&answers);
+}
+
+/* Show progress on a terminal, unless answers are printed there. */
+static void
+open_progress(struct given *o, struct progress *progress)
+{
+	if (!o->run.plan.jsonl || !isatty(2) || isatty(o->run.out))
+		return;
+	if (strcmp(o->prompts, "-") != 0)
+		progress->total = progress_count(o->prompts, (uint64_t)o->samples);
+	o->run.progress = progress;
+	o->run.count = 1;
+}
+
 int
 main(int argc, char **argv)
 {
-	struct given o = {.run.plan.chat = 1, .run.began = clock_now()};
+	struct given o = {.run.plan.chat = 1, .run.began = clock_now(), .run.out = 1, .samples = 1};
 	static const struct option longs[] = {
 		SAMPLING_LONGS,
 		{"quiet", no_argument, NULL, 'q'},
@@ -264,6 +393,16 @@ main(int argc, char **argv)
 		{"agent", no_argument, NULL, AGENT},
 		{"lines", required_argument, NULL, LINES},
 		{"messages", required_argument, NULL, MESSAGES},
+		{"jsonl", required_argument, NULL, JSONL},
+		{"out", required_argument, NULL, OUT},
+		{"resume", no_argument, NULL, RESUME},
+		{"ordered", no_argument, NULL, ORDERED},
+		{"logprobs", no_argument, NULL, LOGPROBS},
+		{"samples", required_argument, NULL, SAMPLES},
+		{"cache-size", required_argument, NULL, CACHE_BYTES},
+		{"cache-dir", required_argument, NULL, CACHE_DIR},
+		{"think-min", required_argument, NULL, PLAN_THINK_MIN},
+		{"think-max", required_argument, NULL, PLAN_THINK_MAX},
 		{"thinking", required_argument, NULL, THINKING},
 		{"probe", required_argument, NULL, PROBE},
 		{0}
@@ -272,6 +411,7 @@ main(int argc, char **argv)
 	    .gpu = GPU_OPTION, .products = 1, .links = 1};
 	struct config config;
 	struct dialog dialog = {0};
+	struct progress progress = {0};
 	struct tally tally;
 	char text[128], device[16];
 	int i = options_parse(&common, argc, argv), sig = 0, status;
@@ -283,13 +423,7 @@ main(int argc, char **argv)
 	if (o.probe)
 		return 0;
 	options_require_model(&common);
-	if ((o.run.plan.template || o.run.plan.thinking || o.run.plan.messages) && !o.run.plan.chat)
-		die(FAIL_USAGE, "%s is for a chat: it does not go with -w", o.run.plan.template ? "--template" :
-		    o.run.plan.thinking ? "--thinking" : "--messages");
-	if (o.rsh && !o.plan)
-		die(FAIL_USAGE, "--rsh is for the hosts of a plan: give --plan with it");
-	if (o.manifest && !o.plan)
-		die(FAIL_USAGE, "--manifest is for the hosts of a plan: give --plan with it");
+	check_given(&o);
 	if (!o.plan && config_load(&config, common.model) < 0)
 		die_failed();
 	o.run.plan.model = common.model;
@@ -305,24 +439,28 @@ main(int argc, char **argv)
 	o.run.texts = argv + i;
 	o.run.ntexts = argc - i;
 	o.run.prompts = open_prompts(&o);
+	o.run.ask = o.run.ntexts == 0 && o.run.prompts < 0 && isatty(0) && !o.script;
+	o.run.count = common.verbose > 0;
+	set_defaults(&o);
 	if (o.script && !o.plan)
 		write_script(&o.run, o.run.prompts > 0 ? whole_path(o.prompts) : NULL);
 	if (o.run.plan.keep && !o.plan && keep_open(o.run.plan.keep) < 0)
 		die_failed();
-	o.run.ask = o.run.ntexts == 0 && o.run.prompts < 0 && isatty(0);
-	if (o.run.ask && o.run.plan.chat && template_is_multi_turn(o.run.plan.template)) {
-		if (dialog_open(&dialog, common.model) < 0)
-			die_failed();
-		o.run.dialog = &dialog;
-	}
-	o.run.count = common.verbose > 0;
+	open_dialog(&o, &dialog);
+	open_answers(&o, &progress);
+	open_progress(&o, &progress);
 	status = o.plan ? run_plan(&o, &tally, &sig) : run_pipeline(&o.run, &tally, &sig);
 	dialog_close(&dialog);
+	if (o.run.out != 1)
+		answers_trim(o.run.out);
 	if (status < 0)
 		die_failed();
 	if (sig)
 		end_by(sig);
-	if (o.run.count)
+	if (common.verbose > 0 && o.run.plan.jsonl)
+		warn("%llu answers, %s", (unsigned long long)tally.answers,
+		    tally_text(&tally, text, sizeof(text)));
+	else if (common.verbose > 0)
 		warn("%s", tally_text(&tally, text, sizeof(text)));
 	return status ? FAIL_DATA : 0;
 }

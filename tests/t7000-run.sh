@@ -140,7 +140,7 @@ same out three.expected "or reads its standard input"
 fails_with 3 "^ds-run: cannot open 'nowhere'" "no such file" ds-run -m "$M" --lines nowhere
 fails_with 3 "^ds-run: '/' is a folder" "a folder" ds-run -m "$M" -0 /
 fails_with 2 "^ds-run: 'lines' has the prompts" "a file and an operand" ds-run -m "$M" --lines lines hello
-fails_with 2 "^ds-run: -0, --lines and --messages" "two files" ds-run -m "$M" --lines lines -0 nuls
+fails_with 2 "^ds-run: -0, --lines, --messages" "two files" ds-run -m "$M" --lines lines -0 nuls
 
 # --- conversations from a file ---
 py - <<'EOP'

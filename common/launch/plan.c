@@ -122,37 +122,77 @@ add_chat(struct command *t, const struct plan_options *o)
 		command_option(t, "--thinking", o->thinking);
 }
 
-int
-plan_make(struct plan *p, const struct plan_options *o)
+static void
+add_tokenizer(struct plan *p, const struct plan_options *o)
 {
-	struct command *t;
+	struct command *t = add_command(p, o, "ds-tokenize");
 
-	p->n = 0;
-	snprintf(p->threads, sizeof(p->threads), "%d", o->threads);
-	p->commands = mem_new(5 + AT_OTHER * (size_t)o->layers, sizeof(*p->commands));
-	if (!p->commands)
-		return -1;
-	t = add_command(p, o, "ds-tokenize");
 	add_chat(t, o);
-	if (o->texts || o->lines || o->messages)
+	if (o->jsonl)
+		add_word(t, "--jsonl");
+	else if (o->texts || o->lines || o->messages)
 		add_word(t, o->messages ? "--messages" : o->texts ? "-0" : "--lines");
-	t = add_command(p, o, stage_programs[STAGE_EMBED].name);
+	if (o->samples)
+		command_option(t, "--samples", o->samples);
+	if (!o->jsonl)
+		return;
+	if (o->resume)
+		command_option(t, "--done", o->out);
+	command_option(t, "-o", "-");
+	command_option(t, "-o", o->copy_out);
+}
+
+static void
+add_scheduler(struct plan *p, const struct plan_options *o)
+{
+	struct command *t = add_command(p, o, stage_programs[STAGE_EMBED].name);
+
 	command_option(t, "-i", "-");
 	command_option(t, "-i", o->loop_in);
 	if (o->batches)
 		command_option(t, "--batches", o->batches);
+	if (o->cache_size)
+		command_option(t, "--cache-size", o->cache_size);
+	if (o->cache_dir)
+		command_option(t, "--cache-dir", o->cache_dir);
 	add_precision(t, o);
-	add_layers(p, o);
-	add_worker(p, o, STAGE_HEAD, -1);
-	add_sampler(p, o);
-	t = add_command(p, o, "ds-detokenize");
+}
+
+static void
+add_detokenizer(struct plan *p, const struct plan_options *o)
+{
+	struct command *t = add_command(p, o, "ds-detokenize");
+
 	add_chat(t, o);
+	if (o->jsonl) {
+		add_word(t, "--jsonl");
+		command_option(t, "--prompts", o->copy_in);
+	}
+	if (o->ordered)
+		add_word(t, "--ordered");
 	if (o->quiet)
 		add_word(t, "-q");
 	if (o->asks)
 		add_word(t, "-0");
 	if (o->dim)
 		add_word(t, "--dim");
+}
+
+int
+plan_make(struct plan *p, const struct plan_options *o)
+{
+
+	p->n = 0;
+	snprintf(p->threads, sizeof(p->threads), "%d", o->threads);
+	p->commands = mem_new(5 + AT_OTHER * (size_t)o->layers, sizeof(*p->commands));
+	if (!p->commands)
+		return -1;
+	add_tokenizer(p, o);
+	add_scheduler(p, o);
+	add_layers(p, o);
+	add_worker(p, o, STAGE_HEAD, -1);
+	add_sampler(p, o);
+	add_detokenizer(p, o);
 	return o->keep ? keep_plan(p, o->keep) : 0;
 }
 

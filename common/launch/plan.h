@@ -51,6 +51,14 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	int texts;                    /* standard input: NUL-terminated texts instead of one text */
 	int lines;                      /* or one text per line */
 	int messages;                   /* or conversations in JSON */
+	int jsonl;                      /* or requests in JSON lines, answered by JSON lines: */
+	const char *copy_out, *copy_in; /* where ds-tokenize writes its prompts a second time, and
+					 * where ds-detokenize reads them */
+	int ordered;                    /* answers in the order of the requests */
+	const char *out;                /* the file of answers, or NULL: standard output */
+	int resume;                     /* answers that it has are not computed again */
+	const char *samples;            /* answers to each prompt, or NULL: one */
+	const char *cache_size, *cache_dir;     /* of ds-embed, or NULL */
 	int asks;                       /* 1: answers end in NUL, not newline */
 	const char *keep;               /* folder to which all streams are copied, or NULL */
 	int dim;                        /* 1: dim the reasoning although the output is a pipe */

@@ -24,7 +24,7 @@
 struct run {
 	const struct run_options *o;
 	struct plan_options options;
-	char loop_in[32], loop_out[32], copy[32];
+	char loop_in[32], loop_out[32], copy[32], prompts_in[32], prompts_out[32];
 	struct plan plan;
 	struct child *children;         /* [plan.n] */
 	int alive;
@@ -42,8 +42,16 @@ struct run {
 /* --- starting --- */
 
 struct pipes {
-	int feed[2], text[2], loop[2], copy[2];
+	int feed[2], text[2], loop[2], copy[2], prompts[2];
 };
+
+/* The name under which a child opens an inherited descriptor. */
+static const char *
+name_fd(char to[32], int fd)
+{
+	snprintf(to, 32, "/dev/fd/%d", fd);
+	return to;
+}
 
 static int
 make_plan(struct run *r, struct pipes *p)
@@ -52,15 +60,15 @@ make_plan(struct run *r, struct pipes *p)
 
 	memset(p, -1, sizeof(*p));
 	if (streams_pipe(p->feed, o->ntexts > 0 || o->ask) < 0 || streams_pipe(p->text, o->ask) < 0 ||
-	    streams_pipe(p->loop, 1) < 0 || streams_pipe(p->copy, o->count || o->dialog) < 0)
+	    streams_pipe(p->loop, 1) < 0 || streams_pipe(p->copy, o->count || o->dialog) < 0 ||
+	    streams_pipe(p->prompts, o->plan.jsonl) < 0)
 		return -1;
 	r->options = o->plan;
-	snprintf(r->loop_in, sizeof(r->loop_in), "/dev/fd/%d", p->loop[0]);
-	snprintf(r->loop_out, sizeof(r->loop_out), "/dev/fd/%d", p->loop[1]);
-	snprintf(r->copy, sizeof(r->copy), "/dev/fd/%d", p->copy[1]);
-	r->options.loop_in = r->loop_in;
-	r->options.loop_out = r->loop_out;
-	r->options.tally = o->count || o->dialog ? r->copy : NULL;
+	r->options.loop_in = name_fd(r->loop_in, p->loop[0]);
+	r->options.loop_out = name_fd(r->loop_out, p->loop[1]);
+	r->options.tally = o->count || o->dialog ? name_fd(r->copy, p->copy[1]) : NULL;
+	r->options.copy_in = name_fd(r->prompts_in, p->prompts[0]);
+	r->options.copy_out = name_fd(r->prompts_out, p->prompts[1]);
 	r->options.texts |= o->ntexts > 0 || o->ask;
 	r->options.messages |= o->dialog != NULL;
 	r->options.asks = o->ask;
@@ -96,7 +104,11 @@ start_children(struct run *r, struct pipes *p)
 
 		if ((result = streams_pipe(next, i < n - 1)) < 0)
 			break;
-		s.out = i < n - 1 ? next[1] : p->text[1] >= 0 ? p->text[1] : 1;
+		s.out = i < n - 1 ? next[1] : p->text[1] >= 0 ? p->text[1] : o->out;
+		if (i == 0)             /* ds-tokenize */
+			s.keep[0] = p->prompts[1];
+		if (i == n - 1)         /* ds-detokenize */
+			s.keep[0] = p->prompts[0];
 		if (i == 1)             /* ds-embed */
 			s.keep[0] = p->loop[0];
 		if (i == n - 2) {       /* ds-sample */
@@ -121,6 +133,8 @@ keep_pipe_ends(struct run *r, struct pipes *p, int result)
 	streams_shut(&p->loop[0]);
 	streams_shut(&p->loop[1]);
 	streams_shut(&p->copy[1]);
+	streams_shut(&p->prompts[0]);
+	streams_shut(&p->prompts[1]);
 	if (textio_open(&r->textio, p->feed[1], p->text[0], r->o->ask, r->o->dialog, r->o->texts, r->o->ntexts) < 0)
 		return -1;
 	if (p->copy[0] >= 0 && tally_open(r->tally, p->copy[0], r->o->began) < 0)
@@ -236,8 +250,11 @@ step(struct run *r)
 
 	wait_for(r);
 	for (int i = 0; i < r->plan.n; i++)
-		if (p[2 + TEXTIO_POLL + i].revents)
+		if (p[2 + TEXTIO_POLL + i].revents) {
+			if (r->o->progress)
+				progress_clear(r->o->progress);
 			child_read_stderr(&r->children[i], r->state < STOPPING);
+		}
 	if (p[0].revents)
 		read_signals(r);
 	if (r->until > 0 && clock_now() >= r->until)
@@ -246,6 +263,8 @@ step(struct run *r)
 		return;
 	if (p[1].revents && tally_read(r->tally) < 0)
 		record_own_failure(r);
+	if (r->o->progress)
+		progress_show(r->o->progress, r->tally);
 	if (textio_step(&r->textio, p + 2) < 0)
 		record_own_failure(r);
 	if (r->textio.asked)
@@ -266,6 +285,8 @@ is_done(const struct run *r)
 static int
 finish(const struct run *r, int *sig)
 {
+	if (r->o->progress)
+		progress_clear(r->o->progress);
 	*sig = r->sig ? r->sig : r->verdict.signal;
 	if (*sig == 0 && r->verdict.blame == BLAME_NONE)
 		return r->verdict.failed;

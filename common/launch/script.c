@@ -32,6 +32,19 @@ static const char create[] =
 "\texit 2\n"
 "done\n";
 
+/* The same checks as in answers_open. */
+static const char fresh[] =
+"\nif [ -f \"$out\" ] && [ -s \"$out\" ]; then\n"
+"\techo \"'$out' is not empty: set out to another file\" >&2\n"
+"\texit 2\n"
+"fi";
+static const char whole[] =
+"\n: >>\"$out\" || exit 3\n"
+"if [ \"$(tail -c 1 \"$out\")\" ]; then       # a torn last line\n"
+"\tsed '$d' \"$out\" >\"$out.tmp\" && mv -f \"$out.tmp\" \"$out\" || exit 3\n"
+"fi";
+static const char copy[] = "mkfifo \"$dir/prompts\" || exit 3\n\n";
+
 /* A stage that fails by itself exits 1 or 2; those that follow exit 3 or more. */
 static const char end[] =
 "\n"
@@ -74,6 +87,10 @@ command(struct buf *b, const struct command *t, const struct plan_options *o)
 			r = buf_addf(b, "\"$model\"");
 		else if (t->words[i] == o->loop_in)
 			r = buf_addf(b, "\"$dir/loop\"");
+		else if (t->words[i] == o->copy_in)
+			r = buf_addf(b, "\"$dir/prompts\"");
+		else if (t->words[i] == o->out)
+			r = buf_addf(b, "\"$out\"");
 		else if (t->words[i] == t->keep)
 			r = buf_addf(b, "\"$keep\"%s", strrchr(t->keep, '/'));
 		else
@@ -120,7 +137,8 @@ script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
 	if (buf_addf(to, "#!/bin/sh\n") < 0 || (dir && assign(to, "PATH", dir, ":$PATH") < 0) ||
 	    assign(to, "model", o->model, "") < 0 ||
 	    (o->keep && keep_files(to, p, o) < 0) ||
-	    buf_addf(to, "%s", start) < 0)
+	    (o->out && assign(to, "out", o->out, o->resume ? whole : fresh) < 0) ||
+	    buf_addf(to, "%s%s", start, o->jsonl ? copy : "") < 0)
 		return -1;
 	for (int i = 0; i < p->n; i++) {
 		if (command(to, &p->commands[i], o) < 0 || (i == 0 && operands(to, texts, ntexts) < 0))
@@ -129,7 +147,7 @@ script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
 			return -1;
 		if (i == p->n - 2 && buf_addf(to, " |\nrun tee \"$dir/loop\"") < 0)
 			return -1;
-		if (buf_addf(to, i < p->n - 1 ? " |\n" : "\n") < 0)
+		if (buf_addf(to, i < p->n - 1 ? " |\n" : o->out ? " >>\"$out\"\n" : "\n") < 0)
 			return -1;
 	}
 	return buf_addf(to, "%s", end);

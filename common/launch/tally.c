@@ -33,11 +33,13 @@ tally_count(struct tally *t, const struct frame *f)
 	double now = clock_now();
 	uint64_t tokens = 0;
 
+	t->answers += f->op == OP_FAILED;
 	if (f->op != OP_NONE || f->nspans == 0)
 		return;
 	for (int i = 0; i < f->nspans; i++) {
 		tokens += span_tokens(&f->spans[i]);
 		/* the sequence held all positions up to this one */
+		t->answers += (f->spans[i].flags & SPAN_LAST) != 0;
 		if (f->spans[i].flags & SPAN_LAST)
 			t->whole += (uint64_t)f->spans[i].pos + f->spans[i].n;
 	}

@@ -12,6 +12,7 @@ struct tally {
 	int open;
 	struct dialog *dialog;          /* receives each frame, unless NULL */
 	uint64_t generated;             /* new tokens */
+	uint64_t answers;               /* finished and failed sequences */
 	uint64_t whole;                 /* tokens of finished sequences, prompts included */
 	/* when the prompts were sent; when the last tokens arrived, 0: none yet */
 	double asked, last;

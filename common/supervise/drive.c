@@ -48,8 +48,10 @@ read_prompts(struct drive *d)
 	if (r == 1 && f.op == OP_NONE)
 		kept = replay_add(&d->replay, &f);
 	/* a prompt that ds-tokenize refused; the pipeline does not see it */
-	else if (r == 1 && f.op == OP_FAILED)
+	else if (r == 1 && f.op == OP_FAILED) {
+		tally_count(d->tally, &f);
 		kept = queue_text(d, &f);
+	}
 	else if (r == 1 && f.op == OP_END)
 		d->prompts_ended = 1;
 	frame_free(&f);
@@ -224,12 +226,31 @@ move_frames(struct drive *d)
 	return d->feed.opened ? feed(d) : 0;
 }
 
+/* The line gives way to messages, which may come from any host. */
+static void
+show_progress(struct drive *d)
+{
+	struct progress *progress = d->o->run.progress;
+	int others = 0;
+
+	for (int i = POLL_OWN; i < POLL_TEXTIO; i++)
+		others |= d->polls[i].revents;
+	for (int i = POLL_CLUSTER; i < POLL_CLUSTER + 3 * d->plan.nhosts; i++)
+		others |= d->polls[i].revents;
+	if (others)
+		progress_clear(progress);
+	else if (d->state == DRIVE_GOES)
+		progress_show(progress, d->tally);
+}
+
 static int
 step(struct drive *d)
 {
 	struct pollfd *p = d->polls;
 
 	wait_for(d);
+	if (d->o->run.progress)
+		show_progress(d);
 	for (int i = 0; i < 2; i++)
 		if (p[POLL_OWN + i].revents)
 			child_read_stderr(&d->own[i], d->state != DRIVE_ENDS);
@@ -279,6 +300,8 @@ drive_plan(const struct drive_options *o, struct tally *tally, int *sig)
 		while (!is_done(&d))
 			if (step(&d) < 0)
 				record_own_failure(&d);
+		if (o->run.progress)
+			progress_clear(o->run.progress);
 		*sig = d.sig ? d.sig : d.verdict.signal;
 		if (d.dim && (*sig || d.verdict.blame > BLAME_NONE) && *sig != SIGPIPE)
 			(void)io_write(1, "\033[m", 3);         /* reset the terminal */

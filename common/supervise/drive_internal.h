@@ -13,6 +13,8 @@ struct drive {
 	const struct drive_options *o;
 	struct plan_options options;    /* for our own programs */
 	struct plan programs;
+	char copy_in[32], copy_out[32]; /* words of theirs */
+	int copy[2];                    /* the pipe of the prompts' copy; -1: none */
 	struct child own[2];            /* ds-tokenize and ds-detokenize */
 	struct planfile plan;
 	struct host_weights weights;

@@ -55,6 +55,12 @@ make_programs(struct drive *d, int asked)
 	d->options.texts |= asked || d->o->run.ntexts > 0;
 	d->options.asks = asked;
 	d->options.dim = asked && d->dim;
+	if (streams_pipe(d->copy, d->options.jsonl) < 0)
+		return -1;
+	snprintf(d->copy_in, sizeof(d->copy_in), "/dev/fd/%d", d->copy[0]);
+	snprintf(d->copy_out, sizeof(d->copy_out), "/dev/fd/%d", d->copy[1]);
+	d->options.copy_in = d->copy_in;
+	d->options.copy_out = d->copy_out;
 	return plan_make(&d->programs, &d->options);
 }
 
@@ -69,12 +75,14 @@ start_programs(struct drive *d)
 	d->own[1].command = &d->programs.commands[d->programs.n - 1];
 	d->own[1].to_stdout = !o->ask;
 	s[1] = s[0];
+	s[0].keep[0] = d->copy[1];
+	s[1].keep[0] = d->copy[0];
 	if (streams_pipe(given, o->ntexts > 0 || o->ask) == 0 && streams_pipe(prompts, 1) == 0 && streams_pipe(ids, 1) == 0 &&
 	    streams_pipe(text, o->ask) == 0) {
 		s[0].in = given[0] >= 0 ? given[0] : o->prompts >= 0 ? o->prompts : 0;
 		s[0].out = prompts[1];
 		s[1].in = ids[0];
-		s[1].out = text[1] >= 0 ? text[1] : 1;
+		s[1].out = text[1] >= 0 ? text[1] : o->out;
 		r = open_pipe_end(&d->prompts, prompts[0], LINK_IN) < 0 || open_pipe_end(&d->text, ids[1], LINK_OUT) < 0 ||
 		    child_start(&d->own[0], &s[0]) < 0 || child_start(&d->own[1], &s[1]) < 0 ? -1 : 0;
 		streams_shut(&given[0]);
@@ -82,6 +90,7 @@ start_programs(struct drive *d)
 		for (int i = 0; i < 2; i++) {
 			streams_shut(&prompts[i]);
 			streams_shut(&ids[i]);
+			streams_shut(&d->copy[i]);
 		}
 		if (textio_open(&d->textio, given[1], text[0], o->ask, o->dialog, o->texts, o->ntexts) < 0)
 			return -1;
@@ -98,6 +107,7 @@ drive_open(struct drive *d)
 	struct cluster *c = &d->cluster;
 
 	d->own[0].err = d->own[1].err = -1;
+	d->copy[0] = d->copy[1] = -1;
 	d->textio.in = d->textio.text = -1;
 	d->replay.o = &d->options;
 	c->plan = &d->plan;
@@ -236,6 +246,8 @@ report_restart(const struct drive *d, const char *moved)
 
 	if (n > 0)
 		snprintf(answers, sizeof(answers), ", %zu answer%s", n, n == 1 ? " goes on" : "s go on");
+	if (d->o->run.progress)
+		progress_clear(d->o->run.progress);
 	warn("%s%s%s", d->cluster.verdict.text, *moved ? moved : "; started again", answers);
 }
 
@@ -304,6 +316,8 @@ drive_close(struct drive *d)
 	drive_shut(&d->text);
 	for (int i = 0; i < 2; i++)
 		child_discard(&d->own[i]);
+	for (int i = 0; i < 2; i++)
+		streams_shut(&d->copy[i]);
 	cluster_close(&d->cluster);
 	replay_close(&d->replay);
 	planfile_free(&d->plan);

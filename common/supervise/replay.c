@@ -94,9 +94,12 @@ replay_add(struct replay *r, struct frame *f)
 	r->last = s;
 	if (!r->next)
 		r->next = s;
-	for (int i = 0; i < f->nseqs; i++)
-		if (f->seqs[i].seq == s->seq && buf_add(&s->params, f->seqs[i].params, f->seqs[i].n) < 0)
+	for (int i = 0; i < f->nseqs; i++) {
+		const struct frame_seq *q = &f->seqs[i];
+
+		if (q->seq == s->seq && buf_add(&s->params, q->params, q->n) < 0)
 			return -1;
+	}
 	return add_ids(r, s, ids->data, f->rows);
 }
 
@@ -112,10 +115,13 @@ pack_name(msgpack_packer *p, const char *name)
 static int
 has_key(const msgpack_object_map *m, const char *name)
 {
-	for (uint32_t i = 0; i < m->size; i++)
-		if (m->ptr[i].key.type == MSGPACK_OBJECT_STR && m->ptr[i].key.via.str.size == strlen(name) &&
-		    memcmp(m->ptr[i].key.via.str.ptr, name, strlen(name)) == 0)
+	for (uint32_t i = 0; i < m->size; i++) {
+		const msgpack_object *key = &m->ptr[i].key;
+
+		if (key->type == MSGPACK_OBJECT_STR && key->via.str.size == strlen(name) &&
+		    memcmp(key->via.str.ptr, name, strlen(name)) == 0)
 			return 1;
+	}
 	return 0;
 }
 
@@ -142,8 +148,9 @@ pack_options(const struct plan_options *o, const msgpack_object_map *entry, msgp
 	}
 	for (int i = 0; i < 2; i++) {
 		const char *name = i == 0 ? "greedy" : "logprobs";
+		int on = i == 0 ? o->greedy && !has_key(entry, "temperature") : o->logprobs;
 
-		if (!(i == 0 ? o->greedy && !has_key(entry, "temperature") : o->logprobs) || has_key(entry, name))
+		if (!on || has_key(entry, name))
 			continue;
 		n++;
 		if (p) {
@@ -157,9 +164,11 @@ pack_options(const struct plan_options *o, const msgpack_object_map *entry, msgp
 /* Pack the sequence's own entry, sampling options as defaults, and how many tokens count as
  * generated already. Returns the number of keys. */
 static size_t
-pack_params(const struct replay *r, const struct replay_seq *s, const msgpack_object_map *entry, msgpack_packer *p)
+pack_params(const struct replay *r, const struct replay_seq *s, const msgpack_object_map *entry,
+    msgpack_packer *p)
 {
-	size_t fresh = s->n - s->prompt, n = entry->size + pack_options(r->o, entry, NULL) + (fresh > 0);
+	size_t fresh = s->n - s->prompt;
+	size_t n = entry->size + pack_options(r->o, entry, NULL) + (fresh > 0);
 
 	msgpack_pack_map(p, n);
 	for (uint32_t i = 0; i < entry->size; i++) {
@@ -182,20 +191,22 @@ add_params(const struct replay *r, const struct replay_seq *s, struct frame *f)
 	msgpack_object_map none = {0};
 	msgpack_sbuffer b;
 	msgpack_packer p;
+	const char *entry = (const char *)s->params.p;
 	int result = 0;
 
 	msgpack_unpacked_init(&u);
-	if (s->params.n > 0 && (msgpack_unpack_next(&u, (char *)s->params.p, s->params.n, NULL) != MSGPACK_UNPACK_SUCCESS ||
+	if (entry && (msgpack_unpack_next(&u, entry, s->params.n, NULL) != MSGPACK_UNPACK_SUCCESS ||
 	    u.data.type != MSGPACK_OBJECT_MAP)) {
 		msgpack_unpacked_destroy(&u);
 		return fail(FAIL_DATA, "sequence %llu: its parameters are not a map", LLU(s->seq));
 	}
 	msgpack_sbuffer_init(&b);
 	msgpack_packer_init(&p, &b, msgpack_sbuffer_write);
-	if (pack_params(r, s, s->params.n > 0 ? &u.data.via.map : &none, &p) > 0) {
+	if (pack_params(r, s, entry ? &u.data.via.map : &none, &p) > 0) {
 		q.params = (unsigned char *)b.data;
 		q.n = b.size;
-		result = q.params ? frame_add_seq(f, &q) : fail(FAIL_SYSTEM, "no memory for a frame");
+		result = q.params ? frame_add_seq(f, &q) :
+		    fail(FAIL_SYSTEM, "no memory for a frame");
 	}
 	msgpack_sbuffer_destroy(&b);
 	msgpack_unpacked_destroy(&u);
