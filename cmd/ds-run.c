@@ -20,6 +20,7 @@
 #include "launch/run.h"
 #include "launch/script.h"
 #include "stage/embed.h"
+#include "stage/request.h"
 #include "stage/stages.h"
 #include "token/template.h"
 #include "weights/checkpoint.h"
@@ -110,7 +111,7 @@ own_answers(struct given *o, int c, const char *arg)
 		return p->logprobs = 1;
 	case SAMPLES:
 		p->samples = arg;
-		return options_int("--samples", arg, 1, INT32_MAX, &o->samples);
+		return options_int("--samples", arg, 1, REQUEST_PATHS_MAX, &o->samples);
 	case CACHE_BYTES:
 		o->cut = "--cache-size";
 		p->cache_size = arg;

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/lines.h"
 #include "filter.h"
+#include "launch/answers.h"
 #include "stage/request.h"
 #include "token/prompt.h"
 
@@ -19,24 +20,23 @@
 static const char help[] =
 "usage: ds-tokenize -m MODEL [-a] [-b] [-c [--template FILE] [--thinking HOW]]\n"
 "                   [--messages | -0 | --lines | --jsonl] [-S SEED] [--samples N]\n"
-"                   [--logprobs] [--seq N] [-o TO ...] [-r FD] [-v] [TEXT ...]\n"
+"                   [--logprobs] [--done FILE] [--seq N] [-o TO ...] [-r FD] [-v]\n"
+"                   [TEXT ...]\n"
 "\n"
-"Encodes each TEXT, or standard input, as token ids and sends it as a frame.\n"
-"Each text is a sequence of its own.\n"
+"Encodes each TEXT, or standard input, as token ids: a frame and sequence each.\n"
 "\n"
 "  -m, --model MODEL  checkpoint folder or GGUF file (or DS_MODEL)\n"
-"  -a                 request logits for all positions, not only the last\n"
-"  -b                 do not add special tokens around a text\n"
+"  -a, -b             request all logits; do not add special tokens around a text\n"
 "  -c                 chat: each text is a user message in the chat template\n"
 "  --template FILE    another template: FILE.jinja, or text with {} for TEXT\n"
 "  --thinking HOW     on or off: template variables thinking, enable_thinking\n"
 "  --messages         each TEXT is a file of conversations in JSON (implies -c)\n"
-"  -0                 standard input is texts, each ended by a NUL\n"
-"  --lines            standard input is texts, one per line\n"
+"  -0, --lines        standard input is texts, each ended by a NUL; a newline\n"
 "  --jsonl            each TEXT is a file of requests in JSON, one per line\n"
 "  -S, --seed SEED    with --jsonl: seed of requests that give none (0)\n"
 "  --samples N        number of sequences per text or request (1)\n"
 "  --logprobs         with --jsonl: request log-probabilities of all tokens\n"
+"  --done FILE        with --jsonl: answers that exist, whose paths are left out\n"
 "  --seq N            id of the first sequence (0)\n"
 "  -o, --output TO    output, repeatable; each gets every frame (standard output)\n"
 "  -r FD              when ready, write a newline to file descriptor FD\n"
@@ -50,11 +50,13 @@ static struct {
 	const char *from;               /* the current file, or NULL */
 	uint64_t seq, sent, tokens, line;
 	struct request_defaults given;
+	const char *done;               /* a file of answers, or NULL */
+	struct answers answers;         /* what it has */
 	struct prompt p;                /* the current one */
 	char model[17];
 } g = {.samples = 1, .p.thinking = -1};
 
-enum { SEQ = 256, TEMPLATE, THINKING, MESSAGES, LINES, JSONL, SAMPLES, LOGPROBS };
+enum { SEQ = 256, TEMPLATE, THINKING, MESSAGES, LINES, JSONL, SAMPLES, LOGPROBS, DONE };
 
 static int
 read_u64(const char *option, const char *arg, uint64_t *to)
@@ -100,6 +102,9 @@ own(int c, const char *arg, void *to)
 		return options_int("--samples", arg, 1, REQUEST_PATHS_MAX, &g.samples);
 	case LOGPROBS:
 		return g.given.logprobs = 1;
+	case DONE:
+		g.done = arg;
+		return 0;
 	}
 	return read_u64("--seq", arg, &g.seq);
 }
@@ -199,6 +204,13 @@ encode_request(const struct request *q)
 	return 0;
 }
 
+/* 1 if that path was answered by an earlier run.  */
+static int
+is_done(const struct request *q, int index)
+{
+	return g.done && answers_take(&g.answers, q->id, strlen(q->id), (uint64_t)index);
+}
+
 static int
 send_paths(const struct request *q)
 {
@@ -206,6 +218,8 @@ send_paths(const struct request *q)
 	struct buf entry = {0};
 
 	for (int i = 0; i < q->n && r == 0; i++) {
+		if (is_done(q, i))
+			continue;
 		entry.n = 0;
 		r = request_entry(q, i, &entry);
 		if (r == 0)
@@ -235,7 +249,7 @@ send_request(const char *line, size_t n, int too_long)
 	if (r == 0 && encode_request(&q) == 0 && check_size(g.p.n) == 0)
 		r = send_paths(&q);
 	else
-		r = send_failed(&q);
+		r = is_done(&q, 0) ? 0 : send_failed(&q);
 	request_free(&q);
 	return r;
 }
@@ -429,6 +443,8 @@ check_options(int operands)
 	if ((g.given.seed || g.given.logprobs) && !g.jsonl)
 		die(FAIL_USAGE, "%s is for requests: give --jsonl with it, or the option to ds-sample",
 		    g.given.seed ? "-S" : "--logprobs");
+	if (g.done && !g.jsonl)
+		die(FAIL_USAGE, "--done is for requests: give --jsonl with it");
 	g.given.n = (int)g.samples;
 }
 
@@ -438,7 +454,8 @@ main(int argc, char **argv)
 	static const struct option longs[] = {
 		{"seq", 1, NULL, SEQ}, {"template", 1, NULL, TEMPLATE}, {"thinking", 1, NULL, THINKING},
 		{"messages", 0, NULL, MESSAGES}, {"lines", 0, NULL, LINES}, {"jsonl", 0, NULL, JSONL},
-		{"seed", 1, NULL, 'S'}, {"samples", 1, NULL, SAMPLES}, {"logprobs", 0, NULL, LOGPROBS}, {0}
+		{"seed", 1, NULL, 'S'}, {"samples", 1, NULL, SAMPLES}, {"logprobs", 0, NULL, LOGPROBS},
+		{"done", 1, NULL, DONE}, {0}
 	};
 	struct options *o = &g.f.o;
 	int i, r = 0;
@@ -453,6 +470,8 @@ main(int argc, char **argv)
 	g.p.t = tokenizer_open(o->model);
 	if (!g.p.t || (g.p.chat && prompt_template(&g.p) < 0))
 		filter_fail(&g.f);
+	if (g.done && answers_load(&g.answers, g.done, NULL, NULL) < 0)
+		filter_fail(&g.f);
 	if (checkpoint_id(o->model, g.model) < 0)
 		g.model[0] = 0;         /* a folder with only a tokenizer suffices */
 	filter_ready(&g.f);
@@ -464,6 +483,7 @@ main(int argc, char **argv)
 		filter_fail(&g.f);
 	if (o->verbose)
 		warn("%llu sequences, %llu tokens", (unsigned long long)g.sent, (unsigned long long)g.tokens);
+	answers_free(&g.answers);
 	prompt_close(&g.p);             /* not the tokenizer: that takes time for a large vocabulary */
 	return filter_close(&g.f, 0);
 }

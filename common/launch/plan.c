@@ -12,7 +12,7 @@ const struct sampling_option sampling_options[SAMPLING_OPTIONS] = {
 	{'T', "-T", "temperature", 1, 1000},
 	{'k', "-k", "top_k", 0, INT32_MAX},
 	{'p', "-p", "top_p", 1, 1},
-	{'S', "-S", "seed", 0, INT64_MAX},
+	[SAMPLING_SEED] = {'S', "-S", "seed", 0, INT64_MAX},
 	{'n', "-n", "max_new", 0, UINT32_MAX},
 	{PLAN_THINK_MIN, "--think-min", "think_min", 0, UINT32_MAX},
 	{PLAN_THINK_MAX, "--think-max", "think_max", 0, UINT32_MAX},
@@ -101,8 +101,6 @@ add_sampler(struct plan *p, const struct plan_options *o)
 	for (int i = 0; i < SAMPLING_OPTIONS; i++)
 		if (o->sampling[i])
 			command_option(t, sampling_options[i].word, o->sampling[i]);
-	if (o->logprobs)
-		add_word(t, "--logprobs");
 	if (o->loop_out) {
 		command_option(t, "-o", o->loop_out);
 		command_option(t, "-o", "-");
@@ -136,6 +134,10 @@ add_tokenizer(struct plan *p, const struct plan_options *o)
 		command_option(t, "--samples", o->samples);
 	if (!o->jsonl)
 		return;
+	if (o->sampling[SAMPLING_SEED])
+		command_option(t, "-S", o->sampling[SAMPLING_SEED]);
+	if (o->logprobs)
+		add_word(t, "--logprobs");
 	if (o->resume)
 		command_option(t, "--done", o->out);
 	command_option(t, "-o", "-");

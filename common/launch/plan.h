@@ -25,6 +25,7 @@ struct sampling_option {
 enum { PLAN_THINK_MIN = 512, PLAN_THINK_MAX };
 
 #define SAMPLING_OPTIONS 7
+#define SAMPLING_SEED 3                 /* answers to --jsonl contain it */
 extern const struct sampling_option sampling_options[SAMPLING_OPTIONS];
 
 #define WORDS_MAX 511              /* words of a command line; a line of a plan file has two more */
@@ -43,7 +44,6 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	const char *batches;            /* --batches of ds-embed, or NULL */
 	int verbose;                    /* 1: programs report what they did */
 	int greedy;
-	int logprobs;                   /* 1: tokens come with their log probabilities */
 	const char *sampling[SAMPLING_OPTIONS];         /* option values, NULL: not given */
 	const char *loop_in;            /* where ds-embed reads the loop */
 	const char *loop_out;           /* where ds-sample writes it; NULL: a tee after it does */
@@ -55,6 +55,7 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	const char *copy_out, *copy_in; /* where ds-tokenize writes its prompts a second time, and
 					 * where ds-detokenize reads them */
 	int ordered;                    /* answers in the order of the requests */
+	int logprobs;                   /* with the log probabilities of their tokens */
 	const char *out;                /* the file of answers, or NULL: standard output */
 	int resume;                     /* answers that it has are not computed again */
 	const char *samples;            /* answers to each prompt, or NULL: one */

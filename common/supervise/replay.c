@@ -146,15 +146,10 @@ pack_options(const struct plan_options *o, const msgpack_object_map *entry, msgp
 		else
 			msgpack_pack_uint64(p, strtoull(o->sampling[i], NULL, 10));
 	}
-	for (int i = 0; i < 2; i++) {
-		const char *name = i == 0 ? "greedy" : "logprobs";
-		int on = i == 0 ? o->greedy && !has_key(entry, "temperature") : o->logprobs;
-
-		if (!on || has_key(entry, name))
-			continue;
+	if (o->greedy && !has_key(entry, "greedy") && !has_key(entry, "temperature")) {
 		n++;
 		if (p) {
-			pack_name(p, name);
+			pack_name(p, "greedy");
 			msgpack_pack_true(p);
 		}
 	}
