@@ -1,11 +1,14 @@
 /* ds-sample: logits in, the next token of each sequence out.  */
 #include <math.h>
+#include <string.h>
 
+#include "base/fail.h"
 #include "stage_main.h"
 
 static const char help[] =
 "usage: ds-sample -m MODEL [-g] [-T TEMP] [-k K] [-p P] [-S SEED] [-n N]\n"
-"                 [--logprobs] [--ring] [--draft] [-i FROM] [-o TO ...] [-r FD] [-v]\n"
+"                 [--think-min N] [--think-max N] [--stop TEXT ...] [--logprobs]\n"
+"                 [--ring] [--draft] [-i FROM] [-o TO ...] [-r FD] [-v]\n"
 "\n"
 "Samples the next token of each sequence, sends it to ds-embed, and frees the\n"
 "sequence after its last token.\n"
@@ -18,6 +21,8 @@ static const char help[] =
 "  -S, --seed SEED         seed of the random numbers (0)\n"
 "  -n, --max-tokens N      maximum new tokens per sequence (to last position)\n"
 "  --logprobs              add the log-probability of each new token\n"
+"  --think-min N, --think-max N  fewest, most new tokens before </think>\n"
+"  --stop TEXT             end a sequence whose new text contains it; repeatable\n"
 "  --ring                  forward frames for other stages\n"
 "  --draft                 send frames to ds-draft\n"
 "  -i, --input FROM        input: path, - or address (standard input)\n"
@@ -26,7 +31,7 @@ static const char help[] =
 "  -v                      print a summary at the end\n"
 "  -V, -h                  print the version; print this text\n";
 
-enum { RING = 256, LOGPROBS, DRAFT };
+enum { RING = 256, LOGPROBS, DRAFT, THINK_LEAST, THINK_MOST, STOP };
 
 static int
 own(int c, const char *arg, void *to)
@@ -51,6 +56,13 @@ own(int c, const char *arg, void *to)
 		return p->logprobs = 1;
 	case DRAFT:
 		return o->draft = 1;
+	case THINK_LEAST:
+		return options_int("--think-min", arg, 0, THINK_MAX, &p->think_min);
+	case THINK_MOST:
+		return options_int("--think-max", arg, 0, THINK_MAX, &p->think_max);
+	case STOP:
+		return stops_add(&p->stop_text, arg, strlen(arg)) == 0 ? 0 :
+		    fail(FAIL_USAGE, "--stop '%s': %s", arg, fail_text());
 	}
 	return o->ring = 1;
 }
@@ -59,7 +71,9 @@ int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {SAMPLING_LONGS, {"ring", 0, NULL, RING},
-		{"logprobs", 0, NULL, LOGPROBS}, {"draft", 0, NULL, DRAFT}, {0}};
+	    {"logprobs", 0, NULL, LOGPROBS}, {"draft", 0, NULL, DRAFT},
+	    {"think-min", 1, NULL, THINK_LEAST}, {"think-max", 1, NULL, THINK_MOST},
+	    {"stop", 1, NULL, STOP}, {0}};
 	struct stage_options given = {.sampling = SAMPLING_UNSET};
 
 	return stage_main(STAGE_SAMPLE,

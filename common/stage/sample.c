@@ -16,6 +16,7 @@
 struct sample_seq {
 	uint64_t seq;
 	struct sampling p;
+	struct think think;
 	uint32_t n;                     /* new tokens so far */
 	int stopped;                    /* 1: its last token is one that ends it */
 	int failed;                     /* 1: it is not sampled any more */
@@ -25,8 +26,11 @@ struct sample_seq {
 static void
 seq_free(struct sample_seq *q)
 {
-	if (q)
+	if (q) {
+		think_free(&q->think);
+		stops_free(&q->p.stop_text);
 		free(q->why);
+	}
 	free(q);
 }
 
@@ -38,9 +42,11 @@ sample_open(struct sample *s, const struct stage *stage, const struct sampling *
 	memset(s, 0, sizeof(*s));
 	s->stage = stage;
 	s->base = *base;
+	s->vocab.model = stage->model->weights.dir;
+	s->vocab.size = stage->model->config.vocab_size;
 	s->choices = mem_raw(V, sizeof(*s->choices));
 	s->weights = mem_raw(V, sizeof(*s->weights));
-	return s->choices && s->weights ? 0 : -1;
+	return s->choices && s->weights ? think_check(&s->vocab, base) : -1;
 }
 
 void
@@ -51,6 +57,8 @@ sample_close(struct sample *s)
 	while ((t = table_next(&s->seqs, t)))
 		seq_free(t->value);
 	table_free(&s->seqs);
+	think_vocab_close(&s->vocab);
+	stops_free(&s->base.stop_text);
 	free(s->choices);
 	free(s->weights);
 }
@@ -67,9 +75,9 @@ find(struct sample *s, uint64_t seq)
 	if (!(q = mem_new(1, sizeof(*q))))
 		return NULL;
 	q->seq = seq;
-	q->p = s->base;
-	if (table_put(&s->seqs, &q->seq, sizeof(q->seq), q) < 0) {
-		free(q);
+	if (sampling_copy(&q->p, &s->base) < 0 ||
+	    table_put(&s->seqs, &q->seq, sizeof(q->seq), q) < 0) {
+		seq_free(q);
 		return NULL;
 	}
 	return q;
@@ -107,28 +115,53 @@ read_seqs(struct sample *s, const struct frame *f)
 
 /* --- frames --- */
 
+/* Choose the token at pos, with the thinking budget.  logits are the same afterwards.  0, or -1 and
+ * a message.  */
+static int
+choose(struct sample *s, const struct sample_seq *q, uint32_t pos, float *logits, int32_t *id)
+{
+	struct think_held held;
+	int stuck;
+
+	if ((*id = think_force(&q->think, &s->vocab, &q->p)) >= 0)
+		return 0;
+	think_hold(&q->think, &s->vocab, &q->p, logits, &held);
+	*id = sample_choose(s->stage->k, &q->p, logits, s->stage->model->config.vocab_size,
+	    sample_random(q->p.seed, q->p.has_stream ? q->p.stream : q->seq, pos),
+	    s->choices, s->weights);
+	stuck = held.n > 0 && logits[*id] == -INFINITY;
+	think_release(logits, &held);
+	return stuck ? fail(FAIL_DATA, "position %u: think_min leaves no possible token", pos) : 0;
+}
+
 /* Sample the new token of a span into *to, *id and *logprob, NaN if the sequence asks for none.
  * 1; 0 if the sequence ends without one; -1 and a message.  */
 static int
-next_token(struct sample *s, struct sample_seq *q, const struct span *at, const float *logits,
+next_token(struct sample *s, struct sample_seq *q, const struct span *at, float *logits,
     struct span *to, int32_t *id, float *logprob)
 {
 	const struct config *c = &s->stage->model->config;
 	uint32_t pos = at->pos + at->n;         /* the new token's */
 	double norm = 0;
-	int ended;
+	int r, ended;
 
 	for (int i = 0; i < c->vocab_size; i++)
-		if (isnan(logits[i]))
-			return fail(FAIL_DATA, "position %u: the logit of token %d is not a number", pos - 1, i);
+		if (!(logits[i] < INFINITY))
+			return fail(FAIL_DATA, "position %u: the logit of token %d is %s", pos - 1,
+			    i, isnan(logits[i]) ? "not a number" : "infinite");
 	if (q->p.max_new <= q->p.had)
 		return 0;
-	*id = sample_choose(s->stage->k, &q->p, logits, c->vocab_size,
-	    sample_random(q->p.seed, q->p.has_stream ? q->p.stream : q->seq, pos),
-	    s->choices, s->weights);
+	if (q->n == 0 && (r = think_begin(&q->think, &s->vocab, &q->p, pos)) != 0) {
+		q->stopped = r > 0;
+		return r < 0 ? -1 : 0;
+	}
+	if (choose(s, q, pos, logits, id) < 0)
+		return -1;
 	if (q->p.logprobs && logprob_norm(logits, (uint64_t)c->vocab_size, pos - 1, &norm) < 0)
 		return -1;
 	*logprob = q->p.logprobs ? (float)logprob_of(logits, (uint64_t)*id, norm) : NAN;
+	if ((q->stopped = think_add(&q->think, &s->vocab, &q->p, *id)) < 0)
+		return -1;
 	for (int i = 0; i < q->p.nstop; i++)
 		q->stopped |= *id == q->p.stop[i];
 	ended = ++q->n >= q->p.max_new - q->p.had || pos >= (uint32_t)c->max_position || q->stopped;
@@ -198,14 +231,14 @@ send_pass(struct pass *p)
 }
 
 /* The logits of row i of a span whose first is `first`.  NULL and a message.  */
-static const float *
+static float *
 row_logits(const struct pass *p, const struct span *at, uint32_t i, int32_t first)
 {
 	uint64_t V = (uint64_t)p->s->stage->model->config.vocab_size;
 	int64_t k = find_logits(p->rows, first + (int32_t)i);
 
 	if (k >= 0)
-		return (const float *)p->logits->data + (uint64_t)k * V;
+		return (float *)p->logits->data + (uint64_t)k * V;
 	fail(FAIL_DATA, "sequence %llu: position %u: the frame holds no logits of it", LLU(at->seq),
 	    at->pos + i);
 	return NULL;
@@ -242,7 +275,7 @@ draw(struct pass *p, struct sample_seq *q, const struct span *at, int32_t first,
 
 	for (d->right = 0;; d->right++) {
 		struct span row = {at->seq, at->pos + i, 1, 0};
-		const float *logits = row_logits(p, at, i++, first);
+		float *logits = row_logits(p, at, i++, first);
 		int32_t *id = &t->ids[t->nids];
 		float *logprob = &t->logprobs[t->nids];
 
@@ -325,6 +358,24 @@ pass_span(struct pass *p, const struct span *at, int32_t first)
 		t->spans[t->n++] = (struct span){at->seq, at->pos + at->n, 0, 0};
 }
 
+/* Keep the tokens of a span from which the sequence goes on.  0, or -1 and a message.  */
+static int
+keep_prompt(struct sample *s, struct frame *f, const struct span *at, int32_t row)
+{
+	struct sample_seq *q = table_get(&s->seqs, &at->seq, sizeof(at->seq));
+	const struct tensor *ids;
+
+	if (!q || q->failed || q->n > 0 || !think_replays(&q->p))
+		return 0;
+	if (!(ids = frame_require(f, "ids", I32, f->rows, 0)))
+		return refuse(q);
+	if (at->pos + at->n > (uint32_t)s->stage->model->config.max_position) {
+		fail(FAIL_DATA, "position %u is after the model's last", at->pos + at->n - 1);
+		return refuse(q);
+	}
+	return think_keep(&q->think, at->pos, (const int32_t *)ids->data + row, at->n);
+}
+
 static int
 sample_spans(struct pass *p)
 {
@@ -333,6 +384,8 @@ sample_spans(struct pass *p)
 	for (int i = 0; i < p->f->nspans; i++) {
 		struct span *at = &p->f->spans[i];
 
+		if (at->n > 0 && keep_prompt(p->s, p->f, at, row) < 0)
+			return -1;
 		if (p->ids && p->t.n + SPANS_OF_ONE > FRAME_SPANS_MAX && send_pass(p) < 0)
 			return -1;
 		if (!(at->flags & SPAN_SAMPLE) || at->n == 0)

@@ -4,12 +4,14 @@
 #ifndef DS_SAMPLE_H
 #define DS_SAMPLE_H
 
+#include "stage/think.h"
 #include "stage/sampling.h"
 #include "stage/stage.h"
 
 struct sample {
 	const struct stage *stage;
 	struct sampling base;           /* for sequences without parameters of their own */
+	struct think_vocab vocab;
 	struct table seqs;              /* sequence id -> struct sample_seq */
 	struct choice *choices;         /* [V] scratch */
 	float *weights;                 /* [V] scratch */
@@ -19,19 +21,20 @@ struct sample {
 	uint64_t tokens;                /* sampled so far */
 };
 
-/* 0, or -1 and a message.  */
+/* Owns the stop strings of base from then on.  0, or -1 and a message.  */
 int sample_open(struct sample *s, const struct stage *stage, const struct sampling *base);
 void sample_close(struct sample *s);
 
 /*
  * A stage_fn: sends the new tokens, `free` for sequences that ended, and an `error` for each that
- * failed alone.  A sequence fails if its parameters are wrong, if a logit is not a number, or if
- * the stream ends before its second token, since there is no loop then.
+ * failed alone.  A sequence fails if its parameters are wrong, if a logit is not a number or
+ * +infinity, or if the stream ends before its second token, since there is no loop then.
  */
 int sample_frame(void *sample, struct frame *f, struct link *out, int nout);
 
 /*
- * Choose a token from logits [V], none of them NaN.  Greedy: the largest, the first of several.
+ * Choose a token from logits [V], none of them NaN or
+ * +infinity.  Greedy: the largest, the first of several.
  * Otherwise by temperature, among the top_k largest, then among the fewest with a total probability
  * of top_p (Holtzman et al. 2020), at the point u of [0, 1).  choices [V] and weights [V] are
  * scratch.

@@ -12,14 +12,29 @@ sampling_defaults(const struct config *c)
 	const struct generation *g = &c->generation;
 	struct sampling p = {.greedy = !g->do_sample, .temperature = g->temperature,
 	    .top_k = g->top_k,
-	    .top_p = g->top_p, .max_new = UINT32_MAX};
+	    .top_p = g->top_p, .max_new = UINT32_MAX, .think_max = THINK_MAX};
 
 	for (int i = 0; i < g->neos; i++)
 		p.stop[p.nstop++] = g->eos[i];
 	return p;
 }
 
-void
+static int
+check_thinking(const struct sampling *p, int status, const char *min, const char *max)
+{
+	return p->think_min <= p->think_max ? 0 : fail(status, "%s %u is more than %s %u", min,
+	    p->think_min, max, p->think_max);
+}
+
+int
+sampling_copy(struct sampling *to, const struct sampling *from)
+{
+	*to = *from;
+	to->stop_text = (struct stops){0};
+	return stops_copy(&to->stop_text, &from->stop_text);
+}
+
+int
 sampling_set(struct sampling *p, const struct sampling_options *o)
 {
 	if (!isnan(o->temperature)) {
@@ -36,6 +51,12 @@ sampling_set(struct sampling *p, const struct sampling_options *o)
 		p->greedy = 1;
 	p->logprobs = o->logprobs;
 	p->seed = (uint64_t)o->seed;
+	if (o->think_min >= 0)
+		p->think_min = (uint32_t)o->think_min;
+	if (o->think_max >= 0)
+		p->think_max = (uint32_t)o->think_max;
+	p->stop_text = o->stop_text;
+	return check_thinking(p, FAIL_USAGE, "--think-min", "--think-max");
 }
 
 static int
@@ -67,6 +88,38 @@ get_stop(struct sampling *p, const char *what, const msgpack_object *o)
 		p->stop[p->nstop++] = (int32_t)v->via.u64;
 	}
 	return 0;
+}
+
+static int
+get_stop_text(struct sampling *p, const msgpack_object *o)
+{
+	if (o->type != MSGPACK_OBJECT_ARRAY)
+		return fail(FAIL_DATA, "seqs: 'stop_text' is not an array of strings");
+	stops_free(&p->stop_text);
+	for (uint32_t i = 0; i < o->via.array.size; i++) {
+		const msgpack_object *v = &o->via.array.ptr[i];
+
+		if (v->type != MSGPACK_OBJECT_STR && v->type != MSGPACK_OBJECT_BIN)
+			return fail(FAIL_DATA,
+			    "seqs: 'stop_text' has an element that is not a string");
+		if (stops_add(&p->stop_text, v->via.bin.ptr, v->via.bin.size) < 0) {
+			fail_in("seqs: 'stop_text'");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* An integer, or a float of the same value.  */
+static int
+get_count(const msgpack_object *o, const char *what, double max, uint32_t *out)
+{
+	double n;
+
+	if (get_number(o, what, 0, max, &n) < 0)
+		return -1;
+	*out = (uint32_t)n;
+	return *out == n ? 0 : fail(FAIL_DATA, "seqs: '%s' %g is not an integer", what, n);
 }
 
 static int
@@ -102,6 +155,8 @@ read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *
 	if (is_key(key, "stop")) {
 		p->nstop = 0;
 		return get_stop(p, "stop", o);
+	} else if (is_key(key, "stop_text")) {
+		return get_stop_text(p, o);
 	} else if (is_key(key, "stop_ids")) {
 		return get_stop(p, "stop_ids", o);
 	} else if (is_key(key, "greedy")) {
@@ -126,13 +181,13 @@ read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *
 			return -1;
 		p->top_k = (int)n;
 	} else if (is_key(key, "max_new")) {
-		if (get_number(o, "max_new", 0, UINT32_MAX, &n) < 0)
-			return -1;
-		p->max_new = (uint32_t)n;
+		return get_count(o, "max_new", UINT32_MAX, &p->max_new);
 	} else if (is_key(key, "new")) {
-		if (get_number(o, "new", 0, UINT32_MAX, &n) < 0)
-			return -1;
-		p->had = (uint32_t)n;
+		return get_count(o, "new", UINT32_MAX, &p->had);
+	} else if (is_key(key, "think_min")) {
+		return get_count(o, "think_min", THINK_MAX, &p->think_min);
+	} else if (is_key(key, "think_max")) {
+		return get_count(o, "think_max", THINK_MAX, &p->think_max);
 	}
 	return 0;
 }
@@ -163,5 +218,5 @@ sampling_read(struct sampling *p, const unsigned char *params, size_t n)
 			if (is_last(&m->ptr[i].key) == pass)
 				r = read_param(p, &m->ptr[i].key, &m->ptr[i].val);
 	msgpack_unpacked_destroy(&u);
-	return r;
+	return r < 0 ? -1 : check_thinking(p, FAIL_DATA, "seqs: think_min", "think_max");
 }

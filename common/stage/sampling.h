@@ -8,8 +8,9 @@
 #include <stdint.h>
 
 #include "arch/config.h"
+#include "stage/stop.h"
 
-#define STOPS_MAX 64
+#define THINK_MAX UINT32_MAX    /* no limit: more than any position */
 
 /* A frame's `seqs` override the command line, that overrides generation_config.json, and that
  * config.json.  */
@@ -28,6 +29,10 @@ struct sampling {
 	int logprobs;                   /* 1: tokens have log-probabilities */
 	int request;                    /* 1: the sequence answers a request, whose answer names the
 					 * reason of its end */
+	struct stops stop_text;         /* strings that end a sequence */
+	/* `</think>` is not among the first think_min new tokens, and is number think_max of them,
+	 * counted from 0, unless it came before */
+	uint32_t think_min, think_max;
 };
 
 /* The defaults of a checkpoint.  */
@@ -38,17 +43,25 @@ struct sampling_options {               /* of a command line */
 	double temperature, top_p;      /* NAN: not given */
 	long top_k, max_new;            /* -1: not given */
 	long seed;
+	long think_min, think_max;      /* -1: not given */
+	struct stops stop_text;
 };
-#define SAMPLING_UNSET {.temperature = NAN, .top_p = NAN, .top_k = -1, .max_new = -1}
+#define SAMPLING_UNSET {.temperature = NAN, .top_p = NAN, .top_k = -1, .max_new = -1, \
+    .think_min = -1, .think_max = -1}
 
-/* Set in p what the options give.  */
-void sampling_set(struct sampling *p, const struct sampling_options *o);
+/* Set in p what the options give.  It owns their stop strings from then on.  0, or -1 and a message
+ * (FAIL_USAGE).  */
+int sampling_set(struct sampling *p, const struct sampling_options *o);
 
 /*
  * Read a sequence's parameters, a msgpack map of n bytes, into p: temperature, top_k, top_p, seed,
- * max_new, new, greedy, stream, logprobs, request, stop, whose ids replace those in p, and
- * stop_ids, whose ids are added.  Other keys are ignored.  0, or -1 and a message.
+ * max_new, new, greedy, think_min, think_max, stream, logprobs, request, stop and stop_text, which
+ * replace those in p, and stop_ids, whose ids are added.  Other keys are ignored.  0, or -1 and a
+ * message.
  */
 int sampling_read(struct sampling *p, const unsigned char *params, size_t n);
+
+/* Make *to a copy; its stop strings are freed with stops_free.  0, or -1 and a message.  */
+int sampling_copy(struct sampling *to, const struct sampling *from);
 
 #endif

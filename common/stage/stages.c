@@ -123,8 +123,7 @@ open_sample(void *state, const struct stage *s, const struct stage_options *o)
 	struct sample *p = state;
 	struct sampling base = sampling_defaults(&s->model->config);
 
-	sampling_set(&base, &o->sampling);
-	if (sample_open(p, s, &base) < 0)
+	if (sampling_set(&base, &o->sampling) < 0 || sample_open(p, s, &base) < 0)
 		return -1;
 	p->ring = o->ring;
 	p->draft = o->draft;

@@ -20,7 +20,8 @@ ok(int good, const char *what)
 	failed += !good;
 }
 
-static const struct sampling all = {.temperature = 1, .top_p = 1, .max_new = 100};
+static const struct sampling all = {.temperature = 1, .top_p = 1, .max_new = 100,
+    .think_max = THINK_MAX};
 
 static int32_t
 choose(const struct sampling *p, const float *logits, double u)

@@ -210,7 +210,7 @@ feed_head(const unsigned char *p, size_t n, struct buf *to)
 static int
 feed_sample(const unsigned char *p, size_t n, struct buf *to)
 {
-	struct sampling greedy = {.greedy = 1, .top_p = 1, .max_new = 10};
+	struct sampling greedy = {.greedy = 1, .top_p = 1, .max_new = 10, .think_max = THINK_MAX};
 	struct sample sample;
 	struct frame f;
 	struct link out;
