@@ -323,12 +323,19 @@ json_raw(const char *text, const char *key, size_t *n)
 int
 json_quote(struct buf *to, const char *text, size_t n)
 {
+	static const char escaped[] = "\"\\\n\r\t";
+	const char *at;
 	int r = buf_addc(to, '"');
 
 	for (size_t i = 0; i < n && r == 0; i++) {
 		unsigned char c = (unsigned char)text[i];
 
-		r = c < 0x20 || c == '"' || c == '\\' ? buf_addf(to, "\\u%04x", c) : buf_addc(to, c);
+		if (c >= 0x20 && c != '"' && c != '\\')
+			r = buf_addc(to, c);
+		else if (c != 0 && (at = strchr(escaped, c)) != NULL)
+			r = buf_addf(to, "\\%c", "\"\\nrt"[at - escaped]);
+		else
+			r = buf_addf(to, "\\u%04x", c);
 	}
 	return r < 0 ? -1 : buf_addc(to, '"');
 }

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "base/utf8.h"
 
 #define DIM "\033[2m"
 #define UNDIM "\033[0m"
@@ -13,8 +12,7 @@ struct detok_seq {
 	uint64_t id;                    /* key of `live` */
 	struct detok_seq *next;
 	struct buf text;                /* complete text that is not printed yet */
-	struct buf part;                /* bytes of tokens after the last complete character */
-	int reasoning;                    /* inside <think> */
+	struct speech speech;
 	int trim;                       /* newlines at the start of the answer are dropped */
 	int over;                       /* complete */
 };
@@ -23,10 +21,8 @@ void
 detok_open(struct detok *d, const struct tokenizer *t)
 {
 	memset(d, 0, sizeof(*d));
-	d->t = t;
+	d->rules = speech_rules(t);
 	d->separator = '\n';
-	d->think = tokenizer_id(t, "<think>");
-	d->unthink = tokenizer_id(t, "</think>");
 }
 
 /* Find or add the entry of a sequence. NULL and a message on failure. */
@@ -42,7 +38,7 @@ seq_get(struct detok *d, uint64_t id)
 	if (!s)
 		return NULL;
 	s->id = id;
-	s->reasoning = d->thinks;
+	s->speech.reasoning = d->thinks;
 	if (table_put(&d->live, &s->id, sizeof(s->id), s) < 0) {
 		free(s);
 		return NULL;
@@ -59,17 +55,24 @@ static void
 seq_free(struct detok_seq *s)
 {
 	buf_free(&s->text);
-	buf_free(&s->part);
+	buf_free(&s->speech.part);
 	free(s);
 }
 
+struct listener {
+	const struct detok *d;
+	struct detok_seq *s;
+};
+
 /* Append n bytes of well-formed text to the sequence's output. */
 static int
-add_text(const struct detok *d, struct detok_seq *s, const unsigned char *p, size_t n)
+add_text(void *to, enum speech_kind kind, const unsigned char *p, size_t n)
 {
-	int dim = d->dim && s->reasoning;
+	const struct detok *d = ((struct listener *)to)->d;
+	struct detok_seq *s = ((struct listener *)to)->s;
+	int dim = d->dim && kind != SPEECH_ANSWER;
 
-	if (d->quiet && s->reasoning)
+	if (d->quiet && kind != SPEECH_ANSWER)
 		return 0;
 	for (; s->trim && n > 0 && *p == '\n'; n--)
 		p++;
@@ -81,46 +84,21 @@ add_text(const struct detok *d, struct detok_seq *s, const unsigned char *p, siz
 	return dim ? buf_add(&s->text, UNDIM, strlen(UNDIM)) : 0;
 }
 
-/* Append the complete characters received so far; with all, the rest as well. */
 static int
 settle(const struct detok *d, struct detok_seq *s, int all)
 {
-	struct buf clean = {0};
-	size_t n = 0, len;
-	int r;
-
-	while (n < s->part.n && (utf8_next(s->part.p + n, s->part.n - n, &len) != UTF8_SHORT || all))
-		n += len;
-	r = utf8_clean(&clean, s->part.p, n) < 0 || add_text(d, s, clean.p, clean.n) < 0 ? -1 : 0;
-	if (r == 0 && n > 0)
-		buf_drop(&s->part, n);
-	buf_free(&clean);
-	return r;
+	return speech_settle(&s->speech, all, add_text, &(struct listener){d, s});
 }
 
 static int
 add_token(const struct detok *d, struct detok_seq *s, int64_t id)
 {
-	size_t n;
-	const char *bytes = tokenizer_bytes(d->t, id, &n);
-	int opens = id == d->think, closes = id == d->unthink, marks = opens || closes;
+	int before = s->speech.reasoning;
 
-	if (!bytes)
-		return fail(FAIL_DATA, "sequence %llu: the vocabulary has no id %lld", (unsigned long long)s->id, (long long)id);
-	if (tokenizer_is_special(d->t, id) && !d->special)
-		n = 0;
-	if (marks && settle(d, s, 1) < 0)
-		return -1;
-	if (opens)
-		s->reasoning = 1;         /* the tags belong to the reasoning */
-	if (buf_add(&s->part, bytes, n) < 0)
-		return -1;
-	if (marks && settle(d, s, 1) < 0)
-		return -1;
-	if (closes && s->reasoning) {
-		s->reasoning = 0;
+	if (speech_add(&d->rules, &s->speech, id, add_text, &(struct listener){d, s}) < 0)
+		return fail_in("sequence %llu", (unsigned long long)s->id);
+	if (before && !s->speech.reasoning)
 		s->trim = d->quiet;
-	}
 	return 0;
 }
 

@@ -10,18 +10,16 @@
 
 #include "base/table.h"
 #include "frame/frame.h"
-#include "token/token.h"
+#include "stage/speech.h"
 
 struct detok_seq;
 
 struct detok {
-	const struct tokenizer *t;
-	int special;                    /* 1: print special tokens as well */
+	struct speech_rules rules;
 	int quiet;                      /* 1: print the answer only, without the reasoning */
 	int dim;                        /* 1: dim the reasoning with terminal escape sequences */
 	int thinks;                     /* 1: text begins inside the reasoning */
 	char separator;                 /* printed after each sequence: '\n' or 0 */
-	int64_t think, unthink;         /* ids of <think> and </think>, -1: none */
 	struct table live;              /* sequence id -> struct detok_seq */
 	struct table ended;             /* ids of finished sequences whose `free` may still come */
 	/* in order of appearance; sequences before `first` are printed */
