@@ -14,7 +14,7 @@
 #include "options.h"
 #include "supervise/agent.h"
 #include "supervise/drive.h"
-#include "launch/answers.h"
+#include "launch/answer_file.h"
 #include "launch/keep.h"
 #include "supervise/probe.h"
 #include "launch/run.h"
@@ -346,23 +346,23 @@ static void
 open_answers(struct given *o, struct progress *progress)
 {
 	struct plan_options *p = &o->run.plan;
-	struct answers answers = {0};
+	struct answer_file answers = {0};
 	const char *precision = p->precision;
 	char model[17] = "";
 
 	if (!p->out)
 		return;
-	if ((o->run.out = answers_open(p->out, p->resume)) < 0)
+	if ((o->run.out = answer_file_open(p->out, p->resume)) < 0)
 		die_failed();
 	if (!p->resume)
 		return;
 	(void)checkpoint_id(p->model, model);   /* with a plan, -m may have the tokenizer only */
 	if (!precision && !o->plan)
 		precision = precision_name(PRECISION_F32);
-	if (answers_load(&answers, p->out, model, precision) < 0)
+	if (answer_file_load(&answers, p->out, model, precision) < 0)
 		die_failed();
 	progress->before = answers.lines;
-	answers_free(&answers);
+	answer_file_free(&answers);
 }
 
 /* Show progress on a terminal, unless answers are printed there. */
@@ -453,7 +453,7 @@ main(int argc, char **argv)
 	status = o.plan ? run_plan(&o, &tally, &sig) : run_pipeline(&o.run, &tally, &sig);
 	dialog_close(&dialog);
 	if (o.run.out != 1)
-		answers_trim(o.run.out);
+		answer_file_trim(o.run.out);
 	if (status < 0)
 		die_failed();
 	if (sig)

@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/lines.h"
 #include "filter.h"
-#include "launch/answers.h"
+#include "launch/answer_file.h"
 #include "stage/request.h"
 #include "token/prompt.h"
 
@@ -51,7 +51,7 @@ static struct {
 	uint64_t seq, sent, tokens, line;
 	struct request_defaults given;
 	const char *done;               /* a file of answers, or NULL */
-	struct answers answers;         /* what it has */
+	struct answer_file answers;         /* what it has */
 	struct prompt p;                /* the current one */
 	char model[17];
 } g = {.samples = 1, .p.thinking = -1};
@@ -208,7 +208,7 @@ encode_request(const struct request *q)
 static int
 is_done(const struct request *q, int index)
 {
-	return g.done && answers_take(&g.answers, q->id, strlen(q->id), (uint64_t)index);
+	return g.done && answer_file_take(&g.answers, q->id, strlen(q->id), (uint64_t)index);
 }
 
 static int
@@ -470,7 +470,7 @@ main(int argc, char **argv)
 	g.p.t = tokenizer_open(o->model);
 	if (!g.p.t || (g.p.chat && prompt_template(&g.p) < 0))
 		filter_fail(&g.f);
-	if (g.done && answers_load(&g.answers, g.done, NULL, NULL) < 0)
+	if (g.done && answer_file_load(&g.answers, g.done, NULL, NULL) < 0)
 		filter_fail(&g.f);
 	if (checkpoint_id(o->model, g.model) < 0)
 		g.model[0] = 0;         /* a folder with only a tokenizer suffices */
@@ -483,7 +483,7 @@ main(int argc, char **argv)
 		filter_fail(&g.f);
 	if (o->verbose)
 		warn("%llu sequences, %llu tokens", (unsigned long long)g.sent, (unsigned long long)g.tokens);
-	answers_free(&g.answers);
+	answer_file_free(&g.answers);
 	prompt_close(&g.p);             /* not the tokenizer: that takes time for a large vocabulary */
 	return filter_close(&g.f, 0);
 }

@@ -165,10 +165,11 @@ add_detokenizer(struct plan *p, const struct plan_options *o)
 {
 	struct command *t = add_command(p, o, "ds-detokenize");
 
-	add_chat(t, o);
 	if (o->jsonl) {
 		add_word(t, "--jsonl");
 		command_option(t, "--prompts", o->copy_in);
+	} else {
+		add_chat(t, o);
 	}
 	if (o->ordered)
 		add_word(t, "--ordered");

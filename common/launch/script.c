@@ -32,7 +32,7 @@ static const char create[] =
 "\texit 2\n"
 "done\n";
 
-/* The same checks as in answers_open. */
+/* The same checks as in answer_file_open. */
 static const char fresh[] =
 "\nif [ -f \"$out\" ] && [ -s \"$out\" ]; then\n"
 "\techo \"'$out' is not empty: set out to another file\" >&2\n"

@@ -1,4 +1,4 @@
-#include "launch/answers.h"
+#include "launch/answer_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #define LINE_MAX_BYTES ((size_t)1 << 30)
 #define LOCK_SECONDS 5.0        /* that programs of a killed run may still hold the file */
 
-struct answers_path {
+struct answer_path {
 	uint64_t left;          /* lines that no request has taken */
 	char key[];
 };
@@ -32,9 +32,9 @@ path_key(struct buf *b, const char *id, size_t n, uint64_t index)
 }
 
 static int
-add_path(struct answers *a, const char *id, size_t n, uint64_t index)
+add_path(struct answer_file *a, const char *id, size_t n, uint64_t index)
 {
-	struct answers_path *p;
+	struct answer_path *p;
 	struct buf key = {0};
 	int r = path_key(&key, id, n, index);
 
@@ -67,7 +67,8 @@ check_key(const cJSON *o, const char *key, const char *expected)
 }
 
 static int
-read_answer(struct answers *a, const char *line, size_t n, const char *model, const char *precision)
+read_answer(struct answer_file *a, const char *line, size_t n, const char *model,
+    const char *precision)
 {
 	cJSON *o = json_parse(line, n);
 	const cJSON *v = NULL;
@@ -112,7 +113,7 @@ whole_lines(int fd, const char *path)
 }
 
 int
-answers_load(struct answers *a, const char *path, const char *model, const char *precision)
+answer_file_load(struct answer_file *a, const char *path, const char *model, const char *precision)
 {
 	struct lines l;
 	off_t left;
@@ -137,7 +138,7 @@ answers_load(struct answers *a, const char *path, const char *model, const char 
 }
 
 void
-answers_free(struct answers *a)
+answer_file_free(struct answer_file *a)
 {
 	for (struct table_slot *s = NULL; (s = table_next(&a->paths, s)); )
 		free(s->value);
@@ -145,10 +146,10 @@ answers_free(struct answers *a)
 }
 
 int
-answers_take(struct answers *a, const char *id, size_t n, uint64_t index)
+answer_file_take(struct answer_file *a, const char *id, size_t n, uint64_t index)
 {
 	struct buf key = {0};
-	struct answers_path *p = NULL;
+	struct answer_path *p = NULL;
 	int found;
 
 	if (path_key(&key, id, n, index) == 0)
@@ -195,7 +196,7 @@ cut_line(int fd, const char *path, off_t size)
 }
 
 int
-answers_open(const char *path, int resume)
+answer_file_open(const char *path, int resume)
 {
 	struct stat st;
 	/* (a FIFO or a device is not read) */
@@ -222,7 +223,7 @@ answers_open(const char *path, int resume)
 }
 
 void
-answers_trim(int fd)
+answer_file_trim(int fd)
 {
 	struct stat st;
 	off_t end = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? whole_lines(fd, "") : -1;

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
-#include "launch/answers.h"
+#include "launch/answer_file.h"
 #include "launch/progress.h"
 #include "point.h"
 
@@ -35,29 +35,29 @@ size(void)
 static int
 refused(const char *text, const char *model, const char *end)
 {
-	struct answers a;
+	struct answer_file a;
 	size_t n;
 	int r;
 
 	put(text);
-	r = answers_load(&a, path, model, "f32");
-	answers_free(&a);
+	r = answer_file_load(&a, path, model, "f32");
+	answer_file_free(&a);
 	n = strlen(fail_text());
 	return r < 0 && fail_status() == FAIL_DATA && n >= strlen(end) &&
 	    strcmp(fail_text() + n - strlen(end), end) == 0;
 }
 
 static int
-take(struct answers *a, const char *id, uint64_t index)
+take(struct answer_file *a, const char *id, uint64_t index)
 {
-	return answers_take(a, id, strlen(id), index);
+	return answer_file_take(a, id, strlen(id), index);
 }
 
 /* 1 if opening fails with the status, or succeeds if it is 0 and leaves a file of n bytes. */
 static int
 opens(int resume, int status, long n)
 {
-	int fd = answers_open(path, resume);
+	int fd = answer_file_open(path, resume);
 	int ok = status ? fd < 0 && fail_status() == status : fd >= 0;
 
 	if (fd >= 0)
@@ -68,18 +68,19 @@ opens(int resume, int status, long n)
 static void
 check_files(void)
 {
-	struct answers a;
+	struct answer_file a;
 	int fd;
 
-	put("{\"id\":\"a\",\"index\":0,\"model\":\"m\",\"precision\":\"f32\"}\n{\"id\":\"a\",\"index\":0}\n"
+	put("{\"id\":\"a\",\"index\":0,\"model\":\"m\",\"precision\":\"f32\"}\n"
+	    "{\"id\":\"a\",\"index\":0}\n"
 	    "{\"index\":12,\"id\":0.50}\n{\"id\":\"b\",\"index\":0}");
-	point(answers_load(&a, path, "m", "f32") == 0 && a.lines == 3,
+	point(answer_file_load(&a, path, "m", "f32") == 0 && a.lines == 3,
 	    "whole lines are read, a torn one is not");
 	point(take(&a, "\"a\"", 0) && take(&a, "\"a\"", 0) && !take(&a, "\"a\"", 0),
 	    "equal ids count");
 	point(take(&a, "0.50", 12) && !take(&a, "0.50", 1) && !take(&a, "\"b\"", 0),
 	    "an id is its text, with an index");
-	answers_free(&a);
+	answer_file_free(&a);
 	point(refused("{\"id\":1,\"index\":0,\"model\":\"x\"}\n", "m",
 	    " line 1: an answer of model x, not m") &&
 	    refused("{\"id\":1,\"index\":0,\"precision\":\"bf16\"}\n", "",
@@ -88,7 +89,8 @@ check_files(void)
 	point(refused("{\"id\":1,\"index\":0}\n[]\n", "", " line 2: it is not an answer") &&
 	    refused("{\"index\":0}\n", "", " line 1: it has no 'id'") &&
 	    refused("{\"id\":0,\"index\":-1}\n", "", "0 or more") &&
-	    refused("{\"id\":0}\n", "", "") && refused("{]\n", "", ""), "lines that are no answers");
+	    refused("{\"id\":0}\n", "", "") && refused("{]\n", "", ""),
+	    "lines that are no answers");
 
 	put("{}\n{}\n{\"id\"");
 	point(opens(0, FAIL_USAGE, 11), "a file with answers is not written over");
@@ -99,13 +101,13 @@ check_files(void)
 	point(opens(0, 0, 0) && opens(1, 0, 0), "an empty file");
 	unlink(path);
 	point(opens(1, 0, 0) && mkfifo(path, 0) < 0, "a file that is not there");
-	point((fd = answers_open("/dev/null", 0)) >= 0 && close(fd) == 0 &&
-	    answers_open("/dev/null", 1) < 0, "a device can only be written");
+	point((fd = answer_file_open("/dev/null", 0)) >= 0 && close(fd) == 0 &&
+	    answer_file_open("/dev/null", 1) < 0, "a device can only be written");
 	put("");
-	fd = answers_open(path, 0);
+	fd = answer_file_open(path, 0);
 	if (fd < 0 || write(fd, "{}\n{\"a", 6) != 6)
 		exit(2);
-	answers_trim(fd);
+	answer_file_trim(fd);
 	point(size() == 3, "after a failure whole lines are left");
 	close(fd);
 }
@@ -130,7 +132,8 @@ check_progress(void)
 	point(shows(1000, 400, 200, 100, "600 of 1000 answers, 500.0 tokens/s, 3:20 left") &&
 	    shows(100000, 0, 10, 5, "10 of 100000 answers, 500.0 tokens/s, 13:53:15 left"),
 	    "the time left follows from this run alone");
-	put("{\"prompt\": \"x\"}\n{\"n\": 5}\n{\"n\": 0}\nnonsense \"n\"\n\n{\"prompt\": \"\\\"n\\\"\"}");
+	put("{\"prompt\": \"x\"}\n{\"n\": 5}\n{\"n\": 0}\nnonsense \"n\"\n\n"
+	    "{\"prompt\": \"\\\"n\\\"\"}");
 	point(progress_count(path, 3) == 3 + 5 + 1 + 1 + 3 + 3, "paths of requests are counted");
 	point(progress_count("/dev/null", 3) == 0, "not those that are still to come");
 }
@@ -140,7 +143,8 @@ main(void)
 {
 	const char *tmp = getenv("TMPDIR");
 
-	snprintf(path, sizeof(path), "%.32s/answers.XXXXXX", tmp && strlen(tmp) < 32 ? tmp : "/tmp");
+	snprintf(path, sizeof(path), "%.32s/answers.XXXXXX",
+	    tmp && strlen(tmp) < 32 ? tmp : "/tmp");
 	close(mkstemp(path));
 	check_files();
 	check_progress();
