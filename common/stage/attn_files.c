@@ -116,6 +116,9 @@ attn_files(struct attn *a, struct frame *f)
 	}
 	if (check(a, f, &ids) < 0)
 		return -1;
+	if (!a->dir && !a->full)
+		warn("it has no --cache-dir: nothing is saved or loaded");
+	a->full |= !a->dir;
 	if (!a->dir || (a->full && f->op == OP_SAVE)) {
 		frame_set_n(f, 0);
 		return 0;
