@@ -5,34 +5,11 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "stage/logprob.h"
 #include "stage/sample_internal.h"
 #include "stage/trace.h"
 
 #define LLU(n) ((unsigned long long)(n))
 #define SPANS_OF_ONE 3          /* at most, of those that a span yields */
-
-/* A sequence with sampled rows.  */
-struct sample_seq {
-	uint64_t seq;
-	struct sampling p;
-	struct think think;
-	uint32_t n;                     /* new tokens so far */
-	int stopped;                    /* 1: its last token is one that ends it */
-	int failed;                     /* 1: it is not sampled any more */
-	char *why;                      /* the cause, if it must still be sent, or NULL */
-};
-
-static void
-seq_free(struct sample_seq *q)
-{
-	if (q) {
-		think_free(&q->think);
-		stops_free(&q->p.stop_text);
-		free(q->why);
-	}
-	free(q);
-}
 
 int
 sample_open(struct sample *s, const struct stage *stage, const struct sampling *base)
@@ -55,119 +32,12 @@ sample_close(struct sample *s)
 	struct table_slot *t = NULL;
 
 	while ((t = table_next(&s->seqs, t)))
-		seq_free(t->value);
+		sample_seq_free(t->value);
 	table_free(&s->seqs);
 	think_vocab_close(&s->vocab);
 	stops_free(&s->base.stop_text);
 	free(s->choices);
 	free(s->weights);
-}
-
-/* --- sequences --- */
-
-static struct sample_seq *
-find(struct sample *s, uint64_t seq)
-{
-	struct sample_seq *q = table_get(&s->seqs, &seq, sizeof(seq));
-
-	if (q)
-		return q;
-	if (!(q = mem_new(1, sizeof(*q))))
-		return NULL;
-	q->seq = seq;
-	if (sampling_copy(&q->p, &s->base) < 0 ||
-	    table_put(&s->seqs, &q->seq, sizeof(q->seq), q) < 0) {
-		seq_free(q);
-		return NULL;
-	}
-	return q;
-}
-
-static void
-forget(struct sample *s, uint64_t seq)
-{
-	seq_free(table_del(&s->seqs, &seq, sizeof(seq)));
-}
-
-/* The sequence fails with the message that fail() keeps; the others go on.  0, or -1 and a
- * message.  */
-static int
-refuse(struct sample_seq *q)
-{
-	fail_in("%s", program);
-	q->failed = 1;
-	return (q->why = strdup(fail_text())) ? 0 : fail(FAIL_SYSTEM, "no memory for a message");
-}
-
-static int
-read_seqs(struct sample *s, const struct frame *f)
-{
-	for (int i = 0; i < f->nseqs; i++) {
-		struct sample_seq *q = find(s, f->seqs[i].seq);
-
-		if (!q)
-			return -1;
-		if (!q->failed && sampling_read(&q->p, f->seqs[i].params, f->seqs[i].n) < 0 && refuse(q) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-/* --- frames --- */
-
-/* Choose the token at pos, with the thinking budget.  logits are the same afterwards.  0, or -1 and
- * a message.  */
-static int
-choose(struct sample *s, const struct sample_seq *q, uint32_t pos, float *logits, int32_t *id)
-{
-	struct think_held held;
-	int stuck;
-
-	if ((*id = think_force(&q->think, &s->vocab, &q->p)) >= 0)
-		return 0;
-	think_hold(&q->think, &s->vocab, &q->p, logits, &held);
-	*id = sample_choose(s->stage->k, &q->p, logits, s->stage->model->config.vocab_size,
-	    sample_random(q->p.seed, q->p.has_stream ? q->p.stream : q->seq, pos),
-	    s->choices, s->weights);
-	stuck = held.n > 0 && logits[*id] == -INFINITY;
-	think_release(logits, &held);
-	return stuck ? fail(FAIL_DATA, "position %u: think_min leaves no possible token", pos) : 0;
-}
-
-/* Sample the new token of a span into *to, *id and *logprob, NaN if the sequence asks for none.
- * 1; 0 if the sequence ends without one; -1 and a message.  */
-static int
-next_token(struct sample *s, struct sample_seq *q, const struct span *at, float *logits,
-    struct span *to, int32_t *id, float *logprob)
-{
-	const struct config *c = &s->stage->model->config;
-	uint32_t pos = at->pos + at->n;         /* the new token's */
-	double norm = 0;
-	int r, ended;
-
-	for (int i = 0; i < c->vocab_size; i++)
-		if (!(logits[i] < INFINITY))
-			return fail(FAIL_DATA, "position %u: the logit of token %d is %s", pos - 1,
-			    i, isnan(logits[i]) ? "not a number" : "infinite");
-	if (q->p.max_new <= q->p.had)
-		return 0;
-	if (q->n == 0 && (r = think_begin(&q->think, &s->vocab, &q->p, pos)) != 0) {
-		q->stopped = r > 0;
-		return r < 0 ? -1 : 0;
-	}
-	if (choose(s, q, pos, logits, id) < 0)
-		return -1;
-	if (q->p.logprobs && logprob_norm(logits, (uint64_t)c->vocab_size, pos - 1, &norm) < 0)
-		return -1;
-	*logprob = q->p.logprobs ? (float)logprob_of(logits, (uint64_t)*id, norm) : NAN;
-	if ((q->stopped = think_add(&q->think, &s->vocab, &q->p, *id)) < 0)
-		return -1;
-	for (int i = 0; i < q->p.nstop; i++)
-		q->stopped |= *id == q->p.stop[i];
-	ended = ++q->n >= q->p.max_new - q->p.had || pos >= (uint32_t)c->max_position || q->stopped;
-	*to = (struct span){q->seq, pos, 1, ended ? SPAN_LAST : SPAN_SAMPLE};
-	s->tokens++;
-	return 1;
 }
 
 /* The index of the frame's row in the tensor `row`, which lists the rows that have logits; -1: it
@@ -281,7 +151,7 @@ draw(struct pass *p, struct sample_seq *q, const struct span *at, int32_t first,
 
 		if (!logits)
 			return -1;
-		d->r = q->failed ? -1 : next_token(p->s, q, &row, logits, &d->last, id, logprob);
+		d->r = q->failed ? -1 : sample_seq_next(p->s, q, &row, logits, &d->last, id, logprob);
 		if (d->r <= 0)
 			return 0;
 		t->has_logprobs |= !isnan(*logprob);
@@ -322,12 +192,12 @@ static int
 sample_span(struct pass *p, const struct span *at, int32_t first)
 {
 	struct tokens *t = &p->t;
-	struct sample_seq *q = find(p->s, at->seq);
+	struct sample_seq *q = sample_seq_find(p->s, at->seq);
 	struct drawn d;
 
 	if (!q || add_drawn(p, q, at, first, &d) < 0)
 		return -1;
-	if (d.r < 0 && !q->failed && refuse(q) < 0)
+	if (d.r < 0 && !q->failed && sample_seq_refuse(q) < 0)
 		return -1;
 	if (d.r < 0) {
 		if (p->s->ring)         /* its rows have passed all layers, also those that ask for
@@ -339,7 +209,7 @@ sample_span(struct pass *p, const struct span *at, int32_t first)
 	if (d.r == 0 || d.last.flags & SPAN_LAST) {
 		t->freed[t->nfreed++] = (struct freed){at->seq,
 		    !q->p.request ? NULL : q->stopped ? "stop" : "length"};
-		forget(p->s, at->seq);
+		sample_seq_forget(p->s, at->seq);
 	}
 	return 0;
 }
@@ -358,24 +228,6 @@ pass_span(struct pass *p, const struct span *at, int32_t first)
 		t->spans[t->n++] = (struct span){at->seq, at->pos + at->n, 0, 0};
 }
 
-/* Keep the tokens of a span from which the sequence goes on.  0, or -1 and a message.  */
-static int
-keep_prompt(struct sample *s, struct frame *f, const struct span *at, int32_t row)
-{
-	struct sample_seq *q = table_get(&s->seqs, &at->seq, sizeof(at->seq));
-	const struct tensor *ids;
-
-	if (!q || q->failed || q->n > 0 || !think_replays(&q->p))
-		return 0;
-	if (!(ids = frame_require(f, "ids", I32, f->rows, 0)))
-		return refuse(q);
-	if (at->pos + at->n > (uint32_t)s->stage->model->config.max_position) {
-		fail(FAIL_DATA, "position %u is after the model's last", at->pos + at->n - 1);
-		return refuse(q);
-	}
-	return think_keep(&q->think, at->pos, (const int32_t *)ids->data + row, at->n);
-}
-
 static int
 sample_spans(struct pass *p)
 {
@@ -384,7 +236,7 @@ sample_spans(struct pass *p)
 	for (int i = 0; i < p->f->nspans; i++) {
 		struct span *at = &p->f->spans[i];
 
-		if (at->n > 0 && keep_prompt(p->s, p->f, at, row) < 0)
+		if (at->n > 0 && sample_seq_keep(p->s, p->f, at, row) < 0)
 			return -1;
 		if (p->ids && p->t.n + SPANS_OF_ONE > FRAME_SPANS_MAX && send_pass(p) < 0)
 			return -1;
@@ -437,7 +289,7 @@ refuse_rest(struct sample *s, struct link *out, int nout)
 		qsort(all, n, sizeof(*all), by_seq);
 	for (size_t i = 0; i < n && r == 0; i++) {
 		fail(FAIL_DATA, "it ends after one token, which did not return to ds-embed: is the loop missing?");
-		r = refuse(all[i]) < 0 ? -1 : send_why(all[i], out, nout);
+		r = sample_seq_refuse(all[i]) < 0 ? -1 : send_why(all[i], out, nout);
 	}
 	free(all);
 	return r;
@@ -490,7 +342,7 @@ sample_rows(struct sample *s, struct frame *f, const struct trace *trace, struct
 	int r = pass_open(&p);
 
 	if (r == 0)
-		r = read_seqs(s, f);
+		r = sample_seq_read(s, f);
 	if (r == 0 && (r = sample_spans(&p)) == 0)
 		r = send_refused(&p);
 	free(p.t.spans);
@@ -509,7 +361,7 @@ sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 	int r = stage_acts(s->stage, f, AT_SAMPLE);
 
 	if (frame_frees(f))
-		forget(s, f->seq);
+		sample_seq_forget(s, f->seq);
 	if (f->op == OP_FREE || f->op == OP_FORK) {
 		if (s->draft)           /* ds-draft has a cache, too */
 			frame_set_at(f, AT_DRAFT, -1);
