@@ -10,8 +10,8 @@ line() {
 }
 # short: "ID ANSWER SHARE COUNT/TOTAL-ABSTAINED INDICES" of each result
 short() {
-	sed -e 's/^{"id": //; s/, "answer": / /; s/, "share": / /; s/, "count": / /; s/, "total": /\//' \
-	    -e 's/, "abstained": /-/; s/, "indices": / /; s/}$//'
+	sed -e 's/^{"id": //; s/, "answer": / /; s/, "share": / /; s/, "count": / /' \
+	    -e 's/, "total": /\//; s/, "abstained": /-/; s/, "indices": / /; s/}$//'
 }
 
 {
@@ -117,7 +117,8 @@ fails_with 2 "^ds-vote: --regex 'a\(b': .* at byte 3" "a wrong regular expressio
     ds-vote --regex 'a(b'
 fails_with 2 'do not go together' "two ways to select" ds-vote --regex a --boxed
 fails_with 2 "^ds-vote: --of '0'" "--of has a range" ds-vote --of 0
-fails_with 3 'standard output: cannot write' "a full disk is noticed" sh -c 'ds-vote <lines >/dev/full'
+fails_with 3 'standard output: cannot write' "a full disk is noticed" \
+    sh -c 'ds-vote <lines >/dev/full'
 is "$(ds-vote </dev/null; echo $?)" 0 "an empty input has no questions"
 pipe 'yes "{\"id\": 1, \"text\": \"a\"}" | ds-vote --of 1 | head -1' >out 2>err
 is "$(short <out) $(cat err)" '1 "a" 1 1/1-0 [0] ' "it ends when its output is closed"

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,10 +22,11 @@ lines_open(struct lines *l, const char *path, size_t max)
 	return fail(errno == ENOENT ? FAIL_DATA : FAIL_SYSTEM, "cannot open '%s':", path);
 }
 
-/* Read once. Returns 1, or -1 and a message. */
+/* Read once, if there is something to read. Returns 0, or -1 and a message. */
 static int
-lines_fill(struct lines *l)
+lines_fill(struct lines *l, int wait)
 {
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
 	ssize_t n;
 
 	buf_drop(&l->b, l->at);
@@ -32,16 +34,18 @@ lines_fill(struct lines *l)
 	/* (one byte more, for the NUL of a last line without newline) */
 	if (mem_grow(&l->b.p, &l->b.cap, l->b.n + READ_BYTES + 1, 1) < 0)
 		return -1;
+	if (poll(&p, 1, wait ? -1 : 0) == 0)
+		return 0;
 	do
 		n = read(l->fd, l->b.p + l->b.n, READ_BYTES);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
-		return 1;
+		return 0;
 	if (n < 0)
 		return fail(FAIL_SYSTEM, "'%s': cannot read:", l->name);
 	l->b.n += (size_t)n;
 	l->ended = n == 0;
-	return 1;
+	return 0;
 }
 
 /* The line that ends at `end`; the next one starts `skip` bytes later. */
@@ -84,7 +88,7 @@ lines_next(struct lines *l, int wait, char **line, size_t *n)
 		}
 		if (tried && !wait)
 			return LINES_WAIT;
-		if (lines_fill(l) < 0)
+		if (lines_fill(l, wait) < 0)
 			return -1;
 	}
 }

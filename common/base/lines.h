@@ -37,7 +37,7 @@ int lines_open(struct lines *l, const char *path, size_t max);
 /*
  * The next line. Returns LINES_LINE, LINES_LONG, LINES_END, LINES_WAIT, or -1 and a message.
  * *line has *n bytes without the newline, then a NUL; it is valid until the next call. A last line
- * need not end in a newline. With wait 0, at most one read is done: call again after poll().
+ * need not end in a newline. With wait 0, it never blocks: poll(l->fd) tells when to call again.
  */
 int lines_next(struct lines *l, int wait, char **line, size_t *n);
 

@@ -35,7 +35,7 @@ read_text(struct answer *a)
 	const char *s = NULL, *cut;
 	int r = json_string(a->json, "answer", JSON_OPTIONAL, &a->text);
 
-	if (r != 0)
+	if (r < 0 || cJSON_GetObjectItemCaseSensitive(a->json, "answer"))
 		return r < 0 ? -1 : 0;
 	if (json_string(a->json, "text", JSON_OPTIONAL, &s) < 0)
 		return -1;

@@ -18,7 +18,8 @@ struct answer {
 	cJSON *json;
 	struct buf id;          /* its id as JSON: a string, or a number with all its digits */
 	int64_t index;          /* -1: none given */
-	const char *text;       /* what follows </think>, in the memory of json; NULL: none */
+	const char *text;       /* what follows </think>, in the memory of json; NULL: none, as
+				 * with "answer": null */
 	int finished;           /* 1: finish_reason is "stop", or missing */
 	double logprob;         /* sum of logprobs; -INFINITY without them */
 };
