@@ -41,17 +41,15 @@ replies_open(struct replies *a, const struct tokenizer *t)
 	*a = (struct replies){.rules = speech_rules(t)};
 }
 
-/* Free all but the line.  */
+/* Free all but the line and the id.  */
 static void
 clear(struct reply *w)
 {
 	for (int i = 0; i < w->nstops; i++)
 		free(w->stops[i]);
 	w->nstops = 0;
-	free(w->id);
 	free(w->ids);
 	free(w->logprobs);
-	w->id = NULL;
 	w->ids = NULL;
 	w->logprobs = NULL;
 	buf_free(&w->speech.part);
@@ -68,6 +66,7 @@ drop(struct replies *a, struct reply *w)
 	(void)table_del(&a->live, &w->seq, sizeof(w->seq));
 	clear(w);
 	buf_free(&w->line);
+	free(w->id);
 	free(w);
 }
 
@@ -310,6 +309,9 @@ static int
 add_span(struct replies *a, const struct span *p, const int32_t *ids, const float *logprobs)
 {
 	struct reply *w = find(a, p->seq);
+	uint64_t held = w ? w->prompt_tokens + w->n : 0;
+	/* a plan's pipeline that was restarted may sample the last token again */
+	uint32_t again = held > p->pos ? (uint32_t)(held - p->pos) : 0;
 
 	if (p->n == 0)
 		return 0;
@@ -317,7 +319,7 @@ add_span(struct replies *a, const struct span *p, const int32_t *ids, const floa
 		return fail(FAIL_DATA, "sequence %llu: tokens without a prompt, or after their end", LLU(p->seq));
 	a->unstarted -= !w->started;
 	w->started = 1;
-	for (uint32_t i = 0; i < p->n; i++)
+	for (uint32_t i = again; i < span_tokens(p); i++)
 		if (add_token(a, w, ids[i], logprobs ? logprobs[i] : NAN) < 0)
 			return fail_in("sequence %llu", LLU(p->seq));
 	return 0;
@@ -415,14 +417,26 @@ put_line(struct buf *to, const struct reply *w, const char *reason, const char *
 	    buf_addf(to, "}\n") < 0 ? -1 : 0;
 }
 
-/* Append the lines whose turn it is.  */
-static int
-put_waiting(struct replies *a, struct buf *out)
+/* The first reply from `from` on with the id and index of w; NULL: none.  */
+static struct reply *
+find_equal(struct reply *from, const struct reply *w)
 {
-	while (a->first && a->first->ended) {
-		if (buf_add(out, a->first->line.p, a->first->line.n) < 0)
+	while (from && (from->index != w->index || strcmp(from->id, w->id) != 0))
+		from = from->next;
+	return from;
+}
+
+/* Append the lines whose turn it is after w, which is dropped.  */
+static int
+put_waiting(struct replies *a, struct reply *w, struct buf *out)
+{
+	while (w && w->ended) {
+		struct reply *next = a->ordered ? w->next : find_equal(w->next, w);
+
+		if (buf_add(out, w->line.p, w->line.n) < 0)
 			return -1;
-		drop(a, a->first);
+		drop(a, w);
+		w = next;
 	}
 	return 0;
 }
@@ -438,14 +452,12 @@ finish(struct replies *a, struct reply *w, const char *reason, const char *error
 	if (strcmp(reason, "stop") == 0)
 		cut_stop(w);
 	a->lines++;
-	if (put_line(a->ordered ? &w->line : out, w, reason, error) < 0)
+	if (put_line(&w->line, w, reason, error) < 0)
 		return -1;
 	w->ended = 1;
-	if (!a->ordered)
-		drop(a, w);
-	else
-		clear(w);
-	return put_waiting(a, out);
+	clear(w);
+	/* with equal ids, answers follow the order of the prompts: --done relies on it */
+	return put_waiting(a, a->ordered ? a->first : find_equal(a->first, w), out);
 }
 
 /* A string of the map `ended`, of fewer than size bytes, or to unchanged.  */

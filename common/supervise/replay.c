@@ -16,6 +16,7 @@ struct replay_seq {
 	int32_t *ids;                   /* [n] */
 	size_t prompt, n, cap;          /* prompt: number of prompt tokens */
 	uint32_t flags;
+	int complete;                   /* 1: only its `free` is missing */
 	struct buf params;              /* its entry of seqs, a msgpack map; empty: it had none */
 };
 
@@ -162,7 +163,7 @@ static size_t
 pack_params(const struct replay *r, const struct replay_seq *s, const msgpack_object_map *entry,
     msgpack_packer *p)
 {
-	size_t fresh = s->n - s->prompt;
+	size_t fresh = s->n - s->prompt - (size_t)s->complete;
 	size_t n = entry->size + pack_options(r->o, entry, NULL) + (fresh > 0);
 
 	msgpack_pack_map(p, n);
@@ -214,15 +215,17 @@ replay_next(struct replay *r, struct frame *f)
 	struct replay_seq *s = r->next;
 	struct span span;
 	struct tensor *ids;
+	size_t n;
 
 	if (!s)
 		return 0;
-	span = (struct span){s->seq, 0, (uint32_t)s->n, s->flags};
+	n = s->n - (size_t)s->complete; /* the last token is sampled again, for the `free` */
+	span = (struct span){s->seq, 0, (uint32_t)n, s->flags};
 	frame_set_at(f, AT_EMBED, -1);
 	memcpy(f->model, r->model, sizeof(f->model));
-	if (frame_set_spans(f, &span, 1) < 0 || !(ids = frame_add(f, "ids", I32, 1, (uint64_t[]){s->n})) || add_params(r, s, f) < 0)
+	if (frame_set_spans(f, &span, 1) < 0 || !(ids = frame_add(f, "ids", I32, 1, (uint64_t[]){n})) || add_params(r, s, f) < 0)
 		return -1;
-	if (s->n > 0)
+	if (n > 0)
 		memcpy(ids->data, s->ids, ids->bytes);
 	r->next = s->after;
 	return 1;
@@ -257,13 +260,19 @@ replay_receive(struct replay *r, struct frame *f)
 
 		if (!s)
 			return fail(FAIL_DATA, "sequence %llu arrived, which has no prompt", LLU(p->seq));
-		if (p->pos != s->n)
+		if (s->complete && p->pos + 1 == s->n && span_tokens(p) == 1 && *id == s->ids[p->pos]) {
+			s->complete = (p->flags & SPAN_LAST) != 0;
+			id += p->n;
+			continue;
+		}
+		if (p->pos != s->n || s->complete)
 			return fail(FAIL_DATA, "sequence %llu: position %u arrived, expected %zu", LLU(p->seq), p->pos, s->n);
 		if (add_ids(r, s, id, span_tokens(p)) < 0)
 			return -1;
 		id += p->n;
 		r->tokens += span_tokens(p);
-		if (p->flags & SPAN_LAST)
+		s->complete = r->o->jsonl && p->flags & SPAN_LAST;
+		if (p->flags & SPAN_LAST && !s->complete)
 			forget(r, s);
 	}
 	return 0;

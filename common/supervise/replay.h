@@ -12,7 +12,8 @@
 struct replay_seq;
 
 struct replay {
-	const struct plan_options *o;   /* greedy and sampling: parameters of each sequence */
+	/* greedy and sampling: parameters of each sequence; jsonl: its `free` is part of it */
+	const struct plan_options *o;
 	struct table seqs;              /* sequence id -> struct replay_seq */
 	struct replay_seq *first, *last;        /* in order of arrival */
 	struct replay_seq *next;        /* the first to be sent, or NULL */

@@ -75,6 +75,20 @@ next(struct replay *r, const int32_t *ids, uint32_t n, const char *text)
 	return ok;
 }
 
+static int
+ended(struct replay *r, uint64_t seq)
+{
+	struct frame f;
+	int result;
+
+	frame_init(&f);
+	f.op = OP_FREE;
+	f.seq = seq;
+	result = replay_receive(r, &f);
+	frame_free(&f);
+	return result;
+}
+
 int
 main(void)
 {
@@ -105,6 +119,21 @@ main(void)
 	point(add(&r, 2, "\x01", 1) == 0 &&
 	    next(&r, ids, 3, "{\"temperature\"=>0.500000, \"top_k\"=>9, \"greedy\"=>true}") &&
 	    !next(&r, ids, 3, NULL), "an entry that is no map is an error");
+	replay_close(&r);
+
+	/* with --jsonl the `free` has the reason of the end */
+	o.jsonl = 1;
+	r = (struct replay){.o = &o};
+	point(add(&r, 0, entry, sizeof(entry) - 1) == 0 && next(&r, ids, 3, "") == 0 &&
+	    receive(&r, (struct span){0, 3, 2, SPAN_LAST}, ids + 3) == 0 && replay_left(&r) == 1,
+	    "a sequence is complete after its free");
+	replay_rewind(&r);
+	point(next(&r, ids, 4, "{\"temperature\"=>2, \"request\"=>{\"id\"=>\"7\"}, "
+	    "\"stream\"=>5, \"top_k\"=>9, \"new\"=>1}") &&
+	    receive(&r, (struct span){0, 4, 1, SPAN_LAST}, ids + 4) == 0 && replay_left(&r) == 1,
+	    "without it the last token is sampled again");
+	point(receive(&r, (struct span){0, 4, 1, SPAN_LAST}, ids + 3) < 0 && ended(&r, 0) == 0 &&
+	    replay_left(&r) == 0, "which must be the same token");
 	replay_close(&r);
 	printf("1..%d\n", points);
 	return failures != 0;
