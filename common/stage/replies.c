@@ -317,6 +317,8 @@ add_span(struct replies *a, const struct span *p, const int32_t *ids, const floa
 		return 0;
 	if (!w)
 		return fail(FAIL_DATA, "sequence %llu: tokens without a prompt, or after their end", LLU(p->seq));
+	if (held < p->pos)
+		return fail(FAIL_DATA, "sequence %llu: position %llu: its token is missing", LLU(p->seq), LLU(held));
 	a->unstarted -= !w->started;
 	w->started = 1;
 	for (uint32_t i = again; i < span_tokens(p); i++)
