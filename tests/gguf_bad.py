@@ -211,6 +211,10 @@ def cases():
         "qwen2.logit_scale", value(F32(0.5)))
     key("attention to later positions", "key 'qwen2.attention.causal' is false, which is not",
         "qwen2.attention.causal", value(False))
+    key("another size of the vocabulary", "key 'qwen2.vocab_size' is 7, but token_embd.weight has",
+        "qwen2.vocab_size", value(7))
+    key("a vocabulary of two tokens", "tokenizer.ggml.tokens has 2 tokens, but token_embd.weight",
+        "tokenizer.ggml.tokens", value(["a", "b"]))
     key("no layer", "num_hidden_layers is 0", "qwen2.block_count", value(0))
     key("2^31 layers", "key 'qwen2.block_count' is 4294967295", "qwen2.block_count",
         value(2 ** 32 - 1))

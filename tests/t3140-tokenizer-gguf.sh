@@ -34,6 +34,9 @@ fails_with 1 "'none.gguf' has no chat template: give one with --template FILE" \
 gguf --set tokenizer.ggml.bos_token_id=null "$M" nobos.gguf
 fails_with 1 "'nobos.gguf': key 'tokenizer.ggml.bos_token_id' is missing" \
     "BOS is to be added and is not there" ds-tokenize -m nobos.gguf -o out Hi
+gguf --set tokenizer.ggml.token_type=null "$M" types.gguf
+fails_with 1 "'types.gguf': key 'tokenizer.ggml.token_type' is missing" \
+    "without types no token is special" ds-tokenize -m types.gguf -o out Hi
 gguf --pre llama4 "$M" pre.gguf
 fails_with 1 "'pre.gguf': tokenizer.ggml.pre is 'llama4', an unknown pre-tokenizer" \
     "an unknown pre-tokenizer" ds-tokenize -m pre.gguf -o out Hi
@@ -89,5 +92,11 @@ Yg== 0'
 bad "line 2: the token appears twice|line 2: .*" 'YQ== 0
 YQ== 1'
 bad "line 1: the rank is above" 'YQ== 99999999'
+bad "it has no token of rank 1" 'YQ== 0
+Yg== 2'
 bad "it has no tokens" ''
+echo 'YQ== 0' >rank/tiktoken.model
+settings "$kimi, $end"
+fails_with 1 "added_tokens_decoder: token 260 is not one of the 256 after the last rank, 0" \
+    "ranks that were cut at a line" ds-tokenize -m rank -o out Hi
 done_testing

@@ -237,6 +237,26 @@ check_keys(const struct metadata *m, const struct family *f)
 
 /* --- the object --- */
 
+/* The vocabulary has an embedding for each token, and llama.cpp's key for it says the same.  */
+static int
+check_vocab(const struct metadata *m, const struct tensor_entry *embed)
+{
+	static const char tokens[] = "tokenizer.ggml.tokens";
+	unsigned long long rows = embed->shape[0];
+	const struct gguf_value *v = NULL;
+	int size = 0, got = metadata_int(m, "vocab_size", JSON_OPTIONAL, &size);
+
+	if (got < 0 || gguf_strings(m->gguf, tokens, JSON_OPTIONAL, &v) < 0)
+		return -1;
+	if (got > 0 && (unsigned long long)size != rows)
+		return fail(FAIL_DATA, "key '%s.vocab_size' is %d, but token_embd.weight has %llu "
+		    "rows", m->arch, size, rows);
+	if (v && v->n != rows)
+		return fail(FAIL_DATA, "%s has %llu tokens, but token_embd.weight has %llu rows",
+		    tokens, (unsigned long long)v->n, rows);
+	return 0;
+}
+
 static int
 add_sizes(const struct metadata *m)
 {
@@ -245,7 +265,8 @@ add_sizes(const struct metadata *m)
 	char beyond[60];
 	int layers = 0, nextn = 0, causal = 1;
 
-	if (!embed || metadata_bool(m, "attention.causal", &causal) < 0 ||
+	if (!embed || check_vocab(m, embed) < 0 ||
+	    metadata_bool(m, "attention.causal", &causal) < 0 ||
 	    metadata_int(m, "block_count", JSON_REQUIRED, &layers) < 0 ||
 	    metadata_int(m, "nextn_predict_layers", JSON_OPTIONAL, &nextn) < 0)
 		return -1;

@@ -48,24 +48,24 @@ static int
 read_tokens(struct gguf_vocab *g)
 {
 	static const char key[] = "tokenizer.ggml.token_type";
-	const struct gguf_value *tokens, *types = NULL;
+	const struct gguf_value *tokens, *types;
 	const unsigned char *at;
 
 	if (gguf_strings(&g->file, "tokenizer.ggml.tokens", JSON_REQUIRED, &tokens) < 0 ||
-	    gguf_ints(&g->file, key, JSON_OPTIONAL, &types) < 0)
+	    gguf_ints(&g->file, key, JSON_REQUIRED, &types) < 0)
 		return -1;
 	g->n = (size_t)tokens->n;
 	if (tokens->n > TOKEN_ID_MAX)
 		return fail(FAIL_DATA, "tokenizer.ggml.tokens has %zu tokens, the limit is %d",
 		    g->n, TOKEN_ID_MAX);
-	if (types && types->n != tokens->n)
+	if (types->n != tokens->n)
 		return fail(FAIL_DATA, "%s has %llu types for %zu tokens", key,
 		    (unsigned long long)types->n, g->n);
 	if (!(g->types = mem_raw(g->n, sizeof(*g->types))))
 		return -1;
 	at = tokens->p;
 	for (size_t i = 0; i < g->n; i++) {
-		int64_t type = types ? gguf_element_int(types, i) : GGUF_TOKEN_NORMAL;
+		int64_t type = gguf_element_int(types, i);
 		size_t n;
 		const char *s = gguf_next_string(&at, &n);
 

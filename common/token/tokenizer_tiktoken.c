@@ -104,6 +104,20 @@ add_special(struct tokenizer *t, const cJSON *v)
 	return tokenizer_add(t, content, strlen(content), id, special, 0);
 }
 
+/* A file of ranks that was cut at a line ends too far before the special tokens.  */
+static int
+check_last(const cJSON *decoder, uint64_t first)
+{
+	const cJSON *v;
+
+	cJSON_ArrayForEach(v, decoder)
+		if (strtoull(v->string, NULL, 10) >= first + RESERVED)
+			return fail(FAIL_DATA, "token %s is not one of the %d after the last rank, "
+			    "%llu: is tiktoken.model complete?", v->string, RESERVED,
+			    (unsigned long long)first - 1);
+	return 0;
+}
+
 /* Those of the file, and Kimi's names for the other ids up to the first of the two limits. */
 static int
 add_specials(struct tokenizer *t, const cJSON *decoder, uint64_t first)
@@ -113,6 +127,8 @@ add_specials(struct tokenizer *t, const cJSON *decoder, uint64_t first)
 	cJSON_ArrayForEach(v, decoder)
 		if (add_special(t, v) < 0)
 			return fail_in("added_tokens_decoder");
+	if (check_last(decoder, first) < 0)
+		return fail_in("added_tokens_decoder");
 	for (uint64_t id = first; id < first + RESERVED && (int64_t)id < t->vocab; id++) {
 		char name[48];
 		int n = snprintf(name, sizeof(name), "<|reserved_token_%llu|>",
@@ -187,6 +203,9 @@ add_ranks(struct tokenizer *t, const char *p, size_t n)
 			return -1;
 		p = end + 1;
 	}
+	for (size_t i = 0; i < t->tokens.n; i++)
+		if (!t->tokens.v[i].known)
+			return fail(FAIL_DATA, "it has no token of rank %zu", i);
 	return t->tokens.n > 0 ? 0 : fail(FAIL_DATA, "it has no tokens");
 }
 
