@@ -90,6 +90,11 @@ c["rope_scaling"] = {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
 json.dump(c, open("scaled/config.json", "w"))'
 fails_with 2 "no key for rope_type llama3" "nor the scaling of llama3" \
     ds-quant -f gguf-bf16 -m scaled out.gguf
+rm scaled/*
+ln -s "$G"/llama/model* scaled
+sed 's/"low_freq_factor": 1.0/"low_freq_factor": 2.0/' "$G/llama/config.json" >scaled/config.json
+fails_with 2 "no key for low_freq_factor and high_freq_factor other than 1 and 4" \
+    "llama3 scaling with other bounds" ds-quant -f gguf-bf16 -m scaled out.gguf
 fails_with 3 "out.gguf': cannot write" "a disk that is full is an error" \
     sh -c 'ulimit -f 1000; exec ds-quant -f gguf-bf16 -m "$M" out.gguf'
 fails_with 3 "cannot create 'a/out.gguf.part'" "a folder that is not there is an error" \

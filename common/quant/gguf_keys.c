@@ -49,6 +49,9 @@ unsupported(const struct config *c)
 	/* (only files of llama have a tensor for it) */
 	if (r->type == ROPE_LLAMA3 && strcmp(c->type, "llama") != 0)
 		return "rope_type llama3";
+	/* the tensor has factors, from which only these settings are found again */
+	if (r->type == ROPE_LLAMA3 && (r->low_freq_factor != 1 || r->high_freq_factor != 4))
+		return "low_freq_factor and high_freq_factor other than 1 and 4";
 	if (c->attention == ATTENTION_MLA && r->type == ROPE_YARN && r->mscale != r->mscale_all_dim)
 		return "an mscale that is not mscale_all_dim";
 	return NULL;
