@@ -189,6 +189,8 @@ check_options(void)
 	if (!g.shape && (g.write || g.sparse || g.type))
 		die(FAIL_USAGE, "%s generates weights: give their --shape",
 		    g.write ? "--write" : g.sparse ? "--sparse" : "--weights");
+	if (g.shape && g.o.model && g.o.model != getenv("DS_MODEL"))
+		die(FAIL_USAGE, "--shape generates weights, -m reads them: give one of both");
 	if (!g.shape && !g.o.model)
 		die(FAIL_USAGE, "nothing to measure: give --shape SHAPE or -m MODEL");
 	if (g.sparse && !g.write)
