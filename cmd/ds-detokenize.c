@@ -245,13 +245,16 @@ static void
 check_options(void)
 {
 	if ((g.template_file || g.thinking >= 0) && !g.chat)
-		die(FAIL_USAGE, "%s is for a chat: give -c with it", g.template_file ? "--template" : "--thinking");
+		die(FAIL_USAGE, "%s is for a chat: give -c with it",
+		    g.template_file ? "--template" : "--thinking");
 	if (g.jsonl != (g.prompts != NULL))
-		die(FAIL_USAGE, g.jsonl ? "--jsonl requires --prompts" : "--prompts is for --jsonl");
+		die(FAIL_USAGE,
+		    g.jsonl ? "--jsonl requires --prompts" : "--prompts is for --jsonl");
 	if (g.ordered && !g.jsonl)
 		die(FAIL_USAGE, "--ordered is for --jsonl");
 	if (g.jsonl && (g.chat || g.quiet || g.nul || g.dim))
-		die(FAIL_USAGE, "%s does not go with --jsonl", g.chat ? "-c" : g.quiet ? "-q" : g.nul ? "-0" : "--dim");
+		die(FAIL_USAGE, "%s does not go with --jsonl",
+		    g.chat ? "-c" : g.quiet ? "-q" : g.nul ? "-0" : "--dim");
 	if (g.jsonl && g.f.o.nfrom > 1)
 		die(FAIL_USAGE, "--jsonl reads one stream of tokens");
 }
@@ -260,8 +263,9 @@ int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"quiet", 0, NULL, 'q'}, {"special", 0, NULL, SPECIAL}, {"template", 1, NULL, TEMPLATE},
-		{"thinking", 1, NULL, THINKING}, {"dim", 0, NULL, DIM}, {"jsonl", 0, NULL, JSONL},
+		{"quiet", 0, NULL, 'q'}, {"special", 0, NULL, SPECIAL},
+		{"template", 1, NULL, TEMPLATE}, {"thinking", 1, NULL, THINKING},
+		{"dim", 0, NULL, DIM}, {"jsonl", 0, NULL, JSONL},
 		{"prompts", 1, NULL, PROMPTS}, {"ordered", 0, NULL, ORDERED}, {0}
 	};
 	struct options *o = &g.f.o;

@@ -138,7 +138,8 @@ send_failed(const struct request *q)
 	fail_in("%s", program);
 	r = frame_set_failed(&f, g.seq, fail_text());
 	if (r == 0 && q)
-		r = request_map(q, 0, &map) < 0 || frame_set_other(&f, "request", map.p, map.n) < 0 ? -1 : 0;
+		r = request_map(q, 0, &map) < 0 ||
+		    frame_set_other(&f, "request", map.p, map.n) < 0 ? -1 : 0;
 	if (r == 0)
 		r = send(&f);
 	frame_free(&f);
@@ -150,7 +151,7 @@ send_failed(const struct request *q)
 static int
 send_prompt(const int32_t *ids, size_t n, const struct buf *params)
 {
-	struct span span = {.seq = g.seq, .n = (uint32_t)n, .flags = SPAN_SAMPLE | (g.all ? SPAN_LOGITS : 0)};
+	struct span span = {g.seq, 0, (uint32_t)n, SPAN_SAMPLE | (g.all ? SPAN_LOGITS : 0)};
 	struct frame_seq entry = {g.seq, params->p, params->n};
 	struct tensor *t;
 	struct frame f;
@@ -223,7 +224,8 @@ send_paths(const struct request *q)
 		entry.n = 0;
 		r = request_entry(q, i, &entry);
 		if (r == 0)
-			r = send_prompt(own_ids ? q->ids : g.p.ids, own_ids ? q->nids : g.p.n, &entry);
+			r = send_prompt(own_ids ? q->ids : g.p.ids, own_ids ? q->nids : g.p.n,
+			    &entry);
 	}
 	buf_free(&entry);
 	return r;
@@ -412,7 +414,9 @@ send_input(void)
 static int
 send_operand(const char *arg)
 {
-	return g.jsonl ? send_requests(arg) : g.messages ? send_file(arg) : send_text(arg, strlen(arg));
+	if (g.jsonl)
+		return send_requests(arg);
+	return g.messages ? send_file(arg) : send_text(arg, strlen(arg));
 }
 
 static int
@@ -432,16 +436,20 @@ static void
 check_options(int operands)
 {
 	if (g.many && operands)
-		die(FAIL_USAGE, "%s reads standard input: give no TEXT with it", g.lines ? "--lines" : "-0");
+		die(FAIL_USAGE, "%s reads standard input: give no TEXT with it",
+		    g.lines ? "--lines" : "-0");
 	if ((g.p.template_file || g.p.thinking >= 0) && !g.p.chat && !g.jsonl)
-		die(FAIL_USAGE, "%s is for a chat: give -c with it", g.p.template_file ? "--template" : "--thinking");
+		die(FAIL_USAGE, "%s is for a chat: give -c with it",
+		    g.p.template_file ? "--template" : "--thinking");
 	if (g.many && g.messages)
-		die(FAIL_USAGE, "%s does not go with --messages: conversations follow one another as they are", g.lines ? "--lines" : "-0");
+		die(FAIL_USAGE, "%s does not go with --messages: "
+		    "conversations follow one another as they are", g.lines ? "--lines" : "-0");
 	if (g.jsonl && (g.many || g.messages))
 		die(FAIL_USAGE, "%s does not go with --jsonl: each line is a request",
 		    g.messages ? "--messages" : g.lines ? "--lines" : "-0");
 	if ((g.given.seed || g.given.logprobs) && !g.jsonl)
-		die(FAIL_USAGE, "%s is for requests: give --jsonl with it, or the option to ds-sample",
+		die(FAIL_USAGE,
+		    "%s is for requests: give --jsonl with it, or the option to ds-sample",
 		    g.given.seed ? "-S" : "--logprobs");
 	if (g.done && !g.jsonl)
 		die(FAIL_USAGE, "--done is for requests: give --jsonl with it");
@@ -452,9 +460,10 @@ int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"seq", 1, NULL, SEQ}, {"template", 1, NULL, TEMPLATE}, {"thinking", 1, NULL, THINKING},
-		{"messages", 0, NULL, MESSAGES}, {"lines", 0, NULL, LINES}, {"jsonl", 0, NULL, JSONL},
-		{"seed", 1, NULL, 'S'}, {"samples", 1, NULL, SAMPLES}, {"logprobs", 0, NULL, LOGPROBS},
+		{"seq", 1, NULL, SEQ}, {"template", 1, NULL, TEMPLATE},
+		{"thinking", 1, NULL, THINKING}, {"messages", 0, NULL, MESSAGES},
+		{"lines", 0, NULL, LINES}, {"jsonl", 0, NULL, JSONL}, {"seed", 1, NULL, 'S'},
+		{"samples", 1, NULL, SAMPLES}, {"logprobs", 0, NULL, LOGPROBS},
 		{"done", 1, NULL, DONE}, {0}
 	};
 	struct options *o = &g.f.o;
@@ -482,8 +491,9 @@ main(int argc, char **argv)
 	if (r < 0 || send_end() < 0)
 		filter_fail(&g.f);
 	if (o->verbose)
-		warn("%llu sequences, %llu tokens", (unsigned long long)g.sent, (unsigned long long)g.tokens);
+		warn("%llu sequences, %llu tokens", (unsigned long long)g.sent,
+		    (unsigned long long)g.tokens);
 	answer_file_free(&g.answers);
-	prompt_close(&g.p);             /* not the tokenizer: that takes time for a large vocabulary */
+	prompt_close(&g.p);     /* not the tokenizer: that takes time for a large vocabulary */
 	return filter_close(&g.f, 0);
 }

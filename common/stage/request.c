@@ -108,7 +108,8 @@ read_bool(struct request *q, const cJSON *v, const struct tokenizer *t)
 }
 
 static int
-pack_stops(struct request *q, const int32_t *ids, size_t nids, const char *const *texts, size_t ntexts)
+pack_stops(struct request *q, const int32_t *ids, size_t nids, const char *const *texts,
+    size_t ntexts)
 {
 	msgpack_packer k;
 	int r = 0;
@@ -138,7 +139,8 @@ read_stop(struct request *q, const cJSON *v, const struct tokenizer *t)
 
 	for (const cJSON *e = cJSON_IsArray(v) ? v->child : v; e; e = e == v ? NULL : e->next) {
 		if (nids == REQUEST_STOPS_MAX || ntexts == REQUEST_STOPS_MAX)
-			return fail(FAIL_DATA, "stop has more than %d ids or strings", REQUEST_STOPS_MAX);
+			return fail(FAIL_DATA, "stop has more than %d ids or strings",
+			    REQUEST_STOPS_MAX);
 		if (!cJSON_IsString(e)) {
 			if (get_id(e, "stop", t, &ids[nids++]) < 0)
 				return -1;
@@ -401,7 +403,8 @@ request_entry(const struct request *q, int index, struct buf *to)
 {
 	msgpack_packer k = packer(to);
 
-	return msgpack_pack_map(&k, q->nparams + 3u) < 0 || buf_add(to, q->params.p, q->params.n) < 0 ||
+	return msgpack_pack_map(&k, q->nparams + 3u) < 0 ||
+	    buf_add(to, q->params.p, q->params.n) < 0 ||
 	    pack_text(&k, "seed") < 0 || msgpack_pack_uint64(&k, q->seed) < 0 ||
 	    pack_text(&k, "stream") < 0 || msgpack_pack_int(&k, index) < 0 ||
 	    pack_text(&k, "request") < 0 || request_map(q, index, to) < 0 ? -1 : 0;

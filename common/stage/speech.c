@@ -17,7 +17,8 @@ settle(struct speech *s, int all, enum speech_kind kind, speech_fn *fn, void *ar
 	size_t n = 0, len;
 	int r;
 
-	while (n < s->part.n && (utf8_next(s->part.p + n, s->part.n - n, &len) != UTF8_SHORT || all))
+	while (n < s->part.n &&
+	    (utf8_next(s->part.p + n, s->part.n - n, &len) != UTF8_SHORT || all))
 		n += len;
 	r = utf8_clean(&clean, s->part.p, n);
 	if (r == 0 && clean.n > 0)

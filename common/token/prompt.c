@@ -38,7 +38,8 @@ encode_chat(struct prompt *p)
 	if (skip > p->text.n || (skip > 0 && memcmp(text, bos, skip) != 0))
 		skip = 0;
 	p->n = 0;
-	return tokenizer_encode(p->t, skip ? text + skip : text, p->text.n - skip, &p->ids, &p->n, &p->cap);
+	return tokenizer_encode(p->t, skip ? text + skip : text, p->text.n - skip,
+	    &p->ids, &p->n, &p->cap);
 }
 
 static int
@@ -65,7 +66,8 @@ prompt_text(struct prompt *p, const char *text, size_t n)
 	if (p->bare)
 		around = before = 0;
 	p->n = 0;
-	if (add_ids(p, ids, before) < 0 || tokenizer_encode(p->t, text, n, &p->ids, &p->n, &p->cap) < 0)
+	if (add_ids(p, ids, before) < 0 ||
+	    tokenizer_encode(p->t, text, n, &p->ids, &p->n, &p->cap) < 0)
 		return -1;
 	return add_ids(p, ids + before, around - before);
 }
