@@ -48,6 +48,37 @@ for vocabulary, name in (1024, "batch"), (200, "odd.batch"):
         out.write(frame.Frame({"op": "end"}).bytes())
 EOP
 
+# releases of Qwen3 in FP8 have scales of BF16
+ds-quant -f fp8 -m "$G/qwen3" scales 2>err || report 1 "qwen3 in fp8" err
+mkdir scales.F32 scales.BF16
+py - <<'EOP'
+import json, os, shutil
+import numpy as np
+from badmodels import read, write
+for to in "F32", "BF16":
+    shutil.copy("scales/config.json", f"scales.{to}")
+    header, data = read("scales/model.safetensors")
+    header.pop("__metadata__", None)
+    tensors = {k: [t, data[slice(*t["data_offsets"])]] for k, t in header.items()}
+    for name, pair in tensors.items():
+        if name.endswith("_scale_inv"):
+            high = np.frombuffer(pair[1], "<u4") >> 16
+            pair[0]["dtype"] = to
+            pair[1] = (high.astype("<u2") if to == "BF16" else high << 16).tobytes()
+    at = 0
+    for t, b in tensors.values():
+        t["data_offsets"] = [at, at := at + len(b)]
+    header = {k: t for k, (t, _) in tensors.items()}
+    write(f"scales.{to}/model.safetensors", header, b"".join(b for _, b in tensors.values()))
+EOP
+for to in F32 BF16; do
+	ds-tokenize -m "$M" -b "Hi there" | frame set model null | ds-embed -m scales.$to |
+	    ds-block -m scales.$to | ds-head -m scales.$to | ds-hash | grep -v model >hash.$to
+done
+like "$(cat hash.BF16)" logits "scales of blocks in BF16 are read"
+same hash.BF16 hash.F32 "their values are those of BF16"
+ok "they can be converted" ds-quant -f f32 -m scales.BF16 scales.plain
+
 # a matrix is what its numbers are: written out as F32, the model computes the same bits
 hashes() {
 	ds-embed -m "$1" <"$2" | ds-block -m "$1" -t 2 | ds-head -m "$1" | ds-hash

@@ -212,6 +212,9 @@ checkpoint_close(struct checkpoint *w)
 	table_free(&w->files);
 	free(w->names);
 	free(w->dir);
+	while (w->nfloats > 0)
+		free(w->floats[--w->nfloats]);
+	free(w->floats);
 	memset(w, 0, sizeof(*w));
 }
 

@@ -1,5 +1,6 @@
 /*
- * The tensors of a checkpoint by their names, mapped from its files, nothing copied.  A checkpoint
+ * The tensors of a checkpoint by their names, mapped from its files, nothing copied
+ * but scales in BF16.  A checkpoint
  * is a folder, whose files are opened when the first of their tensors is asked for, or a GGUF file,
  * the first of its parts where it has several.
  */
@@ -25,6 +26,8 @@ struct checkpoint {
 	size_t nshards;
 	int indexed;                    /* an index lists the files of the tensors */
 	char *names;                    /* memory of the names */
+	float **floats;                 /* [nfloats] copies of scales, see layout_mat */
+	size_t nfloats, floats_cap;
 };
 
 /* Read the index, or the headers of the one file or of the parts of a GGUF file; no tensor is

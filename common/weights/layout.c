@@ -98,6 +98,14 @@ check_shape(const struct tensor_entry *t, const struct layout_part *part)
 	return wrong(t, why);
 }
 
+/* Releases of Qwen3 in FP8 have the scales of blocks in BF16. */
+static int
+is_scale_dtype(const struct tensor_entry *t, const struct layout_part *part)
+{
+	return strcmp(t->dtype_text, part->dtype) == 0 ||
+	    (part->suffix == block_scale && t->dtype == BF16);
+}
+
 /* The scales that go with the matrix. */
 static int
 find_scale(struct layout *l, struct checkpoint *c, int i, const struct layout_part *part)
@@ -108,9 +116,10 @@ find_scale(struct layout *l, struct checkpoint *c, int i, const struct layout_pa
 	snprintf(name, sizeof(name), "%s%s", l->part[0]->name, part->suffix);
 	if (!(l->part[i] = t = checkpoint_entry(c, name)) || check_shape(t, part) < 0)
 		return -1;
-	if (strcmp(t->dtype_text, part->dtype) == 0)
+	if (is_scale_dtype(t, part))
 		return 0;
-	snprintf(why, sizeof(why), "must be %s", part->dtype);
+	snprintf(why, sizeof(why), "must be %s%s", part->dtype,
+	    part->suffix == block_scale ? " or BF16" : "");
 	return wrong(t, why);
 }
 
@@ -187,6 +196,23 @@ read_factor(struct mat *w, const struct tensor_entry *t, const void *data)
 	    t->name, (double)w->factor, (double)QUANT_FACTOR_MIN, (double)QUANT_FACTOR_MAX);
 }
 
+/* The scales of blocks as float32. */
+static const float *
+block_scales(struct checkpoint *c, const struct tensor_entry *t, const void *data)
+{
+	struct mat from = {.data = data, .rows = 1, .dtype = BF16};
+	float *to;
+
+	if (t->dtype != BF16)
+		return data;
+	from.cols = (int)(t->shape[0] * t->shape[1]);
+	if (mem_grow(&c->floats, &c->floats_cap, c->nfloats + 1, sizeof(*c->floats)) < 0 ||
+	    !(to = mem_raw((size_t)from.cols, sizeof(*to))))
+		return NULL;
+	kernels_named("ref")->row(to, &from, 0);
+	return c->floats[c->nfloats++] = to;
+}
+
 int
 layout_mat(struct checkpoint *c, struct mat *w, int rows, int cols, const char *name)
 {
@@ -201,8 +227,9 @@ layout_mat(struct checkpoint *c, struct mat *w, int rows, int cols, const char *
 	*w = (struct mat){.data = data[0], .rows = rows, .cols = cols, .dtype = l.dtype,
 	    .zipped = l.part[0]->zipped, .turned = l.part[0]->turned};
 	if (l.dtype == F8_E4M3) {
-		w->scale = data[1];
 		w->scale_cols = (int)l.part[1]->shape[1];
+		if (!(w->scale = block_scales(c, l.part[1], data[1])))
+			return -1;
 	} else if (l.part[2]) {
 		w->groups = data[1];
 		return read_factor(w, l.part[2], data[2]);
