@@ -104,6 +104,17 @@ replies_lacks(const struct replies *a, const struct frame *f)
 	return any && (!a->any || most > a->newest);
 }
 
+const char *
+replies_request(const struct replies *a, uint64_t seq, uint64_t *paths)
+{
+	const struct reply *w = find(a, seq);
+
+	if (!w)
+		return NULL;
+	*paths = w->paths;
+	return w->id;
+}
+
 /* --- tokens --- */
 
 static int

@@ -57,11 +57,12 @@ read_request(struct reply *w, const msgpack_object *o)
 
 		if (is_key(key, "id") && !w->id && !(w->id = copy_text(v, "request: 'id'")))
 			return -1;
-		if (!is_key(key, "index") && !is_key(key, "seed"))
+		if (!is_key(key, "index") && !is_key(key, "n") && !is_key(key, "seed"))
 			continue;
 		if (v->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
-			return fail(FAIL_DATA, "request: 'index' or 'seed' is not an integer");
-		*(is_key(key, "index") ? &w->index : &w->seed) = v->via.u64;
+			return fail(FAIL_DATA, "request: 'index', 'n' or 'seed' is not an integer");
+		*(is_key(key, "index") ? &w->index : is_key(key, "n") ? &w->paths : &w->seed) =
+		    v->via.u64;
 	}
 	if (!w->id)
 		return fail(FAIL_DATA,

@@ -12,7 +12,7 @@ struct reply {
 	uint64_t seq;                   /* key of `live` */
 	struct reply *prev, *next;
 	char *id;                       /* JSON text */
-	uint64_t index, seed, prompt_tokens;
+	uint64_t index, paths, seed, prompt_tokens;
 	char model[17];                 /* of the prompt, then of the logits; "": unknown */
 	char precision[8];              /* "": unknown */
 	char *stops[REQUEST_STOPS_MAX]; /* strings that end it */

@@ -370,9 +370,10 @@ request_parse(struct request *q, const char *line, size_t n, uint64_t number,
 {
 	if (request_name(q, number, d) < 0)
 		return -1;
-	if (!(q->json = json_parse(line, n)))
-		return -1;
-	return read_line(q, line, d, t);
+	if ((q->json = json_parse(line, n)) && read_line(q, line, d, t) == 0)
+		return 0;
+	q->n = 1;       /* the error is its only answer */
+	return -1;
 }
 
 void
@@ -393,8 +394,9 @@ request_map(const struct request *q, int index, struct buf *to)
 {
 	msgpack_packer k = packer(to);
 
-	return msgpack_pack_map(&k, 3) < 0 || pack_text(&k, "id") < 0 || pack_text(&k, q->id) < 0 ||
+	return msgpack_pack_map(&k, 4) < 0 || pack_text(&k, "id") < 0 || pack_text(&k, q->id) < 0 ||
 	    pack_text(&k, "index") < 0 || msgpack_pack_int(&k, index) < 0 ||
+	    pack_text(&k, "n") < 0 || msgpack_pack_int(&k, q->n) < 0 ||
 	    pack_text(&k, "seed") < 0 || msgpack_pack_uint64(&k, q->seed) < 0 ? -1 : 0;
 }
 

@@ -48,7 +48,7 @@ void request_free(struct request *q);
 /* Append to `to` the entry of `seqs` of path `index`: a msgpack map.  0, or -1 and a message.  */
 int request_entry(const struct request *q, int index, struct buf *to);
 
-/* Only the value of its key `request`: id, index, seed.  */
+/* Only the value of its key `request`: id, index, n, seed.  */
 int request_map(const struct request *q, int index, struct buf *to);
 
 #endif
