@@ -103,7 +103,7 @@ done <<'EOP'
 {"text": "a"}|id is missing
 {"id": {}, "text": "a"}|id must be a string or a number
 {"id": 1, "text": "a", "index": 0.5}|index is 0.5, must be an integer
-{"id": 1, "text": "a", "logprobs": [null]}|logprobs must be finite numbers
+{"id": 1, "text": "a", "logprobs": ["x"]}|logprobs must be finite numbers
 {"id": 1}|answer and text are missing
 EOP
 { line 1 0 a; line 1 0 b; } >one
@@ -122,4 +122,60 @@ fails_with 3 'standard output: cannot write' "a full disk is noticed" \
 is "$(ds-vote </dev/null; echo $?)" 0 "an empty input has no questions"
 pipe 'yes "{\"id\": 1, \"text\": \"a\"}" | ds-vote --of 1 | head -1' >out 2>err
 is "$(short <out) $(cat err)" '1 "a" 1 1/1-0 [0] ' "it ends when its output is closed"
+
+# --early: three questions with four, two and one paths; sequence 6 is the error of a request
+py - <<'EOP'
+import json, os
+import frame, numpy as np
+tokenizer = json.load(open(os.environ["M"] + "/tokenizer.json"))
+token = tokenizer["model"]["vocab"]
+added = {t["content"]: t["id"] for t in tokenizer["added_tokens"]}
+five, six, think = token["5"], token["6"], added["</think>"]
+def put(out, spans, **more):
+    ids = np.array([s.pop() for s in spans], "<i4")
+    frame.write_frame(out, {"at": "embed", "spans": spans, **more}, {"ids": ids})
+def control(out, **header):
+    frame.write_frame(out, header, {})
+paths = [("a", i, 4) for i in range(4)] + [("b", i, 2) for i in range(2)]
+with open("prompts.dsf", "wb") as out:
+    for seq, (name, i, n) in enumerate(paths):
+        put(out, [[seq, 0, 1, 1, added["<think>"]]],
+            seqs={seq: {"request": {"id": json.dumps(name), "index": i, "n": n, "seed": 0}}})
+    control(out, op="error", seq=6, text="why", request={"id": "7", "index": 0, "n": 1, "seed": 0})
+    control(out, op="end")
+with open("tokens.dsf", "wb") as out:
+    put(out, [[s, 1, 1, 1, think] for s in range(6)])
+    control(out, op="error", seq=6, text="why", request={"id": "7", "index": 0, "n": 1, "seed": 0})
+    put(out, [[0, 2, 1, 4, five], [1, 2, 1, 4, five], [2, 2, 1, 1, five], [3, 2, 1, 1, six],
+        [4, 2, 1, 4, five], [5, 2, 1, 1, five]])
+    for s in 0, 1, 4:
+        control(out, op="free", seq=s, ended={"reason": "stop", "model": "", "precision": "bf16"})
+    put(out, [[2, 3, 1, 1, five], [3, 3, 1, 1, six], [5, 3, 1, 1, five]])
+    put(out, [[2, 4, 1, 4, five], [3, 4, 1, 1, six], [5, 4, 1, 4, five]])
+    control(out, op="free", seq=2, ended={"reason": "length", "model": "", "precision": "bf16"})
+    control(out, op="free", seq=5, ended={"reason": "stop", "model": "", "precision": "bf16"})
+    put(out, [[3, 5, 1, 1, six]])
+    control(out, op="end")
+EOP
+pipe 'ds-vote --early -m "$M" --prompts prompts.dsf -v <tokens.dsf | cat' >out.dsf 2>err
+is "$? $(tail -1 err)" "0 ds-vote: 1 questions decided early, 1 paths stopped" \
+    "three of four agree, or abstain: the question is decided"
+frame show <tokens.dsf >was
+frame show <out.dsf >now
+is "$(diff was now | sed '1d; s/, "tensors".*//')" '< {"at": "embed", "spans": [[3, 5, 1, 1]]
+---
+> {"at": "embed", "spans": [[3, 5, 1, 4]]
+> {"op": "free", "seq": 3, "ended": {"reason": "stopped", "model": "", "precision": "bf16"}' \
+    "the next token of its last path becomes the last one, and nothing else changes"
+ds-detokenize -m "$M" --jsonl --prompts prompts.dsf <out.dsf >lines 2>/dev/null
+is "$(ds-vote lines | short)" '7 null 0 0/1-1 []
+"a" "5" 0.5 2/4-2 [0, 1]
+"b" "5" 0.5 1/2-0 [0]' "votes on its answers"
+head -c 300 prompts.dsf >prompts
+ds-vote --early -m "$M" --prompts prompts -o out.dsf <tokens.dsf 2>err
+is "$? $(cut -d: -f1-3 err)" "3 ds-vote: prompts: frame 3 ends after 36 of 132 bytes" \
+    "prompts that are cut"
+fails_with 2 '^ds-vote: --early requires --prompts$' "--early without prompts" \
+    ds-vote --early -m "$M"
+fails_with 2 '^ds-vote: -o is for --early$' "-o without --early" ds-vote -o x lines
 done_testing

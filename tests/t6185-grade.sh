@@ -114,7 +114,8 @@ null, "reward_error": "the command answered '"'nan'"', not a number"
 null, "reward_error": "the command was ended by signal 9"
 null, "reward_error": "the command closed its input or output"' "each has its reason"
 is "$(head -2 answers | ds-grade --timeout 0.3 --command 'sleep 100' | rewards | uniq)" \
-    'null, "reward_error": "the command did not answer within 0.3 s"' "nor is one that hangs awaited"
+    'null, "reward_error": "the command did not answer within 0.3 s"' \
+    "nor is one that hangs awaited"
 same out.1 out.4 "the number of workers has no influence"
 big=$(printf '%0200000d' 1)
 printf '{"id": 1, "text": "%s"}\n' "$big" "$big" >big
@@ -126,7 +127,8 @@ is "$(ds-grade --command 'while IFS= read -r l; do echo ${#l}; done' big | rewar
 fails_with 1 'answered more lines than it got: rewards may belong to other lines$' \
     "an answer too many" ds-grade --command 'while read -r l; do echo 1; done; echo 2' answers
 fails_with 3 "^ds-grade: 'nothing-like-it' cannot be run: exit status 127" \
-    "a command that is missing" sh -c "ds-grade --command nothing-like-it answers 2>&1 | grep ^ds- >&2; exit 3"
+    "a command that is missing" \
+    sh -c "ds-grade --command nothing-like-it answers 2>&1 | grep ^ds- >&2; exit 3"
 mkfifo in
 ds-grade --command 'while read -r l; do echo 3; done' in >out & grader=$!
 exec 3>in

@@ -56,9 +56,9 @@ read_logprobs(struct answer *a)
 	if (r <= 0)
 		return r;
 	cJSON_ArrayForEach(v, list) {
-		if (!cJSON_IsNumber(v) || !isfinite(v->valuedouble))
+		if (!cJSON_IsNull(v) && (!cJSON_IsNumber(v) || !isfinite(v->valuedouble)))
 			return fail(FAIL_DATA, "logprobs must be finite numbers");
-		a->logprob += v->valuedouble;
+		a->logprob += cJSON_IsNull(v) ? -INFINITY : v->valuedouble;
 	}
 	return 0;
 }

@@ -7,6 +7,20 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
+struct ballot *
+ballot_new(const void *id, size_t n)
+{
+	struct ballot *b = mem_new(1, sizeof(*b));
+
+	if (!b || !(b->id = mem_new(n + 1, 1))) {
+		free(b);
+		return NULL;
+	}
+	memcpy(b->id, id, n);
+	b->id_len = n;
+	return b;
+}
+
 int
 ballot_add(struct ballot *b, uint64_t index, const char *answer, size_t n, double logprob)
 {

@@ -17,13 +17,16 @@ struct path {
 };
 
 struct ballot {
-	char *id;               /* JSON; set by the caller, freed by ballot_free() */
+	char *id;               /* JSON */
 	size_t id_len;
 	struct ballot *next, *before;   /* for the caller */
 	struct path **paths;    /* [n], sorted by ballot_count() */
 	size_t n, cap;
 	struct table taken;     /* index -> struct path */
 };
+
+/* A ballot without paths; id has n bytes. NULL and a message on failure. */
+struct ballot *ballot_new(const void *id, size_t n);
 
 /* Add a path; answer has n bytes, or is NULL. Returns 0, or -1 and a message: an index that is
  * there already is FAIL_DATA. */

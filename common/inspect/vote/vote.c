@@ -27,12 +27,8 @@ vote_ballot(struct vote *v, const struct buf *id)
 
 	if (b)
 		return b;
-	if (!(b = mem_new(1, sizeof(*b))) || !(b->id = mem_new(id->n + 1, 1))) {
-		free(b);
+	if (!(b = ballot_new(id->p, id->n)))
 		return NULL;
-	}
-	memcpy(b->id, id->p, id->n);
-	b->id_len = id->n;
 	b->before = v->last;
 	*(v->last ? &v->last->next : &v->first) = b;
 	v->last = b;
