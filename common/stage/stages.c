@@ -27,6 +27,7 @@ CLOSE(expert)
 CLOSE(block)
 CLOSE(head)
 CLOSE(sample)
+CLOSE(draft)
 
 static int
 open_embed(void *state, const struct stage *s, const struct stage_options *o)
@@ -137,6 +138,18 @@ report_sample(const void *state)
 }
 
 static int
+open_draft(void *state, const struct stage *s, const struct stage_options *o)
+{
+	return draft_open(state, s, &o->drafts);
+}
+
+static void
+report_draft(const void *state)
+{
+	draft_report(state);
+}
+
+static int
 run_join(void *state, const struct stage *s)
 {
 	(void)state;
@@ -176,6 +189,9 @@ const struct stage_program stage_programs[STAGE_PROGRAMS] = {
 	[STAGE_SAMPLE] = {"ds-sample", AT_SAMPLE, .model = 1, ONE_INPUT,
 	    .size = sizeof(struct sample), .open = open_sample, .frame = sample_frame,
 	    .report = report_sample, .close = close_sample},
+	[STAGE_DRAFT] = {"ds-draft", AT_DRAFT, COMPUTES,
+	    .size = sizeof(struct draft), .open = open_draft, .frame = draft_frame,
+	    .report = report_draft, .close = close_draft},
 	[STAGE_JOIN] = {"ds-join", AT_NONE, TAP_BIT(TAP_EXPERT_OUT), .model = 1, .min_in = 2,
 	    .max_in = LINKS_MAX, .run = run_join},
 	[STAGE_RELAY] = {"ds-relay", AT_NONE, .gpu = GPU_OPTION, .max_in = LINKS_MAX,

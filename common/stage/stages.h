@@ -8,12 +8,13 @@
 #ifndef DS_STAGES_H
 #define DS_STAGES_H
 
+#include "stage/draft.h"
 #include "stage/sample.h"
 #include "stage/stage.h"
 
 /* In pipeline order; then the programs that join and carry streams.  */
 enum { STAGE_EMBED, STAGE_ATTN, STAGE_ROUTE, STAGE_EXPERT, STAGE_BLOCK, STAGE_HEAD, STAGE_SAMPLE,
-	STAGE_JOIN, STAGE_RELAY, STAGE_PROGRAMS };
+	STAGE_DRAFT, STAGE_JOIN, STAGE_RELAY, STAGE_PROGRAMS };
 
 /* Options of some stages.  */
 struct stage_options {
@@ -25,6 +26,7 @@ struct stage_options {
 	const char *cache_dir;          /* --cache-dir, or NULL */
 	int draft;                      /* ds-sample --draft */
 	struct sampling_options sampling;
+	struct draft_options drafts;    /* of ds-draft */
 };
 
 /* GPU_COMPUTES: -d or DS_DEVICE.  GPU_OPTION: -d only; the program itself computes nothing there.  */

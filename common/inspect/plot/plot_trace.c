@@ -37,7 +37,7 @@ struct trace {
 };
 
 /* The colours are those of the first programs in the table of stages; kind 0 is all others. */
-_Static_assert(SVG_KINDS - 1 == STAGE_SAMPLE + 1, "a colour for each stage");
+_Static_assert(SVG_KINDS - 1 == STAGE_DRAFT + 1, "a colour for each stage");
 
 static const char *
 kind_name(int kind)

@@ -20,8 +20,10 @@ static const unsigned light[SVG_COLOURS] = {
 /* Categorical colours, distinguishable for colour-blind readers. */
 static const unsigned kinds_light[SVG_KINDS] = {
 	0x8a8f98, 0x5b4a9e, 0x0072b2, 0xcc79a7, 0xe69f00, 0x009e73, 0xd55e00, 0x56b4e9,
+	0x9a8b00,
 }, kinds_dark[SVG_KINDS] = {
 	0x8a8f98, 0xa99bea, 0x4aa3df, 0xdf93bd, 0xf0b429, 0x2dc898, 0xf07d33, 0x8accf2,
+	0xf0e442,
 };
 
 /* Styles: common, light, dark. */
