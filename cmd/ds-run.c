@@ -45,14 +45,14 @@ static const char help[] =
 "  -p, --top-p P                      of the top tokens of total probability P\n"
 "  -n, --max-tokens N                 maximum new tokens per answer\n"
 "  -S, --seed SEED                    seed of the random numbers (0)\n"
-"  --precision, --batches             P is f32, bf16 or fp8; N batches in flight\n"
+"  --precision, --batches, --draft    f32, bf16, fp8; N in flight; mtp, prompt\n"
 "  --keep, --cache-dir, --cache-size  DIR of streams; DIR of prefixes; SIZE (1G)\n"
 "  -t, --threads THREADS              threads of each process (all cores)\n"
 "  -d, --device DEVICE                cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"
 "  -V, -h, -s, -v                     print version; this text; script; summary\n";
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE,
-	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR };
+	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT };
 
 struct given {
 	struct run_options run;
@@ -184,6 +184,10 @@ own(int c, const char *arg, void *to)
 		p->batches = arg;
 		return strcmp(arg, "auto") == 0 ? 0 :
 		    options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &n);
+	case DRAFT:
+		p->draft = strcmp(arg, "none") == 0 ? NULL : arg;
+		return !p->draft || strcmp(arg, "mtp") == 0 || strcmp(arg, "prompt") == 0 ? 0 :
+		    fail(FAIL_USAGE, "--draft '%s': give mtp, prompt or none", arg);
 	case PLAN:
 		o->plan = arg;
 		return 0;
@@ -388,6 +392,7 @@ main(int argc, char **argv)
 		{"template", required_argument, NULL, TEMPLATE},
 		{"keep", required_argument, NULL, KEEP},
 		{"batches", required_argument, NULL, BATCHES},
+		{"draft", required_argument, NULL, DRAFT},
 		{"plan", required_argument, NULL, PLAN},
 		{"rsh", required_argument, NULL, RSH},
 		{"manifest", required_argument, NULL, MANIFEST},

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "launch/keep.h"
@@ -90,7 +91,40 @@ add_layers(struct plan *p, const struct plan_options *o)
 		add_worker(p, o, STAGE_BLOCK, -1);
 }
 
-/* The loop comes first among the outputs: the next batch waits for it. */
+/* Outputs of the program that ends the loop. They begin with the loop: the next batch waits for
+ * it. */
+static void
+add_outputs(struct command *t, const struct plan_options *o)
+{
+	if (o->loop_out) {
+		command_option(t, "-o", o->loop_out);
+		command_option(t, "-o", "-");
+	}
+	if (o->tally)
+		command_option(t, "-o", o->tally);
+}
+
+static void
+add_head(struct plan *p, const struct plan_options *o)
+{
+	struct command *t = add_worker(p, o, STAGE_HEAD, -1);
+
+	if (o->draft && strcmp(o->draft, "mtp") == 0)
+		command_option(t, "--tap", PLAN_DRAFT_TAP);
+}
+
+static void
+add_draft(struct plan *p, const struct plan_options *o)
+{
+	struct command *t;
+
+	if (!o->draft)
+		return;
+	t = add_worker(p, o, STAGE_DRAFT, -1);
+	command_option(t, "--by", o->draft);
+	add_outputs(t, o);
+}
+
 static void
 add_sampler(struct plan *p, const struct plan_options *o)
 {
@@ -101,12 +135,10 @@ add_sampler(struct plan *p, const struct plan_options *o)
 	for (int i = 0; i < SAMPLING_OPTIONS; i++)
 		if (o->sampling[i])
 			command_option(t, sampling_options[i].word, o->sampling[i]);
-	if (o->loop_out) {
-		command_option(t, "-o", o->loop_out);
-		command_option(t, "-o", "-");
-	}
-	if (o->tally)
-		command_option(t, "-o", o->tally);
+	if (o->draft)
+		add_word(t, "--draft");
+	else
+		add_outputs(t, o);
 }
 
 static void
@@ -187,14 +219,15 @@ plan_make(struct plan *p, const struct plan_options *o)
 
 	p->n = 0;
 	snprintf(p->threads, sizeof(p->threads), "%d", o->threads);
-	p->commands = mem_new(5 + AT_OTHER * (size_t)o->layers, sizeof(*p->commands));
+	p->commands = mem_new(6 + AT_OTHER * (size_t)o->layers, sizeof(*p->commands));
 	if (!p->commands)
 		return -1;
 	add_tokenizer(p, o);
 	add_scheduler(p, o);
 	add_layers(p, o);
-	add_worker(p, o, STAGE_HEAD, -1);
+	add_head(p, o);
 	add_sampler(p, o);
+	add_draft(p, o);
 	add_detokenizer(p, o);
 	return o->keep ? keep_plan(p, o->keep) : 0;
 }

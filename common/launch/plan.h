@@ -28,6 +28,8 @@ enum { PLAN_THINK_MIN = 512, PLAN_THINK_MAX };
 #define SAMPLING_SEED 3                 /* answers to --jsonl contain it */
 extern const struct sampling_option sampling_options[SAMPLING_OPTIONS];
 
+#define PLAN_DRAFT_TAP "head.hidden"    /* of ds-head, that ds-draft reads */
+
 #define WORDS_MAX 511              /* words of a command line; a line of a plan file has two more */
 
 struct plan_options {                   /* strings are borrowed, also by the plan */
@@ -42,12 +44,14 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	const char *precision; /* --precision of stages that multiply, or NULL: their environment */
 	const char *device;        /* -d of stages that can use a GPU, or NULL: their environment */
 	const char *batches;            /* --batches of ds-embed, or NULL */
+	const char *draft;              /* --by of ds-draft, or NULL: there are no drafts */
 	int verbose;                    /* 1: programs report what they did */
 	int greedy;
 	const char *sampling[SAMPLING_OPTIONS];         /* option values, NULL: not given */
 	const char *loop_in;            /* where ds-embed reads the loop */
-	const char *loop_out;           /* where ds-sample writes it; NULL: a tee after it does */
-	const char *tally;              /* where ds-sample writes a copy, or NULL */
+	/* of ds-sample, or of ds-draft after it: */
+	const char *loop_out;           /* where it writes the loop; NULL: a tee after it does */
+	const char *tally;              /* where it writes a copy, or NULL */
 	int texts;                    /* standard input: NUL-terminated texts instead of one text */
 	int lines;                      /* or one text per line */
 	int messages;                   /* or conversations in JSON */

@@ -111,7 +111,7 @@ start_children(struct run *r, struct pipes *p)
 			s.keep[0] = p->prompts[0];
 		if (i == 1)             /* ds-embed */
 			s.keep[0] = p->loop[0];
-		if (i == n - 2) {       /* ds-sample */
+		if (i == n - 2) {       /* ds-sample, or ds-draft */
 			s.keep[0] = p->loop[1];
 			s.keep[1] = p->copy[1];
 		}

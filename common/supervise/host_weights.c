@@ -18,7 +18,7 @@
 /* What processes map: layers, and tensors outside of layers. */
 struct coverage {
 	struct layers layers;
-	int embed, head;
+	int embed, head, draft;
 	const struct config *config;
 };
 
@@ -52,6 +52,8 @@ cover_line(struct coverage *n, const struct plan_line *l)
 		return 0;
 	n->embed |= p->at == AT_EMBED;
 	n->head |= p->at == AT_HEAD;
+	if (p->at == AT_DRAFT)          /* what its layer lacks, it shares with the model */
+		n->draft = n->embed = n->head = 1;
 	if (at_layered(p->at) && layers_parse(&own, value_of(l, "-l"), n->config->num_layers) == 0)
 		for (int k = 0; k < n->config->num_layers; k++)
 			n->layers.has[k] |= own.has[k];
@@ -65,7 +67,7 @@ is_covered(const struct coverage *n, const char *name)
 	struct weight w;
 
 	if (layer >= 0)
-		return layer < n->config->num_layers && n->layers.has[layer];
+		return layer < n->config->num_layers ? n->layers.has[layer] : n->draft;
 	return n->head || (n->embed && weight_named(&w, n->config, name) && w.row->role == ROLE_EMBED);
 }
 

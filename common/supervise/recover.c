@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "supervise/drive_internal.h"
+#include "launch/plandraft.h"
 #include "launch/streams.h"
 
 #define DOUBT 1.0     /* minimum seconds to wait for the cause of a failure whose effect was seen */
@@ -121,7 +122,9 @@ drive_open(struct drive *d)
 	/* all programs start at once: a peer that has not come by then will not come */
 	if (link_settings.wait == 0)
 		link_settings.wait = WAIT * c->timeout;
-	if (planfile_read(&d->plan, d->o->plan) < 0 || streams_check(o->ntexts > 0 || o->prompts > 0) < 0)
+	if (planfile_read(&d->plan, d->o->plan) < 0 ||
+	    (o->plan.draft && plandraft_add(&d->plan, o->plan.draft) < 0) ||
+	    streams_check(o->ntexts > 0 || o->prompts > 0) < 0)
 		return -1;
 	if (planfile_keyed(&d->plan) && !link_settings.key)
 		return fail(FAIL_USAGE, "plan '%s' has keys: give --key FILE and --peers FILE of this machine as well", d->o->plan);
