@@ -426,6 +426,8 @@ read_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 			return -1;
 		if (f->op != OP_NONE && k == KEY_OTHER)
 			keep_other(f, &e);
+		else if (f->op != OP_NONE && k == KEY_AT && is_text(&e.kv->val, at_name(AT_DRAFT)))
+			frame_set_at(f, AT_DRAFT, -1), f->changed = 0;
 		else if (f->op != OP_NONE && required[f->op] & 1u << k &&
 		    read_control(f, k, &e.kv->val, data, payload) < 0)
 			return -1;
