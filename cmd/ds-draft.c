@@ -6,8 +6,9 @@
 #include "base/fail.h"
 
 static const char help[] =
-"usage: ds-draft -m MODEL [--by KIND] [-k N] [--precision P] [--manifest FILE]\n"
-"                [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+"usage: ds-draft -m MODEL [--by KIND] [--guesses N] [--precision P]\n"
+"                [--manifest FILE] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE]\n"
+"                [-r FD] [-v]\n"
 "\n"
 "Guesses the next tokens of each sequence, so that one pass can yield several.\n"
 "ds-sample verifies the guesses: the output is the same as without them.\n"
@@ -15,11 +16,11 @@ static const char help[] =
 HELP_MODEL
 "  --by KIND              mtp: by the model's prediction layer (default);\n"
 "                         prompt: by what followed the last tokens before\n"
-"  -k, --guesses N        most guesses for a sequence, 1 to 16 (1)\n"
+"  --guesses N            most guesses for a sequence, 1 to 16 (1)\n"
 HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE
 HELP_REST;
 
-enum { BY = 256 };
+enum { BY = 256, GUESSES };
 
 static int
 own(int c, const char *arg, void *to)
@@ -27,8 +28,8 @@ own(int c, const char *arg, void *to)
 	struct draft_options *o = &((struct stage_options *)to)->drafts;
 	long n;
 
-	if (c == 'k') {
-		if (options_int("-k", arg, 1, GUESSES_MAX, &n) < 0)
+	if (c == GUESSES) {
+		if (options_int("--guesses", arg, 1, GUESSES_MAX, &n) < 0)
 			return -1;
 		o->guesses = (int)n;
 		return 0;
@@ -41,10 +42,11 @@ own(int c, const char *arg, void *to)
 int
 main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"by", 1, NULL, BY}, {"guesses", 1, NULL, 'k'}, {0}};
+	static const struct option longs[] = {{"by", 1, NULL, BY},
+	    {"guesses", 1, NULL, GUESSES}, {0}};
 	struct stage_options given = {.drafts = {DRAFT_MTP, 1}};
 
 	return stage_main(STAGE_DRAFT,
-	    &(struct options){.help = help, .letters = "k:", .longs = longs, .own = own,
+	    &(struct options){.help = help, .longs = longs, .own = own,
 	    .to = &given}, &given, argc, argv);
 }

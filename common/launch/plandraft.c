@@ -65,7 +65,8 @@ set_words(struct plan_line *l, const struct words *w)
 	char **copy;
 
 	if (w->n > WORDS_MAX)
-		return fail(FAIL_DATA, "--draft: '%s' gets more than %d words", l->label, WORDS_MAX);
+		return fail(FAIL_DATA, "--draft: '%s' gets more than %d words", l->label,
+		    WORDS_MAX);
 	if (!(copy = mem_new((size_t)w->n, sizeof(*copy))))
 		return -1;
 	memcpy(copy, w->p, (size_t)w->n * sizeof(*copy));

@@ -329,7 +329,8 @@ collect(struct pass *p)
 			if (w < p->newest + p->n && w->row == row)
 				send_guesses(p, w++);
 		} else if (at.flags & SPAN_DRAFT && at.n > 1) {
-			send_rows(p, (struct span){at.seq, at.pos + 1, at.n - 1, SPAN_HELD}, row + 1);
+			send_rows(p, (struct span){at.seq, at.pos + 1, at.n - 1, SPAN_HELD},
+			    row + 1);
 		}
 		row += (int)at.n;
 	}

@@ -40,7 +40,8 @@ struct draft_held {
 /* --- sequences (draft_seq.c) --- */
 
 struct draft_seq *draft_find(const struct draft *d, uint64_t seq);       /* or NULL */
-struct draft_seq *draft_get(struct draft *d, uint64_t seq);     /* made if new; NULL and a message */
+/* Made if new; NULL and a message.  */
+struct draft_seq *draft_get(struct draft *d, uint64_t seq);
 void draft_forget(struct draft *d, uint64_t seq);
 
 /* `to` starts with the first n positions of `from`, as far as that is known here.  0, or -1 and a

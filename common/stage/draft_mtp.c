@@ -147,7 +147,8 @@ join(struct mtp *m, const struct mtp_rows *r, const struct layout *l, struct fra
 	    d->ops->norm(d, l->joined, 2 * D, l->in, D, r->T, D, m->embed_norm, eps) < 0 ||
 	    d->ops->send(d, l->in, r->hidden, bytes) < 0 ||
 	    d->ops->norm(d, l->joined + D, 2 * D, l->in, D, r->T, D, m->hidden_norm, eps) < 0 ||
-	    d->ops->product(d, h, D, l->joined, 2 * D, r->T, &m->join, d->k->precision) < 0 ? -1 : 0;
+	    d->ops->product(d, h, D, l->joined, 2 * D, r->T, &m->join, d->k->precision) < 0 ?
+	    -1 : 0;
 }
 
 static int32_t

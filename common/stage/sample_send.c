@@ -13,7 +13,8 @@
 static int
 carry_trace(struct frame *to, const struct frame *from, const struct trace *trace)
 {
-	return !trace->start ? 0 : trace_merge(to, from) < 0 ? -1 : trace_add(to, -1, trace->start, trace->bytes);
+	return !trace->start ? 0 : trace_merge(to, from) < 0 ? -1 :
+	    trace_add(to, -1, trace->start, trace->bytes);
 }
 
 static int
