@@ -112,7 +112,8 @@ main(void)
 	    "new tokens; guesses are none");
 	replay_rewind(&r);
 	point(next(&r, ids, 7,
-	    "{\"temperature\"=>2, \"request\"=>{\"id\"=>\"7\"}, \"stream\"=>5, \"top_k\"=>9, \"new\"=>4}"),
+	    "{\"temperature\"=>2, \"request\"=>{\"id\"=>\"7\"}, "
+	    "\"stream\"=>5, \"top_k\"=>9, \"new\"=>4}"),
 	    "after a failure the entry is sent again, with the number of new tokens");
 	point(receive(&r, (struct span){0, 8, 1, SPAN_SAMPLE}, (int32_t[]){9}) < 0,
 	    "a token that does not continue its sequence");
