@@ -186,7 +186,7 @@ $(B)/completion/%: $(BIN)/% cmd/completion
 	@cmd/completion bash $< >$@ || { rm -f $@; false; }
 
 # What is installed, as TO:FROM.
-EXAMPLES = $(wildcard examples/tiny-r1/*.* examples/tiny-r1/LICENSE examples/cookbook/* examples/*.* tests/golden/v3/*)
+EXAMPLES = $(wildcard examples/tiny-r1/*.* examples/tiny-r1/LICENSE examples/cookbook/* examples/paths/* examples/*.* tests/golden/v3/*)
 CUDA_LIB = lib/dspipe/libdspipe-cuda.so
 INSTALLED = $(foreach f,$(PROGRAMS),bin/$(notdir $f):$f) lib/dspipe/template.py:common/token/template.py \
 	$(foreach f,$(wildcard man/*.[1-9]),share/man/man$(subst .,,$(suffix $f))/$(notdir $f):$f) \
