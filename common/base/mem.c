@@ -74,6 +74,7 @@ buf_add(struct buf *b, const void *p, size_t n)
 	if (mem_grow(&b->p, &b->cap, b->n + n, 1) < 0)
 		return -1;
 	if (n > 0)
+		if (n > 0)              /* p may be NULL */
 		memcpy(b->p + b->n, p, n);
 	b->n += n;
 	return 0;
@@ -108,6 +109,8 @@ buf_addf(struct buf *b, const char *fmt, ...)
 void
 buf_drop(struct buf *b, size_t n)
 {
+	if (n == 0)             /* p may be NULL */
+		return;
 	memmove(b->p, b->p + n, b->n - n);
 	b->n -= n;
 }
