@@ -19,22 +19,39 @@ cache_init(struct cache *c, struct device *device, size_t row)
 	*c = (struct cache){.device = device, .row = row};
 }
 
+/* A page that no sequence used before.  */
+static struct cache_page *
+page_alloc(struct cache *c)
+{
+	struct cache_page *p = mem_raw(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->rows = NULL;
+	if (c->row > 0 && !(p->rows = c->device->ops->page(c->device, CACHE_PAGE * c->row))) {
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
 static struct cache_page *
 page_new(struct cache *c)
 {
 	struct cache_page *p = c->spare;
 
-	if (p) {
-		c->spare = p->next;
-	} else {
-		if (!(p = mem_raw(1, sizeof(*p))))
-			return NULL;
-		if (!(p->rows = c->device->ops->page(c->device, CACHE_PAGE * c->row))) {
-			free(p);
-			return NULL;
-		}
+	if (c->most > 0 && c->used >= c->most) {
+		fail(FAIL_SYSTEM, "the cache is full: %zu pages of %d positions", c->most,
+		    CACHE_PAGE);
+		return NULL;
 	}
+	if (p)
+		c->spare = p->next;
+	else if (!(p = page_alloc(c)))
+		return NULL;
 	p->refs = 1;
+	c->used++;
+	c->peak = c->used > c->peak ? c->used : c->peak;
 	return p;
 }
 
@@ -44,13 +61,20 @@ page_drop(struct cache *c, struct cache_page *p)
 	if (--p->refs == 0) {
 		p->next = c->spare;
 		c->spare = p;
+		c->used--;
 	}
+}
+
+size_t
+cache_pages(uint32_t n)
+{
+	return ((size_t)n + CACHE_PAGE - 1) / CACHE_PAGE;
 }
 
 static void
 seq_truncate(struct cache *c, struct cache_seq *s, uint32_t n)
 {
-	size_t keep = ((size_t)n + CACHE_PAGE - 1) / CACHE_PAGE;
+	size_t keep = cache_pages(n);
 
 	while (s->npages > keep)
 		page_drop(c, s->pages[--s->npages]);
@@ -108,7 +132,8 @@ page_own(struct cache *c, struct cache_seq *s)
 	p = page_new(c);
 	if (!p)
 		return -1;
-	if (c->device->ops->copy(c->device, p->rows, (*last)->rows, CACHE_PAGE * c->row) < 0) {
+	if (c->row > 0 &&
+	    c->device->ops->copy(c->device, p->rows, (*last)->rows, CACHE_PAGE * c->row) < 0) {
 		page_drop(c, p);
 		return -1;
 	}
@@ -130,6 +155,30 @@ cache_append(struct cache *c, struct cache_seq *s)
 	}
 	s->n++;
 	return 0;
+}
+
+size_t
+cache_needs(const struct cache_seq *s, uint32_t pos, uint32_t n)
+{
+	size_t keep = cache_pages(pos), needs = cache_pages(pos + n) - keep;
+
+	if (n == 0 || !s)
+		return n == 0 ? 0 : needs;
+	if (pos % CACHE_PAGE != 0 && s->pages[keep - 1]->refs > 1)
+		needs++;
+	for (size_t i = keep; i < s->npages && needs > 0; i++)
+		needs -= s->pages[i]->refs == 1;
+	return needs;
+}
+
+uint32_t
+cache_shared(const struct cache_seq *s)
+{
+	size_t n = s->npages;
+
+	while (n > 0 && s->pages[n - 1]->refs == 1)
+		n--;
+	return n * CACHE_PAGE < s->n ? (uint32_t)(n * CACHE_PAGE) : s->n;
 }
 
 void *
@@ -154,7 +203,7 @@ int
 cache_fork(struct cache *c, uint64_t from, uint64_t to, uint32_t n)
 {
 	struct cache_seq *a = cache_find(c, from), *b;
-	size_t npages = ((size_t)n + CACHE_PAGE - 1) / CACHE_PAGE;
+	size_t npages = cache_pages(n);
 
 	if (!a)
 		return fail(FAIL_DATA, "sequence %" PRIu64 ": unknown, cannot be forked", from);
@@ -191,7 +240,8 @@ cache_free(struct cache *c)
 	table_free(&c->seqs);
 	while ((p = c->spare)) {
 		c->spare = p->next;
-		c->device->ops->page_free(c->device, p->rows);
+		if (p->rows)
+			c->device->ops->page_free(c->device, p->rows);
 		free(p);
 	}
 }

@@ -4,6 +4,9 @@
  * whatever the history, so a reduction over the pages has one order. Forked sequences share pages
  * until one of them writes. A page is laid out as kernels.h says at struct kv_shape; the cache
  * itself only counts bytes.
+ *
+ * A cache whose rows have no bytes has no memory either, and uses no device: it counts the pages
+ * that other caches use which see the same calls.
  */
 #ifndef DS_CACHE_H
 #define DS_CACHE_H
@@ -28,6 +31,8 @@ struct cache {
 	struct device *device;          /* whose memory pages are in */
 	struct table seqs;              /* id -> struct cache_seq */
 	struct cache_page *spare;       /* released pages, to be used again */
+	size_t used, peak;              /* pages that sequences hold, and the most so far */
+	size_t most;                    /* limit of used; 0: none */
 };
 
 void cache_init(struct cache *c, struct device *device, size_t row);
@@ -39,9 +44,19 @@ struct cache_seq *cache_find(const struct cache *c, uint64_t id);      /* or NUL
  * is not known is made where n is 0.  NULL and a message (FAIL_DATA) if it holds fewer. */
 struct cache_seq *cache_at(struct cache *c, uint64_t id, uint32_t n);
 
-/* One position more, whose keys and values are to be written. 0, or -1 and a message where there
- * is no memory. */
+/* One position more, whose keys and values are to be written. 0, or -1 and a message
+ * (FAIL_SYSTEM) where there is no memory, or c->most pages are in use. */
 int cache_append(struct cache *c, struct cache_seq *s);
+
+size_t cache_pages(uint32_t n);         /* that n positions take */
+
+/* By how many pages c->used grows if n positions from pos on follow in s, which holds at least
+ * pos; NULL: it is not known. What s holds beyond pos is forgotten first. */
+size_t cache_needs(const struct cache_seq *s, uint32_t pos, uint32_t n);
+
+/* Positions of s up to the end of the last page that another sequence holds, too: truncated to
+ * these, it still releases all pages that it can. */
+uint32_t cache_shared(const struct cache_seq *s);
 
 /* Page b, of CACHE_PAGE * c->row bytes: positions below s->n are set. */
 void *cache_page(const struct cache_seq *s, size_t b);

@@ -107,8 +107,8 @@ pack_batch(msgpack_packer *k, const struct frame *f)
 static void
 pack_control(msgpack_packer *k, const struct frame *f)
 {
-	static const int keys[] = {[OP_END] = 0, [OP_FREE] = 1, [OP_FORK] = 3, [OP_SAVE] = 4,
-	    [OP_LOAD] = 4, [OP_ERROR] = 1, [OP_FAILED] = 2};
+	static const int keys[] = {[OP_END] = 0, [OP_FREE] = 1, [OP_FORK] = 3, [OP_CACHE] = 2,
+	    [OP_SAVE] = 4, [OP_LOAD] = 4, [OP_ERROR] = 1, [OP_FAILED] = 2};
 	int file = f->op == OP_SAVE || f->op == OP_LOAD;
 
 	msgpack_pack_map(k, 2u + (size_t)keys[f->op] + (f->at == AT_DRAFT) + (size_t)f->nothers);
@@ -130,6 +130,11 @@ pack_control(msgpack_packer *k, const struct frame *f)
 	if (f->op == OP_FORK || file) {
 		pack_text(k, "n");
 		msgpack_pack_uint32(k, f->fork_n);
+	} else if (f->op == OP_CACHE) {
+		pack_text(k, "size");
+		msgpack_pack_uint64(k, f->size);
+		pack_text(k, "positions");
+		msgpack_pack_uint64(k, f->positions);
 	}
 	if (file) {
 		pack_text(k, "key");

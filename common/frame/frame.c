@@ -81,7 +81,7 @@ const char *
 op_name(enum op op)
 {
 	static const char *const names[OP_OTHER + 1] = {[OP_END] = "end", [OP_FREE] = "free", [OP_FORK] = "fork",
-	    [OP_SAVE] = "save", [OP_LOAD] = "load",
+	    [OP_CACHE] = "cache", [OP_SAVE] = "save", [OP_LOAD] = "load",
 	    [OP_ERROR] = "error", [OP_FAILED] = "error"};
 
 	return names[op];

@@ -23,10 +23,12 @@
 #define FRAME_TENSORS_MAX 64
 #define FRAME_RANK_MAX 4
 #define FRAME_POS_MAX 0x7fffffffu       /* positions, and rows of a frame */
+#define CACHE_ANY UINT64_MAX
 
 /* OP_ERROR: a stage has failed, and with it the stream.  OP_FAILED, an `error` with `seq`: only
  * that sequence has.  */
-enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_SAVE, OP_LOAD, OP_ERROR, OP_FAILED, OP_OTHER };
+enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_CACHE, OP_SAVE, OP_LOAD, OP_ERROR, OP_FAILED,
+	OP_OTHER };
 
 enum {                                  /* flags of a span */
 	SPAN_SAMPLE = 1,                /* sample after its last row */
@@ -82,6 +84,7 @@ struct frame {
 	uint64_t from, to;              /* OP_FORK */
 	uint32_t fork_n;                /* of OP_SAVE and OP_LOAD too */
 	char key[17];                   /* OP_SAVE, OP_LOAD */
+	uint64_t size, positions;       /* OP_CACHE; positions CACHE_ANY: no stage has set it */
 	const char *text;               /* OP_ERROR, OP_FAILED */
 	enum at at;
 	const char *at_text;            /* its text in the header */

@@ -265,11 +265,12 @@ get_precision(struct frame *f, const msgpack_object *o)
 }
 
 enum key { KEY_OTHER, KEY_AT, KEY_LAYER, KEY_SPANS, KEY_TENSORS, KEY_MODEL, KEY_PRECISION, KEY_SEQS, KEY_DONE,
-	KEY_OP, KEY_SEQ, KEY_FROM, KEY_TO, KEY_N, KEY_TEXT, KEY_KEY, KEY_PAD, KEYS };
+	KEY_OP, KEY_SEQ, KEY_FROM, KEY_TO, KEY_N, KEY_TEXT, KEY_KEY, KEY_SIZE, KEY_POSITIONS,
+	KEY_PAD, KEYS };
 
 /* The keys of a batch end where those of control frames begin.  */
 static const char *const keys[KEYS] = {NULL, "at", "layer", "spans", "tensors", "model", "precision", "seqs",
-	"experts_done", "op", "seq", "from", "to", "n", "text", "key", ""};
+	"experts_done", "op", "seq", "from", "to", "n", "text", "key", "size", "positions", ""};
 
 struct entry {
 	const msgpack_object_kv *kv;
@@ -341,6 +342,10 @@ read_control(struct frame *f, enum key k, const msgpack_object *o, unsigned char
 		return get_hex(f->key, o, "key");
 	case KEY_TENSORS:
 		return get_tensors(f, o, data, payload);
+	case KEY_SIZE:
+		return get_uint(o, UINT64_MAX, "'size'", &f->size);
+	case KEY_POSITIONS:
+		return get_uint(o, UINT64_MAX, "'positions'", &f->positions);
 	default:
 		return 0;
 	}
@@ -386,6 +391,7 @@ static const unsigned required[] = {
 	[OP_FORK] = 1u << KEY_FROM | 1u << KEY_TO | 1u << KEY_N,
 	[OP_SAVE] = 1u << KEY_SEQ | 1u << KEY_N | 1u << KEY_KEY | 1u << KEY_TENSORS,
 	[OP_LOAD] = 1u << KEY_SEQ | 1u << KEY_N | 1u << KEY_KEY | 1u << KEY_TENSORS,
+	[OP_CACHE] = 1u << KEY_SIZE | 1u << KEY_POSITIONS,
 	[OP_ERROR] = 1u << KEY_TEXT, [OP_FAILED] = 1u << KEY_SEQ | 1u << KEY_TEXT, [OP_OTHER] = 0};
 
 static int

@@ -111,6 +111,7 @@ difference(struct frame *a, struct frame *b, int moved)
 		return same_bytes(a->raw, a->nraw, b->raw, b->nraw) ? NULL : "op";
 	if (a->op != OP_NONE)
 		return a->seq != b->seq || a->from != b->from || a->to != b->to || a->fork_n != b->fork_n ||
+		    a->size != b->size || a->positions != b->positions ||
 		    strcmp(a->text ? a->text : "", b->text ? b->text : "") != 0 ||
 		    strcmp(a->key, b->key) != 0 || !same_others(a, b) ? "op" : NULL;
 	if (!moved && (strcmp(a->at_text, b->at_text) != 0 || a->layer != b->layer))

@@ -128,6 +128,11 @@ text_control(FILE *to, const struct frame *f)
 		fprintf(to, "fork the first %u positions of %llu to %llu", f->fork_n,
 		    (unsigned long long)f->from, (unsigned long long)f->to);
 		break;
+	case OP_CACHE:
+		fprintf(to, "cache of %llu bytes a process", (unsigned long long)f->size);
+		if (f->positions != CACHE_ANY)
+			fprintf(to, ": %llu positions", (unsigned long long)f->positions);
+		break;
 	case OP_FAILED:
 		fprintf(to, "error of sequence %llu: ", (unsigned long long)f->seq);
 		frame_json_string(to, f->text, strlen(f->text));
