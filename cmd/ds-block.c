@@ -3,26 +3,32 @@
 
 static const char help[] =
     "usage: ds-block -m MODEL [-l LAYERS] [--tap NAMES] [--precision P]\n"
-    "                [--manifest FILE] [--cache-dir DIR] [-i FROM] [-o TO ...]\n"
-    "                [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "                [--manifest FILE] [--cache-dir DIR] [--cache-size SIZE]\n"
+    "                [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
     "\n"
     "Runs whole layers in one process: attention, router and experts.\n"
     "\n"
-    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_CACHE_DIR HELP_FROM
-    HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
+    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_CACHE_DIR HELP_CACHE
+    HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
+
+enum { CACHE_SIZE = 256, CACHE_DIR };
 
 static int
 own(int c, const char *arg, void *to)
 {
-	(void)c;
-	((struct stage_options *)to)->cache_dir = arg;
+	struct stage_options *o = to;
+
+	if (c == CACHE_SIZE)
+		return options_size("--cache-size", arg, &o->cache);
+	o->cache_dir = arg;
 	return 0;
 }
 
 int
 main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"cache-dir", 1, NULL, 256}, {0}};
+	static const struct option longs[] = {{"cache-size", 1, NULL, CACHE_SIZE},
+	    {"cache-dir", 1, NULL, CACHE_DIR}, {0}};
 	struct stage_options given = {0};
 
 	return stage_main(STAGE_BLOCK,

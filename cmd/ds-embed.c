@@ -4,9 +4,9 @@
 #include "stage_main.h"
 
 static const char help[] =
-"usage: ds-embed -m MODEL [-B ROWS] [--batches N] [--ring] [--trace]\n"
-"                [--precision P] [--manifest FILE] [-i PROMPTS ... -i LOOP]\n"
-"                [-o TO ...] [-r FD] [-v]\n"
+"usage: ds-embed -m MODEL [-B ROWS] [--batches N] [--cache-size SIZE]\n"
+"                [--ring] [--trace] [--precision P] [--manifest FILE]\n"
+"                [-i PROMPTS ... -i LOOP] [-o TO ...] [-r FD] [-v]\n"
 "\n"
 "The scheduler: forms batches of prompts and sampled tokens, splits long prompts,\n"
 "and looks up the embedding of each token.  The last of several -i is the loop,\n"
@@ -15,13 +15,15 @@ static const char help[] =
 HELP_MODEL
 "  -B ROWS                maximum rows, and sequences, per batch (512)\n"
 "  --batches N            maximum batches in flight (1)\n"
+"  --cache-size SIZE      bytes of KV caches per process, such as 4G; prompts\n"
+"                         start after prefixes that the caches hold\n"
 "  --ring                 the pipeline is a ring, traversed once per layer\n"
 "  --trace                request the times of all stages in the frames\n"
 HELP_PRECISION HELP_MANIFEST
 "  -i, --input FROM       prompts; the last of several is the loop (stdin)\n"
 HELP_TO HELP_REST;
 
-enum { TRACE = 256, BATCHES, RING };
+enum { TRACE = 256, BATCHES, RING, CACHE_SIZE };
 
 static int
 own(int c, const char *arg, void *to)
@@ -33,6 +35,8 @@ own(int c, const char *arg, void *to)
 		return options_int("-B", arg, 1, 1 << 20, &o->rows);
 	case BATCHES:
 		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &o->batches);
+	case CACHE_SIZE:
+		return options_size("--cache-size", arg, &o->cache);
 	case RING:
 		return o->ring = 1;
 	}
@@ -43,7 +47,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"trace", 0, NULL, TRACE},
-	    {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING}, {0}};
+	    {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING},
+	    {"cache-size", 1, NULL, CACHE_SIZE}, {0}};
 	struct stage_options given = {.rows = 512, .batches = 1};
 
 	return stage_main(STAGE_EMBED,

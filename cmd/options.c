@@ -40,6 +40,26 @@ options_double(const char *option, const char *text, double min, double max, dou
 }
 
 int
+options_size(const char *option, const char *text, uint64_t *out)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	char *end;
+	int shift;
+
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	unit = *end ? strchr(units, *end) : NULL;
+	shift = unit ? 10 * (int)(unit - units + 1) : 0;
+	if (errno || *text < '0' || *text > '9' || (*end && (!unit || end[1])) || *out == 0 ||
+	    *out > UINT64_MAX >> shift)
+		return fail(FAIL_USAGE, "%s '%s': give bytes, such as 1000000, 512M or 4G", option,
+		    text);
+	*out <<= shift;
+	return 0;
+}
+
+int
 options_switch(const char *option, const char *text, int *out)
 {
 	*out = strcmp(text, "on") == 0;

@@ -63,6 +63,7 @@ void output_print(struct buf *text);
 /* Parse a number in min..max.  0, or -1 and a message with the option's name (FAIL_USAGE).  */
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);
+int options_size(const char *option, const char *text, uint64_t *out);  /* bytes, not 0; K M G T */
 int options_switch(const char *option, const char *text, int *out);     /* on: 1, off: 0 */
 
 /* The kernels of DS_KERNELS and --precision; exits with 2 if there are none.  */
@@ -79,6 +80,7 @@ const struct kernels *options_kernels(const struct options *o);
 #define HELP_PRECISION "  --precision P          products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
 #define HELP_MANIFEST "  --manifest FILE        verify the weights against this file of ds-info\n"
 #define HELP_CACHE_DIR "  --cache-dir DIR        folder of saved prefixes of the KV cache (none)\n"
+#define HELP_CACHE  "  --cache-size SIZE      bytes of KV caches in this process, such as 4G\n"
 #define HELP_FROM   "  -i, --input FROM       input: path, - or address (standard input)\n"
 #define HELP_TO     "  -o, --output TO        output, repeatable; each gets every frame (stdout)\n"
 #define HELP_DEVICE "  -d, --device DEVICE    compute on cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"

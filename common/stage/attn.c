@@ -113,6 +113,9 @@ attn_reserve(struct attn *a, int layer, const struct frame *f, struct attn_curso
 	int stop = 0;
 
 	*rows = (struct kv_rows){0};
+	if (a->size && !a->limited)
+		return fail(FAIL_USAGE, "--cache-size: ds-embed, which keeps the limit, has to be "
+		    "given one, too");
 	if (reserved_layout(a, (size_t)f->rows + 1, &r) < 0)
 		return -1;
 	a->block++;
@@ -175,12 +178,40 @@ batch(struct attn *a, struct frame *f)
 	return 0;
 }
 
+/* The positions that all caches of the process have room for; the frame passes on the least of all
+ * processes. */
+static int
+set_limit(struct attn *a, struct frame *f)
+{
+	const unsigned char *has = a->s->layers.has;
+	struct attention_layer *l = a->attention.layers;
+	uint64_t size = a->size ? a->size : f->size, row = 0, pages;
+	int n = a->s->model->config.num_layers;
+
+	for (int i = 0; i < n; i++)
+		row += has[i] ? l[i].cache.row : 0;
+	pages = row ? size / (row * CACHE_PAGE) : 0;
+	if (row && pages == 0)
+		return fail(FAIL_USAGE, "--cache-size %" PRIu64 ": a page of %d positions has %"
+		    PRIu64 " bytes here", size, CACHE_PAGE, row * CACHE_PAGE);
+	for (int i = 0; i < n; i++)
+		l[i].cache.most = pages;
+	a->limited = 1;
+	if (row && pages * CACHE_PAGE < f->positions) {
+		f->positions = pages * CACHE_PAGE;
+		f->changed = 1;
+	}
+	return 0;
+}
+
 /* free, fork, files and the error of a sequence reach the caches of all layers. */
 static int
 attn_control(struct attn *a, struct frame *f)
 {
 	if (f->op == OP_SAVE || f->op == OP_LOAD)
 		return attn_files(a, f);
+	if (f->op == OP_CACHE)
+		return set_limit(a, f);
 	for (int i = 0; i < a->s->model->config.num_layers; i++) {
 		if (!a->s->layers.has[i])
 			continue;

@@ -16,6 +16,9 @@ struct attn {
 	uint64_t saved, loaded;         /* sequences */
 	struct scratch rows;            /* host: the rows that attn_reserve collects */
 	uint64_t block;                 /* counts its calls */
+	uint64_t size;                  /* --cache-size: bytes of the caches of its layers; 0: that
+					 * of ds-embed, if it has one */
+	int limited;                    /* ds-embed has asked for the limit, and obeys it */
 };
 
 /* s, its model and pool outlive it.  0, or -1 and a message. */

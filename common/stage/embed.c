@@ -28,7 +28,7 @@ embed_open(struct embed *e, const struct stage *s, struct link *in, int nin,
 void
 embed_close(struct embed *e)
 {
-	struct embed_queue *queues[] = {&e->passing, &e->loops, &e->prompts};
+	struct embed_queue *queues[] = {&e->passing, &e->loops, &e->kv.again, &e->prompts};
 	struct table_slot *s = NULL;
 
 	while ((s = table_next(&e->names, s))) {
@@ -42,11 +42,12 @@ embed_close(struct embed *e)
 	table_free(&e->echoes);
 	table_free(&e->seqs);
 	table_free(&e->names);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		while (queues[i]->first < queues[i]->n)
 			embed_drop(queues[i]);
 		free(queues[i]->p);
 	}
+	kv_close(e);
 }
 
 /* --- frames into queues --- */
@@ -117,10 +118,12 @@ queue_of(struct embed *e, int input)
 
 /* Queue the frame, to be forwarded in its turn.  */
 static int
-push_whole(struct embed *e, int input, struct embed_queue *q, struct frame *f)
+push_whole(struct embed *e, int input, struct embed_queue *q, struct frame *f,
+    struct prefix *prefix)
 {
 	struct embed_source *s = source_new(e, input, f);
-	int r = s ? embed_push(q, (struct embed_item){.source = s, .kind = ITEM_FRAME}) : -1;
+	struct embed_item p = {.source = s, .kind = ITEM_FRAME, .prefix = prefix};
+	int r = s ? embed_push(q, p) : -1;
 
 	if (s)
 		embed_release(s);
@@ -248,6 +251,7 @@ receive_span(struct embed *e, int input, struct embed_source *src, struct span *
 {
 	int loop = input == e->loop, params = claim_params(src, p->seq), last = p->flags & SPAN_LAST;
 	struct embed_seq *s = NULL;
+	struct embed_item item;
 	int r = loop ? loop_seq(e, p, &s) : prompt_seq(e, input, p, &s);
 
 	if (r > 0 && loop)
@@ -265,13 +269,18 @@ receive_span(struct embed *e, int input, struct embed_source *src, struct span *
 	if (last)
 		p->flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST);
 	s->pos = p->pos + p->n;
+	if (kv_tokens(s, src, row, p->pos, p->n) < 0)
+		return -1;
 	if (p->flags & SPAN_SAMPLE && p->n > 0) {
 		e->sampling += !s->sampled;
 		s->sampled = s->asked = 1;
 	}
-	if ((p->n > 0 || !last) &&
-	    embed_push(queue_of(e, input), (struct embed_item){.source = src, .span = *p, .row = row, .params = params}) < 0)
+	item = (struct embed_item){.source = src, .span = *p, .row = row, .params = params,
+	    .prefix = s->prefix};
+	if ((p->n > 0 || !last) && embed_push(queue_of(e, input), item) < 0)
 		return -1;
+	if (last && loop)
+		kv_ending(e, s);
 	if (!last || loop)              /* ds-sample frees the sequences of the loop */
 		return 0;
 	return seq_end(e, s);
@@ -344,7 +353,9 @@ receive_fork(struct embed *e, int input, struct frame *f)
 	f->from = from->seq;
 	f->to = to->seq;
 	f->changed = 1;
-	return push_whole(e, input, queue_of(e, input), f);
+	if (kv_copy(to, from, f->fork_n) < 0)
+		return -1;
+	return push_whole(e, input, queue_of(e, input), f, from->prefix);
 }
 
 static int
@@ -352,8 +363,10 @@ receive_free(struct embed *e, int input, struct frame *f)
 {
 	struct embed_seq *s = seq_of(e, input, f->seq);
 
+	if (!s && kv_is_retained(e, f->seq))    /* of the caches, not of an input */
+		return 0;
 	if (!s)
-		return push_whole(e, input, queue_of(e, input), f);
+		return push_whole(e, input, queue_of(e, input), f, NULL);
 	if (s->dead) {                  /* the caches have freed it already */
 		seq_drop(e, s);
 		return 0;
@@ -406,7 +419,10 @@ pass_on(struct embed *e, int input, struct frame *f)
 	if (e->finished)
 		return fail(FAIL_DATA, "%s: rows arrived after the end that still wait for %s: in a ring give --ring to ds-embed, ds-head and ds-sample",
 		    e->in[input].name, frame_where(f, where, sizeof(where)));
-	return push_whole(e, input, input == e->loop ? &e->passing : &e->prompts, f);
+	if (e->kv.on)
+		return fail(FAIL_DATA, "%s: rows arrived that wait for %s: with --cache-size the "
+		    "caches get rows from ds-embed alone", e->in[input].name, frame_where(f, where, sizeof(where)));
+	return push_whole(e, input, input == e->loop ? &e->passing : &e->prompts, f, NULL);
 }
 
 int
@@ -428,11 +444,13 @@ embed_receive(struct embed *e, int input, struct frame *f)
 		return receive_failed(e, input, f);
 	case OP_FORK:
 		return receive_fork(e, input, f);
+	case OP_CACHE:                  /* the answer to that of kv_start */
+		return input == e->loop ? kv_limit(e, f) : 0;
 	case OP_ERROR:
 		if (input != e->loop)
 			(void)stage_send(e->out, e->nout, f);
 		return stage_upstream(f, &e->in[input]);
 	default:
-		return push_whole(e, input, queue_of(e, input), f);
+		return push_whole(e, input, queue_of(e, input), f, NULL);
 	}
 }

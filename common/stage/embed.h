@@ -17,12 +17,20 @@
  * answer shows that the span's rows have passed all layers.  Until then the sequence is neither
  * freed nor forked, and there is no `end`.
  *
+ * With --cache-size it knows the tokens of all sequences and the pages that they have in the
+ * caches.  A prompt is forked from the sequence with which it has most tokens in common.  A
+ * sequence that ends stays as a retained prefix.  If pages run out, retained prefixes are freed,
+ * the least recently used first; then prompts wait; then the youngest sequence is preempted: the
+ * caches truncate it, and later its tokens are computed again.
+ *
  * A batch gets a `trace` if e->trace is set or if a frame that brought some of its rows had one.
  * The loop's trace ends here; a prompt's is kept, like all keys that belong to its frame alone.
  */
 #ifndef DS_EMBED_H
 #define DS_EMBED_H
 
+#include "attention/cache.h"
+#include "stage/embed_prefix.h"
 #include "stage/stage.h"
 
 struct embed_seq;
@@ -39,12 +47,29 @@ struct embed_item {
 	int params;                     /* entry of the source's `seqs` that goes with it, or -1 */
 	enum embed_kind kind;
 	char *text;                     /* of ITEM_FAILED; the item owns it */
+	struct prefix *prefix;          /* with --cache-size: of its sequence; of a fork, that of
+					 * the sequence that it copies */
 };
 
 struct embed_queue {
 	struct embed_item *p;           /* [cap]; first .. n-1 wait */
 	size_t first, n, cap;
 	uint64_t rows;
+};
+
+/* The pages of the caches, with --cache-size (embed_kv.c).  */
+struct embed_kv {
+	int on;
+	uint64_t size;                  /* bytes of the caches of a process */
+	size_t limit;                   /* pages of each layer; 0: the stages have not answered */
+	struct cache mirror;            /* the pages that the caches of a layer have */
+	struct prefixes prefixes;
+	struct embed_queue again;       /* items of preempted sequences, the oldest first */
+	struct span *cuts;              /* [ncuts] truncations that begin the next batch */
+	size_t ncuts, cuts_cap;
+	size_t ending;                  /* sequences whose last token has come, but not their end */
+	uint64_t begun, hits, saved;    /* prompts; forked ones, and positions */
+	uint64_t dropped, preempted, again_rows;
 };
 
 #define EMBED_BATCHES_MAX 64
@@ -78,6 +103,7 @@ struct embed {
 	int ring;                       /* frames come round for each layer */
 	int trace;                      /* every batch gets a `trace` */
 	int finished;                   /* the end frame has been queued */
+	struct embed_kv kv;
 };
 
 /* 0, or -1 and a message.  in [nin] and out [nout] are open, and stay the caller's.  */
@@ -89,5 +115,10 @@ int embed_open(struct embed *e, const struct stage *s, struct link *in, int nin,
 int embed_run(struct embed *e);
 
 void embed_close(struct embed *e);
+
+/* --cache-size: limit the KV caches, share prefixes.  After embed_open and e->ring.  0, or -1 and a
+ * message (FAIL_USAGE).  */
+int kv_open(struct embed *e, uint64_t size);
+void kv_report(const struct embed *e);          /* print what it did; nothing without kv_open */
 
 #endif

@@ -11,66 +11,8 @@
 
 #define WRITE (64 << 10)        /* bytes of small frames that are written at once */
 
-void
-embed_release(struct embed_source *s)
-{
-	if (--s->refs > 0)
-		return;
-	if (s->held)
-		*s->held -= sizeof(*s) + s->f.nraw;
-	frame_free(&s->f);
-	free(s->params);
-	free(s->claimed);
-	free(s);
-}
-
 int
-embed_push(struct embed_queue *q, struct embed_item p)
-{
-	if (q->first > 0 && q->n == q->cap) {
-		memmove(q->p, q->p + q->first, (q->n - q->first) * sizeof(q->p[0]));
-		q->n -= q->first;
-		q->first = 0;
-	}
-	if (mem_grow(&q->p, &q->cap, q->n + 1, sizeof(q->p[0])) < 0)
-		return -1;
-	if (p.source)
-		p.source->refs++;
-	q->rows += p.span.n;
-	q->p[q->n++] = p;
-	return 0;
-}
-
-void
-embed_drop(struct embed_queue *q)
-{
-	struct embed_item *p = &q->p[q->first];
-
-	q->rows -= p->span.n;
-	if (p->source)
-		embed_release(p->source);
-	free(p->text);
-	if (++q->first == q->n)
-		q->first = q->n = 0;
-}
-
-/* Drop the first n rows of the queue's first item, and the item with its last row.  */
-static void
-pop(struct embed_queue *q, uint32_t n)
-{
-	struct embed_item *p = &q->p[q->first];
-
-	q->rows -= n;
-	p->span.n -= n;
-	p->span.pos += n;
-	p->row += n;
-	p->params = -1;                 /* they went with these */
-	if (p->span.n == 0)
-		embed_drop(q);
-}
-
-static int
-queue_all(struct embed *e, struct frame *f)
+embed_queue_all(struct embed *e, struct frame *f)
 {
 	for (int i = 0; i < e->nout; i++)
 		if (link_queue(&e->out[i], f) < 0)
@@ -80,9 +22,12 @@ queue_all(struct embed *e, struct frame *f)
 
 struct batch {
 	struct frame f;
-	struct embed_item items[FRAME_SPANS_MAX];
+	struct embed_source *sources[FRAME_SPANS_MAX];  /* the batch's, or NULL: */
+	const int32_t *ids[FRAME_SPANS_MAX];    /* [spans[i].n] */
 	struct span spans[FRAME_SPANS_MAX];
 	int n;
+	struct embed_source *own;       /* the only one, since it shares no batch, or NULL */
+	uint32_t own_row;               /* of its rows, the first in the batch */
 	size_t header;                  /* its bytes at most */
 	uint32_t rows;
 	int number;                     /* its index in e->away */
@@ -128,9 +73,8 @@ add_seqs(struct batch *b, const struct embed_item *p)
 	return 0;
 }
 
-/* Most sampled sequences of a batch, so that each of several batches gets its share.  */
-static size_t
-share(const struct embed *e)
+size_t
+embed_share(const struct embed *e)
 {
 	size_t n = (size_t)e->batches;
 
@@ -143,9 +87,7 @@ may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t 
 {
 	struct embed_seq *s = seq_find(e, p->span.seq);
 
-	if (p->kind != ITEM_ROWS)
-		return 0;
-	if (b->n > 0 && (p->source->own || b->items[0].source->own) && p->source != b->items[0].source)
+	if (b->n > 0 && (p->source->own || b->own) && p->source != b->own)
 		return 0;
 	if (b->n > 0 && b->header + item_header(b, p) > FRAME_HEADER_MAX / 2)
 		return 0;
@@ -188,6 +130,40 @@ cut_rows(struct embed *e, const struct embed_queue *q, struct span *p, uint32_t 
 	return n;
 }
 
+/* Add a span, with its ids.  source: released with the batch, or NULL.  0, or -1 and a message.  */
+static int
+add_span(struct embed *e, struct batch *b, struct span p, const int32_t *ids,
+    struct embed_source *source)
+{
+	b->sources[b->n] = source;
+	b->ids[b->n] = ids;
+	b->spans[b->n++] = p;
+	b->rows += p.n;
+	return kv_append(e, &p);
+}
+
+/* Rows that the caches have lost, since the item's sequence was preempted, come first.  1: no more
+ * may join the batch, 0, or -1 and a message.  */
+static int
+restore(struct embed *e, struct batch *b, const struct embed_item *p)
+{
+	uint32_t lost;
+
+	while ((lost = kv_lost(e, p)) > 0) {
+		uint32_t room = e->batch - b->rows, pos = p->span.pos - lost;
+		struct span s = {p->span.seq, pos, lost < room ? lost : room, 0};
+
+		s.n = s.n > 0 ? kv_room(e, &s) : 0;
+		if (b->own || b->n == FRAME_SPANS_MAX || s.n == 0)
+			return 1;
+		b->header += 32;
+		e->kv.again_rows += s.n;
+		if (add_span(e, b, s, p->prefix->ids + pos, NULL) < 0)
+			return -1;
+	}
+	return b->n == FRAME_SPANS_MAX;
+}
+
 /* Move what fits from the queue to the batch.  1: nothing more may join it, 0, or -1 and a
  * message.  */
 static int
@@ -195,8 +171,21 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 {
 	while (q->first < q->n && b->n < FRAME_SPANS_MAX) {
 		struct embed_item p = q->p[q->first];
-		uint32_t room = e->batch - b->rows, done;
+		const int32_t *ids;
+		uint32_t room, done;
+		int r;
 
+		if (p.prefix && p.prefix->failed && p.kind == ITEM_ROWS) {
+			embed_drop(q);
+			continue;
+		}
+		if (p.kind != ITEM_ROWS || !kv_admitted(e, &p, q))
+			return 1;
+		if ((r = restore(e, b, &p)) != 0)
+			return r;
+		room = e->batch - b->rows;
+		if (room > 0 && kv_room(e, &p.span) < room)
+			room = kv_room(e, &p.span);
 		if (!may_join(e, b, &p, room))
 			return 1;
 		if (p.span.flags & SPAN_SAMPLE && p.span.n > 0 &&
@@ -206,13 +195,44 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 		b->header += item_header(b, &p);
 		if (add_seqs(b, &p) < 0)
 			return -1;
+		if (b->n == 0 && p.source->own) {
+			b->own = p.source;
+			b->own_row = p.row;
+		}
 		p.source->refs++;       /* the batch's */
-		b->items[b->n] = p;
-		b->spans[b->n++] = p.span;
-		b->rows += p.span.n;
-		pop(q, done);
+		ids = frame_tensor(&p.source->f, "ids")->data;
+		if (add_span(e, b, p.span, ids + p.row, p.source) < 0)
+			return -1;
+		embed_pop(q, done);
 	}
 	return b->n == FRAME_SPANS_MAX;
+}
+
+/* Truncations, then rows of the loop, of preempted sequences and of prompts.  */
+static int
+fill_all(struct embed *e, struct batch *b)
+{
+	struct embed_queue *queues[] = {&e->loops, &e->kv.again, &e->prompts};
+	int r = kv_prepare(e);
+
+	for (size_t i = 0; i < e->kv.ncuts && r == 0; i++)
+		r = add_span(e, b, e->kv.cuts[i], NULL, NULL);
+	for (int i = 0; i < 3 && r == 0; i++)
+		r = fill(e, b, queues[i]);
+	return r;
+}
+
+/* There is nothing to send now: 0, or -1 and a message where nothing will change that.  */
+static int
+stuck(const struct embed *e)
+{
+	const struct embed_queue *q = &e->prompts;
+	int waits = e->kv.on && e->kv.ending == 0 && (e->loops.n > 0 || e->kv.again.n > 0 ||
+	    (q->n > 0 && q->p[q->first].kind == ITEM_ROWS));
+
+	for (int i = 0; i < e->batches; i++)
+		waits &= e->away[i] == 0;
+	return waits ? fail(FAIL_SYSTEM, "internal error: rows wait that can never be sent") : 0;
 }
 
 /* One tensor of a frame that is a batch by itself: its rows, where it has one for each
@@ -220,12 +240,11 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 static int
 copy_tensor(struct batch *b, const struct tensor *t)
 {
-	const struct frame *from = &b->items[0].source->f;
+	const struct frame *from = &b->own->f;
 	int by_row = t->rank > 0 && t->shape[0] == from->rows;
 	uint64_t shape[FRAME_RANK_MAX];
 	size_t row = by_row && from->rows ? t->bytes / from->rows : 0;
 	struct tensor *to;
-	char *p;
 
 	memcpy(shape, t->shape, sizeof(shape));
 	if (by_row)
@@ -236,18 +255,14 @@ copy_tensor(struct batch *b, const struct tensor *t)
 		memcpy(to->data, t->data, t->bytes);
 		return 0;
 	}
-	p = to->data;
-	for (int i = 0; i < b->n; i++) {
-		memcpy(p, (char *)t->data + b->items[i].row * row, b->items[i].span.n * row);
-		p += b->items[i].span.n * row;
-	}
+	memcpy(to->data, (char *)t->data + b->own_row * row, b->rows * row);
 	return 0;
 }
 
 static int
 copy_own(struct batch *b)
 {
-	struct embed_source *s = b->items[0].source;
+	struct embed_source *s = b->own;
 
 	for (int i = 0; i < s->f.ntensors; i++)
 		if (strcmp(s->f.tensors[i].name, "ids") != 0 && strcmp(s->f.tensors[i].name, "h") != 0 &&
@@ -269,14 +284,11 @@ look_up(struct embed *e, struct batch *b)
 		return -1;
 	id = frame_tensor(&b->f, "ids")->data;
 	row = h->data;
-	for (int i = 0; i < b->n; i++) {
-		const int32_t *from = frame_tensor(&b->items[i].source->f, "ids")->data;
-
-		for (uint32_t k = 0; k < b->items[i].span.n; k++, row += e->table.cols) {
-			*id = from[b->items[i].row + k];
+	for (int i = 0; i < b->n; i++)
+		for (uint32_t k = 0; k < b->spans[i].n; k++, row += e->table.cols) {
+			*id = b->ids[i][k];
 			e->stage->k->row(row, &e->table, *id++);
 		}
-	}
 	return 0;
 }
 
@@ -289,8 +301,10 @@ begin_trace(const struct embed *e, struct batch *b)
 	int asked = e->trace || frame_other(&b->f, "trace");
 
 	for (int i = 0; i < b->n; i++) {
-		struct embed_source *s = b->items[i].source;
+		struct embed_source *s = b->sources[i];
 
+		if (!s)
+			continue;
 		asked |= s->trace;
 		bytes += s->bytes;
 		s->bytes = 0;
@@ -306,7 +320,7 @@ send_batch(struct embed *e, struct batch *b)
 	frame_set_at(&b->f, AT_ATTN, 0);
 	if (frame_set_spans(&b->f, b->spans, b->n) < 0 || look_up(e, b) < 0)
 		return -1;
-	if (b->items[0].source->own && copy_own(b) < 0)
+	if (b->own && copy_own(b) < 0)
 		return -1;
 	for (int i = 0; i < b->n; i++) {
 		struct embed_seq *s = table_get(&e->seqs, &b->spans[i].seq, sizeof(b->spans[i].seq));
@@ -317,7 +331,7 @@ send_batch(struct embed *e, struct batch *b)
 			e->away[b->number]++;
 		}
 	}
-	return begin_trace(e, b) < 0 ? -1 : queue_all(e, &b->f);
+	return begin_trace(e, b) < 0 ? -1 : embed_queue_all(e, &b->f);
 }
 
 /* In a ring a fork waits until the positions that it shares have passed all layers.  */
@@ -336,15 +350,19 @@ send_item(struct embed *e, struct embed_item *p)
 	struct frame f;
 	int r = 0;
 
-	if (p->kind == ITEM_FRAME)
-		return queue_all(e, &p->source->f);
+	if (p->kind == ITEM_FRAME) {
+		r = kv_forked(e, &p->source->f);
+		return r <= 0 ? r : embed_queue_all(e, &p->source->f);
+	}
+	if (kv_end(e, p) < 0)
+		return -1;
 	frame_init(&f);
 	f.op = OP_FREE;
 	f.seq = p->span.seq;
 	if (p->kind == ITEM_FAILED)
 		r = frame_set_failed(&f, p->span.seq, p->text);
 	if (r == 0)
-		r = queue_all(e, &f);
+		r = embed_queue_all(e, &f);
 	if (r == 0 && f.op == OP_FAILED)
 		failed_report(&f, e->out, e->nout);
 	frame_free(&f);
@@ -392,7 +410,7 @@ embed_batch(struct embed *e)
 
 	if ((r = pass_first(e)) != 0)
 		return r;
-	if (e->loops.first == e->loops.n && e->prompts.first == e->prompts.n)
+	if (e->loops.n + e->kv.again.n + e->prompts.n == 0 || (e->kv.on && e->kv.limit == 0))
 		return 0;
 	if ((number = free_number(e)) < 0)
 		return 0;
@@ -400,21 +418,21 @@ embed_batch(struct embed *e)
 		return -1;
 	frame_init(&b->f);
 	b->n = 0;
+	b->own = NULL;
 	b->rows = 0;
 	b->header = 1024;               /* more than `at`, `layer`, `model`, `precision`, `ids` and
 					 * `h` take */
 	e->serial++;
 	b->number = number;
 	b->sampled = 0;
-	b->share = share(e);
+	b->share = embed_share(e);
 	b->start = trace_now();
-	r = fill(e, b, &e->loops);
-	if (r == 0)
-		r = fill(e, b, &e->prompts);
+	r = fill_all(e, b);
 	if (r >= 0)
-		r = b->n == 0 ? 0 : send_batch(e, b) < 0 ? -1 : 1;
+		r = b->n == 0 ? stuck(e) : send_batch(e, b) < 0 ? -1 : 1;
 	for (int i = 0; i < b->n; i++)
-		embed_release(b->items[i].source);
+		if (b->sources[i])
+			embed_release(b->sources[i]);
 	frame_free(&b->f);
 	free(b);
 	return r;

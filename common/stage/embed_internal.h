@@ -1,6 +1,6 @@
 /*
- * Shared by the files of ds-embed: embed.c (what arrives), embed_seq.c, embed_batch.c (what
- * leaves), embed_run.c.
+ * Shared by the files of ds-embed: embed.c (what arrives), embed_seq.c, embed_queue.c,
+ * embed_kv.c, embed_admit.c, embed_batch.c (what leaves), embed_run.c.
  */
 #ifndef DS_EMBED_INTERNAL_H
 #define DS_EMBED_INTERNAL_H
@@ -31,6 +31,7 @@ struct embed_seq {
 	struct embed_seq **slot;        /* its entry in retired, or NULL */
 	int dead;                       /* no longer live: only its name is known */
 	uint64_t params_serial;         /* the last batch that had its parameters */
+	struct prefix *prefix;          /* its tokens, with --cache-size */
 };
 
 /* Errors of a sequence that ds-embed has sent and that have not come round the loop.  They do not
@@ -81,6 +82,8 @@ struct embed_seq *seq_named(const struct embed *e, int input, uint64_t seq);
  * NULL and a message.  */
 struct embed_seq *seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos);
 
+uint64_t seq_fresh(struct embed *e);    /* an id that no sequence has */
+
 /* Its token has returned, or never will.  */
 void seq_returned(struct embed *e, struct embed_seq *s);
 
@@ -101,19 +104,74 @@ int seq_refuse(struct embed *e, struct embed_seq *s);
 /* The loop brings an error of the sequence: 1 if ds-embed sent it, else 0.  */
 int seq_echo(struct embed *e, uint64_t seq);
 
+/* An error of the sequence was queued, and will come round.  0, or -1 and a message.  */
+int seq_expect_echo(struct embed *e, uint64_t seq);
+
 /* Drop it and its name.  */
 void seq_drop(struct embed *e, struct embed_seq *s);
+
+/* --- pages and prefixes (embed_kv.c, embed_admit.c); most do nothing without --cache-size --- */
+
+void kv_close(struct embed *e);
+
+/* Queue the frame that asks the stages for their limit; it has come back.  0, or -1 and a
+ * message.  */
+int kv_start(struct embed *e);
+int kv_limit(struct embed *e, const struct frame *f);
+
+/* A new sequence; it begins with the first n tokens of another one; n tokens arrive, from `row` of
+ * the source on.  0, or -1 and a message.  */
+int kv_seq(struct embed *e, struct embed_seq *s);
+int kv_copy(struct embed_seq *to, const struct embed_seq *from, uint32_t n);
+int kv_tokens(struct embed_seq *s, const struct embed_source *src, uint32_t row, uint32_t pos,
+    uint32_t n);
+
+/* Its last token has come: its end follows, and its pages are released soon.  */
+void kv_ending(struct embed *e, struct embed_seq *s);
+
+int kv_is_retained(const struct embed *e, uint64_t seq);
+
+/* The item that ends a sequence is about to be sent; frees p->prefix.  0, or -1 and a message.  */
+int kv_end(struct embed *e, const struct embed_item *p);
+
+/* A frame that is forwarded.  If it forks more than the caches have now, it is changed.  1: send
+ * it, 0: do not, -1 and a message.  */
+int kv_forked(struct embed *e, struct frame *f);
+
+/* Before a batch, e->serial new: queue forks and frees, choose sequences to preempt, and prompts
+ * that may begin.  0, or -1 and a message.  */
+int kv_prepare(struct embed *e);
+
+/* Of the batch that is being made: may the item of that queue join it; how many rows of the span
+ * have pages; how many rows before the item the caches have lost.  */
+int kv_admitted(const struct embed *e, const struct embed_item *p, const struct embed_queue *q);
+uint32_t kv_room(const struct embed *e, const struct span *p);
+uint32_t kv_lost(const struct embed *e, const struct embed_item *p);
+
+/* The span joins it.  0, or -1 and a message.  */
+int kv_append(struct embed *e, const struct span *p);
 
 /* --- what arrives (embed.c) --- */
 
 /* A frame of an input; it may be moved out of f.  0, or -1 and a message.  */
 int embed_receive(struct embed *e, int input, struct frame *f);
 
-/* --- queues (embed_batch.c) --- */
+/* --- queues (embed_queue.c) --- */
 
 void embed_release(struct embed_source *s);
 int embed_push(struct embed_queue *q, struct embed_item p);
+int embed_unshift(struct embed_queue *q, struct embed_item p);  /* moved from another queue */
 void embed_drop(struct embed_queue *q);         /* its first item */
+
+/* Drop the first n rows of the first item, and the item with its last row.  */
+void embed_pop(struct embed_queue *q, uint32_t n);
+
+/* --- what leaves (embed_batch.c) --- */
+
+int embed_queue_all(struct embed *e, struct frame *f);  /* on every output */
+
+/* Most sampled sequences of a batch, so that each of several batches gets its share.  */
+size_t embed_share(const struct embed *e);
 
 /* Move items from the queues to a frame, and queue that on every output: 1; 0 if nothing may be
  * sent now; -1 and a message.  */

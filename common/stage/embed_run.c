@@ -65,7 +65,7 @@ finish(struct embed *e)
 	int r = 0;
 
 	if (e->finished || !prompts_ended(e) || e->passing.first < e->passing.n ||
-	    e->loops.first < e->loops.n || e->prompts.first < e->prompts.n ||
+	    e->loops.first < e->loops.n || e->prompts.first < e->prompts.n || e->kv.again.n > 0 ||
 	    (e->loop >= 0 && e->seqs.n > 0))
 		return 0;
 	frame_init(&f);
@@ -123,9 +123,9 @@ push_on(struct embed *e)
 int
 embed_run(struct embed *e)
 {
-	int r;
+	int r = kv_start(e);
 
-	while ((r = push_on(e)) == 0)
+	while (r == 0 && (r = push_on(e)) == 0)
 		if ((r = step(e)) < 0)
 			break;
 	if (r < 0 && e->ring)   /* a full ring must not block the error frame */

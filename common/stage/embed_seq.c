@@ -21,6 +21,17 @@ seq_named(const struct embed *e, int input, uint64_t seq)
 	return table_get(&e->names, &name, sizeof(name));
 }
 
+uint64_t
+seq_fresh(struct embed *e)
+{
+	uint64_t seq;
+
+	do
+		seq = (UINT64_C(1) << 63) + e->fresh++;
+	while (seq_find(e, seq) || kv_is_retained(e, seq));
+	return seq;
+}
+
 struct embed_seq *
 seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos)
 {
@@ -31,8 +42,8 @@ seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos)
 	s->name = (struct embed_name){seq, (uint64_t)input};
 	s->pos = s->through = pos;
 	s->seq = seq;
-	for (; seq_find(e, s->seq); s->seq = (UINT64_C(1) << 63) + e->fresh++)
-		;
+	if (seq_find(e, seq))
+		s->seq = seq_fresh(e);
 	if (table_put(&e->names, &s->name, sizeof(s->name), s) < 0) {
 		free(s);
 		return NULL;
@@ -44,7 +55,7 @@ seq_new(struct embed *e, int input, uint64_t seq, uint32_t pos)
 	s->before = e->last;
 	*(e->last ? &e->last->after : &e->first) = s;
 	e->last = s;
-	return s;
+	return kv_seq(e, s) < 0 ? NULL : s;
 }
 
 void
@@ -92,9 +103,8 @@ seq_drop(struct embed *e, struct embed_seq *s)
 	free(s);
 }
 
-/* An error of the sequence was queued, and will come round the loop.  */
-static int
-expect_echo(struct embed *e, uint64_t seq)
+int
+seq_expect_echo(struct embed *e, uint64_t seq)
 {
 	struct embed_echo *echo = table_get(&e->echoes, &seq, sizeof(seq));
 
@@ -125,15 +135,20 @@ seq_echo(struct embed *e, uint64_t seq)
 	return 1;
 }
 
-/* The frame is queued after all prompts of the sequence.  */
+/* The frame is queued after all prompts of the sequence.  If none waits, it does not wait either:
+ * prompts of others may need the pages that it frees.  */
 int
 seq_free(struct embed *e, struct embed_seq *s)
 {
-	struct embed_item p = {.span.seq = s->seq, .kind = s->text ? ITEM_FAILED : ITEM_FREE, .text = s->text};
+	struct embed_item p = {.span.seq = s->seq, .kind = s->text ? ITEM_FAILED : ITEM_FREE,
+	    .text = s->text, .prefix = s->prefix};
+	int first = s->prefix && s->prefix->begun && s->prefix->queued == 0;
 
-	if ((s->text && e->loop >= 0 && expect_echo(e, s->seq) < 0) || embed_push(&e->prompts, p) < 0)
+	if ((s->text && e->loop >= 0 && seq_expect_echo(e, s->seq) < 0) ||
+	    embed_push(first ? &e->passing : &e->prompts, p) < 0)
 		return -1;
 	s->text = NULL;
+	s->prefix = NULL;
 	if (s->failed) {
 		seq_unlink(e, s);
 		seq_retire(e, s);

@@ -39,7 +39,15 @@ open_embed(void *state, const struct stage *s, const struct stage_options *o)
 	e->batches = (int)o->batches;
 	e->ring = o->ring;
 	e->trace = o->trace;
-	return 0;
+	return o->cache ? kv_open(e, o->cache) : 0;
+}
+
+static void
+report_embed(const void *state)
+{
+	const struct embed *e = state;
+
+	kv_report(e);
 }
 
 static int
@@ -49,8 +57,9 @@ run_embed(void *state, const struct stage *s)
 }
 
 static int
-open_files(struct attn *a, const struct stage_options *o)
+open_caches(struct attn *a, const struct stage_options *o)
 {
+	a->size = o->cache;
 	a->dir = o->cache_dir;
 	return a->dir ? cache_folder_open(a->dir) : 0;
 }
@@ -58,7 +67,7 @@ open_files(struct attn *a, const struct stage_options *o)
 static int
 open_attn(void *state, const struct stage *s, const struct stage_options *o)
 {
-	return attn_open(state, s) < 0 ? -1 : open_files(state, o);
+	return attn_open(state, s) < 0 ? -1 : open_caches(state, o);
 }
 
 static void
@@ -72,7 +81,7 @@ open_block(void *state, const struct stage *s, const struct stage_options *o)
 {
 	struct block *b = state;
 
-	return block_open(b, s) < 0 ? -1 : open_files(&b->attn, o);
+	return block_open(b, s) < 0 ? -1 : open_caches(&b->attn, o);
 }
 
 static int
@@ -170,6 +179,7 @@ const struct stage_program stage_programs[STAGE_PROGRAMS] = {
 	[STAGE_EMBED] = {"ds-embed", AT_EMBED, .model = 1, .weights = 1, .max_in = LINKS_MAX,
 	    .ring_in = 2,
 	    .size = sizeof(struct embed), .open = open_embed, .run = run_embed,
+	    .report = report_embed,
 	    .close = close_embed},
 	[STAGE_ATTN] = {"ds-attn", AT_ATTN, TAPS_ATTN, COMPUTES,
 	    .size = sizeof(struct attn), .open = open_attn, .frame = attn_frame,

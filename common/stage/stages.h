@@ -25,6 +25,7 @@ struct stage_options {
 	int trace;                      /* ds-embed --trace */
 	const char *cache_dir;          /* --cache-dir, or NULL */
 	int draft;                      /* ds-sample --draft */
+	uint64_t cache;                 /* --cache-size: bytes; 0: not given */
 	struct sampling_options sampling;
 	struct draft_options drafts;    /* of ds-draft */
 };
