@@ -477,7 +477,8 @@ main(int argc, char **argv)
 	filter_links(&g.f);
 	g.p.model = o->model;
 	g.p.t = tokenizer_open(o->model);
-	if (!g.p.t || (g.p.chat && prompt_template(&g.p) < 0))
+	if (!g.p.t || ((g.p.chat || g.p.template_file || g.p.thinking >= 0) &&
+	    prompt_template(&g.p) < 0))
 		filter_fail(&g.f);
 	if (g.done && answer_file_load(&g.answers, g.done, NULL, NULL) < 0)
 		filter_fail(&g.f);

@@ -115,6 +115,25 @@ print(max(abs(x - y) for i, r in enumerate(rows) for x, y in zip(r["logprobs"], 
 EOP
 is "$(cat said)" True "log-probabilities are those of ds-score for the same ids"
 
+ds-tokenize -c "2+2?" >talk
+py - <<'EOP'
+import frame, json
+talk = json.loads(open("ordered").readlines()[2])
+prompt = next(frame.read_frames(open("talk", "rb"))).tensors["ids"].tolist()
+with open("requests", "w") as out:      # a request for each token, after those before it
+    for k in range(len(talk["ids"])):
+        json.dump({"ids": prompt + talk["ids"][:k], "temperature": 0, "max_tokens": 1, "logprobs": True}, out)
+        out.write("\n")
+EOP
+answers --ordered >replayed
+py - >said <<'EOP'
+import json
+talk = json.loads(open("ordered").readlines()[2])
+rows = [json.loads(l) for l in open("replayed")]
+print(len(rows) > 20, [r["ids"][0] for r in rows] == talk["ids"], [r["logprobs"][0] for r in rows] == talk["logprobs"])
+EOP
+is "$(cat said)" "True True True" "and to the bit those of each token alone, after the ids before it"
+
 # --- other ends of a stream ---
 py - <<'EOP'
 import frame, json
@@ -191,6 +210,7 @@ is "$? $(ds-dump frames | grep -c embed)" "0 2" "and so is the next one"
 
 # --- options ---
 fails_with 2 "--lines does not go with --jsonl" "--lines with --jsonl" ds-tokenize --jsonl --lines
+fails_with 2 "uses neither" "--thinking for a template without it, before the first line" ds-tokenize --jsonl --thinking on requests
 fails_with 2 "-S is for requests" "-S without --jsonl" ds-tokenize -S 1 x
 fails_with 2 "--samples '0'" "--samples 0" ds-tokenize --samples 0 x
 fails_with 2 "--jsonl requires --prompts" "--jsonl without --prompts" ds-detokenize --jsonl tokens
