@@ -265,9 +265,9 @@ receive_span(struct embed *e, int input, struct embed_source *src, struct span *
 	if (params >= 0)
 		src->f.seqs[params].seq = s->seq;
 	if (last && p->n > 0)           /* the last token is text, and not embedded */
-		p->n--;
+		p->n = span_tokens(p) - 1;
 	if (last)
-		p->flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST);
+		p->flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST | SPAN_DRAFT);
 	s->pos = p->pos + p->n;
 	if (kv_tokens(s, src, row, p->pos, p->n) < 0)
 		return -1;

@@ -177,9 +177,10 @@ dump_ids(FILE *to, struct frame *f)
 	if (!(t = frame_require(f, "ids", I32, f->rows, 0)))
 		return -1;
 	for (int i = 0; i < f->nspans; i++) {
-		for (uint32_t j = 0; j < f->spans[i].n; j++)
-			fprintf(to, "%s%lld", j ? " " : "", (long long)tensor_int(t, row++));
+		for (uint32_t j = 0; j < span_tokens(&f->spans[i]); j++)
+			fprintf(to, "%s%lld", j ? " " : "", (long long)tensor_int(t, row + j));
 		putc('\n', to);
+		row += f->spans[i].n;
 	}
 	return 0;
 }

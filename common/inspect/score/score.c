@@ -21,6 +21,15 @@ struct scored {
 	uint32_t pos;
 };
 
+/* Guesses of a draft, which count once a later row shows that they were right.  */
+struct guesses {
+	uint32_t pos, n;                /* their positions */
+	int32_t *ids;                   /* [n] */
+	float *x;                       /* [n][vocab] their logits */
+	uint64_t vocab;                 /* 0: there are no logits */
+	size_t ids_cap, x_cap;
+};
+
 struct score_seq {
 	uint64_t id;                    /* key of `live` */
 	struct score_seq *prev, *next;
@@ -29,6 +38,7 @@ struct score_seq {
 	size_t cap;
 	struct scored *tokens;          /* [n] ascending by position */
 	size_t n, tokens_cap;
+	struct guesses guesses;
 };
 
 static struct score_seq *
@@ -57,6 +67,8 @@ seq_drop(struct score *s, struct score_seq *q)
 	*(q->next ? &q->next->prev : &s->last) = q->prev;
 	free(q->kept);
 	free(q->tokens);
+	free(q->guesses.ids);
+	free(q->guesses.x);
 	free(q);
 }
 
@@ -258,14 +270,59 @@ find_logits(struct frame *f, struct logit_rows *w)
 	return r < 0 ? -1 : 0;
 }
 
+/* Keep what follows the tokens of a span, until the next one.  */
+static int
+keep_guesses(struct score_seq *q, const struct span *p, const int32_t *ids, uint32_t first,
+    struct logit_rows *w)
+{
+	struct guesses *g = &q->guesses;
+	uint32_t tokens = span_tokens(p);
+
+	g->pos = p->pos + tokens;
+	g->n = p->n - tokens;
+	if (g->n == 0)
+		return 0;
+	first += tokens;
+	g->vocab = w->n - w->next >= g->n && w->row[w->next] == first &&
+	    w->row[w->next + g->n - 1] == first + g->n - 1 ? w->logits->shape[1] : 0;
+	if (mem_grow(&g->ids, &g->ids_cap, g->n, sizeof(*g->ids)) < 0 ||
+	    mem_grow(&g->x, &g->x_cap, g->n * g->vocab, sizeof(*g->x)) < 0)
+		return -1;
+	memcpy(g->ids, ids + first, g->n * sizeof(*g->ids));
+	if (g->vocab > 0)
+		memcpy(g->x, (const float *)w->logits->data + g->vocab * w->next,
+		    g->n * g->vocab * sizeof(*g->x));
+	while (w->next < w->n && w->row[w->next] < first + g->n)
+		w->next++;
+	return 0;
+}
+
+/* Guesses before pos were right.  */
+static int
+settle(struct score *s, struct score_seq *q, uint32_t pos)
+{
+	struct guesses *g = &q->guesses;
+
+	for (uint32_t i = 0; i < g->n && g->pos + i < pos; i++) {
+		if (add_token(s, q, g->pos + i, g->ids[i]) < 0)
+			return fail_in("sequence %llu", LLU(q->id));
+		q->before = (struct logits){.pos = g->pos + i, .n = g->vocab,
+		    .x = g->vocab ? g->x + i * g->vocab : NULL};
+		if (keep_logits(q) < 0)
+			return -1;
+	}
+	g->n = 0;
+	return 0;
+}
+
 static int
 add_span(struct score *s, const struct span *p, const int32_t *ids, uint32_t first, struct logit_rows *w)
 {
 	struct score_seq *q = seq_get(s, p->seq);
 
-	if (!q)
+	if (!q || settle(s, q, p->pos) < 0)
 		return -1;
-	for (uint32_t i = 0; i < p->n; i++) {
+	for (uint32_t i = 0; i < span_tokens(p); i++) {
 		if (add_token(s, q, p->pos + i, ids[first + i]) < 0)
 			return fail_in("sequence %llu", LLU(p->seq));
 		q->before = (struct logits){.pos = p->pos + i};
@@ -274,7 +331,7 @@ add_span(struct score *s, const struct span *p, const int32_t *ids, uint32_t fir
 			q->before.x = (const float *)w->logits->data + q->before.n * w->next++;
 		}
 	}
-	return keep_logits(q);
+	return keep_logits(q) < 0 ? -1 : keep_guesses(q, p, ids, first, w);
 }
 
 static int

@@ -237,9 +237,10 @@ stop_paths(struct early *e, struct frame *f, uint64_t *seqs)
 		struct early_path *p = path_find(e, f->spans[i].seq);
 
 		spans[i] = f->spans[i];
-		if (!p || !p->question->decided || spans[i].flags != SPAN_SAMPLE || spans[i].n != 1)
+		if (!p || !p->question->decided || !(spans[i].flags & SPAN_SAMPLE) ||
+		    span_tokens(&spans[i]) != 1)
 			continue;
-		spans[i].flags = SPAN_LAST;
+		spans[i].flags = SPAN_LAST | (spans[i].flags & SPAN_DRAFT);
 		seqs[n++] = spans[i].seq;
 	}
 	if (n > 0)
