@@ -29,7 +29,7 @@ fails_with 2 "no eval.jsonl" "a model without problems is refused" \
 fails_with 2 "PROBLEMS '0': there are 1 to 300" "so are no problems" "$paths/pass-at-k.sh" 0
 
 script self-consistency.sh "What is 2 * 3?" 2
-is "$(cut -c1-51 out)" '{"id": 0, "answer": "6", "share": 1, "count": 2, "to' "the majority"
+is "$(cut -c1-52 out)" '{"id": 0, "answer": "6", "share": 1, "count": 2, "to' "the majority"
 script best-of-n.sh "What is 2 * 3?" 2
 is "$(jq -c '[.id, .answer, .reward < 0 and .reward > -0.5]' out)" '[0,"6",true]' "the most probable path"
 script pass-at-k.sh 2 2
