@@ -31,8 +31,8 @@ static const char help[] =
 "\n"
 "  -m, --model MODEL                  checkpoint folder or GGUF file (DS_MODEL)\n"
 "  -0, --lines, --messages, --jsonl   FILE of texts, lines, chats or requests\n"
-"  --out, --resume                    FILE for the answers; go on where it ends\n"
-"  --ordered, --samples, --logprobs   in order; N for each prompt; ln of p\n"
+"  --out, --resume, --ordered         FILE of answers; go on at its end; in order\n"
+"  --samples, --early, --logprobs     N for each prompt; HOW to vote; ln of p\n"
 "  -c, -w, --completion               chat (default); a PROMPT is to be continued\n"
 "  --template, --thinking             FILE of the chat template; HOW on or off\n"
 "  --think-min, --think-max           N tokens of thinking at least; N at most\n"
@@ -52,7 +52,7 @@ static const char help[] =
 "  -V, -h, -s, -v                     print version; this text; script; summary\n";
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE,
-	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT };
+	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT, EARLY };
 
 struct given {
 	struct run_options run;
@@ -93,6 +93,17 @@ parse_cut(struct plan_options *p, const char *arg)
 	return fail(FAIL_USAGE, "-x '%s': give fused, layer or stage", arg);
 }
 
+static int
+parse_early(struct given *o, const char *arg)
+{
+	o->cut = "--early";
+	o->run.plan.early = arg;
+	return strcmp(arg, "text") == 0 || strcmp(arg, "number") == 0 || strcmp(arg,
+	    "boxed") == 0 ||
+	    strncmp(arg, PLAN_EARLY_REGEX, strlen(PLAN_EARLY_REGEX)) == 0 ? 0 :
+	    fail(FAIL_USAGE, "--early '%s': give text, number, boxed or regex=RE", arg);
+}
+
 /* Options about many answers. */
 static int
 own_answers(struct given *o, int c, const char *arg)
@@ -109,6 +120,8 @@ own_answers(struct given *o, int c, const char *arg)
 		return p->ordered = 1;
 	case LOGPROBS:
 		return p->logprobs = 1;
+	case EARLY:
+		return parse_early(o, arg);
 	case SAMPLES:
 		p->samples = arg;
 		return options_int("--samples", arg, 1, REQUEST_PATHS_MAX, &o->samples);
@@ -166,6 +179,7 @@ own(int c, const char *arg, void *to)
 	case ORDERED:
 	case LOGPROBS:
 	case SAMPLES:
+	case EARLY:
 	case CACHE_BYTES:
 	case CACHE_DIR:
 		return own_answers(o, c, arg);
@@ -247,6 +261,7 @@ write_script(struct run_options *o, const char *prompts)
 	o->plan.cache_dir = whole_path(o->plan.cache_dir);
 	o->plan.loop_in = "loop";
 	o->plan.copy_in = o->plan.copy_out = "prompts";
+	o->plan.votes_in = o->plan.votes_out = "votes";
 	if (plan_make(&plan, &o->plan) < 0 ||
 	    script_write(&text, &plan, &o->plan, o->dir, prompts, o->texts, o->ntexts) < 0)
 		die_failed();
@@ -261,11 +276,13 @@ static int
 run_plan(struct given *o, struct tally *tally, int *sig)
 {
 	const char *rsh = getenv("DS_RSH");
-	struct drive_options d = {.run = o->run, .plan = o->plan, .rsh = o->rsh ? o->rsh : rsh && *rsh ? rsh : "ssh",
+	struct drive_options d = {.run = o->run, .plan = o->plan, .rsh = o->rsh ? o->rsh : rsh &&
+	    *rsh ? rsh : "ssh",
 	    .manifest = o->manifest};
 
 	if (o->cut)
-		return fail(FAIL_USAGE, "%s does not go with --plan, which says what runs and how", o->cut);
+		return fail(FAIL_USAGE, "%s does not go with --plan, which says what runs and how",
+		    o->cut);
 	return drive_plan(&d, tally, sig);
 }
 
@@ -318,6 +335,8 @@ check_given(const struct given *o)
 	if ((p->out || p->ordered || p->logprobs) && !p->jsonl)
 		die(FAIL_USAGE, "%s is for answers in JSON: give --jsonl with it",
 		    p->out ? "--out" : p->ordered ? "--ordered" : "--logprobs");
+	if (p->early && !p->jsonl)
+		die(FAIL_USAGE, "--early counts answers in JSON: give --jsonl with it");
 	if (p->resume && !p->out)
 		die(FAIL_USAGE, "--resume goes on with a file of answers: give --out with it");
 	if (p->jsonl && p->quiet)
@@ -393,6 +412,7 @@ main(int argc, char **argv)
 		{"keep", required_argument, NULL, KEEP},
 		{"batches", required_argument, NULL, BATCHES},
 		{"draft", required_argument, NULL, DRAFT},
+		{"early", required_argument, NULL, EARLY},
 		{"plan", required_argument, NULL, PLAN},
 		{"rsh", required_argument, NULL, RSH},
 		{"manifest", required_argument, NULL, MANIFEST},
@@ -413,7 +433,8 @@ main(int argc, char **argv)
 		{"probe", required_argument, NULL, PROBE},
 		{0}
 	};
-	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs, .own = own, .to = &o, .operands = 1,
+	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs,
+	    .own = own, .to = &o, .operands = 1,
 	    .gpu = GPU_OPTION, .products = 1, .links = 1};
 	struct config config;
 	struct dialog dialog = {0};
@@ -434,9 +455,11 @@ main(int argc, char **argv)
 		die_failed();
 	o.run.plan.model = common.model;
 	o.run.plan.layers = o.plan ? 0 : config.num_layers;
-	o.run.plan.precision = common.precision < 0 ? NULL : precision_name((enum precision)common.precision);
+	o.run.plan.precision = common.precision < 0 ? NULL :
+	    precision_name((enum precision)common.precision);
 	if (common.device) {
-		snprintf(device, sizeof(device), common.ordinal < 0 ? "cpu" : "cuda:%d", common.ordinal);
+		snprintf(device, sizeof(device), common.ordinal < 0 ? "cpu" : "cuda:%d",
+		    common.ordinal);
 		o.run.plan.device = device;
 		o.cut = "-d";
 	}

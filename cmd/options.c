@@ -172,7 +172,7 @@ set_common(struct options *o, int c, const char *arg)
 	}
 }
 
-#define LONGS_MAX 48
+#define LONGS_MAX 64
 enum { LONG_TAP = 1000, LONG_PRECISION, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY, LONG_PEERS,
     LONG_UNSAFE };
 

@@ -28,7 +28,7 @@ exec_child(const struct command *p, const struct child_options *s, pid_t parent,
 		_exit(FAIL_SYSTEM);
 	if (dup2(s->in, 0) < 0 || dup2(s->out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(FAIL_SYSTEM);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < CHILD_KEEP; i++)
 		if (s->keep[i] >= 0)
 			(void)fcntl(s->keep[i], F_SETFD, 0);
 	signal(SIGPIPE, SIG_DFL);

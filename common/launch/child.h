@@ -21,10 +21,12 @@ struct child {
 	const char *prefix;             /* printed before each of its lines: the host; NULL: none */
 };
 
+#define CHILD_KEEP 3
+
 /* How a child is started. */
 struct child_options {
 	int in, out;                    /* its standard input and output */
-	int keep[2];                    /* descriptors it inherits under their numbers; -1: none */
+	int keep[CHILD_KEEP];           /* descriptors it inherits under their numbers; -1: none */
 	const char *dir;                /* folder searched first for programs; NULL: PATH only */
 	const sigset_t *mask;           /* its signal mask */
 };

@@ -116,13 +116,24 @@ add_head(struct plan *p, const struct plan_options *o)
 static void
 add_draft(struct plan *p, const struct plan_options *o)
 {
+	if (o->draft)
+		command_option(add_worker(p, o, STAGE_DRAFT, -1), "--by", o->draft);
+}
+
+static void
+add_vote(struct plan *p, const struct plan_options *o)
+{
 	struct command *t;
 
-	if (!o->draft)
+	if (!o->early)
 		return;
-	t = add_worker(p, o, STAGE_DRAFT, -1);
-	command_option(t, "--by", o->draft);
-	add_outputs(t, o);
+	t = add_command(p, o, "ds-vote");
+	add_word(t, "--early");
+	command_option(t, "--prompts", o->votes_in);
+	if (strncmp(o->early, PLAN_EARLY_REGEX, strlen(PLAN_EARLY_REGEX)) == 0)
+		command_option(t, "--regex", o->early + strlen(PLAN_EARLY_REGEX));
+	else if (strcmp(o->early, "text") != 0)
+		add_word(t, strcmp(o->early, "number") == 0 ? "--number" : "--boxed");
 }
 
 static void
@@ -137,8 +148,6 @@ add_sampler(struct plan *p, const struct plan_options *o)
 			command_option(t, sampling_options[i].word, o->sampling[i]);
 	if (o->draft)
 		add_word(t, "--draft");
-	else
-		add_outputs(t, o);
 }
 
 static void
@@ -174,6 +183,8 @@ add_tokenizer(struct plan *p, const struct plan_options *o)
 		command_option(t, "--done", o->out);
 	command_option(t, "-o", "-");
 	command_option(t, "-o", o->copy_out);
+	if (o->early)
+		command_option(t, "-o", o->votes_out);
 }
 
 static void
@@ -216,10 +227,9 @@ add_detokenizer(struct plan *p, const struct plan_options *o)
 int
 plan_make(struct plan *p, const struct plan_options *o)
 {
-
 	p->n = 0;
 	snprintf(p->threads, sizeof(p->threads), "%d", o->threads);
-	p->commands = mem_new(6 + AT_OTHER * (size_t)o->layers, sizeof(*p->commands));
+	p->commands = mem_new(7 + AT_OTHER * (size_t)o->layers, sizeof(*p->commands));
 	if (!p->commands)
 		return -1;
 	add_tokenizer(p, o);
@@ -228,6 +238,8 @@ plan_make(struct plan *p, const struct plan_options *o)
 	add_head(p, o);
 	add_sampler(p, o);
 	add_draft(p, o);
+	add_vote(p, o);
+	add_outputs(&p->commands[p->n - 1], o);
 	add_detokenizer(p, o);
 	return o->keep ? keep_plan(p, o->keep) : 0;
 }

@@ -30,6 +30,8 @@ extern const struct sampling_option sampling_options[SAMPLING_OPTIONS];
 
 #define PLAN_DRAFT_TAP "head.hidden"    /* of ds-head, that ds-draft reads */
 
+#define PLAN_EARLY_REGEX "regex="
+
 #define WORDS_MAX 511              /* words of a command line; a line of a plan file has two more */
 
 struct plan_options {                   /* strings are borrowed, also by the plan */
@@ -58,6 +60,10 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	int jsonl;                      /* or requests in JSON lines, answered by JSON lines: */
 	const char *copy_out, *copy_in; /* where ds-tokenize writes its prompts a second time, and
 					 * where ds-detokenize reads them */
+	const char *early;              /* paths of decided questions are stopped: how ds-vote
+					 * compares answers: text, number, boxed, or a regular
+					 * expression after PLAN_EARLY_REGEX. NULL: they go on */
+	const char *votes_out, *votes_in;       /* as copy_out and copy_in, for ds-vote */
 	int ordered;                    /* answers in the order of the requests */
 	int logprobs;                   /* with the log probabilities of their tokens */
 	const char *out;                /* the file of answers, or NULL: standard output */

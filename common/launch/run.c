@@ -25,6 +25,7 @@ struct run {
 	const struct run_options *o;
 	struct plan_options options;
 	char loop_in[32], loop_out[32], copy[32], prompts_in[32], prompts_out[32];
+	char votes_in[32], votes_out[32];
 	struct plan plan;
 	struct child *children;         /* [plan.n] */
 	int alive;
@@ -42,7 +43,7 @@ struct run {
 /* --- starting --- */
 
 struct pipes {
-	int feed[2], text[2], loop[2], copy[2], prompts[2];
+	int feed[2], text[2], loop[2], copy[2], prompts[2], votes[2];
 };
 
 /* The name under which a child opens an inherited descriptor. */
@@ -61,7 +62,8 @@ make_plan(struct run *r, struct pipes *p)
 	memset(p, -1, sizeof(*p));
 	if (streams_pipe(p->feed, o->ntexts > 0 || o->ask) < 0 || streams_pipe(p->text, o->ask) < 0 ||
 	    streams_pipe(p->loop, 1) < 0 || streams_pipe(p->copy, o->count || o->dialog) < 0 ||
-	    streams_pipe(p->prompts, o->plan.jsonl) < 0)
+	    streams_pipe(p->prompts, o->plan.jsonl) < 0 ||
+	    streams_pipe(p->votes, o->plan.early != NULL) < 0)
 		return -1;
 	r->options = o->plan;
 	r->options.loop_in = name_fd(r->loop_in, p->loop[0]);
@@ -69,6 +71,8 @@ make_plan(struct run *r, struct pipes *p)
 	r->options.tally = o->count || o->dialog ? name_fd(r->copy, p->copy[1]) : NULL;
 	r->options.copy_in = name_fd(r->prompts_in, p->prompts[0]);
 	r->options.copy_out = name_fd(r->prompts_out, p->prompts[1]);
+	r->options.votes_in = name_fd(r->votes_in, p->votes[0]);
+	r->options.votes_out = name_fd(r->votes_out, p->votes[1]);
 	r->options.texts |= o->ntexts > 0 || o->ask;
 	r->options.messages |= o->dialog != NULL;
 	r->options.asks = o->ask;
@@ -100,20 +104,23 @@ start_children(struct run *r, struct pipes *p)
 		r->children[i].err = -1;
 	r->children[n - 1].to_stdout = p->text[1] < 0;
 	for (int i = 0; i < n && result == 0; i++) {
-		struct child_options s = {.in = in, .keep = {-1, -1}, .dir = r->o->dir, .mask = &r->mask};
+		struct child_options s = {.in = in, .keep = {-1, -1, -1}, .dir = r->o->dir, .mask = &r->mask};
 
 		if ((result = streams_pipe(next, i < n - 1)) < 0)
 			break;
 		s.out = i < n - 1 ? next[1] : p->text[1] >= 0 ? p->text[1] : o->out;
-		if (i == 0)             /* ds-tokenize */
+		if (i == 0) {           /* ds-tokenize */
 			s.keep[0] = p->prompts[1];
+			s.keep[1] = p->votes[1];
+		}
 		if (i == n - 1)         /* ds-detokenize */
 			s.keep[0] = p->prompts[0];
 		if (i == 1)             /* ds-embed */
 			s.keep[0] = p->loop[0];
-		if (i == n - 2) {       /* ds-sample, or ds-draft */
+		if (i == n - 2) {       /* ds-sample, ds-draft or ds-vote */
 			s.keep[0] = p->loop[1];
 			s.keep[1] = p->copy[1];
+			s.keep[2] = p->votes[0];
 		}
 		result = start_child(r, i, &s);
 		streams_shut(&next[1]);
@@ -135,6 +142,8 @@ keep_pipe_ends(struct run *r, struct pipes *p, int result)
 	streams_shut(&p->copy[1]);
 	streams_shut(&p->prompts[0]);
 	streams_shut(&p->prompts[1]);
+	streams_shut(&p->votes[0]);
+	streams_shut(&p->votes[1]);
 	if (textio_open(&r->textio, p->feed[1], p->text[0], r->o->ask, r->o->dialog, r->o->texts, r->o->ntexts) < 0)
 		return -1;
 	if (p->copy[0] >= 0 && tally_open(r->tally, p->copy[0], r->o->began) < 0)

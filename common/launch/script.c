@@ -44,6 +44,7 @@ static const char whole[] =
 "\tsed '$d' \"$out\" >\"$out.tmp\" && mv -f \"$out.tmp\" \"$out\" || exit 3\n"
 "fi";
 static const char copy[] = "mkfifo \"$dir/prompts\" || exit 3\n\n";
+static const char votes[] = "mkfifo \"$dir/votes\" || exit 3\n\n";
 
 /* A stage that fails by itself exits 1 or 2; those that follow exit 3 or more. */
 static const char end[] =
@@ -89,6 +90,8 @@ command(struct buf *b, const struct command *t, const struct plan_options *o)
 			r = buf_addf(b, "\"$dir/loop\"");
 		else if (t->words[i] == o->copy_in)
 			r = buf_addf(b, "\"$dir/prompts\"");
+		else if (o->early && t->words[i] == o->votes_in)
+			r = buf_addf(b, "\"$dir/votes\"");
 		else if (t->words[i] == o->out)
 			r = buf_addf(b, "\"$out\"");
 		else if (t->words[i] == t->keep)
@@ -125,7 +128,8 @@ keep_files(struct buf *to, const struct plan *p, const struct plan_options *o)
 	if (assign(to, "keep", o->keep, "") < 0 || buf_addf(to, "%s", keep) < 0)
 		return -1;
 	for (int i = 0; i < p->n; i++)
-		if (p->commands[i].keep && buf_addf(to, " %s", strrchr(p->commands[i].keep, '/') + 1) < 0)
+		if (p->commands[i].keep && buf_addf(to, " %s",
+		    strrchr(p->commands[i].keep, '/') + 1) < 0)
 			return -1;
 	return buf_addf(to, "%s", create);
 }
@@ -138,10 +142,11 @@ script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
 	    assign(to, "model", o->model, "") < 0 ||
 	    (o->keep && keep_files(to, p, o) < 0) ||
 	    (o->out && assign(to, "out", o->out, o->resume ? whole : fresh) < 0) ||
-	    buf_addf(to, "%s%s", start, o->jsonl ? copy : "") < 0)
+	    buf_addf(to, "%s%s%s", start, o->jsonl ? copy : "", o->early ? votes : "") < 0)
 		return -1;
 	for (int i = 0; i < p->n; i++) {
-		if (command(to, &p->commands[i], o) < 0 || (i == 0 && operands(to, texts, ntexts) < 0))
+		if (command(to, &p->commands[i], o) < 0 ||
+		    (i == 0 && operands(to, texts, ntexts) < 0))
 			return -1;
 		if (i == 0 && prompts && (buf_addf(to, " <") < 0 || script_quote(to, prompts) < 0))
 			return -1;

@@ -10,7 +10,8 @@
 /*
  * Append the script of a plan without loop_out. Programs are searched in dir first (NULL: in PATH
  * only). ntexts texts become operands of ds-tokenize; without any it reads the file prompts or, if
- * that is NULL, standard input. With --jsonl, copy_in and copy_out of o are the same pointer.
+ * that is NULL, standard input. With --jsonl, copy_in and copy_out of o are the same pointer, and
+ * so are votes_in and votes_out.
  * Returns 0, or -1 and a message.
  */
 int script_write(struct buf *to, const struct plan *p, const struct plan_options *o,

@@ -33,7 +33,7 @@ make_command(struct cluster *c, struct machine *m)
 static int
 contact(struct cluster *c, struct machine *m)
 {
-	struct child_options s = {.keep = {-1, -1}, .dir = c->dir, .mask = c->mask};
+	struct child_options s = {.keep = {-1, -1, -1}, .dir = c->dir, .mask = c->mask};
 	int to[2] = {-1, -1}, from[2] = {-1, -1}, r = -1;
 
 	make_command(c, m);
