@@ -5,8 +5,9 @@
 
 static const char help[] =
 "usage: ds-embed -m MODEL [-B ROWS] [--batches N] [--cache-size SIZE]\n"
-"                [--ring] [--trace] [--precision P] [--manifest FILE]\n"
-"                [-i PROMPTS ... -i LOOP] [-o TO ...] [-r FD] [-v]\n"
+"                [--cache-dir DIR] [--ring] [--trace] [--precision P]\n"
+"                [--manifest FILE] [-i PROMPTS ... -i LOOP] [-o TO ...] [-r FD]\n"
+"                [-v]\n"
 "\n"
 "The scheduler: forms batches of prompts and sampled tokens, splits long prompts,\n"
 "and looks up the embedding of each token.  The last of several -i is the loop,\n"
@@ -17,13 +18,14 @@ HELP_MODEL
 "  --batches N            maximum batches in flight (1)\n"
 "  --cache-size SIZE      bytes of KV caches per process, such as 4G; prompts\n"
 "                         start after prefixes that the caches hold\n"
+HELP_CACHE_DIR
 "  --ring                 the pipeline is a ring, traversed once per layer\n"
 "  --trace                request the times of all stages in the frames\n"
 HELP_PRECISION HELP_MANIFEST
 "  -i, --input FROM       prompts; the last of several is the loop (stdin)\n"
 HELP_TO HELP_REST;
 
-enum { TRACE = 256, BATCHES, RING, CACHE_SIZE };
+enum { TRACE = 256, BATCHES, RING, CACHE_SIZE, CACHE_DIR };
 
 static int
 own(int c, const char *arg, void *to)
@@ -37,6 +39,9 @@ own(int c, const char *arg, void *to)
 		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &o->batches);
 	case CACHE_SIZE:
 		return options_size("--cache-size", arg, &o->cache);
+	case CACHE_DIR:
+		o->cache_dir = arg;
+		return 0;
 	case RING:
 		return o->ring = 1;
 	}
@@ -48,7 +53,8 @@ main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"trace", 0, NULL, TRACE},
 	    {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING},
-	    {"cache-size", 1, NULL, CACHE_SIZE}, {0}};
+	    {"cache-size", 1, NULL, CACHE_SIZE},
+	    {"cache-dir", 1, NULL, CACHE_DIR}, {0}};
 	struct stage_options given = {.rows = 512, .batches = 1};
 
 	return stage_main(STAGE_EMBED,

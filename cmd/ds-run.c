@@ -348,6 +348,8 @@ set_defaults(struct given *o)
 {
 	struct plan_options *p = &o->run.plan;
 
+	if (p->cache_dir && !p->cache_size)
+		p->cache_size = "1G";
 	if (o->run.ask && p->samples)
 		die(FAIL_USAGE, "--samples needs prompts: a terminal gets one answer to each line");
 }

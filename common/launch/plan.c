@@ -71,6 +71,8 @@ add_worker(struct plan *p, const struct plan_options *o, int stage, int layer)
 		command_option(t, "-t", p->threads);
 	if (o->device)
 		command_option(t, "-d", o->device);
+	if (o->cache_dir && (stage == STAGE_ATTN || stage == STAGE_BLOCK))
+		command_option(t, "--cache-dir", o->cache_dir);
 	add_precision(t, o);
 	return t;
 }

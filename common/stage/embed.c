@@ -48,6 +48,7 @@ embed_close(struct embed *e)
 		free(queues[i]->p);
 	}
 	kv_close(e);
+	files_close(e);
 }
 
 /* --- frames into queues --- */
@@ -446,6 +447,14 @@ embed_receive(struct embed *e, int input, struct frame *f)
 		return receive_fork(e, input, f);
 	case OP_CACHE:                  /* the answer to that of kv_start */
 		return input == e->loop ? kv_limit(e, f) : 0;
+	case OP_SAVE:
+	case OP_LOAD:
+		if (input == e->loop && e->files.on)
+			return files_returned(e, f);
+		if (e->kv.on)
+			return fail(FAIL_DATA, "%s: '%s' arrived: with --cache-size the caches get "
+			    "it from ds-embed alone", e->in[input].name, op_name(f->op));
+		return push_whole(e, input, queue_of(e, input), f, NULL);
 	case OP_ERROR:
 		if (input != e->loop)
 			(void)stage_send(e->out, e->nout, f);

@@ -31,6 +31,7 @@
 
 #include "attention/cache.h"
 #include "stage/embed_prefix.h"
+#include "stage/saved.h"
 #include "stage/stage.h"
 
 struct embed_seq;
@@ -72,6 +73,17 @@ struct embed_kv {
 	uint64_t dropped, preempted, again_rows;
 };
 
+/* Prefixes on disk, with --cache-dir (embed_files.c).  */
+struct embed_files {
+	int on;
+	int stopped;                    /* something could not be saved: no more is */
+	struct saved index;
+	struct saved_key *saving;       /* [nsaving] of `save` frames that have not returned */
+	size_t nsaving, cap;
+	size_t nloading;                /* `load` frames that have not returned */
+	uint64_t saved, loaded, positions;
+};
+
 #define EMBED_BATCHES_MAX 64
 #define RETIRED_MAX 128         /* failed sequences whose names are known */
 
@@ -104,6 +116,7 @@ struct embed {
 	int trace;                      /* every batch gets a `trace` */
 	int finished;                   /* the end frame has been queued */
 	struct embed_kv kv;
+	struct embed_files files;
 };
 
 /* 0, or -1 and a message.  in [nin] and out [nout] are open, and stay the caller's.  */
@@ -119,6 +132,9 @@ void embed_close(struct embed *e);
 /* --cache-size: limit the KV caches, share prefixes.  After embed_open and e->ring.  0, or -1 and a
  * message (FAIL_USAGE).  */
 int kv_open(struct embed *e, uint64_t size);
+/* --cache-dir: save and load prefixes.  After kv_open.  0, or -1 and a message.  */
+int files_open(struct embed *e, const char *dir);
+void files_report(const struct embed *e);
 void kv_report(const struct embed *e);          /* print what it did; nothing without kv_open */
 
 #endif

@@ -152,7 +152,7 @@ positions_later(const struct prefix *x, void *arg)
 {
 	const struct embed *e = arg;
 
-	return x->serial == e->serial ? x->ahead : 0;
+	return x->loading ? x->n : x->serial == e->serial ? x->ahead : 0;
 }
 
 /* Skip the first n rows of an item.  */
@@ -231,6 +231,14 @@ make_room(struct embed *e, const struct prefix *x, size_t *taken)
 	return 1;
 }
 
+/* Whether a prompt, by its first item, may start after a prefix.  */
+static int
+may_share(const struct embed *e, const struct embed_item *p)
+{
+	return p->span.pos == 0 && p->span.n > 0 && !p->prefix->own &&
+	    !(p->span.flags & SPAN_LOGITS) && (e->loop >= 0 || p->span.flags & SPAN_SAMPLE);
+}
+
 /* The sequence that a prompt, by its first item, is forked from, and for how many positions; NULL:
  * none.  *waits: it waits instead for rows of an earlier prompt.  */
 static struct prefix *
@@ -242,8 +250,7 @@ source_of(struct embed *e, const struct embed_item *p, uint32_t *n, int *waits)
 
 	*n = 0;
 	*waits = 0;
-	if (p->span.pos > 0 || x->own || p->span.flags & SPAN_LOGITS ||
-	    (e->loop < 0 && !(p->span.flags & SPAN_SAMPLE)))
+	if (!may_share(e, p))
 		return NULL;
 	y = prefix_find(&e->kv.prefixes, x->ids, most, positions_now, e, n);
 	later = *n;
@@ -254,6 +261,25 @@ source_of(struct embed *e, const struct embed_item *p, uint32_t *n, int *waits)
 		return NULL;
 	}
 	return y;
+}
+
+/* A saved prefix that has more of the prompt's tokens than the n that the caches hold: load it, if
+ * there is room.  0, or -1 and a message.  */
+static int
+seek(struct embed *e, const struct embed_item *p, uint32_t n, size_t taken)
+{
+	const struct prefix *x = p->prefix;
+	uint32_t most = p->span.n - 1, saved;
+	struct saved_key key;
+	int r;
+
+	if (!may_share(e, p) || (saved = files_find(e, x->ids, most, &key)) <= n ||
+	    (saved - n < WAIT_MIN && saved < most))
+		return 0;
+	while (cache_pages(saved) + taken + running(e) > kv_left(e))
+		if ((r = drop_oldest(e)) <= 0)
+			return r;
+	return files_load(e, &key, x->ids, saved);
 }
 
 /* The first item of a prompt: make room for its tokens, and fork it.  1, and *taken grows; 0: it
@@ -270,6 +296,12 @@ begin(struct embed *e, struct embed_queue *q, struct embed_item *p, size_t *take
 		y = source_of(e, p, &n, &waits);
 		if (waits)
 			return 0;
+		if (!x->sought) {
+			x->sought = 1;
+			if (seek(e, p, n, *taken) < 0)
+				return -1;
+			continue;       /* it may wait now, or a prefix was dropped */
+		}
 		needs = cache_pages(x->n) - n / CACHE_PAGE;
 		if (*taken + needs + running(e) <= kv_left(e))
 			break;

@@ -227,7 +227,8 @@ static int
 stuck(const struct embed *e)
 {
 	const struct embed_queue *q = &e->prompts;
-	int waits = e->kv.on && e->kv.ending == 0 && (e->loops.n > 0 || e->kv.again.n > 0 ||
+	int waits = e->kv.on && e->kv.ending == 0 && e->files.nloading == 0 &&
+	    (e->loops.n > 0 || e->kv.again.n > 0 ||
 	    (q->n > 0 && q->p[q->first].kind == ITEM_ROWS));
 
 	for (int i = 0; i < e->batches; i++)

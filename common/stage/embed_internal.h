@@ -151,6 +151,24 @@ uint32_t kv_lost(const struct embed *e, const struct embed_item *p);
 /* The span joins it.  0, or -1 and a message.  */
 int kv_append(struct embed *e, const struct span *p);
 
+/* --- prefixes on disk (embed_files.c); nothing without --cache-dir --- */
+
+void files_close(struct embed *e);
+
+/* The caches are about to release x, whose first n tokens they hold: save these.  0, or -1 and a
+ * message.  */
+int files_save(struct embed *e, const struct prefix *x, uint32_t n);
+
+/* How many of ids [n], from the first on, are saved, and under which key; 0: none.  */
+uint32_t files_find(const struct embed *e, const int32_t *ids, uint32_t n, struct saved_key *key);
+
+/* Have ids [n] loaded as a retained prefix.  The mirror has its pages at once.  0, or -1 and a
+ * message.  */
+int files_load(struct embed *e, const struct saved_key *key, const int32_t *ids, uint32_t n);
+
+/* A `save` or `load` has come round the loop.  0, or -1 and a message.  */
+int files_returned(struct embed *e, struct frame *f);
+
 /* --- what arrives (embed.c) --- */
 
 /* A frame of an input; it may be moved out of f.  0, or -1 and a message.  */

@@ -96,8 +96,8 @@ kv_limit(struct embed *e, const struct frame *f)
 uint32_t
 kv_held(const struct embed *e, const struct prefix *x)
 {
-	int known = x->begun || x->retained;
-	const struct cache_seq *s = known ? cache_find(&e->kv.mirror, x->seq) : NULL;
+	int held = x->retained ? !x->loading : x->begun;
+	const struct cache_seq *s = held ? cache_find(&e->kv.mirror, x->seq) : NULL;
 
 	return !s ? 0 : s->n < x->n ? s->n : x->n;
 }
@@ -202,6 +202,8 @@ retain(struct embed *e, struct prefix *x)
 
 	if (e->loop < 0 || x->own || x->failed || n < SHARED_MIN)
 		return 0;
+	if (files_save(e, x, n) < 0)
+		return -1;
 	if ((y = prefix_covering(all, x->ids, n, 0))) {
 		prefix_use(all, y);
 		return 0;

@@ -21,6 +21,7 @@ struct prefix {
 	uint32_t n;
 	size_t cap;
 	int retained;
+	int loading;                    /* retained: the caches have been asked to load it */
 	int own;                        /* 1: its rows are not those of its tokens alone, so that
 					 * prompts do not share them */
 	struct prefix *before, *after;  /* live: older and younger ones; retained: those used less
@@ -28,6 +29,7 @@ struct prefix {
 
 	/* Of live ones, for the scheduler: */
 	size_t queued;                  /* its items that wait in queues */
+	int sought;                     /* saved prefixes of it have been looked for */
 	int begun;                      /* its first rows may be sent: nothing to wait for */
 	int ending;                     /* its last token has come, its end follows */
 	int failed;                     /* its items are dropped when their turn comes */

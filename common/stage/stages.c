@@ -39,7 +39,9 @@ open_embed(void *state, const struct stage *s, const struct stage_options *o)
 	e->batches = (int)o->batches;
 	e->ring = o->ring;
 	e->trace = o->trace;
-	return o->cache ? kv_open(e, o->cache) : 0;
+	if (o->cache && kv_open(e, o->cache) < 0)
+		return -1;
+	return o->cache_dir ? files_open(e, o->cache_dir) : 0;
 }
 
 static void
@@ -48,6 +50,7 @@ report_embed(const void *state)
 	const struct embed *e = state;
 
 	kv_report(e);
+	files_report(e);
 }
 
 static int
