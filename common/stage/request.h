@@ -34,8 +34,8 @@ struct request {
 };
 
 /*
- * Parse a line of n bytes; line[n] must be 0.  Without an id of its own, its id is `number`.  Ids of
- * tokens are looked up in t.  Returns 0, or -1 and a message (FAIL_DATA if the line is wrong);
+ * Parse a line of n bytes; line[n] must be 0.  Without an id of its own, its id is `number`.  Ids
+ * of tokens are looked up in t.  Returns 0, or -1 and a message (FAIL_DATA if the line is wrong);
  * q->id and q->seed are set in any case but FAIL_SYSTEM.  Free with request_free.
  */
 int request_parse(struct request *q, const char *line, size_t n, uint64_t number,

@@ -31,7 +31,8 @@ struct speech_rules speech_rules(const struct tokenizer *t);
 
 /* Add a token, and pass on the text that it completes at markers.  Returns 0, or -1 and a message:
  * an id outside the vocabulary.  */
-int speech_add(const struct speech_rules *r, struct speech *s, int64_t id, speech_fn *fn, void *arg);
+int speech_add(const struct speech_rules *r, struct speech *s, int64_t id, speech_fn *fn,
+    void *arg);
 
 /* Pass on the complete characters; with all, the rest as well.  0, or -1 and a message.  */
 int speech_settle(struct speech *s, int all, speech_fn *fn, void *arg);

@@ -110,7 +110,8 @@ check_right(void)
 	    "\"max_new\"=>4294967295, \"stop_ids\"=>[13], \"stop_text\"=>[\"x\"], "
 	    "\"logprobs\"=>true, "
 	    "\"think_min\"=>1, \"seed\"=>18446744073709551615, \"stream\"=>2, "
-	    "\"request\"=>{\"id\"=>\"\"ab\\n\"\", \"index\"=>2, \"n\"=>3, \"seed\"=>18446744073709551615}}"),
+	    "\"request\"=>{\"id\"=>\"\"ab\\n\"\", \"index\"=>2, \"n\"=>3, "
+	    "\"seed\"=>18446744073709551615}}"),
 	    "its entry of seqs");
 	request_free(&q);
 	point(request_parse(&q, "{\"ids\": [0, 5]}", 15, 9, &given, t) == 0 && q.nids == 2 &&
