@@ -102,22 +102,25 @@ may_join(struct embed *e, struct batch *b, const struct embed_item *p, uint32_t 
 	return 1;
 }
 
-/* Cut the rows of the queue's next item to those that are left in the batch.  A draft loses guesses
- * until each waiting item can have a row.  Returns how many rows of the item are done with.  */
+/* Cut the rows of the queue's next item to most, of room that is left in the batch.  A draft loses
+ * guesses until each waiting item can have a row.  Returns how many rows of the item are done
+ * with.  */
 static uint32_t
-cut_rows(struct embed *e, const struct embed_queue *q, struct span *p, uint32_t room)
+cut_rows(struct embed *e, const struct embed_queue *q, struct span *p, uint32_t room,
+    uint32_t most)
 {
 	uint32_t n = p->n, guesses;
 	size_t waiting = q->n - q->first;
 
 	if (!(p->flags & SPAN_DRAFT)) {
-		if (n > room) {
-			p->n = room;
+		if (n > most) {
+			p->n = most;
 			p->flags &= ~(uint32_t)(SPAN_SAMPLE | SPAN_LAST);
 		}
 		return p->n;
 	}
 	guesses = room > waiting ? room - (uint32_t)waiting : 0;
+	guesses = guesses < most - 1 ? guesses : most - 1;
 	if (n - 1 > guesses) {
 		struct embed_seq *s = seq_find(e, p->seq);
 
@@ -172,7 +175,7 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 	while (q->first < q->n && b->n < FRAME_SPANS_MAX) {
 		struct embed_item p = q->p[q->first];
 		const int32_t *ids;
-		uint32_t room, done;
+		uint32_t room, most, done;
 		int r;
 
 		if (p.prefix && p.prefix->failed && p.kind == ITEM_ROWS) {
@@ -184,14 +187,15 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 		if ((r = restore(e, b, &p)) != 0)
 			return r;
 		room = e->batch - b->rows;
-		if (room > 0 && kv_room(e, &p.span) < room)
-			room = kv_room(e, &p.span);
-		if (!may_join(e, b, &p, room))
+		most = kv_room(e, &p.span);
+		if (most > room)
+			most = room;
+		if (!may_join(e, b, &p, most))
 			return 1;
 		if (p.span.flags & SPAN_SAMPLE && p.span.n > 0 &&
-		    (p.span.n <= room || p.span.flags & SPAN_DRAFT) && ++b->sampled > b->share)
+		    (p.span.n <= most || p.span.flags & SPAN_DRAFT) && ++b->sampled > b->share)
 			return 1;
-		done = cut_rows(e, q, &p.span, room);
+		done = cut_rows(e, q, &p.span, room, most);
 		b->header += item_header(b, &p);
 		if (add_seqs(b, &p) < 0)
 			return -1;
