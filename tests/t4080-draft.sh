@@ -83,6 +83,40 @@ pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample -g -n 60 
 same got want "nor without ds-sample --draft"
 like "$(cat err)" "^ds-draft: no frame was for ds-draft: give ds-sample --draft$" "of which it warns"
 
+# a ring, where frames of all layers pass ds-draft
+mkfifo there
+ds-tokenize -c "What is 37 * 46?" "What is 12 * 34?" "Is 91 prime?" "Sort: 5 3 9" >prompts
+for n in 1 3; do
+	pipe 'ds-embed --ring --batches "$0" -i prompts -i loop | ds-attn -t 1 | ds-route -t 1 >there &
+	{ ds-expert -t 1 <there | ds-head -t 1 --ring --tap head.hidden | ds-sample --ring --draft -g -n 60 |
+	    ds-draft -t 1 | tee loop | ds-cut --at embed | ds-detokenize; } && wait $!' $n >got
+	same got want "a ring, --batches $n"
+done
+
+# a plan
+set -- $(py -c 'import socket
+s = [socket.socket() for i in range(3)]
+for x in s: x.bind(("127.0.0.1", 0))
+print(*[x.getsockname()[1] for x in s])')
+cat >one.plan <<EOP
+plan 1
+host alpha 127.0.0.1
+feed tcp://{alpha}:$1
+take tcp://{alpha}:$2
+run alpha ds-embed -m '$M' --unsafe -i @tcp://{alpha}:$1 -i @ipc://{run}/loop -o ipc://{run}/0
+run alpha ds-block -m '$M' -t 1 -i @ipc://{run}/0 -o ipc://{run}/1
+run alpha ds-head -m '$M' -t 1 -i @ipc://{run}/1 -o ipc://{run}/2
+run alpha ds-sample -m '$M' --unsafe -i @ipc://{run}/2 -o ipc://{run}/loop -o @tcp://{alpha}:$2
+EOP
+for kind in mtp prompt; do
+	limited ds-run --plan one.plan --draft $kind -v -v -g -n 60 "What is 37 * 46?" "What is 12 * 34?" "Is 91 prime?" \
+	    "Sort: 5 3 9" >got 2>err
+	same got want "ds-run --plan --draft $kind"
+	like "$(cat err)" "^alpha: ds-draft: [0-9]+ guesses, [1-9]" "it has ds-draft on the host of ds-sample"
+done
+sed '/ds-sample/d' one.plan >none.plan
+fails_with 1 "^ds-run: --draft: the plan has no ds-sample$" "a plan without ds-sample" ds-run --plan none.plan --draft mtp hi
+
 # to the model's last position, on a model without a tokenizer; a fork; rows that nobody samples
 frames() {
 	frame prompt 1 0 1 5 9 17 2
