@@ -238,6 +238,10 @@ exec 8>&-
 wait $!
 is "$? $(ds-dump frames | grep -c embed)" "0 2" "and so is the next one"
 
+echo '{"prompt": "2+2?"}' | ds-tokenize --jsonl -c >chat
+echo '{"messages": [{"role": "user", "content": "2+2?"}]}' | ds-tokenize --jsonl >talk
+same chat talk "with -c a prompt is a user message"
+
 # --- options ---
 fails_with 2 "--lines does not go with --jsonl" "--lines with --jsonl" ds-tokenize --jsonl --lines
 fails_with 2 "uses neither" \

@@ -19,9 +19,7 @@ replies_open(struct replies *a, const struct tokenizer *t)
 static void
 clear(struct reply *w)
 {
-	for (int i = 0; i < w->nstops; i++)
-		free(w->stops[i]);
-	w->nstops = 0;
+	stops_free(&w->stops);
 	free(w->ids);
 	free(w->logprobs);
 	w->ids = NULL;

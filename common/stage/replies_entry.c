@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/json.h"
 #include "stage/replies_internal.h"
 
 static int
@@ -73,15 +74,16 @@ read_request(struct reply *w, const msgpack_object *o)
 static int
 read_stops(struct reply *w, const msgpack_object *o)
 {
-	if (o->type != MSGPACK_OBJECT_ARRAY || o->via.array.size > REQUEST_STOPS_MAX ||
-	    w->nstops > 0)
-		return fail(FAIL_DATA, "seqs: 'stop_text' is not one array of at most %d strings",
-		    REQUEST_STOPS_MAX);
+	if (o->type != MSGPACK_OBJECT_ARRAY)
+		return fail(FAIL_DATA, "seqs: 'stop_text' is not an array");
 	for (uint32_t i = 0; i < o->via.array.size; i++) {
-		w->stops[i] = copy_text(&o->via.array.ptr[i], "seqs: an element of 'stop_text'");
-		if (!w->stops[i])
-			return -1;
-		w->nstops++;
+		const msgpack_object *v = &o->via.array.ptr[i];
+
+		if (v->type != MSGPACK_OBJECT_STR && v->type != MSGPACK_OBJECT_BIN)
+			return fail(FAIL_DATA, "seqs: an element of 'stop_text' is not a string");
+		/* str and bin have the same members */
+		if (stops_add(&w->stops, v->via.str.ptr, v->via.str.size) < 0)
+			return fail_in("seqs: 'stop_text'");
 	}
 	return 0;
 }

@@ -6,7 +6,7 @@
 #define DS_REPLIES_INTERNAL_H
 
 #include "stage/replies.h"
-#include "stage/request.h"
+#include "stage/stop.h"
 
 struct reply {
 	uint64_t seq;                   /* key of `live` */
@@ -15,8 +15,7 @@ struct reply {
 	uint64_t index, paths, seed, prompt_tokens;
 	char model[17];                 /* of the prompt, then of the logits; "": unknown */
 	char precision[8];              /* "": unknown */
-	char *stops[REQUEST_STOPS_MAX]; /* strings that end it */
-	int nstops;
+	struct stops stops;             /* strings that end it */
 	int wants_logprobs, started, ended;
 
 	int32_t *ids;                   /* [n] */

@@ -12,12 +12,13 @@
 void
 reply_cut(struct reply *w)
 {
+	const unsigned char *stop = w->stops.bytes.p;
 	size_t at = w->text.n, gone;
 
-	for (int i = 0; i < w->nstops; i++) {
-		size_t n = strlen(w->stops[i]), from = w->before < n ? 0 : w->before - n + 1;
-		unsigned char *p = w->text.n > from && n > 0 ?
-		    memmem(w->text.p + from, w->text.n - from, w->stops[i], n) : NULL;
+	for (int i = 0; i < w->stops.n; stop += w->stops.len[i++]) {
+		size_t n = w->stops.len[i], from = w->before < n ? 0 : w->before - n + 1;
+		unsigned char *p = w->text.n > from ?
+		    memmem(w->text.p + from, w->text.n - from, stop, n) : NULL;
 
 		if (p && (size_t)(p - w->text.p) < at)
 			at = (size_t)(p - w->text.p);
