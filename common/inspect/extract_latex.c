@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
@@ -22,25 +23,53 @@ group_end(const char *p, const char *end)
 	return NULL;
 }
 
-int
-extract_boxed(const char *text, size_t n, struct buf *to)
+/* An open brace. */
+struct brace {
+	const char *at;
+	int boxed;              /* 1: it follows \boxed */
+};
+
+/* The brace of the \boxed that begins at p, a backslash, or NULL. */
+static const char *
+boxed_brace(const char *p, const char *end)
 {
 	static const char name[] = "\\boxed";
 	const size_t len = sizeof(name) - 1;
-	const char *end = text + n, *found = NULL, *close = NULL;
 
-	/* (a box that is not closed cannot contain one that is, but may precede it) */
-	for (const char *p = text; (p = memmem(p, (size_t)(end - p), name, len)); p += len) {
-		const char *open = p + len, *at;
+	if ((size_t)(end - p) < len || memcmp(p, name, len) != 0)
+		return NULL;
+	for (p += len; p < end && *p == ' '; p++)
+		continue;
+	return p < end && *p == '{' ? p : NULL;
+}
 
-		while (open < end && *open == ' ')
-			open++;
-		if (open < end && *open == '{' && (at = group_end(open, end))) {
-			found = open + 1;
-			close = at;
+int
+extract_boxed(const char *text, size_t n, struct buf *to)
+{
+	const char *end = text + n, *from = NULL, *until = NULL, *open;
+	struct brace *braces = NULL;
+	size_t depth = 0, cap = 0;
+	int r = 0;
+
+	/* (one pass: a text may consist of boxes that are not closed) */
+	for (const char *p = text; p < end && r == 0; p++) {
+		open = *p == '{' ? p : *p == '\\' ? boxed_brace(p, end) : NULL;
+		if (open) {
+			r = mem_grow(&braces, &cap, depth + 1, sizeof(*braces));
+			if (r == 0)
+				braces[depth++] = (struct brace){open, open != p};
+			p = open;
+		} else if (*p == '\\') {
+			p++;
+		} else if (*p == '}' && depth > 0 && braces[--depth].boxed && braces[depth].at > from) {
+			from = braces[depth].at;
+			until = p;
 		}
 	}
-	return !found ? 0 : buf_add(to, found, (size_t)(close - found)) < 0 ? -1 : 1;
+	free(braces);
+	if (r < 0 || !from)
+		return r;
+	return buf_add(to, from + 1, (size_t)(until - from - 1)) < 0 ? -1 : 1;
 }
 
 /* A command without its backslash, and what replaces it. */

@@ -292,22 +292,25 @@ int
 extract_number(const char *text, size_t n, struct buf *to)
 {
 	const char *end = text + n;
-	struct number x = {0};
-	size_t from = to->n;
+	struct number x = {0}, last = {0}, old;
 	int r = 0;
 
 	for (const char *p = text, *next; p < end && r >= 0; p = next > p ? next : p + 1) {
-		next = read_number(text, p, end, &x);
-		if (!next)
+		if (!(next = read_number(text, p, end, &x))) {
 			r = -1;
-		else if (next > p) {
-			to->n = from;
-			r = print_number(&x, to);
-		}
-		if (r < 0)
 			break;
+		}
+		if (next > p) {
+			old = last;
+			last = x;
+			x = old;
+			r = 1;
+		}
 	}
+	if (r > 0)
+		r = print_number(&last, to);
 	buf_free(&x.digits);
+	buf_free(&last.digits);
 	return r;
 }
 

@@ -21,6 +21,40 @@ ballot_new(const void *id, size_t n)
 	return b;
 }
 
+/* The votes for an answer. */
+struct tally {
+	size_t votes;
+	size_t n;
+	char answer[];          /* [n], then a NUL */
+};
+
+/* Count a vote. Returns the answer in the ballot's memory; NULL and a message on failure. */
+static const char *
+ballot_vote(struct ballot *b, const char *answer, size_t n)
+{
+	struct tally *t = table_get(&b->tallies, answer, n);
+
+	if (!t) {
+		if (!(t = mem_new(1, sizeof(*t) + n + 1)))
+			return NULL;
+		t->n = n;
+		memcpy(t->answer, answer, n);
+		if (table_put(&b->tallies, t->answer, n, t) < 0) {
+			free(t);
+			return NULL;
+		}
+	}
+	t->votes++;
+	if (t->votes > b->most) {
+		b->second = t == b->leading ? b->second : b->most;
+		b->most = t->votes;
+		b->leading = t;
+	} else if (t->votes > b->second) {
+		b->second = t->votes;
+	}
+	return t->answer;
+}
+
 int
 ballot_add(struct ballot *b, uint64_t index, const char *answer, size_t n, double logprob)
 {
@@ -32,14 +66,10 @@ ballot_add(struct ballot *b, uint64_t index, const char *answer, size_t n, doubl
 	if (mem_grow(&b->paths, &b->cap, b->n + 1, sizeof(*b->paths)) < 0 ||
 	    !(p = mem_new(1, sizeof(*p))))
 		return -1;
+	*p = (struct path){index, NULL, logprob};
 	b->paths[b->n++] = p;
-	p->index = index;
-	p->logprob = logprob;
-	if (answer) {
-		if (!(p->answer = mem_new(n + 1, 1)))
-			return -1;
-		memcpy(p->answer, answer, n);
-	}
+	if (answer && !(p->answer = ballot_vote(b, answer, n)))
+		return -1;
 	return table_put(&b->taken, &p->index, sizeof(p->index), p);
 }
 
@@ -48,7 +78,8 @@ static int
 path_cmp(const void *a, const void *b)
 {
 	const struct path *x = *(struct path *const *)a, *y = *(struct path *const *)b;
-	int r = !x->answer || !y->answer ? !x->answer - !y->answer : strcmp(x->answer, y->answer);
+	int r = x->answer == y->answer ? 0 : !x->answer ? 1 : !y->answer ? -1 :
+	    strcmp(x->answer, y->answer);
 
 	return r ? r : x->index < y->index ? -1 : x->index > y->index;
 }
@@ -76,33 +107,33 @@ ballot_count(struct ballot *b, struct majority *m)
 		count = end - i;
 		if (count > m->count || (count == m->count && (sum > best ||
 		    (sum == best && b->paths[i]->index < b->paths[m->first]->index)))) {
-			m->second = m->count;
 			m->first = i;
 			m->count = count;
 			best = sum;
-		} else if (count > m->second) {
-			m->second = count;
 		}
 	}
 }
 
 int
-ballot_decided(const struct majority *m, size_t remaining)
+ballot_decided(const struct ballot *b, size_t remaining)
 {
-	return m->count > m->second + remaining;
+	return b->most > b->second + remaining;
 }
 
 void
 ballot_free(struct ballot *b)
 {
+	struct table_slot *s = NULL;
+
 	if (!b)
 		return;
-	for (size_t i = 0; i < b->n; i++) {
-		free(b->paths[i]->answer);
+	for (size_t i = 0; i < b->n; i++)
 		free(b->paths[i]);
-	}
+	while ((s = table_next(&b->tallies, s)))
+		free(s->value);
 	free(b->paths);
 	table_free(&b->taken);
+	table_free(&b->tallies);
 	free(b->id);
 	free(b);
 }

@@ -12,9 +12,11 @@
 /* One path to an answer. */
 struct path {
 	uint64_t index;         /* unique within the question */
-	char *answer;           /* NULL: it abstains */
+	const char *answer;     /* in the memory of the ballot; NULL: it abstains */
 	double logprob;         /* of all its tokens; -INFINITY: unknown */
 };
+
+struct tally;
 
 struct ballot {
 	char *id;               /* JSON */
@@ -23,6 +25,9 @@ struct ballot {
 	struct path **paths;    /* [n], sorted by ballot_count() */
 	size_t n, cap;
 	struct table taken;     /* index -> struct path */
+	struct table tallies;   /* answer -> struct tally */
+	struct tally *leading;  /* an answer with the most votes, or NULL */
+	size_t most, second;    /* votes for it, and for the next answer */
 };
 
 /* A ballot without paths; id has n bytes. NULL and a message on failure. */
@@ -36,14 +41,13 @@ int ballot_add(struct ballot *b, uint64_t index, const char *answer, size_t n, d
  * Ties go to the larger sum of logprob over these paths, then to the lower first index. */
 struct majority {
 	size_t first, count;    /* count 0: all abstain */
-	size_t second;          /* votes for the next answer */
 	size_t abstained;
 };
 
 void ballot_count(struct ballot *b, struct majority *m);
 
 /* 1 if `remaining` further votes cannot change the winner. */
-int ballot_decided(const struct majority *m, size_t remaining);
+int ballot_decided(const struct ballot *b, size_t remaining);
 
 void ballot_free(struct ballot *b);     /* accepts NULL; frees *b */
 

@@ -123,7 +123,6 @@ static int
 question_count(struct early *e, struct early_question *q, const char *line, size_t n)
 {
 	struct buf found = {0};
-	struct majority m;
 	struct answer a;
 	int r = answer_read(&a, line, n, NULL), valid;
 
@@ -133,8 +132,8 @@ question_count(struct early *e, struct early_question *q, const char *line, size
 		    valid > 0 ? (const char *)found.p : NULL, found.n, a.logprob);
 	if (r < 0 && fail_status() == FAIL_DATA)        /* a repeated id: no decision */
 		r = q->n = 0;
-	ballot_count(q->ballot, &m);
-	if (!q->decided && q->ballot->n < q->n && ballot_decided(&m, q->n - q->ballot->n)) {
+	if (!q->decided && q->ballot->n < q->n &&
+	    ballot_decided(q->ballot, q->n - q->ballot->n)) {
 		q->decided = 1;
 		e->decided++;
 	}
