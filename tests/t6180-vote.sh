@@ -102,6 +102,7 @@ while IFS='|' read -r text message; do
 done <<'EOP'
 {"text": "a"}|id is missing
 {"id": {}, "text": "a"}|id must be a string or a number
+{"id": 01, "text": "a"}|id must be a string or a number
 {"id": 1, "text": "a", "index": 0.5}|index is 0.5, must be an integer
 {"id": 1, "text": "a", "logprobs": ["x"]}|logprobs must be finite numbers
 {"id": 1}|answer and text are missing

@@ -340,6 +340,53 @@ json_quote(struct buf *to, const char *text, size_t n)
 	return r < 0 ? -1 : buf_addc(to, '"');
 }
 
+/* 1 if the n bytes are a number as RFC 8259 defines it; cJSON reads more.  */
+static int
+is_number(const char *s, size_t n)
+{
+	size_t i = n > 0 && s[0] == '-', from = i;
+
+	while (i < n && s[i] >= '0' && s[i] <= '9')
+		i++;
+	if (i == from || (i - from > 1 && s[from] == '0'))
+		return 0;
+	if (i < n && s[i] == '.') {
+		for (from = ++i; i < n && s[i] >= '0' && s[i] <= '9'; i++)
+			;
+		if (i == from)
+			return 0;
+	}
+	if (i < n && (s[i] == 'e' || s[i] == 'E')) {
+		i += i + 1 < n && (s[i + 1] == '+' || s[i + 1] == '-') ? 2 : 1;
+		for (from = i; i < n && s[i] >= '0' && s[i] <= '9'; i++)
+			;
+		if (i == from)
+			return 0;
+	}
+	return i == n;
+}
+
+int
+json_name(const cJSON *o, const char *text, const char *key, struct buf *to)
+{
+	const cJSON *v;
+	const char *raw = NULL;
+	size_t n = 0;
+	int r = json_get(o, key, JSON_OPTIONAL, &v);
+
+	if (r <= 0)
+		return r;
+	if (cJSON_IsString(v))
+		r = json_quote(to, v->valuestring, strlen(v->valuestring));
+	else if (cJSON_IsNumber(v) && !(raw = json_raw(text, key, &n)))
+		return fail(FAIL_DATA, "the key %s is written with escapes", key);
+	else if (raw && is_number(raw, n))
+		r = buf_add(to, raw, n);
+	else
+		return fail(FAIL_DATA, "%s must be a string or a number", key);
+	return r < 0 ? -1 : 1;
+}
+
 ptrdiff_t
 json_scan(struct json_scan *s, const char *p, size_t n)
 {

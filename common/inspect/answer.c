@@ -6,27 +6,6 @@
 
 #include "base/fail.h"
 
-int
-answer_id(const cJSON *o, const char *line, struct buf *to)
-{
-	const cJSON *v = NULL;
-	size_t n = 0;
-	const char *raw;
-	int r = json_get(o, "id", JSON_OPTIONAL, &v);
-
-	if (r <= 0)
-		return r;
-	if (cJSON_IsString(v))
-		r = json_quote(to, v->valuestring, strlen(v->valuestring));
-	else if (!cJSON_IsNumber(v))
-		return fail(FAIL_DATA, "id must be a string or a number");
-	else if ((raw = json_raw(line, "id", &n)))
-		r = buf_add(to, raw, n);
-	else
-		return fail(FAIL_DATA, "id has escapes in its name");
-	return r < 0 ? -1 : 1;
-}
-
 /* The text after the reasoning. */
 static int
 read_text(struct answer *a)
@@ -75,7 +54,7 @@ answer_read(struct answer *a, const char *line, size_t n, const uint64_t *id)
 		return -1;
 	if (!cJSON_IsObject(a->json))
 		return fail(FAIL_DATA, "not a JSON object");
-	if ((r = answer_id(a->json, line, &a->id)) < 0)
+	if ((r = json_name(a->json, line, "id", &a->id)) < 0)
 		return -1;
 	if (r == 0 && !id)
 		return fail(FAIL_DATA, "id is missing");

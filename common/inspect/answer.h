@@ -28,10 +28,6 @@ struct answer {
  * id of a line without one. Returns 0, or -1 and a message; answer_free() in either case. */
 int answer_read(struct answer *a, const char *line, size_t n, const uint64_t *id);
 
-/* Append the key id of an object as JSON that is equal for equal ids. Returns 1, 0 if it is
- * missing, or -1 and a message. line is the text that o was parsed from. */
-int answer_id(const cJSON *o, const char *line, struct buf *to);
-
 void answer_free(struct answer *a);     /* accepts a zeroed *a */
 
 /* 1 if a line has white space only. */

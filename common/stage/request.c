@@ -213,56 +213,17 @@ get_raw(const struct request *q, const char *line, const char *key, const char *
 	return r;
 }
 
-/* 1 if the n bytes are a number as RFC 8259 defines it; cJSON reads more.  */
-static int
-is_number(const char *s, size_t n)
-{
-	size_t i = n > 0 && s[0] == '-', from = i;
-
-	while (i < n && s[i] >= '0' && s[i] <= '9')
-		i++;
-	if (i == from || (i - from > 1 && s[from] == '0'))
-		return 0;
-	if (i < n && s[i] == '.') {
-		for (from = ++i; i < n && s[i] >= '0' && s[i] <= '9'; i++)
-			;
-		if (i == from)
-			return 0;
-	}
-	if (i < n && (s[i] == 'e' || s[i] == 'E')) {
-		i += i + 1 < n && (s[i + 1] == '+' || s[i + 1] == '-') ? 2 : 1;
-		for (from = i; i < n && s[i] >= '0' && s[i] <= '9'; i++)
-			;
-		if (i == from)
-			return 0;
-	}
-	return i == n;
-}
-
-/* Strings are written anew, so that equal ids are equal bytes.  */
 static int
 read_id(struct request *q, const char *line)
 {
 	struct buf b = {0};
-	const char *raw;
-	size_t n = 0;
-	int r = get_raw(q, line, "id", &raw, &n);
+	int r = json_name(q->json, line, "id", &b);
 
-	if (r <= 0)
-		return r;
-	if (*raw == '"') {
-		const char *s = cJSON_GetObjectItemCaseSensitive(q->json, "id")->valuestring;
-
-		r = json_quote(&b, s, strlen(s));
-	} else {
-		r = is_number(raw, n) ? buf_add(&b, raw, n) :
-		    fail(FAIL_DATA, "id must be a string or a number");
-	}
-	if (r == 0 && b.n > REQUEST_ID_MAX)
+	if (r > 0 && b.n > REQUEST_ID_MAX)
 		r = fail(FAIL_DATA, "id has more than %d bytes", REQUEST_ID_MAX);
-	if (r < 0 || buf_addc(&b, 0) < 0) {
+	if (r <= 0 || buf_addc(&b, 0) < 0) {
 		buf_free(&b);
-		return -1;
+		return r == 0 ? 0 : -1;
 	}
 	free(q->id);
 	q->id = (char *)b.p;

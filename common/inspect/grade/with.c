@@ -54,7 +54,7 @@ with_add(struct with *w, const cJSON *o, const struct lines *l, const char *line
 		return -1;
 	x->next = w->all;
 	w->all = x;
-	r = answer_id(o, line, &b);
+	r = json_name(o, line, "id", &b);
 	if (r == 0)
 		r = buf_addf(&b, "%llu", (unsigned long long)l->number - 1);
 	id = b.n;
