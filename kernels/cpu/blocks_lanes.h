@@ -164,6 +164,7 @@ block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 {
 	float buffer[ROWS][BLOCK_COLS] __attribute__((aligned(64)));
 	const unsigned char *row[ROWS];
+	const int half = GEMV_HALF(T, F32);
 	size_t next = n + nb <= last ? (size_t)nb * dtype_row(w->dtype, w->cols) : 0;
 	reg s[GEMV_ROWS][ROWS][REGS];
 
@@ -181,7 +182,10 @@ block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 				b->decode(buffer[i] + c, LANES, row[i]);
 			}
 		for (int c = 0; c < cols; c += LANES)
-			buffer_lanes(s, T, nb, x + k + c, ldx, buffer, c);
+			buffer_lanes(s, half, nb, x + k + c, ldx, buffer, c);
+		for (int c = half < T ? 0 : cols; c < cols; c += LANES)
+			buffer_lanes(s + half, T - half, nb, x + half * ldx + k + c, ldx, buffer,
+			    c);
 	}
 	keep(sum, s, T, nb);
 }
@@ -192,7 +196,7 @@ block_dots_of(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, c
     int n0, int n1)
 {
 	const struct block_kind b = block_kind(w->dtype);
-	const int nb = GEMV_BESIDE(T);
+	const int nb = GEMV_BESIDE(GEMV_HALF(T, F32));
 	reg sum[GEMV_ROWS * SUMS][REGS];
 
 	if (T == 1 && b.dots) {

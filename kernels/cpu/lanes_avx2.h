@@ -24,9 +24,11 @@ enum {
 	CB = 2                  /* by registers side by side */
 };
 
-/* Rows of w side by side, at most 4, for T <= GEMV_ROWS; what DO(T, t) makes for each such T; DO(m)
- * for each m <= MR, TB. */
+/* Rows of w side by side, at most 4, for T <= GEMV_ROWS; how many of T rows of x go first, the
+ * others after them with the same rows of w: more have no room in registers; what DO(T, t) makes
+ * for each such T; DO(m) for each m <= MR, TB. */
 #define GEMV_BESIDE(T) ((T) == 1 ? 4 : (T) <= 3 ? 2 : 1)
+#define GEMV_HALF(T, t) (T)
 #define EACH_GEMV(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t)
 #define EACH_TB(DO) DO(1); DO(2); DO(3); DO(4)
 #define EACH_MR(DO) DO(1); DO(2); DO(3)

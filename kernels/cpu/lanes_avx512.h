@@ -24,9 +24,12 @@ enum {
 	CB = 4                  /* by registers side by side */
 };
 
-/* Rows of w side by side, at most 4, for T <= GEMV_ROWS; what DO(T, t) makes for each such T; DO(m)
- * for each m <= MR, TB. */
+/* Rows of w side by side, at most 4, for T <= GEMV_ROWS; how many of T rows of x go first, where
+ * conversions do not cost more than registers save; what DO(T, t) makes for each such T; DO(m) for
+ * each m <= MR, TB. */
 #define GEMV_BESIDE(T) ((T) <= 5 ? 4 : 2)
+#define GEMV_HALF(T, t) \
+	((T) == 8 || ((T) > 5 && (t) != F8_E4M3 && (t) != Q8) ? ((T) + 1) / 2 : (T))
 #define EACH_GEMV(DO, t) DO(1, t); DO(2, t); DO(3, t); DO(4, t); DO(5, t); DO(6, t); DO(7, t); DO(8, t)
 #define EACH_TB(DO) DO(1); DO(2); DO(3); DO(4); DO(5); DO(6)
 #define EACH_MR(DO) DO(1); DO(2); DO(3); DO(4)

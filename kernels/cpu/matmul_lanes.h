@@ -218,12 +218,25 @@ dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const st
 
 #include "cpu/quant_lanes.h"
 
+/* sum[m * SUMS + i] = row m of x times row n + i of w, none beyond `last`. */
+ALWAYS void
+beside(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n,
+    int last, const reg *level, enum dtype t)
+{
+	if (t == Q8 || t == Q4)
+		quant_rows(sum, T, nb, x, ldx, w, n, last, LEVELS != 0 && t == Q4 ? level : NULL,
+		    t);
+	else
+		dot_rows(sum, T, nb, x, ldx, w, n, last, t);
+}
+
 /* T <= GEMV_ROWS rows of x, known when compiled: so are the rows of w that go side by side. */
 ALWAYS void
 dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, enum dtype t)
 {
 	reg sum[GEMV_ROWS * SUMS][REGS], level[t == Q4 && LEVELS != 0 ? LEVELS : 1];
-	const int nb = T == 1 && (t == F32 || t == BF16 || t == F16) ? 1 : GEMV_BESIDE(T);
+	const int half = GEMV_HALF(T, t);
+	const int nb = T == 1 && (t == F32 || t == BF16 || t == F16) ? 1 : GEMV_BESIDE(half);
 
 	if (t == Q4)
 		quant_levels_of(level, w->factor);
@@ -232,10 +245,10 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 		for (int i = 0; i < SUMS; i += nb) {
 			int r = n + i < n1 ? n + i : n1 - 1;
 
-			if (t == Q8 || t == Q4)
-				quant_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, LEVELS != 0 && t == Q4 ? level : NULL, t);
-			else
-				dot_rows(sum + i, T, nb, x, ldx, w, r, n1 - 1, t);
+			beside(sum + i, half, nb, x, ldx, w, r, n1 - 1, level, t);
+			if (half < T)
+				beside(sum + half * SUMS + i, T - half, nb, x + half * ldx, ldx, w,
+				    r, n1 - 1, level, t);
 		}
 		for (int m = 0; m < T; m++)
 			sums_store(out + m * ldo + n, sum + m * SUMS, n1 - n);
