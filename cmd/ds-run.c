@@ -54,6 +54,8 @@ static const char help[] =
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE,
 	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT, EARLY };
 
+#define CACHE_SIZE "1G"         /* where prompts are likely to share prefixes */
+
 struct given {
 	struct run_options run;
 	int script, agent;
@@ -109,6 +111,7 @@ static int
 own_answers(struct given *o, int c, const char *arg)
 {
 	struct plan_options *p = &o->run.plan;
+	uint64_t bytes;
 
 	switch (c) {
 	case OUT:
@@ -128,7 +131,7 @@ own_answers(struct given *o, int c, const char *arg)
 	case CACHE_BYTES:
 		o->cut = "--cache-size";
 		p->cache_size = arg;
-		return 0;
+		return options_size("--cache-size", arg, &bytes);
 	case CACHE_DIR:
 		o->cut = "--cache-dir";
 		p->cache_dir = arg;
@@ -348,8 +351,8 @@ set_defaults(struct given *o)
 {
 	struct plan_options *p = &o->run.plan;
 
-	if (p->cache_dir && !p->cache_size)
-		p->cache_size = "1G";
+	if (!p->cache_size && !o->plan && (p->cache_dir || p->jsonl || p->samples || o->run.ask))
+		p->cache_size = CACHE_SIZE;
 	if (o->run.ask && p->samples)
 		die(FAIL_USAGE, "--samples needs prompts: a terminal gets one answer to each line");
 }
