@@ -147,8 +147,11 @@ talk = json.loads(open("ordered").readlines()[2])
 rows = [json.loads(l) for l in open("replayed")]
 print(len(rows) > 20, [r["ids"][0] for r in rows] == talk["ids"],
     [r["logprobs"][0] for r in rows] == talk["logprobs"])
+inside = talk["ids"].index(1023) + 1                            # up to </think>
+print([r["reasoning"] is not None for r in rows] == [i < inside for i in range(len(rows))])
 EOP
-is "$(cat said)" "True True True" \
+is "$(tail -1 said)" "True" "a prompt that ends in the reasoning continues it"
+is "$(head -1 said)" "True True True" \
     "and to the bit those of each token alone, after the ids before it"
 
 # --- other ends of a stream ---

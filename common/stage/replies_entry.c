@@ -120,20 +120,15 @@ read_entry(struct reply *w, const unsigned char *p, size_t n, int whole)
 	return r;
 }
 
-/* 1 if the ids end in <think> and white space, so that the answer starts in the reasoning.  */
+/* 1 if <think> is the last marker after the last special token, so that the answer starts in the
+ * reasoning.  A <think> in a user's message is before the special token of the answer.  */
 static int
 opens_reasoning(const struct speech_rules *r, const int32_t *ids, uint64_t n)
 {
-	while (n > 0) {
-		size_t len;
-		const char *s = tokenizer_bytes(r->t, ids[--n], &len);
-
-		if (ids[n] == r->think)
-			return 1;
-		for (size_t i = 0; s && i < len; i++)
-			if (!strchr(" \t\n", s[i]))
-				s = NULL;
-		if (!s || tokenizer_is_special(r->t, ids[n]))
+	while (n-- > 0) {
+		if (ids[n] == r->think || ids[n] == r->unthink)
+			return ids[n] == r->think;
+		if (tokenizer_is_special(r->t, ids[n]))
 			return 0;
 	}
 	return 0;
