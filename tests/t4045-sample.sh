@@ -10,6 +10,7 @@ import json, subprocess
 import frame
 
 CLOSE, END = 1023, 1
+EMBED = "--cache-size 64M"      # sequences share beginnings
 
 
 def ask(name, asked):
@@ -26,7 +27,7 @@ def ask(name, asked):
 def run(asked, rows, *options):
     """The new tokens of each sequence, and the errors."""
     ask("asked", asked)
-    line = (f"ds-embed -B {rows} -i asked -i loop | ds-block -t 1 | ds-head -t 1 | "
+    line = (f"ds-embed {EMBED} -B {rows} -i asked -i loop | ds-block -t 1 | ds-head -t 1 | "
             'ds-sample "$@" | tee loop >told')
     subprocess.run(["bash", "-c", line, "-", *options], check=True)
     new, failed = {}, {}

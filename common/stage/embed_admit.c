@@ -8,6 +8,7 @@
 
 #include "base/fail.h"
 #include "stage/embed_kv_internal.h"
+#include "stage/sampling.h"
 
 #define WAIT_MIN 16             /* positions: a prompt waits for an earlier one to save so many */
 #define CUTS_MAX 1024           /* sequences that are preempted for a batch */
@@ -239,19 +240,31 @@ may_share(const struct embed *e, const struct embed_item *p)
 	    !(p->span.flags & SPAN_LOGITS) && (e->loop >= 0 || p->span.flags & SPAN_SAMPLE);
 }
 
+/* Tokens of a prompt, by its first item, that may be shared.  Its last row is sampled; the tokens
+ * that it counts as new pass ds-sample, which needs them for stop strings.  */
+static uint32_t
+most_shared(const struct embed_item *p)
+{
+	const struct frame_seq *q = p->params < 0 ? NULL : &p->source->f.seqs[p->params];
+	uint32_t fresh = q ? sampling_new(q->params, q->n) : 0, kept = fresh > 1 ? fresh : 1;
+
+	return p->span.n > kept ? p->span.n - kept : 0;
+}
+
 /* The sequence that a prompt, by its first item, is forked from, and for how many positions; NULL:
  * none.  *waits: it waits instead for rows of an earlier prompt.  */
 static struct prefix *
 source_of(struct embed *e, const struct embed_item *p, uint32_t *n, int *waits)
 {
 	const struct prefix *x = p->prefix;
-	uint32_t most = p->span.n > 0 ? p->span.n - 1 : 0, later;
+	uint32_t most, later;
 	struct prefix *y;
 
 	*n = 0;
 	*waits = 0;
 	if (!may_share(e, p))
 		return NULL;
+	most = most_shared(p);
 	y = prefix_find(&e->kv.prefixes, x->ids, most, positions_now, e, n);
 	later = *n;
 	(void)prefix_find(&e->kv.prefixes, x->ids, most, positions_later, e, &later);
@@ -269,7 +282,7 @@ static int
 seek(struct embed *e, const struct embed_item *p, uint32_t n, size_t taken)
 {
 	const struct prefix *x = p->prefix;
-	uint32_t most = p->span.n - 1, saved;
+	uint32_t most = most_shared(p), saved;
 	struct saved_key key;
 	int r;
 

@@ -220,3 +220,13 @@ sampling_read(struct sampling *p, const unsigned char *params, size_t n)
 	msgpack_unpacked_destroy(&u);
 	return r < 0 ? -1 : check_thinking(p, FAIL_DATA, "seqs: think_min", "think_max");
 }
+
+uint32_t
+sampling_new(const unsigned char *params, size_t n)
+{
+	struct sampling p = {.think_max = THINK_MAX};
+	int r = sampling_read(&p, params, n);
+
+	stops_free(&p.stop_text);
+	return r < 0 ? 0 : p.had;
+}
