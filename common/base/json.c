@@ -35,15 +35,19 @@ text_check(const unsigned char *s, size_t n)
 			return fail(FAIL_DATA, s[i] ? "byte %zu is not UTF-8" : "byte %zu is NUL", i);
 		i += step;
 	}
-	/* cJSON would end the string there and ignore the rest */
-	while ((p = memmem(p, n - (size_t)(p - s), "\\u0000", 6))) {
+	/* cJSON reads wrong digits as 0, ends the string there and ignores the rest */
+	while ((p = memmem(p, n - (size_t)(p - s), "\\u", 2))) {
 		size_t slashes = 0;
 
 		while (p > s + slashes && p[-1 - (ptrdiff_t)slashes] == '\\')
 			slashes++;
-		if (slashes % 2 == 0)
-			return fail(FAIL_DATA, "byte %zu: a NUL in a string", (size_t)(p - s));
-		p++;
+		p += 2;
+		if (slashes % 2 != 0)
+			continue;
+		if (n - (size_t)(p - s) < 4 || strspn((const char *)p, "0123456789abcdefABCDEF") < 4)
+			return fail(FAIL_DATA, "byte %zu: not valid JSON", (size_t)(p - 2 - s));
+		if (memcmp(p, "0000", 4) == 0)
+			return fail(FAIL_DATA, "byte %zu: a NUL in a string", (size_t)(p - 2 - s));
 	}
 	return 0;
 }

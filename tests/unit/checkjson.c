@@ -42,6 +42,8 @@ check_text(void)
 	refused("\"\xc0\x80\"", 4, "byte 1 is not UTF-8");
 	refused("\"\xf0\x9f\x98", 4, "byte 1 is not UTF-8");
 	refused("{\"a\\\\\\u0000\": 1}", 16, "byte 5: a NUL in a string");
+	refused("{\"a\\\\\\u12g4\": 1}", 16, "byte 5: not valid JSON");
+	refused("\"\\u12", 5, "byte 1: not valid JSON");
 	memset(deep, '[', sizeof(deep));
 	deep[sizeof(deep) - 1] = 0;
 	o = parse(deep);
