@@ -11,12 +11,14 @@ import numpy as np      # noqa: E402
 
 
 class Line:
-    def __init__(self, model, threads, folder, layers=(("ds-block",),)):
-        """layers: the programs between embedding and head, with their options; folder: for the FIFO."""
+    def __init__(self, model, threads, folder, layers=(("ds-block",),), embed=()):
+        """layers: the programs between embedding and head, with their options; embed: options of
+        ds-embed; folder: for the FIFO."""
         loop = folder + "/loop"
         os.mkfifo(loop)
         t = ["-t", str(threads)]
-        lines = [["ds-embed", "-i", "-", "-i", loop], *([*words, *t] for words in layers), ["ds-head", *t],
+        lines = [["ds-embed", "-i", "-", "-i", loop, *embed],
+                 *([*words, *t] for words in layers), ["ds-head", *t],
                  ["ds-sample", "-g", "-o", loop, "-o", "-"]]
         self.programs = []
         self.loop = loop
