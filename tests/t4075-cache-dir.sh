@@ -76,15 +76,17 @@ keeps() {
 	dir=kept
 	cached in
 	agrees "$name: a run that saves has the same bits"
-	like "$(cat embed.err)" "0 prefixes of 0 positions loaded, [1-9][0-9]* saved" "$name: it saves"
+	like "$(cat embed.err)" "0 prefixes of 0 positions loaded, [1-9]* saved" "$name: it saves"
 	cached in
 	agrees "$name: a warm run has the same bits"
 	like "$(cat embed.err)" "[1-9] prefixes of [0-9]* positions loaded" "$name: it loads"
 	silent "$name: without a word"
 }
 prompts 7 100 100 90 33 >in
-keeps "$G/qwen3"
-keeps "$G/qwen2-window"
+if [ "$(few 1 0)" = 1 ]; then
+	keeps "$G/qwen3"
+	keeps "$G/qwen2-window"
+fi
 keeps "$M"
 
 # that of tiny-r1 goes on: each of 4 sequences has at most 8 rows, and the last of its prompt
@@ -116,10 +118,12 @@ key=$(cd good && for f in *.ids; do echo "$(frame tensors ids <$f | wc -l) ${f%.
     sort -n | tail -1 | cut -d' ' -f2)
 printf X | dd of=kept/$key.l2 bs=1 seek=5000 conv=notrunc 2>/dev/null
 damaged "a byte of a layer" "^ds-block: 'kept/$key.l2': the CRC does not match.*is computed again"
-again; truncate -s 9000 kept/$key.l3
-damaged "a short layer" "^ds-block: 'kept/$key.l3': a frame of .*it is computed again"
-again; rm kept/$key.l0
-damaged "a missing layer" "^ds-block: cannot open 'kept/$key.l0': No such file"
+if [ "$(few 1 0)" = 1 ]; then
+	again; truncate -s 9000 kept/$key.l3
+	damaged "a short layer" "^ds-block: 'kept/$key.l3': a frame of .*it is computed again"
+	again; rm kept/$key.l0
+	damaged "a missing layer" "^ds-block: cannot open 'kept/$key.l0': No such file"
+fi
 again; printf X | dd of=kept/$key.ids bs=1 seek=70 conv=notrunc 2>/dev/null
 damaged "a byte of the index" "^ds-embed: 'kept/$key.ids': the CRC does not match.*it is left out"
 again; mv kept/$key.ids kept/0123456789abcdef.ids
@@ -128,29 +132,31 @@ agrees "an index of another name: the same bits"
 warned "^ds-embed: 'kept/0123456789abcdef.ids': its name is that of other tokens: it is left out" \
     "an index of another name"
 
-again
-precision="--precision bf16" dir=
-served in
-cat logits tokens >bf16
-dir=kept
-cached in
-cat logits tokens >got
-same bf16 got "files of another precision are not read"
-silent "and they are not in the way"
-precision=
-cached in
-agrees "nor is a folder of two precisions"
-mv want want.tiny
-model=$G/qwen3
-dir=
-served in
-cat logits tokens >want
-dir=kept
-cached in
-agrees "nor of two models"
-silent "without a word"
-model=$M
-mv want.tiny want
+if [ "$(few 1 0)" = 1 ]; then
+	again
+	precision="--precision bf16" dir=
+	served in
+	cat logits tokens >bf16
+	dir=kept
+	cached in
+	cat logits tokens >got
+	same bf16 got "files of another precision are not read"
+	silent "and they are not in the way"
+	precision=
+	cached in
+	agrees "nor is a folder of two precisions"
+	mv want want.tiny
+	model=$G/qwen3
+	dir=
+	served in
+	cat logits tokens >want
+	dir=kept
+	cached in
+	agrees "nor of two models"
+	silent "without a word"
+	model=$M
+	mv want.tiny want
+fi
 
 # another conversation that begins alike, and one that does not
 again
