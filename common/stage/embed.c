@@ -281,7 +281,7 @@ receive_span(struct embed *e, int input, struct embed_source *src, struct span *
 	if ((p->n > 0 || !last) && embed_push(queue_of(e, input), item) < 0)
 		return -1;
 	if (last && loop)
-		kv_ending(e, s);
+		kv_ending(e, s, 1);
 	if (!last || loop)              /* ds-sample frees the sequences of the loop */
 		return 0;
 	return seq_end(e, s);

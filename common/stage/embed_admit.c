@@ -204,20 +204,26 @@ running(const struct embed *e)
 	return n;
 }
 
-/* Pages are missing: drop the oldest prefix, or preempt others than x if nothing runs.  taken:
- * pages that the batch has been promised.  1: there are more now; 0: x waits; -1 and a message.  */
+/* What the next batch has been promised.  */
+struct promised {
+	size_t pages;
+	size_t items;                   /* of preempted sequences and of prompts */
+};
+
+/* Pages are missing: drop the oldest prefix, or preempt others than x if nothing else can go on.
+ * 1: there are more now; 0: x waits; -1 and a message.  */
 static int
-release_some(struct embed *e, const struct prefix *x, size_t taken)
+release_some(struct embed *e, const struct prefix *x, const struct promised *to)
 {
 	int r = drop_oldest(e);
 
-	return r != 0 || running(e) + taken > 0 ? r : preempt_youngest(e, x);
+	return r != 0 || running(e) + to->items > 0 ? r : preempt_youngest(e, x);
 }
 
-/* Make room for all tokens of x that are known.  1, and *taken grows; 0: it waits; -1 and a
+/* Make room for all tokens of x that are known.  1, and they are promised; 0: it waits; -1 and a
  * message.  */
 static int
-make_room(struct embed *e, const struct prefix *x, size_t *taken)
+make_room(struct embed *e, const struct prefix *x, struct promised *to)
 {
 	const struct cache_seq *s = cache_find(&e->kv.mirror, x->seq);
 	uint32_t n = kv_held(e, x);
@@ -225,10 +231,10 @@ make_room(struct embed *e, const struct prefix *x, size_t *taken)
 	int r;
 
 	while ((needs = cache_needs(s, n, x->n - n)) > 0 &&
-	    *taken + needs + running(e) > kv_left(e))
-		if ((r = release_some(e, x, *taken)) <= 0)
+	    to->pages + needs + running(e) > kv_left(e))
+		if ((r = release_some(e, x, to)) <= 0)
 			return r;
-	*taken += needs;
+	to->pages += needs;
 	return 1;
 }
 
@@ -279,7 +285,7 @@ source_of(struct embed *e, const struct embed_item *p, uint32_t *n, int *waits)
 /* A saved prefix that has more of the prompt's tokens than the n that the caches hold: load it, if
  * there is room.  0, or -1 and a message.  */
 static int
-seek(struct embed *e, const struct embed_item *p, uint32_t n, size_t taken)
+seek(struct embed *e, const struct embed_item *p, uint32_t n, const struct promised *to)
 {
 	const struct prefix *x = p->prefix;
 	uint32_t most = most_shared(p), saved;
@@ -289,16 +295,16 @@ seek(struct embed *e, const struct embed_item *p, uint32_t n, size_t taken)
 	if (!may_share(e, p) || (saved = files_find(e, x->ids, most, &key)) <= n ||
 	    (saved - n < WAIT_MIN && saved < most))
 		return 0;
-	while (cache_pages(saved) + taken + running(e) > kv_left(e))
+	while (cache_pages(saved) + to->pages + running(e) > kv_left(e))
 		if ((r = drop_oldest(e)) <= 0)
 			return r;
 	return files_load(e, &key, x->ids, saved);
 }
 
-/* The first item of a prompt: make room for its tokens, and fork it.  1, and *taken grows; 0: it
- * waits; -1 and a message.  */
+/* The first item of a prompt: make room for its tokens, and fork it.  1; 0: it waits; -1 and a
+ * message.  */
 static int
-begin(struct embed *e, struct embed_queue *q, struct embed_item *p, size_t *taken)
+begin(struct embed *e, struct embed_queue *q, struct embed_item *p, struct promised *to)
 {
 	struct prefix *x = p->prefix, *y;
 	size_t needs;
@@ -311,17 +317,17 @@ begin(struct embed *e, struct embed_queue *q, struct embed_item *p, size_t *take
 			return 0;
 		if (!x->sought) {
 			x->sought = 1;
-			if (seek(e, p, n, *taken) < 0)
+			if (seek(e, p, n, to) < 0)
 				return -1;
 			continue;       /* it may wait now, or a prefix was dropped */
 		}
 		needs = cache_pages(x->n) - n / CACHE_PAGE;
-		if (*taken + needs + running(e) <= kv_left(e))
+		if (to->pages + needs + running(e) <= kv_left(e))
 			break;
-		if ((r = release_some(e, x, *taken)) <= 0)
+		if ((r = release_some(e, x, to)) <= 0)
 			return r;
 	}
-	*taken += needs;
+	to->pages += needs;
 	x->begun = 1;
 	e->kv.begun++;
 	if (!y)
@@ -337,7 +343,7 @@ begin(struct embed *e, struct embed_queue *q, struct embed_item *p, size_t *take
 /* Admit the queue's items to the next batch, in order.  1: all that fit into it; 0: one waits; 2:
  * the queue has changed; -1 and a message.  */
 static int
-admit(struct embed *e, struct embed_queue *q, size_t *taken)
+admit(struct embed *e, struct embed_queue *q, struct promised *to)
 {
 	uint64_t rows = 0;
 	int r;
@@ -350,9 +356,10 @@ admit(struct embed *e, struct embed_queue *q, size_t *taken)
 			continue;
 		if (cache_pages(x->n) > e->kv.limit)
 			return refuse(e, x) < 0 ? -1 : 2;
-		if (x->serial != e->serial && (r = x->begun ? make_room(e, x, taken) :
-		    begin(e, q, p, taken)) <= 0)
+		if (x->serial != e->serial && (r = x->begun ? make_room(e, x, to) :
+		    begin(e, q, p, to)) <= 0)
 			return r;
+		to->items++;
 		x->serial = e->serial;
 		x->ahead = p->span.pos + p->span.n;
 		rows += p->span.n;
@@ -363,7 +370,7 @@ admit(struct embed *e, struct embed_queue *q, size_t *taken)
 int
 kv_prepare(struct embed *e)
 {
-	size_t taken;
+	struct promised to;
 	int r;
 
 	e->kv.ncuts = 0;
@@ -373,9 +380,9 @@ kv_prepare(struct embed *e)
 		e->serial++;
 		if (loops_admit(e) < 0)
 			return -1;
-		taken = loops_need(e);
-		if ((r = admit(e, &e->kv.again, &taken)) == 1)
-			r = admit(e, &e->prompts, &taken);
+		to = (struct promised){.pages = loops_need(e)};
+		if ((r = admit(e, &e->kv.again, &to)) == 1)
+			r = admit(e, &e->prompts, &to);
 	} while (r == 2);
 	return r < 0 ? -1 : 0;
 }

@@ -126,8 +126,8 @@ int kv_copy(struct embed_seq *to, const struct embed_seq *from, uint32_t n);
 int kv_tokens(struct embed_seq *s, const struct embed_source *src, uint32_t row, uint32_t pos,
     uint32_t n);
 
-/* Its last token has come: its end follows, and its pages are released soon.  */
-void kv_ending(struct embed *e, struct embed_seq *s);
+/* Its last token has come, so that its end follows: 1; its end has come: 0.  */
+void kv_ending(struct embed *e, struct embed_seq *s, int ending);
 
 int kv_is_retained(const struct embed *e, uint64_t seq);
 

@@ -182,11 +182,11 @@ kv_tokens(struct embed_seq *s, const struct embed_source *src, uint32_t row, uin
 }
 
 void
-kv_ending(struct embed *e, struct embed_seq *s)
+kv_ending(struct embed *e, struct embed_seq *s, int ending)
 {
-	if (s->prefix && !s->prefix->ending) {
-		s->prefix->ending = 1;
-		e->kv.ending++;
+	if (s->prefix && s->prefix->ending != ending) {
+		s->prefix->ending = ending;
+		e->kv.ending += ending ? 1 : (size_t)-1;
 	}
 }
 
@@ -226,8 +226,6 @@ kv_end(struct embed *e, const struct embed_item *p)
 
 	if (!p->prefix)
 		return 0;
-	e->kv.ending -= (size_t)p->prefix->ending;
-	p->prefix->ending = 0;
 	if ((r = p->kind == ITEM_FREE ? retain(e, p->prefix) : 0) < 0)
 		return -1;
 	if (r == 0)

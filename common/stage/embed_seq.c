@@ -147,6 +147,7 @@ seq_free(struct embed *e, struct embed_seq *s)
 	if ((s->text && e->loop >= 0 && seq_expect_echo(e, s->seq) < 0) ||
 	    embed_push(first ? &e->passing : &e->prompts, p) < 0)
 		return -1;
+	kv_ending(e, s, 0);
 	s->text = NULL;
 	s->prefix = NULL;
 	if (s->failed) {
