@@ -17,7 +17,7 @@ for i in range(int(sys.argv[1])):
     if i % 7 == 0: r["think_max"] = 9
     print(json.dumps(r))' "$1" "$M"
 }
-requests "$(few 14 5)" >requests
+requests "$(few 9 4)" >requests
 # answers NAME [OPTION...]: to the requests
 answers() {
 	to=$1; shift
@@ -92,6 +92,24 @@ for n in 1 3; do
 	    ds-draft -t 1 | tee loop | ds-cut --at embed | ds-detokenize; } && wait $!' $n >got
 	same got want "a ring, --batches $n"
 done
+
+if [ -e "$R/build/tests/libdspipe-cuda.so" ]; then
+	. "$T/gpu.sh"
+	hand "" "-g -n 60" "-d cuda" <prompts >got
+	same got want "a GPU"
+else
+	skip "a GPU" "make checks has built no emulated GPU"
+fi
+
+# saved prefixes, whose hidden states ds-draft does not get; paths that are stopped
+limited ds-run -t 1 --jsonl requests --ordered --cache-dir saved >want.saved
+for kind in none mtp prompt; do
+	limited ds-run -t 1 --jsonl requests --ordered --cache-dir saved --draft $kind >got
+	same got want.saved "--cache-dir, --draft $kind"
+done
+limited ds-run -t 1 --jsonl requests --ordered --samples 6 --early text | grep -c . >want.n
+limited ds-run -t 1 --jsonl requests --ordered --samples 6 --early text --draft mtp | grep -c . >got
+same got want.n "--early with drafts"
 
 # a plan
 set -- $(py -c 'import socket

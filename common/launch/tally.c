@@ -41,7 +41,7 @@ tally_count(struct tally *t, const struct frame *f)
 		/* the sequence held all positions up to this one */
 		t->answers += (f->spans[i].flags & SPAN_LAST) != 0;
 		if (f->spans[i].flags & SPAN_LAST)
-			t->whole += (uint64_t)f->spans[i].pos + f->spans[i].n;
+			t->whole += (uint64_t)f->spans[i].pos + span_tokens(&f->spans[i]);
 	}
 	t->generated += tokens;
 	if (t->last > 0) {

@@ -255,6 +255,72 @@ check_sequences(struct golden *g)
 	draft_close(&d);
 }
 
+/* --- wrong bytes --- */
+
+static void
+put_crc(unsigned char *p, size_t n)
+{
+	size_t header = (size_t)p[7] << 16 | (size_t)p[8] << 8 | p[9], data = FRAME_PREAMBLE + header + 5;
+	uint32_t crc = crc32c(crc32c(0, p + FRAME_PREAMBLE, header), p + data, n - data);
+
+	for (int i = 0; i < 4; i++)
+		p[14 + i] = (unsigned char)(crc >> (24 - 8 * i));
+}
+
+/* The frame of n bytes through ds-draft: 0, 1, or -1 and a message. */
+static int
+feed(struct draft *d, const unsigned char *p, size_t n)
+{
+	unsigned char *raw = mem_raw(n, 1);
+	struct frame f;
+	int r;
+
+	must(raw ? 0 : -1, "memory");
+	memcpy(raw, p, n);
+	frame_init(&f);
+	r = frame_parse(&f, raw, n);
+	if (r == 0)
+		r = draft_frame(d, &f, NULL, 0);
+	frame_free(&f);
+	return r;
+}
+
+/* Each byte of the header, ids, and some of the hidden states gets other values. */
+static void
+check_damage(struct golden *g, enum draft_by by)
+{
+	struct draft_options o = {by, 2};
+	struct draft d;
+	struct frame f;
+	struct buf b = {0};
+	int32_t want[GUESSES_MAX], got[GUESSES_MAX];
+	int taken = 0, refused = 0, good = 1, n;
+
+	must(draft_open(&d, &g->stage, &o), "draft_open");
+	n = step(&d, g, 9, 0, 8, 1, want);
+	make_frame(g, &f, 1, 3, 6, 1, 1, 1);
+	must(frame_bytes(&f, &b), "frame");
+	frame_free(&f);
+	for (size_t i = FRAME_PREAMBLE; i < b.n && i < 700; i++) {
+		for (int bit = 0; bit < 8; bit++) {
+			b.p[i] ^= (unsigned char)(1u << bit);
+			put_crc(b.p, b.n);
+			if (feed(&d, b.p, b.n) >= 0)
+				taken++;
+			else
+				refused++, good &= *fail_text() && !strchr(fail_text(), '\n');
+			b.p[i] ^= (unsigned char)(1u << bit);
+		}
+	}
+	printf("# %d frames refused, %d taken\n", refused, taken);
+	point(good && taken > 0 && refused > 0 && !d.broken,
+	    "a wrong byte is refused with a message, or makes other guesses");
+	point(step(&d, g, 9, 0, 8, 1, got) == n && memcmp(want, got, (size_t)n * sizeof(*got)) == 0,
+	    "afterwards guesses are as before");
+	buf_free(&b);
+	draft_close(&d);
+}
+
 /* More guesses than one, and the model's end. */
 static void
 check_many(struct golden *g)
@@ -302,6 +368,8 @@ main(void)
 	golden_open(&g, "tests/golden/mtp", "tests/golden/mtp/expected.safetensors");
 	check_sequences(&g);
 	check_many(&g);
+	check_damage(&g, DRAFT_MTP);
+	check_damage(&g, DRAFT_PROMPT);
 	golden_close(&g);
 	check_prompt();
 	printf("1..%d\n", points);
