@@ -339,6 +339,29 @@ mat_element(const struct mat *w, int r, int k)
 	}
 }
 
+/* n elements of row r from column k on. */
+static inline void
+mat_elements(float *to, const struct mat *w, int r, int k, int n)
+{
+	const unsigned char *row = mat_at(w, r);
+	enum dtype t = w->turned ? DTYPES_ALL : w->dtype;       /* (one by one) */
+	uint16_t h;
+
+	if (t == F32)
+		memcpy(to, row + (size_t)k * 4, (size_t)n * 4);
+	else if (t == BF16)
+		for (int i = 0; i < n; i++) {
+			memcpy(&h, row + (size_t)(k + i) * 2, 2);
+			to[i] = float_of_bits((uint32_t)h << 16);
+		}
+	else if (t == F8_E4M3)
+		for (int i = 0; i < n; i++)
+			to[i] = float_of_f8(row[k + i]);
+	else
+		for (int i = 0; i < n; i++)
+			to[i] = mat_element(w, r, k + i);
+}
+
 /* n filled up to whole steps of bf16. */
 EVERYWHERE int
 bf16_filled(int n)

@@ -52,9 +52,10 @@ enum { TOKENS = 8, OUTPUTS = 16 };
 static void
 elements(float *out, const struct mat *w, int n, int from, int to, int transposed)
 {
+	if (!transposed)
+		mat_elements(out, w, n, from, to - from);
 	for (int i = from; i < to; i++)
-		out[i - from] = bf16_of_float(transposed ? mat_element(w, i, n) :
-		    mat_element(w, n, i));
+		out[i - from] = bf16_of_float(transposed ? mat_element(w, i, n) : out[i - from]);
 	for (int i = to; i < from + bf16_filled(to - from); i++)
 		out[i - from] = 0;
 }

@@ -3,7 +3,8 @@
  */
 #include "cpu/cpu.h"
 
-enum { TOKENS = 8 };     /* rows of x at a time: each weight is converted once for all of them */
+/* Rows of x at a time: each weight is converted once for all of them; and columns of w. */
+enum { TOKENS = 8, COLUMNS = 16 };
 
 /* Compiled twice: fmaf is an instruction where the processor has it, and a call elsewhere. */
 #define CLONES __attribute__((target_clones("fma", "default")))
@@ -31,8 +32,7 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 	for (int k = 0; k < w->cols; k += BLOCK) {
 		int m = w->cols - k < BLOCK ? w->cols - k : BLOCK;
 
-		for (int i = 0; i < m; i++)
-			weight[i] = mat_element(w, n, k + i);
+		mat_elements(weight, w, n, k, m);
 		for (int t = 0; t < T; t++) {
 			if (w->dtype != F8_E4M3) {
 				lanes_of(sum[t], x + t * ldx + k, weight, m);
@@ -58,36 +58,45 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 			    T - t < TOKENS ? T - t : TOKENS, w, n);
 }
 
-/* sum + the terms w[i] x[i], i < n, one after another */
-CLONES static float
-chain(float sum, const float *x, const float *w, int n)
+/* Each sum + its terms w[i][] x[i], i < n, one after another. */
+CLONES static void
+chains(float sum[COLUMNS], const float *x, float w[][COLUMNS], int n)
 {
+	float s[COLUMNS];
+
+	memcpy(s, sum, sizeof(s));
 	for (int i = 0; i < n; i++)
-		sum = fmaf(w[i], x[i], sum);
-	return sum;
+		for (int c = 0; c < COLUMNS; c++)
+			s[c] = fmaf(w[i][c], x[i], s[c]);
+	memcpy(sum, s, sizeof(s));
 }
 
-/* Down the column c, for T rows of x; in FP8, each block of rows is a chain of its own. */
+/* Down n columns from c on, for T rows of x; in FP8, each block of rows is a chain of its own. */
 static void
-chains(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int c)
+columns(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
+    int c, int n)
 {
-	float sum[TOKENS] = {0}, weight[BLOCK];
+	float sum[TOKENS][COLUMNS] = {{0}}, weight[BLOCK][COLUMNS] = {{0}}, block[COLUMNS];
 	int end;
 
 	for (int r = 0; r < w->rows; r = end) {
 		end = mat_block_end(w, r, w->rows);
 		for (int i = r; i < end; i++)
-			weight[i - r] = mat_element(w, i, c);
+			mat_elements(weight[i - r], w, i, c, n);
 		for (int t = 0; t < T; t++) {
-			float block = chain(w->dtype == F8_E4M3 ? 0 : sum[t],
-			    x + t * ldx + r, weight, end - r);
-
-			sum[t] = w->dtype == F8_E4M3 ?
-			    fmaf(mat_scale(w, r, c), block, sum[t]) : block;
+			if (w->dtype != F8_E4M3) {
+				chains(sum[t], x + t * ldx + r, weight, end - r);
+				continue;
+			}
+			memset(block, 0, sizeof(block));
+			chains(block, x + t * ldx + r, weight, end - r);
+			for (int i = 0; i < n; i++)
+				sum[t][i] = fmaf(mat_scale(w, r, c + i), block[i], sum[t][i]);
 		}
 	}
 	for (int t = 0; t < T; t++)
-		out[t * ldo + c] = canonical(sum[t]);
+		for (int i = 0; i < n; i++)
+			out[t * ldo + c + i] = canonical(sum[t][i]);
 }
 
 static void
@@ -95,9 +104,10 @@ matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const 
     int c0, int c1)
 {
 	for (int t = 0; t < T; t += TOKENS)
-		for (int c = c0; c < c1; c++)
-			chains(out + t * ldo, ldo, x + t * ldx, ldx,
-			    T - t < TOKENS ? T - t : TOKENS, w, c);
+		for (int c = c0; c < c1; c += COLUMNS)
+			columns(out + t * ldo, ldo, x + t * ldx, ldx,
+			    T - t < TOKENS ? T - t : TOKENS, w, c,
+			    c1 - c < COLUMNS ? c1 - c : COLUMNS);
 }
 
 static void
