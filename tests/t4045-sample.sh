@@ -6,7 +6,7 @@
 export DS_MODEL=$M
 mkfifo loop
 cat >answers.py <<'EOP'
-import json, subprocess
+import json, os, subprocess
 import frame
 
 CLOSE, END = 1023, 1
@@ -97,6 +97,7 @@ for kind, more in ("greedy", {"greedy": True}), ("sampled", {"temperature": 1.5,
         cut = {i: max(1, len(ids) * (part - 1) // part) for i, ids in new.items() if len(ids) > 1}
         again, failed = run([(i, p + new[i][:n], {**more, **ways[i], "new": n})
                              for i, n in cut.items()], 7)
+        os.rename("asked", "again")
         point(not failed and all(new[i][n:] == again.get(i, []) for i, n in cut.items()),
               f"{kind}: restarted after 1 - 1/{part}: the same tokens")
 
@@ -124,6 +125,15 @@ while IFS=$(printf '\t') read -r status what; do
 	report "$status" "$what"
 done <points
 is "$(wc -l <points)" 30 "all of these were tried"
+
+# guesses change nothing; `again` has restarted sequences
+for way in "" "--draft | ds-draft -t 1 --guesses 3"; do
+	pipe "ds-embed -i again -i loop | ds-block -t 1 | ds-head -t 1 --tap head.hidden |
+	    ds-sample $way | tee loop | ds-detokenize --special -0" >text."${way:+draft}" ||
+	    report 1 "sampled${way:+ with guesses}"
+done
+same text.draft text. "with guesses the text is the same"
+is "$(tr -cd '\0' <text.draft | wc -c)" 12 "of all sequences"
 
 cp -r "$M" plain
 py -c '
