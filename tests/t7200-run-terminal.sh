@@ -124,7 +124,7 @@ def answers(t):
 def file(name, messages):
     json.dump(messages, open(name, "w"))
     return name
-t = Term([], {"NO_COLOR": "1", "TERM": "xterm"})
+t = Term(["-vv"], {"NO_COLOR": "1", "TERM": "xterm"})
 t.until("> ")
 said = answers(t)
 quiet = Term(["-q"], {"TERM": "dumb"})
@@ -142,8 +142,10 @@ t.type(asked[2] + "\n")
 expect("2+2+0=4: 4 carry 0\n4\n</think>\n\n4\n> " in t.until("\n> "), True)
 for x in t, quiet:
     x.type("\4")
-    x.rest()
+    told = x.rest()
     expect(x.end(), 0)
+    # the caches keep what a conversation begins with
+    expect(len(re.findall("ds-embed: 2 of 4 prompts began after a known prefix", told)), x is t)
 EOP
 
 term "with -w, or a template of text, each line is a text of its own" <<'EOP'
