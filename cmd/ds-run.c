@@ -16,6 +16,7 @@
 #include "supervise/drive.h"
 #include "launch/answer_file.h"
 #include "launch/keep.h"
+#include "launch/planfile.h"
 #include "supervise/probe.h"
 #include "launch/run.h"
 #include "launch/script.h"
@@ -23,7 +24,6 @@
 #include "stage/request.h"
 #include "stage/stages.h"
 #include "token/template.h"
-#include "weights/checkpoint.h"
 
 static const char help[] =
 "usage: ds-run -m MODEL [OPTION ...] [PROMPT ...]\n"
@@ -374,9 +374,8 @@ static void
 open_answers(struct given *o, struct progress *progress)
 {
 	struct plan_options *p = &o->run.plan;
-	struct answer_file answers = {0};
-	const char *precision = p->precision;
-	char model[17] = "";
+	const char *precision = p->precision ? p->precision : precision_name(PRECISION_F32);
+	struct planfile plan = {0};
 
 	if (!p->out)
 		return;
@@ -384,13 +383,13 @@ open_answers(struct given *o, struct progress *progress)
 		die_failed();
 	if (!p->resume)
 		return;
-	(void)checkpoint_id(p->model, model);   /* with a plan, -m may have the tokenizer only */
-	if (!precision && !o->plan)
-		precision = precision_name(PRECISION_F32);
-	if (answer_file_load(&answers, p->out, model, precision) < 0)
+	if (o->plan && planfile_read(&plan, o->plan) < 0)
 		die_failed();
-	progress->before = answers.lines;
-	answer_file_free(&answers);
+	if (o->plan && planfile_precision(&plan))
+		precision = planfile_precision(&plan);
+	if (answer_file_count(p->out, p->model, precision, &progress->before) < 0)
+		die_failed();
+	planfile_free(&plan);
 }
 
 /* Show progress on a terminal, unless answers are printed there. */

@@ -14,6 +14,7 @@
 #include "base/fail.h"
 #include "base/json.h"
 #include "base/lines.h"
+#include "weights/checkpoint.h"
 
 #define LINE_MAX_BYTES ((size_t)1 << 30)
 #define LOCK_SECONDS 5.0        /* that programs of a killed run may still hold the file */
@@ -143,6 +144,20 @@ answer_file_free(struct answer_file *a)
 	for (struct table_slot *s = NULL; (s = table_next(&a->paths, s)); )
 		free(s->value);
 	table_free(&a->paths);
+}
+
+int
+answer_file_count(const char *path, const char *model, const char *precision, uint64_t *n)
+{
+	struct answer_file a;
+	char id[17] = "";
+	int r;
+
+	(void)checkpoint_id(model, id);
+	r = answer_file_load(&a, path, id, precision);
+	*n = a.lines;
+	answer_file_free(&a);
+	return r;
 }
 
 int

@@ -21,6 +21,10 @@ int answer_file_load(struct answer_file *a, const char *path, const char *model,
     const char *precision);
 void answer_file_free(struct answer_file *a);
 
+/* The number of answers in the file, which must be those of the model in folder `model`, unless it
+ * has a tokenizer only. precision: as above. Returns 0, or -1 and a message. */
+int answer_file_count(const char *path, const char *model, const char *precision, uint64_t *n);
+
 /*
  * 1 if the path `index` of a request has an answer in the file, which then counts for no other
  * request. id [n]: its JSON text. Of requests with equal ids, the first ones asked for here have

@@ -243,6 +243,16 @@ planfile_keyed(const struct planfile *p)
 	return 0;
 }
 
+const char *
+planfile_precision(const struct planfile *p)
+{
+	for (int i = 0; i < p->nlines; i++)
+		for (int k = 1; k + 1 < p->lines[i].nwords; k++)
+			if (strcmp(p->lines[i].words[k], "--precision") == 0)
+				return p->lines[i].words[k + 1];
+	return NULL;
+}
+
 void
 planfile_free(struct planfile *p)
 {
