@@ -1,4 +1,6 @@
 /* ds-embed: the scheduler: prompts and sampled tokens in, batches of the residual stream out.  */
+#include <string.h>
+
 #include "base/fail.h"
 #include "stage/embed.h"
 #include "stage_main.h"
@@ -15,7 +17,7 @@ static const char help[] =
 "\n"
 HELP_MODEL
 "  -B ROWS                maximum rows, and sequences, per batch (512)\n"
-"  --batches N            maximum batches in flight (1)\n"
+"  --batches N            maximum batches in flight (1), or auto\n"
 "  --cache-size SIZE      bytes of KV caches per process, such as 4G; prompts\n"
 "                         start after prefixes that the caches hold\n"
 HELP_CACHE_DIR
@@ -36,7 +38,9 @@ own(int c, const char *arg, void *to)
 	case 'B':
 		return options_int("-B", arg, 1, 1 << 20, &o->rows);
 	case BATCHES:
-		return options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &o->batches);
+		o->batches = 0;
+		return strcmp(arg, "auto") == 0 ? 0 :
+		    options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &o->batches);
 	case CACHE_SIZE:
 		return options_size("--cache-size", arg, &o->cache);
 	case CACHE_DIR:

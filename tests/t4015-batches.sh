@@ -48,6 +48,52 @@ for args in "1 1" "2 1" "3 1" "8 1" "1 3" "2 4" "8 2"; do
 	rm -f asks loop
 done
 
+# --- auto: a pipeline that takes 4 ms for a batch, and computes three at once ---
+cat >climb.py <<'EOP'
+import collections, os, subprocess, sys, threading, time, numpy as np, frame
+least = int(sys.argv[1])
+with open("asks", "wb") as f:
+    frame.write_frame(f, {"at": "embed", "spans": [[i, 0, 1, 1] for i in range(24)]}, {"ids": np.full(24, 5, "<i4")})
+    frame.write_frame(f, {"op": "end"})
+door = subprocess.Popen(["ds-embed", "--batches", "auto", "-i", "asks", "-i", "loop"], stdout=subprocess.PIPE)
+loop = open("loop", "wb", buffering=0)
+came, lock, most, away = collections.deque(), threading.Condition(), 0, 0
+start, last = time.monotonic(), False
+def compute():
+    global away, last
+    while True:
+        with lock:
+            while not came:
+                lock.wait()
+            f = came.popleft()
+        if not f:
+            return
+        time.sleep(0.004)
+        with lock:
+            away -= 1
+            last |= most >= least or time.monotonic() - start > 20
+            spans = [[s[0], s[1] + 1, 1, 4 if last else 1] for s in f.header["spans"]]
+            frame.write_frame(loop, {"at": "embed", "spans": spans}, {"ids": np.full(len(spans), 5, "<i4")})
+            for s in spans if last else []:
+                frame.write_frame(loop, {"op": "free", "seq": s[0]})
+threads = [threading.Thread(target=compute, daemon=True) for _ in range(3)]
+for t in threads:
+    t.start()
+for f in frame.read_frames(door.stdout):
+    if "op" not in f.header:
+        with lock:
+            away += 1
+            most = max(most, away)
+            came.append(f)
+            lock.notify()
+frame.write_frame(loop, {"op": "end"})
+print(most >= least, door.wait(20), flush=True)
+EOP
+mkfifo loop
+is "$(py climb.py 3)" "True 0" "auto finds that three batches are faster than one"
+rm asks loop
+fails_with 2 "batches 'all': give an integer from 1 to 64" "no other word than auto" ds-embed --batches all
+
 fails_with 2 "batches '0': give an integer from 1 to 64" "at least one batch is under way" ds-embed --batches 0
 { frame prompt 7 0 2 5; frame end; } >asks
 py -c '

@@ -39,7 +39,7 @@ run() { # run NAME BLOCKS OPTION...
 run "no limit" ds-block
 mv logits want
 frame tensors ids <tokens >tokens.want
-run "room for all" ds-block --cache-size 1G
+run "room for all" ds-block --cache-size 1G --batches auto
 same logits want "prefixes are shared, and all logits are the same"
 like "$(cat said)" "^ds-embed: (1[89]|2[0-3]) of 24 prompts began after a known prefix of 1[0-9]{3} positions in all; 0 prefixes dropped, 0 seq" "as -v says"
 run "5 pages" ds-block --cache-size 400K --batches 2

@@ -317,6 +317,8 @@ receive_rows(struct embed *e, int input, struct frame *f)
 		r = receive_span(e, input, src, &src->f.spans[i], row);
 		row += n;
 	}
+	if (input == e->loop && r == 0)
+		auto_returned(e, src->f.nspans);
 	embed_release(src);
 	return r;
 }

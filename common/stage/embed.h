@@ -84,6 +84,18 @@ struct embed_files {
 	uint64_t saved, loaded, positions;
 };
 
+/* --batches auto (embed_auto.c).  */
+struct embed_auto {
+	int on;
+	int skip;                       /* frames of the loop until the window begins */
+	double start, rate, base;       /* of the window; tokens a second in it, and with `from` */
+	int frames;                     /* of the loop in the window */
+	uint64_t rows, sequences, last; /* in them; the sum of live sequences; the mean before */
+	int from;                       /* the number before the one on trial; 0: none is */
+	int direction, failed;          /* of the next trial: 1 or -1; trials that were slower */
+	int rest, pause;                /* windows without a trial: left, and in all */
+};
+
 #define EMBED_BATCHES_MAX 64
 #define RETIRED_MAX 128         /* failed sequences whose names are known */
 
@@ -116,6 +128,7 @@ struct embed {
 	int trace;                      /* every batch gets a `trace` */
 	int finished;                   /* the end frame has been queued */
 	struct embed_kv kv;
+	struct embed_auto tune;
 	struct embed_files files;
 };
 

@@ -199,7 +199,7 @@ running(const struct embed *e)
 {
 	size_t n = e->kv.ending + e->loops.n - e->loops.first;
 
-	for (int i = 0; i < e->batches; i++)
+	for (int i = 0; i < EMBED_BATCHES_MAX; i++)
 		n += e->away[i];
 	return n;
 }

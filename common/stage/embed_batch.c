@@ -35,14 +35,18 @@ struct batch {
 	int64_t start;
 };
 
-/* An index in e->away that no batch has, or -1.  */
+/* An index in e->away that no batch has, or -1 if no batch may follow.  */
 static int
 free_number(const struct embed *e)
 {
-	for (int i = 0; i < e->batches; i++)
+	int number = -1, n = 0;
+
+	for (int i = EMBED_BATCHES_MAX - 1; i >= 0; i--)
 		if (e->away[i] == 0)
-			return i;
-	return -1;
+			number = i;
+		else
+			n++;
+	return n < e->batches ? number : -1;
 }
 
 /* Bytes that the item adds to the header at most: its span, and its entries of `seqs`.  */
@@ -235,7 +239,7 @@ stuck(const struct embed *e)
 	    (e->loops.n > 0 || e->kv.again.n > 0 ||
 	    (q->n > 0 && q->p[q->first].kind == ITEM_ROWS));
 
-	for (int i = 0; i < e->batches; i++)
+	for (int i = 0; i < EMBED_BATCHES_MAX; i++)
 		waits &= e->away[i] == 0;
 	return waits ? fail(FAIL_SYSTEM, "internal error: rows wait that can never be sent") : 0;
 }

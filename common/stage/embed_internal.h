@@ -174,6 +174,12 @@ int files_returned(struct embed *e, struct frame *f);
 /* A frame of an input; it may be moved out of f.  0, or -1 and a message.  */
 int embed_receive(struct embed *e, int input, struct frame *f);
 
+/* --- the number of batches (embed_auto.c) --- */
+
+/* A frame of the loop with that many new tokens has come: with --batches auto e->batches may
+ * change.  */
+void auto_returned(struct embed *e, int rows);
+
 /* --- queues (embed_queue.c) --- */
 
 void embed_release(struct embed_source *s);

@@ -36,7 +36,9 @@ open_embed(void *state, const struct stage *s, const struct stage_options *o)
 
 	if (embed_open(e, s, s->in, s->nin, s->out, s->nout, (uint32_t)o->rows) < 0)
 		return -1;
-	e->batches = (int)o->batches;
+	e->batches = o->batches ? (int)o->batches : 1;
+	e->tune.on = o->batches == 0;
+	e->tune.direction = 1;
 	e->ring = o->ring;
 	e->trace = o->trace;
 	if (o->cache && kv_open(e, o->cache) < 0)

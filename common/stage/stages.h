@@ -21,7 +21,7 @@ struct stage_options {
 	int verbose;                    /* -v: count what report prints */
 	int ring;                       /* --ring: frames come round for each layer */
 	const char *experts;            /* ds-expert -e; NULL: all that are not yet done */
-	long rows, batches;             /* ds-embed -B: most rows of a batch; --batches */
+	long rows, batches;             /* ds-embed -B: most rows of a batch; --batches, 0: auto */
 	int trace;                      /* ds-embed --trace */
 	const char *cache_dir;          /* --cache-dir, or NULL */
 	int draft;                      /* ds-sample --draft */
