@@ -117,7 +117,8 @@ read_version(const struct agent *a, const char *called, char said[256])
 {
 	struct command p = {.words = {called, "-V"}, .nwords = 2, .label = "ds"};
 	struct child c = {.command = &p, .err = -1};
-	struct child_options s = {.in = a->null, .keep = {-1, -1, -1}, .dir = a->dir, .mask = &a->mask};
+	struct child_options s = {.in = a->null, .keep = {-1, -1, -1}, .dir = a->dir,
+	    .mask = &a->mask};
 	double until = clock_now() + VERSION_WAIT, left;
 	int fd[2] = {-1, -1};
 	ssize_t n = 0, got = 1;

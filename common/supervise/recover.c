@@ -70,7 +70,8 @@ start_programs(struct drive *d)
 {
 	const struct run_options *o = &d->o->run;
 	int given[2], prompts[2], ids[2], text[2], r = -1;
-	struct child_options s[2] = {{.in = 0, .keep = {-1, -1, -1}, .dir = o->dir, .mask = &d->mask}};
+	struct child_options s[2] = {{.in = 0, .keep = {-1, -1, -1}, .dir = o->dir,
+	    .mask = &d->mask}};
 
 	d->own[0].command = &d->programs.commands[0];
 	d->own[1].command = &d->programs.commands[d->programs.n - 1];
