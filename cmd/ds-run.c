@@ -353,6 +353,8 @@ set_defaults(struct given *o)
 
 	if (!p->cache_size && !o->plan && (p->cache_dir || p->jsonl || p->samples || o->run.ask))
 		p->cache_size = CACHE_SIZE;
+	if (!p->batches && p->jsonl)
+		p->batches = "auto";
 	if (o->run.ask && p->samples)
 		die(FAIL_USAGE, "--samples needs prompts: a terminal gets one answer to each line");
 }
@@ -410,31 +412,17 @@ main(int argc, char **argv)
 	struct given o = {.run.plan.chat = 1, .run.began = clock_now(), .run.out = 1, .samples = 1};
 	static const struct option longs[] = {
 		SAMPLING_LONGS,
-		{"quiet", no_argument, NULL, 'q'},
-		{"completion", no_argument, NULL, 'w'},
-		{"template", required_argument, NULL, TEMPLATE},
-		{"keep", required_argument, NULL, KEEP},
-		{"batches", required_argument, NULL, BATCHES},
-		{"draft", required_argument, NULL, DRAFT},
-		{"early", required_argument, NULL, EARLY},
-		{"plan", required_argument, NULL, PLAN},
-		{"rsh", required_argument, NULL, RSH},
-		{"manifest", required_argument, NULL, MANIFEST},
-		{"agent", no_argument, NULL, AGENT},
-		{"lines", required_argument, NULL, LINES},
-		{"messages", required_argument, NULL, MESSAGES},
-		{"jsonl", required_argument, NULL, JSONL},
-		{"out", required_argument, NULL, OUT},
-		{"resume", no_argument, NULL, RESUME},
-		{"ordered", no_argument, NULL, ORDERED},
-		{"logprobs", no_argument, NULL, LOGPROBS},
-		{"samples", required_argument, NULL, SAMPLES},
-		{"cache-size", required_argument, NULL, CACHE_BYTES},
-		{"cache-dir", required_argument, NULL, CACHE_DIR},
-		{"think-min", required_argument, NULL, PLAN_THINK_MIN},
-		{"think-max", required_argument, NULL, PLAN_THINK_MAX},
-		{"thinking", required_argument, NULL, THINKING},
-		{"probe", required_argument, NULL, PROBE},
+		{"quiet", 0, NULL, 'q'}, {"completion", 0, NULL, 'w'},
+		{"template", 1, NULL, TEMPLATE}, {"keep", 1, NULL, KEEP},
+		{"batches", 1, NULL, BATCHES}, {"draft", 1, NULL, DRAFT}, {"early", 1, NULL, EARLY},
+		{"plan", 1, NULL, PLAN}, {"rsh", 1, NULL, RSH}, {"manifest", 1, NULL, MANIFEST},
+		{"agent", 0, NULL, AGENT}, {"lines", 1, NULL, LINES},
+		{"messages", 1, NULL, MESSAGES}, {"jsonl", 1, NULL, JSONL}, {"out", 1, NULL, OUT},
+		{"resume", 0, NULL, RESUME}, {"ordered", 0, NULL, ORDERED},
+		{"logprobs", 0, NULL, LOGPROBS}, {"samples", 1, NULL, SAMPLES},
+		{"cache-size", 1, NULL, CACHE_BYTES}, {"cache-dir", 1, NULL, CACHE_DIR},
+		{"think-min", 1, NULL, PLAN_THINK_MIN}, {"think-max", 1, NULL, PLAN_THINK_MAX},
+		{"thinking", 1, NULL, THINKING}, {"probe", 1, NULL, PROBE},
 		{0}
 	};
 	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs,
