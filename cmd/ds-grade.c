@@ -9,8 +9,8 @@
 
 static const char help[] =
 "usage: ds-grade [--expect KEY] [--with FILE] [--number] [--boxed] [--regex RE]\n"
-"           [--format think] [--length MAX] [--command CMD] [-j N]\n"
-"           [--timeout S] [--weights W,W...] [-v] [FILE ...]\n"
+"           [--format HOW] [--length MAX] [--command CMD] [-j N]\n"
+"           [--timeout S] [--weights LIST] [-v] [FILE ...]\n"
 "\n"
 "Adds a reward to answer lines, JSON objects with id, and text or answer: the sum\n"
 "of these rules.  FILE may be - (stdin).\n"
@@ -19,13 +19,13 @@ static const char help[] =
 "  --with FILE       or of the line with the same id in FILE, e.g. of requests\n"
 "  --number          compare the last number of both: 1,702.0 is 1702\n"
 "  --boxed           compare what the last \\boxed{...} contains, as LaTeX\n"
-"  --regex RE        compare the first group of this expression, or its match\n"
-"  --format think    1 if the text is reasoning, </think> and an answer\n"
+"  --regex RE        compare what the first group of this expression matches\n"
+"  --format HOW      think: 1 if the text is reasoning, </think> and an answer\n"
 "  --length MAX      1 if it has at most MAX tokens\n"
 "  --command CMD     what a shell command answers to the line: a number\n"
 "  -j N              processes of this command (1)\n"
 "  --timeout S       seconds that it has for a line (10)\n"
-"  --weights W,W...  factors of the rules, in the order of their options (1)\n"
+"  --weights LIST    factors of the rules, W,W, in the order of their options (1)\n"
 "  -v                print a summary at the end\n"
 "  -V, -h            print the version; print this text\n";
 

@@ -15,7 +15,7 @@ static const char help[] =
 "\n"
 "  --number           compare the last number of each answer: 1,702.0 is 1702\n"
 "  --boxed            compare what the last \\boxed{...} contains, as LaTeX\n"
-"  --regex RE         compare the first group of this expression, or its match\n"
+"  --regex RE         compare what the first group of this expression matches\n"
 "  --of N             there are N answers for each id: write each result at once\n"
 "  --early            read frames of ds-sample, and stop the paths of a question\n"
 "                     once its majority is certain\n"

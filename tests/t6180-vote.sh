@@ -184,13 +184,15 @@ fails_with 2 '^ds-vote: -o is for --early$' "-o without --early" ds-vote -o x li
 echo '{"id": "x", "prompt": "What is 2 * 3?", "n": 8}' >request
 ds-run -m "$M" --jsonl request -T 0.6 | sort >without
 ds-run -m "$M" --jsonl request -T 0.6 --early number -s | sed 's/run ds-embed/& -B 6/' >script
-is "$(grep -c -e 'ds-vote.* --early .* --number |$' -e 'mkfifo.*/votes' script)" 2 "ds-run -s --early"
+is "$(grep -c -e 'ds-vote.* --early .* --number |$' -e 'mkfifo.*/votes' script)" 2 \
+    "ds-run -s --early"
 pipe 'sh script | sort' >lines
 is "$? $(wc -l <lines) $(ds-vote --number lines | cut -c1-26)" '0 8 {"id": "x", "answer": "6",' \
     "a majority of eight answers"
 stopped=$(grep -c '"finish_reason": "stopped", ' lines)
 ok "paths that start late are stopped: $stopped" test "$stopped" -ge 2
-is "$(grep -v '"stopped"' lines | comm -23 - without)" "" "the other answers are those without --early"
+is "$(grep -v '"stopped"' lines | comm -23 - without)" "" \
+    "the other answers are those without --early"
 limited ds-run -m "$M" --jsonl request -T 0.6 --early 'regex=(.*)' --draft prompt -v >lines 2>err
 is "$? $(ds-vote --number lines | cut -c1-26)" '0 {"id": "x", "answer": "6",' "with drafts, too"
 for how in none 'regex (.*)'; do

@@ -44,7 +44,8 @@ text_check(const unsigned char *s, size_t n)
 		p += 2;
 		if (slashes % 2 != 0)
 			continue;
-		if (n - (size_t)(p - s) < 4 || strspn((const char *)p, "0123456789abcdefABCDEF") < 4)
+		if (n - (size_t)(p - s) < 4 ||
+		    strspn((const char *)p, "0123456789abcdefABCDEF") < 4)
 			return fail(FAIL_DATA, "byte %zu: not valid JSON", (size_t)(p - 2 - s));
 		if (memcmp(p, "0000", 4) == 0)
 			return fail(FAIL_DATA, "byte %zu: a NUL in a string", (size_t)(p - 2 - s));

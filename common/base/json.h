@@ -57,8 +57,8 @@ const char *json_raw(const char *text, const char *key, size_t *n);
 int json_quote(struct buf *to, const char *text, size_t n);
 
 /* Append a key's value, a string or a number, as JSON: equal values are equal bytes, and numbers
- * keep all their digits. text is what o was parsed from. Returns 1, 0 if the key is missing or null,
- * or -1 and a message. */
+ * keep all their digits. text is what o was parsed from. Returns 1, 0 if the key is missing or
+ * null, or -1 and a message. */
 int json_name(const cJSON *o, const char *text, const char *key, struct buf *to);
 
 /* State of json_scan; all 0 for a new value. */

@@ -61,7 +61,8 @@ extract_boxed(const char *text, size_t n, struct buf *to)
 			p = open;
 		} else if (*p == '\\') {
 			p++;
-		} else if (*p == '}' && depth > 0 && braces[--depth].boxed && braces[depth].at > from) {
+		} else if (*p == '}' && depth > 0 && braces[--depth].boxed &&
+		    braces[depth].at > from) {
 			from = braces[depth].at;
 			until = p;
 		}

@@ -186,7 +186,8 @@ uses_folder(char **w, int n)
 static int
 start(struct agent *a, int number, char **w, int n)
 {
-	struct child_options s = {.in = a->null, .out = a->null, .keep = {-1, -1, -1}, .dir = a->dir, .mask = &a->mask};
+	struct child_options s = {.in = a->null, .out = a->null, .keep = {-1, -1, -1},
+	    .dir = a->dir, .mask = &a->mask};
 	struct process *p;
 	int r;
 

@@ -69,7 +69,8 @@ send_probe(struct cluster *c, struct machine *m)
 static int
 start_probe(struct cluster *c)
 {
-	struct child_options s = {.in = 0, .out = 1, .keep = {-1, -1, -1}, .dir = c->dir, .mask = c->mask};
+	struct child_options s = {.in = 0, .out = 1, .keep = {-1, -1, -1}, .dir = c->dir,
+	    .mask = c->mask};
 	struct command *p = &c->probe_command;
 	struct buf b = {0};
 	int r = 0;
