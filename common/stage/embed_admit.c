@@ -11,6 +11,7 @@
 #include "stage/sampling.h"
 
 #define WAIT_MIN 16             /* positions: a prompt waits for an earlier one to save so many */
+#define AHEAD 64                /* items that wait, for which saved prefixes are loaded */
 #define CUTS_MAX 1024           /* sequences that are preempted for a batch */
 
 /* Free the prefix that was not used for longest.  1; 0 there is none; -1 and a message.  */
@@ -285,20 +286,55 @@ source_of(struct embed *e, const struct embed_item *p, uint32_t *n, int *waits)
 /* A saved prefix that has more of the prompt's tokens than the n that the caches hold: load it, if
  * there is room.  0, or -1 and a message.  */
 static int
-seek(struct embed *e, const struct embed_item *p, uint32_t n, const struct promised *to)
+seek(const struct embed *e, const struct embed_item *p, uint32_t n, struct saved_key *key)
 {
-	const struct prefix *x = p->prefix;
 	uint32_t most = most_shared(p), saved;
+
+	p->prefix->sought = 1;
+	if (!may_share(e, p) || (saved = files_find(e, p->prefix->ids, most, key)) <= n)
+		return 0;
+	return saved - n < WAIT_MIN && saved < most ? 0 : saved;
+}
+
+/* A prompt whose turn it is: load a saved prefix of it, if there is room.  0, or -1 and a
+ * message.  */
+static int
+load(struct embed *e, const struct embed_item *p, uint32_t n, const struct promised *to)
+{
 	struct saved_key key;
+	uint32_t saved = seek(e, p, n, &key);
 	int r;
 
-	if (!may_share(e, p) || (saved = files_find(e, x->ids, most, &key)) <= n ||
-	    (saved - n < WAIT_MIN && saved < most))
-		return 0;
-	while (cache_pages(saved) + to->pages + running(e) > kv_left(e))
+	while (saved > 0 && cache_pages(saved) + to->pages + running(e) > kv_left(e))
 		if ((r = drop_oldest(e)) <= 0)
 			return r;
-	return files_load(e, &key, x->ids, saved);
+	return saved > 0 ? files_load(e, &key, p->prefix->ids, saved) : 0;
+}
+
+/* Load saved prefixes of prompts that wait, while pages are free, so that they need not be loaded
+ * one after another.  0, or -1 and a message.  */
+static int
+load_ahead(struct embed *e, const struct promised *to)
+{
+	const struct embed_queue *q = &e->prompts;
+	size_t end = q->n - q->first > AHEAD ? q->first + AHEAD : q->n;
+
+	for (size_t i = q->first; i < end && e->files.on; i++) {
+		const struct embed_item *p = &q->p[i];
+		struct saved_key key;
+		uint32_t n, saved;
+		int waits;
+
+		if (p->kind != ITEM_ROWS || p->prefix->begun || p->prefix->sought)
+			continue;
+		if (2 * cache_pages(p->prefix->n) + to->pages + running(e) > kv_left(e))
+			return 0;
+		(void)source_of(e, p, &n, &waits);
+		if (!waits && (saved = seek(e, p, n, &key)) > 0 &&
+		    files_load(e, &key, p->prefix->ids, saved) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 /* The first item of a prompt: make room for its tokens, and fork it.  1; 0: it waits; -1 and a
@@ -316,8 +352,7 @@ begin(struct embed *e, struct embed_queue *q, struct embed_item *p, struct promi
 		if (waits)
 			return 0;
 		if (!x->sought) {
-			x->sought = 1;
-			if (seek(e, p, n, to) < 0)
+			if (load(e, p, n, to) < 0)
 				return -1;
 			continue;       /* it may wait now, or a prefix was dropped */
 		}
@@ -384,5 +419,5 @@ kv_prepare(struct embed *e)
 		if ((r = admit(e, &e->kv.again, &to)) == 1)
 			r = admit(e, &e->prompts, &to);
 	} while (r == 2);
-	return r < 0 ? -1 : 0;
+	return r < 0 ? -1 : load_ahead(e, &to);
 }
