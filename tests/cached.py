@@ -2,10 +2,11 @@
 
 usage: cached.py PAGES BATCHES ROWS DRAFTS SEED
 
-Prompts come whole or in several frames, many with a beginning that others have, some as forks, some that are not sampled,
-some with a wrong token; some are freed by their owner.  Each row's cache must hold the tokens before it, and all caches
-together at most PAGES pages.  With DRAFTS, tokens come with guesses, and some are taken back.  Prints what was wrong, then
-whether every sequence got its tokens, whether ds-embed counted the pages that were in use, and its exit status.
+Prompts come whole or in several frames, many with a beginning that others have, some as forks,
+some that are not sampled, some with a wrong token; some are freed by their owner.  Each row's cache
+must hold the tokens before it, and all caches together at most PAGES pages.  With DRAFTS, tokens
+come with guesses, and some are taken back.  Prints what was wrong, then whether every sequence got
+its tokens, whether ds-embed counted the pages that were in use, and its exit status.
 """
 import os
 import random
@@ -23,8 +24,9 @@ PAGE, VOCABULARY, LIMIT = 64, 512, 4096
 dice, other = random.Random(SEED), random.Random(SEED + 1)
 for name in "asks", "loop":
     os.mkfifo(name)
-door = subprocess.Popen(["ds-embed", "-v", "--cache-size", "1G", "--batches", str(BATCHES), "-B", str(ROWS),
-                         "-i", "asks", "-i", "loop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+door = subprocess.Popen(["ds-embed", "-v", "--cache-size", "1G", "--batches", str(BATCHES),
+                         "-B", str(ROWS), "-i", "asks", "-i", "loop"],
+                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 asks, loop = open("asks", "wb", buffering=0), open("loop", "wb", buffering=0)
 lock = threading.Lock()
 
@@ -35,11 +37,13 @@ def wrong(*what):
 
 # --- prompts ---
 
-want, left, prompts, regretted, faulty = {}, {}, {}, set(), set()  # want: tokens so far; left: to come
+want, left, prompts = {}, {}, {}        # of sequences: tokens so far, tokens to come, prompts
+regretted, faulty = set(), set()
 
 
 def feed():
-    stems = [[dice.randrange(VOCABULARY) for _ in range(dice.choice([3, 12, 40, 64, 90, 130]))] for _ in range(5)]
+    stems = [[dice.randrange(VOCABULARY) for _ in range(dice.choice([3, 12, 40, 64, 90, 130]))]
+             for _ in range(5)]
     seq = 0
     for _ in range(40):
         with lock:
@@ -167,7 +171,8 @@ def token_of(seq, pos):
 
 def guesses(seq, pos):
     """Guesses of the tokens from pos on; some are wrong."""
-    return [token_of(seq, pos + i) if other.random() < 0.6 else 3 for i in range(other.randrange(4))]
+    n = other.randrange(4)
+    return [token_of(seq, pos + i) if other.random() < 0.6 else 3 for i in range(n)]
 
 
 def rows(f):
@@ -194,7 +199,9 @@ def rows(f):
             t = token_of(seq, p)
             told.append(t)
             left[seq] -= 1
-            if left[seq] <= 0 or not flags & 8 or p >= pos + n or int(f.tensors["ids"][at - n + p - pos]) != t:
+            if left[seq] <= 0 or not flags & 8 or p >= pos + n:
+                break
+            if int(f.tensors["ids"][at - n + p - pos]) != t:
                 break
             held.append(t)
             p += 1

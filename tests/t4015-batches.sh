@@ -53,9 +53,10 @@ cat >climb.py <<'EOP'
 import collections, os, subprocess, sys, threading, time, numpy as np, frame
 least = int(sys.argv[1])
 with open("asks", "wb") as f:
-    frame.write_frame(f, {"at": "embed", "spans": [[i, 0, 1, 1] for i in range(24)]}, {"ids": np.full(24, 5, "<i4")})
+    f.write(frame.prompt(*[(i, 0, 1, [5]) for i in range(24)]).bytes())
     frame.write_frame(f, {"op": "end"})
-door = subprocess.Popen(["ds-embed", "--batches", "auto", "-i", "asks", "-i", "loop"], stdout=subprocess.PIPE)
+door = subprocess.Popen(["ds-embed", "--batches", "auto", "-i", "asks", "-i", "loop"],
+                        stdout=subprocess.PIPE)
 loop = open("loop", "wb", buffering=0)
 came, lock, most, away = collections.deque(), threading.Condition(), 0, 0
 start, last = time.monotonic(), False
@@ -73,7 +74,8 @@ def compute():
             away -= 1
             last |= most >= least or time.monotonic() - start > 20
             spans = [[s[0], s[1] + 1, 1, 4 if last else 1] for s in f.header["spans"]]
-            frame.write_frame(loop, {"at": "embed", "spans": spans}, {"ids": np.full(len(spans), 5, "<i4")})
+            ids = np.full(len(spans), 5, "<i4")
+            frame.write_frame(loop, {"at": "embed", "spans": spans}, {"ids": ids})
             for s in spans if last else []:
                 frame.write_frame(loop, {"op": "free", "seq": s[0]})
 threads = [threading.Thread(target=compute, daemon=True) for _ in range(3)]
@@ -92,7 +94,8 @@ EOP
 mkfifo loop
 is "$(py climb.py 3)" "True 0" "auto finds that three batches are faster than one"
 rm asks loop
-fails_with 2 "batches 'all': give an integer from 1 to 64" "no other word than auto" ds-embed --batches all
+fails_with 2 "batches 'all': give an integer from 1 to 64" "no other word than auto" \
+    ds-embed --batches all
 
 fails_with 2 "batches '0': give an integer from 1 to 64" "at least one batch is under way" ds-embed --batches 0
 { frame prompt 7 0 2 5; frame end; } >asks

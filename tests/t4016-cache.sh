@@ -10,7 +10,8 @@ n=100
 for args in "3 1 11 0" "4 1 60 1" "5 3 8 0" "8 2 24 1" "200 1 32 1"; do
 	n=$((n + 1))
 	rm -f asks loop
-	is "$(py "$T/cached.py" $args $n)" "True True 0" "prompts, forks, frees and errors, with pages, batches, rows, drafts: $args"
+	is "$(py "$T/cached.py" $args $n)" "True True 0" \
+	    "prompts, forks, frees and errors, with pages, batches, rows, drafts: $args"
 done
 
 # --- real caches: the same logits for every limit ---
@@ -22,18 +23,20 @@ dice = random.Random(4)
 stem = [dice.randrange(1000) for _ in range(150)]
 out = sys.stdout.buffer
 for i in range(24):
-    ids = stem[:dice.choice([0, 20, 64, 70, 128, 150])] + [dice.randrange(1000) for _ in range(dice.choice([1, 4, 30]))]
+    ids = stem[:dice.choice([0, 20, 64, 70, 128, 150])]
+    ids = ids + [dice.randrange(1000) for _ in range(dice.choice([1, 4, 30]))]
     if i % 6 == 5:
         ids = stem
     f = frame.prompt((i, 0, 1, ids))
-    f.header["seqs"] = {i: {"max_new": dice.choice([2, 9, 70]), "greedy": i % 2 == 0, "seed": i, "stop": []}}
+    f.header["seqs"] = {i: {"max_new": dice.choice([2, 9, 70]), "greedy": i % 2 == 0, "seed": i,
+                            "stop": []}}
     out.write(f.bytes())
 out.write(frame.Frame({"op": "end"}).bytes())' >prompts
 run() { # run NAME BLOCKS OPTION...
 	name=$1 blocks=$2
 	shift 2
-	ok "it runs: $name" pipe 'ds-embed -v -B 40 "$@" -i prompts -i loop 2>said | '"$blocks"' | ds-head | tee heads | ds-sample -T 0.9 |
-	    tee loop >tokens' x "$@"
+	ok "it runs: $name" pipe 'ds-embed -v -B 40 "$@" -i prompts -i loop 2>said | '"$blocks"' |
+	    ds-head | tee heads | ds-sample -T 0.9 | tee loop >tokens' x "$@"
 	frame tensors logits <heads >logits
 }
 run "no limit" ds-block
@@ -41,14 +44,18 @@ mv logits want
 frame tensors ids <tokens >tokens.want
 run "room for all" ds-block --cache-size 1G --batches auto
 same logits want "prefixes are shared, and all logits are the same"
-like "$(cat said)" "^ds-embed: (1[89]|2[0-3]) of 24 prompts began after a known prefix of 1[0-9]{3} positions in all; 0 prefixes dropped, 0 seq" "as -v says"
+like "$(cat said)" "^ds-embed: (1[89]|2[0-3]) of 24 prompts began after a known prefix of 1[0-9]{3} " \
+    "as -v says"
 run "5 pages" ds-block --cache-size 400K --batches 2
 same logits want "sequences are preempted, prefixes dropped, and all logits are the same"
-like "$(cat said)" " [1-9][0-9]* prefixes dropped, [1-9][0-9]* sequences preempted, [1-9][0-9]* rows computed again" "as -v says"
+some="[1-9][0-9]*"
+like "$(cat said)" "; $some prefixes dropped, $some sequences preempted, $some rows computed again" \
+    "as -v says"
 like "$(cat said)" "[0-5] pages of 64 positions in use, at most 5 of 5$" "and the pages"
 frame tensors ids <tokens >tokens.now
 same tokens.now tokens.want "so are the tokens"
-run "the tightest process decides" 'ds-attn -l 0 --cache-size 150K | ds-route -l 0 | ds-expert -l 0 | ds-block -l 1-3' --cache-size 1G
+run "the tightest process decides" \
+    'ds-attn -l 0 --cache-size 150K | ds-route -l 0 | ds-expert -l 0 | ds-block -l 1-3' --cache-size 1G
 same logits want "and all logits are the same"
 like "$(cat said)" "at most [67] of 7$" "as -v says: 150 kB for one layer"
 for i in 5 6 23; do
@@ -57,7 +64,8 @@ import sys, frame
 for f in frame.read_frames(open("prompts", "rb")):
     if f.header.get("spans", [[int(sys.argv[1])]])[0][0] == int(sys.argv[1]):
         sys.stdout.buffer.write(f.raw)' $i >one
-	ok "sequence $i alone" pipe 'ds-embed -i one -i loop | ds-block | ds-head | tee heads | ds-sample -T 0.9 >loop'
+	ok "sequence $i alone" pipe 'ds-embed -i one -i loop | ds-block | ds-head | tee heads |
+	    ds-sample -T 0.9 >loop'
 	frame tensors logits <heads >logits
 	awk -v i=$i '$4 == i' want >want.one
 	same logits want.one "it has the same logits"
@@ -66,13 +74,15 @@ done
 # --- a prompt goes on where an answer ended ---
 cat >turns.py <<'EOP'
 import subprocess, frame, numpy as np
-door = subprocess.Popen(["ds-embed", "--cache-size", "1G", "-B", "16", "-i", "asks", "-i", "loop"], stdout=subprocess.PIPE)
+door = subprocess.Popen(["ds-embed", "--cache-size", "1G", "-B", "16", "-i", "asks", "-i", "loop"],
+                        stdout=subprocess.PIPE)
 asks, loop = open("asks", "wb", buffering=0), open("loop", "wb", buffering=0)
 back = frame.read_frames(door.stdout)
 def ask(seq, ids):
     asks.write(frame.prompt((seq, 0, 1, ids)).bytes())
 def token(seq, pos, flags, id):
-    frame.write_frame(loop, {"at": "embed", "spans": [[seq, pos, 1, flags]]}, {"ids": np.array([id], "<i4")})
+    ids = np.array([id], "<i4")
+    frame.write_frame(loop, {"at": "embed", "spans": [[seq, pos, 1, flags]]}, {"ids": ids})
     if flags == 4:
         frame.write_frame(loop, {"op": "free", "seq": seq})
 def show(n):
@@ -115,19 +125,24 @@ fork 9223372036854775808 2 31
 end 0" "a prompt starts after the thoughts of the one before; a long prompt stalls nobody"
 
 # --- what is wrong ---
-fails_with 2 "cache-size '0': give bytes, such as 1000000, 512M or 4G" "a size of 0" ds-embed --cache-size 0
-fails_with 2 "cache-size '18446744073709551615K': give bytes" "a size beyond 64 bits" ds-attn --cache-size 18446744073709551615K
+fails_with 2 "cache-size '0': give bytes, such as 1000000, 512M or 4G" "a size of 0" \
+    ds-embed --cache-size 0
+fails_with 2 "cache-size '18446744073709551615K': give bytes" "a size beyond 64 bits" \
+    ds-attn --cache-size 18446744073709551615K
 fails_with 2 "cache-size '5X': give bytes" "an unknown unit" ds-block --cache-size 5X
-fails_with 2 "cache-size: not with --ring" "a ring" ds-embed --cache-size 1G --ring -i prompts -i prompts
-fails_with 2 "cache-size 81919: a page of 64 positions has 81920 bytes in all layers" "no page" ds-embed --cache-size 81919 -i prompts
+fails_with 2 "cache-size: not with --ring" "a ring" \
+    ds-embed --cache-size 1G --ring -i prompts -i prompts
+fails_with 2 "cache-size 81919: a page of 64 positions has 81920 bytes in all layers" "no page" \
+    ds-embed --cache-size 81919 -i prompts
 ds-embed -i prompts >embedded
-fails_with 2 "layer 0: --cache-size: ds-embed, which keeps the limit, has to be given one, too" "a stage alone" \
-    ds-attn --cache-size 1G -i embedded
-frame fork 1 2 3 >bad
+fails_with 2 "layer 0: --cache-size: ds-embed, which keeps the limit, has to be given one, too" \
+    "a stage alone" ds-attn --cache-size 1G -i embedded
 { cat embedded | frame take -1; frame end; } >rows
-fails_with 1 "rows: rows arrived that wait for attn layer 0: with --cache-size" "rows that ds-embed did not make" \
-    ds-embed --cache-size 1G -i rows
+fails_with 1 "rows: rows arrived that wait for attn layer 0: with --cache-size" \
+    "rows that ds-embed did not make" ds-embed --cache-size 1G -i rows
 { frame prompt 1 0 1 $(seq 70); frame prompt 2 0 1 5; frame end; } >long
-is "$(ds-embed --cache-size 82K -i long 2>&1 >out; frame show <out | grep -c spans)" "ds-embed: sequence 1 failed: it needs 70 positions of the KV caches, --cache-size allows 64
+ds-embed --cache-size 82K -i long 2>said >out
+is "$? $(cat said; frame show <out | grep -c spans)" \
+    "1 ds-embed: sequence 1 failed: it needs 70 positions of the KV caches, --cache-size allows 64
 1" "a prompt that is longer than the cache fails alone"
 done_testing
