@@ -113,7 +113,7 @@ null, "reward_error": "the command ended with status 7"
 null, "reward_error": "the command answered '"'nan'"', not a number"
 null, "reward_error": "the command was ended by signal 9"
 null, "reward_error": "the command closed its input or output"' "each has its reason"
-is "$(head -2 answers | ds-grade --timeout 0.3 --command 'sleep 100' | rewards | uniq)" \
+is "$(head -2 answers | ds-grade --timeout 0.3 --command 'sleep 100' 2>err | rewards | uniq)" \
     'null, "reward_error": "the command did not answer within 0.3 s"' \
     "nor is one that hangs awaited"
 same out.1 out.4 "the number of workers has no influence"

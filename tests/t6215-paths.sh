@@ -39,8 +39,7 @@ script rejection.sh 2 2
 is "$(jq -s 'length > 0 and all(.[]; .completion | test("</think>"))' out)" true "lines to train on"
 script table.sh "$S/kept" 1
 is "$(head -1 out | tr -d ' |')" "kind0.6,k=10.6,k=40.6,k=161.0,k=11.0,k=41.0,k=16" "columns"
-is "$(tail -n +2 out)" '|------|------------|------------|-------------|------------|------------|-------------|
-| add | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |
+is "$(tail -n +3 out)" '| add | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |
 | all | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |' "a table"
 sed -i '3,$d' kept/answers-*
 cp out first
