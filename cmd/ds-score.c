@@ -69,6 +69,7 @@ main(int argc, char **argv)
 	if (score.tokens && g.o.model && !(t = tokenizer_open(g.o.model)))
 		die_failed();
 	score.t = t;
+	score.k = options_kernels(&g.o);
 	record.to = stdout;
 	filter_ready(&g);
 	if (stage_run(&g.in[0], NULL, 0, score_stream, NULL, NULL) < 0)

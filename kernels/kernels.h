@@ -280,6 +280,9 @@ struct kernels {
 	void (*softmax)(float *x, int n);                               /* over all of x */
 	void (*exp)(float *x, int n);
 
+	/* The sum of fixed_exp(x[i] - m), added in the order of i. */
+	double (*fixed_exp_sum)(const float *x, int n, double m);
+
 	/* acc[i] += y[i] * weight in fixed point: 40 fractional bits, rounded to
 	 * nearest even.  0, or -1 if a contribution is not finite or not below
 	 * 2^18 in magnitude; acc must not be used then. */

@@ -1,14 +1,14 @@
 #include "stage/logprob.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "base/fail.h"
-#include "kernels.h"
 
 int
-logprob_norm(const float *x, uint64_t n, uint32_t pos, double *norm)
+logprob_norm(const struct kernels *k, const float *x, uint64_t n, uint32_t pos, double *norm)
 {
-	double max = -INFINITY, sum = 0;
+	double max = -INFINITY;
 
 	for (uint64_t i = 0; i < n; i++) {
 		if (isnan(x[i]) || (double)x[i] == INFINITY)
@@ -18,9 +18,9 @@ logprob_norm(const float *x, uint64_t n, uint32_t pos, double *norm)
 	}
 	if (max == -INFINITY)
 		return fail(FAIL_DATA, "position %u: no logit is finite", pos);
-	for (uint64_t i = 0; i < n; i++)
-		sum += fixed_exp((double)x[i] - max);
-	*norm = max + fixed_log(sum);
+	if (n > INT_MAX)
+		return fail(FAIL_DATA, "position %u: more than %d logits", pos, INT_MAX);
+	*norm = max + fixed_log(k->fixed_exp_sum(x, (int)n, max));
 	return 0;
 }
 

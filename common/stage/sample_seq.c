@@ -124,7 +124,8 @@ sample_seq_next(struct sample *s, struct sample_seq *q, const struct span *at, f
 	}
 	if (choose(s, q, pos, logits, id) < 0)
 		return -1;
-	if (q->p.logprobs && logprob_norm(logits, (uint64_t)c->vocab_size, pos - 1, &norm) < 0)
+	if (q->p.logprobs &&
+	    logprob_norm(s->stage->k, logits, (uint64_t)c->vocab_size, pos - 1, &norm) < 0)
 		return -1;
 	*logprob = q->p.logprobs ? (float)logprob_of(logits, (uint64_t)*id, norm) : NAN;
 	if ((q->stopped = think_add(&q->think, &s->vocab, &q->p, *id)) < 0)

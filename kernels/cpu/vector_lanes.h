@@ -3,6 +3,8 @@
  * included after lanes_avx2.h or lanes_avx512.h.  Each function does to an
  * element what vector_ref.c does, and adds in the same order.
  */
+#include "cpu/fixed_exp.h"
+
 enum { REGS = LANES / W };
 
 static inline reg
@@ -306,6 +308,7 @@ KERNELS_ISA(vector)(struct kernels *k)
 	k->sigmoid = sigmoid;
 	k->softmax = softmax;
 	k->exp = exp_all;
+	k->fixed_exp_sum = fixed_exp_sum;
 	k->fixed_add = fixed_add;
 	k->fixed_finish = fixed_finish;
 }

@@ -2,7 +2,7 @@
  * Norms, softmax and what else goes over a vector once, in plain C: this is
  * what they mean.
  */
-#include "cpu/cpu.h"
+#include "cpu/fixed_exp.h"
 
 static void
 exp_all(float *x, int n)
@@ -202,6 +202,7 @@ vector_ref(struct kernels *k)
 	k->sigmoid = sigmoid;
 	k->softmax = softmax;
 	k->exp = exp_all;
+	k->fixed_exp_sum = fixed_exp_sum;
 	k->fixed_add = fixed_add;
 	k->fixed_finish = fixed_finish;
 }

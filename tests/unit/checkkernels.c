@@ -432,6 +432,26 @@ check_exp(const struct kernels *k)
 }
 
 static int
+check_fixed_exp_sum(const struct kernels *k)
+{
+	enum { N = 1001 };
+
+	for (int round = 0; round < 50; round++) {
+		float *x = place(&s_a, N * 4);
+		double sum = 0, fast;
+
+		for (int i = 0; i < N; i++) {
+			x[i] = i % 50 == 0 ? -INFINITY : (float)(i * 7919 % N) * (float)round * 0.03f - 900;
+			sum += fixed_exp((double)x[i] - 10.5);
+		}
+		fast = k->fixed_exp_sum(x, N, 10.5);
+		if (memcmp(&sum, &fast, sizeof(sum)) != 0)
+			return 0;
+	}
+	return 1;
+}
+
+static int
 check_fixed_add(const struct kernels *k)
 {
 	static const float ties[] = { 0x1p-41f, 0x1.8p-40f, -0x1p-41f, -0x1.8p-40f, 0x1.4p-39f, -0x1.4p-39f, 0x1.fffffep17f,
@@ -494,7 +514,8 @@ static const struct {
 	{ "rope", check_rope }, { "rope_half", check_rope_half },
 	{ "softmax_block", check_softmax_block }, { "softmax_join", check_softmax_join },
 	{ "scale", check_scale }, { "add", check_add }, { "silu_mul", check_silu_mul }, { "sigmoid", check_sigmoid },
-	{ "softmax", check_softmax }, { "exp", check_exp }, { "fixed_add", check_fixed_add },
+	{ "softmax", check_softmax }, { "exp", check_exp },
+	{ "fixed_exp_sum", check_fixed_exp_sum }, { "fixed_add", check_fixed_add },
 	{ "fixed_finish", check_fixed_finish },
 	{ "layernorm", check_layernorm }, { "index_scores", check_index_scores },
 };

@@ -203,7 +203,8 @@ add_token(struct score *s, struct score_seq *q, uint32_t pos, int32_t id)
 		return fail(FAIL_DATA, "position %u: id %d is negative", pos, id);
 	if (l->x && (uint64_t)id >= l->n)
 		return fail(FAIL_DATA, "position %u: id %d has no logit: the last one is of %llu", pos, id, LLU(l->n - 1));
-	if ((l->x && logprob_norm(l->x, l->n, l->pos, &norm) < 0) || mem_grow(&q->tokens, &q->tokens_cap, q->n + 1, sizeof(*q->tokens)) < 0)
+	if ((l->x && logprob_norm(s->k, l->x, l->n, l->pos, &norm) < 0) ||
+	    mem_grow(&q->tokens, &q->tokens_cap, q->n + 1, sizeof(*q->tokens)) < 0)
 		return -1;
 	t = &q->tokens[q->n++];
 	*t = (struct scored){l->x ? logprob_of(l->x, (uint64_t)id, norm) : NAN, pos};

@@ -20,6 +20,7 @@ struct score_sum {
 };
 
 struct score {
+	const struct kernels *k;        /* any: they have the same bits */
 	struct record *r;               /* output */
 	const struct tokenizer *t;      /* prints the text of tokens; may be NULL */
 	int tokens;                     /* 1: a record per token as well */
