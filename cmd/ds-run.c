@@ -115,7 +115,7 @@ own_answers(struct given *o, int c, const char *arg)
 
 	switch (c) {
 	case OUT:
-		p->out = arg;
+		p->out = strcmp(arg, "-") == 0 ? NULL : arg;
 		return 0;
 	case RESUME:
 		return p->resume = 1;

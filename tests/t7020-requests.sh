@@ -70,6 +70,9 @@ report $? "options hold for what a line leaves open"
 limited ds-run --jsonl one --logprobs -n 3 >got
 like "$(cat got)" '"logprobs": \[-?[0-9.e-]+, -?[0-9.e-]+, -?[0-9.e-]+\]' "--logprobs"
 
+limited ds-run --jsonl one -g --think-max 4 -n 9 --out - >got
+like "$(cat got)" '"text": "[^<]*</think>' "--think-max"
+
 # --- files of answers ---
 limited ds-run --jsonl good --ordered --out out
 same out want "--out writes a file"
