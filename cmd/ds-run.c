@@ -432,7 +432,7 @@ main(int argc, char **argv)
 	struct dialog dialog = {0};
 	struct progress progress = {0};
 	struct tally tally;
-	char text[128], device[16];
+	char text[256], device[16];
 	int i = options_parse(&common, argc, argv), sig = 0, status;
 
 	if (o.agent)

@@ -38,6 +38,8 @@ tally_count(struct tally *t, const struct frame *f)
 		return;
 	for (int i = 0; i < f->nspans; i++) {
 		tokens += span_tokens(&f->spans[i]);
+		t->guesses += f->spans[i].n - span_tokens(&f->spans[i]);
+		t->right += f->spans[i].flags & SPAN_HELD ? f->spans[i].n : 0;
 		/* the sequence held all positions up to this one */
 		t->answers += (f->spans[i].flags & SPAN_LAST) != 0;
 		if (f->spans[i].flags & SPAN_LAST)
@@ -88,6 +90,9 @@ tally_text(const struct tally *t, char *to, size_t size)
 	if (t->busy > 0)
 		n += snprintf(to + n, size - (size_t)n, ", %.1f tokens/s", (double)t->timed / t->busy);
 	if (t->first >= 0)
-		snprintf(to + n, size - (size_t)n, ", the first after %.0f ms", t->first * 1e3);
+		n += snprintf(to + n, size - (size_t)n, ", the first after %.0f ms", t->first * 1e3);
+	if (t->guesses > 0)
+		snprintf(to + n, size - (size_t)n, ", %llu of %llu guesses right",
+		    (unsigned long long)t->right, (unsigned long long)t->guesses);
 	return to;
 }

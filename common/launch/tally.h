@@ -12,6 +12,7 @@ struct tally {
 	int open;
 	struct dialog *dialog;          /* receives each frame, unless NULL */
 	uint64_t generated;             /* new tokens */
+	uint64_t guesses, right;        /* of ds-draft, and those that were right */
 	uint64_t answers;               /* finished and failed sequences */
 	uint64_t whole;                 /* tokens of finished sequences, prompts included */
 	/* when the prompts were sent; when the last tokens arrived, 0: none yet */
@@ -34,8 +35,8 @@ void tally_count(struct tally *t, const struct frame *f);
 int tally_read(struct tally *t);
 void tally_close(struct tally *t);
 
-/* Write "14 prompt tokens, 120 generated, 1200.1 tokens/s, the first after 80 ms" to to[size].
- * Returns to. */
+/* Write "14 prompt tokens, 120 generated, 1200.1 tokens/s, the first after 80 ms" to to[size],
+ * 256 at least. Returns to. */
 char *tally_text(const struct tally *t, char *to, size_t size);
 
 #endif

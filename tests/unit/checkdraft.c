@@ -236,6 +236,7 @@ check_sequences(struct golden *g)
 	make_frame(g, &f, 1, 0, 0, 0, 0, 1);
 	point(draft_frame(&d, &f, NULL, 0) == 0 && step(&d, g, 1, 0, 11, 1, got) == 1 &&
 	    got[0] == g->guess[10], "a sequence that was preempted starts again");
+	frame_free(&f);
 	point(step(&d, g, 1, 5, 8, 1, got) == 1 && got[0] == g->guess[7],
 	    "a sequence that goes back is truncated");
 	point(step(&d, g, 1, 8, 9, 0, got) == 0, "without hidden states there is no guess");
