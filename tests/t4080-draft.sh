@@ -11,7 +11,8 @@ requests() {
 import json, sys
 prompts = [json.loads(l)["prompt"] for l in open(sys.argv[2] + "/eval.jsonl")]
 for i in range(int(sys.argv[1])):
-    r = {"prompt": prompts[i * 7], "temperature": [0, 0.6, 1, 1.5][i % 4], "seed": i, "n": 1 + i % 3, "logprobs": True}
+    r = {"prompt": prompts[i * 7], "temperature": [0, 0.6, 1, 1.5][i % 4], "seed": i}
+    r.update(n=1 + i % 3, logprobs=True)
     if i % 3 == 0: r["max_tokens"] = [1, 2, 3, 8, 17][i // 3 % 5]
     if i % 5 == 0: r["stop"] = [24, 25]
     if i % 7 == 0: r["think_max"] = 9
@@ -21,7 +22,8 @@ requests "$(few 9 4)" >requests
 # answers NAME [OPTION...]: to the requests
 answers() {
 	to=$1; shift
-	limited ds-run -t 1 --jsonl requests --ordered --logprobs "$@" >"$to" 2>"$to.err" || cat "$to.err" >>"$to"
+	limited ds-run -t 1 --jsonl requests --ordered --logprobs "$@" >"$to" 2>"$to.err" ||
+	    cat "$to.err" >>"$to"
 }
 answers want
 [ -s want ] || echo "no answers" >want
@@ -40,7 +42,8 @@ same got want.text "text and --keep"
 ds-score --tokens <kept/003-head.dsf | grep ^token | sort >got
 ds-score --tokens <plain/003-head.dsf | grep ^token | sort >want.score
 is "$(comm -23 got want.score)" "" "ds-score of a kept stream counts no guesses that were wrong"
-ok "and all that were right, but for the last of a sequence" [ $(($(wc -l <got) + 2)) -ge "$(wc -l <want.score)" ]
+ok "and all that were right, but for the last of a sequence" \
+    [ $(($(wc -l <got) + 2)) -ge "$(wc -l <want.score)" ]
 ds-detokenize <kept/005-draft.dsf | sort >got
 ds-detokenize <plain/004-sample.dsf | sort >want.text
 same got want.text "ds-detokenize prints no guesses"
@@ -54,16 +57,19 @@ hand() {
 	    ds-sample --draft '"$2"' | ds-draft -t 1 '"$3"' | tee loop | ds-detokenize' 2>err
 }
 plain() {
-	pipe 'ds-embed '"$1"' -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample '"$2"' | tee loop | ds-detokenize'
+	pipe 'ds-embed '"$1"' -i - -i loop | ds-block -t 1 | ds-head -t 1 |
+	    ds-sample '"$2"' | tee loop | ds-detokenize'
 }
 ds-tokenize -c "What is 37 * 46?" "What is 12 * 34?" "Is 91 prime?" "Sort: 5 3 9" >prompts
 plain "" "-g -n 60" <prompts >want
 hand "" "-g -n 60" "-v" <prompts >got
 same got want "by hand"
-like "$(cat err)" "^ds-draft: [0-9]+ guesses, [0-9]+ accepted \((9[0-9]|100)\.[0-9]%\)$" "-v counts guesses; most are right"
+like "$(cat err)" "^ds-draft: [0-9]+ guesses, [0-9]+ accepted \((9[0-9]|100)\.[0-9]%\)$" \
+    "-v counts guesses; most are right"
 hand "" "-g -n 60" "-v --guesses 3" <prompts >got
 same got want "--guesses 3"
-like "$(cat err)" "accepted .*, by position [0-9]+ of [0-9]+, [0-9]+ of [0-9]+, [0-9]+ of [0-9]+$" "-v counts by position"
+like "$(cat err)" "accepted .*, by position [0-9]+ of [0-9]+, [0-9]+ of [0-9]+, [0-9]+ of [0-9]+$" \
+    "-v counts by position"
 hand "-B 5" "-g -n 60" "" <prompts >got
 same got want "-B 5: guesses for some of four sequences"
 hand "-B 2 --batches 2" "-g -n 60" "--guesses 4" <prompts >got
@@ -74,22 +80,25 @@ DS_PRECISION=bf16 plain "" "-g -n 60" <prompts >want.bf16
 DS_PRECISION=bf16 hand "" "-g -n 60" "" <prompts >got
 same got want.bf16 "--precision bf16"
 hand "" "-g -n 60" "" <prompts >got
-pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample --draft -g -n 60 | ds-draft -v | tee loop |
-    ds-detokenize' <prompts >got 2>err
+pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample --draft -g -n 60 |
+    ds-draft -v | tee loop | ds-detokenize' <prompts >got 2>err
 same got want "without --tap head.hidden there are no guesses"
 like "$(cat err)" "^ds-draft: 0 guesses" "and none is counted"
-pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample -g -n 60 | ds-draft | tee loop |
-    ds-detokenize' <prompts >got 2>err
+pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample -g -n 60 |
+    ds-draft | tee loop | ds-detokenize' <prompts >got 2>err
 same got want "nor without ds-sample --draft"
-like "$(cat err)" "^ds-draft: no frame was for ds-draft: give ds-sample --draft$" "of which it warns"
+like "$(cat err)" "^ds-draft: no frame was for ds-draft: give ds-sample --draft$" \
+    "there is a warning"
 
 # a ring, where frames of all layers pass ds-draft
 mkfifo there
 ds-tokenize -c "What is 37 * 46?" "What is 12 * 34?" "Is 91 prime?" "Sort: 5 3 9" >prompts
 for n in 1 3; do
-	pipe 'ds-embed --ring --batches "$0" -i prompts -i loop | ds-attn -t 1 | ds-route -t 1 >there &
-	{ ds-expert -t 1 <there | ds-head -t 1 --ring --tap head.hidden | ds-sample --ring --draft -g -n 60 |
-	    ds-draft -t 1 | tee loop | ds-cut --at embed | ds-detokenize; } && wait $!' $n >got
+	pipe 'ds-embed --ring --batches "$0" -i prompts -i loop | ds-attn -t 1 |
+	    ds-route -t 1 >there &
+	{ ds-expert -t 1 <there | ds-head -t 1 --ring --tap head.hidden |
+	    ds-sample --ring --draft -g -n 60 | ds-draft -t 1 | tee loop | ds-cut --at embed |
+	    ds-detokenize; } && wait $!' $n >got
 	same got want "a ring, --batches $n"
 done
 
@@ -127,13 +136,15 @@ run alpha ds-head -m '$M' -t 1 -i @ipc://{run}/1 -o ipc://{run}/2
 run alpha ds-sample -m '$M' --unsafe -i @ipc://{run}/2 -o ipc://{run}/loop -o @tcp://{alpha}:$2
 EOP
 for kind in mtp prompt; do
-	limited ds-run --plan one.plan --draft $kind -v -v -g -n 60 "What is 37 * 46?" "What is 12 * 34?" "Is 91 prime?" \
-	    "Sort: 5 3 9" >got 2>err
+	limited ds-run --plan one.plan --draft $kind -v -v -g -n 60 "What is 37 * 46?" \
+	    "What is 12 * 34?" "Is 91 prime?" "Sort: 5 3 9" >got 2>err
 	same got want "ds-run --plan --draft $kind"
-	like "$(cat err)" "^alpha: ds-draft: [0-9]+ guesses, [1-9]" "it has ds-draft on the host of ds-sample"
+	like "$(cat err)" "^alpha: ds-draft: [0-9]+ guesses, [1-9]" \
+	    "it has ds-draft on the host of ds-sample"
 done
 sed '/ds-sample/d' one.plan >none.plan
-fails_with 1 "^ds-run: --draft: the plan has no ds-sample$" "a plan without ds-sample" ds-run --plan none.plan --draft mtp hi
+fails_with 1 "^ds-run: --draft: the plan has no ds-sample$" "a plan without ds-sample" \
+    ds-run --plan none.plan --draft mtp hi
 
 # to the model's last position, on a model without a tokenizer; a fork; rows that nobody samples
 frames() {
@@ -147,7 +158,8 @@ export DS_MODEL=$G/mtp
 loop='ds-embed -i prompts -i loop | ds-block -t 1 | ds-head -t 1'
 frames >prompts
 pipe "$loop"' | ds-sample -T 1 | tee loop' >alone.dsf
-pipe "$loop"' --tap head.hidden | ds-sample -T 1 --draft | ds-draft -t 1 --guesses 3 | tee loop' >got.dsf
+pipe "$loop"' --tap head.hidden | ds-sample -T 1 --draft |
+    ds-draft -t 1 --guesses 3 | tee loop' >got.dsf
 for f in alone got; do
 	py - $f.dsf >$f <<'EOP'
 import sys
@@ -158,7 +170,8 @@ for f in frame.read_frames(open(sys.argv[1], "rb")):
     row = 0
     for seq, pos, n, flags in f.header.get("spans", []):
         for i in range(1 if flags & 8 else n):
-            seqs.setdefault(seq, {}).setdefault(pos + i, []).append((int(f.tensors["ids"][row + i]), flags & 4))
+            token = int(f.tensors["ids"][row + i]), flags & 4
+            seqs.setdefault(seq, {}).setdefault(pos + i, []).append(token)
         row += n
 for seq in sorted(seqs):
     print(seq, sorted(seqs[seq].items()))
@@ -168,26 +181,34 @@ same got alone "to the last position of the model: each token once, after a fork
 
 # what is wrong
 cp -r "$G/v3" torn
-fails_with 1 "^ds-draft: .*'$G/llama': the model has no layer for multi-token prediction" "a model without the layer" \
+fails_with 1 "^ds-draft: .*'$G/llama': the model has no layer for multi-token prediction" \
+    "a model without the layer" \
     ds-draft -m "$G/llama" -i /dev/null -o /dev/null
-fails_with 1 "no layer for multi-token prediction" "DeepSeek-V2 has none" ds-draft -m "$G/v2" -i /dev/null -o /dev/null
-fails_with 1 "model\.layers\.4\.eh_proj\.weight" "a layer that is incomplete" ds-draft -m "$G/v3" -i /dev/null -o /dev/null
+fails_with 1 "no layer for multi-token prediction" "DeepSeek-V2 has none" \
+    ds-draft -m "$G/v2" -i /dev/null -o /dev/null
+fails_with 1 "model\.layers\.4\.eh_proj\.weight" \
+    "a layer that is incomplete" ds-draft -m "$G/v3" -i /dev/null -o /dev/null
 frame end >end
 ok "by the prompt, any model will do" ds-draft -m "$G/llama" --by prompt -i end -o /dev/null
 fails_with 2 "^ds-draft: --by 'x': give mtp or prompt" "an unknown kind" ds-draft --by x
-fails_with 2 "^ds-draft: --guesses '17': give an integer from 1 to 16" "too many guesses" ds-draft --guesses 17
-fails_with 2 "^ds-run: --draft 'x': give mtp, prompt or none" "an unknown kind of ds-run" ds-run --draft x hi
+fails_with 2 "^ds-draft: --guesses '17': give an integer from 1 to 16" "too many guesses" \
+    ds-draft --guesses 17
+fails_with 2 "^ds-run: --draft 'x': give mtp, prompt or none" \
+    "an unknown kind of ds-run" ds-run --draft x hi
 for flags in 9 17; do
 	{ frame prompt 1 0 $flags 5 9; frame end; } >prompts
-	fails_with 1 "sequence 1 failed: .*flags 8 and 16 are allowed in the loop only" "a prompt with flags $flags" \
+	fails_with 1 "sequence 1 failed: .*flags 8 and 16 are allowed in the loop only" \
+	    "a prompt with flags $flags" \
 	    ds-embed -i prompts -o /dev/null
 done
 { py - <<'EOP'
 import sys
 sys.path.insert(0, __import__("os").environ["T"])
 import frame, numpy as np
-frame.write_frame(sys.stdout.buffer, {"at": "draft", "spans": [[1, 0, 2, 16], [1, 2, 1, 1]]}, {"ids": np.array([5, 9, 96], "<i4")})
+frame.write_frame(sys.stdout.buffer, {"at": "draft", "spans": [[1, 0, 2, 16], [1, 2, 1, 1]]},
+                  {"ids": np.array([5, 9, 96], "<i4")})
 EOP
 } >wrong
-fails_with 1 "token id 96 is not in the vocabulary of 96" "an id that is none" ds-draft -i wrong -o /dev/null
+fails_with 1 "token id 96 is not in the vocabulary of 96" "an id that is none" \
+    ds-draft -i wrong -o /dev/null
 done_testing

@@ -85,12 +85,15 @@ char *
 tally_text(const struct tally *t, char *to, size_t size)
 {
 	uint64_t prompt = t->whole > t->generated ? t->whole - t->generated : 0;
-	int n = snprintf(to, size, "%llu prompt tokens, %llu generated", (unsigned long long)prompt, (unsigned long long)t->generated);
+	int n = snprintf(to, size, "%llu prompt tokens, %llu generated",
+	    (unsigned long long)prompt, (unsigned long long)t->generated);
 
 	if (t->busy > 0)
-		n += snprintf(to + n, size - (size_t)n, ", %.1f tokens/s", (double)t->timed / t->busy);
+		n += snprintf(to + n, size - (size_t)n, ", %.1f tokens/s",
+		    (double)t->timed / t->busy);
 	if (t->first >= 0)
-		n += snprintf(to + n, size - (size_t)n, ", the first after %.0f ms", t->first * 1e3);
+		n += snprintf(to + n, size - (size_t)n, ", the first after %.0f ms",
+		    t->first * 1e3);
 	if (t->guesses > 0)
 		snprintf(to + n, size - (size_t)n, ", %llu of %llu guesses right",
 		    (unsigned long long)t->right, (unsigned long long)t->guesses);

@@ -12,7 +12,7 @@ struct tally {
 	int open;
 	struct dialog *dialog;          /* receives each frame, unless NULL */
 	uint64_t generated;             /* new tokens */
-	uint64_t guesses, right;        /* of ds-draft, and those that were right */
+	uint64_t guesses, right;        /* of ds-draft; how many were right */
 	uint64_t answers;               /* finished and failed sequences */
 	uint64_t whole;                 /* tokens of finished sequences, prompts included */
 	/* when the prompts were sent; when the last tokens arrived, 0: none yet */

@@ -1,7 +1,7 @@
 /*
  * checkdraft           TAP: drafts (run in the repository's root): the layer for multi-token
- *                      prediction against golden vectors of tests/golden/mtp/make.py, and what ds-draft
- *                      makes of the frames of ds-sample.
+ *                      prediction against golden vectors of tests/golden/mtp/make.py, and what
+ *                      ds-draft makes of the frames of ds-sample.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -117,7 +117,8 @@ check_layer(const char *dir, const char *vectors)
 	point(e < 1e-5, "hidden states are those of an independent implementation");
 	point(memcmp(guess, g.guess, (size_t)g.T * sizeof(*guess)) == 0, "so are the guesses");
 	for (int from = 0, n = 1; from < g.T; from += n, n = n % 5 + 1)
-		must(rows(&g, &m, 8, from, from + n < g.T ? from + n : g.T, again, other), "chunks");
+		must(rows(&g, &m, 8, from, from + n < g.T ? from + n : g.T, again, other),
+		    "chunks");
 	point(memcmp(after, other, (size_t)g.T * (size_t)g.D * sizeof(*after)) == 0,
 	    "chunks have the same bits");
 	must(rows(&g, &m, 8, 4, 9, again, other), "again");
@@ -172,7 +173,8 @@ guesses(struct frame *f, uint64_t seq, uint32_t pos, int32_t *to)
 
 /* ds-draft gets rows from..to and the token after them: how many guesses there are. */
 static int
-step(struct draft *d, struct golden *g, uint64_t seq, int from, int to, int with_hidden, int32_t *guess)
+step(struct draft *d, struct golden *g, uint64_t seq, int from, int to, int with_hidden,
+    int32_t *guess)
 {
 	struct frame f;
 	int n;
@@ -226,8 +228,8 @@ check_sequences(struct golden *g)
 
 	point(control(&d, OP_FORK, 1, 2, 9, AT_DRAFT) == 0 && step(&d, g, 2, 9, 14, 1, got) == 1 &&
 	    got[0] == g->guess[13], "a fork goes on like its original");
-	point(control(&d, OP_FORK, 1, 3, 12, AT_DRAFT) == 0 && step(&d, g, 3, 12, 13, 1, got) == 1 &&
-	    got[0] == g->guess[12], "also of all positions");
+	point(control(&d, OP_FORK, 1, 3, 12, AT_DRAFT) == 0 &&
+	    step(&d, g, 3, 12, 13, 1, got) == 1 && got[0] == g->guess[12], "also of all positions");
 	point(control(&d, OP_FORK, 99, 4, 9, AT_DRAFT) == 0 && step(&d, g, 4, 9, 14, 1, got) == 1,
 	    "a fork of an unknown sequence starts where it can");
 	point(step(&d, g, 5, 20, 24, 1, got) == 1 && step(&d, g, 5, 24, 25, 1, other) == 1,
@@ -261,7 +263,8 @@ check_sequences(struct golden *g)
 static void
 put_crc(unsigned char *p, size_t n)
 {
-	size_t header = (size_t)p[7] << 16 | (size_t)p[8] << 8 | p[9], data = FRAME_PREAMBLE + header + 5;
+	size_t header = (size_t)p[7] << 16 | (size_t)p[8] << 8 | p[9];
+	size_t data = FRAME_PREAMBLE + header + 5;
 	uint32_t crc = crc32c(crc32c(0, p + FRAME_PREAMBLE, header), p + data, n - data);
 
 	for (int i = 0; i < 4; i++)

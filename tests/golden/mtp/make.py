@@ -7,6 +7,7 @@ usage: make.py make FOLDER           a tiny model with random weights, and expec
 
 It needs numpy, torch and safetensors. Formulas: DeepSeek-V3 Technical Report, sections 2.1 and 2.2.
 """
+
 import json, math, os, sys
 import torch
 from safetensors import safe_open
@@ -18,8 +19,11 @@ F = torch.float64
 class Model:
     def __init__(self, folder):
         self.c = json.load(open(os.path.join(folder, "config.json")))
-        self.files = [safe_open(os.path.join(folder, f), "pt") for f in sorted(os.listdir(folder))
-                      if f.startswith("model") and f.endswith(".safetensors")]
+        self.files = [
+            safe_open(os.path.join(folder, f), "pt")
+            for f in sorted(os.listdir(folder))
+            if f.startswith("model") and f.endswith(".safetensors")
+        ]
         self.names = {k: f for f in self.files for k in f.keys()}
         self.layer = self.c["num_hidden_layers"]
 
@@ -33,7 +37,7 @@ class Model:
             return t.to(F)
         s = self.names[scale].get_tensor(scale).to(F)
         s = s.repeat_interleave(128, 0).repeat_interleave(128, 1)
-        return t.to(torch.float32).to(F) * s[:t.shape[0], :t.shape[1]]
+        return t.to(torch.float32).to(F) * s[: t.shape[0], : t.shape[1]]
 
     def own(self, name):
         return self.get(f"model.layers.{self.layer}.{name}")
@@ -51,10 +55,16 @@ def yarn(c):
         return freq, 1.0, 1.0
     factor, old = s["factor"], s["original_max_position_embeddings"]
     where = lambda turns: d * math.log(old / (turns * 2 * math.pi)) / (2 * math.log(base))
-    low, high = max(math.floor(where(s["beta_fast"])), 0), min(math.ceil(where(s["beta_slow"])), d - 1)
+    low, high = max(math.floor(where(s["beta_fast"])), 0), min(
+        math.ceil(where(s["beta_slow"])), d - 1
+    )
     ramp = ((torch.arange(d // 2, dtype=F) - low) / max(high - low, 0.001)).clamp(0, 1)
     m = lambda k: 0.1 * k * math.log(factor) + 1
-    return freq * (1 - ramp) + freq / factor * ramp, m(s["mscale"]) / m(s["mscale_all_dim"]), m(s["mscale_all_dim"]) ** 2
+    return (
+        freq * (1 - ramp) + freq / factor * ramp,
+        m(s["mscale"]) / m(s["mscale_all_dim"]),
+        m(s["mscale_all_dim"]) ** 2,
+    )
 
 
 def rotate(x, cos, sin):
@@ -81,7 +91,9 @@ def attention(m, x):
     up = (latent @ a("kv_b_proj").T).view(T, H, n + v)
     key_rope = rotate(kv[:, -r:], cos, sin)
     query_rope = rotate(q[..., n:], cos[:, None], sin[:, None])
-    score = torch.einsum("thd,shd->hts", q[..., :n], up[..., :n]) + torch.einsum("thd,sd->hts", query_rope, key_rope)
+    score = torch.einsum("thd,shd->hts", q[..., :n], up[..., :n]) + torch.einsum(
+        "thd,sd->hts", query_rope, key_rope
+    )
     score = score * (n + r) ** -0.5 * scale
     score = score.masked_fill(torch.ones(T, T, dtype=torch.bool).triu(1), -math.inf)
     out = torch.einsum("hts,shd->thd", score.softmax(-1), up[..., n:])
@@ -123,7 +135,9 @@ def predict(m, hidden, token):
     table = m.get(name if m.has(name) else "model.embed_tokens.weight")
     name = f"model.layers.{m.layer}.shared_head.head.weight"
     head = m.get(name if m.has(name) else "lm_head.weight")
-    x = torch.cat([rms(table[token], m.own("enorm.weight"), eps), rms(hidden, m.own("hnorm.weight"), eps)], -1)
+    x = torch.cat(
+        [rms(table[token], m.own("enorm.weight"), eps), rms(hidden, m.own("hnorm.weight"), eps)], -1
+    )
     x = x @ m.own("eh_proj.weight").T
     x = x + attention(m, x)
     x = x + experts(m, x)
@@ -134,23 +148,61 @@ def predict(m, hidden, token):
 def write(m, hidden, ids, path):
     after, logits = predict(m, hidden.to(F), ids[1:])
     two = logits.topk(2, -1).values
-    print(f"{len(ids) - 1} rows; the least margin of a guess is {(two[:, 0] - two[:, 1]).min():.4g}")
-    save_file({"ids": ids.to(torch.int32), "hidden": hidden.to(torch.float32).contiguous(),
-               "after": after.to(torch.float32), "guess": logits.argmax(-1).to(torch.int32)}, path)
+    print(
+        f"{len(ids) - 1} rows; the least margin of a guess is {(two[:, 0] - two[:, 1]).min():.4g}"
+    )
+    save_file(
+        {
+            "ids": ids.to(torch.int32),
+            "hidden": hidden.to(torch.float32).contiguous(),
+            "after": after.to(torch.float32),
+            "guess": logits.argmax(-1).to(torch.int32),
+        },
+        path,
+    )
 
 
 def make(folder):
     g = torch.Generator().manual_seed(15)
     D, V, H, R, r, n, v, I, E = 64, 96, 4, 32, 8, 16, 16, 24, 8
-    c = {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "vocab_size": V, "hidden_size": D,
-         "intermediate_size": 96, "moe_intermediate_size": I, "num_hidden_layers": 2, "num_nextn_predict_layers": 1,
-         "num_attention_heads": H, "num_key_value_heads": H, "n_shared_experts": 2, "n_routed_experts": E,
-         "routed_scaling_factor": 1.5, "kv_lora_rank": R, "q_lora_rank": None, "qk_rope_head_dim": r, "v_head_dim": v,
-         "qk_nope_head_dim": n, "topk_method": "noaux_tc", "n_group": 2, "topk_group": 1, "num_experts_per_tok": 2,
-         "moe_layer_freq": 1, "first_k_dense_replace": 1, "norm_topk_prob": True, "scoring_func": "sigmoid",
-         "hidden_act": "silu", "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "bos_token_id": 0,
-         "eos_token_id": 1, "tie_word_embeddings": False, "rope_theta": 10000, "rope_scaling": None,
-         "attention_bias": False, "torch_dtype": "bfloat16"}
+    c = {
+        "architectures": ["DeepseekV3ForCausalLM"],
+        "model_type": "deepseek_v3",
+        "vocab_size": V,
+        "hidden_size": D,
+        "intermediate_size": 96,
+        "moe_intermediate_size": I,
+        "num_hidden_layers": 2,
+        "num_nextn_predict_layers": 1,
+        "num_attention_heads": H,
+        "num_key_value_heads": H,
+        "n_shared_experts": 2,
+        "n_routed_experts": E,
+        "routed_scaling_factor": 1.5,
+        "kv_lora_rank": R,
+        "q_lora_rank": None,
+        "qk_rope_head_dim": r,
+        "v_head_dim": v,
+        "qk_nope_head_dim": n,
+        "topk_method": "noaux_tc",
+        "n_group": 2,
+        "topk_group": 1,
+        "num_experts_per_tok": 2,
+        "moe_layer_freq": 1,
+        "first_k_dense_replace": 1,
+        "norm_topk_prob": True,
+        "scoring_func": "sigmoid",
+        "hidden_act": "silu",
+        "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-5,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "tie_word_embeddings": False,
+        "rope_theta": 10000,
+        "rope_scaling": None,
+        "attention_bias": False,
+        "torch_dtype": "bfloat16",
+    }
     t = {}
 
     def add(name, *shape, dtype=torch.bfloat16):
@@ -163,19 +215,27 @@ def make(folder):
     add("model.norm.weight", D)
     for l in range(3):
         p = f"model.layers.{l}."
-        for k, shape in {"q_proj": (H * (n + r), D), "kv_a_proj_with_mqa": (R + r, D), "kv_b_proj": (H * (n + v), R),
-                         "o_proj": (D, H * v)}.items():
+        for k, shape in {
+            "q_proj": (H * (n + r), D),
+            "kv_a_proj_with_mqa": (R + r, D),
+            "kv_b_proj": (H * (n + v), R),
+            "o_proj": (D, H * v),
+        }.items():
             add(p + f"self_attn.{k}.weight", *shape)
         add(p + "self_attn.kv_a_layernorm.weight", R)
         add(p + "input_layernorm.weight", D)
         add(p + "post_attention_layernorm.weight", D)
-        for where, width in [("", 96)] if l == 0 else [("shared_experts.", 2 * I)] + [(f"experts.{e}.", I) for e in range(E)]:
+        for where, width in (
+            [("", 96)]
+            if l == 0
+            else [("shared_experts.", 2 * I)] + [(f"experts.{e}.", I) for e in range(E)]
+        ):
             for k, shape in {"gate": (width, D), "up": (width, D), "down": (D, width)}.items():
                 add(p + f"mlp.{where}{k}_proj.weight", *shape)
         if l > 0:
             add(p + "mlp.gate.weight", E, D)
             add(p + "mlp.gate.e_score_correction_bias", E, dtype=torch.float32)
-    p = "model.layers.2."       # embedding and output matrix are those of the model
+    p = "model.layers.2."  # embedding and output matrix are those of the model
     add(p + "enorm.weight", D)
     add(p + "hnorm.weight", D)
     add(p + "eh_proj.weight", D, 2 * D)
@@ -184,12 +244,18 @@ def make(folder):
     json.dump(c, open(os.path.join(folder, "config.json"), "w"), indent=1)
     save_file(t, os.path.join(folder, "model.safetensors"), {"format": "pt"})
     ids = torch.randint(2, V, (41,), generator=g)
-    write(Model(folder), torch.randn(40, D, generator=g), ids, os.path.join(folder, "expected.safetensors"))
+    write(
+        Model(folder),
+        torch.randn(40, D, generator=g),
+        ids,
+        os.path.join(folder, "expected.safetensors"),
+    )
 
 
 def check(folder, stream, path):
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
     import frame
+
     hidden, ids = {}, {}
     for f in frame.read_frames(open(stream, "rb")):
         row = 0
