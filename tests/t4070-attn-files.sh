@@ -146,12 +146,17 @@ mkdir full
 if unshare -m sh -c '
     mount -t tmpfs -o size=$(($1 + 16384)) none full && : >mounted
     ds-attn -m "$M" -l 0,1 --cache-dir full -i in -o got 2>err
-    ls -A full >left' - "$size" && [ -e mounted ]; then
+    ls -A full >left
+    mount -o remount,ro none full
+    ds-attn -m "$M" -l 0,1 --cache-dir full -i in -o got.ro 2>err.ro' - "$size" &&
+    [ -e mounted ]; then
 	is "$(zeros got)" 2 "a full disk: n is 0"
 	is "$(wc -l <err)" 1 "a full disk is one line, and nothing is tried again"
 	like "$(cat err)" "^ds-attn: 'full/$K.l1': cannot write: No space.*: no more is saved" \
 	    "which says why"
 	is "$(cat left)" "" "nothing is left over"
+	is "$(zeros got.ro) $(wc -l <err.ro)" "2 1" "a folder that cannot be written: likewise"
+	like "$(cat err.ro)" "cannot create 'full/$K.l0': Read-only.*: no more is saved" "says why"
 else
 	skip "a full disk" "no tmpfs can be mounted"
 fi
