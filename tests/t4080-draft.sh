@@ -102,6 +102,20 @@ for n in 1 3; do
 	same got want "a ring, --batches $n"
 done
 
+# a sequence that fails in the first row of a draft, and after a guess that was right
+for pos in 20 21; do
+	hurt='ds-poke --at sample --seq 0 --pos '$pos' --tensor logits --set nan --allow-none'
+	pipe 'ds-embed -i prompts -i loop | ds-block -t 1 | ds-head -t 1 | '"$hurt"' |
+	    ds-sample -g -n 20 | tee loop | ds-detokenize' >want.hurt 2>want.err
+	pipe 'ds-embed -i prompts -i loop | ds-block -t 1 | ds-head -t 1 --tap head.hidden | '"$hurt"' |
+	    ds-sample --draft -g -n 20 | ds-draft -t 1 | tee loop | ds-detokenize' >got 2>err
+	same got want.hurt "a sequence that fails at position $pos: the tokens before it"
+	same err want.err "and the message"
+done
+pipe 'ds-embed -i prompts -i loop | ds-block -t 1 | ds-head -t 1 --tap head.hidden |
+    ds-sample --draft -n 0 | ds-draft -t 1 | tee loop | ds-detokenize' >got 2>err
+is "$(grep -c . got)" 0 "-n 0: no tokens"
+
 if [ -e "$R/build/tests/libdspipe-cuda.so" ]; then
 	. "$T/gpu.sh"
 	hand "" "-g -n 60" "-d cuda" <prompts >got
