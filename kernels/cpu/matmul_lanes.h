@@ -97,8 +97,9 @@ lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 }
 
 /* The same over the first `cols` columns: at most BLOCK, but all of a single row that is not FP8.
- * The hardware prefetches too little while FP8 is converted, and of a single row.  So the rows
- * after these, from `next` on, are prefetched evenly, as one stream. */
+ * The hardware prefetches too little while FP8 is converted or three rows of x and more are
+ * multiplied, and of a single row.  So the rows after these, from `next` on, are prefetched evenly,
+ * as one stream. */
 ALWAYS void
 lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int cols,
     const unsigned char *next, enum dtype t)
@@ -108,8 +109,9 @@ lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const u
 	if (cols == BLOCK && (nb > 1 || t == F8_E4M3)) {
 		UNROLL
 		for (; k < BLOCK; k += 2 * W) {
-			if (t == F8_E4M3)
-				prefetch(next + nb * k, (size_t)(nb * 2 * W));
+			if (t == F8_E4M3 || T >= 3)
+				prefetch(next + (size_t)(nb * k) * size_of(t),
+				    (size_t)(nb * 2 * W) * size_of(t));
 			lanes2(s, T, nb, x, ldx, row, k, t);
 		}
 		return;
