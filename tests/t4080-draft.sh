@@ -118,8 +118,10 @@ is "$(grep -c . got)" 0 "-n 0: no tokens"
 
 if [ -e "$R/build/tests/libdspipe-cuda.so" ]; then
 	. "$T/gpu.sh"
-	hand "" "-g -n 60" "-d cuda" <prompts >got
-	same got want "a GPU"
+	ds-tokenize "1 + 2" >short
+	plain "" "-g -n 4" <short >want.gpu
+	hand "" "-g -n 4" "-d cuda" <short >got
+	same got want.gpu "a GPU"
 else
 	skip "a GPU" "make checks has built no emulated GPU"
 fi
