@@ -75,6 +75,24 @@ for f in frame.read_frames(open("prompts", "rb")):
 	same logits want.one "it has the same logits"
 done
 
+# --- several inputs; no loop ---
+py -c '
+import frame
+files = [open("asks." + str(i), "wb") for i in range(2)]
+for i, f in enumerate(frame.read_frames(open("prompts", "rb"))):
+    for out in files if "op" in f.header else [files[i % 2]]:
+        out.write(f.raw)'
+ok "it runs: two inputs of prompts" pipe '
+    ds-embed --cache-size 400K -B 30 -i asks.0 -i asks.1 -i loop | ds-block | ds-head | tee heads | ds-sample -T 0.9 >loop'
+frame tensors logits <heads >logits
+same logits want "all logits are the same"
+scored() { # scored OPTION...
+	pipe 'ds-embed "$@" -i score | ds-block | ds-head | ds-score' x "$@"
+}
+{ frame prompt 1 0 2 $(seq 70); frame prompt 2 0 2 $(seq 90); frame prompt 3 0 2 $(seq 50)
+    frame end; } >score
+is "$(scored --cache-size 300K -B 20)" "$(scored)" "without a loop, all rows have their logits"
+
 # --- a prompt goes on where an answer ended ---
 cat >turns.py <<'EOP'
 import subprocess, frame, numpy as np
