@@ -34,17 +34,26 @@ script best-of-n.sh "What is 2 * 3?" 2
 is "$(jq -c '[.id, .answer, .reward < 0 and .reward > -0.5]' out)" '[0,"6",true]' \
     "the most probable path"
 script pass-at-k.sh 2 2
-is "$(sed 's/ [0-9.]*%$//' out | xargs)" "pass@1 pass@2" "pass@k for each k that is possible"
+is "$(sed 's/ [0-9.][0-9.]*%$//' out | xargs)" "pass@1 pass@2" "pass@k for each k that is possible"
 script rejection.sh 2 2
 is "$(jq -s 'length > 0 and all(.[]; .completion | test("</think>"))' out)" true "lines to train on"
-script table.sh "$S/kept" 1
+script table.sh votes 1 "$S/kept"
 is "$(head -1 out | tr -d ' |')" "kind0.6,k=10.6,k=40.6,k=161.0,k=11.0,k=41.0,k=16" "columns"
 is "$(tail -n +3 out)" '| add | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |
 | all | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |' "a table"
 sed -i '3,$d' kept/answers-*
 cp out first
-script table.sh "$S/kept" 1
+script table.sh votes 1 "$S/kept"
 same out first "a run that was stopped goes on"
+script table.sh drafts 1
+is "$(sed 's/ [0-9.][0-9.]*%\{0,1\} |/ x |/g; 2d' out)" \
+    '|  | none | mtp | ratio | accepted | prompt | ratio | accepted |
+| one ds-block | x | x | x | x | x | x | x |
+| a process a stage | x | x | x | x | x | x | x |
+| two hosts | x | x | x | x | x | x | x |' "speeds, and shares of guesses"
+is "$(awk -F'|' 'NR > 2 { print $6 }' out | sort -u | xargs)" "97.4%" "the same guesses in all ways"
+fails_with 2 "FOLDER is for votes" "no folder for drafts" "$paths/table.sh" drafts 1 kept
+fails_with 2 "PART 'draft'" "an unknown part is refused" "$paths/table.sh" draft
 
 # pass@k against its definition
 cat >graded <<'EOP'
