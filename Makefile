@@ -38,11 +38,13 @@ EMULATED_O = -O2 -g1
 ISA_O = -O2
 # no instrumentation of what is called a billion times would be a hole: kernels are checked as well
 S = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-# Within the program, at a fixed address, the sanitizers start in two thirds of the time; a library that the program
-# loads finds them there.  (gcc's; clang's are within the program anyway)
-SAN_IN := $(and $(findstring Free Software,$(shell $(CC) --version)),$(wildcard $(shell $(CC) -print-file-name=libasan.a)),\
+# Within the program, at a fixed address, the sanitizers start in two thirds of the time; a library
+# that the program loads finds them there.  (gcc's; clang's are within the program anyway)
+SAN_IN := $(and $(findstring Free Software,$(shell $(CC) --version)),\
+	$(wildcard $(shell $(CC) -print-file-name=libasan.a)),\
 	$(wildcard $(shell $(CC) -print-file-name=libubsan.a)))
-S_PROGRAM = $(S) $(if $(SAN_IN),-static-libasan -static-libubsan -no-pie $(patsubst %,-Wl$(comma)--export-dynamic-symbol='__%_*',asan ubsan sanitizer))
+S_PROGRAM = $(S) $(if $(SAN_IN),-static-libasan -static-libubsan -no-pie \
+	$(patsubst %,-Wl$(comma)--export-dynamic-symbol='__%_*',asan ubsan sanitizer))
 S_SHARED = $(if $(SAN_IN),-Wl$(comma)-z$(comma)undefs,$(S) -Wl$(comma)-z$(comma)defs)
 else
 B = build
@@ -51,7 +53,8 @@ S =
 S_PROGRAM =
 S_SHARED = -Wl,-z,defs
 # (a GPU has FMA; without the instruction each is a call.  Tests run where they are built.)
-EMULATED_O := $(and $(shell grep -wm1 avx2 /proc/cpuinfo),$(shell grep -wm1 fma /proc/cpuinfo),-mavx2 -mfma)
+EMULATED_O := $(and $(shell grep -wm1 avx2 /proc/cpuinfo),\
+	$(shell grep -wm1 fma /proc/cpuinfo),-mavx2 -mfma)
 # (where variables are, in code unrolled as far as this, takes a third of the time to find out)
 ISA_O = -O3 -fno-var-tracking
 endif
@@ -187,7 +190,8 @@ $(B)/completion/%: $(BIN)/% cmd/completion
 	@cmd/completion bash $< >$@ || { rm -f $@; false; }
 
 # What is installed, as TO:FROM.
-EXAMPLES = $(wildcard examples/tiny-r1/*.* examples/tiny-r1/LICENSE examples/cookbook/* examples/paths/* examples/*.* tests/golden/v3/*)
+EXAMPLES = $(wildcard examples/tiny-r1/*.* examples/tiny-r1/LICENSE examples/cookbook/* \
+	examples/paths/* examples/*.* tests/golden/v3/*)
 CUDA_LIB = lib/dspipe/libdspipe-cuda.so
 INSTALLED = $(foreach f,$(PROGRAMS),bin/$(notdir $f):$f) lib/dspipe/template.py:common/token/template.py \
 	$(foreach f,$(wildcard man/*.[1-9]),share/man/man$(subst .,,$(suffix $f))/$(notdir $f):$f) \

@@ -76,8 +76,8 @@ like "$(cat said)" "^model f32" "model and precision are those of the logits"
 rm -f loop prompts; mkfifo loop prompts
 ds-tokenize --jsonl -o - -o prompts requests | ds-embed -B 3 --batches 2 -i - -i loop |
     ds-attn -l 0 | ds-route -l 0 | ds-expert -l 0 | ds-block -l 1- | ds-head |
-    ds-sample -n 12 --draft | ds-draft --by prompt | tee loop | ds-detokenize --jsonl --prompts prompts --ordered \
-    2>/dev/null >split
+    ds-sample -n 12 --draft | ds-draft --by prompt | tee loop |
+    ds-detokenize --jsonl --prompts prompts --ordered 2>/dev/null >split
 same split ordered "another split, small batches and drafts give the same lines"
 mv requests all
 sed -n 1p all >requests

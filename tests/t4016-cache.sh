@@ -83,7 +83,8 @@ for i, f in enumerate(frame.read_frames(open("prompts", "rb"))):
     for out in files if "op" in f.header else [files[i % 2]]:
         out.write(f.raw)'
 ok "it runs: two inputs of prompts" pipe '
-    ds-embed --cache-size 400K -B 30 -i asks.0 -i asks.1 -i loop | ds-block | ds-head | tee heads | ds-sample -T 0.9 >loop'
+    ds-embed --cache-size 400K -B 30 -i asks.0 -i asks.1 -i loop | ds-block | ds-head |
+    tee heads | ds-sample -T 0.9 >loop'
 frame tensors logits <heads >logits
 same logits want "all logits are the same"
 scored() { # scored OPTION...

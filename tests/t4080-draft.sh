@@ -107,8 +107,9 @@ for pos in 20 21; do
 	hurt='ds-poke --at sample --seq 0 --pos '$pos' --tensor logits --set nan --allow-none'
 	pipe 'ds-embed -i prompts -i loop | ds-block -t 1 | ds-head -t 1 | '"$hurt"' |
 	    ds-sample -g -n 20 | tee loop | ds-detokenize' >want.hurt 2>want.err
-	pipe 'ds-embed -i prompts -i loop | ds-block -t 1 | ds-head -t 1 --tap head.hidden | '"$hurt"' |
-	    ds-sample --draft -g -n 20 | ds-draft -t 1 | tee loop | ds-detokenize' >got 2>err
+	pipe 'ds-embed -i prompts -i loop | ds-block -t 1 |
+	    ds-head -t 1 --tap head.hidden | '"$hurt"' | ds-sample --draft -g -n 20 |
+	    ds-draft -t 1 | tee loop | ds-detokenize' >got 2>err
 	same got want.hurt "a sequence that fails at position $pos: the tokens before it"
 	same err want.err "and the message"
 done

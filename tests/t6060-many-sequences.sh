@@ -95,11 +95,12 @@ for kind in mtp $(few prompt ""); do
 	    --logprobs -v -v >got 2>said
 	report $? "--draft $kind: it runs" said
 	same got want "... each sequence has the answer that it has alone, with the same bits"
-	like "$(cat said)" "^alpha: ds-embed: $n of $n prompts began after a known prefix of $n pos" \
+	like "$(cat said)" "^alpha: ds-embed: $n of $n prompts began after a known prefix of $n " \
 	    "... prompts were forked"
 	like "$(cat said)" "; $n prefixes dropped, $n sequences preempted, $n rows computed again" \
 	    "... prefixes dropped, sequences preempted"
-	like "$(cat said)" "^alpha: ds-embed: $n prefixes of $n positions loaded, " "... prefixes loaded"
+	like "$(cat said)" "^alpha: ds-embed: $n prefixes of $n positions loaded, " \
+	    "... prefixes loaded"
 	like "$(cat said)" "^gamma: ds-draft: $n guesses, $n accepted" "... guesses accepted"
 done
 done_testing

@@ -89,7 +89,8 @@ is "$(du -k holes/model.safetensors | awk '{ print ($1 < 1000) }') $(stat -c %s 
 ok "ds-block opens it" pipe 'ds-embed -m holes <ids.dsf | ds-block -m holes >/dev/null'
 
 fails_with 2 "nothing to measure: give --shape SHAPE or -m MODEL" "without a model it says what it wants" ds-bench
-fails_with 2 "--shape generates weights, -m reads them" "a shape and a model" ds-bench --shape v3 -m "$M"
+fails_with 2 "--shape generates weights, -m reads them" "a shape and a model" \
+    ds-bench --shape v3 -m "$M"
 fails_with 2 "--shape 'v4': give v3, .* or a config.json" "an unknown shape is refused" ds-bench --shape v4
 fails_with 2 "--weights 'q9': give f32, bf16, f16" "an unknown type of weights is refused" ds-bench --shape v3 --weights q9
 fails_with 2 "--weights generates weights: give their --shape" "--weights without --shape is refused" ds-bench -m "$M" --weights f32

@@ -424,7 +424,8 @@ pass_on(struct embed *e, int input, struct frame *f)
 		    e->in[input].name, frame_where(f, where, sizeof(where)));
 	if (e->kv.on)
 		return fail(FAIL_DATA, "%s: rows arrived that wait for %s: with --cache-size the "
-		    "caches get rows from ds-embed alone", e->in[input].name, frame_where(f, where, sizeof(where)));
+		    "caches get rows from ds-embed alone", e->in[input].name,
+		    frame_where(f, where, sizeof(where)));
 	return push_whole(e, input, input == e->loop ? &e->passing : &e->prompts, f, NULL);
 }
 

@@ -31,8 +31,8 @@ void replies_close(struct replies *a);
 /* Add a frame of ds-tokenize --jsonl: a prompt, or the error of one.  Sequence ids ascend.  */
 int replies_prompt(struct replies *a, struct frame *f);
 
-/* The id of a live sequence's request, as JSON, and the number of its paths, 0 if unknown.  NULL: no
- * such sequence.  */
+/* The id of a live sequence's request, as JSON, and the number of its paths, 0 if unknown.
+ * NULL: no such sequence.  */
 const char *replies_request(const struct replies *a, uint64_t seq, uint64_t *paths);
 
 /* 1 if the frame of ds-sample is about a sequence whose prompt has not been added.  */

@@ -223,7 +223,8 @@ replay_next(struct replay *r, struct frame *f)
 	span = (struct span){s->seq, 0, (uint32_t)n, s->flags};
 	frame_set_at(f, AT_EMBED, -1);
 	memcpy(f->model, r->model, sizeof(f->model));
-	if (frame_set_spans(f, &span, 1) < 0 || !(ids = frame_add(f, "ids", I32, 1, (uint64_t[]){n})) || add_params(r, s, f) < 0)
+	if (frame_set_spans(f, &span, 1) < 0 ||
+	    !(ids = frame_add(f, "ids", I32, 1, (uint64_t[]){n})) || add_params(r, s, f) < 0)
 		return -1;
 	if (n > 0)
 		memcpy(ids->data, s->ids, ids->bytes);

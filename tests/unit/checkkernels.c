@@ -441,7 +441,8 @@ check_fixed_exp_sum(const struct kernels *k)
 		double sum = 0, fast;
 
 		for (int i = 0; i < N; i++) {
-			x[i] = i % 50 == 0 ? -INFINITY : (float)(i * 7919 % N) * (float)round * 0.03f - 900;
+			x[i] = i % 50 == 0 ? -INFINITY :
+			    (float)(i * 7919 % N) * (float)round * 0.03f - 900;
 			sum += fixed_exp((double)x[i] - 10.5);
 		}
 		fast = k->fixed_exp_sum(x, N, 10.5);

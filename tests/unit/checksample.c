@@ -52,15 +52,18 @@ chosen(const struct sampling *p, const float *logits, int of, double *share)
 static void
 check_logprob(void)
 {
-	static const float flat[V], none[2] = {-INFINITY, -INFINITY}, steep[3] = {-700, 88, INFINITY};
+	static const float flat[V], none[2] = {-INFINITY, -INFINITY};
+	static const float steep[3] = {-700, 88, INFINITY};
+	const struct kernels *k = kernels_choose();
 	double norm = 0;
 
-	ok(logprob_norm(kernels_choose(), flat, V, 0, &norm) == 0 && fabs(norm - log(V)) < 1e-15 &&
-	    fabs(logprob_of(flat, 3, norm) + log(V)) < 1e-15, "the log-probability is that of softmax");
-	ok(logprob_norm(kernels_choose(), steep, 2, 0, &norm) == 0 && norm == 88, "it does not overflow");
-	ok(logprob_norm(kernels_choose(), steep, 3, 5, &norm) < 0 &&
+	ok(logprob_norm(k, flat, V, 0, &norm) == 0 && fabs(norm - log(V)) < 1e-15 &&
+	    fabs(logprob_of(flat, 3, norm) + log(V)) < 1e-15,
+	    "the log-probability is that of softmax");
+	ok(logprob_norm(k, steep, 2, 0, &norm) == 0 && norm == 88, "it does not overflow");
+	ok(logprob_norm(k, steep, 3, 5, &norm) < 0 &&
 	    strcmp(fail_text(), "position 5: the logit of token 2 is infinite") == 0 &&
-	    logprob_norm(kernels_choose(), none, 2, 5, &norm) < 0, "logits without a softmax are refused");
+	    logprob_norm(k, none, 2, 5, &norm) < 0, "logits without a softmax are refused");
 }
 
 int
