@@ -163,6 +163,15 @@ read_prompt(int wait)
 	return r < 0 ? -1 : 0;
 }
 
+/* Report a sequence that failed, under the id of its request. */
+static void
+report(const struct frame *f)
+{
+	uint64_t paths;
+
+	failed_report_request(f, replies_request(&g.replies, f->seq, &paths));
+}
+
 /* 1: the tokens have ended; 0, or -1 and a message.  */
 static int
 read_tokens(void)
@@ -177,7 +186,7 @@ read_tokens(void)
 			r = -1;
 	if (r > 0) {
 		if (f.op == OP_FAILED)
-			failed_report(&f, NULL, 0);
+			report(&f);
 		r = replies_frame(&g.replies, &f, &g.out) < 0 ? -1 : f.op == OP_END;
 	}
 	frame_free(&f);

@@ -370,6 +370,17 @@ open_dialog(struct given *o, struct dialog *dialog)
 	o->run.dialog = dialog;
 }
 
+/* Requests are not overwritten by their answers. */
+static void
+check_out(const struct given *o)
+{
+	struct stat in, out;
+
+	if (fstat(o->run.prompts, &in) == 0 && stat(o->run.plan.out, &out) == 0 &&
+	    S_ISREG(in.st_mode) && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+		die(FAIL_USAGE, "--out '%s' has the requests: give another file", o->run.plan.out);
+}
+
 /* Open the file of answers, or read the ones that exist: those of another model or precision are
  * an error, because they are not what this run would write. */
 static void
@@ -381,6 +392,7 @@ open_answers(struct given *o, struct progress *progress)
 
 	if (!p->out)
 		return;
+	check_out(o);
 	if ((o->run.out = answer_file_open(p->out, p->resume)) < 0)
 		die_failed();
 	if (!p->resume)
@@ -392,6 +404,7 @@ open_answers(struct given *o, struct progress *progress)
 	if (answer_file_count(p->out, p->model, precision, &progress->before) < 0)
 		die_failed();
 	planfile_free(&plan);
+	answer_file_trim(o->run.out);
 }
 
 /* Show progress on a terminal, unless answers are printed there. */
@@ -455,7 +468,7 @@ main(int argc, char **argv)
 		o.run.plan.device = device;
 		o.cut = "-d";
 	}
-	o.run.plan.verbose = common.verbose > 1;
+	o.run.plan.verbose = common.verbose;
 	o.run.dir = program_folder();
 	o.run.texts = argv + i;
 	o.run.ntexts = argc - i;

@@ -33,6 +33,7 @@ for how in "mtp" "prompt" "mtp -x stage" "mtp -x layer --batches 3" "prompt --ba
 done
 answers got --draft mtp --cache-size 350K -v
 same got want "also with a cache that is too small for all of them"
+like "$(cat got.err)" "^ds-draft: [0-9]+ guesses, [0-9]+ accepted" "ds-run -v reports guesses"
 ds-run --draft mtp -s --jsonl requests --ordered --logprobs -t 1 >script.sh
 limited sh script.sh >got
 same got want "the script of -s has drafts, too"
@@ -83,7 +84,8 @@ hand "" "-g -n 60" "" <prompts >got
 pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample --draft -g -n 60 |
     ds-draft -v | tee loop | ds-detokenize' <prompts >got 2>err
 same got want "without --tap head.hidden there are no guesses"
-like "$(cat err)" "^ds-draft: 0 guesses" "and none is counted"
+like "$(cat err)" "^ds-draft: no guesses without hidden states: give ds-head --tap head.hidden$" \
+    "and it warns"
 pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample -g -n 60 |
     ds-draft | tee loop | ds-detokenize' <prompts >got 2>err
 same got want "nor without ds-sample --draft"
@@ -153,7 +155,7 @@ run alpha ds-head -m '$M' -t 1 -i @ipc://{run}/1 -o ipc://{run}/2
 run alpha ds-sample -m '$M' --unsafe -i @ipc://{run}/2 -o ipc://{run}/loop -o @tcp://{alpha}:$2
 EOP
 for kind in mtp prompt; do
-	limited ds-run --plan one.plan --draft $kind -v -v -g -n 60 "What is 37 * 46?" \
+	limited ds-run --plan one.plan --draft $kind -v -g -n 60 "What is 37 * 46?" \
 	    "What is 12 * 34?" "Is 91 prime?" "Sort: 5 3 9" >got 2>err
 	same got want "ds-run --plan --draft $kind"
 	like "$(cat err)" "^alpha: ds-draft: [0-9]+ guesses, [1-9]" \

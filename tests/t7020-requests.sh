@@ -38,7 +38,9 @@ limited ds-run --jsonl good | sort >got
 same got sorted "... in any order without --ordered"
 limited ds-run --jsonl req --ordered >got 2>said
 is "$?" 1 "wrong lines: some requests have no answer"
-is "$(wc -l <said)" 2 "... one message for each"
+is "$(sed 's/.*\( of request .* failed: ds-tokenize\): .*/\1/' said)" \
+    " of request \"zero\" failed: ds-tokenize
+ of request 13 failed: ds-tokenize" "... a message for each, with the id"
 is "$(head -n $(wc -l <want) got | cmp - want
     tail -n 2 got | grep -c '"error": "ds-tokenize: ')" 2 \
     "... the others are answered, and these have an error"
@@ -123,6 +125,17 @@ fails_with 1 "^ds-run: 'out' line 1: an answer of model [0-9a-f]*, not [0-9a-f]*
 printf 'text' >>out
 fails_with 1 "^ds-run: 'out': its last line is not a part of an answer" \
     "a file that has something else" ds-run --jsonl good --out out --resume
+printf '%s' "$(head -n 2 good)" >kept
+cp kept out
+fails_with 2 "^ds-run: --out 'out' has the requests: give another file" \
+    "the file of the requests" ds-run --jsonl out --out out --resume
+fails_with 1 "^ds-run: 'out': its last line is not a part of an answer" \
+    "another file of requests" ds-run --jsonl good --out out --resume
+(cat kept; printf '\n{"id": 1,') >out
+cp out kept
+fails_with 1 "^ds-run: 'out' line 1: index is missing" "... whose last line has an id" \
+    ds-run --jsonl good --out out --resume
+same out kept "... none of which is changed"
 fails_with 2 "^ds-run: --resume goes on with a file" "--resume without a file" \
     ds-run --jsonl good --resume
 fails_with 2 "^ds-run: --out is for answers in JSON" "--out for texts" ds-run --out new hello

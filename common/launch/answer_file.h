@@ -33,13 +33,13 @@ int answer_file_count(const char *path, const char *model, const char *precision
 int answer_file_take(struct answer_file *a, const char *id, size_t n, uint64_t index);
 
 /*
- * Open the file of --out for appending, and lock it. resume: it may have answers, and loses a torn
- * last line; otherwise it must be empty, or no regular file. Returns the descriptor, or -1 and a
- * message.
+ * Open the file of --out for appending, and lock it. resume: it may have answers, and a torn last
+ * line, which answer_file_trim removes; otherwise it must be empty, or no regular file. Returns
+ * the descriptor, or -1 and a message.
  */
 int answer_file_open(const char *path, int resume);
 
-/* Remove the part of a last line after a failed write; nothing if fd is no regular file. */
+/* Remove a torn last line; nothing if fd is no regular file. */
 void answer_file_trim(int fd);
 
 #endif

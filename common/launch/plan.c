@@ -42,7 +42,7 @@ add_command(struct plan *p, const struct plan_options *o, const char *name)
 	snprintf(t->label, sizeof(t->label), "%s", name);
 	add_word(t, name);
 	command_option(t, "-m", o->model);
-	if (o->verbose)
+	if (o->verbose > 1)
 		add_word(t, "-v");
 	return t;
 }
@@ -118,8 +118,12 @@ add_head(struct plan *p, const struct plan_options *o)
 static void
 add_draft(struct plan *p, const struct plan_options *o)
 {
-	if (o->draft)
-		command_option(add_worker(p, o, STAGE_DRAFT, -1), "--by", o->draft);
+	struct command *t = o->draft ? add_worker(p, o, STAGE_DRAFT, -1) : NULL;
+
+	if (t)
+		command_option(t, "--by", o->draft);
+	if (t && o->verbose == 1)
+		add_word(t, "-v");
 }
 
 static void

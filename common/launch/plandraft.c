@@ -96,7 +96,7 @@ split_sample(const struct plan_line *l, struct words *sample, struct words *draf
 
 static void
 begin_draft(struct words *w, const struct plan_line *sample, const struct plan_line *head,
-    const char *kind)
+    const char *kind, int report)
 {
 	static const char *const of_sample[] = {"-m", "--key", "--peers"}, *const of_head[] = {"-t",
 	    "-d", "--precision", "--manifest"};
@@ -108,6 +108,8 @@ begin_draft(struct words *w, const struct plan_line *sample, const struct plan_l
 		add_option(w, head, of_head[i]);
 	add_word(w, "--by");
 	add_word(w, kind);
+	if (report)
+		add_word(w, "-v");
 	add_word(w, "-i");
 	add_word(w, "@" LINK);
 }
@@ -130,7 +132,7 @@ insert_line(struct planfile *p, int after)
 }
 
 int
-plandraft_add(struct planfile *p, const char *kind)
+plandraft_add(struct planfile *p, const char *kind, int report)
 {
 	struct words sample = {.n = 0}, draft = {.n = 0}, head = {.n = 0};
 	int s = find_line(p, STAGE_SAMPLE), h = s < 0 ? -1 : find_line(p, STAGE_HEAD);
@@ -144,7 +146,7 @@ plandraft_add(struct planfile *p, const char *kind)
 		add_word(&head, p->lines[h].words[i]);
 	add_word(&head, "--tap");
 	add_word(&head, PLAN_DRAFT_TAP);
-	begin_draft(&draft, &p->lines[s], &p->lines[h], kind);
+	begin_draft(&draft, &p->lines[s], &p->lines[h], kind, report);
 	split_sample(&p->lines[s], &sample, &draft);
 	if ((strcmp(kind, "mtp") == 0 && set_words(&p->lines[h], &head) < 0) ||
 	    set_words(&p->lines[s], &sample) < 0 || insert_line(p, s) < 0)

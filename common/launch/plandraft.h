@@ -6,8 +6,8 @@
 
 #include "launch/planfile.h"
 
-/* kind: --by of ds-draft, which lives as long as p.  0, or -1 and a message: the plan has no
- * ds-sample or no ds-head, or drafts already. */
-int plandraft_add(struct planfile *p, const char *kind);
+/* kind: --by of ds-draft, which lives as long as p.  report: 1: its -v.  0, or -1 and a message:
+ * the plan has no ds-sample or no ds-head, or drafts already. */
+int plandraft_add(struct planfile *p, const char *kind, int report);
 
 #endif

@@ -131,6 +131,7 @@ pass_open(struct pass *p)
 		if (!(t = frame_require(p->f, HIDDEN, F32, p->f->rows, D)))
 			return -1;
 		p->hidden = t->data;
+		p->d->hidden = 1;
 		p->rows.hidden = mem_raw(T * D, sizeof(float));
 	}
 	p->rows.spans = mem_raw(n, sizeof(*p->rows.spans));
@@ -396,6 +397,8 @@ draft_frame(void *arg, struct frame *f, struct link *out, int nout)
 		return draft_rows(d, f);
 	if (f->op == OP_END && d->passed && !d->reached)
 		warn("no frame was for ds-draft: give ds-sample --draft");
+	if (f->op == OP_END && d->reached && d->o.by == DRAFT_MTP && !d->hidden)
+		warn("no guesses without hidden states: give ds-head --tap head.hidden");
 	if (f->op == OP_FAILED)
 		draft_forget(d, f->seq);
 	if (f->op == OP_NONE || f->at != AT_DRAFT)

@@ -31,6 +31,7 @@ struct draft {
 	struct mtp mtp;
 	int broken;                     /* the layer has failed: there are no more guesses */
 	int reached, passed;            /* 1: a frame with rows was for ds-draft; for ds-embed */
+	int hidden;                     /* 1: a frame had hidden states */
 	uint64_t proposed[GUESSES_MAX], accepted[GUESSES_MAX];
 };
 

@@ -18,15 +18,13 @@ report_more(void)
 	more = 0;
 }
 
-void
-failed_report(const struct frame *f, struct link *out, int nout)
+/* id: of the request, or NULL. */
+static void
+report(const struct frame *f, const char *id)
 {
 	size_t n;
 	int own;
 
-	for (int i = 0; i < nout; i++)
-		if (!link_is_stored(&out[i]))
-			return;
 	if (last && strcmp(last, f->text) == 0) {
 		more++;
 		return;
@@ -35,10 +33,26 @@ failed_report(const struct frame *f, struct link *out, int nout)
 	/* the text begins with the program that wrote it, which may be this one */
 	n = strlen(program);
 	own = strncmp(f->text, program, n) == 0 && strncmp(f->text + n, ": ", 2) == 0;
-	warn("sequence %llu failed: %s", (unsigned long long)f->seq, f->text + (own ? n + 2 : 0));
+	warn("sequence %llu%s%s failed: %s", (unsigned long long)f->seq, id ? " of request " : "",
+	    id ? id : "", f->text + (own ? n + 2 : 0));
 	free(last);
 	last = strdup(f->text);
 	reported = 1;
+}
+
+void
+failed_report(const struct frame *f, struct link *out, int nout)
+{
+	for (int i = 0; i < nout; i++)
+		if (!link_is_stored(&out[i]))
+			return;
+	report(f, NULL);
+}
+
+void
+failed_report_request(const struct frame *f, const char *id)
+{
+	report(f, id);
 }
 
 int

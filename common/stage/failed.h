@@ -14,6 +14,9 @@
  * counted.  */
 void failed_report(const struct frame *f, struct link *out, int nout);
 
+/* The same of a sequence that answers a request.  id: that of the request, in JSON, or NULL.  */
+void failed_report_request(const struct frame *f, const char *id);
+
 /* Call once, at the end: reports the count.  Returns the exit status: FAIL_DATA if a sequence was
  * reported, or 0.  */
 int failed_status(void);

@@ -60,8 +60,10 @@ opens(int resume, int status, long n)
 	int fd = answer_file_open(path, resume);
 	int ok = status ? fd < 0 && fail_status() == status : fd >= 0;
 
-	if (fd >= 0)
+	if (fd >= 0) {
+		answer_file_trim(fd);
 		close(fd);
+	}
 	return ok && size() == n;
 }
 
@@ -97,6 +99,8 @@ check_files(void)
 	point(opens(1, 0, 6), "to go on, the torn line is dropped");
 	put("{}\nother text");
 	point(opens(1, FAIL_DATA, 13), "unless it looks like no answer");
+	put("{\"prompt\": \"a request\"}");
+	point(opens(1, FAIL_DATA, 23), "a request is no answer");
 	put("");
 	point(opens(0, 0, 0) && opens(1, 0, 0), "an empty file");
 	unlink(path);
