@@ -1,12 +1,13 @@
 """Plays the rest of the pipeline for ds-embed --cache-size, with caches of its own.
 
-usage: cached.py PAGES BATCHES ROWS DRAFTS SEED
+usage: cached.py PAGES BATCHES ROWS DRAFTS REQUESTS SEED
 
 Prompts come whole or in several frames, many with a beginning that others have, some as forks,
 some that are not sampled, some with a wrong token; some are freed by their owner.  Each row's cache
 must hold the tokens before it, and all caches together at most PAGES pages.  With DRAFTS, tokens
-come with guesses, and some are taken back.  Prints what was wrong, then whether every sequence got
-its tokens, whether ds-embed counted the pages that were in use, and its exit status.
+come with guesses, and some are taken back.  With REQUESTS, short prompts overtake long ones.
+Prints what was wrong, then whether every sequence got its tokens, whether ds-embed counted the
+pages that were in use, and its exit status.
 """
 import os
 import random
@@ -19,7 +20,7 @@ import numpy as np
 
 import frame
 
-PAGES, BATCHES, ROWS, DRAFTS, SEED = map(int, sys.argv[1:])
+PAGES, BATCHES, ROWS, DRAFTS, REQUESTS, SEED = map(int, sys.argv[1:])
 PAGE, VOCABULARY, LIMIT = 64, 512, 4096
 dice, other = random.Random(SEED), random.Random(SEED + 1)
 for name in "asks", "loop":
@@ -76,6 +77,9 @@ def feed():
                 frames.append(frame.prompt((seq, at, 0, ids[:n])))
                 ids, at = ids[n:], at + n
             frames.append(frame.prompt((seq, at, flag, ids)))
+            if REQUESTS:
+                first = next(f for f in frames if "spans" in f.header)
+                first.header["seqs"] = {seq: {"request": {}}}
             if 0.9 < kind < 0.95:
                 regretted.add(seq)
                 frames.append(frame.Frame({"op": "free", "seq": seq}))

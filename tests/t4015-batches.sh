@@ -48,6 +48,33 @@ for args in "1 1" "2 1" "3 1" "8 1" "1 3" "2 4" "8 2"; do
 	rm -f asks loop
 done
 
+# --- a long prompt, and short ones after it ---
+cat >fair.py <<'EOP'
+import io, subprocess, sys, frame
+def spans(more, *options):
+    asks = []
+    for seq, n in enumerate((1000, 900, 50, 5)):
+        asks.append(frame.prompt((seq, 0, 1, [seq] * n)))
+        asks[-1].header["seqs"] = {seq: more}
+    asks.append(frame.Frame({"op": "end"}))
+    p = subprocess.run(["ds-embed", "-B", "128", *options], stdout=subprocess.PIPE,
+                       input=b"".join(f.bytes() for f in asks))
+    return [f.header["spans"] for f in frame.read_frames(io.BytesIO(p.stdout))
+            if "spans" in f.header]
+def sampled(batches, seq):
+    return next(i for i, b in enumerate(batches) for s in b if s[0] == seq and s[3] == 1)
+for options in (), ("--cache-size", "1G"):
+    b = spans({"request": {}}, *options)
+    least = min(sum(s[2] for s in x if s[0] == 0) for x in b[:sampled(b, 0)])
+    print(sampled(b, 3), sampled(b, 2), least, sampled(b, 0) < sampled(b, 1), len(b))
+    b = [s[0] for x in spans({"greedy": True}, *options) for s in x]
+    print(b == sorted(b), flush=True)
+EOP
+is "$(py fair.py)" "1 2 96 True 16
+True
+1 2 96 True 16
+True" "short requests overtake a long one, which goes on in each batch; other prompts keep their order"
+
 # --- auto: a pipeline that takes 4 ms for a batch, and computes three at once ---
 cat >climb.py <<'EOP'
 import collections, os, subprocess, sys, threading, time, numpy as np, frame

@@ -7,12 +7,12 @@ export DS_MODEL=$M
 # --- a pipeline that is played: each row's cache, and every page, is compared ---
 mkfifo loop
 n=100
-for args in "3 1 11 0" "4 1 60 1" "5 3 8 0" "8 2 24 1" "200 1 32 1"; do
+for args in "3 1 11 0 1" "4 1 60 1 1" "5 3 8 0 0" "8 2 24 1 1" "200 1 32 1 1"; do
 	n=$((n + 1))
 	[ $n -le $(few 105 102) ] || break
 	rm -f asks loop
 	is "$(py "$T/cached.py" $args $n)" "True True 0" \
-	    "prompts, forks, frees and errors, with pages, batches, rows, drafts: $args"
+	    "prompts, forks, frees and errors, with pages, batches, rows, drafts, requests: $args"
 done
 
 # --- real caches: the same logits for every limit ---

@@ -8,6 +8,7 @@
 
 #include "base/fail.h"
 #include "stage/embed_internal.h"
+#include "stage/sampling.h"
 
 int
 embed_open(struct embed *e, const struct stage *s, struct link *in, int nin,
@@ -263,8 +264,11 @@ receive_span(struct embed *e, int input, struct embed_source *src, struct span *
 	if (check_rows(e, src, p, row) < 0)
 		return seq_refuse(e, s);
 	p->seq = s->seq;
-	if (params >= 0)
+	if (params >= 0) {
 		src->f.seqs[params].seq = s->seq;
+		s->request |= !loop && sampling_request(src->f.seqs[params].params,
+		    src->f.seqs[params].n);
+	}
 	if (last && p->n > 0)           /* the last token is text, and not embedded */
 		p->n = span_tokens(p) - 1;
 	if (last)

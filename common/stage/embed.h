@@ -118,6 +118,7 @@ struct embed {
 							 * stages */
 	uint64_t held;                  /* bytes of the frames that hold waiting prompts */
 	uint64_t serial;                /* number of the batch that is being made */
+	uint64_t looks;                 /* of fair_list at the queue */
 	uint64_t fresh;                 /* where to look for an unused id */
 	struct embed_seq *retired[RETIRED_MAX]; /* the oldest is at nretired % RETIRED_MAX */
 	size_t nretired;

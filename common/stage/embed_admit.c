@@ -402,6 +402,34 @@ admit(struct embed *e, struct embed_queue *q, struct promised *to)
 	return 1;
 }
 
+/* Admit prompts that overtake the first.  They release no page but those of retained prefixes.  0,
+ * or -1 and a message.  */
+static int
+admit_fair(struct embed *e, struct promised *to)
+{
+	struct embed_queue *q = &e->prompts;
+	uint64_t rows = fair_rows(e, e->batch - e->loops.rows - e->kv.again.rows), next = 0;
+	size_t list[FAIR_MAX];
+	int n = rows > 0 && to->items > 0 ? fair_list(e, list) : 0, r;
+
+	for (int i = 0; i < n && next < rows; i++) {
+		struct embed_item *p = &q->p[list[i]];
+		struct prefix *x = p->prefix;
+
+		if (x->failed || cache_pages(x->n) > e->kv.limit || x->serial == e->serial)
+			continue;
+		if ((r = x->begun ? make_room(e, x, to) : begin(e, q, p, to)) < 0)
+			return -1;
+		if (r == 0)
+			continue;
+		to->items++;
+		x->serial = e->serial;
+		x->ahead = p->span.pos + p->span.n;
+		next += p->span.n;
+	}
+	return 0;
+}
+
 int
 kv_prepare(struct embed *e)
 {
@@ -419,5 +447,7 @@ kv_prepare(struct embed *e)
 		if ((r = admit(e, &e->kv.again, &to)) == 1)
 			r = admit(e, &e->prompts, &to);
 	} while (r == 2);
+	if (r == 1)
+		r = admit_fair(e, &to);
 	return r < 0 ? -1 : load_ahead(e, &to);
 }

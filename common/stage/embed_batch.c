@@ -171,6 +171,62 @@ restore(struct embed *e, struct batch *b, const struct embed_item *p)
 	return b->n == FRAME_SPANS_MAX;
 }
 
+/* Rows of the queue's item i join the batch, at most `room`.  1: it does not join, 0, or -1 and a
+ * message.  */
+static int
+join(struct embed *e, struct batch *b, struct embed_queue *q, size_t i, uint32_t room)
+{
+	struct embed_item p = q->p[i];
+	uint32_t most = kv_room(e, &p.span), done;
+	const int32_t *ids;
+
+	if (most > room)
+		most = room;
+	if (!may_join(e, b, &p, most))
+		return 1;
+	if (p.span.flags & SPAN_SAMPLE && p.span.n > 0 &&
+	    (p.span.n <= most || p.span.flags & SPAN_DRAFT) && ++b->sampled > b->share)
+		return 1;
+	done = cut_rows(e, q, &p.span, room, most);
+	b->header += item_header(b, &p);
+	if (add_seqs(b, &p) < 0)
+		return -1;
+	if (b->n == 0 && p.source->own) {
+		b->own = p.source;
+		b->own_row = p.row;
+	}
+	p.source->refs++;               /* the batch's */
+	ids = frame_tensor(&p.source->f, "ids")->data;
+	if (add_span(e, b, p.span, ids + p.row, p.source) < 0)
+		return -1;
+	embed_pop(q, i, done);
+	return 0;
+}
+
+/* The first prompt is long: others get some rows.  0, or -1 and a message.  */
+static int
+fill_fair(struct embed *e, struct batch *b)
+{
+	struct embed_queue *q = &e->prompts;
+	uint32_t rows = b->own ? 0 : fair_rows(e, e->batch - b->rows);
+	uint32_t end = b->rows + rows;
+	int r = rows > 0 && kv_admitted(e, &q->p[q->first], q) ? 0 : 1;
+
+	while (r == 0 && b->rows < end && b->n < FRAME_SPANS_MAX - 1) {
+		size_t list[FAIR_MAX];
+		int n = fair_list(e, list);
+
+		r = 1;
+		for (int i = 0; i < n && r == 1; i++) {
+			const struct embed_item *p = &q->p[list[i]];
+
+			if (kv_admitted(e, p, q) && kv_lost(e, p) == 0 && !(p->prefix && p->prefix->failed))
+				r = join(e, b, q, list[i], end - b->rows);
+		}
+	}
+	return r < 0 ? -1 : 0;
+}
+
 /* Move what fits from the queue to the batch.  1: nothing more may join it, 0, or -1 and a
  * message.  */
 static int
@@ -178,8 +234,6 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 {
 	while (q->first < q->n && b->n < FRAME_SPANS_MAX) {
 		struct embed_item p = q->p[q->first];
-		const int32_t *ids;
-		uint32_t room, most, done;
 		int r;
 
 		if (p.prefix && p.prefix->failed && p.kind == ITEM_ROWS) {
@@ -190,28 +244,8 @@ fill(struct embed *e, struct batch *b, struct embed_queue *q)
 			return 1;
 		if ((r = restore(e, b, &p)) != 0)
 			return r;
-		room = e->batch - b->rows;
-		most = kv_room(e, &p.span);
-		if (most > room)
-			most = room;
-		if (!may_join(e, b, &p, most))
-			return 1;
-		if (p.span.flags & SPAN_SAMPLE && p.span.n > 0 &&
-		    (p.span.n <= most || p.span.flags & SPAN_DRAFT) && ++b->sampled > b->share)
-			return 1;
-		done = cut_rows(e, q, &p.span, room, most);
-		b->header += item_header(b, &p);
-		if (add_seqs(b, &p) < 0)
-			return -1;
-		if (b->n == 0 && p.source->own) {
-			b->own = p.source;
-			b->own_row = p.row;
-		}
-		p.source->refs++;       /* the batch's */
-		ids = frame_tensor(&p.source->f, "ids")->data;
-		if (add_span(e, b, p.span, ids + p.row, p.source) < 0)
-			return -1;
-		embed_pop(q, done);
+		if ((r = join(e, b, q, q->first, e->batch - b->rows)) != 0)
+			return r;
 	}
 	return b->n == FRAME_SPANS_MAX;
 }
@@ -225,8 +259,12 @@ fill_all(struct embed *e, struct batch *b)
 
 	for (size_t i = 0; i < e->kv.ncuts && r == 0; i++)
 		r = add_span(e, b, e->kv.cuts[i], NULL, NULL);
-	for (int i = 0; i < 3 && r == 0; i++)
-		r = fill(e, b, queues[i]);
+	for (int i = 0; i < 3 && r == 0; i++) {
+		if (queues[i] == &e->prompts)
+			r = fill_fair(e, b);
+		if (r == 0)
+			r = fill(e, b, queues[i]);
+	}
 	return r;
 }
 

@@ -1,6 +1,6 @@
 /*
  * Shared by the files of ds-embed: embed.c (what arrives), embed_seq.c, embed_queue.c,
- * embed_kv.c, embed_admit.c, embed_batch.c (what leaves), embed_run.c.
+ * embed_kv.c, embed_admit.c, embed_fair.c, embed_batch.c (what leaves), embed_run.c.
  */
 #ifndef DS_EMBED_INTERNAL_H
 #define DS_EMBED_INTERNAL_H
@@ -19,6 +19,8 @@ struct embed_seq {
 	int sampled;                    /* it has asked for a sampled row */
 	uint32_t through;               /* in a ring: rows before this position have passed all
 					 * layers */
+	int request;                    /* it answers a request */
+	uint64_t look;                  /* the last fair_list that has met it */
 	int asked;                      /* a row that waits or is in flight will be sampled */
 	int in_flight;                  /* its token has not returned */
 	int batch;                      /* the batch that it is in flight in */
@@ -187,8 +189,21 @@ int embed_push(struct embed_queue *q, struct embed_item p);
 int embed_unshift(struct embed_queue *q, struct embed_item p);  /* moved from another queue */
 void embed_drop(struct embed_queue *q);         /* its first item */
 
-/* Drop the first n rows of the first item, and the item with its last row.  */
-void embed_pop(struct embed_queue *q, uint32_t n);
+/* Drop the first n rows of item i, and the item with its last row.  */
+void embed_pop(struct embed_queue *q, size_t i, uint32_t n);
+
+/* --- prompts that overtake a long one (embed_fair.c) --- */
+
+#define FAIR_MAX 16
+
+/* Rows, of `room` that the batch has left for prompts, that the first prompt leaves to others.  */
+uint32_t fair_rows(const struct embed *e, uint64_t room);
+
+/* 1 if more prompts should be read.  */
+int fair_reads(const struct embed *e);
+
+/* Indices of items of e->prompts that may overtake the first, by rows ascending; their number.  */
+int fair_list(struct embed *e, size_t list[FAIR_MAX]);
 
 /* --- what leaves (embed_batch.c) --- */
 

@@ -76,15 +76,19 @@ embed_drop(struct embed_queue *q)
 }
 
 void
-embed_pop(struct embed_queue *q, uint32_t n)
+embed_pop(struct embed_queue *q, size_t i, uint32_t n)
 {
-	struct embed_item *p = &q->p[q->first];
+	struct embed_item *p = &q->p[i], item;
 
 	q->rows -= n;
 	p->span.n -= n;
 	p->span.pos += n;
 	p->row += n;
 	p->params = -1;                 /* they went with these */
-	if (p->span.n == 0)
-		embed_drop(q);
+	if (p->span.n > 0)
+		return;
+	item = *p;
+	memmove(&q->p[q->first + 1], &q->p[q->first], (i - q->first) * sizeof(item));
+	q->p[q->first] = item;
+	embed_drop(q);
 }

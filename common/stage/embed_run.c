@@ -34,7 +34,7 @@ receive(struct embed *e, int input)
 static int
 admits(const struct embed *e)
 {
-	return e->prompts.rows < e->batch && e->prompts.n - e->prompts.first < ITEMS_MAX &&
+	return fair_reads(e) && e->prompts.n - e->prompts.first < ITEMS_MAX &&
 	    e->held < BYTES_MAX &&
 	    (e->loop < 0 || e->sampling < (size_t)e->batch * (size_t)e->batches);
 }
@@ -77,12 +77,13 @@ finish(struct embed *e)
 	return r;
 }
 
-/* Wait until something can be read or written, and do it.  */
+/* Wait until something can be read or written, at most `timeout` ms (-1: for ever), and do it.  1
+ * if something was read, 0, or -1 and a message.  */
 static int
-step(struct embed *e)
+step(struct embed *e, int timeout)
 {
 	struct pollfd p[2 * LINKS_MAX];
-	int n = 0, input[LINKS_MAX];
+	int n = 0, input[LINKS_MAX], read = 0;
 
 	for (int i = 0; i < e->nin; i++)
 		if (!e->ended[i] && (i == e->loop || admits(e))) {
@@ -91,15 +92,28 @@ step(struct embed *e)
 		}
 	for (int i = 0, k = n; i < e->nout; i++, k++)
 		p[k] = e->out[i].queue.n > 0 ? link_poll(&e->out[i]) : (struct pollfd){.fd = -1};
-	if (poll(p, (nfds_t)(n + e->nout), -1) < 0)
+	if (poll(p, (nfds_t)(n + e->nout), timeout) < 0)
 		return 0;       /* a signal: look again */
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		if (p[i].revents && receive(e, input[i]) < 0)
 			return -1;
+		read |= p[i].revents != 0;
+	}
 	for (int i = 0; i < e->nout; i++)
 		if (p[n + i].revents && link_flush(&e->out[i]) < 0)
 			return -1;
-	return 0;
+	return read;
+}
+
+/* While a long prompt is sent, read the prompts that have come.  0, or -1 and a message.  */
+static int
+look(struct embed *e)
+{
+	int r = 1;
+
+	while (r > 0 && fair_rows(e, e->batch) > 0)
+		r = step(e, 0);
+	return r < 0 ? -1 : 0;
 }
 
 /* Send what may go; 1 if all is done.  */
@@ -114,6 +128,8 @@ push_on(struct embed *e)
 		for (int i = 0; i < e->nout; i++)
 			if (link_flush(&e->out[i]) < 0)
 				return -1;
+		if (look(e) < 0)
+			return -1;
 	}
 	if (finish(e) < 0)
 		return -1;
@@ -125,8 +141,8 @@ embed_run(struct embed *e)
 {
 	int r = kv_start(e);
 
-	while (r == 0 && (r = push_on(e)) == 0)
-		if ((r = step(e)) < 0)
+	while (r >= 0 && (r = push_on(e)) == 0)
+		if ((r = step(e, -1)) < 0)
 			break;
 	if (r < 0 && e->ring)   /* a full ring must not block the error frame */
 		(void)link_close(&e->in[e->loop]);

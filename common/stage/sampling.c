@@ -230,3 +230,13 @@ sampling_new(const unsigned char *params, size_t n)
 	stops_free(&p.stop_text);
 	return r < 0 ? 0 : p.had;
 }
+
+int
+sampling_request(const unsigned char *params, size_t n)
+{
+	struct sampling p = {.think_max = THINK_MAX};
+	int r = sampling_read(&p, params, n);
+
+	stops_free(&p.stop_text);
+	return r == 0 && p.request;
+}

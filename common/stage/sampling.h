@@ -64,6 +64,9 @@ int sampling_read(struct sampling *p, const unsigned char *params, size_t n);
 /* The value of `new` in such a map; 0: none, or the map is wrong.  */
 uint32_t sampling_new(const unsigned char *params, size_t n);
 
+/* 1 if such a map has the key `request`; 0: not, or the map is wrong.  */
+int sampling_request(const unsigned char *params, size_t n);
+
 /* Make *to a copy; its stop strings are freed with stops_free.  0, or -1 and a message.  */
 int sampling_copy(struct sampling *to, const struct sampling *from);
 
