@@ -75,6 +75,26 @@ True
 1 2 96 True 16
 True" "short requests overtake a long one, which goes on in each batch; other prompts keep their order"
 
+# --- what ds-embed does not know goes round once ---
+cat >once.py <<'EOP'
+import subprocess, frame, numpy as np
+door = subprocess.Popen(["ds-embed", "-i", "asks", "-i", "loop"], stdout=subprocess.PIPE)
+asks, loop = open("asks", "wb", buffering=0), open("loop", "wb", buffering=0)
+back = frame.read_frames(door.stdout)
+for op in {"op": "later"}, {"op": "save", "seq": 1, "n": 1, "key": "0" * 16}:
+    frame.write_frame(asks, op, {"ids": np.zeros(1, "<i4")} if "seq" in op else {})
+    loop.write(next(back).raw)
+frame.write_frame(asks, {"op": "last"})
+frame.write_frame(asks, {"op": "end"})
+print([f.header["op"] for f in back])
+frame.write_frame(loop, {"op": "end"})
+print(door.wait(20), flush=True)
+EOP
+mkfifo asks loop
+is "$(py once.py)" "['last', 'end']
+0" "an unknown frame from a prompt is forwarded once"
+rm asks loop
+
 # --- auto: a pipeline that takes 4 ms for a batch, and computes three at once ---
 cat >climb.py <<'EOP'
 import collections, os, subprocess, sys, threading, time, numpy as np, frame

@@ -461,12 +461,12 @@ embed_receive(struct embed *e, int input, struct frame *f)
 		if (e->kv.on)
 			return fail(FAIL_DATA, "%s: '%s' arrived: with --cache-size the caches get "
 			    "it from ds-embed alone", e->in[input].name, op_name(f->op));
-		return push_whole(e, input, queue_of(e, input), f, NULL);
+		return input == e->loop ? 0 : push_whole(e, input, &e->prompts, f, NULL);
 	case OP_ERROR:
 		if (input != e->loop)
 			(void)stage_send(e->out, e->nout, f);
 		return stage_upstream(f, &e->in[input]);
-	default:
-		return push_whole(e, input, queue_of(e, input), f, NULL);
+	default:                        /* from the loop: all stages have had it */
+		return input == e->loop ? 0 : push_whole(e, input, &e->prompts, f, NULL);
 	}
 }
