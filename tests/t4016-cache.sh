@@ -179,4 +179,8 @@ ds-embed --cache-size 82K -i long 2>said >out
 is "$? $(cat said; frame show <out | grep -c spans)" \
     "1 ds-embed: sequence 1 failed: it needs 70 positions of the KV caches, --cache-size allows 64
 1" "a prompt that is longer than the cache fails alone"
+{ frame prompt 1 0 1 $(seq 65); frame prompt 2 0 1 $(seq 65); frame end; } >long
+pipe 'ds-embed --cache-size 82K -i long -i loop | ds-block | ds-head | ds-sample -n 1 |
+    tee loop >out'
+is "$? $(frame show <out | grep -c "it needs 65 positions")" "0 2" "... also where no other is left"
 done_testing

@@ -475,8 +475,10 @@ embed_batch(struct embed *e)
 	b->share = embed_share(e);
 	b->start = trace_now();
 	r = fill_all(e, b);
-	if (r >= 0)
-		r = b->n == 0 ? stuck(e) : send_batch(e, b) < 0 ? -1 : 1;
+	if (r >= 0 && b->n == 0)        /* the ends of prompts that were refused may be first now */
+		r = (r = pass_first(e)) != 0 ? r : stuck(e);
+	else if (r >= 0)
+		r = send_batch(e, b) < 0 ? -1 : 1;
 	for (int i = 0; i < b->n; i++)
 		if (b->sources[i])
 			embed_release(b->sources[i]);
