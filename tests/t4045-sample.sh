@@ -167,6 +167,18 @@ like "$(ds-sample -n 1 -i held.dsf | ds-dump)" \
     "$refused: position [0-9]+: think_min leaves no possible token" "a minimum that leaves no token"
 like "$(ds-sample -n 1 -m plain -i held.dsf | ds-dump)" "$refused: .*tokenizer.json" \
     "a sequence that needs a vocabulary that is missing"
+py -c '
+import sys, frame
+for f in frame.read_frames(open("logits.dsf", "rb")):
+    if "op" not in f.header:
+        sys.stdout.buffer.write(f.bytes())
+        f.header["seqs"] = {0: {"think_max": 1}}
+        f.header["spans"] = [[0, n, n, flags] for _, _, n, flags in f.header["spans"]]
+    sys.stdout.buffer.write(f.bytes())' >late.dsf
+is "$(ds-sample -n 2 -i late.dsf | ds-dump -f ids | tail -n 1)" 1023 \
+    "a budget that comes with a later token"
+like "$(ds-sample -n 2 -m plain -i late.dsf | ds-dump)" "$refused: .*tokenizer.json" \
+    "and needs a vocabulary"
 for value in inf nan; do
 	ds-poke --tensor logits --col 5 --set $value <logits.dsf >poked.dsf
 	like "$(ds-sample -n 1 -i poked.dsf | ds-dump)" \

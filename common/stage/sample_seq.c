@@ -60,7 +60,8 @@ sample_seq_read(struct sample *s, const struct frame *f)
 
 		if (!q)
 			return -1;
-		if (!q->failed && sampling_read(&q->p, f->seqs[i].params, f->seqs[i].n) < 0 &&
+		if (!q->failed && (sampling_read(&q->p, f->seqs[i].params, f->seqs[i].n) < 0 ||
+		    (q->n > 0 && think_changed(&s->vocab, &q->p) < 0)) &&
 		    sample_seq_refuse(q) < 0)
 			return -1;
 	}

@@ -61,6 +61,12 @@ think_check(struct think_vocab *v, const struct sampling *options)
 	return need(v, options, FAIL_USAGE);
 }
 
+int
+think_changed(struct think_vocab *v, const struct sampling *p)
+{
+	return need(v, p, FAIL_DATA);
+}
+
 /* --- sequences --- */
 
 void

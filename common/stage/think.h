@@ -25,6 +25,9 @@ void think_vocab_close(struct think_vocab *v);
  * `</think>` and they are a thinking budget.  */
 int think_check(struct think_vocab *v, const struct sampling *options);
 
+/* The same for parameters that have changed after the first token.  0, or -1 and a message.  */
+int think_changed(struct think_vocab *v, const struct sampling *p);
+
 /* Begins as zeros.  */
 struct think {
 	uint32_t n;                     /* new tokens, with those of the prompt */
