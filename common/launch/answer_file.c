@@ -218,14 +218,16 @@ answer_file_open(const char *path, int resume)
 	struct stat st;
 	/* (a FIFO or a device is not read) */
 	int regular = stat(path, &st) < 0 ? errno == ENOENT : S_ISREG(st.st_mode);
-	int how = regular ? O_RDWR : O_WRONLY, r = 0;
-	int fd = open(path, how | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	int how = regular ? O_RDWR : O_WRONLY, r = 0, fd;
 
+	if (!regular && resume && access(path, F_OK) == 0)      /* a FIFO would wait for a reader */
+		return fail(FAIL_USAGE, "--resume: '%s' is not a regular file", path);
+	fd = open(path, how | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		fail(FAIL_SYSTEM, "cannot open '%s':", path);
 		r = -1;
 	} else if (!S_ISREG(st.st_mode)) {
-		r = resume ? fail(FAIL_USAGE, "--resume: '%s' is not a regular file", path) : 0;
+		r = 0;
 	} else if (lock(fd, path) < 0 || fstat(fd, &st) < 0) {
 		r = -1;
 	} else if (!resume && st.st_size > 0) {

@@ -105,6 +105,10 @@ check_files(void)
 	point(opens(0, 0, 0) && opens(1, 0, 0), "an empty file");
 	unlink(path);
 	point(opens(1, 0, 0) && mkfifo(path, 0) < 0, "a file that is not there");
+	unlink(path);
+	point(mkfifo(path, 0600) == 0 && answer_file_open(path, 1) < 0 &&
+	    fail_status() == FAIL_USAGE, "a FIFO without a reader");
+	unlink(path);
 	point((fd = answer_file_open("/dev/null", 0)) >= 0 && close(fd) == 0 &&
 	    answer_file_open("/dev/null", 1) < 0, "a device can only be written");
 	put("");
