@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "stage/embed_internal.h"
 
-#define FRAMES 12               /* of the loop in a window, at least */
+#define FRAMES 6                /* of the loop in a window, at least */
 #define SECONDS 0.1             /* likewise */
 #define FASTER 1.05
 #define REST_MAX 64             /* windows */
