@@ -73,7 +73,7 @@ EOP
 is "$(py fair.py)" "1 2 96 True 16
 True
 1 2 96 True 16
-True" "short requests overtake a long one, which goes on in each batch; other prompts keep their order"
+True" "short requests overtake a long one, which goes on in each batch; others keep their order"
 
 # --- what ds-embed does not know goes round once ---
 cat >once.py <<'EOP'

@@ -220,7 +220,8 @@ fill_fair(struct embed *e, struct batch *b)
 		for (int i = 0; i < n && r == 1; i++) {
 			const struct embed_item *p = &q->p[list[i]];
 
-			if (kv_admitted(e, p, q) && kv_lost(e, p) == 0 && !(p->prefix && p->prefix->failed))
+			if (kv_admitted(e, p, q) && kv_lost(e, p) == 0 &&
+			    !(p->prefix && p->prefix->failed))
 				r = join(e, b, q, list[i], end - b->rows);
 		}
 	}
