@@ -468,7 +468,7 @@ main(int argc, char **argv)
 		o.run.plan.device = device;
 		o.cut = "-d";
 	}
-	o.run.plan.verbose = common.verbose;
+	o.run.plan.verbose = common.verbose > 1;
 	o.run.dir = program_folder();
 	o.run.texts = argv + i;
 	o.run.ntexts = argc - i;

@@ -33,7 +33,6 @@ for how in "mtp" "prompt" "mtp -x stage" "mtp -x layer --batches 3" "prompt --ba
 done
 answers got --draft mtp --cache-size 350K -v
 same got want "also with a cache that is too small for all of them"
-like "$(cat got.err)" "^ds-draft: [0-9]+ guesses, [0-9]+ accepted" "ds-run -v reports guesses"
 ds-run --draft mtp -s --jsonl requests --ordered --logprobs -t 1 >script.sh
 limited sh script.sh >got
 same got want "the script of -s has drafts, too"
@@ -155,12 +154,18 @@ run alpha ds-head -m '$M' -t 1 -i @ipc://{run}/1 -o ipc://{run}/2
 run alpha ds-sample -m '$M' --unsafe -i @ipc://{run}/2 -o ipc://{run}/loop -o @tcp://{alpha}:$2
 EOP
 for kind in mtp prompt; do
-	limited ds-run --plan one.plan --draft $kind -v -g -n 60 "What is 37 * 46?" \
+	limited ds-run --plan one.plan --draft $kind -v -v -g -n 60 "What is 37 * 46?" \
 	    "What is 12 * 34?" "Is 91 prime?" "Sort: 5 3 9" >got 2>err
 	same got want "ds-run --plan --draft $kind"
 	like "$(cat err)" "^alpha: ds-draft: [0-9]+ guesses, [1-9]" \
 	    "it has ds-draft on the host of ds-sample"
 done
+mkdir wrap
+printf '#!/bin/sh\necho "$*" >>%s/words\nexec ds-embed "$@"\n' "$S" >wrap/ds-embed
+chmod +x wrap/ds-embed
+sed "s|ds-embed|$S/wrap/ds-embed|" one.plan >wrap.plan
+head -n 1 requests | limited ds-run --plan wrap.plan --jsonl - >got
+like "$(cat words)" " --batches auto$" "with --jsonl, the ds-embed of a plan gets --batches auto"
 sed '/ds-sample/d' one.plan >none.plan
 fails_with 1 "^ds-run: --draft: the plan has no ds-sample$" "a plan without ds-sample" \
     ds-run --plan none.plan --draft mtp hi

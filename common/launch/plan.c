@@ -42,7 +42,7 @@ add_command(struct plan *p, const struct plan_options *o, const char *name)
 	snprintf(t->label, sizeof(t->label), "%s", name);
 	add_word(t, name);
 	command_option(t, "-m", o->model);
-	if (o->verbose > 1)
+	if (o->verbose)
 		add_word(t, "-v");
 	return t;
 }
@@ -118,12 +118,8 @@ add_head(struct plan *p, const struct plan_options *o)
 static void
 add_draft(struct plan *p, const struct plan_options *o)
 {
-	struct command *t = o->draft ? add_worker(p, o, STAGE_DRAFT, -1) : NULL;
-
-	if (t)
-		command_option(t, "--by", o->draft);
-	if (t && o->verbose == 1)
-		add_word(t, "-v");
+	if (o->draft)
+		command_option(add_worker(p, o, STAGE_DRAFT, -1), "--by", o->draft);
 }
 
 static void

@@ -47,7 +47,7 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	const char *device;        /* -d of stages that can use a GPU, or NULL: their environment */
 	const char *batches;            /* --batches of ds-embed, or NULL */
 	const char *draft;              /* --by of ds-draft, or NULL: there are no drafts */
-	int verbose;                    /* 1: ds-draft reports what it did; 2: all programs do */
+	int verbose;                    /* 1: programs report what they did */
 	int greedy;
 	const char *sampling[SAMPLING_OPTIONS];         /* option values, NULL: not given */
 	const char *loop_in;            /* where ds-embed reads the loop */

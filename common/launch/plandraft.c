@@ -96,7 +96,7 @@ split_sample(const struct plan_line *l, struct words *sample, struct words *draf
 
 static void
 begin_draft(struct words *w, const struct plan_line *sample, const struct plan_line *head,
-    const char *kind, int report)
+    const char *kind)
 {
 	static const char *const of_sample[] = {"-m", "--key", "--peers"}, *const of_head[] = {"-t",
 	    "-d", "--precision", "--manifest"};
@@ -108,8 +108,6 @@ begin_draft(struct words *w, const struct plan_line *sample, const struct plan_l
 		add_option(w, head, of_head[i]);
 	add_word(w, "--by");
 	add_word(w, kind);
-	if (report)
-		add_word(w, "-v");
 	add_word(w, "-i");
 	add_word(w, "@" LINK);
 }
@@ -132,7 +130,7 @@ insert_line(struct planfile *p, int after)
 }
 
 int
-plandraft_add(struct planfile *p, const char *kind, int report)
+plandraft_add(struct planfile *p, const char *kind)
 {
 	struct words sample = {.n = 0}, draft = {.n = 0}, head = {.n = 0};
 	int s = find_line(p, STAGE_SAMPLE), h = s < 0 ? -1 : find_line(p, STAGE_HEAD);
@@ -146,10 +144,37 @@ plandraft_add(struct planfile *p, const char *kind, int report)
 		add_word(&head, p->lines[h].words[i]);
 	add_word(&head, "--tap");
 	add_word(&head, PLAN_DRAFT_TAP);
-	begin_draft(&draft, &p->lines[s], &p->lines[h], kind, report);
+	begin_draft(&draft, &p->lines[s], &p->lines[h], kind);
 	split_sample(&p->lines[s], &sample, &draft);
 	if ((strcmp(kind, "mtp") == 0 && set_words(&p->lines[h], &head) < 0) ||
 	    set_words(&p->lines[s], &sample) < 0 || insert_line(p, s) < 0)
 		return -1;
 	return set_words(&p->lines[s + 1], &draft);
+}
+
+int
+plandraft_batches(struct planfile *p, const char *batches)
+{
+	const char *name = stage_programs[STAGE_EMBED].name;
+	struct words w = {.n = 0};
+	int found = -1;
+
+	for (int i = 0; i < p->nlines; i++)
+		if (strcmp(name_of(&p->lines[i]), name) == 0) {
+			if (found >= 0)
+				return 0;
+			found = i;
+		}
+	if (found < 0)
+		return 0;
+	for (int i = 0; i < p->lines[found].nwords; i++) {
+		const char *word = p->lines[found].words[i];
+
+		if (strncmp(word, "--batches", 9) == 0 || strcmp(word, "--ring") == 0)
+			return 0;
+		add_word(&w, word);
+	}
+	add_word(&w, "--batches");
+	add_word(&w, batches);
+	return w.n > WORDS_MAX ? 0 : set_words(&p->lines[found], &w);
 }

@@ -118,13 +118,14 @@ drive_open(struct drive *d)
 	c->dir = o->dir;
 	c->timeout = link_settings.timeout;
 	c->precision = o->plan.precision ? o->plan.precision : precision_name(PRECISION_F32);
-	c->verbose = o->plan.verbose > 1;
+	c->verbose = o->plan.verbose;
 	c->mask = &d->mask;
 	/* all programs start at once: a peer that has not come by then will not come */
 	if (link_settings.wait == 0)
 		link_settings.wait = WAIT * c->timeout;
 	if (planfile_read(&d->plan, d->o->plan) < 0 ||
-	    (o->plan.draft && plandraft_add(&d->plan, o->plan.draft, o->plan.verbose == 1) < 0) ||
+	    (o->plan.draft && plandraft_add(&d->plan, o->plan.draft) < 0) ||
+	    (o->plan.batches && plandraft_batches(&d->plan, o->plan.batches) < 0) ||
 	    streams_check(o->ntexts > 0 || o->prompts > 0) < 0)
 		return -1;
 	if (planfile_keyed(&d->plan) && !link_settings.key)
