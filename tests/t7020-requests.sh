@@ -202,7 +202,8 @@ for k in range(times + 1):
 print(ended)
 sys.exit(ended < times // 2)
 EOP
-py requests.py 100 | head -n 100 >req
+n=$(few 100 40)
+py requests.py $n | head -n $n >req
 limited ds-run --jsonl req --ordered >expected
 sort expected >sorted
 n=$(few 20 3)
@@ -244,7 +245,8 @@ run beta ds-block -m $M -t 1 -l 2-3 -i @tcp://{beta}:$4 -o ipc://{run}/0
 run beta ds-head -m $M -t 1 -i @ipc://{run}/0 -o ipc://{run}/1
 run beta ds-sample -m $M -i @ipc://{run}/1 -o tcp://{alpha}:$3 -o @tcp://{beta}:$2
 EOP
-py requests.py 100 >req
+n=$(few 100 40)
+py requests.py $n >req
 limited ds-run --jsonl req --ordered >expected 2>said
 # killed PATTERN: a run of the plan, a process of which is killed once there are answers
 killed() {
@@ -285,7 +287,8 @@ fails_with 1 "^ds-run: 'out' line 1: an answer of precision f32, not bf16" \
     "... but not by one of another precision" ds-run --plan bf16.plan --jsonl req --out out --resume
 
 # --- the line of progress ---
-head -n 100 req >good
+n=$(few 100 20)
+head -n $n req >good
 cat >terminal.py <<'EOP'
 import os, pty, re, sys
 pid, fd = pty.fork()
@@ -299,10 +302,10 @@ while True:
     except OSError:
         break
     got += new
-shown = re.search(rb"\r\d+ of 200 answers, [\d.]+ tokens/s", got)
+shown = re.search(rb"\r\d+ of %d answers, [\d.]+ tokens/s" % (2 * int(sys.argv[1])), got)
 if os.waitpid(pid, 0)[1] != 0 or not shown or not got.endswith(b"\r"):
     sys.exit("%r" % got)
 EOP
-"$PY" terminal.py >said 2>&1
+"$PY" terminal.py $n >said 2>&1
 report $? "a terminal shows the progress, and nothing at the end" said
 done_testing
