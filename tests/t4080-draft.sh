@@ -51,6 +51,7 @@ ds-dump -f ids <kept/005-draft.dsf | tr ' ' '\n' | grep -c . >got
 ds-dump -f ids <plain/004-sample.dsf | grep -c . >want.n
 same got want.n "ds-dump -f ids leaves guesses out"
 
+tokens=$(few 60 25)
 # by hand OPTIONS-OF-EMBED OPTIONS-OF-SAMPLE OPTIONS-OF-DRAFT <PROMPTS: text
 hand() {
 	pipe 'ds-embed '"$1"' -i - -i loop | ds-block -t 1 | ds-head -t 1 --tap head.hidden |
@@ -61,31 +62,31 @@ plain() {
 	    ds-sample '"$2"' | tee loop | ds-detokenize'
 }
 ds-tokenize -c "What is 37 * 46?" "What is 12 * 34?" "Is 91 prime?" "Sort: 5 3 9" >prompts
-plain "" "-g -n 60" <prompts >want
-hand "" "-g -n 60" "-v" <prompts >got
+plain "" "-g -n $tokens" <prompts >want
+hand "" "-g -n $tokens" "-v" <prompts >got
 same got want "by hand"
 like "$(cat err)" "^ds-draft: [0-9]+ guesses, [0-9]+ accepted \((9[0-9]|100)\.[0-9]%\)$" \
     "-v counts guesses; most are right"
-hand "" "-g -n 60" "-v --guesses 3" <prompts >got
+hand "" "-g -n $tokens" "-v --guesses 3" <prompts >got
 same got want "--guesses 3"
 like "$(cat err)" "accepted .*, by position [0-9]+ of [0-9]+, [0-9]+ of [0-9]+, [0-9]+ of [0-9]+$" \
     "-v counts by position"
-hand "-B 5" "-g -n 60" "" <prompts >got
+hand "-B 5" "-g -n $tokens" "" <prompts >got
 same got want "-B 5: guesses for some of four sequences"
-hand "-B 2 --batches 2" "-g -n 60" "--guesses 4" <prompts >got
+hand "-B 2 --batches 2" "-g -n $tokens" "--guesses 4" <prompts >got
 same got want "-B 2: batches without room for guesses"
-hand "" "-g -n 60" "--by prompt --guesses 16 --precision f32" <prompts >got
+hand "" "-g -n $tokens" "--by prompt --guesses 16 --precision f32" <prompts >got
 same got want "--by prompt --guesses 16"
-DS_PRECISION=bf16 plain "" "-g -n 60" <prompts >want.bf16
-DS_PRECISION=bf16 hand "" "-g -n 60" "" <prompts >got
+DS_PRECISION=bf16 plain "" "-g -n $tokens" <prompts >want.bf16
+DS_PRECISION=bf16 hand "" "-g -n $tokens" "" <prompts >got
 same got want.bf16 "--precision bf16"
-hand "" "-g -n 60" "" <prompts >got
-pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample --draft -g -n 60 |
+hand "" "-g -n $tokens" "" <prompts >got
+pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample --draft -g -n '$tokens' |
     ds-draft -v | tee loop | ds-detokenize' <prompts >got 2>err
 same got want "without --tap head.hidden there are no guesses"
 like "$(cat err)" "^ds-draft: no guesses without hidden states: give ds-head --tap head.hidden$" \
     "and it warns"
-pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample -g -n 60 |
+pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample -g -n '$tokens' |
     ds-draft | tee loop | ds-detokenize' <prompts >got 2>err
 same got want "nor without ds-sample --draft"
 like "$(cat err)" "^ds-draft: no frame was for ds-draft: give ds-sample --draft$" \
@@ -98,7 +99,7 @@ for n in 1 3; do
 	pipe 'ds-embed --ring --batches "$0" -i prompts -i loop | ds-attn -t 1 |
 	    ds-route -t 1 >there &
 	{ ds-expert -t 1 <there | ds-head -t 1 --ring --tap head.hidden |
-	    ds-sample --ring --draft -g -n 60 | ds-draft -t 1 | tee loop | ds-cut --at embed |
+	    ds-sample --ring --draft -g -n '$tokens' | ds-draft -t 1 | tee loop | ds-cut --at embed |
 	    ds-detokenize; } && wait $!' $n >got
 	same got want "a ring, --batches $n"
 done
@@ -134,8 +135,9 @@ for kind in none mtp prompt; do
 	limited ds-run -t 1 --jsonl requests --ordered --cache-dir saved --draft $kind >got
 	same got want.saved "--cache-dir, --draft $kind"
 done
-limited ds-run -t 1 --jsonl requests --ordered --samples 6 --early text | grep -c . >want.n
-limited ds-run -t 1 --jsonl requests --ordered --samples 6 --early text --draft mtp | grep -c . >got
+early="--samples $(few 6 3) --early text"
+limited ds-run -t 1 --jsonl requests --ordered $early | grep -c . >want.n
+limited ds-run -t 1 --jsonl requests --ordered $early --draft mtp | grep -c . >got
 same got want.n "--early with drafts"
 
 # a plan
@@ -154,7 +156,7 @@ run alpha ds-head -m '$M' -t 1 -i @ipc://{run}/1 -o ipc://{run}/2
 run alpha ds-sample -m '$M' --unsafe -i @ipc://{run}/2 -o ipc://{run}/loop -o @tcp://{alpha}:$2
 EOP
 for kind in mtp prompt; do
-	limited ds-run --plan one.plan --draft $kind -v -v -g -n 60 "What is 37 * 46?" \
+	limited ds-run --plan one.plan --draft $kind -v -v -g -n $tokens "What is 37 * 46?" \
 	    "What is 12 * 34?" "Is 91 prime?" "Sort: 5 3 9" >got 2>err
 	same got want "ds-run --plan --draft $kind"
 	like "$(cat err)" "^alpha: ds-draft: [0-9]+ guesses, [1-9]" \
