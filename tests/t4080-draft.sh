@@ -1,6 +1,7 @@
 #!/bin/sh
 # ds-draft: guesses change no bit of any answer, are counted, and never stop a pipeline.
 # also: asan
+# first: yes
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M
 mkfifo loop

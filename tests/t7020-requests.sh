@@ -1,6 +1,7 @@
 #!/bin/sh
 # ds-run --jsonl: requests and answers as lines, whatever ends a run early, and how it goes on.
 # also: asan
+# first: yes
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M
 many=$(few yes "")     # with sanitizers, starts take most of the time

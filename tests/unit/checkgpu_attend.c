@@ -4,6 +4,7 @@
  * allow; and the bits of a row are the same alone and among others, with pages after its own or
  * without them, set or not.
  */
+/* first: yes */
 #include "numbers.h"
 #include "gpu.h"
 #include "append.h"
