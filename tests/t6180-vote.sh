@@ -89,13 +89,14 @@ is "$? $(short <out)" '0 2 "b" 1 2/2-0 [0, 1]
 {"id": null, "text": "a"}
 EOP
 	line 2 0 "$(printf '\377')"
+	printf '\0 %s\n' '{"id": 3, "text": "a"}'
 	line 2 0 a
 } >bad
 ds-vote bad >out 2>err
 is "$? $(short <out)" '1 1 "a" 1 1/1-0 [0]
 2 "a" 1 1/1-0 [0]' "lines that are none are left out; the others count"
 is "$(cat err)" 'ds-vote: bad: line 2: byte 8: not valid JSON: left out
-ds-vote: 14 lines were left out' "the first is named, the others are counted"
+ds-vote: 15 lines were left out' "the first is named, the others are counted"
 while IFS='|' read -r text message; do
 	printf '%s\n' "$text" >one
 	fails_with 1 "^ds-vote: one: line 1: $message: left out\$" "refused: $message" ds-vote one

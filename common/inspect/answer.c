@@ -79,9 +79,9 @@ answer_free(struct answer *a)
 }
 
 int
-answer_blank(const char *line)
+answer_blank(const char *line, size_t n)
 {
-	return line[strspn(line, " \t\r")] == 0;
+	return strspn(line, " \t\r") == n;
 }
 
 void

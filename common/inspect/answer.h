@@ -30,8 +30,8 @@ int answer_read(struct answer *a, const char *line, size_t n, const uint64_t *id
 
 void answer_free(struct answer *a);     /* accepts a zeroed *a */
 
-/* 1 if a line has white space only. */
-int answer_blank(const char *line);
+/* 1 if a line [n], which ends with a NUL, has white space only. */
+int answer_blank(const char *line, size_t n);
 
 /* Lines that were left out: the first is reported on standard error, the others are counted. */
 struct refused {

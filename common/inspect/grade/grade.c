@@ -58,7 +58,7 @@ line_add(struct grade *g, const struct lines *l, const char *text, size_t n)
 	struct grade_line *x;
 	int r;
 
-	if (answer_blank(text))
+	if (answer_blank(text, n))
 		return 0;
 	if (!(x = mem_new(1, sizeof(*x))) || !(x->text = mem_raw(n + 1, 1))) {
 		free(x);

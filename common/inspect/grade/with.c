@@ -82,7 +82,7 @@ with_open(struct with *w, const char *path, const char *expect, int keep, const 
 	while (status == 0 && (r = lines_next(&l, 1, &line, &n)) != LINES_END) {
 		cJSON *o = NULL;
 
-		if (r == LINES_LINE && answer_blank(line))
+		if (r == LINES_LINE && answer_blank(line, n))
 			continue;
 		if (r != LINES_LINE || !(o = json_parse(line, n)) ||
 		    with_add(w, o, &l, line, n, expect, keep, e) < 0)

@@ -93,7 +93,7 @@ vote_line(struct vote *v, struct lines *l, const char *line, size_t n)
 	struct answer a;
 	int r = 0;
 
-	if (answer_blank(line))
+	if (answer_blank(line, n))
 		return 0;
 	v->lines++;
 	if (answer_read(&a, line, n, NULL) < 0 || vote_add(v, &a) < 0) {
