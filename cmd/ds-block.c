@@ -11,27 +11,13 @@ static const char help[] =
     HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_CACHE_DIR HELP_CACHE
     HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
-enum { CACHE_SIZE = 256, CACHE_DIR };
-
-static int
-own(int c, const char *arg, void *to)
-{
-	struct stage_options *o = to;
-
-	if (c == CACHE_SIZE)
-		return options_size("--cache-size", arg, &o->cache);
-	o->cache_dir = arg;
-	return 0;
-}
-
 int
 main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"cache-size", 1, NULL, CACHE_SIZE},
-	    {"cache-dir", 1, NULL, CACHE_DIR}, {0}};
+	static const struct option longs[] = {CACHE_LONGS, {0}};
 	struct stage_options given = {0};
 
 	return stage_main(STAGE_BLOCK,
-	    &(struct options){.help = help, .longs = longs, .own = own, .to = &given}, &given, argc,
-	    argv);
+	    &(struct options){.help = help, .longs = longs, .own = cache_option, .to = &given},
+	    &given, argc, argv);
 }

@@ -27,7 +27,7 @@ HELP_PRECISION HELP_MANIFEST
 "  -i, --input FROM       prompts; the last of several is the loop (stdin)\n"
 HELP_TO HELP_REST;
 
-enum { TRACE = 256, BATCHES, RING, CACHE_SIZE, CACHE_DIR };
+enum { TRACE = CACHE_OWN, BATCHES, RING };
 
 static int
 own(int c, const char *arg, void *to)
@@ -41,24 +41,19 @@ own(int c, const char *arg, void *to)
 		o->batches = 0;
 		return strcmp(arg, "auto") == 0 ? 0 :
 		    options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &o->batches);
-	case CACHE_SIZE:
-		return options_size("--cache-size", arg, &o->cache);
-	case CACHE_DIR:
-		o->cache_dir = arg;
-		return 0;
+	case TRACE:
+		return o->trace = 1;
 	case RING:
 		return o->ring = 1;
 	}
-	return o->trace = 1;
+	return cache_option(c, arg, to);
 }
 
 int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"trace", 0, NULL, TRACE},
-	    {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING},
-	    {"cache-size", 1, NULL, CACHE_SIZE},
-	    {"cache-dir", 1, NULL, CACHE_DIR}, {0}};
+	    {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING}, CACHE_LONGS, {0}};
 	struct stage_options given = {.rows = 512, .batches = 1};
 
 	return stage_main(STAGE_EMBED,

@@ -23,6 +23,17 @@ print_memory(const struct device *d)
 		    mem_text((double)d->position, b), (unsigned long long)(left / d->position));
 }
 
+int
+cache_option(int c, const char *arg, void *to)
+{
+	struct stage_options *o = to;
+
+	if (c == CACHE_SIZE)
+		return options_size("--cache-size", arg, &o->cache);
+	o->cache_dir = arg;
+	return 0;
+}
+
 /* Model, layers and kernels of the precision.  */
 static void
 open_model(struct filter *f)

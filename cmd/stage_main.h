@@ -15,6 +15,13 @@
 int stage_main(int stage, const struct options *o, struct stage_options *given, int argc,
     char **argv);
 
+/* Options of stages with KV caches: rows of o->longs with codes from CACHE_SIZE on, and what o->own
+ * does with these codes, `to` being the struct stage_options.  Codes of the program's own options
+ * begin at CACHE_OWN.  */
+enum { CACHE_SIZE = 256, CACHE_DIR, CACHE_OWN };
+#define CACHE_LONGS {"cache-size", 1, NULL, CACHE_SIZE}, {"cache-dir", 1, NULL, CACHE_DIR}
+int cache_option(int c, const char *arg, void *to);
+
 /* Print the uses of a GPU's memory, a line for each.  */
 void print_memory(const struct device *d);
 
