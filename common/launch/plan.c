@@ -112,7 +112,7 @@ add_head(struct plan *p, const struct plan_options *o)
 	struct command *t = add_worker(p, o, STAGE_HEAD, -1);
 
 	if (o->draft && strcmp(o->draft, "mtp") == 0)
-		command_option(t, "--tap", PLAN_DRAFT_TAP);
+		command_option(t, "--tap", TAP_HIDDEN);
 }
 
 static void

@@ -28,8 +28,6 @@ enum { PLAN_THINK_MIN = 512, PLAN_THINK_MAX };
 #define SAMPLING_SEED 3                 /* answers to --jsonl contain it */
 extern const struct sampling_option sampling_options[SAMPLING_OPTIONS];
 
-#define PLAN_DRAFT_TAP "head.hidden"    /* of ds-head, that ds-draft reads */
-
 #define PLAN_EARLY_REGEX "regex="
 
 #define WORDS_MAX 511              /* words of a command line; a line of a plan file has two more */

@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "launch/plan.h"
 #include "stage/stages.h"
+#include "stage/tap.h"
 
 /* Words of a plan are not changed; these are constants among them. */
 #define WORD(w) ((char *)(uintptr_t)(w))
@@ -143,7 +144,7 @@ plandraft_add(struct planfile *p, const char *kind)
 	for (int i = 0; i < p->lines[h].nwords; i++)
 		add_word(&head, p->lines[h].words[i]);
 	add_word(&head, "--tap");
-	add_word(&head, PLAN_DRAFT_TAP);
+	add_word(&head, TAP_HIDDEN);
 	begin_draft(&draft, &p->lines[s], &p->lines[h], kind);
 	split_sample(&p->lines[s], &sample, &draft);
 	if ((strcmp(kind, "mtp") == 0 && set_words(&p->lines[h], &head) < 0) ||

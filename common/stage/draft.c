@@ -7,8 +7,7 @@
 
 #include "base/fail.h"
 #include "stage/draft_internal.h"
-
-#define HIDDEN "head.hidden"
+#include "stage/tap.h"
 
 int
 draft_open(struct draft *d, const struct stage *s, const struct draft_options *o)
@@ -127,8 +126,8 @@ pass_open(struct pass *p)
 			return -1;
 		p->logprob = t->data;
 	}
-	if (p->d->o.by == DRAFT_MTP && frame_tensor(p->f, HIDDEN)) {
-		if (!(t = frame_require(p->f, HIDDEN, F32, p->f->rows, D)))
+	if (p->d->o.by == DRAFT_MTP && frame_tensor(p->f, TAP_HIDDEN)) {
+		if (!(t = frame_require(p->f, TAP_HIDDEN, F32, p->f->rows, D)))
 			return -1;
 		p->hidden = t->data;
 		p->d->hidden = 1;
@@ -347,7 +346,7 @@ leave(struct pass *p)
 
 	if (p->nspans == 0)
 		return 0;
-	frame_drop(f, HIDDEN);
+	frame_drop(f, TAP_HIDDEN);
 	frame_set_at(f, AT_EMBED, -1);
 	if (frame_set_spans(f, p->spans, p->nspans) < 0)
 		return -1;

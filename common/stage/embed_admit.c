@@ -283,9 +283,9 @@ source_of(struct embed *e, const struct embed_item *p, uint32_t *n, int *waits)
 	return y;
 }
 
-/* A saved prefix that has more of the prompt's tokens than the n that the caches hold: load it, if
- * there is room.  0, or -1 and a message.  */
-static int
+/* How many of a prompt's tokens, by its first item, are saved, under *key, if that is worth loading
+ * in place of the n that the caches hold; else 0.  */
+static uint32_t
 seek(const struct embed *e, const struct embed_item *p, uint32_t n, struct saved_key *key)
 {
 	uint32_t most = most_shared(p), saved;

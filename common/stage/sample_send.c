@@ -7,8 +7,7 @@
 
 #include "base/fail.h"
 #include "stage/sample_internal.h"
-
-#define HIDDEN "head.hidden"
+#include "stage/tap.h"
 
 static int
 carry_trace(struct frame *to, const struct frame *from, const struct trace *trace)
@@ -72,10 +71,10 @@ add_hidden(struct frame *to, struct frame *f, const struct tokens *t, uint64_t D
 	struct tensor *h;
 	float *row;
 
-	if (!frame_tensor(f, HIDDEN))
+	if (!frame_tensor(f, TAP_HIDDEN))
 		return 0;
-	if (!(from = frame_require(f, HIDDEN, F32, f->rows, D)) ||
-	    !(h = frame_add(to, HIDDEN, F32, 2, (uint64_t[]){(uint64_t)t->nids, D})))
+	if (!(from = frame_require(f, TAP_HIDDEN, F32, f->rows, D)) ||
+	    !(h = frame_add(to, TAP_HIDDEN, F32, 2, (uint64_t[]){(uint64_t)t->nids, D})))
 		return -1;
 	row = h->data;
 	for (int i = 0; i < t->nids; i++, row += D)

@@ -36,7 +36,7 @@ static const struct {
 	    {"expert.shared", "[T,D]", "contribution of the shared experts or dense MLP"},
 	[TAP_EXPERT_OUT] = {"expert.out", "[T,D]", "sum of all contributions"},
 	[TAP_HEAD_NORM] = {"head.norm", "[W,D]", "rows after the final norm"},
-	[TAP_HEAD_HIDDEN] = {"head.hidden", "[T,D]", "all rows after the final norm, for ds-draft"},
+	[TAP_HEAD_HIDDEN] = {TAP_HIDDEN, "[T,D]", "all rows after the final norm, for ds-draft"},
 };
 
 enum tap

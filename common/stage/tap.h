@@ -19,6 +19,8 @@ enum tap {
 	TAP_HEAD_NORM, TAP_HEAD_HIDDEN, TAPS
 };
 
+#define TAP_HIDDEN "head.hidden"        /* name of TAP_HEAD_HIDDEN, which ds-draft reads */
+
 #define TAP_ALL (UINT64_C(1) << 63)     /* the user said "all": also what the model may lack */
 #define TAP_BIT(tap) (UINT64_C(1) << (tap))
 #define TAP_BITS(from, to) ((TAP_BIT(to) << 1) - TAP_BIT(from))
