@@ -100,7 +100,8 @@ for n in 1 3; do
 	pipe 'ds-embed --ring --batches "$0" -i prompts -i loop | ds-attn -t 1 |
 	    ds-route -t 1 >there &
 	{ ds-expert -t 1 <there | ds-head -t 1 --ring --tap head.hidden |
-	    ds-sample --ring --draft -g -n '$tokens' | ds-draft -t 1 | tee loop | ds-cut --at embed |
+	    ds-sample --ring --draft -g -n '$tokens' |
+	    ds-draft -t 1 | tee loop | ds-cut --at embed |
 	    ds-detokenize; } && wait $!' $n >got
 	same got want "a ring, --batches $n"
 done
