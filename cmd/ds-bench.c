@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/io.h"
+#include "base/memory.h"
 #include "bench/host.h"
 #include "bench/report.h"
 #include "bench/synth.h"

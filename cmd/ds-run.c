@@ -46,15 +46,13 @@ static const char help[] =
 "  -n, --max-tokens N                 maximum new tokens per answer\n"
 "  -S, --seed SEED                    seed of the random numbers (0)\n"
 "  --precision, --batches, --draft    f32, bf16, fp8; N in flight; mtp, prompt\n"
-"  --keep, --cache-dir, --cache-size  DIR of streams; DIR of prefixes; SIZE (1G)\n"
+"  --keep, --cache-dir, --cache-size  DIR of streams; DIR of prefixes; bytes\n"
 "  -t, --threads THREADS              threads of each process (all cores)\n"
 "  -d, --device DEVICE                cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"
 "  -V, -h, -s, -v                     print version; this text; script; summary\n";
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE,
 	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT, EARLY };
-
-#define CACHE_SIZE "1G"         /* where prompts are likely to share prefixes */
 
 struct given {
 	struct run_options run;
@@ -129,7 +127,6 @@ own_answers(struct given *o, int c, const char *arg)
 		p->samples = arg;
 		return options_int("--samples", arg, 1, REQUEST_PATHS_MAX, &o->samples);
 	case CACHE_BYTES:
-		o->cut = "--cache-size";
 		p->cache_size = arg;
 		return options_size("--cache-size", arg, &bytes);
 	case CACHE_DIR:
@@ -352,7 +349,7 @@ set_defaults(struct given *o)
 	struct plan_options *p = &o->run.plan;
 
 	if (!p->cache_size && !o->plan && (p->cache_dir || p->jsonl || p->samples || o->run.ask))
-		p->cache_size = CACHE_SIZE;
+		p->cache_size = plan_cache_size(p->cut, p->layers);
 	if (!p->batches && p->jsonl)
 		p->batches = "auto";
 	if (o->run.ask && p->samples)

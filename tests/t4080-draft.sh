@@ -170,6 +170,8 @@ chmod +x wrap/ds-embed
 sed "s|ds-embed|$S/wrap/ds-embed|" one.plan >wrap.plan
 head -n 1 requests | limited ds-run --plan wrap.plan --jsonl - >got
 like "$(cat words)" " --batches auto$" "with --jsonl, the ds-embed of a plan gets --batches auto"
+head -n 1 requests | limited ds-run --plan wrap.plan --jsonl - --cache-size 4M >got
+like "$(cat words)" " --cache-size 4M$" "... and the --cache-size of ds-run"
 sed '/ds-sample/d' one.plan >none.plan
 fails_with 1 "^ds-run: --draft: the plan has no ds-sample$" "a plan without ds-sample" \
     ds-run --plan none.plan --draft mtp hi

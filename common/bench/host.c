@@ -7,6 +7,7 @@
 
 #include "attention/attention.h"
 #include "base/fail.h"
+#include "base/memory.h"
 #include "bench/synth.h"
 
 #define ROWS 512        /* rows of a large batch */

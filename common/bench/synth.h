@@ -44,10 +44,4 @@ int synth_write(struct synth *s, int sparse, struct pool *pool);
 
 void synth_close(struct synth *s);      /* a zeroed *s is fine; a model of it must have been closed */
 
-/* Bytes of memory available to a process: of the machine and its control group; 0: unknown. */
-uint64_t memory_free(void);
-
-/* Bytes of memory of the machine, or of its control group. */
-uint64_t memory_all(void);
-
 #endif

@@ -1,13 +1,17 @@
 #include "launch/plan.h"
 
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/memory.h"
 #include "launch/keep.h"
 #include "stage/stages.h"
+
+#define CACHE_SIZE_MIN (UINT64_C(64) << 20)
 
 const struct sampling_option sampling_options[SAMPLING_OPTIONS] = {
 	{'T', "-T", "temperature", 1, 1000},
@@ -253,4 +257,15 @@ plan_free(struct plan *p)
 		free(p->commands[i].keep);
 	free(p->commands);
 	p->commands = NULL;
+}
+
+const char *
+plan_cache_size(enum cut cut, int n)
+{
+	static char text[24];
+	uint64_t bytes = memory_free() / 2 / (uint64_t)(cut == CUT_FUSED || n < 1 ? 1 : n);
+
+	bytes = bytes > CACHE_SIZE_MIN ? bytes : CACHE_SIZE_MIN;
+	snprintf(text, sizeof(text), "%" PRIu64 "M", bytes >> 20);
+	return text;
 }

@@ -92,6 +92,10 @@ struct plan {
 int plan_make(struct plan *p, const struct plan_options *o);
 void plan_free(struct plan *p);
 
+/* A --cache-size for the caches of a model of n layers, which processes of this host share: half of
+ * the memory that is free now.  The text is valid until the next call. */
+const char *plan_cache_size(enum cut cut, int n);
+
 /* Append an option and its value, which are borrowed. */
 void command_option(struct command *p, const char *letter, const char *value);
 

@@ -154,7 +154,7 @@ plandraft_add(struct planfile *p, const char *kind)
 }
 
 int
-plandraft_batches(struct planfile *p, const char *batches)
+plandraft_embed(struct planfile *p, const char *option, const char *value)
 {
 	const char *name = stage_programs[STAGE_EMBED].name;
 	struct words w = {.n = 0};
@@ -171,11 +171,11 @@ plandraft_batches(struct planfile *p, const char *batches)
 	for (int i = 0; i < p->lines[found].nwords; i++) {
 		const char *word = p->lines[found].words[i];
 
-		if (strncmp(word, "--batches", 9) == 0 || strcmp(word, "--ring") == 0)
+		if (strncmp(word, option, strlen(option)) == 0 || strcmp(word, "--ring") == 0)
 			return 0;
 		add_word(&w, word);
 	}
-	add_word(&w, "--batches");
-	add_word(&w, batches);
-	return w.n > WORDS_MAX ? 0 : set_words(&p->lines[found], &w);
+	add_word(&w, option);
+	add_word(&w, value);
+	return w.n > WORDS_MAX ? 0 : set_words(&p->lines[found], &w) < 0 ? -1 : 1;
 }

@@ -1,6 +1,6 @@
 /*
  * Options of ds-run that change a plan: ds-draft is added after ds-sample, on its host, and
- * ds-embed gets --batches.
+ * ds-embed gets --batches and --cache-size.
  */
 #ifndef DS_PLANDRAFT_H
 #define DS_PLANDRAFT_H
@@ -11,8 +11,9 @@
  * ds-sample or no ds-head, or drafts already. */
 int plandraft_add(struct planfile *p, const char *kind);
 
-/* Add --batches to ds-embed, unless it has the option or --ring, or there are several.  batches
- * lives as long as p.  0, or -1 and a message. */
-int plandraft_batches(struct planfile *p, const char *batches);
+/* Add an option of the scheduler to ds-embed, unless its line has it or --ring, or there are
+ * several ds-embed.  option and value live as long as p.  1 it was added, 0 it was not, or -1 and
+ * a message. */
+int plandraft_embed(struct planfile *p, const char *option, const char *value);
 
 #endif

@@ -125,7 +125,10 @@ drive_open(struct drive *d)
 		link_settings.wait = WAIT * c->timeout;
 	if (planfile_read(&d->plan, d->o->plan) < 0 ||
 	    (o->plan.draft && plandraft_add(&d->plan, o->plan.draft) < 0) ||
-	    (o->plan.batches && plandraft_batches(&d->plan, o->plan.batches) < 0) ||
+	    (o->plan.batches &&
+	    plandraft_embed(&d->plan, "--batches", o->plan.batches) < 0) ||
+	    (o->plan.cache_size &&
+	    plandraft_embed(&d->plan, "--cache-size", o->plan.cache_size) < 0) ||
 	    streams_check(o->ntexts > 0 || o->prompts > 0) < 0)
 		return -1;
 	if (planfile_keyed(&d->plan) && !link_settings.key)
