@@ -82,8 +82,8 @@ DS_PRECISION=bf16 plain "" "-g -n $tokens" <prompts >want.bf16
 DS_PRECISION=bf16 hand "" "-g -n $tokens" "" <prompts >got
 same got want.bf16 "--precision bf16"
 hand "" "-g -n $tokens" "" <prompts >got
-pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 | ds-sample --draft -g -n '$tokens' |
-    ds-draft -v | tee loop | ds-detokenize' <prompts >got 2>err
+pipe 'ds-embed -i - -i loop | ds-block -t 1 | ds-head -t 1 |
+    ds-sample --draft -g -n '$tokens' | ds-draft -v | tee loop | ds-detokenize' <prompts >got 2>err
 same got want "without --tap head.hidden there are no guesses"
 like "$(cat err)" "^ds-draft: no guesses without hidden states: give ds-head --tap head.hidden$" \
     "and it warns"
