@@ -82,7 +82,8 @@ static void
 split_sample(const struct plan_line *l, struct words *sample, struct words *draft)
 {
 	for (int i = 0; i < l->nwords; i++) {
-		int output = strcmp(l->words[i], "-o") == 0 && i + 1 < l->nwords;
+		int output = (strcmp(l->words[i], "-o") == 0 ||
+		    strcmp(l->words[i], "--output") == 0) && i + 1 < l->nwords;
 
 		add_word(output ? draft : sample, l->words[i]);
 		if (output)
