@@ -350,7 +350,7 @@ set_defaults(struct given *o)
 
 	if (!p->cache_size && !o->plan && (p->cache_dir || p->jsonl || p->samples || o->run.ask))
 		p->cache_size = plan_cache_size(p->cut, p->layers);
-	if (!p->batches && p->jsonl)
+	if (!p->batches && !p->keep)
 		p->batches = "auto";
 	if (o->run.ask && p->samples)
 		die(FAIL_USAGE, "--samples needs prompts: a terminal gets one answer to each line");

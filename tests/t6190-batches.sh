@@ -38,6 +38,6 @@ ds-run -g --batches 3 -s "$@" >script
 is "$(grep -c 'ds-embed.* --batches 3' script)" 1 "-s shows it"
 ok "the script runs" sh -c 'sh script >got'
 same got want "and says the same"
-is "$(ds-run -s "$@" | grep -c -e --batches)" 0 "one batch needs no word"
+is "$(ds-run -s "$@" | grep -c -e '--batches auto')" 1 "the default finds the number"
 fails_with 2 "batches 'x': give an integer" "ds-run wants a number" ds-run --batches x
 done_testing
