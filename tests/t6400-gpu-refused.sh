@@ -7,7 +7,7 @@ LIMIT=20
 bin=$(command -v ds-attn) bin=${bin%/*}
 case $bin in */build-asan/bin) lib=$R/build-asan/tests/libdspipe-cuda.so ;; *) lib=$R/build/tests/libdspipe-cuda.so ;; esac
 export DS_MODEL="$M" DS_CUDA="$lib"
-stages="ds-attn ds-route ds-expert ds-block ds-head"
+stages="ds-attn ds-route ds-expert ds-block ds-head ds-draft"
 
 # --- the option ---
 

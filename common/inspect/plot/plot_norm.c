@@ -12,7 +12,7 @@
 #include "inspect/plot/svg.h"
 #include "inspect/rows.h"
 
-#define LINES_MAX SVG_KINDS           /* maximum number of positions with lines of their own */
+#define LINES_MAX 8     /* maximum number of positions with lines of their own */
 #define LEFT 84
 #define RIGHT 750
 #define PAD 18                  /* between the frame and the first point */
