@@ -141,7 +141,7 @@ static const char remote[] =
 "\t\t{ cat <&3; [ ! -d \\\"\\$run.on.\\$\\$\\\" ] || kill -KILL \\$child; } >/dev/null 2>&1 & exec 3<&-\n"
 "\t\twait \\$child 2>/dev/null; status=\\$?; wait \\$child 2>/dev/null\n"
 "\t\tkill \\$! 2>/dev/null; rmdir \\\"\\$run.on.\\$\\$\\\"\n"
-"\t\tls -d \\\"\\$run\\\".on.* >/dev/null 2>&1 || rm -rf \\\"\\$run\\\"\n"
+"\t\tls -d \\\"\\$run\\\".on.* >/dev/null 2>&1 || rm -rf \\\"\\$run\\\" 2>/dev/null\n"
 "\t\texit \\$status\"\n"
 "\tfrom=\n"
 "}\n"
