@@ -27,7 +27,7 @@ saves() {
 	same got tail "$name: rows after loaded ones have the same bits"
 	rows load=9,40,$K free=9 load=7,40,$K layer=$l 7:40+60 end |
 		attn -l $l --cache-dir kept "$@" >got
-	same got more "$name: also after the first of those that were saved"
+	same got more "$name: also after the first prefix that was saved"
 	rows layer=$l 7:0+1 7:1+79 fork=7,8,70 save=8,70,$K end |
 		ds-attn -m "$model" -l $l --cache-dir cut "$@" -o /dev/null
 	same kept/$K.l$l cut/$K.l$l "$name: a fork of other batches saves the same bytes"

@@ -176,7 +176,7 @@ sed '/ds-sample/d' one.plan >none.plan
 fails_with 1 "^ds-run: --draft: the plan has no ds-sample$" "a plan without ds-sample" \
     ds-run --plan none.plan --draft mtp hi
 
-# to the model's last position, on a model without a tokenizer; a fork; rows that nobody samples
+# to the model's last position, on a model without a tokenizer; a fork; rows that are not sampled
 frames() {
 	frame prompt 1 0 1 5 9 17 2
 	frame prompt 2 0 0 7 3 8

@@ -55,7 +55,7 @@ for DS_MODEL in "$M" $models; do
 	    "$name: the second batch follows before the first comes round"
 	ok "$name: experts in two processes, in a ring" split
 	compared "$name: experts in two processes, in a ring" want
-	# a prompt that two sequences share, rows that nobody samples
+	# a prompt that two sequences share, rows that are not sampled
 	{
 		frame prompt 1 0 0 $(seq 20 120)
 		frame fork 1 2 101
@@ -66,7 +66,7 @@ for DS_MODEL in "$M" $models; do
 		frame end
 	} >forks
 	straight forks shared
-	ok "$name: forks, and rows that nobody samples, in a ring" ring forks "--batches 2 -B 16"
+	ok "$name: forks, and rows that are not sampled, in a ring" ring forks "--batches 2 -B 16"
 	compared "$name: forks" shared
 	cd "$S"
 	rm -rf "$name"
