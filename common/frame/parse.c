@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "frame/frame.h"
 #include "frame/frame_internal.h"
+#include "frame/text.h"
 
 #define DEPTH_MAX 24            /* msgpack-c itself stops at 32 */
 
@@ -62,15 +63,6 @@ object_size(const unsigned char *p, size_t n, int depth)
 		at += one;
 	}
 	return at;
-}
-
-static int
-is_text(const msgpack_object *o, const char *s)
-{
-	size_t n = strlen(s);
-
-	/* (an empty string has no address) */
-	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == n && (n == 0 || memcmp(o->via.str.ptr, s, n) == 0);
 }
 
 /* A text without NUL, kept by the frame.  */

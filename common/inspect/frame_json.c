@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "frame/text.h"
 #include "kernels.h"
 
 #define CHUNK 1024              /* elements converted at a time */
@@ -234,15 +235,6 @@ put_tensor(FILE *to, const struct tensor *t)
 	if (tensor_count(t) > 0)        /* an empty tensor may claim any number of empty rows */
 		put_data(to, t, 0, 0, tensor_count(t));
 	fputs(t->rank ? "]}" : "}", to);
-}
-
-static int
-is_text(const msgpack_object *o, const char *s)
-{
-	size_t n = strlen(s);
-
-	/* an empty msgpack string may have no address */
-	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == n && (n == 0 || memcmp(o->via.str.ptr, s, n) == 0);
 }
 
 static void

@@ -7,14 +7,8 @@
 
 #include "base/fail.h"
 #include "base/json.h"
+#include "frame/text.h"
 #include "stage/replies_internal.h"
-
-static int
-is_key(const msgpack_object *o, const char *s)
-{
-	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(s) &&
-	    memcmp(o->via.str.ptr, s, strlen(s)) == 0;
-}
 
 /* A copy of the string that ends in a NUL; NULL and a message.  */
 static char *
@@ -56,13 +50,13 @@ read_request(struct reply *w, const msgpack_object *o)
 		const msgpack_object *key = &o->via.map.ptr[i].key;
 		const msgpack_object *v = &o->via.map.ptr[i].val;
 
-		if (is_key(key, "id") && !w->id && !(w->id = copy_text(v, "request: 'id'")))
+		if (is_text(key, "id") && !w->id && !(w->id = copy_text(v, "request: 'id'")))
 			return -1;
-		if (!is_key(key, "index") && !is_key(key, "n") && !is_key(key, "seed"))
+		if (!is_text(key, "index") && !is_text(key, "n") && !is_text(key, "seed"))
 			continue;
 		if (v->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
 			return fail(FAIL_DATA, "request: 'index', 'n' or 'seed' is not an integer");
-		*(is_key(key, "index") ? &w->index : is_key(key, "n") ? &w->paths : &w->seed) =
+		*(is_text(key, "index") ? &w->index : is_text(key, "n") ? &w->paths : &w->seed) =
 		    v->via.u64;
 	}
 	if (!w->id)
@@ -105,11 +99,11 @@ read_entry(struct reply *w, const unsigned char *p, size_t n, int whole)
 		for (uint32_t i = 0; whole && i < m->size && r == 0; i++) {
 			const msgpack_object *v = &m->ptr[i].val;
 
-			if (is_key(&m->ptr[i].key, "request"))
+			if (is_text(&m->ptr[i].key, "request"))
 				request = v;
-			else if (is_key(&m->ptr[i].key, "stop_text"))
+			else if (is_text(&m->ptr[i].key, "stop_text"))
 				r = read_stops(w, v);
-			else if (is_key(&m->ptr[i].key, "logprobs"))
+			else if (is_text(&m->ptr[i].key, "logprobs"))
 				w->wants_logprobs =
 				    v->type == MSGPACK_OBJECT_BOOLEAN && v->via.boolean;
 		}
@@ -163,7 +157,7 @@ get_string(const msgpack_object *m, const char *key, char *to, size_t size)
 		const msgpack_object *v = &m->via.map.ptr[i].val;
 		size_t n = 0;
 
-		if (!is_key(&m->via.map.ptr[i].key, key) || v->type != MSGPACK_OBJECT_STR ||
+		if (!is_text(&m->via.map.ptr[i].key, key) || v->type != MSGPACK_OBJECT_STR ||
 		    v->via.str.size >= size)
 			continue;
 		while (n < v->via.str.size && v->via.str.ptr[n] >= ' ' && v->via.str.ptr[n] < 127)

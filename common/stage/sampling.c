@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "frame/text.h"
 
 struct sampling
 sampling_defaults(const struct config *c)
@@ -123,13 +124,6 @@ get_count(const msgpack_object *o, const char *what, double max, uint32_t *out)
 }
 
 static int
-is_key(const msgpack_object *o, const char *s)
-{
-	return o->type == MSGPACK_OBJECT_STR && o->via.str.size == strlen(s) &&
-	    memcmp(o->via.str.ptr, s, strlen(s)) == 0;
-}
-
-static int
 get_bool(const msgpack_object *o, const char *what, int *out)
 {
 	if (o->type != MSGPACK_OBJECT_BOOLEAN)
@@ -152,41 +146,41 @@ read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *
 {
 	double n = 0;
 
-	if (is_key(key, "stop")) {
+	if (is_text(key, "stop")) {
 		p->nstop = 0;
 		return get_stop(p, "stop", o);
-	} else if (is_key(key, "stop_text")) {
+	} else if (is_text(key, "stop_text")) {
 		return get_stop_text(p, o);
-	} else if (is_key(key, "stop_ids")) {
+	} else if (is_text(key, "stop_ids")) {
 		return get_stop(p, "stop_ids", o);
-	} else if (is_key(key, "greedy")) {
+	} else if (is_text(key, "greedy")) {
 		return get_bool(o, "greedy", &p->greedy);
-	} else if (is_key(key, "logprobs")) {
+	} else if (is_text(key, "logprobs")) {
 		return get_bool(o, "logprobs", &p->logprobs);
-	} else if (is_key(key, "request")) {
+	} else if (is_text(key, "request")) {
 		p->request = 1;
-	} else if (is_key(key, "stream")) {
+	} else if (is_text(key, "stream")) {
 		p->has_stream = 1;
 		return get_u64(o, "stream", &p->stream);
-	} else if (is_key(key, "seed")) {
+	} else if (is_text(key, "seed")) {
 		return get_u64(o, "seed", &p->seed);
-	} else if (is_key(key, "temperature")) {
+	} else if (is_text(key, "temperature")) {
 		if (get_number(o, "temperature", 0, 1000, &p->temperature) < 0)
 			return -1;
 		p->greedy = p->temperature == 0;
-	} else if (is_key(key, "top_p")) {
+	} else if (is_text(key, "top_p")) {
 		return get_number(o, "top_p", 0, 1, &p->top_p);
-	} else if (is_key(key, "top_k")) {
+	} else if (is_text(key, "top_k")) {
 		if (get_number(o, "top_k", 0, INT32_MAX, &n) < 0)
 			return -1;
 		p->top_k = (int)n;
-	} else if (is_key(key, "max_new")) {
+	} else if (is_text(key, "max_new")) {
 		return get_count(o, "max_new", UINT32_MAX, &p->max_new);
-	} else if (is_key(key, "new")) {
+	} else if (is_text(key, "new")) {
 		return get_count(o, "new", UINT32_MAX, &p->had);
-	} else if (is_key(key, "think_min")) {
+	} else if (is_text(key, "think_min")) {
 		return get_count(o, "think_min", THINK_MAX, &p->think_min);
-	} else if (is_key(key, "think_max")) {
+	} else if (is_text(key, "think_max")) {
 		return get_count(o, "think_max", THINK_MAX, &p->think_max);
 	}
 	return 0;
@@ -196,7 +190,7 @@ read_param(struct sampling *p, const msgpack_object *key, const msgpack_object *
 static int
 is_last(const msgpack_object *key)
 {
-	return is_key(key, "greedy") || is_key(key, "stop_ids");
+	return is_text(key, "greedy") || is_text(key, "stop_ids");
 }
 
 int

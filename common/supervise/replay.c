@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "frame/text.h"
 
 #define SEQS_MAX 1024           /* more than the pipeline samples at a time */
 #define IDS_MAX (32u << 20)     /* tokens, 128 MiB; a single prompt may be longer */
@@ -116,13 +117,9 @@ pack_name(msgpack_packer *p, const char *name)
 static int
 has_key(const msgpack_object_map *m, const char *name)
 {
-	for (uint32_t i = 0; i < m->size; i++) {
-		const msgpack_object *key = &m->ptr[i].key;
-
-		if (key->type == MSGPACK_OBJECT_STR && key->via.str.size == strlen(name) &&
-		    memcmp(key->via.str.ptr, name, strlen(name)) == 0)
+	for (uint32_t i = 0; i < m->size; i++)
+		if (is_text(&m->ptr[i].key, name))
 			return 1;
-	}
 	return 0;
 }
 
