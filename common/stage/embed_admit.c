@@ -26,7 +26,7 @@ drop_oldest(struct embed *e)
 	return kv_drop(e, x) < 0 ? -1 : 1;
 }
 
-/* Move the loop's items of a sequence to the front of those that are preempted.  */
+/* Move the loop's items of a sequence to the front of the preempted ones.  */
 static int
 move_items(struct embed *e, const struct prefix *x)
 {

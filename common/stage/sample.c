@@ -9,7 +9,7 @@
 #include "stage/trace.h"
 
 #define LLU(n) ((unsigned long long)(n))
-#define SPANS_OF_ONE 3          /* at most, of those that a span yields */
+#define SPANS_OF_ONE 3          /* at most, that a span yields */
 
 int
 sample_open(struct sample *s, const struct stage *stage, const struct sampling *base)

@@ -74,7 +74,7 @@ get_number(const msgpack_object *o, const char *what, double min, double max, do
 	return 0;
 }
 
-/* Add the ids of an array to those that end the sequence.  */
+/* Add the ids of an array to the ids that end the sequence.  */
 static int
 get_stop(struct sampling *p, const char *what, const msgpack_object *o)
 {
