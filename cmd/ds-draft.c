@@ -34,8 +34,7 @@ own(int c, const char *arg, void *to)
 		o->guesses = (int)n;
 		return 0;
 	}
-	o->by = strcmp(arg, "prompt") == 0 ? DRAFT_PROMPT : DRAFT_MTP;
-	return o->by == DRAFT_PROMPT || strcmp(arg, "mtp") == 0 ? 0 :
+	return draft_by_name(arg, &o->by) == 0 ? 0 :
 	    fail(FAIL_USAGE, "--by '%s': give mtp or prompt", arg);
 }
 

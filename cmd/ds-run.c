@@ -20,6 +20,7 @@
 #include "supervise/probe.h"
 #include "launch/run.h"
 #include "launch/script.h"
+#include "stage/draft.h"
 #include "stage/embed.h"
 #include "stage/request.h"
 #include "stage/stages.h"
@@ -144,6 +145,7 @@ own(int c, const char *arg, void *to)
 	struct plan_options *p = &o->run.plan;
 	int on;
 	long n;
+	enum draft_by by;
 
 	switch (c) {
 	case '0':
@@ -200,7 +202,7 @@ own(int c, const char *arg, void *to)
 		    options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &n);
 	case DRAFT:
 		p->draft = strcmp(arg, "none") == 0 ? NULL : arg;
-		return !p->draft || strcmp(arg, "mtp") == 0 || strcmp(arg, "prompt") == 0 ? 0 :
+		return !p->draft || draft_by_name(arg, &by) == 0 ? 0 :
 		    fail(FAIL_USAGE, "--draft '%s': give mtp, prompt or none", arg);
 	case PLAN:
 		o->plan = arg;

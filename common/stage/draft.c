@@ -10,6 +10,19 @@
 #include "stage/tap.h"
 
 int
+draft_by_name(const char *name, enum draft_by *by)
+{
+	static const char *const names[] = {[DRAFT_MTP] = "mtp", [DRAFT_PROMPT] = "prompt"};
+
+	for (int i = 0; i < (int)(sizeof(names) / sizeof(names[0])); i++)
+		if (strcmp(name, names[i]) == 0) {
+			*by = (enum draft_by)i;
+			return 0;
+		}
+	return -1;
+}
+
+int
 draft_open(struct draft *d, const struct stage *s, const struct draft_options *o)
 {
 	memset(d, 0, sizeof(*d));

@@ -19,6 +19,9 @@
 
 enum draft_by { DRAFT_MTP, DRAFT_PROMPT };
 
+/* The kind of that name, "mtp" or "prompt": 0, or -1 without a message. */
+int draft_by_name(const char *name, enum draft_by *by);
+
 struct draft_options {
 	enum draft_by by;
 	int guesses;                    /* most for a sequence; 1 to GUESSES_MAX */
