@@ -1,25 +1,18 @@
 #include "launch/run.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fail.h"
 #include "base/io.h"
-#include "launch/child.h"
+#include "launch/crew.h"
 #include "launch/keep.h"
 #include "launch/streams.h"
 #include "launch/textio.h"
-
-#define DOUBT 1.0       /* seconds to wait for the cause of a failure whose effect was seen */
-#define GRACE 0.5       /* seconds between SIGTERM and SIGKILL */
 
 struct run {
 	const struct run_options *o;
@@ -27,17 +20,10 @@ struct run {
 	char loop_in[32], loop_out[32], copy[32], prompts_in[32], prompts_out[32];
 	char votes_in[32], votes_out[32];
 	struct plan plan;
-	struct child *children;         /* [plan.n] */
-	int alive;
-	struct pollfd *polls;           /* signals, tally, text, children */
+	struct crew crew;
+	struct pollfd *polls;
 	struct textio textio;
 	struct tally *tally;
-	int signals;                    /* a signalfd */
-	sigset_t mask;                  /* the original mask */
-	enum { GOING, DOUBTING, STOPPING, KILLING } state;
-	double until;                   /* end of the state; 0: none */
-	struct verdict verdict;
-	int sig;                        /* signal that we received */
 };
 
 /* --- starting --- */
@@ -79,19 +65,8 @@ make_plan(struct run *r, struct pipes *p)
 	r->options.dim = o->ask && isatty(1);
 	if (plan_make(&r->plan, &r->options) < 0 || (o->plan.keep && keep_create(&r->plan, o->plan.keep) < 0))
 		return -1;
-	r->children = mem_new((size_t)r->plan.n, sizeof(*r->children));
 	r->polls = mem_new((size_t)r->plan.n + TEXTIO_POLL + 2, sizeof(*r->polls));
-	return r->children && r->polls ? 0 : -1;
-}
-
-static int
-start_child(struct run *r, int i, const struct child_options *s)
-{
-	r->children[i].command = &r->plan.commands[i];
-	if (child_start(&r->children[i], s) < 0)
-		return -1;
-	r->alive++;
-	return 0;
+	return r->polls ? crew_size(&r->crew, r->plan.n) : -1;
 }
 
 static int
@@ -100,11 +75,9 @@ start_children(struct run *r, struct pipes *p)
 	const struct run_options *o = r->o;
 	int n = r->plan.n, in = p->feed[0] >= 0 ? p->feed[0] : o->prompts >= 0 ? o->prompts : 0, next[2], result = 0;
 
-	for (int i = 0; i < n; i++)
-		r->children[i].err = -1;
-	r->children[n - 1].to_stdout = p->text[1] < 0;
+	r->crew.children[n - 1].to_stdout = p->text[1] < 0;
 	for (int i = 0; i < n && result == 0; i++) {
-		struct child_options s = {.in = in, .keep = {-1, -1, -1}, .dir = r->o->dir, .mask = &r->mask};
+		struct child_options s = {.in = in, .keep = {-1, -1, -1}, .dir = r->o->dir};
 
 		if ((result = streams_pipe(next, i < n - 1)) < 0)
 			break;
@@ -122,7 +95,7 @@ start_children(struct run *r, struct pipes *p)
 			s.keep[1] = p->copy[1];
 			s.keep[2] = p->votes[0];
 		}
-		result = start_child(r, i, &s);
+		result = crew_start(&r->crew, i, &r->plan.commands[i], &s);
 		streams_shut(&next[1]);
 		if (i > 0)
 			streams_shut(&in);
@@ -152,103 +125,33 @@ keep_pipe_ends(struct run *r, struct pipes *p, int result)
 	return result;
 }
 
-/* --- stopping --- */
-
-static void
-signal_children(struct run *r, int sig)
-{
-	for (int i = 0; i < r->plan.n && r->children; i++)
-		if (r->children[i].pid > 0)
-			(void)kill(r->children[i].pid, sig);
-}
-
-/* SIGTERM first, SIGKILL at the second call. */
-static void
-stop(struct run *r)
-{
-	int again = r->state >= STOPPING;
-
-	signal_children(r, again ? SIGKILL : SIGTERM);
-	r->state = again ? KILLING : STOPPING;
-	r->until = again ? 0 : clock_now() + GRACE;
-}
-
 /* Record the stored message as the cause. */
 static void
 record_own_failure(struct run *r)
 {
-	if (verdict_own(&r->verdict))
-		r->verdict.signal = r->textio.gone ? SIGPIPE : 0;
-	if (r->state < STOPPING)
-		stop(r);
-}
-
-static void
-reap(struct run *r)
-{
-	for (int i = 0; i < r->plan.n; i++) {
-		struct child *c = &r->children[i];
-		int wstatus;
-
-		if (c->pid == 0 || waitpid(c->pid, &wstatus, WNOHANG) != c->pid)
-			continue;
-		r->alive--;
-		if (r->state < STOPPING)
-			child_ended(c, wstatus, &r->verdict);
-		else
-			child_discard(c);
-	}
-	if (r->verdict.blame == BLAME_OWN && r->state < STOPPING)
-		stop(r);
-	else if (r->verdict.blame != BLAME_NONE && r->state == GOING) {
-		r->state = DOUBTING;
-		r->until = clock_now() + DOUBT;
-	}
-}
-
-static void
-read_signals(struct run *r)
-{
-	struct signalfd_siginfo s;
-
-	while (read(r->signals, &s, sizeof(s)) == sizeof(s)) {
-		if (s.ssi_signo == SIGCHLD) {
-			reap(r);
-			continue;
-		}
-		if (!r->sig)
-			r->sig = (int)s.ssi_signo;
-		stop(r);
-	}
+	if (crew_fail(&r->crew))
+		r->crew.verdict.signal = r->textio.gone ? SIGPIPE : 0;
 }
 
 /* --- the loop --- */
 
-static int
-timeout_ms(const struct run *r)
-{
-	double left = r->until - clock_now();
-
-	if (r->until == 0)
-		return -1;
-	return left > 0 ? (int)(left * 1000) + 1 : 0;
-}
+/* Descriptors: the tally, text, the crew's. */
+enum { POLL_TALLY, POLL_TEXT, POLL_CREW = POLL_TEXT + TEXTIO_POLL };
 
 static void
 wait_for(struct run *r)
 {
 	struct pollfd *p = r->polls;
-	int going = r->state < STOPPING;
+	int going = crew_goes(&r->crew), n = POLL_CREW + 1 + r->plan.n;
 
-	p[0] = (struct pollfd){.fd = r->signals, .events = POLLIN};
-	p[1] = (struct pollfd){.fd = going && r->tally->open ? link_poll(&r->tally->in).fd : -1, .events = POLLIN};
-	textio_poll(&r->textio, p + 2);
+	p[POLL_TALLY] = (struct pollfd){.fd = going && r->tally->open ?
+	    link_poll(&r->tally->in).fd : -1, .events = POLLIN};
+	textio_poll(&r->textio, p + POLL_TEXT);
 	for (int i = 0; i < TEXTIO_POLL && !going; i++)
-		p[2 + i].fd = -1;
-	for (int i = 0; i < r->plan.n; i++)
-		p[2 + TEXTIO_POLL + i] = (struct pollfd){.fd = r->children[i].err, .events = POLLIN};
-	if (poll(p, (nfds_t)(2 + TEXTIO_POLL + r->plan.n), timeout_ms(r)) < 0)
-		for (int i = 0; i < 2 + TEXTIO_POLL + r->plan.n; i++)
+		p[POLL_TEXT + i].fd = -1;
+	crew_poll(&r->crew, p + POLL_CREW);
+	if (poll(p, (nfds_t)n, crew_timeout(&r->crew)) < 0)
+		for (int i = 0; i < n; i++)
 			p[i].revents = 0;
 }
 
@@ -258,23 +161,16 @@ step(struct run *r)
 	struct pollfd *p = r->polls;
 
 	wait_for(r);
-	for (int i = 0; i < r->plan.n; i++)
-		if (p[2 + TEXTIO_POLL + i].revents) {
-			if (r->o->progress)
-				progress_clear(r->o->progress);
-			child_read_stderr(&r->children[i], r->state < STOPPING);
-		}
-	if (p[0].revents)
-		read_signals(r);
-	if (r->until > 0 && clock_now() >= r->until)
-		stop(r);
-	if (r->state >= STOPPING)
+	if (r->o->progress && crew_speaks(&r->crew, p + POLL_CREW))
+		progress_clear(r->o->progress);
+	crew_step(&r->crew, p + POLL_CREW);
+	if (!crew_goes(&r->crew))
 		return;
-	if (p[1].revents && tally_read(r->tally) < 0)
+	if (p[POLL_TALLY].revents && tally_read(r->tally) < 0)
 		record_own_failure(r);
 	if (r->o->progress)
 		progress_show(r->o->progress, r->tally);
-	if (textio_step(&r->textio, p + 2) < 0)
+	if (textio_step(&r->textio, p + POLL_TEXT) < 0)
 		record_own_failure(r);
 	if (r->textio.asked)
 		tally_question(r->tally);
@@ -285,34 +181,29 @@ step(struct run *r)
 static int
 is_done(const struct run *r)
 {
-	if (r->alive > 0)
-		return 0;
-	return r->verdict.blame != BLAME_NONE || r->state >= STOPPING || (textio_done(&r->textio) && !r->tally->open);
+	return crew_gone(&r->crew) && (r->crew.verdict.blame != BLAME_NONE || !crew_goes(&r->crew) ||
+	    (textio_done(&r->textio) && !r->tally->open));
 }
 
 /* If the reasoning was cut off, reset the terminal. */
 static int
 finish(const struct run *r, int *sig)
 {
+	int status = crew_result(&r->crew, sig);
+
 	if (r->o->progress)
 		progress_clear(r->o->progress);
-	*sig = r->sig ? r->sig : r->verdict.signal;
-	if (*sig == 0 && r->verdict.blame == BLAME_NONE)
-		return r->verdict.failed;
-	if (r->options.dim && *sig != SIGPIPE)
+	if ((*sig || status < 0) && r->options.dim && *sig != SIGPIPE)
 		(void)io_write(1, "\033[m", 3);
-	return *sig ? 0 : fail(r->verdict.status, "%s", r->verdict.text);
+	return status;
 }
 
 static void
 run_close(struct run *r)
 {
-	for (int i = 0; i < r->plan.n && r->children; i++)
-		child_discard(&r->children[i]);
 	textio_close(&r->textio);
 	tally_close(r->tally);
-	streams_shut(&r->signals);
-	free(r->children);
+	crew_close(&r->crew);
 	free(r->polls);
 	plan_free(&r->plan);
 }
@@ -320,12 +211,12 @@ run_close(struct run *r)
 int
 run_pipeline(const struct run_options *o, struct tally *tally, int *sig)
 {
-	struct run r = {.o = o, .tally = tally, .signals = -1};
+	struct run r = {.o = o, .tally = tally, .crew.signals = -1};
 	struct pipes p;
 	int status;
 
 	memset(tally, 0, sizeof(*tally));
-	if (streams_check(o->ntexts > 0 || o->prompts > 0) < 0 || (r.signals = streams_signals(&r.mask)) < 0)
+	if (streams_check(o->ntexts > 0 || o->prompts > 0) < 0 || crew_open(&r.crew) < 0)
 		return -1;
 	if (make_plan(&r, &p) < 0)
 		return -1;
