@@ -8,7 +8,7 @@ import sys
 
 # Folders of common/ from the lowest layer to the highest.
 # A file includes from its own layer and those below.
-LAYERS = ["base", "frame weights", "token", "link arch device", "learn", "attention", "stage", "launch inspect", "supervise plan bench quant"]
+LAYERS = ["base", "frame weights", "token", "link arch device", "learn", "attention", "stage", "learning", "launch inspect", "supervise plan bench quant"]
 
 
 def sources(root, folder):
