@@ -1,4 +1,4 @@
-#include "launch/plan.h"
+#include "launch/plan_internal.h"
 
 #include <inttypes.h>
 #include <stdint.h>
@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "base/memory.h"
 #include "launch/keep.h"
-#include "stage/stages.h"
 
 #define CACHE_SIZE_MIN (UINT64_C(64) << 20)
 
@@ -23,8 +22,8 @@ const struct sampling_option sampling_options[SAMPLING_OPTIONS] = {
 	{PLAN_THINK_MAX, "--think-max", "think_max", 0, UINT32_MAX},
 };
 
-static void
-add_word(struct command *p, const char *w)
+void
+command_word(struct command *p, const char *w)
 {
 	p->words[p->nwords++] = w;
 }
@@ -32,22 +31,21 @@ add_word(struct command *p, const char *w)
 void
 command_option(struct command *p, const char *letter, const char *value)
 {
-	add_word(p, letter);
-	add_word(p, value);
+	command_word(p, letter);
+	command_word(p, value);
 }
 
-/* Append a program with the options that all programs have. */
-static struct command *
-add_command(struct plan *p, const struct plan_options *o, const char *name)
+struct command *
+plan_program(struct plan *p, const struct plan_options *o, const char *name)
 {
 	struct command *t = &p->commands[p->n++];
 
 	t->layer = -1;
 	snprintf(t->label, sizeof(t->label), "%s", name);
-	add_word(t, name);
+	command_word(t, name);
 	command_option(t, "-m", o->model);
 	if (o->verbose)
-		add_word(t, "-v");
+		command_word(t, "-v");
 	return t;
 }
 
@@ -58,12 +56,11 @@ add_precision(struct command *t, const struct plan_options *o)
 		command_option(t, "--precision", o->precision);
 }
 
-/* Append the program of a stage, which computes; layer -1: on all layers. */
-static struct command *
-add_worker(struct plan *p, const struct plan_options *o, int stage, int layer)
+struct command *
+plan_worker(struct plan *p, const struct plan_options *o, int stage, int layer)
 {
 	const char *name = stage_programs[stage].name;
-	struct command *t = add_command(p, o, name);
+	struct command *t = plan_program(p, o, name);
 
 	if (layer >= 0) {
 		t->layer = layer;
@@ -81,20 +78,20 @@ add_worker(struct plan *p, const struct plan_options *o, int stage, int layer)
 	return t;
 }
 
-static void
-add_layers(struct plan *p, const struct plan_options *o)
+void
+plan_layers(struct plan *p, const struct plan_options *o)
 {
 	for (int i = 0; i < o->layers && o->cut != CUT_FUSED; i++) {
 		if (o->cut == CUT_LAYER) {
-			add_worker(p, o, STAGE_BLOCK, i);
+			plan_worker(p, o, STAGE_BLOCK, i);
 			continue;
 		}
 		for (enum at at = AT_NONE; at < AT_OTHER; at++)
 			if (at_layered(at))
-				add_worker(p, o, (int)(stage_at(at) - stage_programs), i);
+				plan_worker(p, o, (int)(stage_at(at) - stage_programs), i);
 	}
 	if (o->cut == CUT_FUSED)
-		add_worker(p, o, STAGE_BLOCK, -1);
+		plan_worker(p, o, STAGE_BLOCK, -1);
 }
 
 /* Outputs of the program that ends the loop. They begin with the loop: the next batch waits for
@@ -113,7 +110,7 @@ add_outputs(struct command *t, const struct plan_options *o)
 static void
 add_head(struct plan *p, const struct plan_options *o)
 {
-	struct command *t = add_worker(p, o, STAGE_HEAD, -1);
+	struct command *t = plan_worker(p, o, STAGE_HEAD, -1);
 
 	if (o->draft && strcmp(o->draft, "mtp") == 0)
 		command_option(t, "--tap", TAP_HIDDEN);
@@ -123,7 +120,7 @@ static void
 add_draft(struct plan *p, const struct plan_options *o)
 {
 	if (o->draft)
-		command_option(add_worker(p, o, STAGE_DRAFT, -1), "--by", o->draft);
+		command_option(plan_worker(p, o, STAGE_DRAFT, -1), "--by", o->draft);
 }
 
 static void
@@ -133,34 +130,34 @@ add_vote(struct plan *p, const struct plan_options *o)
 
 	if (!o->early)
 		return;
-	t = add_command(p, o, "ds-vote");
-	add_word(t, "--early");
+	t = plan_program(p, o, "ds-vote");
+	command_word(t, "--early");
 	command_option(t, "--prompts", o->votes_in);
 	if (strncmp(o->early, PLAN_EARLY_REGEX, strlen(PLAN_EARLY_REGEX)) == 0)
 		command_option(t, "--regex", o->early + strlen(PLAN_EARLY_REGEX));
 	else if (strcmp(o->early, "text") != 0)
-		add_word(t, strcmp(o->early, "number") == 0 ? "--number" : "--boxed");
+		command_word(t, strcmp(o->early, "number") == 0 ? "--number" : "--boxed");
 }
 
 static void
 add_sampler(struct plan *p, const struct plan_options *o)
 {
-	struct command *t = add_command(p, o, stage_programs[STAGE_SAMPLE].name);
+	struct command *t = plan_program(p, o, stage_programs[STAGE_SAMPLE].name);
 
 	if (o->greedy)
-		add_word(t, "-g");
+		command_word(t, "-g");
 	for (int i = 0; i < SAMPLING_OPTIONS; i++)
 		if (o->sampling[i])
 			command_option(t, sampling_options[i].word, o->sampling[i]);
 	if (o->draft)
-		add_word(t, "--draft");
+		command_word(t, "--draft");
 }
 
 static void
 add_chat(struct command *t, const struct plan_options *o)
 {
 	if (o->chat)
-		add_word(t, "-c");
+		command_word(t, "-c");
 	if (o->chat && o->template)
 		command_option(t, "--template", o->template);
 	if (o->chat && o->thinking)
@@ -170,13 +167,13 @@ add_chat(struct command *t, const struct plan_options *o)
 static void
 add_tokenizer(struct plan *p, const struct plan_options *o)
 {
-	struct command *t = add_command(p, o, "ds-tokenize");
+	struct command *t = plan_program(p, o, "ds-tokenize");
 
 	add_chat(t, o);
 	if (o->jsonl)
-		add_word(t, "--jsonl");
+		command_word(t, "--jsonl");
 	else if (o->texts || o->lines || o->messages)
-		add_word(t, o->messages ? "--messages" : o->texts ? "-0" : "--lines");
+		command_word(t, o->messages ? "--messages" : o->texts ? "-0" : "--lines");
 	if (o->samples)
 		command_option(t, "--samples", o->samples);
 	if (!o->jsonl)
@@ -184,7 +181,7 @@ add_tokenizer(struct plan *p, const struct plan_options *o)
 	if (o->sampling[SAMPLING_SEED])
 		command_option(t, "-S", o->sampling[SAMPLING_SEED]);
 	if (o->logprobs)
-		add_word(t, "--logprobs");
+		command_word(t, "--logprobs");
 	if (o->resume)
 		command_option(t, "--done", o->out);
 	command_option(t, "-o", "-");
@@ -196,7 +193,7 @@ add_tokenizer(struct plan *p, const struct plan_options *o)
 static void
 add_scheduler(struct plan *p, const struct plan_options *o)
 {
-	struct command *t = add_command(p, o, stage_programs[STAGE_EMBED].name);
+	struct command *t = plan_program(p, o, stage_programs[STAGE_EMBED].name);
 
 	command_option(t, "-i", "-");
 	command_option(t, "-i", o->loop_in);
@@ -212,35 +209,41 @@ add_scheduler(struct plan *p, const struct plan_options *o)
 static void
 add_detokenizer(struct plan *p, const struct plan_options *o)
 {
-	struct command *t = add_command(p, o, "ds-detokenize");
+	struct command *t = plan_program(p, o, "ds-detokenize");
 
 	if (o->jsonl) {
-		add_word(t, "--jsonl");
+		command_word(t, "--jsonl");
 		command_option(t, "--prompts", o->copy_in);
 	} else {
 		add_chat(t, o);
 	}
 	if (o->ordered)
-		add_word(t, "--ordered");
+		command_word(t, "--ordered");
 	if (o->quiet)
-		add_word(t, "-q");
+		command_word(t, "-q");
 	if (o->asks)
-		add_word(t, "-0");
+		command_word(t, "-0");
 	if (o->dim)
-		add_word(t, "--dim");
+		command_word(t, "--dim");
+}
+
+int
+plan_size(struct plan *p, const struct plan_options *o)
+{
+	p->n = 0;
+	snprintf(p->threads, sizeof(p->threads), "%d", o->threads);
+	p->commands = mem_new(7 + AT_OTHER * (size_t)o->layers, sizeof(*p->commands));
+	return p->commands ? 0 : -1;
 }
 
 int
 plan_make(struct plan *p, const struct plan_options *o)
 {
-	p->n = 0;
-	snprintf(p->threads, sizeof(p->threads), "%d", o->threads);
-	p->commands = mem_new(7 + AT_OTHER * (size_t)o->layers, sizeof(*p->commands));
-	if (!p->commands)
+	if (plan_size(p, o) < 0)
 		return -1;
 	add_tokenizer(p, o);
 	add_scheduler(p, o);
-	add_layers(p, o);
+	plan_layers(p, o);
 	add_head(p, o);
 	add_sampler(p, o);
 	add_draft(p, o);

@@ -75,9 +75,9 @@ progress_text(const struct progress *p, const struct tally *t, double now, char 
 	return to;
 }
 
-/* Write text over the line; a shorter text leaves blanks, as no terminal mistakes them. */
-static void
-print(struct progress *p, const char *text)
+/* A shorter text leaves blanks, as no terminal mistakes them. */
+void
+progress_print(struct progress *p, const char *text)
 {
 	char line[256];
 	int n = snprintf(line, sizeof(line), "\r%-*s%s", p->width, text, *text ? "" : "\r");
@@ -95,12 +95,12 @@ progress_show(struct progress *p, const struct tally *t)
 	if (p->shown > 0 && now - p->shown < INTERVAL)
 		return;
 	p->shown = now;
-	print(p, progress_text(p, t, now, text, sizeof(text)));
+	progress_print(p, progress_text(p, t, now, text, sizeof(text)));
 }
 
 void
 progress_clear(struct progress *p)
 {
 	if (p->width > 0)
-		print(p, "");
+		progress_print(p, "");
 }

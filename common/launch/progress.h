@@ -25,6 +25,9 @@ char *progress_text(const struct progress *p, const struct tally *t, double now,
 /* Show the line on standard error, a terminal, unless it was shown a moment ago. */
 void progress_show(struct progress *p, const struct tally *t);
 
+/* The same with this text, whatever the time. */
+void progress_print(struct progress *p, const char *text);
+
 /* Remove it, before other text is printed. */
 void progress_clear(struct progress *p);
 

@@ -1,8 +1,9 @@
 #include "launch/script.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static const char start[] =
+const char script_folder[] =
 "dir=$(mktemp -d \"${TMPDIR:-/tmp}/ds-run.XXXXXX\") || exit 3\n"
 "trap 'rm -rf \"$dir\"' EXIT\n"
 "trap 'exit 129' HUP\n"
@@ -47,7 +48,7 @@ static const char copy[] = "mkfifo \"$dir/prompts\" || exit 3\n\n";
 static const char votes[] = "mkfifo \"$dir/votes\" || exit 3\n\n";
 
 /* A stage that fails by itself exits 1 or 2; those that follow exit 3 or more. */
-static const char end[] =
+const char script_status[] =
 "\n"
 "[ ! -e \"$dir/failed\" ] || exit \"$(sort -n \"$dir/failed\" | head -n 1)\"\n";
 
@@ -75,31 +76,34 @@ script_remark(struct buf *b, const char *s)
 	return r;
 }
 
+int
+script_command(struct buf *to, const struct command *t, const struct script_word *words, int n)
+{
+	int r = buf_addf(to, "run %s", t->words[0]);
+
+	for (int i = 1; i < t->nwords && r == 0; i++) {
+		int k = 0;
+
+		while (k < n && words[k].word != t->words[i])
+			k++;
+		if (buf_addc(to, ' ') < 0)
+			return -1;
+		r = k < n ? buf_addf(to, "%s", words[k].text) : script_quote(to, t->words[i]);
+	}
+	return r;
+}
+
 static int
 command(struct buf *b, const struct command *t, const struct plan_options *o)
 {
-	int r = buf_addf(b, "run %s", t->words[0]);
+	char kept[512] = "";
+	const struct script_word words[] = {{o->model, "\"$model\""}, {o->loop_in, "\"$dir/loop\""},
+	    {o->copy_in, "\"$dir/prompts\""}, {o->early ? o->votes_in : NULL, "\"$dir/votes\""},
+	    {o->out, "\"$out\""}, {t->keep, kept}};
 
-	for (int i = 1; i < t->nwords && r == 0; i++) {
-		r = buf_addc(b, ' ');
-		if (r < 0)
-			break;
-		if (t->words[i] == o->model)
-			r = buf_addf(b, "\"$model\"");
-		else if (t->words[i] == o->loop_in)
-			r = buf_addf(b, "\"$dir/loop\"");
-		else if (t->words[i] == o->copy_in)
-			r = buf_addf(b, "\"$dir/prompts\"");
-		else if (o->early && t->words[i] == o->votes_in)
-			r = buf_addf(b, "\"$dir/votes\"");
-		else if (t->words[i] == o->out)
-			r = buf_addf(b, "\"$out\"");
-		else if (t->words[i] == t->keep)
-			r = buf_addf(b, "\"$keep\"%s", strrchr(t->keep, '/'));
-		else
-			r = script_quote(b, t->words[i]);
-	}
-	return r;
+	if (t->keep)
+		snprintf(kept, sizeof(kept), "\"$keep\"%s", strrchr(t->keep, '/'));
+	return script_command(b, t, words, sizeof(words) / sizeof(*words));
 }
 
 static int
@@ -112,9 +116,8 @@ operands(struct buf *b, char **texts, int n)
 	return r;
 }
 
-/* Append an assignment to a shell variable. */
-static int
-assign(struct buf *b, const char *name, const char *value, const char *after)
+int
+script_assign(struct buf *b, const char *name, const char *value, const char *after)
 {
 	if (buf_addf(b, "%s=", name) < 0 || script_quote(b, value) < 0)
 		return -1;
@@ -125,7 +128,7 @@ assign(struct buf *b, const char *name, const char *value, const char *after)
 static int
 keep_files(struct buf *to, const struct plan *p, const struct plan_options *o)
 {
-	if (assign(to, "keep", o->keep, "") < 0 || buf_addf(to, "%s", keep) < 0)
+	if (script_assign(to, "keep", o->keep, "") < 0 || buf_addf(to, "%s", keep) < 0)
 		return -1;
 	for (int i = 0; i < p->n; i++)
 		if (p->commands[i].keep && buf_addf(to, " %s",
@@ -135,14 +138,21 @@ keep_files(struct buf *to, const struct plan *p, const struct plan_options *o)
 }
 
 int
+script_begin(struct buf *to, const char *dir, const char *model)
+{
+	return buf_addf(to, "#!/bin/sh\n") < 0 ||
+	    (dir && script_assign(to, "PATH", dir, ":$PATH") < 0) ||
+	    script_assign(to, "model", model, "") < 0 ? -1 : 0;
+}
+
+int
 script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
     const char *dir, const char *prompts, char **texts, int ntexts)
 {
-	if (buf_addf(to, "#!/bin/sh\n") < 0 || (dir && assign(to, "PATH", dir, ":$PATH") < 0) ||
-	    assign(to, "model", o->model, "") < 0 ||
+	if (script_begin(to, dir, o->model) < 0 ||
 	    (o->keep && keep_files(to, p, o) < 0) ||
-	    (o->out && assign(to, "out", o->out, o->resume ? whole : fresh) < 0) ||
-	    buf_addf(to, "%s%s%s", start, o->jsonl ? copy : "", o->early ? votes : "") < 0)
+	    (o->out && script_assign(to, "out", o->out, o->resume ? whole : fresh) < 0) ||
+	    buf_addf(to, "%s%s%s", script_folder, o->jsonl ? copy : "", o->early ? votes : "") < 0)
 		return -1;
 	for (int i = 0; i < p->n; i++) {
 		if (command(to, &p->commands[i], o) < 0 ||
@@ -155,5 +165,5 @@ script_write(struct buf *to, const struct plan *p, const struct plan_options *o,
 		if (buf_addf(to, i < p->n - 1 ? " |\n" : o->out ? " >>\"$out\"\n" : "\n") < 0)
 			return -1;
 	}
-	return buf_addf(to, "%s", end);
+	return buf_addf(to, "%s", script_status);
 }

@@ -7,6 +7,25 @@
 #include "base/mem.h"
 #include "launch/plan.h"
 
+/* A word of a plan and what a script has instead; words are found by address. */
+struct script_word {
+	const char *word;               /* NULL: none, and never found */
+	const char *text;
+};
+
+/* Append `run` and the command line, with n words replaced.  Returns 0, or -1 and a message. */
+int script_command(struct buf *to, const struct command *t, const struct script_word *words, int n);
+
+/* Append "#!/bin/sh", a PATH that begins with dir (NULL: as it is) and the model. */
+int script_begin(struct buf *to, const char *dir, const char *model);
+
+/* Append an assignment to a shell variable, and the text after it. */
+int script_assign(struct buf *to, const char *name, const char *value, const char *after);
+
+/* A temporary folder $dir with a FIFO `loop`, and the function run(); the status of a script that
+ * used it. */
+extern const char script_folder[], script_status[];
+
 /*
  * Append the script of a plan without loop_out. Programs are searched in dir first (NULL: in PATH
  * only). ntexts texts become operands of ds-tokenize; without any it reads the file prompts or, if
