@@ -141,6 +141,26 @@ file_map(struct file_map *m, const char *path)
 	return -1;
 }
 
+int
+file_map_private(struct file_map *m)
+{
+	const struct mapped *e = m->known;
+	void *at = (void *)(uintptr_t)m->p;
+	struct stat st;
+	int fd = open_regular(e->path, &st), r = 0;
+
+	if (fd < 0)
+		return -1;
+	if (st.st_dev != e->dev || st.st_ino != e->ino || (size_t)st.st_size != m->n)
+		r = fail(FAIL_DATA, "'%s': the file was replaced while it was in use", e->path);
+	else if (mmap(at, m->n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+	    0) == MAP_FAILED)
+		r = fail(FAIL_SYSTEM, "'%s': cannot map %zu bytes as private memory:", e->path,
+		    m->n);
+	close(fd);
+	return r;
+}
+
 void
 file_unmap(struct file_map *m)
 {

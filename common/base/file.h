@@ -31,6 +31,10 @@ struct file_map {
 int file_map(struct file_map *m, const char *path);
 void file_unmap(struct file_map *m);    /* sets *m to zero; accepts a zeroed *m */
 
+/* Make the pages of a mapping writable, at the same address: what is written stays in this process
+ * and never reaches the file. Returns 0, or -1 and a message with the path. */
+int file_map_private(struct file_map *m);
+
 /*
  * For cmd/ only. After this call, reading a mapped page that is no longer in its file prints one
  * line and ends the process with FAIL_SYSTEM. The kernel reports the loss by SIGBUS in the thread

@@ -212,9 +212,11 @@ checkpoint_close(struct checkpoint *w)
 	table_free(&w->files);
 	free(w->names);
 	free(w->dir);
-	while (w->nfloats > 0)
-		free(w->floats[--w->nfloats]);
-	free(w->floats);
+	for (struct table_slot *s = NULL; (s = table_next(&w->floats, s)); ) {
+		free((void *)(uintptr_t)s->key);
+		free(s->value);
+	}
+	table_free(&w->floats);
 	memset(w, 0, sizeof(*w));
 }
 
@@ -227,6 +229,16 @@ checkpoint_id(const char *dir, char id[17])
 		return -1;
 	memcpy(id, w.id, sizeof(w.id));
 	checkpoint_close(&w);
+	return 0;
+}
+
+int
+checkpoint_private(struct checkpoint *w)
+{
+	w->private = 1;
+	for (size_t i = 0; i < w->nshards; i++)
+		if (w->shards[i].file.map.p && file_map_private(&w->shards[i].file.map) < 0)
+			return -1;
 	return 0;
 }
 
@@ -246,7 +258,8 @@ find(struct checkpoint *w, const char *name, struct shard **s)
 		fail(FAIL_DATA, "'%.400s' has no tensor '%s'", w->dir, name);
 		return NULL;
 	}
-	if (shard_open(*s) < 0)
+	if (!(*s)->file.map.p &&
+	    (shard_open(*s) < 0 || (w->private && file_map_private(&(*s)->file.map) < 0)))
 		return NULL;
 	if (!(t = tensor_file_find(&(*s)->file, name)))
 		fail(FAIL_DATA, "'%.400s' has no tensor '%s', which the index says is there",

@@ -26,8 +26,8 @@ struct checkpoint {
 	size_t nshards;
 	int indexed;                    /* an index lists the files of the tensors */
 	char *names;                    /* memory of the names */
-	float **floats;                 /* [nfloats] copies of scales, see layout_mat */
-	size_t nfloats, floats_cap;
+	struct table floats;            /* tensor name -> its float32 copy, see layout_mat */
+	int private;                    /* checkpoint_private */
 };
 
 /* Read the index, or the headers of the one file or of the parts of a GGUF file; no tensor is
@@ -44,6 +44,10 @@ int checkpoint_hint(const char *dir, const char *missing);
 
 /* The header with the metadata; NULL for a folder. */
 const struct gguf *checkpoint_gguf(const struct checkpoint *w);
+
+/* Let the bytes of tensors be changed, in this process only: also of files that are open already,
+ * whose tensors stay where they are.  The files never change.  0, or -1 and a message. */
+int checkpoint_private(struct checkpoint *w);
 
 /* Open the file of a shard, if it is not open: 0, or -1 and a message. */
 int shard_open(struct shard *s);

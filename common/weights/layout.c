@@ -201,16 +201,26 @@ static const float *
 block_scales(struct checkpoint *c, const struct tensor_entry *t, const void *data)
 {
 	struct mat from = {.data = data, .rows = 1, .dtype = BF16};
+	size_t len = strlen(t->name);
+	char *name;             /* t's may be closed before c */
 	float *to;
 
 	if (t->dtype != BF16)
 		return data;
+	if ((to = table_get(&c->floats, t->name, len)))
+		return to;
 	from.cols = (int)(t->shape[0] * t->shape[1]);
-	if (mem_grow(&c->floats, &c->floats_cap, c->nfloats + 1, sizeof(*c->floats)) < 0 ||
-	    !(to = mem_raw((size_t)from.cols, sizeof(*to))))
+	if (!(name = mem_raw(len + 1, 1)))
 		return NULL;
-	kernels_named("ref")->row(to, &from, 0);
-	return c->floats[c->nfloats++] = to;
+	memcpy(name, t->name, len + 1);
+	if ((to = mem_raw((size_t)from.cols, sizeof(*to)))) {
+		kernels_named("ref")->row(to, &from, 0);
+		if (table_put(&c->floats, name, len, to) == 0)
+			return to;
+	}
+	free(to);
+	free(name);
+	return NULL;
 }
 
 int

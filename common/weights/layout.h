@@ -41,8 +41,8 @@ struct layout {
  * a vector as F32, BF16 or F16.  0, or -1 and a message that names the tensor. */
 int layout_find(struct layout *l, struct checkpoint *c, const char *name, size_t rows, size_t cols);
 
-/* The matrix itself; its memory is the mapped file.  Scales of BF16 become float32 in memory of c.
- * 0, or -1 and a message. */
+/* The matrix itself; its memory is the mapped file.  Scales of BF16 become float32 in memory of c,
+ * one copy for all callers.  0, or -1 and a message. */
 int layout_mat(struct checkpoint *c, struct mat *w, int rows, int cols, const char *name);
 
 /* A vector [n] as float32 in memory of its own (free() it).  NULL and a message. */
