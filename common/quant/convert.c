@@ -6,7 +6,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
-#include "quant/round.h"
+#include "weights/round.h"
 
 #define AT_ONCE ((size_t)4 << 20)       /* bytes of codes at a time, at least FP8_BLOCK rows */
 

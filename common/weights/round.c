@@ -1,4 +1,4 @@
-#include "quant/round.h"
+#include "weights/round.h"
 
 #include <math.h>
 #include <string.h>
@@ -24,7 +24,8 @@ to_f16(float x)
 	uint32_t sign = bits_of_float(x) >> 16 & 0x8000;
 	float a = fabsf(x);
 
-	return sign | (a < 0x1p-14f ? (unsigned)rintf(a * 0x1p24f) : cut(bits_of_float(a), 13) - (112 << 10));
+	return sign | (a < 0x1p-14f ? (unsigned)rintf(a * 0x1p24f) :
+	    cut(bits_of_float(a), 13) - (112 << 10));
 }
 
 static uint8_t
