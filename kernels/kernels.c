@@ -126,10 +126,10 @@ enum { SETS = 4 };
 static const struct {
 	const char *name;
 	int (*have)(void);
-	void (*fill[4])(struct kernels *k);     /* for f32, then NULL */
+	void (*fill[5])(struct kernels *k);     /* for f32, then NULL */
 	void (*fill_bf16)(struct kernels *k);   /* for bf16 */
 } sets[SETS] = {
-	{ "ref", have_ref, { matmul_ref, vector_ref, quantize_ref }, matmul_bf16_ref },
+	{ "ref", have_ref, { matmul_ref, vector_ref, quantize_ref, grad_ref }, matmul_bf16_ref },
 	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2 }, matmul_bf16_avx2 },
 	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512 }, matmul_bf16_avx512 },
 	{ "amx", have_amx, { NULL }, matmul_bf16_amx },

@@ -290,8 +290,39 @@ struct kernels {
 
 	/* h[i] += acc[i] / 2^40, added in double, rounded once to float. */
 	void (*fixed_finish)(float *h, const int64_t *acc, int n);
+
+	/*
+	 * Backward passes.  grad_outer and grad_columns add to the gradient of a weight what T rows
+	 * of a page contribute: a chain over the rows, then fixed point as in fixed_add.  0, or -1 if
+	 * a contribution is not finite or not below 2^18 in magnitude, or if a sum leaves -2^62 ..
+	 * 2^62-1; acc must not be used then.
+	 */
+
+	/* acc[n][k] += sum over t of dy[t][n] x[t][k]: acc [N] rows of stride lda, dy [T][N], x
+	 * [T][K], T <= GRAD_ROWS. */
+	int (*grad_outer)(int64_t *acc, ptrdiff_t lda, const float *dy, ptrdiff_t ldy, int N,
+	    const float *x, ptrdiff_t ldx, int K, int T);
+
+	/* acc[i] += sum over t of dy[t][i] z[t][i], i < n; z NULL: of dy[t][i]. */
+	int (*grad_columns)(int64_t *acc, const float *dy, ptrdiff_t ldy, const float *z,
+	    ptrdiff_t ldz, int T, int n);
+
+	/* The gradient dx of x from dy, the gradient of rmsnorm(x, weight); and xhat[i] = x[i] /
+	 * sqrt(mean(x^2) + eps), by which dy is the gradient of the weight.  xhat may be x, dx may
+	 * be dy or x. */
+	void (*rmsnorm_back)(float *dx, float *xhat, const float *x, const float *weight,
+	    const float *dy, int n, float eps);
+
+	/* The gradient of softmax's input, times scale, from its output p and the gradient dp of p:
+	 * dp[i] = p[i] (dp[i] - sum over j of p[j] dp[j]) scale. */
+	void (*softmax_back)(float *dp, const float *p, int n, float scale);
+
+	/* With g = gate, u = up and da = a, the gradient of silu(g) u, as they come: gate and up
+	 * become the gradients of g and u, a becomes silu_mul(g, u). */
+	void (*silu_back)(float *gate, float *up, float *a, int n);
 };
 
+#define GRAD_ROWS CACHE_PAGE            /* rows of a page in grad_outer, at most */
 #define FIXED_TERMS_MAX 31      /* contributions below 2^18 that cannot overflow 2^63 */
 
 /* The fastest table that this machine runs, of PRECISION_F32, but none above DS_KERNELS

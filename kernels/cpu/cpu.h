@@ -28,6 +28,7 @@ void matmul_bf16_avx512(struct kernels *k);
 void matmul_bf16_amx(struct kernels *k);
 void vector_ref(struct kernels *k);
 void quantize_ref(struct kernels *k);
+void grad_ref(struct kernels *k);
 void matmul_avx2(struct kernels *k);
 void vector_avx2(struct kernels *k);
 void quantize_avx2(struct kernels *k);
@@ -50,6 +51,7 @@ void quantize_avx512(struct kernels *k);
 
 #define FIXED_MAX 0x1p18f               /* contributions stay below */
 #define FIXED_ONE 0x1p40
+#define GRAD_MAX ((int64_t)1 << 62)     /* sums of gradients stay below */
 
 EVERYWHERE float
 float_of_bits(uint32_t bits)
@@ -184,6 +186,18 @@ fixed_of_float(float c, int64_t *term)
 		return 0;
 	*term = llrint((double)c * FIXED_ONE);
 	return 1;
+}
+
+/* *acc += the contribution c of a page to a gradient; 0 where it or the sum is refused. */
+EVERYWHERE int
+grad_add(int64_t *acc, float c)
+{
+	int64_t term;
+
+	if (!fixed_of_float(c, &term))
+		return 0;
+	*acc = (int64_t)((uint64_t)*acc + (uint64_t)term);
+	return *acc >= -GRAD_MAX && *acc < GRAD_MAX;
 }
 
 /* CALL(t) for the dtype t of a matrix, which is a constant in each CALL. */

@@ -506,6 +506,8 @@ check_fixed_finish(const struct kernels *k)
 	return 1;
 }
 
+#include "gradients.h"
+
 static const struct {
 	const char *name;
 	int (*check)(const struct kernels *k);
@@ -519,6 +521,9 @@ static const struct {
 	{ "fixed_exp_sum", check_fixed_exp_sum }, { "fixed_add", check_fixed_add },
 	{ "fixed_finish", check_fixed_finish },
 	{ "layernorm", check_layernorm }, { "index_scores", check_index_scores },
+	{ "grad_outer", check_grad_outer }, { "grad_columns", check_grad_columns },
+	{ "rmsnorm_back", check_rmsnorm_back }, { "softmax_back", check_softmax_back },
+	{ "silu_back", check_silu_back },
 };
 _Static_assert(sizeof(struct kernels) == (COUNT(checks) + 2) * sizeof(void (*)(void)),
     "every function of the table has a check");
