@@ -14,8 +14,8 @@
 
 static const char help[] =
 "usage: ds-detokenize -m MODEL [-c [--template FILE] [--thinking HOW]] [-q]\n"
-"           [-0] [--dim] [--special] [--jsonl --prompts FROM [--ordered]]\n"
-"           [-i FROM ...] [-r FD] [-v] [FROM ...]\n"
+"           [-0] [--dim] [--special] [--jsonl --prompts FROM [--ordered]\n"
+"           [--prompt-ids]] [-i FROM ...] [-r FD] [-v] [FROM ...]\n"
 "\n"
 "Prints the text of token ids as they arrive.  Sequences are printed whole, in\n"
 "the order of their first frames.\n"
@@ -32,6 +32,7 @@ static const char help[] =
 "  --jsonl            print a line of JSON for each answer to a request\n"
 "  --prompts FROM     with --jsonl: second output of ds-tokenize --jsonl\n"
 "  --ordered          with --jsonl: print answers in the order of the prompts\n"
+"  --prompt-ids       with --jsonl: with the ids of the prompts\n"
 "  -i, --input FROM   same as FROM: streams, read in order (standard input)\n"
 "  -r FD              when ready, write a newline to file descriptor FD\n"
 "  -v                 print a summary at the end\n"
@@ -39,7 +40,7 @@ static const char help[] =
 
 static struct {
 	struct filter f;
-	int chat, quiet, nul, special, dim, jsonl, ordered;
+	int chat, quiet, nul, special, dim, jsonl, ordered, prompt_ids;
 	const char *prompts;            /* an endpoint, or NULL */
 	int thinking;                   /* 1, 0; -1: not given */
 	const char *template_file;
@@ -49,7 +50,7 @@ static struct {
 	struct buf out;
 } g = {.thinking = -1};
 
-enum { SPECIAL = 256, TEMPLATE, THINKING, DIM, JSONL, PROMPTS, ORDERED };
+enum { SPECIAL = 256, TEMPLATE, THINKING, DIM, JSONL, PROMPTS, ORDERED, PROMPT_IDS };
 
 static int
 own(int c, const char *arg, void *to)
@@ -71,6 +72,8 @@ own(int c, const char *arg, void *to)
 		g.prompts = arg;
 	else if (c == ORDERED)
 		g.ordered = 1;
+	else if (c == PROMPT_IDS)
+		g.prompt_ids = 1;
 	else if (c == THINKING)
 		return options_switch("--thinking", arg, &g.thinking);
 	else
@@ -234,6 +237,7 @@ print_answers(void)
 	replies_open(&g.replies, g.t);
 	g.replies.rules.special = g.special;
 	g.replies.ordered = g.ordered;
+	g.replies.prompt_ids = g.prompt_ids;
 	filter_ready(&g.f);
 	r = read_both();
 	if (r == 0)
@@ -259,8 +263,8 @@ check_options(void)
 	if (g.jsonl != (g.prompts != NULL))
 		die(FAIL_USAGE,
 		    g.jsonl ? "--jsonl requires --prompts" : "--prompts is for --jsonl");
-	if (g.ordered && !g.jsonl)
-		die(FAIL_USAGE, "--ordered is for --jsonl");
+	if ((g.ordered || g.prompt_ids) && !g.jsonl)
+		die(FAIL_USAGE, "%s is for --jsonl", g.ordered ? "--ordered" : "--prompt-ids");
 	if (g.jsonl && (g.chat || g.quiet || g.nul || g.dim))
 		die(FAIL_USAGE, "%s does not go with --jsonl",
 		    g.chat ? "-c" : g.quiet ? "-q" : g.nul ? "-0" : "--dim");
@@ -275,7 +279,8 @@ main(int argc, char **argv)
 		{"quiet", 0, NULL, 'q'}, {"special", 0, NULL, SPECIAL},
 		{"template", 1, NULL, TEMPLATE}, {"thinking", 1, NULL, THINKING},
 		{"dim", 0, NULL, DIM}, {"jsonl", 0, NULL, JSONL},
-		{"prompts", 1, NULL, PROMPTS}, {"ordered", 0, NULL, ORDERED}, {0}
+		{"prompts", 1, NULL, PROMPTS}, {"ordered", 0, NULL, ORDERED},
+		{"prompt-ids", 0, NULL, PROMPT_IDS}, {0}
 	};
 	struct options *o = &g.f.o;
 	struct template template = {0};

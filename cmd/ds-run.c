@@ -33,12 +33,12 @@ static const char help[] =
 "  -m, --model MODEL                  checkpoint folder or GGUF file (DS_MODEL)\n"
 "  -0, --lines, --messages, --jsonl   FILE of texts, lines, chats or requests\n"
 "  --out, --resume, --ordered         FILE of answers; go on at its end; in order\n"
-"  --samples, --early, --logprobs     N for each prompt; HOW to vote; ln of p\n"
+"  --samples, --early                 N for each prompt; HOW to vote\n"
+"  --logprobs, --prompt-ids           of the tokens of answers; of prompts\n"
 "  -c, -w, --completion               chat (default); a PROMPT is to be continued\n"
 "  --template, --thinking             FILE of the chat template; HOW on or off\n"
 "  --think-min, --think-max           N tokens of thinking at least; N at most\n"
-"  --plan, -x                         FILE of ds-plan; CUT fused, layer or stage\n"
-"  --rsh, --manifest                  CMD to reach a host (ssh); FILE of weights\n"
+"  --plan, -x, --rsh, --manifest      FILE; CUT fused, layer or stage; CMD; FILE\n"
 "  -g, --greedy                       always the most probable token\n"
 "  -q, --quiet                        print the answer without the reasoning\n"
 "  -T, --temperature TEMP             temperature; 0 is greedy\n"
@@ -53,7 +53,7 @@ static const char help[] =
 "  -V, -h, -s, -v                     print version; this text; script; summary\n";
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE,
-	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT, EARLY };
+	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT, EARLY, PROMPT_IDS };
 
 struct given {
 	struct run_options run;
@@ -122,6 +122,8 @@ own_answers(struct given *o, int c, const char *arg)
 		return p->ordered = 1;
 	case LOGPROBS:
 		return p->logprobs = 1;
+	case PROMPT_IDS:
+		return p->prompt_ids = 1;
 	case EARLY:
 		return parse_early(o, arg);
 	case SAMPLES:
@@ -180,6 +182,7 @@ own(int c, const char *arg, void *to)
 	case RESUME:
 	case ORDERED:
 	case LOGPROBS:
+	case PROMPT_IDS:
 	case SAMPLES:
 	case EARLY:
 	case CACHE_BYTES:
@@ -288,20 +291,6 @@ run_plan(struct given *o, struct tally *tally, int *sig)
 	return drive_plan(&d, tally, sig);
 }
 
-/* End by a signal, so that the parent sees it.  */
-static _Noreturn void
-end_by(int sig)
-{
-	sigset_t set;
-
-	signal(sig, SIG_DFL);
-	sigemptyset(&set);
-	sigaddset(&set, sig);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	raise(sig);
-	_exit(FAIL_SYSTEM);
-}
-
 /* The descriptor of the file of prompts, or -1: there is none.  */
 static int
 open_prompts(const struct given *o)
@@ -334,9 +323,10 @@ check_given(const struct given *o)
 	if ((o->rsh || o->manifest) && !o->plan)
 		die(FAIL_USAGE, "%s is for the hosts of a plan: give --plan with it",
 		    o->rsh ? "--rsh" : "--manifest");
-	if ((p->out || p->ordered || p->logprobs) && !p->jsonl)
+	if ((p->out || p->ordered || p->logprobs || p->prompt_ids) && !p->jsonl)
 		die(FAIL_USAGE, "%s is for answers in JSON: give --jsonl with it",
-		    p->out ? "--out" : p->ordered ? "--ordered" : "--logprobs");
+		    p->out ? "--out" : p->ordered ? "--ordered" : p->logprobs ? "--logprobs" :
+		    "--prompt-ids");
 	if (p->early && !p->jsonl)
 		die(FAIL_USAGE, "--early counts answers in JSON: give --jsonl with it");
 	if (p->resume && !p->out)
@@ -431,7 +421,7 @@ main(int argc, char **argv)
 		{"agent", 0, NULL, AGENT}, {"lines", 1, NULL, LINES},
 		{"messages", 1, NULL, MESSAGES}, {"jsonl", 1, NULL, JSONL}, {"out", 1, NULL, OUT},
 		{"resume", 0, NULL, RESUME}, {"ordered", 0, NULL, ORDERED},
-		{"logprobs", 0, NULL, LOGPROBS}, {"samples", 1, NULL, SAMPLES},
+		{"logprobs", 0, NULL, LOGPROBS}, {"prompt-ids", 0, NULL, PROMPT_IDS}, {"samples", 1, NULL, SAMPLES},
 		{"cache-size", 1, NULL, CACHE_BYTES}, {"cache-dir", 1, NULL, CACHE_DIR},
 		{"think-min", 1, NULL, PLAN_THINK_MIN}, {"think-max", 1, NULL, PLAN_THINK_MAX},
 		{"thinking", 1, NULL, THINKING}, {"probe", 1, NULL, PROBE},

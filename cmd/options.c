@@ -84,6 +84,19 @@ output_close(void)
 }
 
 void
+end_by(int sig)
+{
+	sigset_t set;
+
+	signal(sig, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	raise(sig);
+	_exit(FAIL_SYSTEM);
+}
+
+void
 output_print(struct buf *text)
 {
 	if (io_write(1, text->p, text->n) < 0 || close(1) < 0)

@@ -60,6 +60,9 @@ void options_require_model(const struct options *o);
 void output_close(void);
 void output_print(struct buf *text);
 
+/* End by a signal, so that the parent sees it.  */
+_Noreturn void end_by(int sig);
+
 /* Parse a number in min..max.  0, or -1 and a message with the option's name (FAIL_USAGE).  */
 int options_int(const char *option, const char *text, long min, long max, long *out);
 int options_double(const char *option, const char *text, double min, double max, double *out);

@@ -30,6 +30,13 @@ sort got >got.sorted
 sort ordered >ordered.sorted
 same got.sorted ordered.sorted "--ordered gives the same lines"
 
+without_ids() { sed 's/"prompt_ids": \[[0-9, ]*\], //'; }
+answers --ordered --prompt-ids >with 2>/dev/null
+without_ids <with >without
+same without ordered "--prompt-ids adds a key and nothing else"
+is "$(head -1 with | grep -o '"prompt_ids": [^]]*], "ids"')" '"prompt_ids": [0, 20, 13, 20, 31], "ids"' \
+    "the tokens of the prompt"
+
 py - >said <<'EOP'
 import json
 rows = [json.loads(l) for l in open("ordered")]

@@ -214,6 +214,8 @@ add_detokenizer(struct plan *p, const struct plan_options *o)
 	if (o->jsonl) {
 		command_word(t, "--jsonl");
 		command_option(t, "--prompts", o->copy_in);
+		if (o->prompt_ids)
+			command_word(t, "--prompt-ids");
 	} else {
 		add_chat(t, o);
 	}

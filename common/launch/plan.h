@@ -64,6 +64,7 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	const char *votes_out, *votes_in;       /* as copy_out and copy_in, for ds-vote */
 	int ordered;                    /* answers in the order of the requests */
 	int logprobs;                   /* with the log probabilities of their tokens */
+	int prompt_ids;                 /* with the ids of their prompts */
 	const char *out;                /* the file of answers, or NULL: standard output */
 	int resume;                     /* answers that it has are not computed again */
 	const char *samples;            /* answers to each prompt, or NULL: one */

@@ -20,8 +20,10 @@ static void
 clear(struct reply *w)
 {
 	stops_free(&w->stops);
+	free(w->prompt);
 	free(w->ids);
 	free(w->logprobs);
+	w->prompt = NULL;
 	w->ids = NULL;
 	w->logprobs = NULL;
 	buf_free(&w->speech.part);

@@ -14,6 +14,7 @@ struct reply;
 struct replies {
 	struct speech_rules rules;
 	int ordered;                    /* 1: lines are in the order of the prompts */
+	int prompt_ids;                 /* 1: lines have the ids of their prompts */
 	struct table live;              /* sequence id -> struct reply */
 	struct reply *first, *last;    /* in the order of the prompts; unfinished, or waiting */
 	uint64_t newest;                /* id of the last prompt */

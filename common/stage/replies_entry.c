@@ -128,6 +128,15 @@ opens_reasoning(const struct speech_rules *r, const int32_t *ids, uint64_t n)
 	return 0;
 }
 
+static int
+keep_prompt(struct reply *w, const int32_t *ids)
+{
+	if (!(w->prompt = mem_new(w->prompt_tokens, sizeof(*w->prompt))))
+		return -1;
+	memcpy(w->prompt, ids, w->prompt_tokens * sizeof(*ids));
+	return 0;
+}
+
 int
 reply_prompt(const struct replies *a, struct reply *w, struct frame *f)
 {
@@ -144,6 +153,8 @@ reply_prompt(const struct replies *a, struct reply *w, struct frame *f)
 	if (!(ids = frame_require(f, "ids", I32, f->rows, 0)))
 		return -1;
 	w->prompt_tokens = f->rows;
+	if (a->prompt_ids && keep_prompt(w, ids->data) < 0)
+		return -1;
 	w->speech.reasoning = w->thought = opens_reasoning(&a->rules, ids->data, f->rows);
 	return f->nseqs ? read_entry(w, f->seqs[0].params, f->seqs[0].n, 1) :
 	    read_entry(w, NULL, 0, 1);

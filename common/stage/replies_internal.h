@@ -18,6 +18,7 @@ struct reply {
 	struct stops stops;             /* strings that end it */
 	int wants_logprobs, started, ended;
 
+	int32_t *prompt;                /* [prompt_tokens]; NULL: the line has none of them */
 	int32_t *ids;                   /* [n] */
 	float *logprobs;                /* [n], NaN: none */
 	size_t n, ids_cap, logprobs_cap;

@@ -30,16 +30,25 @@ reply_cut(struct reply *w)
 }
 
 static int
+put_list(struct buf *to, const char *key, const int32_t *ids, size_t n)
+{
+	int r = buf_addf(to, ", \"%s\": [", key);
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = buf_addf(to, "%s%d", i ? ", " : "", ids[i]);
+	return r < 0 ? -1 : buf_addc(to, ']');
+}
+
+static int
 put_ids(struct buf *to, const struct reply *w)
 {
-	int with = w->n > 0 || w->wants_logprobs, r = buf_addf(to, ", \"ids\": [");
+	int with = w->n > 0 || w->wants_logprobs, r;
 
-	for (size_t i = 0; i < w->n && r == 0; i++) {
-		r = buf_addf(to, "%s%d", i ? ", " : "", w->ids[i]);
+	if (w->prompt && put_list(to, "prompt_ids", w->prompt, w->prompt_tokens) < 0)
+		return -1;
+	r = put_list(to, "ids", w->ids, w->n);
+	for (size_t i = 0; i < w->n; i++)
 		with &= !isnan(w->logprobs[i]);
-	}
-	if (r == 0)
-		r = buf_addc(to, ']');
 	if (!with)
 		return r;
 	if (r == 0)
