@@ -7,7 +7,8 @@
 static const struct {
 	const char *name;
 	int layered;
-} stages[AT_OTHER + 1] = {[AT_NONE] = {"", 0}, AT_STAGES(AT_ROW) [AT_OTHER] = {"", 0}};
+} stages[AT_COUNT] = {[AT_NONE] = {"", 0}, AT_STAGES(AT_ROW) [AT_OTHER] = {"", 0},
+    AT_BACK_STAGES(AT_ROW)};
 
 const char *
 at_name(enum at at)
@@ -24,8 +25,9 @@ at_layered(enum at at)
 enum at
 at_parse(const char *text, size_t n)
 {
-	for (enum at a = AT_NONE + 1; a < AT_OTHER; a++)
-		if (strlen(stages[a].name) == n && memcmp(text, stages[a].name, n) == 0)
+	for (enum at a = AT_NONE + 1; a < AT_COUNT; a++)
+		if (a != AT_OTHER && strlen(stages[a].name) == n &&
+		    memcmp(text, stages[a].name, n) == 0)
 			return a;
 	return AT_OTHER;
 }
@@ -41,6 +43,21 @@ at_next(enum at *at, int *layer, int layers)
 		while (at_layered(next - 1))
 			next--;
 	}
+	*at = next;
+}
+
+void
+at_back_next(enum at *at, int *layer, int layers)
+{
+	enum at next = *at < AT_LEARN ? *at + 1 : *at;
+
+	if (at_layered(*at) && !at_layered(next) && --*layer >= 0)
+		while (at_layered(next - 1))
+			next--;
+	if (!at_layered(next))
+		*layer = -1;
+	else if (!at_layered(*at))
+		*layer = layers - 1;
 	*at = next;
 }
 

@@ -108,10 +108,12 @@ static void
 pack_control(msgpack_packer *k, const struct frame *f)
 {
 	static const int keys[] = {[OP_END] = 0, [OP_FREE] = 1, [OP_FORK] = 3, [OP_CACHE] = 2,
-	    [OP_SAVE] = 4, [OP_LOAD] = 4, [OP_ERROR] = 1, [OP_FAILED] = 2};
+	    [OP_SAVE] = 4, [OP_LOAD] = 4, [OP_NORM] = 1, [OP_STEP] = 1, [OP_SAVE_WEIGHTS] = 1,
+	    [OP_ERROR] = 1, [OP_FAILED] = 2};
 	int file = f->op == OP_SAVE || f->op == OP_LOAD;
 
-	msgpack_pack_map(k, 2u + (size_t)keys[f->op] + (f->at == AT_DRAFT) + (size_t)f->nothers);
+	msgpack_pack_map(k, 2u + (size_t)keys[f->op] + learn_keys(f) +
+	    (f->at == AT_DRAFT) + (size_t)f->nothers);
 	if (f->at == AT_DRAFT) {        /* it has come round the loop */
 		pack_text(k, "at");
 		pack_text(k, at_name(f->at));
@@ -139,8 +141,10 @@ pack_control(msgpack_packer *k, const struct frame *f)
 	if (file) {
 		pack_text(k, "key");
 		pack_text(k, f->key);
-		pack_tensors(k, f);
 	}
+	learn_pack(k, f);
+	if (file || op_learns(f->op))
+		pack_tensors(k, f);
 	if (f->op == OP_ERROR || f->op == OP_FAILED) {
 		pack_text(k, "text");
 		pack_text(k, f->text);

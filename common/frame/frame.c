@@ -82,9 +82,16 @@ op_name(enum op op)
 {
 	static const char *const names[OP_OTHER + 1] = {[OP_END] = "end", [OP_FREE] = "free", [OP_FORK] = "fork",
 	    [OP_CACHE] = "cache", [OP_SAVE] = "save", [OP_LOAD] = "load",
+	    [OP_NORM] = "norm", [OP_STEP] = "step", [OP_SAVE_WEIGHTS] = "save",
 	    [OP_ERROR] = "error", [OP_FAILED] = "error"};
 
 	return names[op];
+}
+
+int
+op_learns(enum op op)
+{
+	return op == OP_NORM || op == OP_STEP || op == OP_SAVE_WEIGHTS;
 }
 
 int
@@ -207,6 +214,16 @@ frame_set_next(struct frame *f, int layers)
 	int layer = f->layer;
 
 	at_next(&at, &layer, layers);
+	frame_set_at(f, at, layer);
+}
+
+void
+frame_set_back(struct frame *f, int layers)
+{
+	enum at at = f->at;
+	int layer = f->layer;
+
+	at_back_next(&at, &layer, layers);
 	frame_set_at(f, at, layer);
 }
 

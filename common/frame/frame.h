@@ -26,9 +26,25 @@
 #define CACHE_ANY UINT64_MAX
 
 /* OP_ERROR: a stage has failed, and with it the stream.  OP_FAILED, an `error` with `seq`: only
- * that sequence has.  */
-enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_CACHE, OP_SAVE, OP_LOAD, OP_ERROR, OP_FAILED,
-	OP_OTHER };
+ * that sequence has.  OP_SAVE saves a sequence's caches; OP_SAVE_WEIGHTS, a `save` with `folder`,
+ * what was learned.  */
+enum op { OP_NONE, OP_END, OP_FREE, OP_FORK, OP_CACHE, OP_SAVE, OP_LOAD, OP_NORM, OP_STEP,
+	OP_SAVE_WEIGHTS, OP_ERROR, OP_FAILED, OP_OTHER };
+
+/* What OP_SAVE_WEIGHTS writes.  */
+enum save { SAVE_WEIGHTS, SAVE_STATE, SAVE_GRADIENTS, SAVES };
+
+/* Of OP_NORM, OP_STEP and OP_SAVE_WEIGHTS; frame/learn.h says which op has which number.  */
+struct frame_step {
+	uint64_t t;                     /* `step`: its number */
+	double weight;                  /* sum of the weights of its tokens */
+	double rate, beta1, beta2, eps, decay;  /* of AdamW */
+	double bias1, bias2;            /* 1 - beta1^t, 1 - beta2^t */
+	double factor;                  /* of clipping, at most 1 */
+	double balance;                 /* by how much the router's bias moves */
+	const char *folder;
+	enum save what;
+};
 
 enum {                                  /* flags of a span */
 	SPAN_SAMPLE = 1,                /* sample after its last row */
@@ -86,6 +102,7 @@ struct frame {
 	char key[17];                   /* OP_SAVE, OP_LOAD */
 	uint64_t size, positions;       /* OP_CACHE; positions CACHE_ANY: no stage has set it */
 	const char *text;               /* OP_ERROR, OP_FAILED */
+	struct frame_step step;         /* OP_NORM, OP_STEP, OP_SAVE_WEIGHTS */
 	enum at at;
 	const char *at_text;            /* its text in the header */
 	int layer;                      /* -1: the header has none */
@@ -144,6 +161,9 @@ int frame_check_prefix(const unsigned char *p);
 /* --- reading --- */
 const char *op_name(enum op op);        /* "free"; NULL for OP_NONE and OP_OTHER */
 
+/* 1 for OP_NORM, OP_STEP and OP_SAVE_WEIGHTS, on which the stages that learn act.  */
+int op_learns(enum op op);
+
 /* 1 if nothing of the sequence f->seq follows, so that its state can be freed.  */
 int frame_frees(const struct frame *f);
 
@@ -188,6 +208,8 @@ int frame_set_text(struct frame *f, const char *text);          /* OP_ERROR; byt
 								 * UTF-8 become U+FFFD */
 int frame_set_failed(struct frame *f, uint64_t seq, const char *text);  /* OP_FAILED, likewise */
 void frame_set_n(struct frame *f, uint32_t n);                  /* of OP_SAVE, OP_LOAD */
+void frame_set_back(struct frame *f, int layers);               /* frame_set_next of a backward
+								 * pass */
 int frame_add_seq(struct frame *f, const struct frame_seq *s);  /* copies the params */
 int frame_add_others(struct frame *f, const struct frame *from);        /* copies its unknown keys */
 

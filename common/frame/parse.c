@@ -362,6 +362,8 @@ op_of(const msgpack_object *map)
 
 			while (op < OP_OTHER && !is_text(o, op_name(op)))
 				op++;
+			if (op == OP_SAVE && has_key(map, "folder"))
+				return OP_SAVE_WEIGHTS;
 			return op == OP_ERROR && has_key(map, "seq") ? OP_FAILED : op;
 		}
 	return OP_NONE;
@@ -384,6 +386,8 @@ static const unsigned required[] = {
 	[OP_SAVE] = 1u << KEY_SEQ | 1u << KEY_N | 1u << KEY_KEY | 1u << KEY_TENSORS,
 	[OP_LOAD] = 1u << KEY_SEQ | 1u << KEY_N | 1u << KEY_KEY | 1u << KEY_TENSORS,
 	[OP_CACHE] = 1u << KEY_SIZE | 1u << KEY_POSITIONS,
+	[OP_NORM] = 1u << KEY_TENSORS, [OP_STEP] = 1u << KEY_TENSORS,
+	[OP_SAVE_WEIGHTS] = 1u << KEY_TENSORS,
 	[OP_ERROR] = 1u << KEY_TEXT, [OP_FAILED] = 1u << KEY_SEQ | 1u << KEY_TEXT, [OP_OTHER] = 0};
 
 static int
@@ -422,7 +426,7 @@ read_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 		seen |= 1u << k;
 		if (f->op == OP_NONE && read_batch(f, k, &e, data, payload) < 0)
 			return -1;
-		if (f->op != OP_NONE && k == KEY_OTHER)
+		if (f->op != OP_NONE && k == KEY_OTHER && !learn_reads(f, &e.kv->key))
 			keep_other(f, &e);
 		else if (f->op != OP_NONE && k == KEY_AT && is_text(&e.kv->val, at_name(AT_DRAFT)))
 			frame_set_at(f, AT_DRAFT, -1), f->changed = 0;
@@ -430,7 +434,7 @@ read_map(struct frame *f, const msgpack_object *map, const unsigned char *p, siz
 		    read_control(f, k, &e.kv->val, data, payload) < 0)
 			return -1;
 	}
-	return check_complete(f, seen);
+	return op_learns(f->op) && learn_read(f, map) < 0 ? -1 : check_complete(f, seen);
 }
 
 int

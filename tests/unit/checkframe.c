@@ -5,6 +5,8 @@
  * behind them) are refused with a message or mean the same once encoded anew.
  */
 /* check: yes */
+#include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +14,10 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "frame/frame.h"
+#include "frame/learn.h"
 #include "inspect/dump/dump.h"
 
-#define SEEDS 9
+#define SEEDS 13
 
 static int points, failures;
 
@@ -57,6 +60,20 @@ fill(struct tensor *t)
 		((unsigned char *)t->data)[i] = (unsigned char)(i * 7 + 1);
 }
 
+/* A control frame of learning; a `save` of the gradients, then of the state. */
+static int
+make_learning(struct frame *f, enum op op, enum save what)
+{
+	uint64_t shape[2] = {2, 3};
+
+	f->op = op;
+	f->step = (struct frame_step){.t = 3, .weight = 0.1, .rate = 1e-5, .beta1 = 0.9,
+	    .beta2 = 0.95, .eps = 1e-8, .decay = 0, .bias1 = 1 - 0.9 * 0.9 * 0.9, .bias2 = 1,
+	    .factor = 1.0 / 3, .balance = 1e-3, .folder = "out/step 3", .what = what};
+	fill(frame_add(f, "grad.mlp_norm", I64, 2, shape));
+	return frame_append(f, "squares", "\x93\xa1x\x01\x02", 5);
+}
+
 /* Frames of each kind; kind < SEEDS. */
 static int
 make_seed(struct frame *f, int kind)
@@ -68,6 +85,9 @@ make_seed(struct frame *f, int kind)
 
 	frame_init(f);
 	f->changed = 1;
+	if (kind >= 9)
+		return make_learning(f, kind == 9 ? OP_NORM : kind == 10 ? OP_STEP :
+		    OP_SAVE_WEIGHTS, kind == 11 ? SAVE_GRADIENTS : SAVE_STATE);
 	if (kind >= 4) {                /* control frames */
 		f->op = kind == 4 ? OP_END : kind == 5 ? OP_FREE : kind == 6 ? OP_FORK : kind == 7 ? OP_ERROR : OP_FAILED;
 		f->seq = 1ull << 63;
@@ -128,6 +148,19 @@ same_batch(struct frame *a, struct frame *b)
 }
 
 static int
+same_learning(struct frame *a, struct frame *b)
+{
+	int save = a->op == OP_SAVE_WEIGHTS;
+
+	for (const struct frame_number *n = frame_numbers; n->key; n++)
+		if (frame_has_number(a, n) && frame_number(a, n) != frame_number(b, n))
+			return 0;
+	if (save && (strcmp(a->step.folder, b->step.folder) != 0 || a->step.what != b->step.what))
+		return 0;
+	return (save || a->step.t == b->step.t) && same_batch(a, b);
+}
+
+static int
 same_frame(struct frame *a, struct frame *b)
 {
 	if (a->op != b->op)
@@ -143,6 +176,10 @@ same_frame(struct frame *a, struct frame *b)
 		return a->seq == b->seq && strcmp(a->text, b->text) == 0;
 	case OP_ERROR:
 		return strcmp(a->text, b->text) == 0;
+	case OP_NORM:
+	case OP_STEP:
+	case OP_SAVE_WEIGHTS:
+		return same_learning(a, b);
 	default:
 		return 1;
 	}
@@ -168,7 +205,9 @@ static void
 check_round_trips(void)
 {
 	static const char *const names[SEEDS] = {"a prompt", "rows for attention", "rows for experts",
-	    "a frame without wanted logits", "end", "free", "fork", "error", "the error of a sequence"};
+	    "a frame without wanted logits", "end", "free", "fork", "error",
+	    "the error of a sequence", "norm", "step", "a save of gradients",
+	    "a save of the state"};
 	char text[128];
 
 	struct frame e;
@@ -202,6 +241,80 @@ check_crc(void)
 	for (size_t i = 0; i < sizeof(p); i++)
 		parts = crc32c(parts, p + i, 1);
 	point(bad == 0 && parts == whole, "CRC-32C goes on where it was interrupted, at each byte");
+}
+
+/* A backward pass through a model of two layers. */
+static void
+check_back(void)
+{
+	static const struct { enum at at; int layer; } way[] = {{AT_HEAD_BACK, -1},
+	    {AT_EXPERT_BACK, 1}, {AT_ROUTE_BACK, 1}, {AT_ATTN_BACK, 1}, {AT_EXPERT_BACK, 0},
+	    {AT_ROUTE_BACK, 0}, {AT_ATTN_BACK, 0}, {AT_EMBED_BACK, -1},
+	    {AT_LEARN, -1}, {AT_LEARN, -1}};
+	enum at at = AT_HEAD_BACK;
+	int layer = -1, wrong = 0;
+
+	for (size_t i = 0; i < sizeof(way) / sizeof(way[0]); i++) {
+		wrong += at != way[i].at || layer != way[i].layer || !at_is_back(at) ||
+		    at_parse(at_name(at), strlen(at_name(at))) != at;
+		at_back_next(&at, &layer, 2);
+	}
+	for (at = AT_NONE; at <= AT_OTHER; at++)
+		wrong += at_is_back(at);
+	point(wrong == 0, "a backward pass goes from the head through the layers to the embedding");
+}
+
+/* Values of the key `learn` that are refused. */
+static void
+check_learn(void)
+{
+	static const struct { const char *value; size_t n; } bad[] = {
+	    {"\x07", 1}, {"\x80", 1}, {"\x81\xa2id\xff", 5}, {"\x82\xa2id\x01\xa5score\x01", 12},
+	    {"\x82\xa2id\x01\xa4" "beta\xff", 11}, {"\x82\xa2id\x01\xa4" "clip\x91\x01", 12},
+	    {"\x82\xa2id\x01\xa4" "clip\x92\xff\x01", 13}};
+	static const char good[] = "\x85\xa2id\x07\xa4" "clip\x92\xca\x3e\x80\0\0\x01\xa4"
+	    "beta\x02\xa5score\xc3\xa4more\xc0";
+	struct frame_learn l;
+	struct frame f;
+	int taken = 0;
+
+	frame_init(&f);
+	point(frame_learn(&f, &l) == 0, "a frame need not have the key learn");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		taken += frame_set_other(&f, "learn", bad[i].value, bad[i].n) < 0 ||
+		    frame_learn(&f, &l) >= 0;
+	point(taken == 0, "values of the key learn that mean nothing are refused");
+	point(frame_set_other(&f, "learn", good, sizeof(good) - 1) == 0 &&
+	    frame_learn(&f, &l) == 1 && l.id == 7 && l.has_clip && l.clip[0] == 0.25 &&
+	    l.clip[1] == 1 && l.beta == 2 && l.score,
+	    "the key learn is read, keys of later versions are not");
+	frame_free(&f);
+}
+
+/* Numbers beyond their limits. */
+static void
+check_numbers(void)
+{
+	static const struct { size_t offset; double v; } bad[] = {
+	    {offsetof(struct frame_step, weight), 0}, {offsetof(struct frame_step, weight), NAN},
+	    {offsetof(struct frame_step, rate), -1e-300},
+	    {offsetof(struct frame_step, rate), INFINITY},
+	    {offsetof(struct frame_step, factor), 1.0001}, {offsetof(struct frame_step, bias1), 0}};
+	int taken = 0;
+
+	for (size_t i = 0; i <= sizeof(bad) / sizeof(bad[0]); i++) {
+		struct frame f;
+
+		if (make_seed(&f, 10) < 0)
+			abort();
+		if (i < sizeof(bad) / sizeof(bad[0]))
+			memcpy((char *)&f.step + bad[i].offset, &bad[i].v, sizeof(double));
+		else
+			f.step.t = 0;
+		taken += survives(&f);
+		frame_free(&f);
+	}
+	point(taken == 0, "a step whose numbers are beyond their limits is refused");
 }
 
 /* --- mutation --- */
@@ -428,6 +541,9 @@ main(int argc, char **argv)
 	state = argc > 2 ? strtoull(argv[2], NULL, 10) | 1 : 0x9e3779b97f4a7c15ull;
 	if (!(null = fopen("/dev/null", "w")))
 		abort();
+	check_back();
+	check_learn();
+	check_numbers();
 	check_crc();
 	check_round_trips();
 	check_flips();
