@@ -3,21 +3,22 @@
 
 static const char help[] =
     "usage: ds-attn -m MODEL [-l LAYERS] [--tap NAMES] [--precision P]\n"
-    "               [--manifest FILE] [--cache-dir DIR] [--cache-size SIZE]\n"
-    "               [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "               [--manifest FILE] [--learn] [--state DIR] [--cache-dir DIR]\n"
+    "               [--cache-size SIZE] [-i FROM] [-o TO ...] [-t THREADS]\n"
+    "               [-d DEVICE] [-r FD] [-v]\n"
     "\n"
     "Computes attention of its layers, and holds their KV cache.\n"
     "\n"
-    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_CACHE_DIR HELP_CACHE
-    HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
+    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_LEARN
+    HELP_CACHE_DIR HELP_CACHE HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 int
 main(int argc, char **argv)
 {
-	static const struct option longs[] = {CACHE_LONGS, {0}};
+	static const struct option longs[] = {LEARN_LONGS, CACHE_LONGS, {0}};
 	struct stage_options given = {0};
 
 	return stage_main(STAGE_ATTN,
-	    &(struct options){.help = help, .longs = longs, .own = cache_option, .to = &given},
+	    &(struct options){.help = help, .longs = longs, .own = stage_option, .to = &given},
 	    &given, argc, argv);
 }

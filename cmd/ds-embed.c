@@ -8,26 +8,24 @@
 static const char help[] =
 "usage: ds-embed -m MODEL [-B ROWS] [--batches N] [--cache-size SIZE]\n"
 "                [--cache-dir DIR] [--ring] [--trace] [--precision P]\n"
-"                [--manifest FILE] [-i PROMPTS ... -i LOOP] [-o TO ...] [-r FD]\n"
-"                [-v]\n"
+"                [--manifest FILE] [--learn] [--state DIR]\n"
+"                [-i PROMPTS ... -i LOOP] [-o TO ...] [-r FD] [-v]\n"
 "\n"
-"The scheduler: forms batches of prompts and sampled tokens, splits long prompts,\n"
-"and looks up the embedding of each token.  The last of several -i is the loop,\n"
-"which returns sampled tokens; with one -i there is no loop.\n"
+"The scheduler: forms batches of prompts and sampled tokens, and looks up their\n"
+"embeddings.  The last of several -i is the loop; with one -i there is none.\n"
 "\n"
 HELP_MODEL
 "  -B ROWS                maximum rows, and sequences, per batch (512)\n"
 "  --batches N            maximum batches in flight (1), or auto\n"
-"  --cache-size SIZE      bytes of KV caches per process, such as 4G; prompts\n"
-"                         start after prefixes that the caches hold\n"
+"  --cache-size SIZE      bytes of KV caches per process (4G); share prefixes\n"
 HELP_CACHE_DIR
 "  --ring                 the pipeline is a ring, traversed once per layer\n"
 "  --trace                request the times of all stages in the frames\n"
-HELP_PRECISION HELP_MANIFEST
+HELP_PRECISION HELP_MANIFEST HELP_LEARN
 "  -i, --input FROM       prompts; the last of several is the loop (stdin)\n"
 HELP_TO HELP_REST;
 
-enum { TRACE = CACHE_OWN, BATCHES, RING };
+enum { TRACE = STAGE_OWN, BATCHES, RING };
 
 static int
 own(int c, const char *arg, void *to)
@@ -46,14 +44,15 @@ own(int c, const char *arg, void *to)
 	case RING:
 		return o->ring = 1;
 	}
-	return cache_option(c, arg, to);
+	return stage_option(c, arg, to);
 }
 
 int
 main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"trace", 0, NULL, TRACE},
-	    {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING}, CACHE_LONGS, {0}};
+	    {"batches", 1, NULL, BATCHES}, {"ring", 0, NULL, RING}, LEARN_LONGS,
+	    CACHE_LONGS, {0}};
 	struct stage_options given = {.rows = 512, .batches = 1};
 
 	return stage_main(STAGE_EMBED,

@@ -3,27 +3,28 @@
 
 static const char help[] =
     "usage: ds-head -m MODEL [--ring] [--tap NAMES] [--precision P]\n"
-    "               [--manifest FILE] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE]\n"
-    "               [-r FD] [-v]\n"
+    "               [--manifest FILE] [--learn] [--state DIR] [-i FROM] [-o TO ...]\n"
+    "               [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
     "\n"
     "Computes logits of the rows that request them.\n"
     "\n"
     HELP_MODEL
     "  --ring                 forward frames for other stages\n"
-    HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE
-    HELP_REST;
+    HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_LEARN HELP_FROM HELP_TO HELP_THREADS
+    HELP_DEVICE HELP_REST;
+
+enum { RING = STAGE_OWN };
 
 static int
 own(int c, const char *arg, void *to)
 {
-	(void)c, (void)arg;
-	return ((struct stage_options *)to)->ring = 1;
+	return c == RING ? ((struct stage_options *)to)->ring = 1 : stage_option(c, arg, to);
 }
 
 int
 main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"ring", 0, NULL, 256}, {0}};
+	static const struct option longs[] = {{"ring", 0, NULL, RING}, LEARN_LONGS, {0}};
 	struct stage_options given = {0};
 
 	return stage_main(STAGE_HEAD,

@@ -5,13 +5,17 @@
 #ifndef DS_FILTER_H
 #define DS_FILTER_H
 
+#include "learn/param.h"
 #include "options.h"
+#include "stage/keep.h"
 #include "stage/stage.h"
 
 struct filter {
 	struct options o;
 	struct link in[LINKS_MAX], out[LINKS_MAX];
 	struct model model;             /* of a stage: stage_main.h */
+	struct learn learn;             /* with --learn: */
+	struct keep keep;
 	struct stage stage;
 };
 

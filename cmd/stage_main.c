@@ -1,9 +1,12 @@
 #include "stage_main.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "base/table.h"
 #include "weights/manifest.h"
 
 void
@@ -24,14 +27,22 @@ print_memory(const struct device *d)
 }
 
 int
-cache_option(int c, const char *arg, void *to)
+stage_option(int c, const char *arg, void *to)
 {
 	struct stage_options *o = to;
 
-	if (c == CACHE_SIZE)
+	switch (c) {
+	case LEARN:
+		return o->learn = 1;
+	case STATE:
+		o->state = arg;
+		return 0;
+	case CACHE_SIZE:
 		return options_size("--cache-size", arg, &o->cache);
-	o->cache_dir = arg;
-	return 0;
+	default:
+		o->cache_dir = arg;
+		return 0;
+	}
 }
 
 /* Model, layers and kernels of the precision.  */
@@ -72,6 +83,56 @@ check_weights(struct filter *f)
 	if (f->o.verbose)
 		warn("%ld tensors are those of the manifest", n);
 	manifest_close(&m);
+}
+
+/* What --learn excludes.  */
+static void
+check_learn(const struct options *o, const struct stage_options *given)
+{
+	const char *what = o->ordinal >= 0 ? "a GPU: it computes on the CPU" :
+	    o->precision > PRECISION_F32 ? "--precision other than f32: its gradients are f32" :
+	    given->cache ? "--cache-size: sequences that learn are not shared" :
+	    given->cache_dir ? "--cache-dir: caches of other weights must not be loaded" :
+	    given->ring ? "--ring: a backward pass has a loop of its own" : NULL;
+
+	if (!given->learn && given->state)
+		die(FAIL_USAGE, "--state '%s': give --learn, too", given->state);
+	if (given->learn && what)
+		die(FAIL_USAGE, "--learn excludes %s", what);
+}
+
+/* What this process saves is named by what distinguishes it from others: "expert-l3-e0-7".  */
+static void
+learn_name(char *who, size_t size, const struct options *o, const struct stage_options *given)
+{
+	const char *parts[] = {o->layers, given->experts};
+	uint64_t hash = 0;
+	int n = snprintf(who, size, "%s", strncmp(program, "ds-", 3) == 0 ? program + 3 : program);
+
+	for (int i = 0; i < 2; i++) {
+		const char *s = parts[i] ? parts[i] : "";
+
+		hash = hash_bytes(s, strlen(s), hash);
+		if (parts[i] && n >= 0 && (size_t)n < size)
+			n += snprintf(who + n, size - (size_t)n, "-%c%s", "le"[i], s);
+	}
+	if (n < 0 || (size_t)n >= size)         /* a long list of layers or experts */
+		snprintf(who + size - 32, 32, "-%016llx", (unsigned long long)hash);
+}
+
+/* Before the stage opens its weights, which become private to the process.  */
+static void
+open_learn(struct filter *f, const struct stage_options *given)
+{
+	char who[128];
+
+	if (!given->learn)
+		return;
+	learn_name(who, sizeof(who), &f->o, given);
+	if (learn_open(&f->learn, &f->model, f->stage.k, f->stage.pool, who) < 0)
+		filter_fail(f);
+	f->stage.learn = &f->learn;
+	f->stage.keep = &f->keep;
 }
 
 /* On a GPU: copy the weights there.  */
@@ -121,9 +182,11 @@ stage_main(int stage, const struct options *o, struct stage_options *given, int 
 	given->verbose = f.o.verbose;
 	if (given->ring && f.o.nin < p->ring_in)
 		die(FAIL_USAGE, "--ring: a ring has a loop: give it as the last of two -i");
+	check_learn(&f.o, given);
 	filter_links(&f);
 	if (p->model)
 		open_model(&f);
+	open_learn(&f, given);
 	if (!(f.stage.device = device_new(f.o.ordinal, f.stage.pool, f.stage.k)) || !(state = mem_new(1, p->size)) ||
 	    (p->open && p->open(state, &f.stage, given) < 0))
 		filter_fail(&f);
@@ -133,9 +196,13 @@ stage_main(int stage, const struct options *o, struct stage_options *given, int 
 	status = run(&f, p, state);
 	if (f.o.verbose && status == 0 && p->report)
 		p->report(state);
+	if (f.o.verbose && status == 0 && given->learn)
+		keep_report(&f.keep);
 	if (p->close)
 		p->close(state);
 	free(state);
+	keep_free(&f.keep);
+	learn_close(&f.learn);
 	device_close(f.stage.device);
 	return status;
 }

@@ -15,12 +15,17 @@
 int stage_main(int stage, const struct options *o, struct stage_options *given, int argc,
     char **argv);
 
-/* Options of stages with KV caches: rows of o->longs with codes from CACHE_SIZE on, and what o->own
- * does with these codes, `to` being the struct stage_options.  Codes of the program's own options
- * begin at CACHE_OWN.  */
-enum { CACHE_SIZE = 256, CACHE_DIR, CACHE_OWN };
+/* Options of several stages, with weights that learn and with KV caches: rows of o->longs, and what
+ * o->own does with their codes, `to` being the struct stage_options.  Codes of the program's own
+ * options begin at STAGE_OWN.  */
+enum { LEARN = 256, STATE, CACHE_SIZE, CACHE_DIR, STAGE_OWN };
+#define LEARN_LONGS {"learn", 0, NULL, LEARN}, {"state", 1, NULL, STATE}
 #define CACHE_LONGS {"cache-size", 1, NULL, CACHE_SIZE}, {"cache-dir", 1, NULL, CACHE_DIR}
-int cache_option(int c, const char *arg, void *to);
+int stage_option(int c, const char *arg, void *to);
+
+#define HELP_LEARN \
+    "  --learn                keep what backward passes need, and learn\n" \
+    "  --state DIR            with --learn: masters and moments to start from\n"
 
 /* Print the uses of a GPU's memory, a line for each.  */
 void print_memory(const struct device *d);

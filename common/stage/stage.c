@@ -190,6 +190,12 @@ stage_multiplies(const struct stage *s, const struct frame *f, enum at at)
 }
 
 int
+stage_learns(const struct stage *s, const struct frame *f, enum at back)
+{
+	return s->learn ? stage_multiplies(s, f, back) : 0;
+}
+
+int
 stage_has_products(const struct stage *s)
 {
 	return device_is_gpu(s->device) || s->k->matmul ? 0 : fail(FAIL_USAGE, "--precision %s requires a GPU: give -d cuda, or another precision",

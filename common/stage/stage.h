@@ -16,6 +16,9 @@
 #include "arch/model.h"
 #include "stage/tap.h"
 
+struct keep;
+struct learn;
+
 #define LINKS_MAX 64            /* inputs, or outputs, of a program */
 
 /* A set of layers; RANGES_SYNTAX is its syntax.  */
@@ -36,6 +39,8 @@ struct stage {
 	uint64_t taps;                  /* TAP_BIT of the inner tensors that its frames get */
 	struct link *in, *out;          /* [nin], [nout] of a stage that reads its inputs itself */
 	int nin, nout;
+	struct learn *learn;            /* --learn: its tensors that learn, or NULL */
+	struct keep *keep;              /* --learn: what backward passes need, or NULL */
 };
 
 /*
@@ -82,6 +87,11 @@ int stage_acts(const struct stage *s, const struct frame *f, enum at at);
 /* The same for a stage that multiplies with weights: -1 and a message also if f is of another
  * precision than s->k.  */
 int stage_multiplies(const struct stage *s, const struct frame *f, enum at at);
+
+/* 1 if f has come back to a stage that learns, at the step `back` of a backward pass, in one of its
+ * layers.  0 if not, or without --learn.  -1 and a message if it is of another model or
+ * precision.  */
+int stage_learns(const struct stage *s, const struct frame *f, enum at back);
 
 /* 0 if the device has products in the stage's precision; -1 and a message (FAIL_USAGE) if only GPUs
  * have them.  */

@@ -26,6 +26,8 @@ struct stage_options {
 	const char *cache_dir;          /* --cache-dir, or NULL */
 	int draft;                      /* ds-sample --draft */
 	uint64_t cache;                 /* --cache-size: bytes; 0: not given */
+	int learn;                      /* --learn */
+	const char *state;              /* --state: masters and moments to start from, or NULL */
 	struct sampling_options sampling;
 	struct draft_options drafts;    /* of ds-draft */
 };
