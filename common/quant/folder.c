@@ -1,92 +1,36 @@
 #include "quant/folder.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "arch/config.h"
 #include "arch/config_gguf.h"
 #include "base/fail.h"
-#include "base/file.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "token/export.h"
+#include "weights/folder_file.h"
 
 #define PATH_BYTES 4096
-#define COPY_MAX (256u << 20)   /* bytes of a file that is copied */
-
-
-static int
-write_file(const char *dir, const char *name, const void *p, size_t n)
-{
-	char path[PATH_BYTES];
-	int fd, r;
-
-	if (io_path(path, sizeof(path), dir, name) < 0)
-		return -1;
-	if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) < 0)
-		return fail(FAIL_SYSTEM, "cannot create '%s':", path);
-	r = io_write(fd, p, n);
-	if (close(fd) < 0 && r == 0)
-		r = fail(FAIL_SYSTEM, "cannot write:");
-	return r < 0 ? fail_in("'%s'", path) : 0;
-}
 
 static int
 write_json(const char *dir, const char *name, cJSON *o)
 {
 	char *text = cJSON_Print(o);
-	int r = text ? write_file(dir, name, text, strlen(text)) : fail(FAIL_SYSTEM, "no memory for %s", name);
+	int r = text ? folder_file_write(dir, name, text, strlen(text)) : fail(FAIL_SYSTEM, "no memory for %s", name);
 
 	free(text);
 	return r;
 }
 
+/* What is written anew, or not at all. */
 static int
-ends_in(const char *s, const char *end)
+is_made(const char *name)
 {
-	return strlen(s) >= strlen(end) && strcmp(s + strlen(s) - strlen(end), end) == 0;
-}
-
-static int
-is_weights(const char *name)
-{
-	static const char *const ends[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", NULL};
-
-	for (int i = 0; ends[i]; i++)
-		if (ends_in(name, ends[i]))
-			return 1;
-	return strcmp(name, "config.json") == 0 || ends_in(name, ".index.json");
-}
-
-static int
-copy_one(const struct quant *q, const char *name)
-{
-	char path[PATH_BYTES];
-	struct buf b = {0};
-	struct stat st;
-	int r;
-
-	if (name[0] == '.' || is_weights(name))
-		return 0;
-	if (io_path(path, sizeof(path), q->model->weights.dir, name) < 0)
-		return -1;
-	if (stat(path, &st) < 0) {
-		warn("'%s' is left out: %s", path, strerror(errno));
-		return 0;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		if (!S_ISDIR(st.st_mode))
-			warn("'%s' is left out: not a regular file", path);
-		return 0;
-	}
-	r = file_read(path, &b, COPY_MAX) < 0 ? -1 : write_file(q->out, name, b.p, b.n);
-	buf_free(&b);
-	return r;
+	return name[0] == '.' || folder_file_is_weights(name) || folder_file_is_index(name) ||
+	    strcmp(name, "config.json") == 0;
 }
 
 /* The files of a folder that the metadata of a GGUF file stand for. */
@@ -101,8 +45,8 @@ write_tokenizer(const struct quant *q)
 		return 0;
 	r = export_open(&e, q->model->weights.dir) < 0 || export_tokenizer(&e, &tokenizer) < 0 ||
 	    export_settings(&e, &settings) < 0 ||
-	    write_file(q->out, "tokenizer.json", tokenizer.p, tokenizer.n) < 0 ||
-	    write_file(q->out, "tokenizer_config.json", settings.p, settings.n) < 0 ? -1 : 0;
+	    folder_file_write(q->out, "tokenizer.json", tokenizer.p, tokenizer.n) < 0 ||
+	    folder_file_write(q->out, "tokenizer_config.json", settings.p, settings.n) < 0 ? -1 : 0;
 	export_close(&e);
 	buf_free(&tokenizer);
 	buf_free(&settings);
@@ -121,7 +65,8 @@ folder_copy(const struct quant *q)
 	if (!(d = opendir(q->model->weights.dir)))
 		return fail(FAIL_SYSTEM, "cannot read '%s':", q->model->weights.dir);
 	while (r == 0 && (e = readdir(d)))
-		r = copy_one(q, e->d_name);
+		r = is_made(e->d_name) ? 0 :
+		    folder_file_copy(q->model->weights.dir, q->out, e->d_name);
 	closedir(d);
 	return r;
 }

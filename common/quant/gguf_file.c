@@ -9,8 +9,8 @@
 
 #include "base/fail.h"
 #include "base/file.h"
-#include "quant/shard.h"
 #include "weights/gguf_format.h"
+#include "weights/shard_file.h"
 
 #define ALIGNMENT 32            /* of the data and of each tensor, unless metadata says otherwise */
 #define VERSION 3
@@ -147,10 +147,10 @@ gguf_put_tensor(struct gguf_file *f, const char *name, enum dtype dtype, int ran
 static int
 write_at(const struct gguf_file *f, uint64_t at, const void *p, size_t n)
 {
-	struct quant_shard s = {.fd = f->fd};
+	struct shard_file s = {.fd = f->fd};
 
 	snprintf(s.path, sizeof(s.path), "%s", f->path);
-	return shard_write(&s, at, p, n);
+	return shard_file_write(&s, at, p, n);
 }
 
 /* The file has all of its bytes from the start, and zeros where nothing is written. */

@@ -11,8 +11,8 @@
 #include "quant/folder.h"
 #include "quant/kv_b.h"
 #include "quant/quant_internal.h"
-#include "quant/shard.h"
 #include "weights/layout.h"
+#include "weights/shard_file.h"
 
 #define COPY_PIECE ((size_t)8 << 20)
 #define NAME_MAX_BYTES 500
@@ -118,7 +118,7 @@ plan_made(struct quant *q, const struct weight *w, enum dtype to)
 	    layout_find(&was, &q->model->weights, w->name, (size_t)w->rows, (size_t)w->cols) < 0)
 		return -1;
 	for (int i = 0; i < n; i++)
-		if (shard_add_part(q->shard, w->name, &parts[i]) < 0)
+		if (shard_file_add_part(q->shard, w->name, &parts[i]) < 0)
 			return -1;
 	return 0;
 }
@@ -135,7 +135,7 @@ plan_shard(struct quant *q, const struct shard *from)
 			continue;
 		q->before += t->end - t->begin;
 		if (is_made(q, t, &w, &to) ? plan_made(q, &w, to) < 0 :
-		    !is_dropped(q, t) && shard_add_copy(q->shard, t) < 0)
+		    !is_dropped(q, t) && shard_file_add_copy(q->shard, t) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < q->shard->n; i++)
@@ -155,7 +155,7 @@ struct shard_name {
 
 struct target {
 	struct quant *q;
-	const struct entry *entry;      /* of the matrix; those of its scales follow */
+	const struct shard_entry *entry;        /* of the matrix; those of its scales follow */
 };
 
 static int
@@ -165,7 +165,7 @@ store(void *arg, int i, uint64_t at, const void *p, size_t n)
 
 	if (quant_check_signal(to->q) < 0)
 		return -1;
-	return to->q->out ? shard_write(to->q->shard, to->entry[i].at + at, p, n) : 0;
+	return to->q->out ? shard_file_write(to->q->shard, to->entry[i].at + at, p, n) : 0;
 }
 
 static double
@@ -217,7 +217,7 @@ make_kv_b(struct quant *q, const struct weight *t, enum dtype dtype, struct targ
 }
 
 static int
-make_one(struct quant *q, const struct entry *e, const struct weight *t, enum dtype dtype,
+make_one(struct quant *q, const struct shard_entry *e, const struct weight *t, enum dtype dtype,
     struct loss *all)
 {
 	struct target to = {q, e};
@@ -232,13 +232,13 @@ make_one(struct quant *q, const struct entry *e, const struct weight *t, enum dt
 }
 
 static int
-copy_bytes(struct quant *q, const struct entry *e, const unsigned char *map)
+copy_bytes(struct quant *q, const struct shard_entry *e, const unsigned char *map)
 {
 	for (uint64_t at = 0; at < e->bytes; at += COPY_PIECE) {
 		uint64_t left = e->bytes - at;
 
-		if (quant_check_signal(q) < 0 || shard_write(q->shard, e->at + at, map + e->from->begin + at,
-		    left < COPY_PIECE ? (size_t)left : COPY_PIECE) < 0)
+		if (quant_check_signal(q) < 0 || shard_file_write(q->shard, e->at + at,
+		    map + e->from->begin + at, left < COPY_PIECE ? (size_t)left : COPY_PIECE) < 0)
 			return -1;
 	}
 	return 0;
@@ -247,8 +247,8 @@ copy_bytes(struct quant *q, const struct entry *e, const unsigned char *map)
 static int
 fill_shard(struct quant *q, const struct shard *from, struct loss *all)
 {
-	const struct quant_shard *s = q->shard;
-	const struct entry *e = s->list, *end = e + s->n;
+	const struct shard_file *s = q->shard;
+	const struct shard_entry *e = s->list, *end = e + s->n;
 	struct layout_part parts[LAYOUT_PARTS];
 	struct weight w;
 	enum dtype to;
@@ -274,7 +274,7 @@ static int
 list_names(const struct quant *q, struct table *files, const char *file)
 {
 	for (size_t i = 0; i < q->shard->n; i++) {
-		struct entry *e = &q->shard->list[i];
+		struct shard_entry *e = &q->shard->list[i];
 
 		if (table_put(files, e->name, strlen(e->name), (void *)(uintptr_t)file) < 0)
 			return -1;
@@ -303,17 +303,17 @@ static int
 make_shard(struct quant *q, struct shard *from, const char *name, struct table *files,
     struct loss *all)
 {
-	struct quant_shard s = {.fd = -1};
+	struct shard_file s = {.fd = -1};
 	int r = shard_open(from);
 
 	q->shard = &s;
-	if (r < 0 || plan_shard(q, from) < 0 || (q->out && shard_create(&s, q->out, name) < 0) ||
+	if (r < 0 || plan_shard(q, from) < 0 || (q->out && shard_file_create(&s, q->out, name) < 0) ||
 	    fill_shard(q, from, all) < 0 || list_names(q, files, name) < 0)
 		r = -1;
 	if (r < 0)
-		shard_close(&s);        /* its message would hide the cause */
+		shard_file_close(&s);   /* its message would hide the cause */
 	else
-		r = shard_close(&s);
+		r = shard_file_close(&s);
 	q->shard = NULL;
 	if (!checkpoint_gguf(&q->model->weights))       /* its metadata are needed until the end */
 		tensor_file_close(&from->file);

@@ -25,7 +25,7 @@ struct quant {
 
 	uint64_t matrices, before, after;       /* results: matrices converted, bytes of all tensors */
 	/* internal */
-	struct quant_shard *shard;
+	struct shard_file *shard;
 	struct config config;                   /* the model's, kv_b whole */
 };
 

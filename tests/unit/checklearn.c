@@ -176,7 +176,8 @@ changed(const struct line *s)
 
 		size_t bytes = (size_t)a->rows * dtype_row(a->dtype, a->cols);
 
-		n += memcmp(a->data, b->data, bytes) != 0 || (a->scale && memcmp(a->scale, b->scale, fp8_blocks((size_t)a->rows) *
+		n += memcmp(a->data, b->data, bytes) != 0 || (a->scale &&
+		    memcmp(a->scale, b->scale, fp8_blocks((size_t)a->rows) *
 		    (size_t)a->scale_cols * sizeof(float)) != 0);
 	}
 	return n;

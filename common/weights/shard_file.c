@@ -1,4 +1,4 @@
-#include "quant/shard.h"
+#include "weights/shard_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,15 +15,15 @@
 #define LINE 64         /* what SIMD likes tensors to begin at */
 
 /* Another entry, its name with the suffix.  NULL and a message. */
-static struct entry *
-add(struct quant_shard *s, const char *name, const char *suffix)
+static struct shard_entry *
+add(struct shard_file *s, const char *name, const char *suffix)
 {
-	struct entry *e;
+	struct shard_entry *e;
 
 	if (mem_grow(&s->list, &s->cap, s->n + 1, sizeof(*s->list)) < 0)
 		return NULL;
 	e = &s->list[s->n];
-	*e = (struct entry){0};
+	*e = (struct shard_entry){0};
 	if (asprintf(&e->name, "%s%s", name, suffix) < 0) {
 		e->name = NULL;
 		fail(FAIL_SYSTEM, "no memory for a name");
@@ -34,9 +34,9 @@ add(struct quant_shard *s, const char *name, const char *suffix)
 }
 
 int
-shard_add_copy(struct quant_shard *s, const struct tensor_entry *t)
+shard_file_add_copy(struct shard_file *s, const struct tensor_entry *t)
 {
-	struct entry *e = add(s, t->name, "");
+	struct shard_entry *e = add(s, t->name, "");
 
 	if (!e)
 		return -1;
@@ -49,9 +49,9 @@ shard_add_copy(struct quant_shard *s, const struct tensor_entry *t)
 }
 
 int
-shard_add_part(struct quant_shard *s, const char *name, const struct layout_part *part)
+shard_file_add_part(struct shard_file *s, const char *name, const struct layout_part *part)
 {
-	struct entry *e = add(s, name, part->suffix);
+	struct shard_entry *e = add(s, name, part->suffix);
 
 	if (!e)
 		return -1;
@@ -64,7 +64,7 @@ shard_add_part(struct quant_shard *s, const char *name, const struct layout_part
 
 /* Order of the entries: no padding is allowed between them, so the best aligned come first. */
 static int
-rank_of(const struct entry *e)
+rank_of(const struct shard_entry *e)
 {
 	return e->bytes % LINE == 0 ? 0 : e->bytes % 4 == 0 ? 1 : e->bytes % 2 == 0 ? 2 : 3;
 }
@@ -81,7 +81,7 @@ numbers(const uint64_t *p, int n)
 
 /* The header's text, padded with spaces so that the data is aligned; NULL and a message. */
 static char *
-header(struct quant_shard *s, size_t *n)
+header(struct shard_file *s, size_t *n)
 {
 	cJSON *o = cJSON_CreateObject(), *meta = cJSON_AddObjectToObject(o, "__metadata__");
 	uint64_t at = 0;
@@ -89,7 +89,7 @@ header(struct quant_shard *s, size_t *n)
 
 	cJSON_AddStringToObject(meta, "format", "pt");
 	for (int rank = 0; rank < 4; rank++)
-		for (struct entry *e = s->list; e < s->list + s->n; e++) {
+		for (struct shard_entry *e = s->list; e < s->list + s->n; e++) {
 			cJSON *t;
 			uint64_t offsets[2] = {at, at + e->bytes};
 
@@ -119,7 +119,7 @@ header(struct quant_shard *s, size_t *n)
 }
 
 int
-shard_write(struct quant_shard *s, uint64_t at, const void *p, size_t n)
+shard_file_write(struct shard_file *s, uint64_t at, const void *p, size_t n)
 {
 	const char *from = p;
 
@@ -141,7 +141,7 @@ shard_write(struct quant_shard *s, uint64_t at, const void *p, size_t n)
 }
 
 int
-shard_create(struct quant_shard *s, const char *dir, const char *name)
+shard_file_create(struct shard_file *s, const char *dir, const char *name)
 {
 	size_t n = 0;
 	uint64_t length;
@@ -154,22 +154,23 @@ shard_create(struct quant_shard *s, const char *dir, const char *name)
 		return fail(FAIL_SYSTEM, "cannot create '%s':", s->path);
 	if (!(text = header(s, &n)))
 		return -1;
-	for (struct entry *e = s->list; e < s->list + s->n; e++)
+	for (struct shard_entry *e = s->list; e < s->list + s->n; e++)
 		e->at += 8 + n;
 	length = n;
-	r = shard_write(s, 0, &length, 8) < 0 || shard_write(s, 8, text, n) < 0 ? -1 : 0;
+	r = shard_file_write(s, 0, &length, 8) < 0 || shard_file_write(s, 8, text, n) < 0 ? -1 : 0;
 	free(text);
 	return r;
 }
 
 int
-shard_close(struct quant_shard *s)
+shard_file_close(struct shard_file *s)
 {
-	int r = s->fd >= 0 && close(s->fd) < 0 ? fail(FAIL_SYSTEM, "'%s': cannot write:", s->path) : 0;
+	int r = s->fd >= 0 && close(s->fd) < 0 ?
+	    fail(FAIL_SYSTEM, "'%s': cannot write:", s->path) : 0;
 
 	for (size_t i = 0; i < s->n; i++)
 		free(s->list[i].name);
 	free(s->list);
-	*s = (struct quant_shard){.fd = -1};
+	*s = (struct shard_file){.fd = -1};
 	return r;
 }
