@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "frame/learn.h"
 
 /* A tap that is asked for by its name is one that this model's attention has. */
 static int
@@ -224,6 +225,19 @@ attn_control(struct attn *a, struct frame *f)
 	return 0;
 }
 
+/* A frame with whole sequences that has no backward pass: nothing reads their caches again. */
+static int
+release_scored(const struct attn *a, const struct frame *f)
+{
+	struct frame_learn l;
+
+	if (frame_learn(f, &l) < 0)
+		return -1;
+	for (int i = 0; i < f->nspans && l.score; i++)
+		cache_release(&a->attention.layers[f->layer].cache, f->spans[i].seq);
+	return 0;
+}
+
 int
 attn_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
@@ -235,7 +249,7 @@ attn_frame(void *arg, struct frame *f, struct link *out, int nout)
 		return attn_control(a, f) < 0 ? -1 : 1;
 	if (acts <= 0)
 		return acts < 0 ? -1 : 1;
-	if (batch(a, f) < 0)
+	if (batch(a, f) < 0 || release_scored(a, f) < 0)
 		return fail_in("layer %d", f->layer);
 	frame_set_next(f, a->s->model->config.num_layers);
 	return 1;

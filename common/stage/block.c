@@ -280,36 +280,56 @@ layers_run(struct block *b, struct frame *f)
 	return 0;
 }
 
-/* Whether nothing reads what is between the layers of f, which waits for attention. */
+/* Whether nothing reads what is between the layers of f, which waits for attention.  What learns
+ * passes the stages one by one, each of which keeps what its backward pass needs. */
 static int
 is_whole(const struct block *b, struct frame *f)
 {
 	return f->rows > 0 && !(b->s->taps & TAPS_BLOCK) && trace_begin(f).start == 0 &&
-	    !f->experts_done &&
-	    !frame_tensor(f, "expert.acc");
+	    !f->experts_done && !frame_tensor(f, "expert.acc") && !frame_other(f, "learn");
+}
+
+/* 1 if f has come back to a layer of the block, 0, or -1 and a message. */
+static int
+comes_back(const struct block *b, const struct frame *f)
+{
+	return f->at == AT_EXPERT_BACK || f->at == AT_ROUTE_BACK || f->at == AT_ATTN_BACK ?
+	    stage_learns(b->s, f, f->at) : 0;
+}
+
+/* One layer, or the steps of it that f waits for. */
+static int
+layer_frame(struct frame *f, size_t bytes, stage_fn *const fn[3], void *const state[3])
+{
+	struct trace t = trace_begin(f);
+
+	t.bytes = bytes;        /* all that came counts for the first layer */
+	for (int i = 0; i < 3; i++)
+		if (fn[i](state[i], f, NULL, 0) < 0)
+			return -1;
+	return trace_end(&t, f);
 }
 
 int
 block_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
+	static stage_fn *const forward[] = {attn_frame, route_frame, expert_frame},
+	    *const backward[] = {expert_frame, route_frame, attn_frame};
 	struct block *b = arg;
+	void *const states[] = {&b->attn, &b->route, &b->expert},
+	    *const reversed[] = {&b->expert, &b->route, &b->attn};
 	int acts = stage_multiplies(b->s, f, AT_ATTN);
+	int back = acts < 0 ? -1 : comes_back(b, f);
 	size_t bytes = f->nraw;
 
-	if (acts == 0)
+	if (acts == 0 && back == 0)
 		return attn_frame(&b->attn, f, out, nout);
-	for (; acts > 0; acts = stage_multiplies(b->s, f, AT_ATTN), bytes = 0) {
-		struct trace t = trace_begin(f);
-
-		if (is_whole(b, f)) {
-			if (layers_run(b, f) < 0)
-				return -1;
-			continue;
-		}
-		t.bytes = bytes;        /* all that came counts for the first layer */
-		if (attn_frame(&b->attn, f, out, nout) < 0 || route_frame(&b->route, f, out,
-		    nout) < 0 || expert_frame(&b->expert, f, out, nout) < 0 || trace_end(&t, f) < 0)
+	for (; acts > 0; acts = stage_multiplies(b->s, f, AT_ATTN), bytes = 0)
+		if ((is_whole(b, f) ? layers_run(b, f) :
+		    layer_frame(f, bytes, forward, states)) < 0)
 			return -1;
-	}
-	return acts < 0 ? -1 : 1;
+	for (; back > 0; back = comes_back(b, f), bytes = 0)
+		if (layer_frame(f, bytes, backward, reversed) < 0)
+			return -1;
+	return acts < 0 || back < 0 ? -1 : 1;
 }

@@ -371,9 +371,11 @@ sample_frame(void *sample, struct frame *f, struct link *out, int nout)
 		return -1;
 	if (f->op != OP_NONE || r < 0)
 		return r < 0 ? -1 : 1;
-	if (r == 0 && s->ring && f->at != AT_OTHER)
+	if (r == 0 && (at_is_back(f->at) || (s->ring && f->at != AT_OTHER)))
 		return 1;
 	if (r == 0)
 		return f->nspans == 0 ? 0 : frame_stray(f, s->ring ? "" : " (in a ring give ds-sample --ring)");
+	if (frame_other(f, "learn"))
+		return fail(FAIL_DATA, "sample: the frame is to learn from: give the line ds-loss");
 	return sample_rows(s, f, &trace, out, nout);
 }
