@@ -21,7 +21,8 @@ import numpy as np
 
 DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "I32": "<i4", "I64": "<i8", "U8": "u1"}
 NAMES = {np.dtype(v): k for k, v in DTYPES.items()}     # of an array that has no other: u1 is U8
-LAYERED = ("attn", "route", "expert", "head")    # of the values of at, those that have a layer
+LAYERED = ("attn", "route", "expert", "head",     # of the values of at, those that have a layer
+           "expert.back", "route.back", "attn.back")
 PREAMBLE, PREFIX = 18, 5
 
 
@@ -184,7 +185,8 @@ def _check_header(h):
     if op is not None:
         need(isinstance(op, str) and not spans, "a control frame with rows")
         kept = {"seq": 2**64 - 1, "n": 2**31 - 1}
-        for k, top in {"free": {"seq": 2**64 - 1}, "error": {}, "save": kept, "load": kept,
+        for k, top in {"free": {"seq": 2**64 - 1}, "error": {}, "save": {} if "folder" in h else kept, "load": kept,
+                       "norm": {"step": 2**64 - 1}, "step": {"step": 2**64 - 1},
                        "fork": {"from": 2**64 - 1, "to": 2**64 - 1, "n": 2**31 - 1}}.get(op, {}).items():
             need(_is_int(h.get(k), top), f"op {op}: {k}")
         need(op != "error" or isinstance(h.get("text"), str) and "\0" not in h["text"], "op error: text")
@@ -224,7 +226,11 @@ def _check_rows(f):
     wanted = sum(s[2] if s[3] & 2 else min(s[2], s[3] & 1) for s in spans)
     known = {"ids": (rows, 1, "I32"), "h": (rows, 2, "F32"), "expert.idx": (rows, 2, "I32"),
              "expert.w": (rows, 2, "F32"), "expert.acc": (rows, 2, "I64"),
-             "logits": (wanted, 2, "F32"), "row": (wanted, 1, "I32")}
+             "logits": (wanted, 2, "F32"), "row": (wanted, 1, "I32"),
+             "logits.grad": (wanted, 2, "F32"), "h.grad": (rows, 2, "F32"), "x.grad": (rows, 2, "F32"),
+             "w.grad": (rows, 2, "F32"), "expert.wacc": (rows, 2, "I64"),
+             "learn.target": (rows, 1, "I32"), **{f"learn.{k}": (rows, 1, "F32") for k in
+             ("weight", "advantage", "old", "reference", "logprob")}}
     for name in [] if "op" in f.header else set(known) & set(f.tensors):
         a, (n, rank, dtype) = f.tensors[name], known[name]
         need(a.ndim == rank and a.shape[0] == n and f.dtypes[name] == dtype, f"{name}: {f.dtypes[name]} {a.shape}")

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "learn/param.h"
 #include "stage/embed_internal.h"
 #include "stage/sampling.h"
 
@@ -23,7 +24,11 @@ embed_open(struct embed *e, const struct stage *s, struct link *in, int nin,
 	e->batch = batch;
 	e->batches = 1;
 	e->loop = nin > 1 ? nin - 1 : -1;
-	return model_weight(s->model, ROLE_EMBED, -1, -1, &e->table);
+	if (model_weight(s->model, ROLE_EMBED, -1, -1, &e->table) < 0)
+		return -1;
+	if (s->learn && !(e->gradient = learn_matrix(s->learn, ROLE_EMBED, -1, -1)))
+		return -1;
+	return 0;
 }
 
 void
@@ -48,6 +53,7 @@ embed_close(struct embed *e)
 			embed_drop(queues[i]);
 		free(queues[i]->p);
 	}
+	learn_forget_all(e);
 	kv_close(e);
 	files_close(e);
 }
@@ -118,9 +124,8 @@ queue_of(struct embed *e, int input)
 	return input == e->loop ? &e->loops : &e->prompts;
 }
 
-/* Queue the frame, to be forwarded in its turn.  */
-static int
-push_whole(struct embed *e, int input, struct embed_queue *q, struct frame *f,
+int
+embed_push_frame(struct embed *e, int input, struct embed_queue *q, struct frame *f,
     struct prefix *prefix)
 {
 	struct embed_source *s = source_new(e, input, f);
@@ -362,7 +367,7 @@ receive_fork(struct embed *e, int input, struct frame *f)
 	f->changed = 1;
 	if (kv_copy(to, from, f->fork_n) < 0)
 		return -1;
-	return push_whole(e, input, queue_of(e, input), f, from->prefix);
+	return embed_push_frame(e, input, queue_of(e, input), f, from->prefix);
 }
 
 static int
@@ -373,7 +378,7 @@ receive_free(struct embed *e, int input, struct frame *f)
 	if (!s && kv_is_retained(e, f->seq))    /* of the caches, not of an input */
 		return 0;
 	if (!s)
-		return push_whole(e, input, queue_of(e, input), f, NULL);
+		return embed_push_frame(e, input, queue_of(e, input), f, NULL);
 	if (s->dead) {                  /* the caches have freed it already */
 		seq_drop(e, s);
 		return 0;
@@ -430,20 +435,28 @@ pass_on(struct embed *e, int input, struct frame *f)
 		return fail(FAIL_DATA, "%s: rows arrived that wait for %s: with --cache-size the "
 		    "caches get rows from ds-embed alone", e->in[input].name,
 		    frame_where(f, where, sizeof(where)));
-	return push_whole(e, input, input == e->loop ? &e->passing : &e->prompts, f, NULL);
+	return embed_push_frame(e, input, input == e->loop ? &e->passing : &e->prompts, f, NULL);
+}
+
+static int
+receive_batch(struct embed *e, int input, struct frame *f)
+{
+	struct frame_learn l;
+	int learns = frame_learn(f, &l), acts = stage_acts(e->stage, f, AT_EMBED);
+
+	if (learns < 0 || acts < 0)
+		return -1;
+	if (learns)
+		return learn_receive(e, input, f, &l);
+	return acts ? receive_rows(e, input, f) : pass_on(e, input, f);
 }
 
 int
 embed_receive(struct embed *e, int input, struct frame *f)
 {
-	int acts;
-
 	switch (f->op) {
 	case OP_NONE:
-		acts = stage_acts(e->stage, f, AT_EMBED);
-		if (acts < 0)
-			return -1;
-		return acts ? receive_rows(e, input, f) : pass_on(e, input, f);
+		return receive_batch(e, input, f);
 	case OP_END:
 		return receive_end(e, input);
 	case OP_FREE:
@@ -461,12 +474,12 @@ embed_receive(struct embed *e, int input, struct frame *f)
 		if (e->kv.on)
 			return fail(FAIL_DATA, "%s: '%s' arrived: with --cache-size the caches get "
 			    "it from ds-embed alone", e->in[input].name, op_name(f->op));
-		return input == e->loop ? 0 : push_whole(e, input, &e->prompts, f, NULL);
+		return input == e->loop ? 0 : embed_push_frame(e, input, &e->prompts, f, NULL);
 	case OP_ERROR:
 		if (input != e->loop)
 			(void)stage_send(e->out, e->nout, f);
 		return stage_upstream(f, &e->in[input]);
 	default:                        /* from the loop: all stages have had it */
-		return input == e->loop ? 0 : push_whole(e, input, &e->prompts, f, NULL);
+		return input == e->loop ? 0 : embed_push_frame(e, input, &e->prompts, f, NULL);
 	}
 }

@@ -23,6 +23,10 @@
  * the least recently used first; then prompts wait; then the youngest sequence is preempted: the
  * caches truncate it, and later its tokens are computed again.
  *
+ * A frame with the key `learn` is forwarded at once and undivided, whatever waits.  Its sequences
+ * are not admitted, and the loop brings it for each layer of its backward pass.  There is no `end`
+ * before it is over.
+ *
  * A batch gets a `trace` if e->trace is set or if a frame that brought some of its rows had one.
  * The loop's trace ends here; a prompt's is kept, like all keys that belong to its frame alone.
  */
@@ -122,6 +126,8 @@ struct embed {
 	uint64_t fresh;                 /* where to look for an unused id */
 	struct embed_seq *retired[RETIRED_MAX]; /* the oldest is at nretired % RETIRED_MAX */
 	size_t nretired;
+	struct table learning;          /* id -> struct embed_learn: frames that learn, under way */
+	struct param *gradient;         /* of table, with --learn */
 	struct table echoes;            /* sequence id -> struct embed_echo: sent errors that the
 					 * loop will bring */
 	unsigned char ended[LINKS_MAX]; /* inputs that have ended */

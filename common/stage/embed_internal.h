@@ -5,6 +5,7 @@
 #ifndef DS_EMBED_INTERNAL_H
 #define DS_EMBED_INTERNAL_H
 
+#include "frame/learn.h"
 #include "stage/embed.h"
 
 struct embed_name {
@@ -175,6 +176,20 @@ int files_returned(struct embed *e, struct frame *f);
 
 /* A frame of an input; it may be moved out of f.  0, or -1 and a message.  */
 int embed_receive(struct embed *e, int input, struct frame *f);
+
+/* Queue the frame, to be forwarded in its turn.  prefix: that of a fork's source, or NULL.  */
+int embed_push_frame(struct embed *e, int input, struct embed_queue *q, struct frame *f,
+    struct prefix *prefix);
+
+/* --- frames that learn (embed_learn.c, embed_back.c) --- */
+
+/* A frame with that key `learn` has come.  0, or -1 and a message.  */
+int learn_receive(struct embed *e, int input, struct frame *f, const struct frame_learn *l);
+void learn_forget_all(struct embed *e);
+
+/* The gradient of the embeddings of a frame at embed.back, which moves on.  0, or -1 and a
+ * message.  */
+int embed_back(struct embed *e, struct frame *f);
 
 /* --- the number of batches (embed_auto.c) --- */
 

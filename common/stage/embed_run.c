@@ -66,7 +66,7 @@ finish(struct embed *e)
 
 	if (e->finished || !prompts_ended(e) || e->passing.first < e->passing.n ||
 	    e->loops.first < e->loops.n || e->prompts.first < e->prompts.n || e->kv.again.n > 0 ||
-	    e->files.nsaving > 0 || (e->loop >= 0 && e->seqs.n > 0))
+	    e->files.nsaving > 0 || (e->loop >= 0 && e->seqs.n + e->learning.n > 0))
 		return 0;
 	frame_init(&f);
 	f.op = OP_END;

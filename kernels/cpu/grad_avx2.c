@@ -1,2 +1,0 @@
-#include "cpu/lanes_avx2.h"
-#include "cpu/grad_lanes.h"
