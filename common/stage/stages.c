@@ -7,6 +7,7 @@
 #include "stage/embed.h"
 #include "stage/head.h"
 #include "stage/join.h"
+#include "stage/loss.h"
 #include "stage/relay.h"
 
 /* Functions of the table that only pass their arguments on. */
@@ -26,6 +27,7 @@ CLOSE(route)
 CLOSE(expert)
 CLOSE(block)
 CLOSE(head)
+CLOSE(loss)
 CLOSE(sample)
 CLOSE(draft)
 
@@ -133,6 +135,25 @@ open_head(void *state, const struct stage *s, const struct stage_options *o)
 }
 
 static int
+open_loss(void *state, const struct stage *s, const struct stage_options *o)
+{
+	struct loss *l = state;
+
+	if (loss_open(l, s) < 0)
+		return -1;
+	l->quiet = o->quiet;
+	return 0;
+}
+
+static void
+report_loss(const void *state)
+{
+	const struct loss *l = state;
+
+	warn("%llu tokens", (unsigned long long)(l->tokens + l->sums.tokens));
+}
+
+static int
 open_sample(void *state, const struct stage *s, const struct stage_options *o)
 {
 	struct sample *p = state;
@@ -201,6 +222,10 @@ const struct stage_program stage_programs[STAGE_PROGRAMS] = {
 	[STAGE_HEAD] = {"ds-head", AT_HEAD, TAPS_HEAD, COMPUTES,
 	    .size = sizeof(struct head), .open = open_head, .frame = head_frame,
 	    .close = close_head},
+	/* of the frames for ds-sample it acts on those that are learned from */
+	[STAGE_LOSS] = {"ds-loss", AT_NONE, .model = 1, ONE_INPUT,
+	    .size = sizeof(struct loss), .open = open_loss, .frame = loss_frame,
+	    .report = report_loss, .close = close_loss},
 	[STAGE_SAMPLE] = {"ds-sample", AT_SAMPLE, .model = 1, ONE_INPUT,
 	    .size = sizeof(struct sample), .open = open_sample, .frame = sample_frame,
 	    .report = report_sample, .close = close_sample},

@@ -13,8 +13,8 @@
 #include "stage/stage.h"
 
 /* In pipeline order; then the programs that join and carry streams.  */
-enum { STAGE_EMBED, STAGE_ATTN, STAGE_ROUTE, STAGE_EXPERT, STAGE_BLOCK, STAGE_HEAD, STAGE_SAMPLE,
-	STAGE_DRAFT, STAGE_JOIN, STAGE_RELAY, STAGE_PROGRAMS };
+enum { STAGE_EMBED, STAGE_ATTN, STAGE_ROUTE, STAGE_EXPERT, STAGE_BLOCK, STAGE_HEAD, STAGE_LOSS,
+	STAGE_SAMPLE, STAGE_DRAFT, STAGE_JOIN, STAGE_RELAY, STAGE_PROGRAMS };
 
 /* Options of some stages.  */
 struct stage_options {
@@ -28,6 +28,7 @@ struct stage_options {
 	uint64_t cache;                 /* --cache-size: bytes; 0: not given */
 	int learn;                      /* --learn */
 	const char *state;              /* --state: masters and moments to start from, or NULL */
+	int quiet;                      /* ds-loss -q */
 	struct sampling_options sampling;
 	struct draft_options drafts;    /* of ds-draft */
 };

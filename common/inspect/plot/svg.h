@@ -14,10 +14,10 @@
  * Classes. Text: `head` title, `sub` subtitle, `axis` axis label, `tick` tick label, `mono` token,
  * `mark` line label. Lines: `grid` `base` `line` `edge` `lead`. Areas: `no` missing value, `band`
  * `core` `bar` `lane`. Dots: `full` `ring`. Fills: `c0` .. `c23` a colour map from low to high,
- * `k0` .. `k8` categories; `s0` .. `s8` are strokes in the same colours as these.
+ * `k0` .. `k9` categories; `s0` .. `s9` are strokes in the same colours as these.
  */
 #define SVG_COLOURS 24
-#define SVG_KINDS 9
+#define SVG_KINDS 10
 
 /* title is the first line, and what a screen reader reads. */
 void svg_begin(FILE *to, double width, double height, const char *title, const char *subtitle);
