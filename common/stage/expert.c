@@ -7,17 +7,25 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "stage/expert_back.h"
+#include "stage/frame_rows.h"
+#include "stage/keep.h"
 #include "stage/partial.h"
 
-/* The experts of a layer in x->mlps: the routed ones, then the shared ones or the dense MLP. */
 static struct mlp *
 layer_mlps(const struct expert *x, struct mlp *all, int layer)
 {
 	return all + (ptrdiff_t)layer * (x->s->model->config.n_routed_experts + 1);
 }
 
-static int
-has_shared(const struct expert *x, int layer)
+const struct mlp *
+expert_mlps(const struct expert *x, int layer)
+{
+	return layer_mlps(x, x->mlps, layer);
+}
+
+int
+expert_has_shared(const struct expert *x, int layer)
 {
 	const struct config *c = &x->s->model->config;
 
@@ -92,7 +100,7 @@ moe_open(struct expert *x, int layer)
 			return -1;
 	if (device_is_gpu(x->s->device) && dtypes_check(x, layer) < 0)
 		return -1;
-	return has_shared(x, layer) ? mlp_open(x, &mlps[E], ROLE_SHARED_GATE, layer, -1) : 0;
+	return expert_has_shared(x, layer) ? mlp_open(x, &mlps[E], ROLE_SHARED_GATE, layer, -1) : 0;
 }
 
 static int
@@ -161,7 +169,7 @@ expert_open(struct expert *x, const struct stage *s, const char *set)
 		if (s->layers.has[i] && layer_open(x, i) < 0)
 			return -1;
 	s->device->expected += expected(x);
-	return 0;
+	return s->learn ? expert_learn(x) : 0;
 }
 
 void
@@ -173,6 +181,7 @@ expert_close(struct expert *x)
 		device_vec_free(d, x->norms[i]);
 	free(x->norms);
 	free(x->mlps);
+	expert_forget(x);
 	d->ops->mirror_free(d, &x->there);
 	d->ops->mirror_free(d, &x->has);
 	d->ops->release(d, &x->rows);
@@ -242,7 +251,7 @@ expert_add(struct expert *x, const struct expert_rows *r, int layer, int at, int
 		group[n++] = (struct expert_group){there, &mlps[first_of(x, layer)], r->chosen,
 		    r->bad + (ptrdiff_t)at * 2, r->each};
 	}
-	if ((!mine || mine->shared) && has_shared(x, layer))
+	if ((!mine || mine->shared) && expert_has_shared(x, layer))
 		group[n++] = (struct expert_group){there + E, mlps + E, r->all,
 		    r->bad + (ptrdiff_t)at * 2 + 1, r->shared};
 	return d->ops->experts(d, acc, r->x, c->hidden_size, group, n);
@@ -270,13 +279,11 @@ expert_refused(const struct expert *x, const struct expert_rows *r, int32_t *fir
 static int
 refuse(const struct frame *f, const char *who, uint32_t row)
 {
-	const struct span *p = f->spans;
+	struct span at = row_at(f, row);
 
-	for (; row >= p->n; p++)
-		row -= p->n;
 	return fail(FAIL_DATA,
 	    "%s: contribution is not finite or is 2^18 or more (sequence %" PRIu64
-	    " position %" PRIu32 ")", who, p->seq, p->pos + row);
+	    " position %" PRIu32 ")", who, at.seq, at.pos);
 }
 
 int
@@ -318,9 +325,8 @@ check(const struct expert *x, struct frame *f, const struct expert_rows *r,
 
 /* --- a frame --- */
 
-/* The experts of the process's set that are not yet done. */
-static int
-mine_of(const struct expert *x, struct partial *p, struct expert_set *mine)
+int
+expert_mine(const struct expert *x, struct partial *p, struct expert_set *mine)
 {
 	int E = x->s->model->config.n_routed_experts;
 
@@ -345,7 +351,7 @@ taps_add(const struct expert *x, struct frame *f, const struct expert_set *mine,
 
 	if (config_is_moe(c, f->layer) && partial_tap_each(x->s, f, &taps->each) < 0)
 		return -1;
-	return mine->shared && has_shared(x, f->layer) ? tap_add(&taps->shared, x->s->taps,
+	return mine->shared && expert_has_shared(x, f->layer) ? tap_add(&taps->shared, x->s->taps,
 	    TAP_EXPERT_SHARED, f, f->layer, 2, (uint64_t[]){f->rows, (uint64_t)c->hidden_size}) : 0;
 }
 
@@ -410,8 +416,8 @@ expert_batch(struct expert *x, struct frame *f)
 	struct partial p;
 
 	if (!frame_find(f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size) ||
-	    partial_read(&p, s, f) < 0 ||
-	    mine_of(x, &p, &mine) < 0 || partial_begin(&p, s, f) < 0)
+	    keep_rows(s->keep, f, expert_kept) < 0 || partial_read(&p, s, f) < 0 ||
+	    expert_mine(x, &p, &mine) < 0 || partial_begin(&p, s, f) < 0)
 		return -1;
 	if (normed_rows(x, f, &r) < 0 || contribute(x, f, &p, &mine, &r) < 0)
 		return -1;
@@ -422,14 +428,15 @@ int
 expert_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct expert *x = arg;
-	int acts = stage_multiplies(x->s, f, AT_EXPERT);
+	int back = stage_learns(x->s, f, AT_EXPERT_BACK),
+	    acts = back ? back : stage_multiplies(x->s, f, AT_EXPERT), layer = f->layer;
 
 	(void)out, (void)nout;
 	if (acts <= 0)
 		return acts < 0 ? -1 : 1;
-	if (!config_is_moe(&x->s->model->config, f->layer) && !x->set.shared)
+	if (!config_is_moe(&x->s->model->config, layer) && !x->set.shared)
 		return 1;
-	if (expert_batch(x, f) < 0)
-		return fail_in("layer %d", f->layer);
+	if ((back ? expert_back(x, f) : expert_batch(x, f)) < 0)
+		return fail_in("layer %d", layer);
 	return 1;
 }

@@ -11,6 +11,9 @@
 #include "stage/expert_set.h"
 #include "stage/stage.h"
 
+struct expert_learn;
+struct partial;
+
 struct expert {
 	const struct stage *s;
 	int all;                        /* no set was given: do what is not yet done */
@@ -21,12 +24,23 @@ struct expert {
 	struct mirror there;            /* the same, where the device reads them */
 	struct mirror has;              /* the routed experts to compute, if not all */
 	struct scratch rows;            /* of a frame: struct expert_rows */
+	struct expert_learn *learn;     /* of backward passes; NULL without --learn */
 };
 
 /* set NULL: all. s, its model and pool outlive it. 0, or -1 and a message (a wrong set:
  * FAIL_USAGE). */
 int expert_open(struct expert *x, const struct stage *s, const char *set);
 void expert_close(struct expert *x);
+
+/* The experts of a layer: the routed ones of the set, then the shared ones or the dense MLP. */
+const struct mlp *expert_mlps(const struct expert *x, int layer);
+
+/* 1 if the process's set has the layer's shared experts or dense MLP. */
+int expert_has_shared(const struct expert *x, int layer);
+
+/* The experts of the process's set that are not yet done: in *mine, and added to p->done.  0, or -1
+ * and a message. */
+int expert_mine(const struct expert *x, struct partial *p, struct expert_set *mine);
 
 /* A stage_fn, arg the struct expert. */
 int expert_frame(void *arg, struct frame *f, struct link *out, int nout);

@@ -5,6 +5,8 @@
 
 #include "base/fail.h"
 #include "device/ops.h"
+#include "stage/head_back.h"
+#include "stage/keep.h"
 
 /* of a batch, for which a GPU's memory is counted at the start: a token of as many sequences */
 #define ROWS 64
@@ -21,8 +23,10 @@ head_open(struct head *h, const struct stage *s)
 		return -1;
 	s->device->expected += ROWS * ((uint64_t)c->hidden_size + (uint64_t)c->vocab_size) *
 	    sizeof(float);
-	return device_register_vec(s->device, &h->norm, (size_t)c->hidden_size) < 0 ? -1 :
-	    device_register(s->device, &h->weight);
+	if (device_register_vec(s->device, &h->norm, (size_t)c->hidden_size) < 0 ||
+	    device_register(s->device, &h->weight) < 0)
+		return -1;
+	return s->learn ? head_learn(h) : 0;
 }
 
 void
@@ -33,6 +37,7 @@ head_close(struct head *h)
 	device_vec_free(d, h->norm);
 	d->ops->release(d, &h->rows);
 	d->ops->mirror_free(d, &h->wanted);
+	head_forget(h);
 }
 
 /* The wanted rows of x, normed, in memory of the stage.  NULL and a message. */
@@ -102,7 +107,8 @@ head_rows(struct head *h, struct frame *f, const int32_t *row, size_t n)
 static int
 pass_on(const struct head *h, const struct frame *f)
 {
-	if (f->op != OP_NONE || f->nspans == 0 || f->at == AT_SAMPLE || h->ring)
+	if (f->op != OP_NONE || f->nspans == 0 || f->at == AT_SAMPLE || at_is_back(f->at) ||
+	    h->ring)
 		return 1;
 	return frame_stray(f, " (in a ring give ds-head --ring)");
 }
@@ -111,19 +117,21 @@ int
 head_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct head *h = arg;
-	int acts = stage_multiplies(h->s, f, AT_HEAD), layers = h->s->model->config.num_layers, n,
-	    r;
+	int back = stage_learns(h->s, f, AT_HEAD_BACK),
+	    acts = back ? back : stage_multiplies(h->s, f, AT_HEAD),
+	    layers = h->s->model->config.num_layers, n, r;
 	int32_t *row;
 
 	(void)out, (void)nout;
+	if (back > 0)
+		return head_back(h, f) < 0 ? fail_in("head.back") : 1;
 	if (acts <= 0)
 		return acts < 0 ? -1 : pass_on(h, f);
 	/* any layer's stream may be made to wait for the head */
 	if (f->layer >= 0 && f->layer != layers)
 		return fail(FAIL_DATA, "head: layer is %d, must be the number of layers, %d",
 		    f->layer, layers);
-	n = frame_logit_rows(f, &row);
-	if (n < 0)
+	if (keep_rows(h->s->keep, f, head_kept) < 0 || (n = frame_logit_rows(f, &row)) < 0)
 		return -1;
 	r = head_rows(h, f, row, (size_t)n);
 	free(row);

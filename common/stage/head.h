@@ -9,6 +9,8 @@
 #include "base/scratch.h"
 #include "stage/stage.h"
 
+struct head_learn;
+
 struct head {
 	const struct stage *s;
 	int ring;                       /* frames for other stages are passed on: they come round */
@@ -16,6 +18,7 @@ struct head {
 	struct mat weight;              /* [V][D] */
 	struct scratch rows;            /* the wanted ones, of the device */
 	struct mirror wanted;           /* which they are */
+	struct head_learn *learn;       /* of backward passes; NULL without --learn */
 };
 
 /* s, its model and pool outlive it.  0, or -1 and a message. */

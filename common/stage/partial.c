@@ -56,23 +56,13 @@ chosen_read(struct partial *p, const struct config *c, struct frame *f)
 	return 0;
 }
 
-int
-partial_read(struct partial *p, const struct stage *s, struct frame *f)
+/* Which experts are done, and their sum, which is in the bounds of the choice in p->idx. */
+static int
+sum_read(struct partial *p, const struct stage *s, struct frame *f)
 {
 	const struct config *c = &s->model->config;
-	int moe = config_is_moe(c, f->layer);
 	struct tensor *acc;
 
-	memset(p, 0, sizeof(*p));
-	p->begun = f->experts_done != NULL;
-	if (!p->begun && frame_tensor(f, "expert.acc"))
-		return fail(FAIL_DATA, "expert.acc without experts_done");
-	if (!moe)
-		return p->begun ? fail(FAIL_DATA, "experts_done on a dense layer") : 0;
-	if (chosen_read(p, c, f) < 0)
-		return -1;
-	if (!p->begun)
-		return 0;
 	if (expert_set_parse(&p->done, f->experts_done, c->n_routed_experts, FAIL_DATA) < 0)
 		return fail_in("experts_done");
 	if (expert_set_is_all(&p->done, c->n_routed_experts))
@@ -87,6 +77,35 @@ partial_read(struct partial *p, const struct stage *s, struct frame *f)
 	p->acc = s->device->ops->tensor(s->device, f, "expert.acc", I64, f->rows,
 	    (uint64_t)c->hidden_size);
 	return p->acc ? 0 : -1;
+}
+
+/* chosen: the frame that has the choice. */
+static int
+read_with(struct partial *p, const struct stage *s, struct frame *f, struct frame *chosen)
+{
+	const struct config *c = &s->model->config;
+
+	memset(p, 0, sizeof(*p));
+	p->begun = f->experts_done != NULL;
+	if (!p->begun && frame_tensor(f, "expert.acc"))
+		return fail(FAIL_DATA, "expert.acc without experts_done");
+	if (!config_is_moe(c, f->layer))
+		return p->begun ? fail(FAIL_DATA, "experts_done on a dense layer") : 0;
+	if (chosen_read(p, c, chosen) < 0)
+		return -1;
+	return p->begun ? sum_read(p, s, f) : 0;
+}
+
+int
+partial_read(struct partial *p, const struct stage *s, struct frame *f)
+{
+	return read_with(p, s, f, f);
+}
+
+int
+partial_read_back(struct partial *p, const struct stage *s, struct frame *f, struct frame *kept)
+{
+	return read_with(p, s, f, kept);
 }
 
 int
@@ -178,21 +197,32 @@ finish(const struct partial *p, const struct stage *s, struct frame *f)
 }
 
 int
+partial_is_complete(const struct partial *p, const struct config *c, int layer)
+{
+	return !config_is_moe(c, layer) ? p->done.shared : expert_set_is_all(&p->done,
+	    c->n_routed_experts);
+}
+
+int
+partial_write_done(const struct partial *p, const struct config *c, struct frame *f)
+{
+	struct buf b = {0};
+	int r = expert_set_text(&p->done, c->n_routed_experts, &b) < 0 ? -1 :
+	    frame_set_done(f, (const char *)b.p);
+
+	buf_free(&b);
+	return r;
+}
+
+int
 partial_write(struct partial *p, const struct stage *s, struct frame *f)
 {
 	const struct config *c = &s->model->config;
-	struct buf b = {0};
-	int r;
 
 	f->changed = 1;
-	if (!config_is_moe(c, f->layer) ? p->done.shared : expert_set_is_all(&p->done,
-	    c->n_routed_experts)) {
-		if (finish(p, s, f) < 0)
-			return -1;
-		return f->experts_done ? frame_set_done(f, NULL) : 0;
-	}
-	r = expert_set_text(&p->done, c->n_routed_experts, &b) < 0 ? -1 : frame_set_done(f,
-	    (const char *)b.p);
-	buf_free(&b);
-	return r;
+	if (!partial_is_complete(p, c, f->layer))
+		return partial_write_done(p, c, f);
+	if (finish(p, s, f) < 0)
+		return -1;
+	return f->experts_done ? frame_set_done(f, NULL) : 0;
 }

@@ -6,6 +6,8 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "device/ops.h"
+#include "stage/keep.h"
+#include "stage/route_back.h"
 
 _Static_assert(EXPERTS_MAX <= ROUTER_MAX, "experts that a device can choose among");
 
@@ -59,7 +61,7 @@ route_open(struct route *r, const struct stage *s)
 			return -1;
 	rows_layout(c, &count, &rows);
 	s->device->expected += count.used;
-	return 0;
+	return s->learn ? route_learn(r) : 0;
 }
 
 void
@@ -72,6 +74,7 @@ route_close(struct route *r)
 		device_vec_free(d, r->layers[i].bias);
 	}
 	free(r->layers);
+	route_forget(r);
 	d->ops->release(d, &r->rows);
 }
 
@@ -148,16 +151,20 @@ int
 route_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct route *r = arg;
-	int acts = stage_multiplies(r->s, f, AT_ROUTE);
+	int back = stage_learns(r->s, f, AT_ROUTE_BACK), layer = f->layer,
+	    acts = back ? back : stage_multiplies(r->s, f, AT_ROUTE);
 
 	(void)out, (void)nout;
 	if (acts <= 0)
 		return acts < 0 ? -1 : 1;
+	if (back)
+		return route_back(r, f) < 0 ? fail_in("layer %d", layer) : 1;
 	if (f->experts_done || frame_tensor(f, "expert.acc"))
 		return fail(FAIL_DATA, "layer %d: experts are done before the router chose them",
 		    f->layer);
-	if (config_is_moe(&r->s->model->config, f->layer) && route_batch(r, f) < 0)
-		return fail_in("layer %d", f->layer);
+	if (keep_rows(r->s->keep, f, route_kept) < 0 ||
+	    (config_is_moe(&r->s->model->config, layer) && route_batch(r, f) < 0))
+		return fail_in("layer %d", layer);
 	frame_set_next(f, r->s->model->config.num_layers);
 	return 1;
 }

@@ -16,17 +16,24 @@
 #include "device/arena.h"
 #include "stage/stage.h"
 
+struct param;
+struct route_learn;
+
 struct gate {
 	float *norm;                    /* [D] */
-	struct mat weight;              /* [E][D] */
+	struct mat weight;              /* [E][D]; of a dense layer there is the norm alone */
 	float *bias;                    /* [E], or NULL */
+	/* --learn: what learns of them; of the bias the rows that chose each expert */
+	struct param *norm_grad, *weight_grad, *load;
 };
 
 struct route {
 	const struct stage *s;
-	/* [num_layers]; those of the stage that have experts are open */
+	/* [num_layers]; those of the stage that have experts are open, with --learn all of the
+	 * stage */
 	struct gate *layers;
 	struct scratch rows;            /* intermediate results, of the device */
+	struct route_learn *learn;      /* of backward passes; NULL without --learn */
 };
 
 /* s, its model and pool outlive it.  0, or -1 and a message. */
