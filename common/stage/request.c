@@ -1,6 +1,7 @@
 #include "stage/request.h"
 
 #include <errno.h>
+#include <math.h>
 #include <msgpack.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,17 +172,23 @@ static const struct key keys[] = {
 };
 
 static int
+add_number(struct request *q, const struct key *k, double v)
+{
+	msgpack_packer to = param(q, k->param);
+
+	return k->real ? msgpack_pack_double(&to, v) : msgpack_pack_uint64(&to, (uint64_t)v);
+}
+
+static int
 read_number(struct request *q, const struct key *k)
 {
-	msgpack_packer to;
 	double v = 0;
 
 	if (json_number(q->json, k->name, JSON_OPTIONAL, 0, k->max, &v) < 0)
 		return -1;
 	if (!k->real && v != (double)(uint64_t)v)
 		return fail(FAIL_DATA, "%s is %.17g, must be an integer", k->name, v);
-	to = param(q, k->param);
-	return k->real ? msgpack_pack_double(&to, v) : msgpack_pack_uint64(&to, (uint64_t)v);
+	return add_number(q, k, v);
 }
 
 static int
@@ -298,6 +305,38 @@ has_key(const struct request *q, const char *key)
 	return v && !cJSON_IsNull(v);
 }
 
+/* Add a number of the command line, unless the line has one.  NAN or less than 0: not given.  */
+static int
+add_default(struct request *q, const char *key, double v)
+{
+	const struct key *k = keys;
+
+	if (isnan(v) || v < 0 || has_key(q, key))
+		return 0;
+	while (strcmp(k->name, key) != 0)
+		k++;
+	return add_number(q, k, v);
+}
+
+static int
+add_defaults(struct request *q, const struct request_defaults *d)
+{
+	const struct sampling_options *o = d->sampling;
+	msgpack_packer k;
+
+	if (d->logprobs && !has_key(q, "logprobs")) {
+		k = param(q, "logprobs");
+		if (msgpack_pack_true(&k) < 0)
+			return -1;
+	}
+	return o && (add_default(q, "temperature", o->temperature) < 0 ||
+	    add_default(q, "top_p", o->top_p) < 0 ||
+	    add_default(q, "top_k", (double)o->top_k) < 0 ||
+	    add_default(q, "max_tokens", (double)o->max_new) < 0 ||
+	    add_default(q, "think_min", (double)o->think_min) < 0 ||
+	    add_default(q, "think_max", (double)o->think_max) < 0) ? -1 : 0;
+}
+
 /* The id and the seed come first, so that a message about the rest has them.  */
 static int
 read_line(struct request *q, const char *line, const struct request_defaults *d,
@@ -317,12 +356,7 @@ read_line(struct request *q, const char *line, const struct request_defaults *d,
 		return -1;
 	if (has_key(q, "prompt") + has_key(q, "messages") + has_key(q, "ids") != 1)
 		return fail(FAIL_DATA, "exactly one of prompt, messages and ids must be given");
-	if (d->logprobs && !has_key(q, "logprobs")) {
-		msgpack_packer k = param(q, "logprobs");
-
-		return msgpack_pack_true(&k);
-	}
-	return 0;
+	return add_defaults(q, d);
 }
 
 int

@@ -6,6 +6,7 @@
 #define DS_REQUEST_H
 
 #include "base/json.h"
+#include "stage/sampling.h"
 #include "token/token.h"
 
 #define REQUEST_LINE_MAX (16u << 20)    /* bytes of a line */
@@ -18,6 +19,7 @@ struct request_defaults {
 	uint64_t seed;
 	int n;
 	int logprobs;
+	const struct sampling_options *sampling;        /* numbers; NULL: the sampler has them */
 };
 
 struct request {

@@ -4,6 +4,7 @@
 #ifndef DS_SAMPLING_H
 #define DS_SAMPLING_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -99,6 +99,8 @@ check_right(void)
 	    "\"tools\": [1], \"n\": 3, \"temperature\": 0.5, \"top_p\": 1, \"top_k\": 4, "
 	    "\"seed\": 18446744073709551615, \"max_tokens\": 4294967295, \"stop\": [13, \"x\"], "
 	    "\"logprobs\": true, \"think_min\": 1, \"think_max\": null}";
+	struct sampling_options sampling = SAMPLING_UNSET;
+	const struct request_defaults more = {.n = 1, .sampling = &sampling};
 	struct request q;
 
 	point(request_parse(&q, all, sizeof(all) - 1, 0, &given, t) == 0 && q.n == 3 &&
@@ -116,6 +118,14 @@ check_right(void)
 	request_free(&q);
 	point(request_parse(&q, "{\"ids\": [0, 5]}", 15, 9, &given, t) == 0 && q.nids == 2 &&
 	    q.ids[1] == 5 && q.n == 2 && q.seed == 5 && strcmp(q.id, "9") == 0, "defaults");
+	request_free(&q);
+	sampling.temperature = 0.5;
+	sampling.max_new = 7;
+	point(request_parse(&q, "{\"ids\": [0], \"max_tokens\": 3}", 29, 9, &more, t) == 0 &&
+	    entry_is(&q, 0, "{\"max_new\"=>3, \"temperature\"=>0.500000, \"seed\"=>0, "
+	    "\"stream\"=>0, "
+	    "\"request\"=>{\"id\"=>\"9\", \"index\"=>0, \"n\"=>1, \"seed\"=>0}}"),
+	    "sampling options are those that the line has not");
 	request_free(&q);
 }
 
