@@ -26,7 +26,7 @@ exec_child(const struct command *p, const struct child_options *s, pid_t parent,
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)        /* the parent died before prctl() */
 		_exit(FAIL_SYSTEM);
-	if (dup2(s->in, 0) < 0 || dup2(s->out, 1) < 0 || dup2(err, 2) < 0)
+	if (dup2(s->in, 0) < 0 || dup2(s->out, 1) < 0 || (!s->bare && dup2(err, 2) < 0))
 		_exit(FAIL_SYSTEM);
 	for (int i = 0; i < CHILD_KEEP; i++)
 		if (s->keep[i] >= 0)
@@ -47,21 +47,23 @@ int
 child_start(struct child *c, const struct child_options *s)
 {
 	pid_t parent = getpid();
-	int err[2];
+	int err[2] = {-1, -1};
 
 	c->err = -1;
-	if (pipe2(err, O_CLOEXEC) < 0)
+	if (!s->bare && pipe2(err, O_CLOEXEC) < 0)
 		return fail(FAIL_SYSTEM, "%s: cannot create a pipe:", c->command->label);
 	c->pid = fork();
 	if (c->pid == 0)
 		exec_child(c->command, s, parent, err[1]);
-	close(err[1]);
+	if (!s->bare)
+		close(err[1]);
 	c->err = err[0];
 	if (c->pid < 0) {
 		c->pid = 0;
 		return fail(FAIL_SYSTEM, "%s: cannot start it:", c->command->label);
 	}
-	(void)fcntl(c->err, F_SETFL, O_NONBLOCK);
+	if (!s->bare)
+		(void)fcntl(c->err, F_SETFL, O_NONBLOCK);
 	return 0;
 }
 

@@ -29,6 +29,7 @@ struct child_options {
 	int keep[CHILD_KEEP];           /* descriptors it inherits under their numbers; -1: none */
 	const char *dir;                /* folder searched first for programs; NULL: PATH only */
 	const sigset_t *mask;           /* its signal mask */
+	int bare;                       /* 1: its standard error is ours, and c->err is -1 */
 };
 
 /*
