@@ -23,7 +23,8 @@ learn_pass(struct learn_launch *l, const struct option *longs, int c, const char
 		return fail(FAIL_SYSTEM, "no memory for a command line");
 	l->memory[l->nmemory++] = word;
 	if (l->nwords + 2 + ADDED > WORDS_MAX)
-		return fail(FAIL_USAGE, "the command line has more than %d words", WORDS_MAX - ADDED);
+		return fail(FAIL_USAGE, "the command line has more than %d words",
+		    WORDS_MAX - ADDED);
 	l->words[l->nwords++] = word;
 	if (arg)
 		l->words[l->nwords++] = arg;
@@ -59,6 +60,8 @@ add_stages(struct plan *p, const struct learn_launch *l, const struct learn_ends
 
 	command_option(embed, "-i", "-");
 	command_option(embed, "-i", e->loop_in);
+	if (l->samples)
+		command_option(embed, "--batches", "auto");
 	plan_layers(p, &l->plan);
 	(void)plan_worker(p, &l->plan, STAGE_HEAD, -1);
 	for (int i = first; i < p->n; i++) {
@@ -73,7 +76,7 @@ add_stages(struct plan *p, const struct learn_launch *l, const struct learn_ends
 static void
 add_end(struct plan *p, const struct learn_launch *l, const struct learn_ends *e)
 {
-	struct command *t = plan_program(p, &l->plan, "ds-loss");
+	struct command *t = plan_worker(p, &l->plan, STAGE_LOSS, -1);
 
 	if (l->samples)
 		t = plan_program(p, &l->plan, stage_programs[STAGE_SAMPLE].name);
