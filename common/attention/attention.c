@@ -118,9 +118,9 @@ attention_close(struct attention_layers *a)
 	for (struct scratch *s[] = {&a->cosine, &a->sine, &a->rows, &a->probs},
 	    **i = s; i < s + 4; i++)
 		d->ops->release(d, *i);
-	scratch_free(&a->tables);
-	scratch_free(&a->fetched);
-	scratch_free(&a->parts);
+	for (struct scratch *s[] = {&a->tables, &a->fetched, &a->parts, &a->back_pages,
+	    &a->back_rows, &a->back_sums}, **i = s; i < s + 6; i++)
+		scratch_free(*i);
 }
 
 /* --- rows that were appended --- */

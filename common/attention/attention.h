@@ -39,6 +39,8 @@ struct attention_taps {
 };
 
 struct attention_layers;
+struct backward;
+struct learn;
 
 struct attention_shape {
 	const char *key;
@@ -91,6 +93,13 @@ struct attention_kind {
 
 	/* What of it runs on the CPU only; NULL: nothing. */
 	const char *cpu_only;
+
+	/* Register a layer's weights as parameters of l: 0, or -1 and a message. NULL: the kind has
+	 * no backward pass. */
+	int (*learn)(void *weights, struct learn *l, int layer);
+
+	/* The backward pass of a layer: attention/backward.h. 0, or -1 and a message. */
+	int (*back)(const struct backward *b, void *weights);
 };
 
 extern const struct attention_kind attention_mla, attention_gqa, attention_mla_indexed;
@@ -132,6 +141,9 @@ struct attention_layers {
 	struct scratch rows;            /* intermediate results */
 	struct scratch probs;           /* of the device, for that tap */
 	struct scratch fetched, parts;  /* of the host, for taps */
+	/* of attention_back: keys, values and angles; intermediate results; sums */
+	struct scratch back_pages, back_rows, back_sums;
+	struct learn *learn;            /* attention_learn; NULL: no layer learns */
 	const uint32_t *appended;       /* host: pos, as it was set last */
 };
 

@@ -11,30 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "attention/attention.h"
+#include "attention/gqa_internal.h"
 #include "base/mem.h"
 
-struct gqa {            /* a layer's weights; vectors that the model lacks are NULL */
-	float *norm;                    /* [D] */
-	struct mat q, k, v;             /* [H d][D], [G d][D], [G d][D] */
-	float *q_bias, *k_bias, *v_bias;
-	float *q_norm, *k_norm;         /* [d] */
-	struct mat o;                   /* [D][H d] */
-	struct mat mapped_o;            /* the same, where the CPU has it */
-	float *o_bias;                  /* [D] */
-	int window;                     /* 0: rows see all positions */
-};
-
-struct gqa_rows {       /* a block of rows on its way: all [n][...] */
-	float *x;               /* [D] normed input; later attention's output */
-	float *q;               /* [H][d] */
-	float *k, *v;           /* [G][d] */
-	float *values;          /* [H][d] weighted sums of values */
-	float *max, *sum;       /* [H] of the scores */
-};
-
-static struct kv_shape
-kv_shape(const struct config *c)
+struct kv_shape
+gqa_kv_shape(const struct config *c)
 {
 	return (struct kv_shape){c->num_kv_heads, c->head_dim, c->head_dim, 0};
 }
@@ -43,7 +24,7 @@ kv_shape(const struct config *c)
 static size_t
 cache_row(const struct config *c, struct attention_where where)
 {
-	const struct kv_shape kv = kv_shape(c);
+	const struct kv_shape kv = gqa_kv_shape(c);
 
 	return where.gpu ? gpu_kv_position(&kv, where.precision) :
 	    (size_t)kv.heads * (size_t)kv_numbers(&kv) * sizeof(float);
@@ -162,6 +143,7 @@ gqa_close(const struct attention_layers *a, void *weights)
 	vectors_list(m, &a->model->config, vectors);
 	for (int i = 0; i < VECTORS; i++)
 		device_vec_free(a->device, *vectors[i].at);
+	free(m->params);
 	free(m);
 }
 
@@ -181,8 +163,8 @@ gqa_open(const struct attention_layers *a, int layer)
 
 /* --- rows --- */
 
-static void
-layout(const struct config *c, struct arena *arena, size_t n, void *rows)
+void
+gqa_layout(const struct config *c, struct arena *arena, size_t n, void *rows)
 {
 	struct gqa_rows none, *r = rows ? rows : &none;
 	size_t q = (size_t)c->num_heads * (size_t)c->head_dim,
@@ -198,18 +180,8 @@ layout(const struct config *c, struct arena *arena, size_t n, void *rows)
 	r->sum = arena_next(arena, n * (size_t)c->num_heads);
 }
 
-struct gqa_block {      /* what each step reads */
-	struct attention_layers *a;
-	const struct gqa *m;
-	const struct config *c;
-	struct kv_rows rows;
-	const struct attention_taps *taps;
-	struct gqa_rows r;
-};
-
-/* x normed, q, k and v made of it. */
-static int
-inputs(const struct gqa_block *b, const float *h)
+int
+gqa_inputs(const struct gqa_block *b, const float *h)
 {
 	struct device *d = b->a->device;
 	const struct gqa_rows *r = &b->r;
@@ -224,24 +196,32 @@ inputs(const struct gqa_block *b, const float *h)
 	    d->ops->product(d, r->v, kv, r->x, D, n, &b->m->v, p) < 0 ? -1 : 0;
 }
 
+int
+gqa_append(const struct gqa_block *b, const float *cosine, const float *sine)
+{
+	const struct config *c = b->c;
+	const struct gqa *m = b->m;
+	const struct gqa_rows *r = &b->r;
+	const struct kv_append append = {.kv = gqa_kv_shape(c), .k = r->k, .v = r->v,
+	    .k_bias = m->k_bias, .v_bias = m->v_bias, .norm = m->k_norm, .H = c->num_heads,
+	    .width = c->head_dim, .q = r->q, .q_bias = m->q_bias, .q_norm = m->q_norm,
+	    .eps = c->rms_norm_eps, .cosine = cosine, .sine = sine, .half = c->head_dim / 2,
+	    .halves = c->rope_half, .zipped = m->q.zipped > 0};
+
+	return b->a->device->ops->kv_append(b->a->device, &append, &b->rows);
+}
+
 /* Keys and values are appended to the cache; the queries meet it. */
 static int
 attend(const struct gqa_block *b, const float *cosine, const float *sine)
 {
 	struct attention_layers *a = b->a;
 	struct device *d = a->device;
-	const struct config *c = b->c;
-	const struct gqa *m = b->m;
 	const struct gqa_rows *r = &b->r;
-	const struct kv_shape kv = kv_shape(c);
-	const struct kv_append append = {.kv = kv, .k = r->k, .v = r->v, .k_bias = m->k_bias,
-	    .v_bias = m->v_bias, .norm = m->k_norm, .H = c->num_heads, .width = c->head_dim,
-	    .q = r->q, .q_bias = m->q_bias, .q_norm = m->q_norm, .eps = c->rms_norm_eps,
-	    .cosine = cosine, .sine = sine, .half = c->head_dim / 2, .halves = c->rope_half,
-	    .zipped = m->q.zipped > 0};
+	const struct kv_shape kv = gqa_kv_shape(b->c);
 
-	return d->ops->kv_append(d, &append, &b->rows) < 0 ||
-	    d->ops->attend(d, r->values, r->max, r->sum, r->q, &b->rows, c->num_heads, &kv,
+	return gqa_append(b, cosine, sine) < 0 ||
+	    d->ops->attend(d, r->values, r->max, r->sum, r->q, &b->rows, b->c->num_heads, &kv,
 	    a->scale) < 0 ? -1 :
 	    attention_tap_probs(a, b->taps, r->max, r->sum, r->q, &b->rows, &kv);
 }
@@ -290,7 +270,7 @@ gqa_add(struct attention_layers *a, void *weights, float *h, const struct kv_row
 	struct device *d = a->device;
 
 	b.rows.window = b.m->window;
-	return attention_layout(a, (size_t)rows->n, &b.r) < 0 || inputs(&b, h) < 0 ||
+	return attention_layout(a, (size_t)rows->n, &b.r) < 0 || gqa_inputs(&b, h) < 0 ||
 	    attend(&b, cosine, sine) < 0 || output(&b) < 0 ||
 	    d->ops->add(d, h, b.r.x, (size_t)rows->n * (size_t)b.c->hidden_size) < 0 ? -1 :
 	    taps_copy(&b);
@@ -303,6 +283,6 @@ static const struct attention_shape shapes[] = {
 };
 
 const struct attention_kind attention_gqa = {
-	"gqa", cache_row, kv_shape, operations, describe, scale, rotated, tap, gqa_open,
-	    gqa_close, layout, gqa_add, shapes, NULL, NULL
+	"gqa", cache_row, gqa_kv_shape, operations, describe, scale, rotated, tap, gqa_open,
+	    gqa_close, gqa_layout, gqa_add, shapes, NULL, NULL, gqa_learn, gqa_back
 };

@@ -201,5 +201,5 @@ static const struct attention_shape shapes[] = {
 const struct attention_kind attention_mla_indexed = {
 	"mla, indexed", cache_row, mla_kv_shape, operations, describe, mla_scale, mla_rotated, tap,
 	    indexed_open, indexed_close, layout, indexed_add, shapes, cache_read,
-	    "the indexer"
+	    "the indexer", NULL, NULL
 };

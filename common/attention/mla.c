@@ -16,8 +16,6 @@
 
 #include "base/mem.h"
 
-#define LORA_EPS 1e-6f  /* of the norms on the latents, whatever rms_norm_eps is */
-
 struct kv_shape
 mla_kv_shape(const struct config *c)
 {
@@ -128,6 +126,7 @@ mla_weights_close(struct mla *m, const struct attention_layers *a)
 	device_vec_free(a->device, m->norm);
 	device_vec_free(a->device, m->q_norm);
 	device_vec_free(a->device, m->kv_norm);
+	free(m->params);
 }
 
 static void
@@ -160,7 +159,7 @@ mla_layout(const struct config *c, struct arena *arena, size_t n, void *rows)
 
 	n *= sizeof(float);
 	r->x = arena_next(arena, n * (size_t)c->hidden_size);
-	r->qa = arena_next(arena, n * (size_t)c->q_lora_rank);
+	r->qa = r->qn = arena_next(arena, n * (size_t)c->q_lora_rank);
 	r->q = arena_next(arena, n * H * ((size_t)c->qk_nope_head_dim + rope));
 	r->kv = arena_next(arena, n * (R + rope));
 	r->query = arena_next(arena, n * H * (R + rope));
@@ -186,13 +185,44 @@ mla_inputs(const struct mla_block *b, const float *h)
 		return -1;
 	if (b->m->q_norm) {
 		if (ops->product(d, r->qa, lora, r->x, D, n, &b->m->q_a, p) < 0 ||
-		    ops->norm(d, r->qa, lora, r->qa, lora, n, lora, b->m->q_norm, LORA_EPS) < 0)
+		    ops->norm(d, r->qn, lora, r->qa, lora, n, lora, b->m->q_norm, LORA_EPS) < 0)
 			return -1;
-		x = r->qa;
+		x = r->qn;
 	}
 	if (ops->product(d, r->q, q, x, b->m->q.cols, n, &b->m->q, p) < 0)
 		return -1;
 	return ops->product(d, r->kv, b->m->kv_a.rows, r->x, D, n, &b->m->kv_a, p);
+}
+
+int
+mla_append(const struct mla_block *b, const float *cosine, const float *sine)
+{
+	struct device *d = b->a->device;
+	const struct config *c = b->c;
+	const struct mla_rows *r = &b->r;
+	const struct kv_shape kv = mla_kv_shape(c);
+	int n = b->rows->n, H = c->num_heads, nope = c->qk_nope_head_dim;
+	int qk = nope + c->qk_rope_head_dim;
+	const struct kv_append append = {.kv = kv, .k = r->kv, .norm = b->m->kv_norm,
+	    .eps = LORA_EPS, .H = H, .width = qk, .q = r->q, .query = r->query, .cosine = cosine,
+	    .sine = sine, .half = c->qk_rope_head_dim / 2};
+
+	return d->ops->kv_append(d, &append, b->rows) < 0 ? -1 :
+	    d->ops->heads_t(d, r->query, (ptrdiff_t)H * kv.key, kv.key, r->q, (ptrdiff_t)H * qk, qk,
+	    n, &b->m->kv_b, 0, c->kv_b_split ? nope : nope + c->v_head_dim, nope, H);
+}
+
+int
+mla_values(const struct mla_block *b)
+{
+	struct device *d = b->a->device;
+	const struct config *c = b->c;
+	int H = c->num_heads, R = c->kv_lora_rank, nope = c->qk_nope_head_dim, v = c->v_head_dim,
+	    split = c->kv_b_split;
+
+	return d->ops->heads(d, b->r.v, (ptrdiff_t)H * v, v, b->r.latent, (ptrdiff_t)H * R, R,
+	    b->rows->n, split ? &b->m->v_b : &b->m->kv_b, split ? 0 : nope, split ? v : nope + v, v,
+	    H);
 }
 
 /* Latents and keys are appended to the cache; the queries, in the latent space, meet it; the
@@ -201,25 +231,15 @@ static int
 attend(const struct mla_block *b, const float *cosine, const float *sine)
 {
 	struct device *d = b->a->device;
-	const struct ops *ops = d->ops;
-	const struct config *c = b->c;
 	const struct mla_rows *r = &b->r;
-	const struct kv_shape kv = mla_kv_shape(c);
-	int n = b->rows->n, H = c->num_heads, R = c->kv_lora_rank, nope = c->qk_nope_head_dim,
-	    v = c->v_head_dim;
-	int qk = nope + c->qk_rope_head_dim, split = c->kv_b_split;
-	const struct kv_append append = {.kv = kv, .k = r->kv, .norm = b->m->kv_norm,
-	    .eps = LORA_EPS, .H = H, .width = qk, .q = r->q, .query = r->query, .cosine = cosine,
-	    .sine = sine, .half = c->qk_rope_head_dim / 2};
+	const struct kv_shape kv = mla_kv_shape(b->c);
 
-	if (ops->kv_append(d, &append, b->rows) < 0 ||
-	    ops->heads_t(d, r->query, (ptrdiff_t)H * kv.key, kv.key, r->q, (ptrdiff_t)H * qk, qk, n,
-	    &b->m->kv_b, 0, split ? nope : nope + v, nope, H) < 0 ||
-	    ops->attend(d, r->latent, r->max, r->sum, r->query, b->rows, H, &kv, b->a->scale) < 0 ||
+	if (mla_append(b, cosine, sine) < 0 ||
+	    d->ops->attend(d, r->latent, r->max, r->sum, r->query, b->rows, b->c->num_heads, &kv,
+	    b->a->scale) < 0 ||
 	    attention_tap_probs(b->a, b->taps, r->max, r->sum, r->query, b->rows, &kv) < 0)
 		return -1;
-	return ops->heads(d, r->v, (ptrdiff_t)H * v, v, r->latent, (ptrdiff_t)H * R, R, n,
-	    split ? &b->m->v_b : &b->m->kv_b, split ? 0 : nope, split ? v : nope + v, v, H);
+	return mla_values(b);
 }
 
 /* Of each row of kv [n][width], n numbers from `from` on. */
@@ -301,5 +321,5 @@ static const struct attention_shape shapes[] = {MLA_SHAPES, {0}};
 
 const struct attention_kind attention_mla = {
 	"mla", cache_row, mla_kv_shape, operations, mla_describe, mla_scale, mla_rotated, mla_tap,
-	    mla_open, mla_close, mla_layout, mla_add, shapes, NULL, NULL
+	    mla_open, mla_close, mla_layout, mla_add, shapes, NULL, NULL, mla_learn, mla_back
 };

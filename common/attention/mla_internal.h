@@ -11,6 +11,8 @@
 	MLA_SHAPE(q_lora_rank), MLA_SHAPE(kv_lora_rank), MLA_SHAPE(qk_nope_head_dim), \
 	MLA_SHAPE(qk_rope_head_dim), MLA_SHAPE(v_head_dim)
 
+#define LORA_EPS 1e-6f  /* of the norms on the latents, whatever rms_norm_eps is */
+
 struct mla {            /* a layer's weights */
 	float *norm;                    /* [D] */
 	struct mat q;                   /* [H (nope + rope)][D], or [..][q_lora] */
@@ -22,11 +24,12 @@ struct mla {            /* a layer's weights */
 	struct mat v_b;                 /* [H v][R] */
 	struct mat o;                   /* [D][H v] */
 	struct mat mapped_o;            /* the same, where the CPU has it */
+	struct mla_params *params;      /* the same as parameters; NULL: it does not learn */
 };
 
 struct mla_rows {       /* a block of rows on its way: all [n][...] */
 	float *x;               /* [D] normed input; later attention's output */
-	float *qa;              /* [q_lora] */
+	float *qa, *qn;         /* [q_lora]; qn: normed, may be qa */
 	float *q;               /* [H][nope + rope] */
 	float *kv;              /* [R + rope] */
 	float *query;           /* [H][R + rope] queries in the latent space */
@@ -62,7 +65,18 @@ void mla_weights_close(struct mla *m, const struct attention_layers *a);
 /* Of h [T][D], x normed, and qa, q and kv made of it; then b->rows may get chosen positions. */
 int mla_inputs(const struct mla_block *b, const float *h);
 
+/* Keys and latents appended to the cache, the queries turned and brought to the latent space. */
+int mla_append(const struct mla_block *b, const float *cosine, const float *sine);
+
+/* The values v, out of latent. */
+int mla_values(const struct mla_block *b);
+
 /* Append to the cache, attend, and add the result to h; taps. */
 int mla_outputs(const struct mla_block *b, float *h, const float *cosine, const float *sine);
+
+/* --- mla_back.c: of struct attention_kind --- */
+
+int mla_learn(void *weights, struct learn *l, int layer);
+int mla_back(const struct backward *b, void *weights);
 
 #endif
