@@ -16,6 +16,7 @@ static const char help[] =
 "\n"
 "  -l, --layers LAYERS  frames of these layers: " RANGES_SYNTAX "\n"
 "  --at STAGES          at these:" AT_NAMES "\n"
+"                      " AT_BACK_NAMES "\n"
 "  --seq SEQS           rows of these sequences, in the syntax of -l\n"
 "  --pos POSITIONS      rows at these positions, in the syntax of -l\n"
 "  --tensor NAMES       these tensors: h,expert.w or expert.*\n"
@@ -47,7 +48,7 @@ parse_as(struct cut *c, const char *text)
 
 	c->as = at_parse(text, n);
 	if (c->as == AT_OTHER)
-		return fail(FAIL_USAGE, "--as '%s': stages are" AT_NAMES, text);
+		return fail(FAIL_USAGE, "--as '%s': stages are" AT_NAMES AT_BACK_NAMES, text);
 	if (text[n] && options_int("--as STAGE", text + n + 1, 0, LAYERS_MAX - 1, &layer) < 0)
 		return -1;
 	c->layer = (int)layer;

@@ -15,6 +15,7 @@ static const char help[] =
 "\n"
 "  -l, --layers LAYERS  frames of these layers: " RANGES_SYNTAX "\n"
 "  --at STAGES          at these:" AT_NAMES "\n"
+"                      " AT_BACK_NAMES "\n"
 "  --seq SEQS           rows of these sequences, in the syntax of -l\n"
 "  --pos POSITIONS      rows at these positions, in the syntax of -l\n"
 "  --tensor NAMES       these tensors: h,expert.w or expert.*\n"

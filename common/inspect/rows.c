@@ -14,7 +14,8 @@
 
 /* Tensors of a stage besides taps, in the order in which it computes them; others come before
  * `h`. */
-static const char *const tensors[] = {"expert.idx", "expert.w", "expert.acc", "logits"};
+static const char *const tensors[] = {"expert.idx", "expert.w", "expert.acc",
+    "expert.wacc", "logits"};
 
 static const char *
 maker_name(enum at maker)
@@ -47,12 +48,20 @@ tap_layer(const char *name)
 	return *end || n > INT_MAX / 4 ? -1 : (int)n;
 }
 
-/* Sort key in pipeline order: before the layers, layer by layer, after the layers. */
-static int
+/* Sort keys of a backward pass begin after all others. */
+#define BACK ((int64_t)1 << 32)
+
+/* Sort key in pipeline order: before the layers, layer by layer, after the layers; then the same
+ * of the backward pass, its layers from the last on. */
+static int64_t
 order_of(const char *stage, int layer)
 {
-	enum at at = maker_find(stage, strlen(stage)), before = at;
+	enum at back = at_parse(stage, strlen(stage)), at = maker_find(stage, strlen(stage));
+	enum at before = at;
 
+	if (at_is_back(back))
+		return BACK + (at_layered(back) ? (int64_t)INT_MAX - layer :
+		    back == AT_HEAD_BACK ? 0 : BACK) * AT_COUNT + (int)back;
 	if (at_layered(at))
 		return (layer < 0 ? 1 : layer < INT_MAX / 8 ? layer + 1 : INT_MAX / 8) * AT_OTHER + (int)at;
 	while (before > AT_NONE && !at_layered(before))
@@ -135,9 +144,10 @@ group_of(struct groups *g, const struct frame *f, const struct tensor *t)
 		return group_named(g, TOKENIZE, -1, t->name, NULL);
 	if (strncmp(t->name, "head.", 5) == 0 || (maker != AT_OTHER && tap >= 0))
 		return group_named(g, maker_name(maker), tap, t->name, NULL);
-	if (at == AT_EXPERT && strcmp(t->name, "expert.acc") == 0)
+	if ((at == AT_EXPERT || at == AT_EXPERT_BACK) && (strcmp(t->name, "expert.acc") == 0 ||
+	    strcmp(t->name, "expert.wacc") == 0))
 		return group_named(g, at_name(at), layer, t->name, f->experts_done ? f->experts_done : "");
-	if (at == AT_NONE || at == AT_OTHER)
+	if (at == AT_NONE || at == AT_OTHER || at_is_back(at))
 		return group_named(g, f->at_text, layer, t->name, NULL);
 	at_previous(&at, &layer);
 	if (at == AT_ROUTE && strcmp(t->name, "h") == 0)        /* the router adds nothing to it */
@@ -264,6 +274,19 @@ rows_check_list(const struct tensor *t, uint32_t rows)
 	return 0;
 }
 
+int
+rows_are_listed(const char *tensor)
+{
+	return strcmp(tensor, "logits") == 0 || strcmp(tensor, "logits.grad") == 0 ||
+	    strncmp(tensor, "head.", 5) == 0;
+}
+
+int
+rows_have_list(const struct frame *f)
+{
+	return f->at == AT_SAMPLE || f->at == AT_HEAD_BACK;
+}
+
 /* Get the tensor `row`; *out is NULL if there is none. Returns 0, or -1 and a message if it is
  * invalid. */
 static int
@@ -272,7 +295,7 @@ logit_rows(struct frame *f, const struct tensor **out)
 	const struct tensor *t = frame_tensor(f, "row");
 
 	*out = NULL;
-	if (!t || f->at != AT_SAMPLE)
+	if (!t || !rows_have_list(f))
 		return 0;
 	if (rows_check_list(t, f->rows) < 0)
 		return -1;
@@ -316,7 +339,7 @@ walk_tensor(struct groups *g, struct frame *f, const struct tensor *t, const str
 	const int32_t *which = NULL;
 	uint64_t n = t->rank > 0 ? t->shape[0] : 0;
 
-	if (wanted && (strcmp(t->name, "logits") == 0 || strncmp(t->name, "head.", 5) == 0))
+	if (wanted && rows_are_listed(t->name))
 		which = wanted->data;
 	if (!(r.group = group_of(g, f, t)))
 		return -1;

@@ -16,8 +16,8 @@ struct group {
 	const char *stage;      /* "tokenize", "embed", "attn", ... */
 	int layer;              /* -1: none */
 	const char *tensor;     /* its name in the frame */
-	const char *done;       /* expert.acc: the experts in the sum; NULL for other tensors */
-	int order;              /* sort key of stage and layer */
+	const char *done;       /* sums over experts: which ones; NULL for other tensors */
+	int64_t order;          /* sort key of stage and layer */
 	int inner;              /* sort key of the tensor within them */
 	uint64_t odd;           /* tensors of this group without one row per position */
 	char *key;              /* memory of the names */
@@ -55,9 +55,16 @@ struct row {
  *
  * `ids` belong to tokenize; a tap NAME@L to the stage before its dot and layer L; the residual
  * stream `h` to the last stage that adds to it (at `expert` that is attn); other tensors to the
- * last stage that the frame has passed.
+ * last stage that the frame has passed.  In a backward pass they belong to the step that they wait
+ * for, such as expert.back.
  */
 struct group *group_of(struct groups *g, const struct frame *f, const struct tensor *t);
+
+/* 1 if the tensor has a row for each entry of `row`, if its frame has that. */
+int rows_are_listed(const char *tensor);
+
+/* 1 if the frame lists its rows with logits in `row`. */
+int rows_have_list(const struct frame *f);
 
 /* Find or add the group of a stage (a name as in struct group), layer (-1: none), tensor, and
  * experts in the sum (NULL: none). NULL and a message on failure. */

@@ -13,7 +13,8 @@ parse_stages(struct select *s, const char *text)
 		enum at a = at_parse(p, n);
 
 		if (a == AT_OTHER)
-			return fail(FAIL_USAGE, "--at '%s': stages are" AT_NAMES, text);
+			return fail(FAIL_USAGE, "--at '%s': stages are" AT_NAMES AT_BACK_NAMES,
+			    text);
 		s->at |= 1u << a;
 		p += n;
 		if (!*p)

@@ -48,8 +48,8 @@ static const char *
 why_not(const struct named *n, const struct named_tensor *t)
 {
 	const struct extent *e = &t->extent;
-	int is_head = strcmp(t->name, "logits") == 0 || strncmp(t->name, "head.", 5) == 0;
-	int wanted = n->frame.f.at == AT_SAMPLE && is_head, fits = !n->frame.spans_known;
+	int is_head = rows_are_listed(t->name);
+	int wanted = rows_have_list(&n->frame.f) && is_head, fits = !n->frame.spans_known;
 
 	if (e->rank == 0)
 		return "it has no rows";
@@ -178,7 +178,7 @@ add_safetensors(struct named *n, struct groups *g)
 
 	if (named_frame_metadata(&n->frame, &n->st) < 0)
 		return -1;
-	if (!n->frame.spans_known || n->frame.f.at != AT_SAMPLE)
+	if (!n->frame.spans_known || !rows_have_list(&n->frame.f))
 		row = NULL;
 	if (row && read_logit_rows(n, row) < 0)
 		return -1;
