@@ -104,3 +104,48 @@ frame_append(struct frame *f, const char *key, const void *element, size_t n)
 	f->changed = 1;
 	return k->value ? 0 : -1;
 }
+
+/* --- two arrays --- */
+
+/* The next element of the array under the key, *at bytes from its start; NULL after the last.  */
+static const unsigned char *
+next_element(const struct frame_key *k, size_t *at, size_t *n)
+{
+	msgpack_unpacked u;
+	size_t from;
+	int r;
+
+	if (*at == 0)
+		*at = k->value[0] == 0xdd ? 5 : k->value[0] == 0xdc ? 3 : 1;
+	from = *at;
+	msgpack_unpacked_init(&u);
+	r = from < k->nvalue ? msgpack_unpack_next(&u, (const char *)k->value, k->nvalue, at) : 0;
+	msgpack_unpacked_destroy(&u);
+	*n = *at - from;
+	return r == MSGPACK_UNPACK_SUCCESS ? k->value + from : NULL;
+}
+
+static int
+has_element(const struct frame_key *k, const unsigned char *p, size_t n)
+{
+	const unsigned char *q;
+
+	for (size_t at = 0, m; (q = next_element(k, &at, &m)); )
+		if (m == n && memcmp(p, q, n) == 0)
+			return 1;
+	return 0;
+}
+
+int
+frame_unite(struct frame *to, const struct frame *from, const char *key)
+{
+	const struct frame_key *k = frame_other(from, key), *has;
+	const unsigned char *p;
+
+	for (size_t at = 0, n; k && (p = next_element(k, &at, &n)); ) {
+		has = frame_other(to, key);
+		if (!(has && has_element(has, p, n)) && frame_append(to, key, p, n) < 0)
+			return -1;
+	}
+	return 0;
+}

@@ -224,6 +224,9 @@ int frame_set_other(struct frame *f, const char *key, const void *value, size_t 
  * `edits`.  The array is made if it is missing.  0, or -1 and a message.  */
 int frame_append(struct frame *f, const char *key, const void *element, size_t n);
 
+/* Append the elements of from's array under the key that to lacks.  0, or -1 and a message.  */
+int frame_unite(struct frame *to, const struct frame *from, const char *key);
+
 /* A new tensor, its data not set; an old one of that name is dropped.  NULL and a message on
  * failure.  */
 struct tensor *frame_add(struct frame *f, const char *name, enum dtype dtype,

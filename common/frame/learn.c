@@ -41,6 +41,16 @@ frame_has_number(const struct frame *f, const struct frame_number *n)
 	    (f->op != OP_SAVE_WEIGHTS || f->step.what == SAVE_GRADIENTS);
 }
 
+int
+frame_same_step(const struct frame *a, const struct frame *b)
+{
+	for (const struct frame_number *n = frame_numbers; n->key; n++)
+		if (frame_has_number(a, n) && frame_number(a, n) != frame_number(b, n))
+			return 0;
+	return a->op != OP_SAVE_WEIGHTS ? a->step.t == b->step.t :
+	    a->step.what == b->step.what && strcmp(a->step.folder, b->step.folder) == 0;
+}
+
 /* --- msgpack --- */
 
 /* The value under a key of a map.  NULL and a message if there is none, or two.  */

@@ -41,6 +41,9 @@ frame_number(const struct frame *f, const struct frame_number *n)
 /* 1 if the control frame has that number: a `save` has one only with gradients.  */
 int frame_has_number(const struct frame *f, const struct frame_number *n);
 
+/* 1 if two control frames of the same op have the same step, numbers and texts.  */
+int frame_same_step(const struct frame *a, const struct frame *b);
+
 /* "weights", "state", "gradients": what a `save` with a folder writes.  */
 const char *save_name(enum save what);
 

@@ -347,42 +347,6 @@ weights_begin(const struct back *b, int begun)
 	return t ? t->data : NULL;
 }
 
-/* A finished sum as float32. */
-static int
-finish(const struct back *b, const char *from, const char *to, int n)
-{
-	uint64_t shape[] = {b->f->rows, (uint64_t)n};
-	struct device *d = b->x->s->device;
-	struct tensor *acc = frame_require(b->f, from, I64, shape[0], shape[1]),
-	    *x = acc ? frame_add(b->f, to, F32, 2, shape) : NULL;
-
-	if (!x)
-		return -1;
-	memset(x->data, 0, x->bytes);
-	acc = frame_tensor(b->f, from);         /* an old x.grad may have been dropped */
-	if (d->ops->finish(d, x->data, acc->data, shape[0] * shape[1]) < 0)
-		return -1;
-	frame_drop(b->f, from);
-	return 0;
-}
-
-static int
-leave(const struct back *b, struct partial *p)
-{
-	const struct config *c = &b->x->s->model->config;
-	int moe = config_is_moe(c, b->f->layer);
-
-	b->f->changed = 1;
-	if (!partial_is_complete(p, c, b->f->layer))
-		return partial_write_done(p, c, b->f);
-	if (finish(b, "expert.acc", "x.grad", b->D) < 0 ||
-	    (moe && finish(b, "expert.wacc", "w.grad", b->K) < 0) ||
-	    (b->f->experts_done && frame_set_done(b->f, NULL) < 0))
-		return -1;
-	frame_set_back(b->f, c->num_layers);
-	return 0;
-}
-
 int
 expert_back(struct expert *x, struct frame *f)
 {
@@ -402,7 +366,7 @@ expert_back(struct expert *x, struct frame *f)
 	    partial_begin(&p, s, f) < 0))
 		r = -1;
 	b.acc = r == 0 ? p.acc : NULL;
-	if (r == 0 && (contribute(&b, &kept, &p, &mine) < 0 || leave(&b, &p) < 0))
+	if (r == 0 && (contribute(&b, &kept, &p, &mine) < 0 || partial_write_back(&p, s, f) < 0))
 		r = -1;
 	frame_free(&kept);
 	return r;

@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "frame/learn.h"
 #include "stage/join_merge.h"
 #include "stage/trace.h"
 
@@ -27,8 +28,27 @@ same_bytes(const void *a, size_t na, const void *b, size_t nb)
 static int
 is_own(const struct tensor *t, int moved)
 {
-	return strcmp(t->name, "expert.acc") == 0 || merge_is_tap(t) ||
-	    (moved && (strncmp(t->name, "expert.", 7) == 0 || strcmp(t->name, "h") == 0));
+	static const char *const results[] = {"h", "x.grad", "w.grad"};
+
+	if (strcmp(t->name, "expert.acc") == 0 || strcmp(t->name, "expert.wacc") == 0 ||
+	    merge_is_tap(t) || (moved && strncmp(t->name, "expert.", 7) == 0))
+		return 1;
+	for (int i = 0; i < 3 && moved; i++)
+		if (strcmp(t->name, results[i]) == 0)
+			return 1;
+	return 0;
+}
+
+/* Keys that each process may have changed on its own.  */
+static const char *const own_keys[] = {"trace", "squares", "shards"};
+
+static int
+is_own_key(const struct frame *f, const struct frame_key *k)
+{
+	for (int i = 0; i < 3; i++)
+		if (frame_other(f, own_keys[i]) == k)
+			return 1;
+	return 0;
 }
 
 static int
@@ -87,14 +107,11 @@ same_seqs(const struct frame *a, const struct frame *b)
 static int
 same_others(const struct frame *a, const struct frame *b)
 {
-	const struct frame_key *trace = frame_other(a, "trace");        /* it differs from process
-									 * to process */
-
 	if (a->nothers != b->nothers)
 		return 0;
 	for (int i = 0; i < a->nothers; i++)
 		if (!same_bytes(a->others[i].key, a->others[i].nkey, b->others[i].key, b->others[i].nkey) ||
-		    (&a->others[i] != trace &&
+		    (!is_own_key(a, &a->others[i]) &&
 		    !same_bytes(a->others[i].value, a->others[i].nvalue, b->others[i].value, b->others[i].nvalue)))
 			return 0;
 	return 1;
@@ -109,6 +126,9 @@ difference(struct frame *a, struct frame *b, int moved)
 		return "op";
 	if (a->op == OP_OTHER)
 		return same_bytes(a->raw, a->nraw, b->raw, b->nraw) ? NULL : "op";
+	if (op_learns(a->op))
+		return !frame_same_step(a, b) || !same_others(a, b) ? "op" :
+		    same_tensors(a, b, 0) ? NULL : "tensors";
 	if (a->op != OP_NONE)
 		return a->seq != b->seq || a->from != b->from || a->to != b->to || a->fork_n != b->fork_n ||
 		    a->size != b->size || a->positions != b->positions ||
@@ -137,12 +157,14 @@ alike(const struct join *j, int a, int b, int moved)
 	return !what ? 0 : fail(FAIL_DATA, "%s and %s differ in %s", j->in[a].name, j->in[b].name, what);
 }
 
-/* A frame that is the same on all inputs.  */
+/* A frame that is the same on all inputs, but for what processes report in a control frame.  */
 static int
 pass_once(const struct join *j)
 {
 	for (int i = 1; i < j->nin; i++)
-		if (alike(j, 0, i, 0) < 0)
+		if (alike(j, 0, i, 0) < 0 || (op_learns(j->f[0].op) &&
+		    (frame_unite(&j->f[0], &j->f[i], "squares") < 0 ||
+		    frame_unite(&j->f[0], &j->f[i], "shards") < 0)))
 			return -1;
 	return 0;
 }
@@ -152,14 +174,14 @@ pass_once(const struct join *j)
 static int
 prefer_finished(const struct join *j, int waiting, int finished)
 {
-	enum at at = AT_EXPERT;
+	enum at from = j->f[waiting].at, at = from;
 	int layer = j->f[waiting].layer;
 
-	at_next(&at, &layer, j->s->model->config.num_layers);
+	(at_is_back(at) ? at_back_next : at_next)(&at, &layer, j->s->model->config.num_layers);
 	for (int i = 0; i < j->nin; i++) {
 		struct frame *f = &j->f[i];
 
-		if (f->at == AT_EXPERT && f->layer == j->f[waiting].layer) {
+		if (f->at == from && f->layer == j->f[waiting].layer) {
 			if (f->experts_done)
 				return fail(FAIL_DATA, "%s has experts '%s' of a layer that %s has finished",
 				    j->in[i].name, f->experts_done, j->in[finished].name);
@@ -174,6 +196,24 @@ prefer_finished(const struct join *j, int waiting, int finished)
 	return alike(j, waiting, finished, 1) < 0 ? -1 : finished;
 }
 
+/* Add the gradients of the experts' weights.  An entry is that of one expert.  */
+static int
+add_weights(const struct join *j, int to, int i)
+{
+	uint64_t T = j->f[i].rows, K = (uint64_t)j->s->model->config.num_experts_per_tok;
+	struct tensor *sum = frame_require(&j->f[to], "expert.wacc", I64, T, K),
+	    *t = sum ? frame_require(&j->f[i], "expert.wacc", I64, T, K) : NULL;
+	int64_t *a = sum ? sum->data : NULL, *b = t ? t->data : NULL;
+
+	for (uint64_t k = 0; b && k < T * K; k++) {
+		if (a[k] != 0 && b[k] != 0)
+			return fail(FAIL_DATA, "%s: expert.wacc of row %llu: an input before has it, too",
+			    j->in[i].name, (unsigned long long)(k / K));
+		a[k] |= b[k];
+	}
+	return b ? 0 : -1;
+}
+
 /* Add what input i has to the sum of another.  */
 static int
 add_partial(const struct join *j, struct partial *sum, const struct partial *p, int to, int i)
@@ -181,8 +221,12 @@ add_partial(const struct join *j, struct partial *sum, const struct partial *p, 
 	const struct config *c = &j->s->model->config;
 	size_t n = (size_t)j->f[i].rows * (size_t)c->hidden_size;
 
-	if (expert_set_merge(&sum->done, &p->done, c->n_routed_experts) < 0 ||
-	    merge_taps(&j->f[to], &j->f[i], p, c) < 0 || trace_merge(&j->f[to], &j->f[i]) < 0)
+
+	if (expert_set_merge(&sum->done, &p->done, c->n_routed_experts) < 0)
+		return fail_in("%s", j->in[i].name);
+	if (at_is_back(j->f[i].at) && add_weights(j, to, i) < 0)
+		return -1;
+	if (merge_taps(&j->f[to], &j->f[i], p, c) < 0 || trace_merge(&j->f[to], &j->f[i]) < 0)
 		return fail_in("%s", j->in[i].name);
 	for (size_t k = 0; k < n; k++)
 		sum->acc[k] += p->acc[k];
@@ -195,13 +239,14 @@ sum_up(const struct join *j)
 {
 	struct trace t = trace_begin(&j->f[0]);
 	struct partial sum = {0}, p;
-	int to = -1, added = 0;
+	int to = -1, added = 0, back = at_is_back(j->f[0].at);
 	uint64_t bytes = 0;
 
 	for (int i = 0; i < j->nin; i++) {
 		if (alike(j, 0, i, 0) < 0)
 			return -1;
-		if (partial_read(&p, j->s, &j->f[i]) < 0)
+		if ((back ? partial_read_back(&p, j->s, &j->f[i], NULL) :
+		    partial_read(&p, j->s, &j->f[i])) < 0)
 			return fail_in("%s", j->in[i].name);
 		bytes += j->f[i].nraw;
 		if (!p.begun)
@@ -215,7 +260,7 @@ sum_up(const struct join *j)
 			added = 1;
 		}
 	}
-	if (added && (partial_write(&sum, j->s, &j->f[to]) < 0 ||
+	if (added && ((back ? partial_write_back : partial_write)(&sum, j->s, &j->f[to]) < 0 ||
 	    (t.start && trace_add(&j->f[to], t.layer, t.start, bytes) < 0)))
 		return -1;
 	return to < 0 ? 0 : to;
@@ -231,7 +276,8 @@ join_frames(const struct join *j)
 		if (j->f[i].op != OP_NONE)
 			return pass_once(j);
 	for (int i = 0; i < j->nin; i++) {
-		int acts = stage_acts(j->s, &j->f[i], AT_EXPERT);
+		int acts = stage_acts(j->s, &j->f[i],
+		    j->f[i].at == AT_EXPERT_BACK ? AT_EXPERT_BACK : AT_EXPERT);
 
 		if (acts < 0)
 			return fail_in("%s", j->in[i].name);

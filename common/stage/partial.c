@@ -24,10 +24,10 @@ row_check(const int32_t *idx, int K, int E, uint32_t t)
 static int
 sum_check(const struct partial *p, const int64_t *acc, const struct config *c, uint32_t t)
 {
-	int K = c->num_experts_per_tok, terms = p->done.shared;
+	int K = c->num_experts_per_tok, terms = p->done.shared + (p->idx ? 0 : K);
 
 	acc += (size_t)t * (size_t)c->hidden_size;
-	for (int i = 0; i < K; i++)
+	for (int i = 0; i < K && p->idx; i++)
 		terms += p->done.has[p->idx[(size_t)t * (size_t)K + (size_t)i]];
 	for (int i = 0; i < c->hidden_size; i++)
 		if (acc[i] > terms * TERM_MAX || acc[i] < -terms * TERM_MAX)
@@ -56,7 +56,8 @@ chosen_read(struct partial *p, const struct config *c, struct frame *f)
 	return 0;
 }
 
-/* Which experts are done, and their sum, which is in the bounds of the choice in p->idx. */
+/* Which experts are done, and their sum, which is in the bounds of the choice in p->idx, if that is
+ * known. */
 static int
 sum_read(struct partial *p, const struct stage *s, struct frame *f)
 {
@@ -79,7 +80,7 @@ sum_read(struct partial *p, const struct stage *s, struct frame *f)
 	return p->acc ? 0 : -1;
 }
 
-/* chosen: the frame that has the choice. */
+/* chosen: the frame that has the choice, or NULL. */
 static int
 read_with(struct partial *p, const struct stage *s, struct frame *f, struct frame *chosen)
 {
@@ -91,7 +92,7 @@ read_with(struct partial *p, const struct stage *s, struct frame *f, struct fram
 		return fail(FAIL_DATA, "expert.acc without experts_done");
 	if (!config_is_moe(c, f->layer))
 		return p->begun ? fail(FAIL_DATA, "experts_done on a dense layer") : 0;
-	if (chosen_read(p, c, chosen) < 0)
+	if (chosen && chosen_read(p, c, chosen) < 0)
 		return -1;
 	return p->begun ? sum_read(p, s, f) : 0;
 }
@@ -196,15 +197,15 @@ finish(const struct partial *p, const struct stage *s, struct frame *f)
 	return 0;
 }
 
-int
-partial_is_complete(const struct partial *p, const struct config *c, int layer)
+static int
+is_complete(const struct partial *p, const struct config *c, int layer)
 {
 	return !config_is_moe(c, layer) ? p->done.shared : expert_set_is_all(&p->done,
 	    c->n_routed_experts);
 }
 
-int
-partial_write_done(const struct partial *p, const struct config *c, struct frame *f)
+static int
+write_done(const struct partial *p, const struct config *c, struct frame *f)
 {
 	struct buf b = {0};
 	int r = expert_set_text(&p->done, c->n_routed_experts, &b) < 0 ? -1 :
@@ -220,9 +221,45 @@ partial_write(struct partial *p, const struct stage *s, struct frame *f)
 	const struct config *c = &s->model->config;
 
 	f->changed = 1;
-	if (!partial_is_complete(p, c, f->layer))
-		return partial_write_done(p, c, f);
+	if (!is_complete(p, c, f->layer))
+		return write_done(p, c, f);
 	if (finish(p, s, f) < 0)
 		return -1;
 	return f->experts_done ? frame_set_done(f, NULL) : 0;
+}
+
+/* A finished sum of a backward pass as float32. */
+static int
+finish_back(const struct stage *s, struct frame *f, const char *from, const char *to, int n)
+{
+	uint64_t shape[] = {f->rows, (uint64_t)n};
+	struct tensor *acc = frame_require(f, from, I64, shape[0], shape[1]),
+	    *x = acc ? frame_add(f, to, F32, 2, shape) : NULL;
+
+	if (!x)
+		return -1;
+	memset(x->data, 0, x->bytes);
+	acc = frame_tensor(f, from);    /* an old x.grad may have been dropped */
+	if (f->rows > 0 &&
+	    s->device->ops->finish(s->device, x->data, acc->data, shape[0] * shape[1]) < 0)
+		return -1;
+	frame_drop(f, from);
+	return 0;
+}
+
+int
+partial_write_back(struct partial *p, const struct stage *s, struct frame *f)
+{
+	const struct config *c = &s->model->config;
+
+	f->changed = 1;
+	if (!is_complete(p, c, f->layer))
+		return write_done(p, c, f);
+	if (finish_back(s, f, "expert.acc", "x.grad", c->hidden_size) < 0 ||
+	    (config_is_moe(c, f->layer) &&
+	    finish_back(s, f, "expert.wacc", "w.grad", c->num_experts_per_tok) < 0) ||
+	    (f->experts_done && frame_set_done(f, NULL) < 0))
+		return -1;
+	frame_set_back(f, c->num_layers);
+	return 0;
 }

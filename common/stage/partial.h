@@ -25,8 +25,8 @@ struct partial {
  */
 int partial_read(struct partial *p, const struct stage *s, struct frame *f);
 
-/* The same of a frame at `expert.back`, with the choice of its forward pass in `kept`.  Its
- * expert.acc is the gradient of the normed rows. */
+/* The same of a frame at `expert.back`, with the choice of its forward pass in `kept`; NULL: this
+ * process does not know it.  Its expert.acc is the gradient of the normed rows. */
 int partial_read_back(struct partial *p, const struct stage *s, struct frame *f,
     struct frame *kept);
 
@@ -47,11 +47,9 @@ int partial_tap_each(const struct stage *s, struct frame *f, float **each);
  */
 int partial_write(struct partial *p, const struct stage *s, struct frame *f);
 
-/* 1 if nothing of the layer is missing in p->done. */
-int partial_is_complete(const struct partial *p, const struct config *c, int layer);
-
-/* Write p->done into the frame.  0, or -1 and a message. */
-int partial_write_done(const struct partial *p, const struct config *c, struct frame *f);
+/* The same at `expert.back`.  Where all is done, expert.acc and expert.wacc become x.grad and
+ * w.grad, and the frame moves on to `route.back`. */
+int partial_write_back(struct partial *p, const struct stage *s, struct frame *f);
 
 /* f's layer is done, its sum added to h: expert.* goes, and the frame moves on to the next layer
  * or the head. */

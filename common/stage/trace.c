@@ -72,44 +72,8 @@ trace_end(const struct trace *t, struct frame *f)
 	return k && k->value == t->seen ? trace_add(f, t->layer, t->start, t->bytes) : 0;
 }
 
-/* The next entry of the array under the key, *at bytes from its start; NULL after the last.  */
-static const unsigned char *
-next_entry(const struct frame_key *k, size_t *at, size_t *n)
-{
-	msgpack_unpacked u;
-	size_t from;
-	int r;
-
-	if (*at == 0)
-		*at = k->value[0] == 0xdd ? 5 : k->value[0] == 0xdc ? 3 : 1;
-	from = *at;
-	msgpack_unpacked_init(&u);
-	r = from < k->nvalue ? msgpack_unpack_next(&u, (const char *)k->value, k->nvalue, at) : 0;
-	msgpack_unpacked_destroy(&u);
-	*n = *at - from;
-	return r == MSGPACK_UNPACK_SUCCESS ? k->value + from : NULL;
-}
-
-static int
-has_entry(const struct frame_key *k, const unsigned char *p, size_t n)
-{
-	const unsigned char *q;
-
-	for (size_t at = 0, m; (q = next_entry(k, &at, &m)); )
-		if (m == n && memcmp(p, q, n) == 0)
-			return 1;
-	return 0;
-}
-
 int
 trace_merge(struct frame *to, const struct frame *from)
 {
-	const struct frame_key *k = frame_other(from, "trace");
-	const unsigned char *p;
-
-	for (size_t at = 0, n; k && (p = next_entry(k, &at, &n)); )
-		if (!(frame_other(to, "trace") && has_entry(frame_other(to, "trace"), p, n)) &&
-		    frame_append(to, "trace", p, n) < 0)
-			return -1;
-	return 0;
+	return frame_unite(to, from, "trace");
 }

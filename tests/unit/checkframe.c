@@ -148,19 +148,6 @@ same_batch(struct frame *a, struct frame *b)
 }
 
 static int
-same_learning(struct frame *a, struct frame *b)
-{
-	int save = a->op == OP_SAVE_WEIGHTS;
-
-	for (const struct frame_number *n = frame_numbers; n->key; n++)
-		if (frame_has_number(a, n) && frame_number(a, n) != frame_number(b, n))
-			return 0;
-	if (save && (strcmp(a->step.folder, b->step.folder) != 0 || a->step.what != b->step.what))
-		return 0;
-	return (save || a->step.t == b->step.t) && same_batch(a, b);
-}
-
-static int
 same_frame(struct frame *a, struct frame *b)
 {
 	if (a->op != b->op)
@@ -179,7 +166,7 @@ same_frame(struct frame *a, struct frame *b)
 	case OP_NORM:
 	case OP_STEP:
 	case OP_SAVE_WEIGHTS:
-		return same_learning(a, b);
+		return frame_same_step(a, b) && same_batch(a, b);
 	default:
 		return 1;
 	}
