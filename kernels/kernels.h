@@ -293,9 +293,9 @@ struct kernels {
 
 	/*
 	 * Backward passes.  grad_outer and grad_columns add to the gradient of a weight what T rows
-	 * of a page contribute: a chain over the rows, then fixed point as in fixed_add.  0, or -1 if
-	 * a contribution is not finite or not below 2^18 in magnitude, or if a sum leaves -2^62 ..
-	 * 2^62-1; acc must not be used then.
+	 * of a page contribute: a chain over the rows, then fixed point as in fixed_add.  0, or -1
+	 * if a contribution is not finite or not below 2^18 in magnitude, or if a sum leaves -2^62
+	 * .. 2^62-1; acc must not be used then.
 	 */
 
 	/* acc[n][k] += sum over t of dy[t][n] x[t][k]: acc [N] rows of stride lda, dy [T][N], x

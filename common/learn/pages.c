@@ -25,8 +25,8 @@ check_span(const struct frame *f, int i, const struct span *last)
 		    " in a frame to learn from, which needs whole sequences", s->seq, s->pos);
 	for (int j = 0; j < i; j++)
 		if (f->spans[j].n > 0 && f->spans[j].seq == s->seq)
-			return fail(FAIL_DATA, "sequence %" PRIu64 ": twice in a frame to learn from",
-			    s->seq);
+			return fail(FAIL_DATA, "sequence %" PRIu64
+			    ": twice in a frame to learn from", s->seq);
 	return 0;
 }
 
@@ -76,8 +76,8 @@ int
 learn_pages_repeat(struct learn_pages *p, const struct learn_pages *of, int times)
 {
 	if (learn_pages_rows(of) > INT32_MAX / times)
-		return fail(FAIL_DATA, "%d rows of %d heads in a frame to learn from: at most %d rows",
-		    learn_pages_rows(of), times, INT32_MAX);
+		return fail(FAIL_DATA, "%d rows of %d heads in a frame to learn from: at most %d "
+		    "in all", learn_pages_rows(of), times, INT32_MAX);
 	if (reserve(p, (size_t)of->n) < 0)
 		return -1;
 	for (int i = 0; i <= of->n; i++)

@@ -14,7 +14,7 @@
 /* Initialise with {0}; a call replaces what it held. Free with learn_pages_free(). */
 struct learn_pages {
 	int n;
-	int *start;             /* [n + 1]: rows start[i] .. start[i+1]-1 are page i; start[0] is 0 */
+	int *start;             /* [n + 1]: rows start[i] .. start[i+1]-1 are page i */
 	size_t cap;             /* room of start */
 };
 

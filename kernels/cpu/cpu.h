@@ -32,9 +32,11 @@ void grad_ref(struct kernels *k);
 void matmul_avx2(struct kernels *k);
 void vector_avx2(struct kernels *k);
 void quantize_avx2(struct kernels *k);
+void grad_avx2(struct kernels *k);
 void matmul_avx512(struct kernels *k);
 void vector_avx512(struct kernels *k);
 void quantize_avx512(struct kernels *k);
+void grad_avx512(struct kernels *k);
 
 /* exp: where it leaves the normal numbers, log2(e), ln 2 in two parts, and the
  * polynomial (e^r - 1 - r) / r^2, lowest power first. */

@@ -229,10 +229,10 @@ r_tree16(reg to[2], reg s[16][2])
 	}
 }
 
-/* Four contributions to acc.  AVX2 converts no double to 64 bits; so v = c 2^40
+/* Four contributions to acc: the sums.  AVX2 converts no double to 64 bits; so v = c 2^40
  * is cut into a multiple of 2^32 and a rest below 2^31 (both by adding a number
  * that leaves no bits for less), and only the rest is rounded. */
-static inline void
+static inline __m256i
 fixed_add4(int64_t *acc, __m128 c)
 {
 	const __m256d high = _mm256_set1_pd(0x1.8p84), low = _mm256_set1_pd(0x1.8p52);
@@ -243,7 +243,9 @@ fixed_add4(int64_t *acc, __m128 c)
 	__m256i lo = _mm256_sub_epi64(_mm256_castpd_si256(l), _mm256_castpd_si256(low));
 	__m256i sum = _mm256_add_epi64(_mm256_slli_epi64(hi, 32), lo);
 
-	_mm256_storeu_si256((void *)acc, _mm256_add_epi64(_mm256_loadu_si256((const void *)acc), sum));
+	sum = _mm256_add_epi64(_mm256_loadu_si256((const void *)acc), sum);
+	_mm256_storeu_si256((void *)acc, sum);
+	return sum;
 }
 
 /* h + acc / 2^40 for four: the halves of acc become doubles by being put into
@@ -266,6 +268,28 @@ r_fixed_add(int64_t *acc, reg c)
 {
 	fixed_add4(acc, _mm256_castps256_ps128(c));
 	fixed_add4(acc + 4, _mm256_extractf128_ps(c, 1));
+}
+
+/* As r_fixed_add.  A sign is set in bad[0] where |c| is not below 2^18, of 32 bits, and in bad[1]
+ * where a sum leaves -GRAD_MAX .. GRAD_MAX-1. */
+static inline void
+r_grad_add(int64_t *acc, reg c, bytes bad[2])
+{
+	const bytes most = _mm256_set1_epi32(0x487fffff), max = _mm256_set1_epi64x(GRAD_MAX);
+	bytes a = fixed_add4(acc, _mm256_castps256_ps128(c));
+	bytes b = fixed_add4(acc + 4, _mm256_extractf128_ps(c, 1));
+
+	c = r_abs(c);
+	bad[0] = _mm256_or_si256(bad[0], _mm256_sub_epi32(most, _mm256_castps_si256(c)));
+	a = _mm256_or_si256(_mm256_add_epi64(a, max), _mm256_add_epi64(b, max));
+	bad[1] = _mm256_or_si256(bad[1], a);
+}
+
+static inline int
+r_grad_bad(const bytes bad[2])
+{
+	return _mm256_movemask_ps(_mm256_castsi256_ps(bad[0])) != 0 ||
+	    _mm256_movemask_pd(_mm256_castsi256_pd(bad[1])) != 0;
 }
 
 /* h + acc / 2^40 */

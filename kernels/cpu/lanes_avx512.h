@@ -215,6 +215,32 @@ r_fixed_add(int64_t *acc, reg c)
 	_mm512_storeu_si512(acc + 8, _mm512_add_epi64(_mm512_loadu_si512(acc + 8), b));
 }
 
+/* As r_fixed_add, with the conversion of a product that is exact.  A sign is set in bad[0] where
+ * |c| is not below 2^18, of 32 bits, and in bad[1] where a sum leaves -GRAD_MAX .. GRAD_MAX-1. */
+static inline void
+r_grad_add(int64_t *acc, reg c, bytes bad[2])
+{
+	const bytes most = _mm512_set1_epi32(0x487fffff), max = _mm512_set1_epi64(GRAD_MAX);
+	bytes magnitude = _mm512_castps_si512(r_abs(c)), a, b;
+
+	c = r_mul(c, r_set(0x1p40f));
+	a = _mm512_cvtps_epi64(_mm512_castps512_ps256(c));
+	b = _mm512_cvtps_epi64(_mm512_extractf32x8_ps(c, 1));
+	a = _mm512_add_epi64(_mm512_loadu_si512(acc), a);
+	b = _mm512_add_epi64(_mm512_loadu_si512(acc + 8), b);
+	_mm512_storeu_si512(acc, a);
+	_mm512_storeu_si512(acc + 8, b);
+	bad[0] = _mm512_or_si512(bad[0], _mm512_sub_epi32(most, magnitude));
+	a = _mm512_or_si512(_mm512_add_epi64(a, max), _mm512_add_epi64(b, max));
+	bad[1] = _mm512_or_si512(bad[1], a);
+}
+
+static inline int
+r_grad_bad(const bytes bad[2])
+{
+	return _mm512_movepi32_mask(bad[0]) != 0 || _mm512_movepi64_mask(bad[1]) != 0;
+}
+
 /* h + acc / 2^40 */
 static inline reg
 r_fixed_finish(reg h, const int64_t *acc)

@@ -86,24 +86,33 @@ sigmoid(float *x, int n)
 	EACH(x, n, r_div(r_set(1), r_add(r_set(1), r_exp(r_neg(v)))));
 }
 
-static void
-rmsnorm(float *out, const float *x, const float *weight, int n, float eps)
+/* The lane sum of a[i] b[i], through the tree. */
+static float
+dot(const float *a, const float *b, int n)
 {
-	reg lane[REGS], r, v;
+	reg lane[REGS];
 	int k;
 
 	for (int j = 0; j < REGS; j++)
 		lane[j] = r_zero();
 	for (k = 0; k + LANES <= n; k += LANES)
-		for (int j = 0; j < REGS; j++) {
-			v = r_load(x + k + j * W);
-			lane[j] = r_fma(v, v, lane[j]);
-		}
+		for (int j = 0; j < REGS; j++)
+			lane[j] = r_fma(r_load(a + k + j * W), r_load(b + k + j * W), lane[j]);
 	for (int j = 0; k < n && j < REGS; j++) {
-		v = r_load_n(x + k + j * W, n - k - j * W);
-		lane[j] = r_fma(v, v, lane[j]);
+		int left = n - k - j * W;
+
+		lane[j] = r_fma(r_load_n(a + k + j * W, left), r_load_n(b + k + j * W, left),
+		    lane[j]);
 	}
-	r = r_set(1 / sqrtf(r_tree(lane) / (float)n + eps));
+	return r_tree(lane);
+}
+
+static void
+rmsnorm(float *out, const float *x, const float *weight, int n, float eps)
+{
+	reg r = r_set(1 / sqrtf(dot(x, x, n) / (float)n + eps));
+	int k;
+
 	for (k = 0; k + W <= n; k += W)
 		r_store(out + k, r_canon(r_mul(r_mul(r_load(x + k), r), r_load(weight + k))));
 	if (k < n)
@@ -292,6 +301,58 @@ fixed_finish(float *h, const int64_t *acc, int n)
 	}
 }
 
+static void
+rmsnorm_back(float *dx, float *xhat, const float *x, const float *weight, const float *dy, int n,
+    float eps)
+{
+	reg lane[REGS], r = r_set(1 / sqrtf(dot(x, x, n) / (float)n + eps)), mean;
+
+	for (int j = 0; j < REGS; j++)
+		lane[j] = r_zero();
+	for (int k = 0; k < n; k += LANES)
+		for (int j = 0; j < REGS; j++) {
+			int at = k + j * W, left = n - at;
+			reg g = r_mul(r_load_n(weight + at, left), r_load_n(dy + at, left));
+			reg h = r_mul(r_load_n(x + at, left), r);
+
+			/* (0 r is no zero where r is not finite) */
+			lane[j] = r_fma(r_first(h, left), g, lane[j]);
+		}
+	mean = r_set(r_tree(lane) / (float)n);
+	for (int i = 0; i < n; i += W) {
+		int left = n - i;
+		reg h = r_mul(r_load_n(x + i, left), r);
+		reg g = r_mul(r_load_n(weight + i, left), r_load_n(dy + i, left));
+
+		r_store_n(xhat + i, r_canon(h), left);
+		r_store_n(dx + i, r_canon(r_mul(r_fma(r_neg(h), mean, g), r)), left);
+	}
+}
+
+static void
+softmax_back(float *dp, const float *p, int n, float factor)
+{
+	float sum = dot(p, dp, n);
+
+	EACH(dp, n, r_mul(r_mul(ALSO(p), r_sub(v, r_set(sum))), r_set(factor)));
+}
+
+static void
+silu_back(float *gate, float *up, float *a, int n)
+{
+	for (int i = 0; i < n; i += W) {
+		int left = n - i;
+		reg g = r_load_n(gate + i, left), u = r_load_n(up + i, left);
+		reg da = r_load_n(a + i, left), e = r_add(r_set(1), r_exp(r_neg(g)));
+		reg silu = r_div(g, e), sigmoid = r_div(r_set(1), e);
+		reg slope = r_fma(silu, r_sub(r_set(1), sigmoid), sigmoid);
+
+		r_store_n(gate + i, r_canon(r_mul(r_mul(da, u), slope)), left);
+		r_store_n(up + i, r_canon(r_mul(da, silu)), left);
+		r_store_n(a + i, r_canon(r_mul(silu, u)), left);
+	}
+}
+
 void
 KERNELS_ISA(vector)(struct kernels *k)
 {
@@ -311,4 +372,7 @@ KERNELS_ISA(vector)(struct kernels *k)
 	k->fixed_exp_sum = fixed_exp_sum;
 	k->fixed_add = fixed_add;
 	k->fixed_finish = fixed_finish;
+	k->rmsnorm_back = rmsnorm_back;
+	k->softmax_back = softmax_back;
+	k->silu_back = silu_back;
 }

@@ -11,15 +11,24 @@ exp_all(float *x, int n)
 		x[i] = exp_one(x[i]);
 }
 
-static void
-rmsnorm(float *out, const float *x, const float *weight, int n, float eps)
+/* The lane sum of a[i] b[i], through the tree. */
+static float
+dot(const float *a, const float *b, int n)
 {
-	float lane[LANES] = {0}, r;
+	float lane[LANES] = {0};
 
 	for (int k = 0; k < n; k += LANES)
 		for (int i = 0; i < LANES; i++)
-			lane[i] = i < n - k ? fmaf(x[k + i], x[k + i], lane[i]) : fmaf(0, 0, lane[i]);
-	r = 1 / sqrtf(tree(lane) / (float)n + eps);
+			lane[i] = i < n - k ? fmaf(a[k + i], b[k + i], lane[i]) :
+			    fmaf(0, 0, lane[i]);
+	return tree(lane);
+}
+
+static void
+rmsnorm(float *out, const float *x, const float *weight, int n, float eps)
+{
+	float r = 1 / sqrtf(dot(x, x, n) / (float)n + eps);
+
 	for (int i = 0; i < n; i++)
 		out[i] = canonical(x[i] * r * weight[i]);
 }
@@ -186,6 +195,49 @@ fixed_finish(float *h, const int64_t *acc, int n)
 		h[i] = canonical((float)((double)h[i] + (double)acc[i] * (1 / FIXED_ONE)));
 }
 
+static void
+rmsnorm_back(float *dx, float *xhat, const float *x, const float *weight, const float *dy, int n,
+    float eps)
+{
+	float lane[LANES] = {0}, r = 1 / sqrtf(dot(x, x, n) / (float)n + eps), mean;
+
+	for (int k = 0; k < n; k += LANES)
+		for (int i = 0; i < LANES; i++) {
+			float h = i < n - k ? x[k + i] * r : 0;
+
+			lane[i] = fmaf(h, i < n - k ? weight[k + i] * dy[k + i] : 0, lane[i]);
+		}
+	mean = tree(lane) / (float)n;
+	for (int i = 0; i < n; i++) {
+		float h = x[i] * r, g = weight[i] * dy[i];
+
+		xhat[i] = canonical(h);
+		dx[i] = canonical(fmaf(-h, mean, g) * r);
+	}
+}
+
+static void
+softmax_back(float *dp, const float *p, int n, float scale)
+{
+	float sum = dot(p, dp, n);
+
+	for (int i = 0; i < n; i++)
+		dp[i] = canonical(p[i] * (dp[i] - sum) * scale);
+}
+
+static void
+silu_back(float *gate, float *up, float *a, int n)
+{
+	for (int i = 0; i < n; i++) {
+		float g = gate[i], u = up[i], da = a[i], e = 1 + exp_one(-g);
+		float silu = g / e, sigmoid = 1 / e;
+
+		gate[i] = canonical(da * u * fmaf(silu, 1 - sigmoid, sigmoid));
+		up[i] = canonical(da * silu);
+		a[i] = canonical(silu * u);
+	}
+}
+
 void
 vector_ref(struct kernels *k)
 {
@@ -205,4 +257,7 @@ vector_ref(struct kernels *k)
 	k->fixed_exp_sum = fixed_exp_sum;
 	k->fixed_add = fixed_add;
 	k->fixed_finish = fixed_finish;
+	k->rmsnorm_back = rmsnorm_back;
+	k->softmax_back = softmax_back;
+	k->silu_back = silu_back;
 }

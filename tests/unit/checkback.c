@@ -115,8 +115,8 @@ check_weight(struct learn *l)
 	before = acc[5 * K + 3];
 	memset(acc, 0, sizeof(acc));
 	back_weight(l, &matrix_param, 5, dy + 5, N, 7, x, K, &pages);
-	ok(acc[5 * K + 3] == before && acc[5 * K - 1] == 0 && acc[12 * K] == 0 && acc[12 * K - 1] != 0,
-	    "the gradient of some rows of a matrix leaves the others");
+	ok(acc[5 * K + 3] == before && acc[5 * K - 1] == 0 && acc[12 * K - 1] != 0 &&
+	    acc[12 * K] == 0, "the gradient of some rows of a matrix leaves the others");
 }
 
 /* The sequences in frames of their own add up to the same integers. */
@@ -133,7 +133,8 @@ check_divided(struct learn *l)
 	back_weight(l, &matrix_param, 0, dy + 131 * N, N, N, x + 131 * K, K, &pages);
 	pages_of(spans, 2);
 	back_weight(l, &matrix_param, 0, dy, N, N, x, K, &pages);
-	ok(memcmp(whole, acc, sizeof(acc)) == 0, "sequences in other frames add up to the same bits");
+	ok(memcmp(whole, acc, sizeof(acc)) == 0,
+	    "sequences in other frames add up to the same bits");
 	pages_of(spans, 5);
 	free(whole);
 }
@@ -171,8 +172,8 @@ check_input(struct learn *l)
 			}
 			good &= t == 0 || dx[t * (K + 3) - 1] == (float)(t * (K + 3) - 1);
 		}
-		ok(good, "the gradient of the input of a product with %s%s", dtype_name(types[i / 2]),
-		    add ? ", added" : "");
+		ok(good, "the gradient of the input of a product with %s%s",
+		    dtype_name(types[i / 2]), add ? ", added" : "");
 	}
 }
 
@@ -185,8 +186,8 @@ norm_loss(const float *v, const float *d, int at, double to_v, double to_w)
 	for (int i = 0; i < K; i++)
 		square += pow((double)v[i] + (i == at ? to_v : 0), 2);
 	for (int i = 0; i < K; i++)
-		sum += (double)d[i] * ((double)v[i] + (i == at ? to_v : 0)) / sqrt(square / K + 1e-6) *
-		    ((double)weight_of_norm[i] + (i == at ? to_w : 0));
+		sum += (double)d[i] * ((double)v[i] + (i == at ? to_v : 0)) *
+		    ((double)weight_of_norm[i] + (i == at ? to_w : 0)) / sqrt(square / K + 1e-6);
 	return sum;
 }
 
@@ -307,7 +308,8 @@ everything(struct learn *l, size_t *bytes)
 	struct param v = {.name = "v", .rows = K, .acc = sums + N * K};
 
 	if (back_weight(l, &m, 0, dy, N, N, x, K, &pages) < 0 ||
-	    back_input(l, dx, K, dy, N, T, &w, 0) < 0 || back_input(l, dx, K, dy, N, T, &w, 1) < 0 ||
+	    back_input(l, dx, K, dy, N, T, &w, 0) < 0 ||
+	    back_input(l, dx, K, dy, N, T, &w, 1) < 0 ||
 	    back_norm(l, &v, dx + rows, K, x, K, dx, K, K, weight_of_norm, 1e-6f, &pages, 0) < 0 ||
 	    back_norm(l, &v, dx + rows, K, dx, K, x, K, K, weight_of_norm, 1e-6f, &pages, 1) < 0 ||
 	    back_bias(l, &v, dx, K, K, &pages) < 0)
@@ -327,8 +329,9 @@ check_bits(const void *expected)
 			size_t bytes;
 			void *all = l.k ? everything(&l, &bytes) : NULL;
 
-			ok(!all || memcmp(all, expected, bytes) == 0, "the bits of %s, %d threads%s",
-			    sets[i], threads, all ? "" : " # SKIP this machine does not run it");
+			ok(!all || memcmp(all, expected, bytes) == 0,
+			    "the bits of %s, %d threads%s", sets[i], threads,
+			    all ? "" : " # SKIP this machine does not run it");
 			free(all);
 			pool_free(l.pool);
 			scratch_free(&l.work);

@@ -1,0 +1,2 @@
+#include "cpu/lanes_avx512.h"
+#include "cpu/grad_lanes.h"
