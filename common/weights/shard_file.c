@@ -88,6 +88,8 @@ header(struct shard_file *s, size_t *n)
 	char *text, *full = NULL;
 
 	cJSON_AddStringToObject(meta, "format", "pt");
+	for (const char *const *m = s->metadata; m && *m; m += 2)
+		cJSON_AddStringToObject(meta, m[0], m[1]);
 	for (int rank = 0; rank < 4; rank++)
 		for (struct shard_entry *e = s->list; e < s->list + s->n; e++) {
 			cJSON *t;

@@ -26,6 +26,7 @@ struct shard_entry {
 struct shard_file {
 	struct shard_entry *list;
 	size_t n, cap;
+	const char *const *metadata;            /* keys and values, the last is NULL; or NULL */
 	int fd;                                 /* -1: not open */
 	char path[4096];
 };

@@ -173,14 +173,17 @@ read_gguf(struct tensor_file *s, const struct gguf *first)
 	return gguf_tensors(s, first ? first : s->gguf);
 }
 
+enum kind { ANY, GGUF, OWN };           /* OWN: written by dspipe */
+
 static int
-open_as(struct tensor_file *s, const char *path, int gguf, const struct gguf *first)
+open_as(struct tensor_file *s, const char *path, enum kind kind, const struct gguf *first)
 {
 	if (file_map(&s->map, path) < 0)
 		return -1;
 	if (check_begin(s) == 0 &&
-	    (gguf || gguf_begins(&s->map) ? read_gguf(s, first) : safetensors_read(s)) == 0 &&
-	    check_places(s) == 0 && check_end(s) == 0 && list_names(s) == 0)
+	    (kind == GGUF || gguf_begins(&s->map) ? read_gguf(s, first) :
+	    safetensors_read(s)) == 0 &&
+	    check_places(s) == 0 && (kind == OWN || check_end(s) == 0) && list_names(s) == 0)
 		return 0;
 	fail_in("'%s'", path);
 	tensor_file_close(s);
@@ -190,13 +193,19 @@ open_as(struct tensor_file *s, const char *path, int gguf, const struct gguf *fi
 int
 tensor_file_open(struct tensor_file *s, const char *path)
 {
-	return open_as(s, path, 0, NULL);
+	return open_as(s, path, ANY, NULL);
+}
+
+int
+tensor_file_open_own(struct tensor_file *s, const char *path)
+{
+	return open_as(s, path, OWN, NULL);
 }
 
 int
 tensor_file_open_gguf(struct tensor_file *s, const char *path, const struct gguf *first)
 {
-	return open_as(s, path, 1, first);
+	return open_as(s, path, GGUF, first);
 }
 
 void

@@ -41,6 +41,10 @@ struct tensor_file {
  * the file's end.  0, or -1 and a message that names the file; *f is then zeroed. */
 int tensor_file_open(struct tensor_file *f, const char *path);
 
+/* The same for a file that dspipe wrote and renamed when it was complete: zeros at its end are
+ * numbers, not the rest of a download. */
+int tensor_file_open_own(struct tensor_file *f, const char *path);
+
 /* The same for a file that must be a GGUF file.  first: where the metadata are, in the first file
  * of several; NULL: in this one. */
 int tensor_file_open_gguf(struct tensor_file *f, const char *path, const struct gguf *first);
