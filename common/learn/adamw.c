@@ -11,7 +11,7 @@
 #define TILE 512                /* elements whose gradients are in L1 */
 
 struct adamw
-adamw_constants(const struct learn_step *s, int matrix)
+adamw_constants(const struct frame_step *s, int matrix)
 {
 	return (struct adamw){
 		.unit = learn_unit(s->weight, s->factor),
@@ -128,7 +128,7 @@ shared_sums(const struct learn *l, const struct param *p, const struct learn_sha
 }
 
 static int
-step_param(struct learn *l, struct param *p, const struct learn_step *s,
+step_param(struct learn *l, struct param *p, const struct frame_step *s,
     const struct learn_shared *sums)
 {
 	struct update u = {.constants = adamw_constants(s, p->cols > 0), .p = p};
@@ -142,7 +142,7 @@ step_param(struct learn *l, struct param *p, const struct learn_step *s,
 	pool_run(l->pool, p->n, GRAIN, COST, update_range, &u);
 	if (atomic_load(&u.wrong))
 		return fail(FAIL_DATA, "tensor '%s': step %llu makes a weight or moment that is "
-		    "not finite", p->name, (unsigned long long)s->step);
+		    "not finite", p->name, (unsigned long long)s->t);
 	return learn_round(l, p);
 }
 
@@ -150,16 +150,16 @@ step_param(struct learn *l, struct param *p, const struct learn_step *s,
 static int
 check_number(const char *key, double x, double from, double to)
 {
-	return x >= from && x <= to ? 0 : fail(FAIL_DATA, "step: '%s' is %g, must be from %g to %g",
+	return x >= from && x <= to ? 0 : fail(FAIL_DATA, "'%s' is %g, must be from %g to %g",
 	    key, x, from, to);
 }
 
 static int
-check_step(const struct learn_step *s)
+check_step(const struct frame_step *s)
 {
 	double least = 0x1p-120;                /* a float32, and so is what it divides */
 
-	return s->step < 1 ? fail(FAIL_DATA, "step: 'step' is 0, must be 1 or more") :
+	return s->t < 1 ? fail(FAIL_DATA, "'step' is 0, must be 1 or more") :
 	    check_number("weight", s->weight, least, 1 / least) < 0 ||
 	    check_number("rate", s->rate, 0, 1e6) < 0 ||
 	    check_number("beta1", s->beta1, 0, 1 - 0x1p-24) < 0 ||
@@ -173,7 +173,7 @@ check_step(const struct learn_step *s)
 }
 
 int
-learn_step(struct learn *l, const struct learn_step *s, const struct learn_shared *sums)
+learn_step(struct learn *l, const struct frame_step *s, const struct learn_shared *sums)
 {
 	if (check_step(s) < 0 || learn_begin(l) < 0)
 		return -1;

@@ -6,16 +6,6 @@
 
 #include "learn/param.h"
 
-/* Of a step, as its frame has it. */
-struct learn_step {
-	uint64_t step;                  /* 1 and up */
-	double weight;                  /* W: gradients are divided by it */
-	double rate, beta1, beta2, eps, decay;
-	double factor;                  /* of clipping: gradients are multiplied by it */
-	double bias1, bias2;            /* 1 - beta1^step, 1 - beta2^step */
-	double balance;                 /* what the router's bias moves by */
-};
-
 /* The sums over all processes of the shared tensors' gradients, times 2^40; NULL: the process has
  * none of them. */
 struct learn_shared {
@@ -46,7 +36,7 @@ struct adamw {
 	float beta1, rest1, beta2, rest2, bias1, bias2, rate, keep, eps;
 };
 
-struct adamw adamw_constants(const struct learn_step *s, int matrix);
+struct adamw adamw_constants(const struct frame_step *s, int matrix);
 
 /* n elements.  0, or -1 without a message: a result is not finite. */
 int adamw_update(const struct adamw *a, float *p, float *m, float *v, const int64_t *acc, size_t n);
@@ -56,6 +46,6 @@ int adamw_update(const struct adamw *a, float *p, float *m, float *v, const int6
  * moves up by `balance` where its expert was chosen by fewer rows than the mean, and down where by
  * more.  0, or -1 and a message that names the tensor; params must not be used then.
  */
-int learn_step(struct learn *l, const struct learn_step *s, const struct learn_shared *sums);
+int learn_step(struct learn *l, const struct frame_step *s, const struct learn_shared *sums);
 
 #endif

@@ -84,7 +84,7 @@ learn_norm(struct learn *l, double weight, learn_square *sum)
 {
 	*sum = 0;
 	if (!(weight > 0 && weight < INFINITY))
-		return fail(FAIL_DATA, "norm: 'weight' is %g, must be above 0 and finite", weight);
+		return fail(FAIL_DATA, "'weight' is %g, must be above 0 and finite", weight);
 	for (size_t i = 0; i < l->nparams; i++) {
 		const struct param *p = l->params[i];
 

@@ -84,11 +84,11 @@ learn_close(struct learn *l)
 /* --- tensors --- */
 
 int
-learn_has(const struct learn *l, const struct weight *w)
+weight_learns(const struct config *c, const struct weight *w)
 {
 	enum role role = w->row->role;
 
-	return w->layer < l->model->config.num_layers && role < ROLE_MTP_EMBED &&
+	return w->layer < c->num_layers && role < ROLE_MTP_EMBED &&
 	    !(role >= ROLE_INDEX_Q && role <= ROLE_INDEX_WEIGHTS);
 }
 
@@ -155,7 +155,8 @@ find(struct learn *l, enum role role, int layer, int expert)
 	struct weight w;
 	struct param *p;
 
-	if (!weight_find(&w, &l->model->config, role, layer, expert) || !learn_has(l, &w)) {
+	if (!weight_find(&w, &l->model->config, role, layer, expert) ||
+	    !weight_learns(&l->model->config, &w)) {
 		fail(FAIL_DATA, "'%.400s': no tensor that learns has role %d in layer %d",
 		    l->model->weights.dir, (int)role, layer);
 		return NULL;

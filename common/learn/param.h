@@ -64,7 +64,7 @@ int learn_open(struct learn *l, struct model *m, const struct kernels *k, struct
 void learn_close(struct learn *l);      /* a zeroed *l is fine */
 
 /* 1: the tensor learns; 0: it belongs to prediction layers or an indexer. */
-int learn_has(const struct learn *l, const struct weight *w);
+int weight_learns(const struct config *c, const struct weight *w);
 
 /* The matrix of a role; expert -1 where it has none.  With tied embeddings ROLE_HEAD and ROLE_EMBED
  * are one param, whose owner asked for ROLE_EMBED.  NULL and a message, FAIL_USAGE for a dtype that
