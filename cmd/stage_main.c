@@ -7,6 +7,8 @@
 #include "base/fail.h"
 #include "base/mem.h"
 #include "base/table.h"
+#include "learn/control.h"
+#include "learn/save.h"
 #include "weights/manifest.h"
 
 void
@@ -150,11 +152,29 @@ start_device(struct filter *f)
 		print_memory(d);
 }
 
+/* A stage of a process that learns. */
+struct learning {
+	struct learn *learn;
+	stage_fn *frame;
+	void *state;
+};
+
+static int
+learning_frame(void *arg, struct frame *f, struct link *out, int nout)
+{
+	const struct learning *l = arg;
+
+	return learn_control(l->learn, f) < 0 ? -1 : l->frame(l->state, f, out, nout);
+}
+
 static int
 run(struct filter *f, const struct stage_program *p, void *state)
 {
+	struct learning l = {&f->learn, p->frame, state};
+
 	if (p->frame)
-		return filter_run(f, p->frame, state);
+		return f->stage.learn ? filter_run(f, learning_frame, &l) :
+		    filter_run(f, p->frame, state);
 	if (p->run(state, &f->stage) == 0)
 		return filter_close(f, 0);
 	fail_print();
@@ -191,6 +211,8 @@ stage_main(int stage, const struct options *o, struct stage_options *given, int 
 	    (p->open && p->open(state, &f.stage, given) < 0))
 		filter_fail(&f);
 	check_weights(&f);
+	if (given->state && learn_load(&f.learn, given->state) < 0)
+		filter_fail(&f);
 	start_device(&f);
 	filter_ready(&f);
 	status = run(&f, p, state);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "learn/param.h"
+#include "learn/control.h"
 #include "stage/embed_internal.h"
 #include "stage/sampling.h"
 
@@ -480,6 +480,9 @@ embed_receive(struct embed *e, int input, struct frame *f)
 			(void)stage_send(e->out, e->nout, f);
 		return stage_upstream(f, &e->in[input]);
 	default:                        /* from the loop: all stages have had it */
-		return input == e->loop ? 0 : embed_push_frame(e, input, &e->prompts, f, NULL);
+		if (input == e->loop)
+			return 0;
+		return e->stage->learn && learn_control(e->stage->learn, f) < 0 ? -1 :
+		    embed_push_frame(e, input, &e->prompts, f, NULL);
 	}
 }
