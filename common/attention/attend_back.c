@@ -124,7 +124,8 @@ softmax_rows_back(const struct task *k)
 		float *dp = k->dp + i * k->c->wide;
 		int n = seen(k, i, &from);
 
-		k->c->k->softmax_back(dp + from, k->p + i * k->c->wide + from, n, k->c->b->scale);
+		k->c->k->softmax_back(dp + from, k->p + i * k->c->wide + from, n,
+		    k->c->b->scale);
 		hide(k, dp, from, n);
 	}
 }
@@ -182,7 +183,8 @@ tasks_run(void *arg, size_t from, size_t to, int thread)
 
 	for (size_t i = from; i < to; i++) {
 		size_t page = i / (size_t)b->H;
-		int h = (int)(i % (size_t)b->H), t = b->pages->start[page], pos = (int)b->rows->pos[t];
+		int h = (int)(i % (size_t)b->H), t = b->pages->start[page],
+		    pos = (int)b->rows->pos[t];
 		struct task k = {.c = c, .t = t, .rows = b->pages->start[page + 1] - t,
 		    .from = cpu_first_page(b->rows, t), .to = pos / CACHE_PAGE + 1, .h = h,
 		    .g = h / (b->H / b->kv.heads), .p = mine, .dp = mine + CACHE_PAGE * c->wide,

@@ -16,7 +16,7 @@
 #include "learn/pages.h"
 
 struct attend_back {
-	const struct kv_rows *rows;     /* whole sequences, with the pages of their keys and values */
+	const struct kv_rows *rows;     /* whole sequences; their keys and values are in pages */
 	const struct learn_pages *pages;        /* of the same rows */
 	struct kv_shape kv;
 	int H;

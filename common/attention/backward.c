@@ -10,8 +10,8 @@ attention_learn(struct attention_layers *a, struct learn *l)
 	const struct config *c = &a->model->config;
 
 	if (!a->kind->back)
-		return fail(FAIL_USAGE, "--learn: %s attention of model_type %s has no backward pass",
-		    a->kind->name, c->type);
+		return fail(FAIL_USAGE, "--learn: attention '%s' of model_type %s has no backward "
+		    "pass", a->kind->name, c->type);
 	for (int i = 0; i < c->num_layers; i++)
 		if (a->layers[i].weights && a->kind->learn(a->layers[i].weights, l, i) < 0)
 			return -1;

@@ -11,7 +11,8 @@
 #include "base/mem.h"
 
 struct mla_params {
-	struct param *norm, *q, *q_a, *q_norm, *kv_a, *kv_norm, *kv_b, *o;      /* as in struct mla */
+	/* as in struct mla */
+	struct param *norm, *q, *q_a, *q_norm, *kv_a, *kv_norm, *kv_b, *o;
 };
 
 int
