@@ -3,8 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "attention/backward.h"
 #include "base/fail.h"
-#include "frame/learn.h"
 
 /* A tap that is asked for by its name is one that this model's attention has. */
 static int
@@ -30,7 +30,9 @@ attn_open(struct attn *a, const struct stage *s)
 	a->s = s;
 	if (stage_has_products(s) < 0 || taps_check(s) < 0)
 		return -1;
-	return attention_open(&a->attention, s->model, s->device, s->layers.has);
+	if (attention_open(&a->attention, s->model, s->device, s->layers.has) < 0)
+		return -1;
+	return s->learn ? attention_learn(&a->attention, s->learn) : 0;
 }
 
 void
@@ -38,6 +40,7 @@ attn_close(struct attn *a)
 {
 	attention_close(&a->attention);
 	scratch_free(&a->rows);
+	learn_pages_free(&a->pages);
 }
 
 /* --- rows --- */
@@ -225,32 +228,22 @@ attn_control(struct attn *a, struct frame *f)
 	return 0;
 }
 
-/* A frame with whole sequences that has no backward pass: nothing reads their caches again. */
-static int
-release_scored(const struct attn *a, const struct frame *f)
-{
-	struct frame_learn l;
-
-	if (frame_learn(f, &l) < 0)
-		return -1;
-	for (int i = 0; i < f->nspans && l.score; i++)
-		cache_release(&a->attention.layers[f->layer].cache, f->spans[i].seq);
-	return 0;
-}
-
 int
 attn_frame(void *arg, struct frame *f, struct link *out, int nout)
 {
 	struct attn *a = arg;
-	int acts = stage_multiplies(a->s, f, AT_ATTN);
+	int back = stage_learns(a->s, f, AT_ATTN_BACK), layer = f->layer,
+	    acts = back ? back : stage_multiplies(a->s, f, AT_ATTN);
 
 	(void)out, (void)nout;
 	if (f->op != OP_NONE)
 		return attn_control(a, f) < 0 ? -1 : 1;
 	if (acts <= 0)
 		return acts < 0 ? -1 : 1;
-	if (batch(a, f) < 0 || release_scored(a, f) < 0)
-		return fail_in("layer %d", f->layer);
+	if (back)
+		return attn_back(a, f) < 0 ? fail_in("layer %d", layer) : 1;
+	if (attn_keep(a, f) < 0 || batch(a, f) < 0 || attn_release(a, f) < 0)
+		return fail_in("layer %d", layer);
 	frame_set_next(f, a->s->model->config.num_layers);
 	return 1;
 }

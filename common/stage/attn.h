@@ -6,6 +6,7 @@
 #define DS_ATTN_H
 
 #include "attention/attention.h"
+#include "learn/pages.h"
 #include "stage/stage.h"
 
 struct attn {
@@ -19,6 +20,7 @@ struct attn {
 	uint64_t size;                  /* --cache-size: bytes of the caches of its layers; 0: that
 					 * of ds-embed, if it has one */
 	int limited;                    /* ds-embed has asked for the limit, and obeys it */
+	struct learn_pages pages;       /* of the backward pass */
 };
 
 /* s, its model and pool outlive it.  0, or -1 and a message. */
@@ -36,6 +38,19 @@ int attn_files(struct attn *a, struct frame *f);
 
 /* -v: what was saved and loaded. */
 void attn_report(const struct attn *a);
+
+/* --- attn_back.c --- */
+
+/* Before attention of f: keep its rows if they come back. 0, or -1 and a message. */
+int attn_keep(const struct attn *a, struct frame *f);
+
+/* After it: a frame that teaches has whole sequences, whose cache nothing reads again. 0, or -1 and
+ * a message. */
+int attn_release(const struct attn *a, const struct frame *f);
+
+/* f waits for `attn.back`: h.grad [T][D], the gradient of h after attention, becomes that of h
+ * before it. 0, or -1 and a message. */
+int attn_back(struct attn *a, struct frame *f);
 
 /* --- for ds-block, which reserves the slots of several layers first --- */
 
