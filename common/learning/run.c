@@ -1,0 +1,151 @@
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "learn/assemble.h"
+#include "learning/learning_internal.h"
+
+static int
+open_source(struct run *r, source_open_fn *sample, scorer_open_fn *reference)
+{
+	const struct learning_options *o = r->o;
+
+	if (o->data == LEARNING_GRPO ? sample(&r->source, o, &r->model) < 0 :
+	    source_file_open(&r->source, o, &r->model) < 0)
+		return -1;
+	r->steps = r->source.steps ? r->source.steps : (uint64_t)o->steps;
+	snprintf(r->data, sizeof(r->data), "%016llx", (unsigned long long)r->source.hash);
+	return o->beta > 0 && o->data != LEARNING_SFT ? reference(&r->scorer, o, &r->model) : 0;
+}
+
+static int
+open_run(struct run *r, source_open_fn *sample, scorer_open_fn *reference)
+{
+	const struct learning_options *o = r->o;
+
+	if (model_open(&r->model, o->model) < 0 || !(r->pool = pool_new(1)))
+		return -1;
+	r->frames = (struct learn_frames){.rows = (uint32_t)o->rows,
+	    .vocab = (uint64_t)r->model.config.vocab_size, .clip = {o->clip[0], o->clip[1]},
+	    .beta = o->beta};
+	if (open_source(r, sample, reference) < 0)
+		return -1;
+	if (o->dry_run)
+		return 0;
+	return assemble_check(&r->model, o->out) < 0 ? -1 : checkpoint_resume(r);
+}
+
+static void
+close_run(struct run *r)
+{
+	if (r->source.close)
+		r->source.close(r->source.arg);
+	if (r->scorer.close)
+		r->scorer.close(r->scorer.arg);
+	batch_free(&r->batch);
+	pool_free(r->pool);
+	model_close(&r->model);
+}
+
+/* The records of a step, their gradients and their norm. */
+static int
+gradients_of(struct run *r, uint64_t step, struct step_result *s, struct frame *f)
+{
+	*s = (struct step_result){.began = clock_now()};
+	if (r->source.next(r->source.arg, step, &r->pipe, &r->batch) < 0 ||
+	    (r->scorer.score && r->scorer.score(r->scorer.arg, &r->batch) < 0))
+		return -1;
+	return step_learn(r, s) < 0 || step_norm(r, step, s, f) < 0 ? -1 : 0;
+}
+
+static int
+try_one(struct run *r)
+{
+	struct step_result s;
+	struct frame f;
+	int e;
+
+	frame_init(&f);
+	e = gradients_of(r, 1, &s, &f) < 0 || metrics_print(r, &s, 0) < 0 ||
+	    (r->o->gradients && gradients_write(r, r->o->gradients, s.weight, &f) < 0) ? -1 : 0;
+	frame_free(&f);
+	return e;
+}
+
+static int
+make_step(struct run *r, uint64_t step)
+{
+	struct step_result s;
+	struct frame f;
+	int e;
+
+	frame_init(&f);
+	e = gradients_of(r, step, &s, &f) < 0 || step_apply(r, step, &s, &f) < 0 ||
+	    metrics_print(r, &s, step) < 0 ? -1 : 0;
+	frame_free(&f);
+	if (e < 0)
+		return r->pipe.sig ? -1 : fail_in("step %llu", (unsigned long long)step);
+	r->step = step;
+	return 0;
+}
+
+/* All steps that are missing. */
+static int
+make_steps(struct run *r)
+{
+	uint64_t every = (uint64_t)r->o->save_every;
+
+	while (r->step < r->steps) {
+		if (make_step(r, r->step + 1) < 0)
+			return -1;
+		if (every > 0 && r->step % every == 0 && r->step < r->steps &&
+		    checkpoint_save(r) < 0)
+			return -1;
+	}
+	return checkpoint_save(r);
+}
+
+/* Signals that end a run are read where it waits for the pipeline; one by SIGPIPE is a failed
+ * write.  The descriptor, or -1 and a message. */
+static int
+open_signals(sigset_t *before)
+{
+	sigset_t set, more;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	more = set;
+	sigaddset(&more, SIGPIPE);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0 || sigprocmask(SIG_BLOCK, &more, before) < 0)
+		return fail(FAIL_SYSTEM, "cannot watch for signals:");
+	return fd;
+}
+
+int
+learning_run(const struct learning_options *o, source_open_fn *sample, scorer_open_fn *reference,
+    int *sig)
+{
+	struct run r = {.o = o};
+	sigset_t before;
+	int e, signals;
+
+	*sig = 0;
+	if (pipeline_open(&r.pipe, o->feed, o->back) < 0)
+		return -1;
+	if ((signals = r.pipe.signals = open_signals(&before)) < 0)
+		return -1;
+	e = open_run(&r, sample, reference) < 0 ||
+	    (o->dry_run ? try_one(&r) : make_steps(&r)) < 0 || pipeline_end(&r.pipe) < 0 ? -1 : 0;
+	*sig = r.pipe.sig;
+	pipeline_drop(&r.pipe);
+	close_run(&r);
+	close(signals);
+	return e;
+}

@@ -1,0 +1,85 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "learning/learning_internal.h"
+
+static void
+add_text(struct setting **s, const char *name, const char *text)
+{
+	*(*s)++ = (struct setting){.name = name, .text = text};
+}
+
+static void
+add(struct setting **s, const char *name, double v)
+{
+	struct setting *t = (*s)++;
+
+	*t = (struct setting){.name = name};
+	snprintf(t->value, sizeof(t->value), "%.15g", v);
+	if (strtod(t->value, NULL) != v)
+		snprintf(t->value, sizeof(t->value), "%.17g", v);
+}
+
+static void
+add_adamw(struct setting **s, const struct learning_options *o)
+{
+	static const char *const schedules[] = {"constant", "linear", "cosine"};
+
+	add(s, "--rate", o->rate);
+	add(s, "--betas (first)", o->beta1);
+	add(s, "--betas (second)", o->beta2);
+	add(s, "--eps", o->eps);
+	add(s, "--decay", o->decay);
+	add(s, "--clip-norm", o->clip_norm);
+	add(s, "--balance", o->balance);
+	add(s, "--warmup", (double)o->warmup);
+	add_text(s, "--schedule", schedules[o->schedule]);
+}
+
+static void
+add_policy(struct setting **s, const struct learning_options *o)
+{
+	static const char *const advantages[] = {"std", "mean"};
+
+	add(s, "--clip (lower)", o->clip[0]);
+	add(s, "--clip (upper)", o->clip[1]);
+	add(s, "--beta", o->beta);
+	add_text(s, "--advantage", advantages[o->advantage]);
+	if (o->beta > 0)
+		add_text(s, "--reference", o->reference ? o->reference : "");
+}
+
+static void
+add_sampling(struct setting **s, const struct learning_options *o)
+{
+	const struct sampling_options *p = &o->sampling;
+
+	add(s, "--group", (double)o->group);
+	add_text(s, "--grade", o->grade);
+	add(s, "-T", p->temperature);
+	add(s, "-p", p->top_p);
+	add(s, "-k", (double)p->top_k);
+	add(s, "-n", (double)p->max_new);
+}
+
+int
+settings_list(const struct run *r, struct setting to[SETTINGS_MAX])
+{
+	static const char *const data[] = {"", "--sft", "--grpo", "--records"};
+	const struct learning_options *o = r->o;
+	struct setting *s = to;
+
+	add_text(&s, "kind of records", data[o->data]);
+	add(&s, "--seed", (double)o->sampling.seed);
+	add(&s, "--batch", (double)o->batch);
+	add_adamw(&s, o);
+	if (o->schedule != SCHEDULE_CONSTANT)
+		add(&s, "number of steps", (double)r->steps);
+	if (o->data != LEARNING_SFT)
+		add_policy(&s, o);
+	if (o->data == LEARNING_GRPO)
+		add_sampling(&s, o);
+	for (struct setting *t = to; t < s; t++)
+		t->text = t->text ? t->text : t->value;
+	return (int)(s - to);
+}
