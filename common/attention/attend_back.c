@@ -11,6 +11,9 @@ struct call {
 	const struct kernels *k;
 	const struct attend_back *b;
 	int64_t *acc;           /* [threads][sums]: of keys and values [T][heads][kv_numbers] */
+	/* [pages][heads][kv_numbers][CACHE_PAGE]: the pages, their keys and values turned; so a
+	 * product with them has a chain for each position, and no lanes to add up */
+	float *turned;
 	float *memory;          /* [threads][each]: p and dp [CACHE_PAGE][wide], then part */
 	size_t threads, sums, each;
 	ptrdiff_t wide;         /* positions of the longest sequence, in whole pages */
@@ -19,6 +22,7 @@ struct call {
 
 struct task {
 	const struct call *c;
+	int first;              /* the page of the sequence's position 0, among all pages */
 	int t, rows;            /* rows t .. are the queries */
 	int from, to;           /* pages of the sequence that one of them sees */
 	int h, g;
@@ -45,15 +49,59 @@ page_of(const struct task *k, int page, int values)
 	    page_rows(k, page));
 }
 
+static struct mat
+turned_page(const struct task *k, int page, int values)
+{
+	const struct kv_shape *kv = &k->c->b->kv;
+	ptrdiff_t head = (ptrdiff_t)(k->first + page) * kv->heads + k->g,
+	    row = head * kv_numbers(kv) + (values && !kv->shared ? kv->key : 0);
+
+	return (struct mat){.data = k->c->turned + row * CACHE_PAGE,
+	    .rows = values ? kv->value : kv->key, .cols = CACHE_PAGE, .dtype = F32};
+}
+
 /* out [rows][..] = the products of x [rows][..] with the keys, or the values, of all pages. */
 static void
 with_pages(const struct task *k, float *out, const float *x, ptrdiff_t ldx, int values)
 {
 	for (int page = k->from; page < k->to; page++) {
-		struct mat m = page_of(k, page, values);
+		struct mat m = turned_page(k, page, values);
 
-		k->c->k->matmul(out + (page - k->from) * CACHE_PAGE, k->c->wide, x, ldx, k->rows,
-		    &m, 0, m.rows);
+		k->c->k->matmul_t(out + (page - k->from) * CACHE_PAGE, k->c->wide, x, ldx, k->rows,
+		    &m, 0, page_rows(k, page));
+	}
+}
+
+/* x [rows][n] turned: to [n][CACHE_PAGE]. */
+static void
+turn(float *to, const float *x, int rows, int n)
+{
+	for (int i = 0; i < n; i++)
+		for (int r = 0; r < rows; r++)
+			to[i * CACHE_PAGE + r] = x[r * n + i];
+}
+
+/* Heads of pages, one after another: from .. to - 1. */
+static void
+pages_turn(void *arg, size_t from, size_t to, int thread)
+{
+	const struct call *c = arg;
+	const struct attend_back *b = c->b;
+	const struct kv_shape *kv = &b->kv;
+
+	(void)thread;
+	for (size_t i = from; i < to; i++) {
+		size_t page = i / (size_t)kv->heads;
+		int g = (int)(i % (size_t)kv->heads), t = b->pages->start[page],
+		    rows = b->pages->start[page + 1] - t;
+		const float *x = (const float *)b->rows->pages[b->rows->list[t] +
+		    (int)(b->rows->pos[t] / CACHE_PAGE)] + g * CACHE_PAGE * kv_numbers(kv);
+		float *turned = c->turned + i * (size_t)kv_numbers(kv) * CACHE_PAGE;
+
+		turn(turned, x, rows, kv->key);
+		if (!kv->shared)
+			turn(turned + kv->key * CACHE_PAGE, x + CACHE_PAGE * kv->key, rows,
+			    kv->value);
 	}
 }
 
@@ -134,7 +182,7 @@ softmax_rows_back(const struct task *k)
 
 /* Gradients of keys and values at the positions of all pages. */
 static int
-keys_back(const struct task *k, const float *q, const float *dout, ptrdiff_t ldd)
+keys_back(const struct task *k, const float *q, const float *dout, ptrdiff_t ldo)
 {
 	const struct attend_back *b = k->c->b;
 	const struct kv_shape *kv = &b->kv;
@@ -149,7 +197,7 @@ keys_back(const struct task *k, const float *q, const float *dout, ptrdiff_t ldd
 		bad |= k->c->k->grad_outer(acc, lda, k->dp + at, k->c->wide, n, q,
 		    (ptrdiff_t)b->H * kv->key, kv->key, k->rows);
 		bad |= k->c->k->grad_outer(acc + (kv->shared ? 0 : kv->key), lda, k->p + at,
-		    k->c->wide, n, dout, ldd, kv->value, k->rows);
+		    k->c->wide, n, dout, ldo, kv->value, k->rows);
 	}
 	return bad;
 }
@@ -159,18 +207,17 @@ task_run(const struct task *k)
 {
 	const struct attend_back *b = k->c->b;
 	const struct kv_shape *kv = &b->kv;
-	int width = kv->shared ? kv->key : kv->value;
 	ptrdiff_t at = (ptrdiff_t)k->t * b->H + k->h, ldq = (ptrdiff_t)b->H * kv->key,
-	    ldd = (ptrdiff_t)b->H * width, ldo = (ptrdiff_t)b->H * kv->value;
-	const float *q = b->query + at * kv->key, *dout = b->dout + at * width;
+	    ldo = (ptrdiff_t)b->H * kv->value;
+	const float *q = b->query + at * kv->key, *dout = b->dout + at * kv->value;
 
 	with_pages(k, k->p, q, ldq, 0);
 	softmax_rows(k);
-	with_pages(k, k->dp, dout, ldd, 1);
+	with_pages(k, k->dp, dout, ldo, 1);
 	softmax_rows_back(k);
 	of_pages(k, b->out + at * kv->value, ldo, kv->value, k->p, 1);
 	of_pages(k, b->dquery + at * kv->key, ldq, kv->key, k->dp, 0);
-	return keys_back(k, q, dout, ldd);
+	return keys_back(k, q, dout, ldo);
 }
 
 static void
@@ -185,7 +232,8 @@ tasks_run(void *arg, size_t from, size_t to, int thread)
 		size_t page = i / (size_t)b->H;
 		int h = (int)(i % (size_t)b->H), t = b->pages->start[page],
 		    pos = (int)b->rows->pos[t];
-		struct task k = {.c = c, .t = t, .rows = b->pages->start[page + 1] - t,
+		struct task k = {.c = c, .first = (int)page - pos / CACHE_PAGE, .t = t,
+		    .rows = b->pages->start[page + 1] - t,
 		    .from = cpu_first_page(b->rows, t), .to = pos / CACHE_PAGE + 1, .h = h,
 		    .g = h / (b->H / b->kv.heads), .p = mine, .dp = mine + CACHE_PAGE * c->wide,
 		    .part = mine + 2 * CACHE_PAGE * c->wide};
@@ -244,7 +292,8 @@ memory(struct call *c, struct scratch *work, int threads)
 	const struct attend_back *b = c->b;
 	const struct kv_shape *kv = &b->kv;
 	uint32_t longest = 0;
-	size_t sums;
+	size_t sums, turned = (size_t)b->pages->n * (size_t)(kv->heads * kv_numbers(kv)) *
+	    CACHE_PAGE;
 
 	for (int t = 0; t < b->rows->n; t++)
 		longest = b->rows->pos[t] > longest ? b->rows->pos[t] : longest;
@@ -254,9 +303,11 @@ memory(struct call *c, struct scratch *work, int threads)
 	c->each = CACHE_PAGE * (2 * (size_t)c->wide + (size_t)(kv->key > kv->value ? kv->key :
 	    kv->value));
 	sums = c->threads * c->sums * sizeof(*c->acc);
-	if (!(c->acc = scratch_reserve(work, sums + c->threads * c->each * sizeof(float), 1)))
+	if (!(c->acc = scratch_reserve(work, sums + (turned + c->threads * c->each) * sizeof(float),
+	    1)))
 		return -1;
-	c->memory = (float *)(void *)((char *)c->acc + sums);
+	c->turned = (float *)(void *)((char *)c->acc + sums);
+	c->memory = c->turned + turned;
 	memset(c->acc, 0, sums);
 	return 0;
 }
@@ -268,6 +319,8 @@ attend_back(struct device *d, struct scratch *work, const struct attend_back *b)
 
 	if (memory(&c, work, pool_threads(d->pool)) < 0)
 		return -1;
+	pool_run(d->pool, (size_t)(b->pages->n * b->kv.heads), 1,
+	    (double)CACHE_PAGE * kv_numbers(&b->kv), pages_turn, &c);
 	pool_run(d->pool, (size_t)b->pages->n * (size_t)b->H, 1, cost(b), tasks_run, &c);
 	pool_run(d->pool, (size_t)b->rows->n, 1,
 	    (double)c.threads * b->kv.heads * kv_numbers(&b->kv), sums_finish, &c);

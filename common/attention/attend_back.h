@@ -22,7 +22,7 @@ struct attend_back {
 	int H;
 	float scale;
 	const float *query;             /* [T][H][key] */
-	const float *dout;              /* [T][H][value]; shared: [T][H][key], 0 after `value` */
+	const float *dout;              /* [T][H][value] */
 	float *out;                     /* [T][H][value] becomes attention, computed again */
 	float *dquery;                  /* [T][H][key] */
 	float *dk, *dv;                 /* [T][heads][key], [T][heads][value]; NULL: dk has both */

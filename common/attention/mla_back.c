@@ -37,7 +37,7 @@ struct mla_grads {
 	struct mla_block f;
 	float *kv;              /* [R + rope] as it comes out of kv_a */
 	float *dv;              /* [H][v] */
-	float *dlatent;         /* [H][R + rope], 0 after R */
+	float *dlatent;         /* [H][R] */
 	float *dquery;          /* [H][R + rope] */
 	float *dq;              /* [H][nope + rope] */
 	float *dqa;             /* [q_lora] */
@@ -56,7 +56,7 @@ layout(const struct config *c, struct arena *arena, size_t n, struct mla_grads *
 	g->f.r.qn = arena_next(arena, n * lora);
 	g->kv = arena_next(arena, n * key);
 	g->dv = arena_next(arena, n * H * (size_t)c->v_head_dim);
-	g->dlatent = arena_next(arena, n * H * key);
+	g->dlatent = arena_next(arena, n * H * (size_t)c->kv_lora_rank);
 	g->dquery = arena_next(arena, n * H * key);
 	g->dq = arena_next(arena, n * H * (size_t)(c->qk_nope_head_dim + c->qk_rope_head_dim));
 	g->dqa = arena_next(arena, n * lora);
@@ -101,15 +101,11 @@ values_back(const struct backward *b, struct mla_grads *g)
 	const struct config *c = g->f.c;
 	const struct mla *m = g->f.m;
 	int T = b->rows.n, H = c->num_heads, R = c->kv_lora_rank, v = c->v_head_dim,
-	    nope = c->qk_nope_head_dim, key = R + c->qk_rope_head_dim;
+	    nope = c->qk_nope_head_dim;
 
-	if (back_input(b->l, g->dv, (ptrdiff_t)H * v, b->dh, c->hidden_size, T, &m->o, 0) < 0 ||
-	    d->ops->heads_t(d, g->dlatent, (ptrdiff_t)H * key, key, g->dv, (ptrdiff_t)H * v, v, T,
-	    &m->kv_b, nope, nope + v, v, H) < 0)
-		return -1;
-	for (size_t i = 0; i < (size_t)T * (size_t)H; i++)
-		memset(g->dlatent + i * (size_t)key + R, 0, (size_t)(key - R) * sizeof(float));
-	return 0;
+	return back_input(b->l, g->dv, (ptrdiff_t)H * v, b->dh, c->hidden_size, T, &m->o, 0) < 0 ?
+	    -1 : d->ops->heads_t(d, g->dlatent, (ptrdiff_t)H * R, R, g->dv, (ptrdiff_t)H * v, v, T,
+	    &m->kv_b, nope, nope + v, v, H);
 }
 
 /* Attention, and with what it puts out the gradients of the matrices after it. */
