@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "learn/control.h"
+#include "learn/param.h"
 #include "stage/embed_internal.h"
 #include "stage/sampling.h"
 
@@ -53,7 +53,7 @@ embed_close(struct embed *e)
 			embed_drop(queues[i]);
 		free(queues[i]->p);
 	}
-	learn_forget_all(e);
+	embed_learn_free(e);
 	kv_close(e);
 	files_close(e);
 }
@@ -447,7 +447,7 @@ receive_batch(struct embed *e, int input, struct frame *f)
 	if (learns < 0 || acts < 0)
 		return -1;
 	if (learns)
-		return learn_receive(e, input, f, &l);
+		return embed_learn_receive(e, input, f, &l);
 	return acts ? receive_rows(e, input, f) : pass_on(e, input, f);
 }
 
@@ -480,9 +480,6 @@ embed_receive(struct embed *e, int input, struct frame *f)
 			(void)stage_send(e->out, e->nout, f);
 		return stage_upstream(f, &e->in[input]);
 	default:                        /* from the loop: all stages have had it */
-		if (input == e->loop)
-			return 0;
-		return e->stage->learn && learn_control(e->stage->learn, f) < 0 ? -1 :
-		    embed_push_frame(e, input, &e->prompts, f, NULL);
+		return input == e->loop ? 0 : embed_push_frame(e, input, &e->prompts, f, NULL);
 	}
 }

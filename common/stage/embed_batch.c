@@ -382,13 +382,14 @@ send_batch(struct embed *e, struct batch *b)
 	return begin_trace(e, b) < 0 ? -1 : embed_queue_all(e, &b->f);
 }
 
-/* In a ring a fork waits until the positions that it shares have passed all layers.  */
+/* In a ring a fork waits until the positions that it shares have passed all layers.  Control frames
+ * of learning wait for backward passes.  */
 static int
 may_pass(const struct embed *e, const struct frame *f)
 {
 	const struct embed_seq *s = f->op == OP_FORK && e->ring ? table_get(&e->seqs, &f->from, sizeof(f->from)) : NULL;
 
-	return !s || s->through >= f->fork_n;
+	return s ? s->through >= f->fork_n : !op_learns(f->op) || e->learning.n == 0;
 }
 
 /* Send the frame of an item that is not rows.  */
@@ -399,6 +400,8 @@ send_item(struct embed *e, struct embed_item *p)
 	int r = 0;
 
 	if (p->kind == ITEM_FRAME) {
+		if (embed_learn_begin(e, &p->source->f) < 0)
+			return -1;
 		r = kv_forked(e, &p->source->f);
 		return r <= 0 ? r : embed_queue_all(e, &p->source->f);
 	}

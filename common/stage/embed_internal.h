@@ -184,8 +184,12 @@ int embed_push_frame(struct embed *e, int input, struct embed_queue *q, struct f
 /* --- frames that learn (embed_learn.c, embed_back.c) --- */
 
 /* A frame with that key `learn` has come.  0, or -1 and a message.  */
-int learn_receive(struct embed *e, int input, struct frame *f, const struct frame_learn *l);
-void learn_forget_all(struct embed *e);
+int embed_learn_receive(struct embed *e, int input, struct frame *f, const struct frame_learn *l);
+
+/* Before a frame of the driver is sent: embed its rows, or act on a control frame of learning.
+ * Others are left alone.  0, or -1 and a message.  */
+int embed_learn_begin(struct embed *e, struct frame *f);
+void embed_learn_free(struct embed *e);
 
 /* The gradient of the embeddings of a frame at embed.back, which moves on.  0, or -1 and a
  * message.  */

@@ -1,12 +1,13 @@
 /*
- * Frames that learn, at ds-embed: the driver's begin their pass at once and undivided, the loop's
- * go on with their backward pass or end.
+ * Frames that learn, at ds-embed: the driver's begin their pass in their turn and undivided, the
+ * loop's go on with their backward pass or end.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
+#include "learn/control.h"
 #include "learn/pages.h"
 #include "stage/embed_internal.h"
 #include "stage/trace.h"
@@ -30,7 +31,7 @@ forget(struct embed *e, uint64_t id)
 }
 
 void
-learn_forget_all(struct embed *e)
+embed_learn_free(struct embed *e)
 {
 	for (struct table_slot *s = NULL; (s = table_next(&e->learning, s)); ) {
 		struct embed_learn *l = s->value;
@@ -98,17 +99,24 @@ embed_rows(struct embed *e, struct frame *f)
 	return 0;
 }
 
-static int
-begin(struct embed *e, struct frame *f, const struct frame_learn *l)
+int
+embed_learn_begin(struct embed *e, struct frame *f)
 {
 	int64_t start = trace_now();
 	size_t bytes = f->nraw;
+	struct frame_learn l;
 
+	if (f->op != OP_NONE)
+		return e->stage->learn ? learn_control(e->stage->learn, f) : 0;
+	if (f->at != AT_EMBED)
+		return 0;
+	if (frame_learn(f, &l) < 0)
+		return -1;
 	if (e->kv.on)
 		return fail(FAIL_DATA, "embed: learn %" PRIu64 ": with --cache-size the caches "
-		    "get rows from ds-embed alone", l->id);
-	if (embed_rows(e, f) < 0 || expect(e, l->id) < 0)
-		return fail_in("embed: learn %" PRIu64, l->id);
+		    "get rows from ds-embed alone", l.id);
+	if (embed_rows(e, f) < 0 || expect(e, l.id) < 0)
+		return fail_in("embed: learn %" PRIu64, l.id);
 	memcpy(f->model, e->stage->model->weights.id, sizeof(f->model));
 	f->precision = e->stage->k->precision;
 	frame_set_at(f, AT_ATTN, 0);
@@ -170,15 +178,11 @@ go_on(struct embed *e, struct frame *f, const struct frame_learn *l)
 }
 
 int
-learn_receive(struct embed *e, int input, struct frame *f, const struct frame_learn *l)
+embed_learn_receive(struct embed *e, int input, struct frame *f, const struct frame_learn *l)
 {
-	int acts = stage_acts(e->stage, f, AT_EMBED), r = 1;
+	int r = input == e->loop ? go_on(e, f, l) : 1;
 
-	if (acts < 0)
-		return -1;
-	if (acts > 0)
-		r = begin(e, f, l) < 0 ? -1 : 1;
-	else if (input == e->loop)
-		r = go_on(e, f, l);
-	return r <= 0 ? r : embed_push_frame(e, input, &e->passing, f, NULL);
+	if (r <= 0)
+		return r;
+	return embed_push_frame(e, input, input == e->loop ? &e->passing : &e->prompts, f, NULL);
 }

@@ -142,5 +142,6 @@ keep_report(const struct keep *k)
 {
 	char most[32];
 
-	warn("kept for backward passes: %s at most", mem_text((double)k->most, most));
+	if (k->most > 0)
+		warn("kept for backward passes: %s at most", mem_text((double)k->most, most));
 }

@@ -25,7 +25,7 @@ int keep_rows(struct keep *k, struct frame *f, const char *const *names);
  * it was of other rows. */
 int keep_take(struct keep *k, const struct frame *f, enum at forward, struct frame *to);
 
-/* -v: the most memory there was. */
+/* -v: the most memory there was, if any. */
 void keep_report(const struct keep *k);
 
 #endif
