@@ -21,8 +21,8 @@ has_shared(const struct learn *l, enum shared shared, int own)
 	return 0;
 }
 
-/* The sums of a kind in the frame, if the process has such tensors.  make: add zeros where there are
- * none.  0, or -1 and a message. */
+/* The sums of a kind in the frame, if the process has such tensors.  make: add zeros where there
+ * are none.  0, or -1 and a message. */
 static int
 find_sums(const struct learn *l, struct frame *f, enum shared shared, int make, int64_t **out)
 {

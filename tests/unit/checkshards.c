@@ -2,7 +2,9 @@
 /* check: yes */
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -271,6 +273,60 @@ check_assemble_errors(struct line *s)
 	    "an empty folder is filled");
 }
 
+/* --- a full disk, a kill --- */
+
+/* What a process may write to a file, as on a disk that is nearly full. */
+static void
+limit_files(rlim_t bytes)
+{
+	struct rlimit r;
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	(void)getrlimit(RLIMIT_FSIZE, &r);
+	r.rlim_cur = bytes;
+	(void)setrlimit(RLIMIT_FSIZE, &r);
+}
+
+static void
+check_full(struct line *s)
+{
+	const char *dir = folder("full"), *out = in("last");
+	int n, r = learn_save(&s->learn, SAVE_WEIGHTS, dir, 0) == 0 &&
+	    learn_assemble(&s->model, dir, out) == 0 &&
+	    learn_save(&s->learn, SAVE_STATE, folder("last-state"), 0) == 0;
+
+	limit_files(50000);
+	point(r && failed_with(learn_save(&s->learn, SAVE_STATE, in("last-state"), 0), FAIL_SYSTEM,
+	    "cannot write"), "a full disk is an error of a shard");
+	point(failed_with(learn_assemble(&s->model, dir, out), FAIL_SYSTEM, "File too large"),
+	    "and of the new checkpoint");
+	limit_files(RLIM_INFINITY);
+	point(learn_load(&s->learn, in("last-state")) == 0 &&
+	    access(in("last-state/%s.safetensors.part", s->learn.who), F_OK) < 0 &&
+	    access(in("last.part"), F_OK) < 0 &&
+	    same_folders(s->model.weights.dir, out, 0, &n) && same_weights(s, out),
+	    "the last state and checkpoint stay");
+}
+
+/* What is left of a process that was killed while it wrote. */
+static void
+check_killed(struct line *s)
+{
+	const char *dir = in("full"), *part = in("last.part"), *out = in("last");
+	FILE *f;
+
+	(void)mkdir(part, 0777);
+	f = fopen(in("last.part/%s", "model.safetensors"), "w");
+	(void)fclose(f);
+	point(failed_with(learn_assemble(&s->model, dir, out), FAIL_USAGE, "last.part' exists"),
+	    "a folder of that name that learning did not write is not removed");
+	point(rename(in("last/%s", ASSEMBLE_MARK), in("last.part/%s", ASSEMBLE_MARK)) == 0 &&
+	    failed_with(learn_assemble(&s->model, dir, out), FAIL_USAGE, "last' exists") &&
+	    link(in("last.part/%s", ASSEMBLE_MARK), in("last/%s", ASSEMBLE_MARK)) == 0 &&
+	    learn_assemble(&s->model, dir, out) == 0 && access(part, F_OK) < 0,
+	    "what is left after a kill is replaced");
+}
+
 /* --- control frames --- */
 
 static void
@@ -325,8 +381,11 @@ main(void)
 		check_assemble_errors(&s);
 	}
 	line_close(&s);
-	if (line_open(&s, "tests/golden/llama", 1) == 0)
+	if (line_open(&s, "tests/golden/llama", 1) == 0) {
+		check_full(&s);
+		check_killed(&s);
 		check_control(&s);
+	}
 	line_close(&s);
 	snprintf(base, sizeof(base), "rm -rf %s", scratch);
 	if (system(base) != 0)
