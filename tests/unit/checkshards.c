@@ -15,6 +15,10 @@
 #include "learn/save.h"
 #include "learnline.h"
 #include "point.h"
+#include "weights/folder_file.h"
+#include "weights/layout.h"
+#include "weights/round.h"
+#include "weights/shard_file.h"
 
 static char scratch[] = "/tmp/checkshards.XXXXXX";
 static char base[100];                  /* the folder at hand in it */
@@ -194,6 +198,83 @@ check_gradients(const char *dir)
 	line_close(&s);
 }
 
+/* --- a model with all dtypes --- */
+
+/* What a tensor becomes: scales BF16, matrices that are not quantized F16, vectors F32. */
+static enum dtype
+other_dtype(const struct tensor_entry *t)
+{
+	size_t n;
+
+	if (t->dtype != BF16)
+		return layout_is_scale(t->name, &n) ? BF16 : (enum dtype)t->dtype;
+	return t->rank == 2 ? F16 : F32;
+}
+
+/* The bytes of t as that dtype, to be freed. */
+static unsigned char *
+converted(const struct tensor_file *f, const struct tensor_entry *t, size_t *bytes)
+{
+	size_t n = (size_t)(t->end - t->begin) / dtype_size((enum dtype)t->dtype);
+	struct mat row = {.data = f->map.p + t->begin, .rows = 1, .cols = (int)n,
+	    .dtype = (enum dtype)t->dtype};
+	enum dtype to = other_dtype(t);
+	float *x = mem_raw(n, sizeof(*x));
+	unsigned char *out = mem_raw(n, sizeof(*x));
+
+	*bytes = n * dtype_size(to);
+	if (x && out && to != row.dtype) {
+		kernels_named("ref")->row(x, &row, 0);
+		round_row(out, x, (int)n, to, NULL);
+	} else if (out) {
+		memcpy(out, row.data, *bytes);
+	}
+	free(x);
+	return out;
+}
+
+static int
+write_types(const struct tensor_file *f, struct shard_file *s, const char *dir)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < f->n; i++) {
+		struct tensor_entry t = f->tensors[i];
+
+		snprintf(t.dtype_text, sizeof(t.dtype_text), "%s", dtype_name(other_dtype(&t)));
+		t.end = t.begin + (t.end - t.begin) / dtype_size((enum dtype)t.dtype) *
+		    dtype_size(other_dtype(&t));
+		r |= shard_file_add_copy(s, &t);
+		s->list[i].dtype = dtype_name(other_dtype(&f->tensors[i]));
+	}
+	r |= shard_file_create(s, dir, "model.safetensors");
+	for (size_t i = 0; r == 0 && i < f->n; i++) {
+		size_t bytes;
+		unsigned char *p = converted(f, &f->tensors[i], &bytes);
+
+		r = p ? shard_file_write(s, s->list[i].at, p, bytes) : -1;
+		free(p);
+	}
+	return r;
+}
+
+static int
+make_types(const char *dir)
+{
+	static const char from[] = "tests/golden/v3-fp8-odd";
+	struct shard_file s = {.fd = -1};
+	struct tensor_file f = {0};
+	char path[200];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/model.safetensors", from);
+	r = tensor_file_open(&f, path) < 0 || write_types(&f, &s, dir) < 0 ||
+	    folder_file_copy(from, dir, "config.json") < 0 ? -1 : 0;
+	shard_file_close(&s);
+	tensor_file_close(&f);
+	return r;
+}
+
 /* --- what is wrong with it --- */
 
 static int
@@ -358,20 +439,23 @@ check_control(struct line *s)
 int
 main(void)
 {
-	static const char *const models[] = {"v3", "qwen2", "llama"};
+	static const char *const models[] = {"v3", "qwen2", "llama", "types"};
 	struct line s;
 
 	if (!mkdtemp(scratch)) {
 		perror(scratch);
 		return 1;
 	}
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		char dir[200];
 
 		snprintf(base, sizeof(base), "%s/%s", scratch, models[i]);
 		if (mkdir(base, 0777) < 0)
 			return 1;
-		snprintf(dir, sizeof(dir), "tests/golden/%s", models[i]);
+		if (i == 3)
+			point(make_types(strcpy(dir, folder("model"))) == 0, "a model of all dtypes");
+		else
+			snprintf(dir, sizeof(dir), "tests/golden/%s", models[i]);
 		check_assemble(dir);
 		check_state(dir);
 		check_gradients(dir);
