@@ -453,7 +453,8 @@ main(void)
 		if (mkdir(base, 0777) < 0)
 			return 1;
 		if (i == 3)
-			point(make_types(strcpy(dir, folder("model"))) == 0, "a model of all dtypes");
+			point(make_types(strcpy(dir, folder("model"))) == 0,
+			    "a model of all dtypes");
 		else
 			snprintf(dir, sizeof(dir), "tests/golden/%s", models[i]);
 		check_assemble(dir);
