@@ -185,7 +185,8 @@ def _check_header(h):
     if op is not None:
         need(isinstance(op, str) and not spans, "a control frame with rows")
         kept = {"seq": 2**64 - 1, "n": 2**31 - 1}
-        for k, top in {"free": {"seq": 2**64 - 1}, "error": {}, "save": {} if "folder" in h else kept, "load": kept,
+        for k, top in {"free": {"seq": 2**64 - 1}, "error": {}, "load": kept,
+                       "save": {} if "folder" in h else kept,
                        "norm": {"step": 2**64 - 1}, "step": {"step": 2**64 - 1},
                        "fork": {"from": 2**64 - 1, "to": 2**64 - 1, "n": 2**31 - 1}}.get(op, {}).items():
             need(_is_int(h.get(k), top), f"op {op}: {k}")
@@ -227,8 +228,8 @@ def _check_rows(f):
     known = {"ids": (rows, 1, "I32"), "h": (rows, 2, "F32"), "expert.idx": (rows, 2, "I32"),
              "expert.w": (rows, 2, "F32"), "expert.acc": (rows, 2, "I64"),
              "logits": (wanted, 2, "F32"), "row": (wanted, 1, "I32"),
-             "logits.grad": (wanted, 2, "F32"), "h.grad": (rows, 2, "F32"), "x.grad": (rows, 2, "F32"),
-             "w.grad": (rows, 2, "F32"), "expert.wacc": (rows, 2, "I64"),
+             "logits.grad": (wanted, 2, "F32"), "h.grad": (rows, 2, "F32"),
+             "x.grad": (rows, 2, "F32"), "w.grad": (rows, 2, "F32"), "expert.wacc": (rows, 2, "I64"),
              "learn.target": (rows, 1, "I32"), **{f"learn.{k}": (rows, 1, "F32") for k in
              ("weight", "advantage", "old", "reference", "logprob")}}
     for name in [] if "op" in f.header else set(known) & set(f.tensors):

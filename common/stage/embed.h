@@ -24,8 +24,8 @@
  * caches truncate it, and later its tokens are computed again.
  *
  * A frame with the key `learn` is forwarded in its turn, undivided, and its sequences are not
- * admitted.  The loop brings it for each layer of its backward pass.  Before that is over there is no
- * `end`, and no control frame of learning is sent: a `step` follows all gradients.
+ * admitted.  The loop brings it for each layer of its backward pass.  Before that is over there is
+ * no `end`, and no control frame of learning is sent: a `step` follows all gradients.
  *
  * A batch gets a `trace` if e->trace is set or if a frame that brought some of its rows had one.
  * The loop's trace ends here; a prompt's is kept, like all keys that belong to its frame alone.

@@ -52,8 +52,7 @@ expect(struct embed *e, uint64_t id)
 	if (e->loop < 0)
 		return 0;
 	if (table_get(&e->learning, &id, sizeof(id)))
-		return fail(FAIL_DATA, "embed: learn %" PRIu64 " is under way already: give each "
-		    "frame an id of its own", id);
+		return fail(FAIL_DATA, "it is under way already: give each frame an id of its own");
 	if (!(l = mem_new(1, sizeof(*l))))
 		return -1;
 	l->id = id;

@@ -407,6 +407,16 @@ normed_rows(struct expert *x, struct frame *f, struct expert_rows *r)
 	    (uint64_t[]){f->rows, (uint64_t)D}, r->x);
 }
 
+/* Without a set this process has the gradients of all experts: no other may have some.  */
+static int
+check_owner(const struct expert *x, const struct frame *f)
+{
+	if (!x->s->learn || !x->all || !f->experts_done || !frame_other(f, "learn"))
+		return 0;
+	return fail(FAIL_DATA, "experts '%s' are done: with --learn give each ds-expert -e",
+	    f->experts_done);
+}
+
 static int
 expert_batch(struct expert *x, struct frame *f)
 {
@@ -416,8 +426,9 @@ expert_batch(struct expert *x, struct frame *f)
 	struct partial p;
 
 	if (!frame_find(f, "h", F32, f->rows, (uint64_t)s->model->config.hidden_size) ||
-	    keep_rows(s->keep, f, expert_kept) < 0 || partial_read(&p, s, f) < 0 ||
-	    expert_mine(x, &p, &mine) < 0 || partial_begin(&p, s, f) < 0)
+	    check_owner(x, f) < 0 || keep_rows(s->keep, f, expert_kept) < 0 ||
+	    partial_read(&p, s, f) < 0 || expert_mine(x, &p, &mine) < 0 ||
+	    partial_begin(&p, s, f) < 0)
 		return -1;
 	if (normed_rows(x, f, &r) < 0 || contribute(x, f, &p, &mine, &r) < 0)
 		return -1;

@@ -207,8 +207,8 @@ add_weights(const struct join *j, int to, int i)
 
 	for (uint64_t k = 0; b && k < T * K; k++) {
 		if (a[k] != 0 && b[k] != 0)
-			return fail(FAIL_DATA, "%s: expert.wacc of row %llu: an input before has it, too",
-			    j->in[i].name, (unsigned long long)(k / K));
+			return fail(FAIL_DATA, "%s: expert.wacc of row %llu: an input before has "
+			    "it, too", j->in[i].name, (unsigned long long)(k / K));
 		a[k] |= b[k];
 	}
 	return b ? 0 : -1;

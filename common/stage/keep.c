@@ -72,7 +72,6 @@ keep_rows(struct keep *k, struct frame *f, const char *const *names)
 {
 	struct frame_learn l;
 	struct kept *p;
-	char where[64];
 	int learns = k ? frame_learn(f, &l) : 0;
 
 	if (learns <= 0 || l.score)
@@ -83,7 +82,7 @@ keep_rows(struct keep *k, struct frame *f, const char *const *names)
 	p->key = key_of(l.id, f->at, f->layer);
 	if (table_get(&k->kept, &p->key, sizeof(p->key))) {
 		fail(FAIL_DATA, "%s: learn %" PRIu64 " passes a second time: give each frame an id "
-		    "of its own", frame_where(f, where, sizeof(where)), l.id);
+		    "of its own", f->at_text, l.id);
 	} else if (copy_rows(p, f, names) == 0 &&
 	    table_put(&k->kept, &p->key, sizeof(p->key), p) == 0) {
 		k->bytes += p->bytes;
@@ -113,23 +112,21 @@ keep_take(struct keep *k, const struct frame *f, enum at forward, struct frame *
 	struct frame_learn l;
 	struct kept *p;
 	struct key key;
-	char where[64];
 	int learns = frame_learn(f, &l);
 
-	frame_where(f, where, sizeof(where));
 	if (learns < 0)
 		return -1;
 	if (learns == 0)
 		return fail(FAIL_DATA, "%s: sequence %" PRIu64 ": the frame has no key 'learn'",
-		    where, seq);
+		    f->at_text, seq);
 	key = key_of(l.id, forward, f->layer);
 	p = table_get(&k->kept, &key, sizeof(key));
 	if (!p)
 		return fail(FAIL_DATA, "%s: learn %" PRIu64 ", sequence %" PRIu64 ": nothing was "
-		    "kept: it did not pass here, or it has come back twice", where, l.id, seq);
+		    "kept: it did not pass here, or it has come back twice", f->at_text, l.id, seq);
 	if (!same_rows(&p->f, f))
 		return fail(FAIL_DATA, "%s: learn %" PRIu64 ", sequence %" PRIu64 ": it has come "
-		    "back with other spans than it passed with", where, l.id, seq);
+		    "back with other spans than it passed with", f->at_text, l.id, seq);
 	(void)table_del(&k->kept, &p->key, sizeof(p->key));
 	k->bytes -= p->bytes;
 	frame_move(to, &p->f);
