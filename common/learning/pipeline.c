@@ -47,9 +47,8 @@ pipeline_send(struct pipeline *p, struct frame *f)
 	return 0;
 }
 
-/* A signal asks for the end. */
-static int
-interrupted(struct pipeline *p)
+int
+pipeline_interrupted(struct pipeline *p)
 {
 	struct signalfd_siginfo s;
 
@@ -85,7 +84,7 @@ pipeline_receive(struct pipeline *p, struct frame *f)
 			v[1] = link_poll(&p->feed);
 		if (poll(v, 3, -1) < 0)
 			continue;
-		if (v[2].revents && interrupted(p) < 0)
+		if (v[2].revents && pipeline_interrupted(p) < 0)
 			return -1;
 		if (v[1].revents)
 			flush(p);

@@ -21,6 +21,9 @@ struct pipeline {
 /* Open both endpoints, in this order.  0, or -1 and a message. */
 int pipeline_open(struct pipeline *p, const char *feed, const char *back);
 
+/* After p->signals polled readable: -1 and a message if a signal asks for the end, otherwise 0. */
+int pipeline_interrupted(struct pipeline *p);
+
 /* Queue a copy of f for ds-embed, and send what goes.  0, or -1 and a message. */
 int pipeline_send(struct pipeline *p, struct frame *f);
 
