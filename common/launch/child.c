@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,20 @@ blame_of(int status, const char *words)
 	return strncmp(words, "upstream: ", 10) == 0 ? BLAME_UPSTREAM : by[link_lost(words)];
 }
 
+/* Store the text of a verdict: who, unless it is our own program, and what. */
+__attribute__((format(printf, 3, 4)))
+static void
+set_text(struct verdict *v, const struct child *c, const char *fmt, ...)
+{
+	const char *who = c->command->label;
+	int n = strcmp(who, program) == 0 ? 0 : snprintf(v->text, sizeof(v->text), "%s: ", who);
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(v->text + n, sizeof(v->text) - (size_t)n, fmt, ap);
+	va_end(ap);
+}
+
 static struct verdict
 judge(struct child *c, int wstatus)
 {
@@ -177,7 +192,7 @@ judge(struct child *c, int wstatus)
 		int sig = WTERMSIG(wstatus);
 
 		v.blame = sig == SIGPIPE || sig == SIGINT || sig == SIGQUIT ? BLAME_GONE : BLAME_OWN;
-		snprintf(v.text, sizeof(v.text), "%s: killed by signal %d", c->command->label, sig);
+		set_text(&v, c, "killed by signal %d", sig);
 	} else if (WEXITSTATUS(wstatus) == FAIL_DATA && c->failed) {
 		v.failed = 1;
 	} else if (WEXITSTATUS(wstatus) != 0) {
@@ -187,9 +202,9 @@ judge(struct child *c, int wstatus)
 		v.status = status < FAIL_SYSTEM ? status : FAIL_SYSTEM;
 		v.blame = blame_of(v.status, words);
 		if (*words)
-			snprintf(v.text, sizeof(v.text), "%s: %s", c->command->label, words);
+			set_text(&v, c, "%s", words);
 		else
-			snprintf(v.text, sizeof(v.text), "%s: ended with status %d without a message", c->command->label, status);
+			set_text(&v, c, "ended with status %d without a message", status);
 	}
 	return v;
 }

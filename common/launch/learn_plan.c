@@ -78,6 +78,7 @@ add_end(struct plan *p, const struct learn_launch *l, const struct learn_ends *e
 {
 	struct command *t = plan_worker(p, &l->plan, STAGE_LOSS, -1);
 
+	command_word(t, "-q");          /* the driver prints what it reports */
 	if (l->samples)
 		t = plan_program(p, &l->plan, stage_programs[STAGE_SAMPLE].name);
 	command_option(t, "-o", e->loop_out);

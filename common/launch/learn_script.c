@@ -54,10 +54,13 @@ learn_script(struct buf *to, const struct learn_launch *l, const char *state)
 		r = script_begin(to, l->dir, l->plan.model) < 0 || change_folder(to) < 0 ||
 		    (state && (script_assign(to, "state", state, "") < 0 ||
 		    buf_addf(to, "%s", newest) < 0)) ||
-		    buf_addf(to, "%s%s%s", state ? "" : "set --\n", script_folder, streams) < 0 ? -1 : 0;
+		    buf_addf(to, "%s%s%s", state ? "" : "set --\n", script_folder,
+		    streams) < 0 ? -1 : 0;
 	for (int i = 0; i < plan.n && r == 0; i++)
-		r = script_command(to, &plan.commands[i], words, sizeof(words) / sizeof(*words)) < 0 ||
-		    buf_addf(to, "%s%s", i == 0 ? driver : "", i < plan.n - 1 ? " |\n" : "\n") < 0 ? -1 : 0;
+		r = script_command(to, &plan.commands[i], words,
+		    sizeof(words) / sizeof(*words)) < 0 ||
+		    buf_addf(to, "%s%s", i == 0 ? driver : "",
+		    i < plan.n - 1 ? " |\n" : "\n") < 0 ? -1 : 0;
 	plan_free(&plan);
 	return r < 0 ? -1 : buf_addf(to, "%s", script_status);
 }

@@ -44,6 +44,7 @@ add_loss(struct planfile *p)
 	line_add(&loss, stage_programs[STAGE_LOSS].name);
 	for (int i = 0; i < 4; i++)
 		line_add_option(&loss, &p->lines[h], of_head[i]);
+	line_add(&loss, "-q");
 	line_add(&loss, "-i");
 	line_add(&loss, "@" LINK);
 	line_split(&p->lines[h], LINK, &head, &loss);
