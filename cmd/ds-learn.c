@@ -8,8 +8,10 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "launch/learn.h"
+#include "launch/learn_sample.h"
 #include "learning/learning.h"
 #include "options.h"
+#include "supervise/learn.h"
 
 static const char help[] =
 "usage: ds-learn -m MODEL [-o TO] [OPTION ...]\n"
@@ -17,10 +19,9 @@ static const char help[] =
 "\n"
 "  -m, --model MODEL              checkpoint folder (or DS_MODEL)\n"
 "  -o, --output TO                folder of the trained model\n"
-"  --sft, --records               FILE of records; of answers with rewards\n"
-"  --grpo, --grade                FILE of prompts; CMD that adds rewards\n"
-"  --steps, --epochs              N steps; or N times all records (1)\n"
-"  --batch, --group               N records a step (32); N answers each (8)\n"
+"  --sft, --records, --grpo       FILE of records; of graded answers; prompts\n"
+"  --grade, --group               CMD that adds rewards; N answers a prompt (8)\n"
+"  --steps, --epochs, --batch     N; or N times all (1); N records a step (32)\n"
 "  --rate, --warmup, --schedule   1e-5; N steps; constant, linear or cosine\n"
 "  --betas, --eps, --decay        of AdamW: B,B (0.9,0.95); 1e-8; weights (0)\n"
 "  --clip-norm, --balance         largest gradient (1); RATE of router biases\n"
@@ -33,13 +34,14 @@ static const char help[] =
 "  -S, --seed SEED                seed of the random numbers (0)\n"
 "  --state, --save-every, --rows  DIR to go on from; N steps; N of a frame\n"
 "  --dry-run, --gradients         no step: the loss; FILE of gradients\n"
-"  -x, --feed, --back             CUT of the model; ends of a pipeline\n"
+"  --plan, --rsh, --manifest      FILE of ds-plan; CMD to reach hosts; FILE\n"
+"  --feed, --back, -x             ends of a pipeline; CUT fused, layer or stage\n"
 "  -t, --threads THREADS          threads of each process (all cores)\n"
 "  -V, -h, -s, -v                 print version; this text; script; summary\n";
 
 enum { SFT = 256, RECORDS, GRPO, GRADE, STEPS, EPOCHS, BATCH, GROUP, RATE, WARMUP, SCHEDULE, DECAY,
 	BETAS, EPS, CLIP_NORM, BALANCE, CLIP, ADVANTAGE, BETA, REFERENCE, STATE, SAVE_EVERY,
-	DRY_RUN, GRADIENTS, ROWS, FEED, BACK };
+	DRY_RUN, GRADIENTS, ROWS, FEED, BACK, PLAN, RSH, MANIFEST };
 
 static const struct option longs[] = {
 	{"sft", 1, NULL, SFT}, {"records", 1, NULL, RECORDS}, {"grpo", 1, NULL, GRPO},
@@ -51,7 +53,8 @@ static const struct option longs[] = {
 	{"beta", 1, NULL, BETA}, {"reference", 1, NULL, REFERENCE}, {"state", 1, NULL, STATE},
 	{"save-every", 1, NULL, SAVE_EVERY}, {"dry-run", 0, NULL, DRY_RUN},
 	{"gradients", 1, NULL, GRADIENTS}, {"rows", 1, NULL, ROWS}, {"feed", 1, NULL, FEED},
-	{"back", 1, NULL, BACK}, {"temperature", 1, NULL, 'T'}, {"top-k", 1, NULL, 'k'},
+	{"back", 1, NULL, BACK}, {"plan", 1, NULL, PLAN}, {"rsh", 1, NULL, RSH},
+	{"manifest", 1, NULL, MANIFEST}, {"temperature", 1, NULL, 'T'}, {"top-k", 1, NULL, 'k'},
 	{"top-p", 1, NULL, 'p'}, {"max-tokens", 1, NULL, 'n'}, {"seed", 1, NULL, 'S'},
 	{"output", 1, NULL, 'o'}, {"threads", 1, NULL, 't'}, {0}};
 
@@ -60,6 +63,8 @@ struct given {
 	struct learn_launch launch;
 	int script;
 	long threads;                   /* 0: not given */
+	const char *plan, *rsh, *manifest;      /* NULL: not given */
+	const char *local;              /* an option that excludes --plan, or NULL */
 };
 
 /* One or two numbers: A or A,B.  */
@@ -225,13 +230,25 @@ own_launch(struct given *g, int c, const char *arg)
 
 	switch (c) {
 	case 'x':
+		g->local = "-x";
 		r = parse_word("-x", arg, "fused layer stage", &n);
 		g->launch.plan.cut = (enum cut)n;
 		return r;
 	case 't':
+		g->local = "-t";
 		return options_int("-t", arg, 1, 1024, &g->threads);
 	case 's':
+		g->local = "-s";
 		return g->script = 1;
+	case PLAN:
+		g->plan = arg;
+		return 0;
+	case RSH:
+		g->rsh = arg;
+		return 0;
+	case MANIFEST:
+		g->manifest = arg;
+		return 0;
 	}
 	return -2;
 }
@@ -279,8 +296,15 @@ check_given(const struct given *g)
 		die(FAIL_USAGE, "--gradients is for one batch: give --dry-run");
 	if (!o->feed != !o->back)
 		die(FAIL_USAGE, "--feed and --back are both ends of a pipeline: give both");
-	if (o->feed && (g->script || g->threads || g->launch.plan.cut))
-		die(FAIL_USAGE, "-s, -t and -x do not go with --feed: the pipeline runs");
+	if (o->feed && (g->local || g->plan))
+		die(FAIL_USAGE, "%s does not go with --feed: the pipeline runs",
+		    g->plan ? "--plan" : g->local);
+	if (g->plan && g->local)
+		die(FAIL_USAGE, "%s does not go with --plan, which says what runs and how",
+		    g->local);
+	if ((g->rsh || g->manifest) && !g->plan)
+		die(FAIL_USAGE, "%s is for the hosts of a plan: give --plan with it",
+		    g->rsh ? "--rsh" : "--manifest");
 }
 
 /* Where a run that was interrupted can go on.  */
@@ -300,19 +324,18 @@ report_state(const struct learning_options *o)
 static int
 drive(const struct learning_options *o, int *sig)
 {
-	return learning_run(o, NULL, NULL, sig);
+	return learning_run(o, learn_sample_open, learn_reference_open, sig);
 }
 
-/* What the driver reported, without its name: this program has the same.  */
+/* Run the processes of a plan, here and on other hosts.  */
 static int
-report_driver(void)
+run_plan(const struct given *g, int *sig)
 {
-	char text[1024];
-	const char *own = "ds-learn: ";
+	const char *rsh = getenv("DS_RSH");
+	const struct learn_hosts hosts = {.launch = &g->launch, .plan = g->plan,
+	    .manifest = g->manifest, .rsh = g->rsh ? g->rsh : rsh && *rsh ? rsh : "ssh"};
 
-	snprintf(text, sizeof(text), "%s", fail_text());
-	return fail(fail_status(), "%s",
-	    text + (strncmp(text, own, strlen(own)) == 0 ? strlen(own) : 0));
+	return learn_hosts_run(&hosts, sig);
 }
 
 /* Start the pipeline, or print a script that does.  */
@@ -341,7 +364,7 @@ launch(struct given *g, const char *model, int *sig)
 	if (learning_newest(&g->o, state, sizeof(state)) < 0)
 		return -1;
 	l->state = *state && !g->o.dry_run ? state : NULL;
-	return learn_launch_run(l, sig) < 0 ? report_driver() : 0;
+	return g->plan ? run_plan(g, sig) : learn_launch_run(l, sig);
 }
 
 int
@@ -351,7 +374,7 @@ main(int argc, char **argv)
 	    .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip_norm = 1, .clip = {0.2, 0.2},
 	    .sampling = SAMPLING_UNSET}};
 	struct options o = {.help = help, .letters = "T:k:p:S:n:o:x:t:s", .longs = longs,
-	    .own = own, .to = &g};
+	    .own = own, .to = &g, .links = 1};
 	int sig = 0, r, i = options_parse(&o, argc, argv);
 
 	if (i < argc)
