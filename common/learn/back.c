@@ -6,7 +6,8 @@
 
 enum {
 	TILE_N = 96, TILE_K = 256,      /* of a gradient: stays in L2 while the pages go past it */
-	TILE_N_LEAST = 24,              /* of small matrices, so that all threads have some */
+	TILE_N_LEAST = 24,              /* of small matrices, so that all threads have some; */
+	STEP_N = 6,                     /* a multiple of the rows that grad_outer takes together */
 	TILE_T = 96, TILE_C = 64,       /* rows and columns of an input's gradient */
 	GRAIN = 32                      /* columns of a sum over rows that a thread has at least */
 };
@@ -61,20 +62,30 @@ matrix_tiles(void *arg, size_t from, size_t to, int thread)
 	}
 }
 
+/* Rows of a tile, of a gradient of n rows that is `across` tiles wide. */
+static int
+tile_rows(int n, int across, int threads)
+{
+	int down = (n + TILE_N - 1) / TILE_N, rows;
+
+	if (threads > 1 && down * across < 2 * threads)
+		down = (2 * threads + across - 1) / across;
+	rows = (n + down - 1) / down;
+	return rows < TILE_N_LEAST ? TILE_N_LEAST : (rows + STEP_N - 1) / STEP_N * STEP_N;
+}
+
 int
 back_weight(struct learn *l, struct param *p, int row0, const float *dy, ptrdiff_t ldy, int n,
     const float *x, ptrdiff_t ldx, const struct learn_pages *pages)
 {
 	struct matrix w = {.k = l->k, .acc = p->acc + (ptrdiff_t)row0 * p->cols, .dy = dy, .x = x,
-	    .ldy = ldy, .ldx = ldx, .n = n, .K = p->cols, .tile_n = TILE_N,
+	    .ldy = ldy, .ldx = ldx, .n = n, .K = p->cols,
 	    .across = (p->cols + TILE_K - 1) / TILE_K, .pages = pages};
 	double rows = learn_pages_rows(pages) + CONVERT * pages->n;
-	int down = (n + TILE_N - 1) / TILE_N;
+	int down;
 
-	while (w.tile_n > TILE_N_LEAST && down * w.across < 4 * pool_threads(l->pool)) {
-		w.tile_n /= 2;
-		down = (n + w.tile_n - 1) / w.tile_n;
-	}
+	w.tile_n = tile_rows(n, w.across, pool_threads(l->pool));
+	down = (n + w.tile_n - 1) / w.tile_n;
 	pool_run(l->pool, (size_t)down * (size_t)w.across, 1,
 	    rows * w.tile_n * min(w.K, TILE_K), matrix_tiles, &w);
 	return refused(p, atomic_load(&w.bad));

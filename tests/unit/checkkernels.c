@@ -583,6 +583,29 @@ time_product(const struct kernels *k, enum dtype t, int N, int K, int T, int tra
 }
 
 static void
+time_grad(const struct kernels *k, int N, int K, int T)
+{
+	int64_t *acc = calloc((size_t)N * (size_t)K, sizeof(*acc));
+	float *dy = malloc((size_t)N * (size_t)T * 4), *x = malloc((size_t)K * (size_t)T * 4);
+	double start, best = 1e9, macs = (double)N * K * T;
+	int repeat = (int)(1e7 / macs) + 1;
+
+	numbers(dy, (size_t)N * (size_t)T, PLAIN);
+	numbers(x, (size_t)K * (size_t)T, PLAIN);
+	for (int i = 0; i < 8; i++) {
+		start = now();
+		for (int j = 0; j < repeat; j++)
+			k->grad_outer(acc, K, dy, N, N, x, K, K, T);
+		best = fmin(best, (now() - start) / repeat);
+	}
+	printf("%-7s grad_outer T %3d  %5d x %-5d %9.2f us %8.1f GFLOP/s\n", k->name, T, N, K,
+	    best * 1e6, 2 * macs / best * 1e-9);
+	free(acc);
+	free(dy);
+	free(x);
+}
+
+static void
 time_vector(const struct kernels *k, const char *name, void (*f)(float *, int))
 {
 	enum { N = 4096, M = 200 };
@@ -619,6 +642,8 @@ time_all(const struct kernels *k)
 			    0);
 	time_product(k, F32, 512, 576, 16, 0);
 	time_product(k, F32, 512, 512, 16, 1);
+	for (int i = 0; i < COUNT(T); i++)
+		time_grad(k, 256, 256, T[i]);
 	time_vector(k, "exp", k->exp);
 	time_vector(k, "sigmoid", k->sigmoid);
 	time_vector(k, "softmax", k->softmax);
