@@ -55,11 +55,11 @@ panel_of(float *to, const float *x, ptrdiff_t ldx, int K, int T)
 			r_store(to + t * PANEL + j, r_load_n(x + t * ldx + j, K - j));
 }
 
-/* sum [GROUP][PANEL] of a group of dy and a panel of x */
-static void
-group_panel(float *sum, const float *dy, const float *x, int T)
+/* s = a group of dy by a panel of x. */
+ALWAYS void
+group_panel(reg s[GROUP][GC], const float *dy, const float *x, int T)
 {
-	reg s[GROUP][GC], b[GC], a;
+	reg b[GC], a;
 
 	UNROLL
 	for (int n = 0; n < GROUP; n++)
@@ -79,11 +79,41 @@ group_panel(float *sum, const float *dy, const float *x, int T)
 				s[n][j] = r_fma(a, b[j], s[n][j]);
 		}
 	}
+}
+
+/* acc [GROUP][PANEL] += the product */
+static void
+group_add(int64_t *acc, ptrdiff_t lda, const float *dy, const float *x, int T, bytes bad[2])
+{
+	bytes own[2] = { bad[0], bad[1] };
+	reg s[GROUP][GC];
+
+	group_panel(s, dy, x, T);
+	UNROLL
+	for (int n = 0; n < GROUP; n++)
+		UNROLL
+		for (int j = 0; j < GC; j++)
+			r_grad_add(acc + n * lda + j * W, s[n][j], own);
+	bad[0] = own[0];
+	bad[1] = own[1];
+}
+
+/* The same for the first N rows and K columns. */
+static void
+group_add_some(int64_t *acc, ptrdiff_t lda, int N, int K, const float *dy, const float *x, int T,
+    bytes bad[2])
+{
+	float sum[GROUP * PANEL] __attribute__((aligned(64)));
+	reg s[GROUP][GC];
+
+	group_panel(s, dy, x, T);
 	UNROLL
 	for (int n = 0; n < GROUP; n++)
 		UNROLL
 		for (int j = 0; j < GC; j++)
 			r_store(sum + n * PANEL + j * W, s[n][j]);
+	for (int n = 0; n < N; n++)
+		sums_add(acc + n * lda, sum + n * PANEL, K, bad);
 }
 
 static int
@@ -92,19 +122,24 @@ grad_outer(int64_t *acc, ptrdiff_t lda, const float *dy, ptrdiff_t ldy, int N, c
 {
 	float groups[GROUPS][GRAD_ROWS * GROUP] __attribute__((aligned(64)));
 	float panel[GRAD_ROWS * PANEL] __attribute__((aligned(64)));
-	float sum[GROUP * PANEL] __attribute__((aligned(64)));
 	bytes bad[2] = { b_zero(), b_zero() };
 
 	for (int n = 0, some; n < N; n += some) {
 		some = N - n < GROUPS * GROUP ? N - n : GROUPS * GROUP;
 		groups_of(groups, dy + n, ldy, some, T);
 		for (int k = 0; k < K; k += PANEL) {
-			panel_of(panel, x + k, ldx, K - k, T);
-			for (int i = 0; i < some; i++) {
-				if (i % GROUP == 0)
-					group_panel(sum, groups[i / GROUP], panel, T);
-				sums_add(acc + (n + i) * lda + k, sum + i % GROUP * PANEL,
-				    K - k < PANEL ? K - k : PANEL, bad);
+			int cols = K - k < PANEL ? K - k : PANEL;
+
+			panel_of(panel, x + k, ldx, cols, T);
+			for (int i = 0; i < some; i += GROUP) {
+				int rows = some - i < GROUP ? some - i : GROUP;
+				int64_t *to = acc + (n + i) * lda + k;
+
+				if (rows == GROUP && cols == PANEL)
+					group_add(to, lda, groups[i / GROUP], panel, T, bad);
+				else
+					group_add_some(to, lda, rows, cols, groups[i / GROUP],
+					    panel, T, bad);
 			}
 		}
 	}
