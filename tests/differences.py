@@ -241,7 +241,7 @@ def main():
     records = [json.loads(line) for line in o.records.read_text().splitlines()]
     loss = Loss(o, records, Forward(config))
     print(f"loss {loss(w):.9g}")
-    rng, step = np.random.default_rng(1), 1e-5
+    rng, step = np.random.default_rng(1), 1e-7
     for _ in range(o.directions):
         v = {n: rng.standard_normal(w[n].shape) * np.sqrt(np.mean(w[n] ** 2)) for n in gradient}
         # of the gradient itself, too: a random direction is nearly orthogonal to it
