@@ -130,8 +130,10 @@ static const struct {
 	void (*fill_bf16)(struct kernels *k);   /* for bf16 */
 } sets[SETS] = {
 	{ "ref", have_ref, { matmul_ref, vector_ref, quantize_ref, grad_ref }, matmul_bf16_ref },
-	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2, grad_avx2 }, matmul_bf16_avx2 },
-	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512, grad_avx512 }, matmul_bf16_avx512 },
+	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2, grad_avx2 },
+	    matmul_bf16_avx2 },
+	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512, grad_avx512 },
+	    matmul_bf16_avx512 },
 	{ "amx", have_amx, { NULL }, matmul_bf16_amx },
 };
 

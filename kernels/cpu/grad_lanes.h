@@ -14,7 +14,7 @@ enum {
 	GROUPS = 16                     /* for which a panel of x is made */
 };
 
-/* acc[0..n-1] += sum, of which a register is read whole. */
+/* acc[0..n-1] += sum */
 static void
 sums_add(int64_t *acc, const float *sum, int n, bytes bad[2])
 {
