@@ -19,7 +19,6 @@
 # CC, CXX, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX and STRIP may come from the environment.
 VERSION = 0.2.0
 PREFIX ?= /usr/local
-CFLAGS ?= -O2 -g
 LDFLAGS ?=
 STRIP ?= strip
 WERROR =
@@ -33,9 +32,12 @@ W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototype
 ifdef SAN
 B = build-asan
 BIN = build-asan/bin
-EMULATED_O = -O2 -g1
+# (instrumented, all but kernels takes half the time to compile so; a report has the lines)
+CFLAGS ?= -O1 -g1
+EMULATED_O = -O2
 # (-O3 takes seven times as long to compile with sanitizers)
 ISA_O = -O2
+$(B)/kernels/%.o: KERNEL_O = -O2
 # no instrumentation of what is called a billion times would be a hole: kernels are checked as well
 S = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # Within the program, at a fixed address, the sanitizers start in two thirds of the time; a library
@@ -47,6 +49,7 @@ S_PROGRAM = $(S) $(if $(SAN_IN),-static-libasan -static-libubsan -no-pie \
 	$(patsubst %,-Wl$(comma)--export-dynamic-symbol='__%_*',asan ubsan sanitizer))
 S_SHARED = $(if $(SAN_IN),-Wl$(comma)-z$(comma)undefs,$(S) -Wl$(comma)-z$(comma)defs)
 else
+CFLAGS ?= -O2 -g
 B = build
 BIN = bin
 S =
@@ -59,6 +62,7 @@ EMULATED_O := $(and $(shell grep -wm1 avx2 /proc/cpuinfo),\
 ISA_O = -O3 -fno-var-tracking
 endif
 ISA =
+KERNEL_O =
 PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) \
 	libpcre2-8 libcjson libutf8proc nettle
 ALL_CFLAGS = $(W) $(CPPFLAGS) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
@@ -81,7 +85,7 @@ $(B)/%_amx.o: ISA = $(ISA_O) -mtune=sapphirerapids -mamx-tile -mamx-bf16 -mavx51
 	-mavx2 -mfma -mf16c
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(SAY)$(CC) $(ALL_CFLAGS) $(ISA) -MMD -MP -c -o $@ $<
+	$(SAY)$(CC) $(ALL_CFLAGS) $(KERNEL_O) $(ISA) -MMD -MP -c -o $@ $<
 $(B)/lib.a: $(LIB)
 	@rm -f $@
 	@$(AR) rcs $@ $(LIB)

@@ -71,5 +71,11 @@ mkdir -p tree/build-asan/bin
 is "$(tree/tests/run t0-report 2>&1 | tail -1)" "Result: FAIL" "the closing summary says so"
 ok "a script that asks for it runs with the sanitized programs too" \
     sh -c 'tree/tests/run t0-report 2>/dev/null | grep -q asan:tests/t0-report'
+printf '# only: %s\n. "${0%%/*}/lib.sh"\ndone_testing\n' asan >tree/tests/t0-once.sh
+is "$(tree/tests/run t0-once 2>&1 | grep -Eo '[a-z:]*tests/t0-once')" "asan:tests/t0-once" \
+    "one that asks for these alone runs once"
 fails_with 2 "no test matches" "a name that matches no test is an error" tree/tests/run nothing-such
+rmdir tree/build-asan/bin
+is "$(tree/tests/run t0-once 2>/dev/null | grep -Eo '[a-z:]*tests/t0-once')" "tests/t0-once" \
+    "without that build it runs with the others"
 done_testing

@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-dump: text, JSON and ids of the same frames.
-# also: asan
+# only: asan
 . "${0%/*}/lib.sh"
 
 py - >all.frames <<'EOP'

@@ -1,7 +1,7 @@
 #!/bin/sh
 # An outside program takes part: its prompts go in, frames come out as ds-frame(5) says, and what
 # is not a stage's business comes out as it went in.
-# also: asan
+# only: asan
 . "${0%/*}/lib.sh"
 M=$G/v3
 export M

@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-dump: the formats that other tools read.
-# also: asan leaks
+# only: asan leaks
 . "${0%/*}/lib.sh"
 
 py - >all.frames <<'X'

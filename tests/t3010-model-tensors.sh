@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # Checkpoints that are sound: every tensor as a second reader, in Python, finds it.
 # check: yes
 . "${0%/*}/lib.sh"

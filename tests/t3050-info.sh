@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan
+# only: asan
 # ds-info: what it says of a checkpoint.
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M

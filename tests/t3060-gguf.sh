@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan
+# only: asan
 # GGUF files: the bits of the folder that each was made from, at every tap; parts; what tools say.
 . "${0%/*}/lib.sh"
 make_gguf() { py "$T/gguf_make.py" "$@"; }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # GGUF files that are damaged in one way each: one line that says where and what, status 1.
 . "${0%/*}/lib.sh"
 case $PATH in "$R"/build-asan/bin:*) b=$R/build-asan ;; *) b=$R/build ;; esac

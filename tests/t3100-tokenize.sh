@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # ds-tokenize: texts become frames.
 . "${0%/*}/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # ds-detokenize: ids become text as they arrive.
 . "${0%/*}/lib.sh"
 

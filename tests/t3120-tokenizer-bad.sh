@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # A tokenizer.json that is broken, or wants what there is not, is refused with the key in the message.
 . "${0%/*}/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # Tokenizers and chat templates of GGUF files and of tiktoken.model through the programs.
 . "${0%/*}/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # Requests and answers as lines of JSON: ds-tokenize --jsonl, ds-sample, ds-detokenize --jsonl.
 . "${0%/*}/lib.sh"
 export DS_MODEL="$M"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-embed with several batches under way, and in a ring.
-# also: asan leaks
+# only: asan leaks
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M
 

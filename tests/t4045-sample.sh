@@ -1,6 +1,6 @@
 #!/bin/bash
 # ds-sample: the thinking budget and stop strings, counted in new tokens; the same over a restart.
-# also: asan leaks
+# only: asan leaks
 # check: yes
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M

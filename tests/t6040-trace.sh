@@ -1,6 +1,6 @@
 #!/bin/sh
 # Time in the stream: who worked on a frame, when, and how much came.
-# also: asan
+# only: asan
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-diff: the report, what counts as a difference, files of other implementations, streams that break.
-# also: asan
+# only: asan
 . "${0%/*}/lib.sh"
 m=$G/v3
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-diff with files of named tensors: what ds-dump writes, what others write, and what of them is not compared.
-# also: asan
+# only: asan
 . "${0%/*}/lib.sh"
 export DS_MODEL="$M"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-hash: traces, what they do not depend on, and their check.
-# also: asan
+# only: asan
 # check: yes
 . "${0%/*}/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # ds-cut: some of a stream.
 . "${0%/*}/lib.sh"
 

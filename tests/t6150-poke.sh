@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # ds-poke: editing in flight.
 . "${0%/*}/lib.sh"
 

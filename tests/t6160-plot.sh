@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # ds-plot: pictures that are whole, and hold the numbers of the frames.
 . "${0%/*}/lib.sh"
 

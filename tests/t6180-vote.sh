@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-vote: majorities of answer lines, ties, abstentions, and how it meets its surroundings.
-# also: asan leaks
+# only: asan leaks
 # check: yes
 . "${0%/*}/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-grade: rules, weights, workers that fail in every way, and how it meets its surroundings.
-# also: asan leaks
+# only: asan leaks
 # check: yes
 . "${0%/*}/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # However many batches are under way at once, the text and every token are the same.
-# also: asan
+# only: asan
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The tools that look at frames, in pipes with what every system has: each in the same way.
-# also: asan
+# only: asan
 . "${0%/*}/lib.sh"
 export DS_MODEL="$M"
 

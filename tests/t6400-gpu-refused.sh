@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every way in which there is no GPU: one line that says what is missing, and how much memory it would have to have.
-# also: asan leaks
+# only: asan leaks
 # check: yes
 . "${0%/*}/lib.sh"
 LIMIT=20

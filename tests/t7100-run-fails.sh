@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-run when something fails: one line that names the cause, and no child left behind.
-# also: asan
+# only: asan
 . "${0%/*}/lib.sh"
 
 DS_TEST_MARK=$S

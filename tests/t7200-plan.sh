@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-plan: what it writes runs, says what the model's files say, and refuses what is wrong.
-# also: asan
+# only: asan
 # first: yes
 . "${0%/*}/lib.sh"
 

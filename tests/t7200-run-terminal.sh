@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-run at a terminal: questions one after another, the thought dimmed, Ctrl-C, hanging up.
-# also: asan
+# only: asan
 . "${0%/*}/lib.sh"
 
 # A terminal with ds-run on it, in a session of its own.

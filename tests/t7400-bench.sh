@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# only: asan leaks
 # ds-bench: what it says adds up, its picture is one, made-up checkpoints are checkpoints.  No time is held against anything.
 # check: yes
 . "${0%/*}/lib.sh"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Two programs on two hosts and a network that fails: both end with a word, or all frames arrive.
-# also: asan
+# only: asan
 . "${0%/*}/net.sh"
 LIMIT=60
 host 1 2 9

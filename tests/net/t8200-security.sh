@@ -1,6 +1,6 @@
 #!/bin/sh
 # With keys, nobody on the network reads a frame, brings one in, or keeps programs from their work.
-# also: asan
+# only: asan
 . "${0%/*}/net.sh"
 "$PY" -c 'import zmq, sys; sys.exit(not zmq.has("curve"))' 2>/dev/null || skip_all "no python3-zmq with keys"
 host 1 2 3 9
