@@ -151,7 +151,8 @@ checkpoint_resume(struct run *r)
 		return -1;
 	if (!*folder)
 		return 0;
-	if (io_path(path, sizeof(path), folder, STATE_FILE) < 0 || !(o = json_load(path, STATE_MAX)))
+	if (io_path(path, sizeof(path), folder, STATE_FILE) < 0 ||
+	    !(o = json_load(path, STATE_MAX)))
 		return -1;
 	e = same(o, "model", r->model.weights.id) < 0 || same(o, "data", r->data) < 0 ? -1 : 0;
 	for (int i = 0; i < n && e == 0; i++)

@@ -87,7 +87,8 @@ metrics_print(const struct run *r, const struct step_result *s, uint64_t step)
 	int e = buf_addc(&b, '{');
 
 	if (e == 0 && step > 0)
-		e = put(&b, "step", (double)step) < 0 || put(&b, "steps", (double)r->steps) < 0 ? -1 : 0;
+		e = put(&b, "step", (double)step) < 0 ||
+		    put(&b, "steps", (double)r->steps) < 0 ? -1 : 0;
 	if (e == 0)
 		e = put(&b, "loss", s->loss) < 0 || put_answers(&b, &r->batch, s) < 0 ||
 		    put(&b, "grad_norm", s->norm) < 0 ? -1 : 0;

@@ -11,7 +11,8 @@ struct learn_record {
 	int32_t *ids;                   /* [n] */
 	uint32_t n;
 	uint32_t prompt;                /* tokens before the answer; 0: unknown */
-	float *weight;                  /* [n] of predicting ids[t] from those before; weight[0] is 0 */
+	float *weight;                  /* [n] of predicting ids[t] from those before; the first
+					 * is 0 */
 	/* of policy gradients; NULL: cross entropy */
 	float *old;                     /* [n] log probability of ids[t] when sampled */
 	float *reference;               /* [n] the same of the reference model; NULL: none */

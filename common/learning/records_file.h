@@ -4,8 +4,8 @@
  * Of --sft, a line is one of
  *	{"ids": [...], "weights": [...]}        weights: as many as ids
  *	{"prompt_ids": [...], "ids": [...]}     an answer line: weight 1 on ids
- *	{"prompt": "...", "answer": "..."}      by the chat template: weight 1 on the answer and its
- *	                                        end of sequence
+ *	{"prompt": "...", "answer": "..."}      by the chat template: weight 1 on the answer and
+ *	                                        its end of sequence
  * Of --records, answer lines with rewards and the log probabilities of their tokens: `prompt_ids`
  * and `ids`, or all tokens in `ids` and their number before the answer as `prompt_tokens`.  Lines
  * with the same `id` are answers to one prompt.

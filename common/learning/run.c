@@ -86,8 +86,9 @@ make_step(struct run *r, uint64_t step)
 	e = gradients_of(r, step, &s, &f) < 0 || step_apply(r, step, &s, &f) < 0 ||
 	    metrics_print(r, &s, step) < 0 ? -1 : 0;
 	frame_free(&f);
-	if (e < 0)
-		return r->pipe.sig ? -1 : fail_in("step %llu", (unsigned long long)step);
+	if (e < 0)      /* what another program reports stays as it is */
+		return fail_status() == FAIL_SYSTEM ? -1 :
+		    fail_in("step %llu", (unsigned long long)step);
 	r->step = step;
 	return 0;
 }
@@ -108,22 +109,23 @@ make_steps(struct run *r)
 	return checkpoint_save(r);
 }
 
-/* Signals that end a run are read where it waits for the pipeline; one by SIGPIPE is a failed
- * write.  The descriptor, or -1 and a message. */
+/* Signals that end a run, unless the parent ignores them, are read where it waits for the pipeline.
+ * What would be SIGPIPE is a failed write.  The descriptor, or -1 and a message. */
 static int
-open_signals(sigset_t *before)
+open_signals(void)
 {
-	sigset_t set, more;
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction a;
+	sigset_t set;
 	int fd;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	more = set;
-	sigaddset(&more, SIGPIPE);
+	for (int i = 0; i < 3; i++)
+		if (sigaction(ends[i], NULL, &a) == 0 && a.sa_handler != SIG_IGN)
+			sigaddset(&set, ends[i]);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (fd < 0 || sigprocmask(SIG_BLOCK, &more, before) < 0)
+	sigaddset(&set, SIGPIPE);
+	if (fd < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return fail(FAIL_SYSTEM, "cannot watch for signals:");
 	return fd;
 }
@@ -133,13 +135,12 @@ learning_run(const struct learning_options *o, source_open_fn *sample, scorer_op
     int *sig)
 {
 	struct run r = {.o = o};
-	sigset_t before;
 	int e, signals;
 
 	*sig = 0;
 	if (pipeline_open(&r.pipe, o->feed, o->back) < 0)
 		return -1;
-	if ((signals = r.pipe.signals = open_signals(&before)) < 0)
+	if ((signals = r.pipe.signals = open_signals()) < 0)
 		return -1;
 	e = open_run(&r, sample, reference) < 0 ||
 	    (o->dry_run ? try_one(&r) : make_steps(&r)) < 0 || pipeline_end(&r.pipe) < 0 ? -1 : 0;

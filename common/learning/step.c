@@ -115,7 +115,8 @@ static int
 add_shared(struct run *r, learn_square *sum, struct frame *f, double weight)
 {
 	const struct config *c = &r->model.config;
-	uint64_t L = (uint64_t)c->num_layers, D = (uint64_t)c->hidden_size, V = (uint64_t)c->vocab_size;
+	uint64_t L = (uint64_t)c->num_layers, D = (uint64_t)c->hidden_size;
+	uint64_t V = (uint64_t)c->vocab_size;
 	struct tensor *t;
 
 	if (frame_tensor(f, GRAD_MLP_NORM)) {
