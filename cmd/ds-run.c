@@ -53,7 +53,8 @@ static const char help[] =
 "  -V, -h, -s, -v                     print version; this text; script; summary\n";
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE,
-	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT, EARLY, PROMPT_IDS };
+	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT, EARLY,
+	PROMPT_IDS };
 
 struct given {
 	struct run_options run;
@@ -421,7 +422,8 @@ main(int argc, char **argv)
 		{"agent", 0, NULL, AGENT}, {"lines", 1, NULL, LINES},
 		{"messages", 1, NULL, MESSAGES}, {"jsonl", 1, NULL, JSONL}, {"out", 1, NULL, OUT},
 		{"resume", 0, NULL, RESUME}, {"ordered", 0, NULL, ORDERED},
-		{"logprobs", 0, NULL, LOGPROBS}, {"prompt-ids", 0, NULL, PROMPT_IDS}, {"samples", 1, NULL, SAMPLES},
+		{"logprobs", 0, NULL, LOGPROBS}, {"prompt-ids", 0, NULL, PROMPT_IDS},
+		{"samples", 1, NULL, SAMPLES},
 		{"cache-size", 1, NULL, CACHE_BYTES}, {"cache-dir", 1, NULL, CACHE_DIR},
 		{"think-min", 1, NULL, PLAN_THINK_MIN}, {"think-max", 1, NULL, PLAN_THINK_MAX},
 		{"thinking", 1, NULL, THINKING}, {"probe", 1, NULL, PROBE},

@@ -17,7 +17,8 @@ order_open(struct order *o, size_t n, const struct learning_options *options)
 	o->batch = options->batch ? (uint64_t)options->batch : options->dry_run ? n : BATCH_USUAL;
 	if (o->batch > n)
 		o->batch = n;
-	o->steps = options->steps ? (uint64_t)options->steps : (epochs * n + o->batch - 1) / o->batch;
+	o->steps = options->steps ? (uint64_t)options->steps :
+	    (epochs * n + o->batch - 1) / o->batch;
 	o->total = options->steps ? o->steps * o->batch : epochs * n;
 	return (o->item = mem_new(n, sizeof(*o->item))) ? 0 : -1;
 }

@@ -1,7 +1,7 @@
 /*
  * Both ends of a pipeline: frames go into ds-embed, and all that leaves the last program comes
- * back.  A frame that is sent waits in memory; whoever waits for one also sends.  So neither end
- * blocks the other.
+ * back.  A frame that is sent waits in memory, and receiving also sends.  So neither end blocks
+ * the other.
  */
 #ifndef DS_PIPELINE_H
 #define DS_PIPELINE_H
