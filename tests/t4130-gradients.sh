@@ -73,11 +73,11 @@ like "$(grep -c 'ds-expert.*-e' split.sh)" '^6$' "a script with the experts of l
 limited sh split.sh >split 2>err && cmp v3.safetensors split.safetensors 2>>err
 report $? "experts in several processes: the same bytes" err
 
-# --- the policy gradient of tiny-r1 ---
+# --- tiny-r1 ---
 
 cat >graded.py <<'EOP'
-"""Records of random tokens, whose old log-probabilities are in and out of the clipped range, and
-another model for the reference."""
+"""Records of random tokens: long ones; answers whose old log-probabilities are in and out of the
+clipped range. And another model for the reference."""
 import json
 import os
 import pathlib
@@ -92,6 +92,10 @@ model = pathlib.Path(sys.argv[1])
 config, w = differences.checkpoint(model)
 rng = np.random.default_rng(4)
 forward = differences.Forward(config)
+with open("long", "w") as out:
+    for n in 70, 150:
+        weights = [0, *rng.integers(0, 3, n - 1).tolist()]
+        print(json.dumps({"ids": rng.integers(3, 1000, n).tolist(), "weights": weights}), file=out)
 with open("graded", "w") as out:
     for i in range(4):
         ids = rng.integers(3, 1000, 14)
@@ -111,14 +115,16 @@ path.chmod(0o644)
 path.write_bytes(raw)
 EOP
 py graded.py "$M" >err 2>&1
-report $? "records with old log-probabilities, and a reference" err
+report $? "long records, answers with old log-probabilities, and a reference" err
 
-# slopes DESC OPTION...: along two directions, and the loss
+# slopes DESC KIND FILE OPTION...: along two directions, and the loss
 slopes() {
-	slopes_desc=$1
-	shift
-	limited ds-learn -m "$M" --records graded --dry-run --gradients p.safetensors "$@" >line \
-	    2>err && py "$T/differences.py" "$M" graded p.safetensors --directions 2 "$@" >told 2>>err &&
+	slopes_desc=$1 slopes_kind=$2 slopes_file=$3
+	shift 3
+	limited ds-learn -m "$M" "$slopes_kind" "$slopes_file" --dry-run --gradients p.safetensors \
+	    "$@" >line 2>err &&
+	    py "$T/differences.py" "$M" "$slopes_file" p.safetensors --directions 2 "$@" >told \
+	    2>>err &&
 	    py - >>err 2>&1 <<'EOP'
 import json
 told = [line.split() for line in open("told")]
@@ -128,8 +134,16 @@ assert len(told) == 3 and all(float(t[5]) < 1e-6 for t in told[1:]), told
 EOP
 	report $? "$slopes_desc" err told
 }
-slopes "tiny-r1: clipped policy gradient, as differences have it" --clip 0.2,0.2
-slopes "tiny-r1: the same with nothing clipped, advantages without division" --clip 0.9,5 \
-    --advantage mean
-slopes "tiny-r1: with KL" --clip 0.2,0.3 --beta 0.5 --reference reference
+slopes "tiny-r1: clipped policy gradient, as differences have it" --records graded --clip 0.2,0.2
+slopes "tiny-r1: the same with nothing clipped, advantages without division" --records graded \
+    --clip 0.9,5 --advantage mean
+slopes "tiny-r1: with KL" --records graded --clip 0.2,0.3 --beta 0.5 --reference reference
+slopes "tiny-r1: cross-entropy of several pages" --sft long
+for o in '-x stage -t 1' '--rows 1 -x layer'; do
+	limited ds-learn -m "$M" --sft long --dry-run --gradients q.safetensors $o >line 2>err &&
+	    cmp p.safetensors q.safetensors 2>>err
+	report $? "... and the same bytes with $o" err
+done
+DS_KERNELS=ref limited ds-learn -m "$M" --sft long --dry-run --gradients q.safetensors >line 2>err
+same p.safetensors q.safetensors "... and in plain C"
 done_testing
