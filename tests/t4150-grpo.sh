@@ -60,6 +60,22 @@ report $? "with a KL to the model at its start" err
 is "$(jq -c '[.step, .kl == 0, .kl >= 0]' metrics | tr '\n' ' ')" "[1,true,true] [2,false,true] " \
     "which is 0 in the first step"
 
+# --- a signal ---
+# (the grader of the second step waits for a file)
+wait_grade="while [ -d state/step-1 ] && [ ! -e go ]; do sleep 0.05; done; $grade"
+setsid ds-learn -t 1 --grpo prompts --grade "$wait_grade" --group 4 --batch 2 --steps 3 --rate 1e-2 \
+    -T 6 -n 12 -S 3 -o stopped --state state --save-every 1 >metrics 2>err &
+awaited test -d state/step-1
+kill -TERM $!
+wait $! 2>/dev/null
+is "$? $(cat err)" \
+    "143 ds-learn: interrupted: 'state/step-1' is saved, and the same command goes on from it" "SIGTERM ends it"
+is "$(ps -o args= -s $! | grep ds-)" "" "and all programs of the line"
+: >go
+learn stopped --grade "$wait_grade" --state state --save-every 1
+report $? "it goes on" err
+same stopped/model.safetensors out/model.safetensors "to the checkpoint of a run that was not ended"
+
 # --- what is wrong ---
 # refuses STATUS REGEX DESC [OPTION...]
 refuses() {

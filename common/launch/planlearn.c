@@ -6,7 +6,7 @@
 #include "stage/stages.h"
 
 #define LINK "ipc://{run}/loss"
-#define WHO "ds-learn"
+#define WHO "--plan"
 
 /* 1 if the line is a stage with weights, from ds-embed to ds-head. */
 static int
