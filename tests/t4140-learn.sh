@@ -156,6 +156,29 @@ fails_with 2 "foreign" "a folder that another program made" \
     ds-learn --sft steps.jsonl --steps 1 -o foreign
 same killed/model.safetensors out/model.safetensors "what fails leaves the result as it is"
 
+# a state goes on in another split
+learn -o cut --state cut.state --steps 2
+learn -o cut --state cut.state -x stage
+is "$? $(wc -l <metrics)" "0 2" "two steps, then two with a process for each stage"
+same cut/model.safetensors out/model.safetensors "the same bytes"
+
+# answers of the model as records: it learns from the probabilities that it sampled with
+for q in "2+3=?" "What is 12+9?"; do
+	echo "{\"prompt\": \"$q\", \"n\": 2, \"temperature\": 4, \"max_tokens\": 12}"
+done >requests
+ds-run -m "$M" --jsonl requests --logprobs --prompt-ids 2>err |
+    sed -E 's/^.("id": [^,]*, "index": ([0-9]+))/{"reward": \2, \1/' >graded
+learn2() { ds-learn -m "$M" -t 1 --records graded "$@" >metrics 2>err; }
+learn2 --steps 2 --rate 1e-3 -o answers
+report $? "answers of ds-run are records" err
+py - >said <<'EOP'
+import json
+rows = [json.loads(l) for l in open("metrics")]
+print(*(r["answers"] for r in rows), rows[0]["exact"] == rows[0]["tokens"], rows[0]["ratio"],
+    rows[1]["exact"] < rows[1]["tokens"], rows[1]["ratio"] > 0)
+EOP
+is "$(cat said)" "4 4 True 0 True True" "every ratio is 1 at first, and not after a step"
+
 # interrupted: more steps than it can make
 ds-learn $options --steps 100000 -o long --state long.state >/dev/null 2>err &
 awaited test -d long.state/step-1 -o -d long.state/step-2 -o -d long.state/step-3

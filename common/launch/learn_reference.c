@@ -171,13 +171,14 @@ close_reference(void *arg)
 {
 	struct reference *a = arg;
 
-	pipeline_drop(&a->pipe);
-	for (int i = 0; i < a->plan.n && a->children; i++)
+	/* from the last on: none sees the end of another, which it would report */
+	for (int i = a->plan.n - 1; i >= 0 && a->children; i--)
 		if (a->children[i].pid > 0) {
 			(void)kill(a->children[i].pid, SIGKILL);
 			while (waitpid(a->children[i].pid, NULL, 0) < 0 && errno == EINTR)
 				continue;
 		}
+	pipeline_drop(&a->pipe);
 	free(a->children);
 	plan_free(&a->plan);
 	free(a);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -64,6 +65,7 @@ take(struct pipeline *p, struct frame *f)
 {
 	int r = link_try_receive(&p->back, f);
 
+	p->lost |= r == -2 || (r > 0 && f->op == OP_ERROR);
 	if (r == -2)
 		return fail(FAIL_SYSTEM, "%s: ended without an end frame: " LOST_UPSTREAM,
 		    p->back.name);
@@ -103,6 +105,25 @@ pipeline_await(struct pipeline *p, enum op op, struct frame *f)
 		r = pipeline_receive(p, f);
 	while (r == 0 && f->op != op);
 	return r;
+}
+
+void
+pipeline_fail(struct pipeline *p)
+{
+	char text[1024], message[1100];
+	int status = fail_status();
+	struct frame f;
+
+	fail_print();
+	if (p->lost)
+		return;
+	snprintf(text, sizeof(text), "%s", fail_text());
+	snprintf(message, sizeof(message), "%s: %s", program, text);
+	frame_init(&f);
+	if (frame_set_text(&f, message) == 0)
+		(void)pipeline_send(p, &f);
+	frame_free(&f);
+	fail_restore(status, text);
 }
 
 int

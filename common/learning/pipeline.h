@@ -12,7 +12,7 @@ struct pipeline {
 	struct link feed, back;
 	uint64_t sequence;              /* the next unused id of a sequence */
 	uint64_t learn;                 /* the next unused id of a `learn` frame */
-	int lost;                       /* 1: ds-embed reads no more: the other end says why */
+	int lost;                       /* 1: nothing is sent any more: the pipeline has failed */
 	int signals;                    /* a descriptor that polls readable when the run must end;
 					 * -1: none */
 	int sig;                        /* the signal that has been read there, or 0 */
@@ -38,6 +38,10 @@ int pipeline_await(struct pipeline *p, enum op op, struct frame *f);
 
 /* Send `end`, wait until it comes back, close.  0, or -1 and a message. */
 int pipeline_end(struct pipeline *p);
+
+/* Print the stored message, and report it to the programs of the pipeline, unless one of them has
+ * failed before. */
+void pipeline_fail(struct pipeline *p);
 
 /* Close at once. A zeroed *p is accepted. */
 void pipeline_drop(struct pipeline *p);

@@ -145,6 +145,8 @@ learning_run(const struct learning_options *o, source_open_fn *sample, scorer_op
 	e = open_run(&r, sample, reference) < 0 ||
 	    (o->dry_run ? try_one(&r) : make_steps(&r)) < 0 || pipeline_end(&r.pipe) < 0 ? -1 : 0;
 	*sig = r.pipe.sig;
+	if (e < 0 && !*sig)
+		pipeline_fail(&r.pipe);
 	pipeline_drop(&r.pipe);
 	close_run(&r);
 	close(signals);
