@@ -54,6 +54,28 @@ rm -f graded
 ok "which runs" sh script.sh
 same script/model.safetensors out/model.safetensors "to the same checkpoint"
 
+# --- a terminal ---
+cat >terminal.py <<'X'
+import os, pty, re, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.dup2(os.open("terminal.metrics", os.O_WRONLY | os.O_CREAT), 1)
+    os.execvp("ds-learn", ["ds-learn", *sys.argv[1:]])
+got = b""
+try:
+    while new := os.read(fd, 65536):
+        got += new
+except OSError:
+    pass
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+line = rb"\rstep 1 of 1, loss [-\d.e]+, reward [\d.]+, [\d.]+ tokens/s"
+if status != 0 or not re.search(line, got) or not got.endswith(b"\r"):
+    sys.exit("%d %r" % (status, got))
+X
+"$PY" terminal.py -t 1 --grpo prompts --grade "$grade" --group 2 --batch 2 --steps 1 -n 4 -o terminal >err 2>&1
+report $? "a terminal shows the step, and nothing at the end" err
+is "$(jq -c .step terminal.metrics)" 1 "and the metrics are in the file"
+
 # --- the reference model ---
 learn beta --beta 0.1 --steps 2
 report $? "with a KL to the model at its start" err
