@@ -154,6 +154,10 @@ fails_with 1 "^ds-learn: 'state/step-4': it was made with data .*, now it is" "o
 mkdir foreign && touch foreign/file
 fails_with 2 "foreign" "a folder that another program made" \
     ds-learn --sft steps.jsonl --steps 1 -o foreign
+for o in "-o none/out" "-o new --state none/state" "--dry-run --gradients none/file"; do
+	fails_with 3 "^ds-learn: cannot create 'none/" "$o: before the first step" \
+	    ds-learn --sft steps.jsonl --steps 1 $o
+done
 same killed/model.safetensors out/model.safetensors "what fails leaves the result as it is"
 
 # a state goes on in another split
@@ -183,7 +187,7 @@ is "$(cat said)" "4 4 True 0 True True" "every ratio is 1 at first, and not afte
 ds-learn $options --steps 100000 -o long --state long.state >/dev/null 2>err &
 awaited test -d long.state/step-1 -o -d long.state/step-2 -o -d long.state/step-3
 kill -TERM $!
-wait $!
+wait $! 2>/dev/null
 is "$?" 143 "SIGTERM ends it"
 like "$(cat err)" "^ds-learn: interrupted: 'long.state/step-[0-9]*' is saved, and the same" \
     "and it names its state"

@@ -202,14 +202,38 @@ remove_others(const char *folder, uint64_t step)
 		closedir(d);
 }
 
+int
+checkpoint_shards(char to[PATH_MAX], const char *path)
+{
+	if (snprintf(to, PATH_MAX, "%s.shards", path) < PATH_MAX)
+		return 0;
+	return fail(FAIL_SYSTEM, "'%s': the path is too long", path);
+}
+
+int
+checkpoint_check(const struct run *r)
+{
+	const struct learning_options *o = r->o;
+	const char *path = o->dry_run ? o->gradients : o->out;
+	char shards[PATH_MAX];
+
+	if (path && (checkpoint_shards(shards, path) < 0 || shard_folder_make(shards) < 0))
+		return -1;
+	if (path)
+		shard_folder_remove(shards);
+	if (o->dry_run)
+		return 0;
+	if (o->state && mkdir(o->state, 0777) < 0 && errno != EEXIST)
+		return fail(FAIL_SYSTEM, "cannot create '%s':", o->state);
+	return assemble_check(&r->model, o->out);
+}
+
 static int
 save_state(struct run *r)
 {
 	const char *folder = r->o->state;
 	char part[PATH_MAX], whole[PATH_MAX];
 
-	if (mkdir(folder, 0777) < 0 && errno != EEXIST)
-		return fail(FAIL_SYSTEM, "cannot create '%s':", folder);
 	name_state(part, folder, r->step, ".part");
 	name_state(whole, folder, r->step, "");
 	if (shard_folder_make(part) == 0 && checkpoint_ask(r, SAVE_STATE, part, 0) == 0 &&
@@ -232,8 +256,8 @@ save_weights(struct run *r)
 	char shards[PATH_MAX];
 	int e;
 
-	if (snprintf(shards, sizeof(shards), "%s.shards", r->o->out) >= (int)sizeof(shards))
-		return fail(FAIL_SYSTEM, "'%s': the path is too long", r->o->out);
+	if (checkpoint_shards(shards, r->o->out) < 0)
+		return -1;
 	e = shard_folder_make(shards) < 0 || checkpoint_ask(r, SAVE_WEIGHTS, shards, 0) < 0 ||
 	    learn_assemble(&r->model, shards, r->o->out) < 0 ? -1 : 0;
 	shard_folder_remove(shards);

@@ -168,8 +168,8 @@ gradients_write(struct run *r, const char *path, double weight, struct frame *f)
 	char folder[PATH_MAX];
 	int e;
 
-	if (snprintf(folder, sizeof(folder), "%s.shards", path) >= (int)sizeof(folder))
-		return fail(FAIL_SYSTEM, "'%s': the path is too long", path);
+	if (checkpoint_shards(folder, path) < 0)
+		return -1;
 	e = shard_folder_make(folder) < 0 || collect(r, &g, folder, &s, f, weight) < 0 ||
 	    write_file(&g, path) < 0 ? -1 : 0;
 	for (size_t i = 0; i < g.n; i++)

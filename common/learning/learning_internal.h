@@ -68,6 +68,12 @@ int checkpoint_resume(struct run *r);
 /* Save the state, then the weights to o->out. */
 int checkpoint_save(struct run *r);
 
+/* Check before the first step that what the run writes can be created. */
+int checkpoint_check(const struct run *r);
+
+/* The folder for files of the processes, next to what is made of them. */
+int checkpoint_shards(char to[PATH_MAX], const char *path);
+
 /* Let every process write its file to a folder.  weight: W, of gradients. */
 int checkpoint_ask(struct run *r, enum save what, const char *folder, double weight);
 

@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
-#include "learn/assemble.h"
 #include "learning/learning_internal.h"
 
 static int
@@ -33,9 +32,9 @@ open_run(struct run *r, source_open_fn *sample, scorer_open_fn *reference)
 	    .beta = o->beta};
 	if (open_source(r, sample, reference) < 0)
 		return -1;
-	if (o->dry_run)
-		return 0;
-	return assemble_check(&r->model, o->out) < 0 ? -1 : checkpoint_resume(r);
+	if (checkpoint_check(r) < 0)
+		return -1;
+	return o->dry_run ? 0 : checkpoint_resume(r);
 }
 
 static void
