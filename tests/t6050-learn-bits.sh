@@ -1,5 +1,5 @@
 #!/bin/sh
-# A step of learning has one result: equal bytes of the checkpoint for every cut, thread count, kernel and batching.
+# A step of learning has one result: equal bytes for every cut, thread count, kernel and batching.
 # also: asan
 # first: yes
 . "${0%/*}/lib.sh"
@@ -10,19 +10,22 @@ import json, random
 r = random.Random(6)
 for n in 150, 65, 64, 9:
     ids = [r.randrange(300) for _ in range(n)]
-    print(json.dumps({"ids": ids, "weights": [0] + [r.choice([0, 0.5, 1]) for _ in range(n - 2)] + [1]}))
+    weights = [0] + [r.choice([0, 0.5, 1]) for _ in range(n - 2)] + [1]
+    print(json.dumps({"ids": ids, "weights": weights}))
 X
 py make.py >sft
 
-# step NAME COMMAND...: its checkpoint in NAME, what its line of metrics says without the time in NAME.line
+# step NAME COMMAND...: its checkpoint is in NAME; its metrics, but for the time, in NAME.line
 step() {
 	step_name=$1; shift
-	limited "$@" >lines 2>err && jq -c 'del(.tokens_per_second, .seconds)' lines >"$step_name.line"
+	limited "$@" >lines 2>err &&
+	    jq -c 'del(.tokens_per_second, .seconds)' lines >"$step_name.line"
 }
 
 # equal NAME DESC: the same as fused
 equal() {
-	cmp "$1/model.safetensors" fused/model.safetensors >why 2>&1 && cmp "$1.line" fused.line >>why 2>&1
+	cmp "$1/model.safetensors" fused/model.safetensors >why 2>&1 &&
+	    cmp "$1.line" fused.line >>why 2>&1
 	report $? "$2" why err
 }
 
@@ -46,8 +49,10 @@ for m in v3 qwen3; do
 	equal stage "$m: a process for each stage"
 	[ $m = v3 ] || continue
 	$learn -t 1 -x stage -s -o split |
-	    sed 's/^run ds-expert .*/&\n&/' | sed '/^run ds-expert/{s/ -l / -e 0-2 -l /;n;s/ -l / -e 3-15,s -l /}' >script
-	is "$(grep -c 'ds-expert.* -e ' script)" 8 "$m: the script of that, with the experts of each layer in two processes"
+	    sed 's/^run ds-expert .*/&\n&/' |
+	    sed '/^run ds-expert/{s/ -l / -e 0-2 -l /;n;s/ -l / -e 3-15,s -l /}' >script
+	is "$(grep -c 'ds-expert.* -e ' script)" 8 \
+	    "$m: the script of that, with the experts of each layer in two processes"
 	step split sh script
 	equal split "$m: experts apart, from a script"
 done

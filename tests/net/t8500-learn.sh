@@ -1,5 +1,5 @@
 #!/bin/sh
-# Learning over hosts: ds-learn --plan writes the bytes of one process, and what fails goes on from the last state.
+# Learning over hosts: ds-learn --plan writes the bytes of one process, and goes on after a failure.
 . "${0%/*}/net.sh"
 export DS_MODEL=$M
 host 1 2 9
@@ -23,8 +23,8 @@ grpo="--grpo prompts --group 3 --batch 2 --steps 3 -T 6 -n 8 -S 5 --rate 1e-2 --
 # over PLAN OUT OPTION...: ds-learn on host 9, which drives the others
 over() {
 	over_plan=$1 over_out=$2; shift 2
-	on 9 ds-learn --plan "$over_plan.plan" --rsh "$rsh" --unsafe --timeout 5 $grpo --grade "$grade" \
-	    -o "$over_out" --state "$over_out.state" "$@" >metrics 2>err
+	on 9 ds-learn --plan "$over_plan.plan" --rsh "$rsh" --unsafe --timeout 5 $grpo \
+	    --grade "$grade" -o "$over_out" --state "$over_out.state" "$@" >metrics 2>err
 }
 
 ds-learn -t 1 $grpo --grade "$grade" -o one >metrics 2>err
@@ -58,7 +58,8 @@ limited over layers again
 report $? "the same command goes on" err
 same again/model.safetensors one/model.safetensors "to the same checkpoint"
 fails_with 1 "^ds-learn: --plan: the plan has no ds-head" "a plan without a head" \
-    sh -c 'sed /ds-head/d layers.plan >bad.plan; ds-learn --plan bad.plan --unsafe --sft prompts -o bad'
+    sh -c 'sed /ds-head/d layers.plan >bad.plan
+	ds-learn --plan bad.plan --unsafe --sft prompts -o bad'
 fails_with 2 "^ds-learn: -x does not go with --plan" "a plan and a cut" \
     ds-learn --plan layers.plan -x layer --sft prompts -o bad
 done_testing
