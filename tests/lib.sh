@@ -77,6 +77,12 @@ few() {
 	esac
 }
 
+# once: is this the run for points that need no second one?  If a script has two, that is the one
+# with sanitizers.
+once() {
+	[ -z "${DS_TEST_TWICE-}" ]
+}
+
 # limited COMMAND...: run it, ended at LIMIT with all that it started.
 # (a shell function limits itself, or runs within the script's own limit: see tests/run)
 limited() {

@@ -30,6 +30,27 @@ for name in $all; do
 	like "$(cat err)" '^ds-block: 7 batches, [45] of them replayed, of 1 graphs$' "$name: the graph of one row is replayed"
 done
 
+# generation
+answer() {      # answer OPTIONS-OF-BLOCK OPTIONS-OF-HEAD: the tokens of the answer
+	rm -f loop; mkfifo loop
+	pipe "ds-embed -i asked -i loop | ds-block $1 | ds-head $2 | ds-sample -g -n 20 | tee loop | ds-dump -f ids" 2>err
+}
+case $all in *tiny-r1*)
+	export DS_MODEL=$M
+	ds-tokenize -c "What is 37 * 46?" >asked
+	answer '' '' >want
+	answer '-v -d cuda' '-d cuda' >got
+	same want got "tiny-r1 answers with the same tokens"
+	like "$(cat err)" 'ds-block: 20 batches, 1[0-9] of them replayed, of [12] graphs' "from graphs that are replayed"
+	is "$(ds-run -d cuda -g -q -n 60 "2+2=?" 2>&1)" "$(ds-run -g -q -n 60 "2+2=?")" "ds-run -d cuda gives the same answer"
+	like "$(ds-run -d cuda:0 --precision bf16 -x stage -vv -g -n 3 "2+2=?" 2>&1)" "cuda:0: weights" \
+	    "its stages compute on the GPU"
+	like "$(ds-run -d cuda --precision fp8 -g -q -n 3 "2+2=?" 2>&1)" "^[^:]*$|compute capability" "and in fp8" ;;
+esac
+
+# What follows has one model in either run.
+once || done_testing
+
 export DS_MODEL=$G/v3
 ds-embed -i prompts -o embedded
 ds-block -i embedded -o want
@@ -73,24 +94,6 @@ rows "sequences in turn" 7:0+2 7:2+1 7:3+1 9:0+2 9:2+1 7:4+1 9:3+1
 rows "a batch that moves what is in the GPU" 7:0+1 7:1+1 7:2+1 9:0+40 7:3+1 7:4+1 7:5+1
 rows "rows of none" 7:0+0 7:0+3,9:0+0 9:0+1
 rows "a cache that holds fewer" 7:0+3 7:4+1
-
-# generation
-answer() {      # answer OPTIONS-OF-BLOCK OPTIONS-OF-HEAD: the tokens of the answer
-	rm -f loop; mkfifo loop
-	pipe "ds-embed -i asked -i loop | ds-block $1 | ds-head $2 | ds-sample -g -n 20 | tee loop | ds-dump -f ids" 2>err
-}
-case $all in *tiny-r1*)
-	export DS_MODEL=$M
-	ds-tokenize -c "What is 37 * 46?" >asked
-	answer '' '' >want
-	answer '-v -d cuda' '-d cuda' >got
-	same want got "tiny-r1 answers with the same tokens"
-	like "$(cat err)" 'ds-block: 20 batches, 1[0-9] of them replayed, of [12] graphs' "from graphs that are replayed"
-	is "$(ds-run -d cuda -g -q -n 60 "2+2=?" 2>&1)" "$(ds-run -g -q -n 60 "2+2=?")" "ds-run -d cuda gives the same answer"
-	like "$(ds-run -d cuda:0 --precision bf16 -x stage -vv -g -n 3 "2+2=?" 2>&1)" "cuda:0: weights" \
-	    "its stages compute on the GPU"
-	like "$(ds-run -d cuda --precision fp8 -g -q -n 3 "2+2=?" 2>&1)" "^[^:]*$|compute capability" "and in fp8" ;;
-esac
 
 # refusals
 py "$T/patch.py" "$G/v2" nan model.layers.1.mlp.experts.5.down_proj.weight
