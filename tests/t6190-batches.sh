@@ -1,6 +1,5 @@
 #!/bin/sh
 # However many batches are under way at once, the text and every token are the same.
-# only: asan
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M
 

@@ -174,7 +174,9 @@ victim() {
 }
 limited ds-run -w -S 1 $more "12+30=" "What" "7" >want
 bytes=20 again=0
-for name in "ds-embed" "ds-block .*-l 0-1" "ds-block .*-l 2-3" "ds-head" "ds-sample" "[^ ]*ds-run --agent"; do
+set -- "ds-embed" "ds-block .*-l 0-1" "ds-sample" "[^ ]*ds-run --agent"
+[ "$(few all "")" = "" ] || set -- "$@" "ds-block .*-l 2-3" "ds-head"
+for name; do
 	start $bytes --plan two.plan
 	pid=$(victim "$name")
 	kill -9 "$pid" 2>said.kill
@@ -198,7 +200,7 @@ kill -9 "$(victim "ds-head")" 2>said.kill
 wait $run
 is "$?, $(grep -c "sequence 1 failed" said)" "1, 1" "a sequence that failed is not begun again with the others"
 same out others "... which go on where they were"
-ok "most of them were killed in time" [ $again -ge 3 ]
+ok "most of them were killed in time" [ $again -ge $(($# / 2)) ]
 clean_up() {    # agents that were killed leave their folders
 	rm -rf "$TMPDIR"/ds-run.*
 }
@@ -239,7 +241,9 @@ clean "nothing is left of them"
 
 # --- a program stands still ---
 # (ds-head has links by ipc:// alone, where libzmq notices nothing)
-for name in ds-head ds-sample "ds-block .*-l 0-1"; do
+set -- ds-head
+[ "$(few all "")" = "" ] || set -- "$@" ds-sample "ds-block .*-l 0-1"
+for name; do
 	start 50 --timeout 1 --plan two.plan
 	pid=$(victim "$name")
 	kill -STOP "$pid"

@@ -14,6 +14,12 @@
 
 enum { SEQS = 3, ROWS = 8 };
 
+#ifdef __SANITIZE_ADDRESS__
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
 struct shape {
 	int H, window;                  /* query heads; positions that a row sees, 0: all */
 	struct kv_shape kv;
@@ -828,7 +834,9 @@ main(void)
 		    "append with %s", shape_name(s));
 		ok(exact(s, PLAIN, PLAIN), "f32 of %s: the CPU's bits", shape_name(s));
 		rounded(s);
-		ok(specified(s, PRECISION_F32) && specified(s, PRECISION_BF16), "both are near what doubles give");
+		if (!SANITIZED)         /* no access that the others lack */
+			ok(specified(s, PRECISION_F32) && specified(s, PRECISION_BF16),
+			    "both are near what doubles give");
 	}
 	for (int i = 9; i < 16; i++)
 		for (int how = 1 + i % 3; how < WAYS; how += 3)

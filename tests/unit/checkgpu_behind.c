@@ -4,6 +4,7 @@
  *
  * The stage adds h to itself, so the same on the CPU says what must come out.
  */
+/* only: asan */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>

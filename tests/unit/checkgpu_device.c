@@ -1,4 +1,5 @@
 /* The GPU library: the device, its memory, copies, marks, recordings, memory of another process. */
+/* only: asan */
 #include <sys/wait.h>
 
 #include "gpu.h"

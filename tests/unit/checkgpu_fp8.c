@@ -5,6 +5,7 @@
  * add, relative to the largest that takes part, so each of at most 8 steps of a block errs by 2^-13 of the sum of the magnitudes;
  * the joining of the blocks in float32 by 2^-24 for each.  The emulated GPU adds in float32.
  */
+/* only: asan */
 #include "numbers.h"
 
 #include "cpu/cpu.h"

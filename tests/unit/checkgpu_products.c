@@ -3,6 +3,7 @@
  * weights, shapes for wide loads and odd ones, slices that keep their scales, strides, heads, and the mlps of
  * experts that got any number of rows.  Prints TAP.
  */
+/* only: asan */
 #include "gpu.h"
 #include "numbers.h"
 

@@ -1,6 +1,7 @@
 /*
  * The router on the GPU against device/cpu_route.c, and rows sorted by expert against a plain count: bit for bit.
  */
+/* only: asan */
 #include "twin.h"
 
 #include "cpu/cpu.h"

@@ -3,6 +3,7 @@
  *
  * The library's table is copied, with counters in front of what moves bytes: what has not changed is not to be moved.
  */
+/* only: asan */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

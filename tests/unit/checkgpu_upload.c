@@ -4,6 +4,7 @@
  * What stages want is copied back from there and compared, byte for byte: matrices of each kind,
  * odd ones, ones larger than a pinned buffer and than a piece of memory, and those of a checkpoint's mapped files.
  */
+/* only: asan */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

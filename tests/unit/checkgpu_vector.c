@@ -1,6 +1,7 @@
 /*
  * What goes over a vector once, on the GPU, against kernels/cpu: bit for bit.
  */
+/* only: asan */
 #include "twin.h"
 
 #include "cpu/cpu.h"
