@@ -93,12 +93,13 @@ shift
 exec sh -c "$*"
 EOF
 chmod +x rsh
-# a free port, and some behind it
+# 8 free ports below 32768, where those of connections begin; two scripts that run at a time, whose
+# numbers are near one another, have none in common
 port=$(py -c 'import socket
 def is_free(port):
     with socket.socket() as s:
         return s.connect_ex(("127.0.0.1", port)) != 0
-print(next(p for p in range(20000 + '$$' % 20000, 60000, 8) if all(map(is_free, range(p, p + 8)))))')
+print(next(p for p in range(20000 + '$$' % 1500 * 8, 60000, 8) if all(map(is_free, range(p, p + 8)))))')
 printf 'a 2 1 10 addr=127.0.0.1\nb 2 1 10 addr=127.0.0.2\n' >near
 ds-plan -m "$M" -f ssh --sample -g --port "$port" near >near.sh 2>err
 DS_RSH=$S/rsh TMPDIR=$S/tmp limited sh near.sh "12+30=?" "What is 37 * 46?" >got 2>>err
