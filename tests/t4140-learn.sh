@@ -173,15 +173,17 @@ done >requests
 ds-run -m "$M" --jsonl requests --logprobs --prompt-ids 2>err |
     sed -E 's/^.("id": [^,]*, "index": ([0-9]+))/{"reward": \2, \1/' >graded
 learn2() { ds-learn -m "$M" -t 1 --records graded "$@" >metrics 2>err; }
-learn2 --steps 2 --rate 1e-3 -o answers
+learn2 --steps 2 --rate 1e-3 --schedule linear -o answers
 report $? "answers of ds-run are records" err
 py - >said <<'EOP'
 import json
 rows = [json.loads(l) for l in open("metrics")]
 print(*(r["answers"] for r in rows), rows[0]["exact"] == rows[0]["tokens"], rows[0]["ratio"],
     rows[1]["exact"] < rows[1]["tokens"], rows[1]["ratio"] > 0)
+print(*(r["rate"] for r in rows))
 EOP
-is "$(cat said)" "4 4 True 0 True True" "every ratio is 1 at first, and not after a step"
+is "$(tail -n 1 said)" "0.001 0.0005" "a rate that falls"
+is "$(head -n 1 said)" "4 4 True 0 True True" "every ratio is 1 at first, and not after a step"
 
 # interrupted: more steps than it can make
 ds-learn $options --steps 100000 -o long --state long.state >/dev/null 2>err &
