@@ -207,6 +207,8 @@ EOP
 is "$(cat said)" "163840 fast small" "160,000 sequences take memory and time in proportion"
 ok "they are freed in the order in which they came" sort -nc frees
 
+once || done_testing
+
 # --- headers ---
 # batches INPUT...: how many sequences; how often one has not its parameters once, with its first rows; are all headers in bounds?
 batches() {

@@ -158,6 +158,8 @@ free 9223372036854775809
 [[9223372036854775809, 0, 9, 1]]
 end 0" "a prompt starts after the thoughts of the one before; a long prompt stalls no sequence"
 
+once || done_testing
+
 # --- what is wrong ---
 fails_with 2 "cache-size '0': give bytes, such as 1000000, 512M or 4G" "a size of 0" \
     ds-embed --cache-size 0

@@ -142,6 +142,8 @@ fails_with 3 "^ds-run: '/' is a folder" "a folder" ds-run -m "$M" -0 /
 fails_with 2 "^ds-run: 'lines' has the prompts" "a file and an operand" ds-run -m "$M" --lines lines hello
 fails_with 2 "^ds-run: -0, --lines, --messages" "two files" ds-run -m "$M" --lines lines -0 nuls
 
+once || done_testing
+
 # --- conversations from a file ---
 py - <<'EOP'
 import json
