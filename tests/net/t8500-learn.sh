@@ -42,12 +42,26 @@ done
 
 # a process of a host is killed after the first step, and the same command goes on
 # (the grader of the second step waits for a file)
-grade="while [ -d again.state/step-1 ] && [ ! -e go ]; do sleep 0.05; done; $grade"
+grade=": >graded; while [ -d again.state/step-1 ] && [ ! -e go ]; do sleep 0.05; done; $grade"
+# signalled SIGNAL PATTERN: the program whose command line matches, if there is one
+signalled() {
+	for p in /proc/[0-9]*; do
+		case $(tr '\0' ' ' <$p/cmdline 2>/dev/null) in $2) kill -$1 ${p#/proc/} && return ;; esac
+	done
+	return 1
+}
 over layers again &
 awaited test -d again.state/step-1
-for p in /proc/[0-9]*; do
-	case $(tr '\0' ' ' <$p/cmdline 2>/dev/null) in ds-head\ *) kill -9 ${p#/proc/} ;; esac
-done
+signalled TERM 'ds-learn *--plan*'
+wait $! 2>/dev/null
+is "$? $(head -n 1 err)" \
+    "143 ds-learn: interrupted: 'again.state/step-1' is saved, and the same command goes on from it" \
+    "SIGTERM ends the run"
+ok "and all programs of it" awaited nobody_left
+rm graded
+over layers again &
+awaited test -e graded
+awaited signalled 9 'ds-head *'
 wait $!
 is "$?" 3 "a host's process is killed: the run ends"
 is "$(wc -l <err)" 1 "with one line" || cat err >&2
