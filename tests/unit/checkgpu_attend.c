@@ -14,12 +14,6 @@
 
 enum { SEQS = 3, ROWS = 8 };
 
-#ifdef __SANITIZE_ADDRESS__
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
-
 struct shape {
 	int H, window;                  /* query heads; positions that a row sees, 0: all */
 	struct kv_shape kv;

@@ -42,8 +42,10 @@ product_once(const struct kernels *k, int transposed, enum dtype t, enum kind ki
 static int
 product(const struct kernels *k, int transposed)
 {
+	const int each = k->precision == PRECISION_F32 && !SANITIZED ? 6 : 2;
+
 	for (int d = 0; d < COUNT(weights); d++)
-		for (int i = 0; i < COUNT(sizes) * KINDS * (k->precision == PRECISION_F32 ? 6 : 2); i++) {
+		for (int i = 0; i < COUNT(sizes) * KINDS * each; i++) {
 			int T = below(3) ? batches[below(COUNT(batches))] : 1;
 			int K = sizes[i / KINDS % COUNT(sizes)], N = 1 + below(below(4) ? 40 : 150);
 
