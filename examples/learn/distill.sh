@@ -2,13 +2,13 @@
 # distill.sh [FOLDER [PROBLEMS [EPOCHS]]]: teach a small student tiny-r1's right answers
 #
 # FOLDER keeps answers and students: `right` learns from answers that are right, `all` from as many
-# tokens of answers of any kind. The temperature of the teacher is 1.3, so that many are wrong.
+# tokens of answers of any kind. The temperature of the teacher is 2, so that many are wrong.
 . "$(dirname "$0")/../cookbook/begin"
 folder=${1:-students} answers=${1:-students}/answers.jsonl
 mkdir -p "$folder"
 [ -d "$folder/start" ] || "$here/student.py" "$DS_MODEL" "$folder/start"
 "$here/problems.py" --seed 3 "${2:-30000}" >"$folder/problems"
-jq -c '{prompt}' "$folder/problems" | ds-run --jsonl - -T 1.3 -S 1 -n 400 --prompt-ids --out "$answers" --resume
+jq -c '{prompt}' "$folder/problems" | ds-run --jsonl - -T 2.0 -S 1 -n 400 --prompt-ids --out "$answers" --resume
 ds-grade --expect answer --with "$folder/problems" --format think "$answers" >"$d/graded"
 jq -c 'select(.reward == 2)' "$d/graded" >"$folder/right.jsonl"
 tokens=$(jq '.ids | length' "$folder/right.jsonl" | awk '{ n += $1 } END { print n }')
