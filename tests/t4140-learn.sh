@@ -202,6 +202,10 @@ like "$(cat err)" "^ds-learn: .*'.*/full.state/step-1.part/.*': cannot write: Fi
     "which names the file"
 is "$(ls full.state) $(ls -d full* | xargs)" " full.state" "no half of a state is left"
 
+mkdir locked.state
+fails_with 3 "'locked.state': another run writes to it" "two runs do not share a state" \
+    flock locked.state ds-learn $options -o locked --state locked.state
+
 # a loss out of range in the second step
 head -2 steps.jsonl >big
 echo '{"ids": [100, 200, 300], "weights": [0, 1e6, 1e6]}' >>big

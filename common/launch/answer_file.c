@@ -5,19 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fail.h"
 #include "base/json.h"
 #include "base/lines.h"
+#include "base/lock.h"
 #include "weights/checkpoint.h"
 
 #define LINE_MAX_BYTES ((size_t)1 << 30)
-#define LOCK_SECONDS 5.0        /* that programs of a killed run may still hold the file */
 #define BEGINNING "{\"id\": "   /* of each answer */
 
 struct answer_path {
@@ -179,22 +176,6 @@ answer_file_take(struct answer_file *a, const char *id, size_t n, uint64_t index
 
 /* --- the file of --out --- */
 
-/* Programs of a run that was killed may need a moment to end. */
-static int
-lock(int fd, const char *path)
-{
-	double until = clock_now() + LOCK_SECONDS;
-
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return 0;               /* a file system without locks */
-		if (clock_now() > until)
-			return fail(FAIL_SYSTEM, "'%s': another run writes to it", path);
-		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-	}
-	return 0;
-}
-
 /* A torn last line must look like one, so that no other file is damaged. */
 static int
 check_torn(int fd, const char *path, off_t size)
@@ -228,7 +209,7 @@ answer_file_open(const char *path, int resume)
 		r = -1;
 	} else if (!S_ISREG(st.st_mode)) {
 		r = 0;
-	} else if (lock(fd, path) < 0 || fstat(fd, &st) < 0) {
+	} else if (lock_file(fd, path) < 0 || fstat(fd, &st) < 0) {
 		r = -1;
 	} else if (!resume && st.st_size > 0) {
 		r = fail(FAIL_USAGE, "--out '%s': it is not empty: give --resume or another file",

@@ -15,6 +15,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/lock.h"
 #include "learn/assemble.h"
 #include "learning/learning_internal.h"
 
@@ -210,8 +211,21 @@ checkpoint_shards(char to[PATH_MAX], const char *path)
 	return fail(FAIL_SYSTEM, "'%s': the path is too long", path);
 }
 
+/* Make the folder of states, where no other run may save while this one does. */
+static int
+lock_state(struct run *r)
+{
+	const char *folder = r->o->state;
+
+	if (mkdir(folder, 0777) < 0 && errno != EEXIST)
+		return fail(FAIL_SYSTEM, "cannot create '%s':", folder);
+	r->lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return r->lock < 0 ? fail(FAIL_SYSTEM, "cannot open '%s':", folder) :
+	    lock_file(r->lock, folder);
+}
+
 int
-checkpoint_check(const struct run *r)
+checkpoint_check(struct run *r)
 {
 	const struct learning_options *o = r->o;
 	const char *path = o->dry_run ? o->gradients : o->out;
@@ -223,8 +237,8 @@ checkpoint_check(const struct run *r)
 		shard_folder_remove(shards);
 	if (o->dry_run)
 		return 0;
-	if (o->state && mkdir(o->state, 0777) < 0 && errno != EEXIST)
-		return fail(FAIL_SYSTEM, "cannot create '%s':", o->state);
+	if (o->state && lock_state(r) < 0)
+		return -1;
 	return assemble_check(&r->model, o->out);
 }
 

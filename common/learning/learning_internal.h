@@ -35,6 +35,7 @@ struct run {
 	uint64_t steps;                 /* of the whole run */
 	uint64_t step;                  /* the last one done */
 	uint64_t saved;                 /* the last one in the state folder; 0: none */
+	int lock;                       /* the state folder, open and locked; -1: none */
 	char data[20];                  /* hash of the source, in hex */
 };
 
@@ -69,7 +70,7 @@ int checkpoint_resume(struct run *r);
 int checkpoint_save(struct run *r);
 
 /* Check before the first step that what the run writes can be created. */
-int checkpoint_check(const struct run *r);
+int checkpoint_check(struct run *r);
 
 /* The folder for files of the processes, next to what is made of them. */
 int checkpoint_shards(char to[PATH_MAX], const char *path);

@@ -47,6 +47,8 @@ close_run(struct run *r)
 	batch_free(&r->batch);
 	pool_free(r->pool);
 	model_close(&r->model);
+	if (r->lock >= 0)
+		close(r->lock);
 }
 
 /* The records of a step, their gradients and their norm. */
@@ -133,7 +135,7 @@ int
 learning_run(const struct learning_options *o, source_open_fn *sample, scorer_open_fn *reference,
     int *sig)
 {
-	struct run r = {.o = o};
+	struct run r = {.o = o, .lock = -1};
 	int e, signals;
 
 	*sig = 0;

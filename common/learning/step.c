@@ -165,7 +165,7 @@ step_rate(const struct learning_options *o, uint64_t step, uint64_t steps)
 		return o->rate;
 	/* from 1 at the first step after the warm-up to 1 / (n + 1), n steps later */
 	x = (t - 1 - warm) / ((double)steps - warm);
-	return o->rate * (o->schedule == SCHEDULE_LINEAR ? 1 - x : 0.5 * (1 + cos(M_PI * x)));
+	return o->rate * (o->schedule == SCHEDULE_LINEAR ? 1 - x : 0.5 * (1 + fixed_cos(M_PI * x)));
 }
 
 /* 1 - beta^step, by the same products on every machine. */

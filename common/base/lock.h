@@ -1,0 +1,12 @@
+/*
+ * Locks of files and folders that one process at a time may write to.
+ */
+#ifndef DS_LOCK_H
+#define DS_LOCK_H
+
+/* Lock the open file or folder fd until it is closed, and wait some seconds for the processes of a
+ * killed run to end.  A file system without locks grants every lock.  0, or -1 and a message that
+ * names path. */
+int lock_file(int fd, const char *path);
+
+#endif
