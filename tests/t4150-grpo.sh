@@ -1,6 +1,6 @@
 #!/bin/sh
 # ds-learn --grpo: answers that are sampled, graded and learned from by one pipeline.
-# also: asan
+# also: asan leaks
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M
 

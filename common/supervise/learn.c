@@ -23,6 +23,7 @@
 struct hosts {
 	const struct learn_hosts *o;
 	struct planfile plan;
+	char *saved;                    /* whole path of the state, or NULL */
 	struct host_weights weights;
 	struct cluster cluster;
 	struct child driver;
@@ -109,9 +110,11 @@ start_driver(struct hosts *h)
 static int
 open_plan(struct hosts *h)
 {
-	const char *path = h->o->plan;
+	const char *path = h->o->plan, *state = h->o->launch->state;
 
-	if (planfile_read(&h->plan, path) < 0 || planlearn(&h->plan, h->o->launch->state) < 0)
+	if (state && !(h->saved = realpath(state, NULL)))
+		return fail(FAIL_SYSTEM, "cannot find '%s':", state);
+	if (planfile_read(&h->plan, path) < 0 || planlearn(&h->plan, h->saved) < 0)
 		return -1;
 	if (planfile_keyed(&h->plan) && !link_settings.key)
 		return fail(FAIL_USAGE,
@@ -164,6 +167,7 @@ close_hosts(struct hosts *h)
 	buf_free(&h->feed);
 	buf_free(&h->back);
 	free(h->polls);
+	free(h->saved);
 }
 
 /* --- ending --- */
