@@ -195,7 +195,8 @@ $(B)/completion/%: $(BIN)/% cmd/completion
 
 # What is installed, as TO:FROM.
 EXAMPLES = $(wildcard examples/tiny-r1/*.* examples/tiny-r1/LICENSE examples/cookbook/* \
-	examples/paths/* examples/*.* tests/golden/v3/*)
+	examples/learn/* examples/tiny-r1/train/problems.py examples/paths/* examples/*.* \
+	tests/golden/v3/*)
 CUDA_LIB = lib/dspipe/libdspipe-cuda.so
 INSTALLED = $(foreach f,$(PROGRAMS),bin/$(notdir $f):$f) lib/dspipe/template.py:common/token/template.py \
 	$(foreach f,$(wildcard man/*.[1-9]),share/man/man$(subst .,,$(suffix $f))/$(notdir $f):$f) \

@@ -229,7 +229,8 @@ def _check_rows(f):
              "expert.w": (rows, 2, "F32"), "expert.acc": (rows, 2, "I64"),
              "logits": (wanted, 2, "F32"), "row": (wanted, 1, "I32"),
              "logits.grad": (wanted, 2, "F32"), "h.grad": (rows, 2, "F32"),
-             "x.grad": (rows, 2, "F32"), "w.grad": (rows, 2, "F32"), "expert.wacc": (rows, 2, "I64"),
+             "x.grad": (rows, 2, "F32"), "w.grad": (rows, 2, "F32"),
+             "expert.wacc": (rows, 2, "I64"),
              "learn.target": (rows, 1, "I32"), **{f"learn.{k}": (rows, 1, "F32") for k in
              ("weight", "advantage", "old", "reference", "logprob")}}
     for name in [] if "op" in f.header else set(known) & set(f.tensors):

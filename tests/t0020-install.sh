@@ -52,10 +52,10 @@ to=$S/root/opt/ds
 	echo ./lib/dspipe/libdspipe-cuda.so
 	echo ./lib/dspipe/template.py
 	for page in "$R"/man/*.[1-9]; do echo "./share/man/man${page##*.}/${page##*/}"; done
-	(cd "$R" && find examples tests/golden/v3 -type f ! -path '*/train/*' | sed 's,^,./share/dspipe/,')
+	(cd "$R" && find examples tests/golden/v3 -type f ! -path '*/train/[!p]*' | sed 's,^,./share/dspipe/,')
 } | sort >expected
 diff expected installed >difference
-report $? "programs, pages, completion, tiny-r1, and the cookbook with what it reads are installed, and nothing else" difference
+report $? "programs, pages, completion, tiny-r1, and scripts with what they read are installed, and nothing else" difference
 is "$(cd "$to" && find bin lib -type f ! -perm -755; find share -type f ! -perm -644)" "" "every user may use them"
 is "$(du -sk "$to" | awk '$1 > 60000')" "" "all of it is less than 60 MB"
 
@@ -80,6 +80,11 @@ fi
 for recipe in experts.sh lens.sh; do
 	ok "the installed cookbook runs: $recipe" sh -c 'PATH=$1/bin:$PATH "$1/share/dspipe/examples/cookbook/$2" | grep -q layer' - "$to" $recipe
 done
+
+if [ -e /usr/share/dict/words ]; then
+	ok "the installed scripts of examples/learn find what they import" sh -c '"$PY" "$1" 2 | jq -e .answer' - \
+	    "$to/share/dspipe/examples/learn/problems.py"
+fi
 
 # tests/deps, with an apt-get that only writes down what it is asked for
 mkdir fake

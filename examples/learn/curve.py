@@ -15,7 +15,11 @@ COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b", "#7f7f7f")
 
 def points(path, key):
     found = []
-    for n, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
+    try:
+        lines = pathlib.Path(path).read_text().splitlines()
+    except OSError as e:
+        sys.exit(f"curve.py: {path}: {e.strerror}")
+    for n, line in enumerate(lines, 1):
         try:
             step = json.loads(line)
             if isinstance(step.get(key), (int, float)):
