@@ -73,21 +73,6 @@ is_same(const char *a, const char *b)
 	return stat(a, &s) == 0 && stat(b, &t) == 0 && s.st_dev == t.st_dev && s.st_ino == t.st_ino;
 }
 
-static void
-remove_folder(const char *dir)
-{
-	char path[PATH_BYTES];
-	const struct dirent *e;
-	DIR *d = opendir(dir);
-
-	while (d && (e = readdir(d)))
-		if (io_path(path, sizeof(path), dir, e->d_name) == 0)
-			(void)unlink(path);     /* "." and ".." stay */
-	if (d)
-		closedir(d);
-	(void)rmdir(dir);
-}
-
 /* out without slashes at its end, or what a link stands for, and suffix. */
 static int
 name_folder(char to[PATH_BYTES], const char *out, const char *suffix)
@@ -276,10 +261,10 @@ replace(const struct assembly *a)
 
 	if (file_exists(a->out) &&
 	    renameat2(AT_FDCWD, a->part, AT_FDCWD, a->out, RENAME_EXCHANGE) == 0) {
-		remove_folder(a->part);
+		folder_remove(a->part);
 	} else if (file_exists(a->out) && (errno == EINVAL || errno == ENOSYS)) {
 		/* this file system exchanges no names */
-		remove_folder(a->out);
+		folder_remove(a->out);
 		if (rename(a->part, a->out) < 0)
 			return fail(FAIL_SYSTEM, "cannot rename '%s' to '%s':", a->part, a->out);
 	} else if (rename(a->part, a->out) < 0) {
@@ -293,10 +278,10 @@ assemble(struct assembly *a)
 {
 	if (check_weights(a) < 0)
 		return -1;
-	remove_folder(a->part);
+	folder_remove(a->part);
 	if (write_folder(a) == 0 && replace(a) == 0)
 		return 0;
-	remove_folder(a->part);
+	folder_remove(a->part);
 	return -1;
 }
 

@@ -18,6 +18,7 @@
 #include "base/lock.h"
 #include "learn/assemble.h"
 #include "learning/learning_internal.h"
+#include "weights/folder_file.h"
 
 #define STATE_FILE "state.json"
 #define STATE_MAX (1 << 20)
@@ -197,7 +198,7 @@ remove_others(const char *folder, uint64_t step)
 
 		if ((n != 0 && n != step) || step_of(e->d_name, 1) != 0)
 			if (io_path(path, sizeof(path), folder, e->d_name) == 0)
-				shard_folder_remove(path);
+				folder_remove(path);
 	}
 	if (d)
 		closedir(d);
@@ -234,7 +235,7 @@ checkpoint_check(struct run *r)
 	if (path && (checkpoint_shards(shards, path) < 0 || shard_folder_make(shards) < 0))
 		return -1;
 	if (path)
-		shard_folder_remove(shards);
+		folder_remove(shards);
 	if (o->dry_run)
 		return 0;
 	if (o->state && lock_state(r) < 0)
@@ -260,7 +261,7 @@ save_state(struct run *r)
 			return 0;
 		}
 	}
-	shard_folder_remove(part);      /* a full disk needs it */
+	folder_remove(part);      /* a full disk needs it */
 	return -1;
 }
 
@@ -274,7 +275,7 @@ save_weights(struct run *r)
 		return -1;
 	e = shard_folder_make(shards) < 0 || checkpoint_ask(r, SAVE_WEIGHTS, shards, 0) < 0 ||
 	    learn_assemble(&r->model, shards, r->o->out) < 0 ? -1 : 0;
-	shard_folder_remove(shards);
+	folder_remove(shards);
 	return e;
 }
 

@@ -102,6 +102,5 @@ int settings_list(const struct run *r, struct setting to[SETTINGS_MAX]);
 /* Make an empty folder, also where one is; its parents exist. */
 int shard_folder_make(const char *path);
 int shard_folder_sync(const char *path);      /* so that its names survive a crash */
-void shard_folder_remove(const char *path);   /* with its files; without a message */
 
 #endif

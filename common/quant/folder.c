@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "arch/config.h"
 #include "arch/config_gguf.h"
@@ -181,19 +180,4 @@ folder_config(const struct quant *q)
 	r = write_json(q->out, "config.json", o);
 	cJSON_Delete(o);
 	return r;
-}
-
-void
-folder_remove(const char *dir)
-{
-	char path[PATH_BYTES];
-	DIR *d = opendir(dir);
-	struct dirent *e;
-
-	while (d && (e = readdir(d)))
-		if (io_path(path, sizeof(path), dir, e->d_name) == 0)
-			(void)unlink(path);     /* "." and ".." stay */
-	if (d)
-		closedir(d);
-	(void)rmdir(dir);
 }

@@ -15,7 +15,4 @@ int folder_index(const struct quant *q, const struct table *files);
 /* config.json, its quantization_config as the new matrices are. */
 int folder_config(const struct quant *q);
 
-/* Remove the folder and the files in it. */
-void folder_remove(const char *dir);
-
 #endif

@@ -11,6 +11,7 @@
 #include "quant/folder.h"
 #include "quant/kv_b.h"
 #include "quant/quant_internal.h"
+#include "weights/folder_file.h"
 #include "weights/layout.h"
 #include "weights/shard_file.h"
 

@@ -1,5 +1,6 @@
 #include "weights/folder_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -75,4 +76,19 @@ folder_file_copy(const char *from, const char *to, const char *name)
 	r = file_read(path, &b, COPY_MAX) < 0 ? -1 : folder_file_write(to, name, b.p, b.n);
 	buf_free(&b);
 	return r;
+}
+
+void
+folder_remove(const char *dir)
+{
+	char path[PATH_BYTES];
+	const struct dirent *e;
+	DIR *d = opendir(dir);
+
+	while (d && (e = readdir(d)))
+		if (io_path(path, sizeof(path), dir, e->d_name) == 0)
+			(void)unlink(path);     /* "." and ".." stay */
+	if (d)
+		closedir(d);
+	(void)rmdir(dir);
 }
