@@ -82,8 +82,8 @@ for recipe in experts.sh lens.sh; do
 done
 
 if [ -e /usr/share/dict/words ]; then
-	ok "the installed scripts of examples/learn find what they import" sh -c '"$PY" "$1" 2 | jq -e .answer' - \
-	    "$to/share/dspipe/examples/learn/problems.py"
+	ok "the installed scripts of examples/learn find what they import" \
+	    sh -c '"$PY" "$1" 2 | jq -e .answer' - "$to/share/dspipe/examples/learn/problems.py"
 fi
 
 # tests/deps, with an apt-get that only writes down what it is asked for
