@@ -106,7 +106,7 @@ mv out fused && mkdir out
 way="head.back expert.back layer 3 embed.back learn"
 is "$(steps fused.dsf | tr '\n' ' ')" "$way norm save step $way norm end " \
     "control frames wait for backward passes; a block does all of its layers in one visit"
-like "$(cat block.err)" 'kept for backward passes: 4[0-9]\.[0-9]* KiB at most' \
+like "$(cat block.err)" 'kept for backward passes: 80\.[0-9]* KiB at most' \
     "-v reports what was kept"
 like "$(cat head.err)" 'kept for backward passes: 3\.5' "also the head's"
 is "$(cat embed.err)" "ds-embed: 20 frames in, 13 out" "the embedding keeps nothing"

@@ -49,6 +49,17 @@ gather(void *arg, size_t from, size_t to, int thread)
 				    D * sizeof(*b->x));
 }
 
+/* Copy the units from .. to-1 of gate x and up x of row i. */
+static void
+inner_copy(const struct tile *t, int i, int from, int to)
+{
+	ptrdiff_t width = t->mlp->gate.rows, at = (t->from + i) * width + from;
+	size_t bytes = (size_t)(to - from) * sizeof(float);
+
+	memcpy(t->of->gate + at, t->gate + i * width + from, bytes);
+	memcpy(t->of->up + at, t->up + i * width + from, bytes);
+}
+
 /* The inner units from .. to-1 of a tile. */
 static void
 tile_inner(const struct batch *b, const struct tile *t, int from, int to)
@@ -59,8 +70,11 @@ tile_inner(const struct batch *b, const struct tile *t, int from, int to)
 
 	b->k->matmul(t->gate, width, x, D, t->n, &m->gate, from, to);
 	b->k->matmul(t->up, width, x, D, t->n, &m->up, from, to);
-	for (ptrdiff_t i = 0; i < t->n; i++)
+	for (int i = 0; i < t->n; i++) {
+		if (t->of->gate)
+			inner_copy(t, i, from, to);
 		b->k->silu_mul(t->gate + i * width + from, t->up + i * width + from, to - from);
+	}
 }
 
 /* from, to: units of CPU_GRAIN, counted through all tiles. */

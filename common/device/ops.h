@@ -27,6 +27,8 @@ struct expert_group {
 	/* becomes the least pair whose contribution is refused (kernels.h, fixed_add) */
 	int32_t *bad;
 	float *each;                    /* NULL, or [..][D]: row slot[i] gets what pair i adds */
+	/* CPU: NULL, or [pairs][width]: row i gets the products of pair i with these matrices */
+	float *gate, *up;
 };
 
 struct ops {

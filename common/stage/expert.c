@@ -249,11 +249,11 @@ expert_add(struct expert *x, const struct expert_rows *r, int layer, int at, int
 		    some ? x->has.p : NULL) < 0)
 			return -1;
 		group[n++] = (struct expert_group){there, &mlps[first_of(x, layer)], r->chosen,
-		    r->bad + (ptrdiff_t)at * 2, r->each};
+		    r->bad + (ptrdiff_t)at * 2, r->each, r->gate[0], r->up[0]};
 	}
 	if ((!mine || mine->shared) && expert_has_shared(x, layer))
 		group[n++] = (struct expert_group){there + E, mlps + E, r->all,
-		    r->bad + (ptrdiff_t)at * 2 + 1, r->shared};
+		    r->bad + (ptrdiff_t)at * 2 + 1, r->shared, r->gate[1], r->up[1]};
 	return d->ops->experts(d, acc, r->x, c->hidden_size, group, n);
 }
 
@@ -358,7 +358,7 @@ taps_add(const struct expert *x, struct frame *f, const struct expert_set *mine,
 /* What the process's experts add to p->acc, and the taps of it. */
 static int
 contribute(struct expert *x, struct frame *f, const struct partial *p,
-    const struct expert_set *mine, const struct expert_rows *r)
+    const struct expert_set *mine, struct expert_rows *r)
 {
 	const struct config *c = &x->s->model->config;
 	struct device *d = x->s->device;
@@ -376,6 +376,8 @@ contribute(struct expert *x, struct frame *f, const struct partial *p,
 		return -1;
 	if (r->T == 0)
 		return 0;
+	if (x->s->learn && expert_keep(x, f, mine, r) < 0)
+		return -1;
 	/* other processes may have left their experts' in the tap */
 	if ((taps.each && d->ops->send(d, r->each, taps.each, each) < 0) ||
 	    expert_add(x, r, f->layer, 0, p->acc, idx, w, mine) < 0)

@@ -55,6 +55,8 @@ struct expert_rows {
 	int32_t *bad;
 	struct expert_pairs chosen, all;
 	float *each, *shared;           /* [T][K][D], [T][D]: for taps, or NULL */
+	/* [pairs][width] of routed and of shared experts: for the backward pass, or NULL */
+	float *gate[2], *up[2];
 };
 
 /* T and layers are set; the rest is laid out. */

@@ -19,6 +19,10 @@ struct mlp_params {
 	struct param *gate, *up, *down;
 };
 
+/* What is kept besides, of routed and of shared experts. */
+static const char *const kept_gate[] = {"expert.gate", "shared.gate"},
+    *const kept_up[] = {"expert.up", "shared.up"};
+
 struct expert_learn {
 	struct mlp_params *params;      /* [num_layers][E + 1], as expert.mlps */
 	struct learn_pages pages, sub;  /* of a frame; of an expert's rows */
@@ -99,6 +103,7 @@ struct back {
 	struct frame *f;
 	int T, D, K;
 	const float *in, *dy;           /* [T][D]: the normed rows; the gradient of the output */
+	float *gate[2], *up[2];         /* as in struct expert_rows */
 	int64_t *acc, *wacc;            /* [T][D]; [T][K] */
 };
 
@@ -113,7 +118,8 @@ struct group {
 	const float *w;
 	const float *x, *dy;            /* [n][D]; dy: with the weight, from inner_part on */
 	float *rows, *grads;            /* [n][D] the same where they are gathered */
-	float *gate, *up, *da, *a;      /* [n][width]; da: the gradient of a with weight 1 */
+	float *gate, *up;               /* [n][width]; not NULL from the start: kept */
+	float *da, *a;                  /* [n][width]; da: the gradient of a with weight 1 */
 	float *dx;                      /* [n][D] */
 	atomic_int bad;                 /* the first of the n rows that is refused; n: none */
 };
@@ -131,7 +137,9 @@ static int
 group_layout(struct group *g)
 {
 	size_t D = (size_t)g->b->D, n = (size_t)g->n, width = (size_t)g->width;
-	float *p = scratch_reserve(&g->b->x->learn->work, n * (3 * D + 4 * width), sizeof(*p));
+	int kept = g->gate && g->up;
+	float *p = scratch_reserve(&g->b->x->learn->work, n * (3 * D + (kept ? 2 : 4) * width),
+	    sizeof(*p));
 
 	if (!p)
 		return -1;
@@ -140,10 +148,12 @@ group_layout(struct group *g)
 	g->x = g->row ? g->rows : g->b->in;
 	g->dy = g->row ? g->grads : g->b->dy;
 	g->dx = g->grads + n * D;
-	g->gate = g->dx + n * D;
-	g->up = g->gate + n * width;
-	g->da = g->up + n * width;
+	g->da = g->dx + n * D;
 	g->a = g->da + n * width;
+	if (!kept) {
+		g->gate = g->a + n * width;
+		g->up = g->gate + n * width;
+	}
 	return 0;
 }
 
@@ -214,16 +224,29 @@ group_check(const struct group *g)
 	    " position %" PRIu32 ")", g->who, at.seq, at.pos);
 }
 
+/* Before the backward pass of gate and up: their products, if they are not kept, and da. */
+static int
+inner_open(const struct group *g, int kept)
+{
+	struct device *d = g->b->x->s->device;
+	const struct mlp *m = g->mlp;
+	int n = g->n, D = g->b->D, width = g->width;
+
+	if (!kept && (d->ops->product(d, g->gate, width, g->x, D, n, &m->gate, PRECISION_F32) < 0 ||
+	    d->ops->product(d, g->up, width, g->x, D, n, &m->up, PRECISION_F32) < 0))
+		return -1;
+	return back_input(g->b->l, g->da, width, g->dy, D, n, &m->down, 0);
+}
+
 /* The gradients of the weights, and what the rows get of theirs. */
 static int
 group_back(struct group *g)
 {
 	const struct back *b = g->b;
 	struct expert_learn *e = b->x->learn;
-	struct device *d = b->x->s->device;
 	const struct mlp *m = g->mlp;
 	const struct learn_pages *pages = g->row ? &e->sub : &e->pages;
-	int n = g->n, D = b->D, width = g->width = m->gate.rows;
+	int n = g->n, D = b->D, width = g->width = m->gate.rows, kept = g->gate && g->up;
 
 	atomic_store(&g->bad, n);
 	if (group_layout(g) < 0 ||
@@ -231,9 +254,7 @@ group_back(struct group *g)
 		return -1;
 	if (g->row)
 		pool_run(b->l->pool, (size_t)n, 1, D, gather_part, g);
-	if (d->ops->product(d, g->gate, width, g->x, D, n, &m->gate, PRECISION_F32) < 0 ||
-	    d->ops->product(d, g->up, width, g->x, D, n, &m->up, PRECISION_F32) < 0 ||
-	    back_input(b->l, g->da, width, g->dy, D, n, &m->down, 0) < 0)
+	if (inner_open(g, kept) < 0)
 		return -1;
 	pool_run(b->l->pool, (size_t)n, 1, 16.0 * width, inner_part, g);
 	if (back_weight(b->l, g->p->down, 0, g->dy, D, D, g->a, width, pages) < 0 ||
@@ -265,6 +286,10 @@ routed_back(const struct back *b, const struct expert_pairs *c, const struct exp
 		    .p = &layer_params(b->x, layer)[e], .who = who, .n = n, .row = c->row + at,
 		    .slot = c->slot + at, .w = c->w + at};
 
+		if (b->gate[0] && b->up[0]) {
+			g.gate = b->gate[0] + (ptrdiff_t)at * g.mlp->gate.rows;
+			g.up = b->up[0] + (ptrdiff_t)at * g.mlp->gate.rows;
+		}
 		snprintf(who, sizeof(who), "expert %d", e);
 		if (n > 0 && group_back(&g) < 0)
 			return -1;
@@ -278,7 +303,7 @@ shared_back(const struct back *b)
 	const struct config *c = &b->x->s->model->config;
 	int layer = b->f->layer, E = c->n_routed_experts;
 	struct group g = {.b = b, .mlp = &expert_mlps(b->x, layer)[E],
-	    .p = &layer_params(b->x, layer)[E], .n = b->T,
+	    .p = &layer_params(b->x, layer)[E], .n = b->T, .gate = b->gate[1], .up = b->up[1],
 	    .who = config_is_moe(c, layer) ? "shared experts" : "MLP"};
 
 	return group_back(&g);
@@ -314,6 +339,53 @@ back_layout(struct back *b, struct frame *kept, struct expert_pairs *c)
 	return 0;
 }
 
+/* Width and pairs of the routed (0) or shared experts (1) of mine; no pairs: there are none. */
+static size_t
+inner_pairs(const struct expert *x, int layer, const struct expert_set *mine, int T, int which,
+    int *width)
+{
+	const struct config *c = &x->s->model->config;
+	int E = c->n_routed_experts, moe = config_is_moe(c, layer);
+	const unsigned char *first = moe ? memchr(mine->has, 1, (size_t)E) : NULL;
+
+	if (which ? !mine->shared || !expert_has_shared(x, layer) : !first)
+		return 0;
+	*width = expert_mlps(x, layer)[which ? E : (int)(first - mine->has)].gate.rows;
+	return (size_t)T * (which ? 1 : (size_t)c->num_experts_per_tok);
+}
+
+int
+expert_keep(struct expert *x, const struct frame *f, const struct expert_set *mine,
+    struct expert_rows *r)
+{
+	for (int i = 0; i < 2; i++) {
+		int width = 0;
+		size_t n = inner_pairs(x, f->layer, mine, r->T, i, &width);
+
+		r->gate[i] = r->up[i] = NULL;
+		if (n > 0 && (keep_more(x->s->keep, f, kept_gate[i], n, (uint64_t)width,
+		    &r->gate[i]) < 0 || (r->gate[i] && keep_more(x->s->keep, f, kept_up[i], n,
+		    (uint64_t)width, &r->up[i]) < 0)))
+			return -1;
+		if (!r->up[i])
+			r->gate[i] = NULL;
+	}
+	return 0;
+}
+
+/* The products that expert_keep kept. */
+static void
+kept_open(struct back *b, struct frame *kept)
+{
+	for (int i = 0; i < 2; i++) {
+		const struct tensor *gate = frame_tensor(kept, kept_gate[i]),
+		    *up = frame_tensor(kept, kept_up[i]);
+
+		b->gate[i] = gate && up ? gate->data : NULL;
+		b->up[i] = gate && up ? up->data : NULL;
+	}
+}
+
 /* What the process's experts add to the sums of f. */
 static int
 contribute(struct back *b, struct frame *kept, const struct partial *p,
@@ -328,6 +400,7 @@ contribute(struct back *b, struct frame *kept, const struct partial *p,
 	if (b->T == 0)
 		return 0;
 	b->dy = dy->data;
+	kept_open(b, kept);
 	if (back_layout(b, kept, &pairs) < 0 || (config_is_moe(c, b->f->layer) &&
 	    routed_back(b, &pairs, mine, p->idx, p->w) < 0))
 		return -1;

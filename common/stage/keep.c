@@ -93,6 +93,30 @@ keep_rows(struct keep *k, struct frame *f, const char *const *names)
 	return -1;
 }
 
+int
+keep_more(struct keep *k, const struct frame *f, const char *name, uint64_t rows, uint64_t cols,
+    float **to)
+{
+	struct frame_learn l;
+	int learns = k ? frame_learn(f, &l) : 0;
+	struct key key = learns > 0 ? key_of(l.id, f->at, f->layer) : (struct key){0};
+	struct kept *p = learns > 0 ? table_get(&k->kept, &key, sizeof(key)) : NULL;
+	struct tensor *t;
+	size_t n;
+
+	*to = NULL;
+	if (!p || size_mul(rows, cols, &n) < 0 || n > KEEP_MOST / sizeof(**to) ||
+	    k->bytes + n * sizeof(**to) > KEEP_MOST)
+		return learns < 0 ? -1 : 0;
+	if (!(t = frame_add(&p->f, name, F32, 2, (uint64_t[]){rows, cols})))
+		return -1;
+	*to = t->data;
+	p->bytes += t->bytes;
+	k->bytes += t->bytes;
+	k->most = k->bytes > k->most ? k->bytes : k->most;
+	return 0;
+}
+
 static int
 same_rows(const struct frame *a, const struct frame *b)
 {
