@@ -20,7 +20,7 @@ for f in "$learn"/*; do
 done >missing
 is "$(cat missing)" "" "the README lists each file"
 for f in "$learn"/*.sh; do
-	is "$("$f" -h | head -1 | grep -c "^${f##*/} \[.*\]: ")" 1 "${f##*/} -h prints what it is for"
+	like "$("$f" -h | head -1)" "^${f##*/} \[.*\]: " "${f##*/} -h prints what it is for"
 	is "$(grep -vc '^ *\(#\|$\)' "$f" | awk '$1 > 20')" "" "it has at most 20 lines of shell"
 done
 for f in "$learn"/*.py; do

@@ -51,9 +51,6 @@ int step_norm(struct run *r, uint64_t step, struct step_result *s, struct frame 
 /* Make the step; f is that frame. */
 int step_apply(struct run *r, uint64_t step, struct step_result *s, struct frame *f);
 
-/* The learning rate of a step, from 1. */
-double step_rate(const struct learning_options *o, uint64_t step, uint64_t steps);
-
 /* --- metrics.c --- */
 
 /* Read the loss of a norm frame, and print a line of JSON about a step; step 0: a dry run. */

@@ -154,7 +154,8 @@ step_norm(struct run *r, uint64_t step, struct step_result *s, struct frame *f)
 
 /* --- the step --- */
 
-double
+/* The learning rate of a step, from 1. */
+static double
 step_rate(const struct learning_options *o, uint64_t step, uint64_t steps)
 {
 	double warm = (double)o->warmup, t = (double)step, x;

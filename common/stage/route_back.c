@@ -58,8 +58,10 @@ route_forget(struct route *r)
 
 /* --- rows --- */
 
-void
-route_back_row(const struct kernels *k, const struct router *r, float *dz, const float *scores,
+/* The gradient dz [E] of a router's products, from the probabilities made of them and the gradient
+ * dw [K] of the weights of the chosen idx [K].  */
+static void
+products_back(const struct kernels *k, const struct router *r, float *dz, const float *scores,
     const int32_t *idx, const float *dw)
 {
 	double sum = 1e-20, dot = 0, factor = (double)r->factor;
@@ -124,7 +126,7 @@ rows_part(void *arg, size_t from, size_t to, int thread)
 
 	(void)thread;
 	for (size_t t = from; t < to; t++)
-		route_back_row(b->l->k, &b->rule, b->dz + t * E, b->rows.scores + t * E,
+		products_back(b->l->k, &b->rule, b->dz + t * E, b->rows.scores + t * E,
 		    b->rows.idx + t * K, b->dw + t * K);
 }
 

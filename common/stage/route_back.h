@@ -20,9 +20,4 @@ void route_forget(struct route *r);
  * h.grad [T][D].  0, or -1 and a message. */
 int route_back(struct route *r, struct frame *f);
 
-/* The gradient dz [E] of a router's products, from the probabilities made of them and the gradient
- * dw [K] of the weights of the chosen idx [K]. */
-void route_back_row(const struct kernels *k, const struct router *r, float *dz, const float *scores,
-    const int32_t *idx, const float *dw);
-
 #endif

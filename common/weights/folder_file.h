@@ -17,7 +17,7 @@ int folder_file_write(const char *dir, const char *name, const void *p, size_t n
  * is no such file is left out, with a warning unless it is a folder.  0, or -1 and a message. */
 int folder_file_copy(const char *from, const char *to, const char *name);
 
-/* Remove a folder and the files in it, without a message.  A folder in it stays, and so does dir. */
+/* Remove a folder and its files, without a message.  If it has a folder, both stay. */
 void folder_remove(const char *dir);
 
 #endif
