@@ -42,6 +42,9 @@ cat >graded <<'EOL'
 {"id": 7, "ids": [1, 2, 9], "usage": {"prompt_tokens": 2}, "logprobs": [-0.25], "reward": 3}
 {"id": "a", "ids": [1, 2, 5, 6], "prompt_tokens": 2, "logprobs": [-2, -3], "reward": 0}
 EOL
+for t in 30 31 32; do
+	echo '{"id": "equal", "prompt_ids": [1], "ids": ['$t'], "logprobs": [-1], "reward": 0.1}'
+done >>graded
 alone --records graded --clip 0.2,0.3 2>err
 mv sent.frames std.frames
 alone --records graded --advantage mean 2>err
@@ -53,10 +56,10 @@ for name in "std", "sent":
     print(f.header["learn"]["clip"], *sorted("%d %.4g %g" % r for r in rows if r[0] >= 0), sep=", ")
 EOP
 cat >expected <<'EOL'
-[0.2, 0.3], 3 1 -0.5, 4 1 -1.5, 5 -1 -2, 6 -1 -3, 9 0 -0.25
-[0.2, 0.2], 3 0.5 -0.5, 4 0.5 -1.5, 5 -0.5 -2, 6 -0.5 -3, 9 0 -0.25
+[0.2, 0.3], 3 1 -0.5, 30 0 -1, 31 0 -1, 32 0 -1, 4 1 -1.5, 5 -1 -2, 6 -1 -3, 9 0 -0.25
+[0.2, 0.2], 3 0.5 -0.5, 30 0 -1, 31 0 -1, 32 0 -1, 4 0.5 -1.5, 5 -0.5 -2, 6 -0.5 -3, 9 0 -0.25
 EOL
-same said expected "advantages are those of the lines with one id"
+same said expected "advantages are those of the lines with one id, 0 of equal rewards"
 
 # wrong KIND LINE REGEX: a file with this line is refused
 wrong() {

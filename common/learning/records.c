@@ -58,11 +58,12 @@ learn_record_rows(const struct learn_record *r)
 void
 learn_record_advantages(struct learn_record **p, size_t n, enum advantage how)
 {
-	double mean = 0, square = 0, scale = 1;
+	double first = n > 0 ? p[0]->reward : 0, mean = 0, square = 0, scale = 1;
 
+	/* relative to the first, so that the mean of equal rewards is exact */
 	for (size_t i = 0; i < n; i++)
-		mean += p[i]->reward;
-	mean /= (double)n;
+		mean += p[i]->reward - first;
+	mean = first + mean / (double)n;
 	for (size_t i = 0; i < n; i++)
 		square += (p[i]->reward - mean) * (p[i]->reward - mean);
 	if (how == ADVANTAGE_STD)
