@@ -16,8 +16,9 @@ extern const char *const expert_kept[];
 int expert_learn(struct expert *x);
 void expert_forget(struct expert *x);
 
-/* Before a forward pass of r->T rows of f: room in r for the products with gate and up of the experts
- * of mine, so that the backward pass need not compute them again.  0, or -1 and a message. */
+/* Before a forward pass of r->T rows of f: room in r for the products with gate and up of the
+ * experts of mine, so that the backward pass need not compute them again.  0, or -1 and a
+ * message. */
 int expert_keep(struct expert *x, const struct frame *f, const struct expert_set *mine,
     struct expert_rows *r);
 

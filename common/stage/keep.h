@@ -22,8 +22,8 @@ void keep_free(struct keep *k);
  * NULL or f has no backward pass.  0, or -1 and a message. */
 int keep_rows(struct keep *k, struct frame *f, const char *const *names);
 
-/* Keep a tensor [rows][cols] F32 more of f, which keep_rows was called for: *to is its memory, which
- * the caller fills.  NULL if f is not kept, or if the process keeps KEEP_MOST bytes: then the
+/* Keep a tensor [rows][cols] F32 more of f, which keep_rows was called for: *to is its memory,
+ * which the caller fills.  NULL if f is not kept, or if the process keeps KEEP_MOST bytes: then the
  * backward pass computes it again.  0, or -1 and a message. */
 int keep_more(struct keep *k, const struct frame *f, const char *name, uint64_t rows,
     uint64_t cols, float **to);
