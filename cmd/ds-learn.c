@@ -65,21 +65,24 @@ struct given {
 	long threads;                   /* 0: not given */
 	const char *plan, *rsh, *manifest;      /* NULL: not given */
 	const char *local;              /* an option that excludes --plan, or NULL */
+	const char *policy, *sampled;   /* an option for rewards; for --grpo alone; or NULL */
 };
 
 /* One or two numbers: A or A,B.  */
 static int
 parse_pair(const char *option, const char *text, double max, double to[2])
 {
+	const char *last = text;
 	char *end;
 
 	to[0] = to[1] = strtod(text, &end);
 	if (end != text && *end == ',') {
-		text = end + 1;
-		to[1] = strtod(text, &end);
+		last = end + 1;
+		to[1] = strtod(last, &end);
 	}
-	if (end == text || *end || !(to[0] >= 0 && to[0] <= max && to[1] >= 0 && to[1] <= max))
-		return fail(FAIL_USAGE, "%s '%s': give N or N,N, from 0 to %g", option, text, max);
+	if (end == last || *end || !(to[0] >= 0 && to[0] <= max && to[1] >= 0 && to[1] <= max))
+		return fail(FAIL_USAGE, "%s '%s': give N or N,N, from 0 to %.9g", option, text,
+		    max);
 	return 0;
 }
 
@@ -129,6 +132,8 @@ own_step(struct learning_options *o, int c, const char *arg)
 	case DECAY:
 		return options_double("--decay", arg, 0, 1e6, &o->decay);
 	case BETAS:
+		if (!strchr(arg, ','))
+			return fail(FAIL_USAGE, "--betas '%s': give both, as 0.9,0.95", arg);
 		r = parse_pair("--betas", arg, 0.999999999, beta);
 		o->beta1 = beta[0];
 		o->beta2 = beta[1];
@@ -253,6 +258,20 @@ own_launch(struct given *g, int c, const char *arg)
 	return -2;
 }
 
+/* Remember an option that does not go with all kinds of records. */
+static void
+note_policy(struct given *g, int c)
+{
+	const struct option *l = longs;
+
+	while (l->val != c)
+		l++;
+	if (c == CLIP || c == ADVANTAGE)
+		g->policy = l->name;
+	else if (c != GRADE && c != BETA && c != REFERENCE)
+		g->sampled = l->name;
+}
+
 static int
 own(int c, const char *arg, void *to)
 {
@@ -261,14 +280,17 @@ own(int c, const char *arg, void *to)
 
 	if (r != -2)
 		return r;
-	if ((r = own_step(&g->o, c, arg)) == -2 && (r = own_policy(&g->o, c, arg)) == -2)
+	if ((r = own_policy(&g->o, c, arg)) != -2)
+		note_policy(g, c);
+	else if ((r = own_step(&g->o, c, arg)) == -2)
 		r = own_run(&g->o, c, arg);
 	return r < 0 ? -1 : learn_pass(&g->launch, longs, c, arg);
 }
 
 static void
-check_data(const struct learning_options *o)
+check_data(const struct given *g)
 {
+	const struct learning_options *o = &g->o;
 	int grpo = o->data == LEARNING_GRPO;
 
 	if (o->data == LEARNING_NONE)
@@ -282,6 +304,10 @@ check_data(const struct learning_options *o)
 		die(FAIL_USAGE, "--reference is for the KL: give --beta");
 	if (o->data == LEARNING_SFT && o->beta > 0)
 		die(FAIL_USAGE, "--beta is for policy gradients, not for --sft");
+	if (o->data == LEARNING_SFT && g->policy)
+		die(FAIL_USAGE, "--%s is for policy gradients, not for --sft", g->policy);
+	if (!grpo && g->sampled)
+		die(FAIL_USAGE, "--%s is for --grpo", g->sampled);
 }
 
 static void
@@ -289,7 +315,7 @@ check_given(const struct given *g)
 {
 	const struct learning_options *o = &g->o;
 
-	check_data(o);
+	check_data(g);
 	if (!o->dry_run && !o->out)
 		die(FAIL_USAGE, "no folder for the result: give -o");
 	if (o->gradients && !o->dry_run)

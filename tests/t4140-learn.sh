@@ -75,6 +75,7 @@ wrong --sft '{"ids": [1, 2], "weights": [1, 1]}' 'weights\[0\] is 1, must be 0'
 wrong --sft '{"ids": [1, 2], "weights": [0, "1"]}' 'weights\[1\] is not a number'
 wrong --sft '{"ids": [1, 2], "weights": [0, 0]}' 'no token has a weight'
 wrong --sft '{"prompt": "x"}' 'answer is missing'
+wrong --records '{"id": 1, "error": "too long"}' 'it has an error, not an answer: leave it out$'
 line='"logprobs": [-1]'
 wrong --records "{\"ids\": [1, 2], $line}" 'prompt_ids or prompt_tokens is missing'
 wrong --records "{\"ids\": [1], $line}" 'prompt_ids is missing'
@@ -93,8 +94,16 @@ fails_with 2 "give one of them, once" "two sources" ds-learn -o out --sft sft --
 fails_with 2 "--grpo needs rewards: give --grade" "no grades" ds-learn -o out --grpo sft
 fails_with 2 "give -o" "no result" ds-learn --sft sft
 fails_with 2 "give --dry-run" "gradients of a run" ds-learn --sft sft -o out --gradients g
-fails_with 2 "^ds-learn: --betas '1': give N or N,N, from 0" "a beta of 1" \
-    ds-learn --sft sft -o out --betas 1
+fails_with 2 "^ds-learn: --betas '1,1': give N or N,N, from 0 to 0.999999999$" "a beta of 1" \
+    ds-learn --sft sft -o out --betas 1,1
+fails_with 2 "^ds-learn: --betas '0.9': give both, as 0.9,0.95$" "one beta" \
+    ds-learn --sft sft -o out --betas 0.9
+fails_with 2 "^ds-learn: --clip is for policy gradients, not for --sft$" "clipping for --sft" \
+    ds-learn --sft sft -o out --clip 0.1
+fails_with 2 "^ds-learn: --temperature is for --grpo$" "how to sample what was sampled" \
+    ds-learn --records graded -o out -T 1
+fails_with 2 "^ds-learn: --gradients '.' is a folder: name a file$" "gradients as a folder" \
+    alone --sft sft --gradients .
 fails_with 2 "^ds-learn: --schedule 'x': give one of: constant linear cosine" "a schedule" \
     ds-learn --sft sft -o out --schedule x
 
@@ -154,6 +163,14 @@ fails_with 1 "^ds-learn: 'state/step-4': it was made with --rate 0.01, now it is
     "another rate" ds-learn $options --rate 0.1 -o out --state state
 fails_with 1 "^ds-learn: 'state/step-4': it was made with data .*, now it is" "other records" \
     ds-learn ${options%%--sft*} --sft sft ${options#*steps.jsonl} -o out --state state
+fails_with 1 "^ds-learn: 'state/step-4': it has more steps than the 2 of this run: give another" \
+    "fewer steps than were made" ds-learn $options --steps 2 -o out --state state
+mkdir out/state
+for o in out out/state; do
+	fails_with 2 "^ds-learn: --state '$o' is in the folder of the result: name another one$" \
+	    "a state that saving would remove: $o" ds-learn $options -o out --state $o
+done
+rmdir out/state
 mkdir foreign && touch foreign/file
 fails_with 2 "foreign" "a folder that another program made" \
     ds-learn --sft steps.jsonl --steps 1 -o foreign

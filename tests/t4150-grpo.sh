@@ -110,7 +110,7 @@ refuses() {
 	fails_with $refuses_status "$refuses_regex" "$refuses_desc" \
 	    ds-learn --grpo prompts --group 2 --batch 1 --steps 1 -n 2 -o bad "$@"
 }
-refuses 1 '^ds-learn: step 1: --grade: its output: line 1: .*, index 0: its reward is null' \
+refuses 1 '^ds-learn: step 1: --grade: its output: line 1: id .*, index 0: its reward is null' \
     "a reward of null" --grade 'jq -c ".reward = null"'
 refuses 1 '--grade: its output: line 1: .*: its reward is missing' "no reward" --grade cat
 refuses 1 '--grade: it ended with status 0 without a reward for .*, index 0' "no lines" \
@@ -119,12 +119,14 @@ refuses 1 '--grade: its output: line 2: .* it has a second reward' "two rewards"
     --grade 'jq -c ".reward = 1" | sed p | sort'
 refuses 1 '--grade: its output: line 1: byte 0: not valid JSON' "no JSON" \
     --grade 'cat >/dev/null; echo x'
-refuses 1 '--grade: its output: line 1: no answer of this step is "z", index 0' "another answer" \
+refuses 1 '--grade: its output: line 1: no answer of this step is id "z", index 0' "a new answer" \
     --grade 'jq -c ".reward = 1 | .id = \"z\""'
 refuses 1 '--grade: it ended with status 5' "a grader that fails" \
     --grade 'jq -c ".reward = 1"; exit 5'
 refuses 1 '--grade: it was killed by signal 9 without' "a grader that is killed" \
     --grade 'kill -9 $$'
+refuses 1 "^ds-learn: --reference: cannot open 'none': [^:]*$" "a reference that is missing" \
+    --grade cat --beta 1 --reference none
 is "$(ls -d bad 2>&1 | grep -c 'cannot access')" 1 "no checkpoint comes of these"
 
 # bad LINE REGEX DESC: a prompt that the driver refuses, before it sends anything

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "arch/model.h"
 #include "base/fail.h"
 #include "base/io.h"
 #include "launch/child.h"
@@ -184,13 +185,30 @@ close_reference(void *arg)
 	free(a);
 }
 
+/* Once, and before its programs would say it each. */
+static int
+check_reference(const char *path, const struct model *learned)
+{
+	struct model m;
+	int r = 0;
+
+	if (model_open(&m, path) < 0)
+		return fail_in("--reference");
+	if (m.config.vocab_size != learned->config.vocab_size)
+		r = fail(FAIL_DATA, "--reference '%.200s' has %d tokens, the model %d: give one "
+		    "with its tokens", path, m.config.vocab_size, learned->config.vocab_size);
+	model_close(&m);
+	return r;
+}
+
 int
 learn_reference_open(struct batch_scorer *scorer, const struct learning_options *o,
     const struct model *m)
 {
-	struct reference *a = mem_new(1, sizeof(*a));
+	struct reference *a;
 
-	if (!a)
+	if ((o->reference && check_reference(o->reference, m) < 0) ||
+	    !(a = mem_new(1, sizeof(*a))))
 		return -1;
 	*a = (struct reference){.frames = {.rows = (uint32_t)o->rows,
 	    .vocab = (uint64_t)m->config.vocab_size, .score = 1}, .pipe = {.signals = -1}};

@@ -34,7 +34,7 @@ learn_rewards_expect(struct learn_rewards *a, const char *id, int index)
 	struct learn_answer *w = mem_new(1, sizeof(*w));
 
 	if (!w || mem_grow(&a->p, &a->cap, a->n + 1, sizeof(*a->p)) < 0 ||
-	    asprintf(&w->key, "%s, index %d", id, index) < 0) {
+	    asprintf(&w->key, "id %s, index %d", id, index) < 0) {
 		free(w);
 		return fail(FAIL_SYSTEM, "no memory for an answer");
 	}
@@ -55,7 +55,7 @@ find(const struct learn_rewards *a, const cJSON *o, const char *line)
 		fail(FAIL_DATA, "not a JSON object");
 		return NULL;
 	}
-	r = json_name(o, line, "id", &key);
+	r = buf_addf(&key, "id ") < 0 ? -1 : json_name(o, line, "id", &key);
 	if (r == 0)
 		fail(FAIL_DATA, "id is missing");
 	if (r <= 0 || json_int(o, "index", JSON_REQUIRED, 0, INT32_MAX, &index) < 0 ||

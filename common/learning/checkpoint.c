@@ -161,6 +161,9 @@ checkpoint_resume(struct run *r)
 		e = same(o, s[i].name, s[i].text);
 	cJSON_Delete(o);
 	r->step = r->saved = step_of(strrchr(folder, '/') + 1, 0);
+	if (e == 0 && r->step > r->steps)
+		e = fail(FAIL_DATA, "it has more steps than the %llu of this run: give another "
+		    "--state", (unsigned long long)r->steps);
 	return e < 0 ? fail_in("'%s'", folder) : 0;
 }
 
@@ -225,20 +228,39 @@ lock_state(struct run *r)
 	    lock_file(r->lock, folder);
 }
 
+/* A state in the result would go with it when the next one replaces it. */
+static int
+check_apart(const struct learning_options *o)
+{
+	char state[PATH_MAX], out[PATH_MAX];
+	size_t n;
+
+	if (!realpath(o->state, state) || !realpath(o->out, out))
+		return 0;       /* there is no result yet */
+	n = strlen(out);
+	if (strncmp(state, out, n) != 0 || (state[n] && state[n] != '/'))
+		return 0;
+	return fail(FAIL_USAGE, "--state '%.200s' is in the folder of the result: name another one",
+	    o->state);
+}
+
 int
 checkpoint_check(struct run *r)
 {
 	const struct learning_options *o = r->o;
 	const char *path = o->dry_run ? o->gradients : o->out;
 	char shards[PATH_MAX];
+	struct stat st;
 
+	if (o->dry_run && path && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return fail(FAIL_USAGE, "--gradients '%.200s' is a folder: name a file", path);
 	if (path && (checkpoint_shards(shards, path) < 0 || shard_folder_make(shards) < 0))
 		return -1;
 	if (path)
 		folder_remove(shards);
 	if (o->dry_run)
 		return 0;
-	if (o->state && lock_state(r) < 0)
+	if (o->state && (lock_state(r) < 0 || check_apart(o) < 0))
 		return -1;
 	return assemble_check(&r->model, o->out);
 }

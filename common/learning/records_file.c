@@ -81,6 +81,8 @@ add_line(struct reader *a, const char *text, size_t n)
 		return -1;
 	f->p[f->n] = (struct learn_record){0};
 	r = !cJSON_IsObject(line) ? fail(FAIL_DATA, "not a JSON object") :
+	    cJSON_GetObjectItemCaseSensitive(line, "error") ?
+	    fail(FAIL_DATA, "it has an error, not an answer: leave it out") :
 	    (a->policy ? records_policy : records_sft)(f, line, &f->p[f->n]);
 	f->n++;
 	if (r == 0)
