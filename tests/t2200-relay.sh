@@ -90,6 +90,13 @@ for i in half unended; do
 done
 fails_with 3 "^ds-relay: half: frame 1 ends after 1000000 of" "an input that breaks off within a frame" ds-relay -i half -o got
 fails_with 3 "^ds-relay: unended: ended without an end frame" "and one without an end" ds-relay -i unended -o got
+mkfifo gone
+: >gone &
+exec 5<gone
+wait $!
+fails_with 3 "^ds-relay: /dev/fd/5: ended without an end frame" \
+    "and a FIFO of the parent whose writer has gone" ds-relay -i /dev/fd/5 -o got
+exec 5<&-
 fails_with 3 "^ds-relay: unended: ended without an end frame" "and one of two" ds-relay -i some -i unended -o got
 fails_with 3 "^ds-relay: half: frame 1 ends after" "or one that breaks off" ds-relay -i half -i some -o got
 py -c 'd = bytearray(open("some", "rb").read()); d[150] ^= 1; open("bad", "wb").write(d)'

@@ -33,6 +33,19 @@ move_up(int fd)
 	return up;
 }
 
+/* A FIFO waits for a writer. If the parent has opened it, it has waited, and the writer may be gone
+ * already: that is the end of the file. */
+static int
+open_input(const char *name)
+{
+	int inherited = strncmp(name, "/dev/fd/", 8) == 0;
+	int fd = open(name, O_RDONLY | O_CLOEXEC | (inherited ? O_NONBLOCK : 0));
+
+	if (fd >= 0 && inherited)
+		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	return move_up(fd);
+}
+
 static int
 fd_open(struct link *l)
 {
@@ -41,7 +54,7 @@ fd_open(struct link *l)
 	else if (strcmp(l->name, "standard output") == 0)
 		l->fd = fcntl(1, F_DUPFD_CLOEXEC, 3);
 	else if (l->dir == LINK_IN)
-		l->fd = move_up(open(l->name, O_RDONLY | O_CLOEXEC));
+		l->fd = open_input(l->name);
 	else
 		l->fd = move_up(open(l->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
 	if (l->fd < 0)
