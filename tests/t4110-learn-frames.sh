@@ -61,6 +61,7 @@ sums = {"expert_acc": fixed(T, D), "expert_wacc": fixed(T, K)}
 write("line.dsf", learn(1), norm, gradients, step, learn(2), norm)
 write("twice.dsf", learn(1), learn(1))
 write("one.dsf", learn(1))
+write("norows.dsf")
 write("score.dsf", learn(1, score=True), learn(2, score=True))
 rows = [back("head.back", row=np.arange(2, 7, dtype="<i4"), logits_grad=floats(5, V)),
         back("expert.back", 3, h_grad=floats(T, D)),
@@ -222,6 +223,9 @@ for stage in expert route attn; do
 it did not pass here, or it has come back twice$" "$stage.back of rows that did not pass" \
 	    ds-$stage --learn -i lost.dsf -o /dev/null
 done
+ds-cut --at embed.back rows.dsf >lost.dsf
+fails_with 1 "^ds-embed: embed.back: the loop brings learn 1, which did not begin here$" \
+    "embed.back of rows that did not pass" ds-embed --learn -i norows.dsf -i lost.dsf -o /dev/null
 
 # refused REGEX PYTHON: the frame to learn from, changed, is refused by ds-embed
 refused() {

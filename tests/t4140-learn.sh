@@ -174,6 +174,16 @@ rmdir out/state
 mkdir foreign && touch foreign/file
 fails_with 2 "foreign" "a folder that another program made" \
     ds-learn --sft steps.jsonl --steps 1 -o foreign
+mkdir foreign.shards rows/sub && touch foreign.shards/file
+fails_with 3 "cannot create 'foreign.shards'" "files of others where it writes its own" \
+    ds-learn --sft steps.jsonl --steps 1 --dry-run --gradients foreign
+fails_with 2 "^ds-learn: '.*rows/sub': a folder in a result" "a folder that was put into a result" \
+    ds-learn --sft steps.jsonl --steps 1 -o rows
+fails_with 2 "'state/step-4' is no file" "gradients in place of a folder" \
+    ds-learn --sft steps.jsonl --dry-run --gradients state/step-4
+fails_with 2 "'both' is the folder of --state, too" "a folder for two" \
+    ds-learn --sft steps.jsonl --steps 1 -o both --state both
+is "$(ls foreign.shards rows | grep -c -e file -e sub)" 2 "nothing of them is lost"
 for o in "-o none/out" "-o new --state none/state" "--dry-run --gradients none/file"; do
 	fails_with 3 "^ds-learn: cannot create 'none/" "$o: before the first step" \
 	    ds-learn --sft steps.jsonl --steps 1 $o

@@ -144,6 +144,8 @@ add_reward(struct learn_rewards *a, const cJSON *o, char *line, size_t n)
 	(void)n;
 	if (!w)
 		return -1;
+	if (json_unique(o) < 0)
+		return fail_in("%s", w->key);
 	if (!isnan(w->reward))
 		return fail(FAIL_DATA, "%s: it has a second reward", w->key);
 	if (!v || cJSON_IsNull(v))

@@ -38,6 +38,37 @@ is_empty(const char *dir)
 	return n == 0;
 }
 
+static int
+is_mount(const char *dir, const struct stat *st)
+{
+	char parent[PATH_BYTES];
+	struct stat up;
+
+	return strlen(dir) < sizeof(parent) && stat(commit_parent(parent, dir), &up) == 0 &&
+	    up.st_dev != st->st_dev;
+}
+
+/* A result has no folders: one that was put there would not go with its files. */
+static int
+check_files(const char *dir)
+{
+	char path[PATH_BYTES];
+	const struct dirent *e;
+	DIR *d = opendir(dir);
+	struct stat st;
+	int r = 0;
+
+	while (d && r == 0 && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+		    (r = io_path(path, sizeof(path), dir, e->d_name)) == 0 &&
+		    lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
+			r = fail(FAIL_USAGE, "'%s': a folder in a result of learning, which is "
+			    "replaced: move it", path);
+	if (d)
+		closedir(d);
+	return r;
+}
+
 /* Whether a folder that exists may be replaced. */
 static int
 check_folder(const char *dir, const char *id)
@@ -49,6 +80,9 @@ check_folder(const char *dir, const char *id)
 
 	if (stat(dir, &st) < 0)
 		return fail(FAIL_SYSTEM, "cannot read '%s':", dir);
+	if (is_mount(dir, &st))
+		return fail(FAIL_USAGE, "'%s' is a mount point, which cannot be replaced: name a "
+		    "folder in it", dir);
 	if (S_ISDIR(st.st_mode) && is_empty(dir))
 		return 0;
 	if (!S_ISDIR(st.st_mode) || io_path(path, sizeof(path), dir, ASSEMBLE_MARK) < 0 ||
@@ -61,7 +95,7 @@ check_folder(const char *dir, const char *id)
 		r = fail(FAIL_USAGE, "'%s' was learned from another model: name a folder that does "
 		    "not exist", dir);
 	buf_free(&b);
-	return r;
+	return r < 0 ? -1 : check_files(dir);
 }
 
 /* The same folder by another name. */

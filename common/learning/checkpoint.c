@@ -18,9 +18,7 @@
 #include "base/lock.h"
 #include "learn/assemble.h"
 #include "learning/learning_internal.h"
-#include "weights/folder_file.h"
 
-#define STATE_FILE "state.json"
 #define STATE_MAX (1 << 20)
 
 /* --- names --- */
@@ -201,7 +199,7 @@ remove_others(const char *folder, uint64_t step)
 
 		if ((n != 0 && n != step) || step_of(e->d_name, 1) != 0)
 			if (io_path(path, sizeof(path), folder, e->d_name) == 0)
-				folder_remove(path);
+				shard_folder_remove(path);
 	}
 	if (d)
 		closedir(d);
@@ -215,6 +213,16 @@ checkpoint_shards(char to[PATH_MAX], const char *path)
 	return fail(FAIL_SYSTEM, "'%s': the path is too long", path);
 }
 
+/* What has that name is a file, or nothing: it is replaced. */
+static int
+check_gradients(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 || S_ISREG(st.st_mode) ? 0 :
+	    fail(FAIL_USAGE, "--gradients '%.200s' is no file: name a file", path);
+}
+
 /* Make the folder of states, where no other run may save while this one does. */
 static int
 lock_state(struct run *r)
@@ -223,6 +231,8 @@ lock_state(struct run *r)
 
 	if (mkdir(folder, 0777) < 0 && errno != EEXIST)
 		return fail(FAIL_SYSTEM, "cannot create '%s':", folder);
+	if (access(folder, W_OK | X_OK) < 0)
+		return fail(FAIL_SYSTEM, "cannot write to '%s':", folder);
 	r->lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return r->lock < 0 ? fail(FAIL_SYSTEM, "cannot open '%s':", folder) :
 	    lock_file(r->lock, folder);
@@ -250,14 +260,13 @@ checkpoint_check(struct run *r)
 	const struct learning_options *o = r->o;
 	const char *path = o->dry_run ? o->gradients : o->out;
 	char shards[PATH_MAX];
-	struct stat st;
 
-	if (o->dry_run && path && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return fail(FAIL_USAGE, "--gradients '%.200s' is a folder: name a file", path);
+	if (o->dry_run && path && check_gradients(path) < 0)
+		return -1;
 	if (path && (checkpoint_shards(shards, path) < 0 || shard_folder_make(shards) < 0))
 		return -1;
 	if (path)
-		folder_remove(shards);
+		shard_folder_remove(shards);
 	if (o->dry_run)
 		return 0;
 	if (o->state && (lock_state(r) < 0 || check_apart(o) < 0))
@@ -283,7 +292,7 @@ save_state(struct run *r)
 			return 0;
 		}
 	}
-	folder_remove(part);      /* a full disk needs it */
+	shard_folder_remove(part);      /* a full disk needs it */
 	return -1;
 }
 
@@ -297,7 +306,7 @@ save_weights(struct run *r)
 		return -1;
 	e = shard_folder_make(shards) < 0 || checkpoint_ask(r, SAVE_WEIGHTS, shards, 0) < 0 ||
 	    learn_assemble(&r->model, shards, r->o->out) < 0 ? -1 : 0;
-	folder_remove(shards);
+	shard_folder_remove(shards);
 	return e;
 }
 

@@ -14,7 +14,6 @@
 #include "learn/norm.h"
 #include "learn/shards.h"
 #include "learning/learning_internal.h"
-#include "weights/folder_file.h"
 #include "weights/shard_file.h"
 
 /* A tensor of the file. */
@@ -178,6 +177,6 @@ gradients_write(struct run *r, const char *path, double weight, struct frame *f)
 	free(g.list);
 	free(g.names);
 	shards_close(&s);
-	folder_remove(folder);
+	shard_folder_remove(folder);
 	return e;
 }

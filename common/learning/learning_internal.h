@@ -10,6 +10,7 @@
 #include "learning/learn_frame.h"
 #include "learning/learning.h"
 
+#define STATE_FILE "state.json"
 #define IN_FLIGHT 4             /* learn frames that have not come back */
 
 /* What a step found out. */
@@ -99,5 +100,8 @@ int settings_list(const struct run *r, struct setting to[SETTINGS_MAX]);
 /* Make an empty folder, also where one is; its parents exist. */
 int shard_folder_make(const char *path);
 int shard_folder_sync(const char *path);      /* so that its names survive a crash */
+
+/* With the files that a run makes; the folder stays if there are others.  Without a message. */
+void shard_folder_remove(const char *path);
 
 #endif

@@ -17,6 +17,7 @@ struct embed_learn {
 	uint64_t id;
 	enum at at;                     /* AT_NONE: not yet */
 	int layer;
+	int back;                       /* it has been at embed.back */
 	char *done;                     /* experts_done, or NULL */
 };
 
@@ -158,6 +159,19 @@ came_round(struct embed *e, const struct frame *f, uint64_t id)
 	return 0;
 }
 
+/* The gradient of a frame is added once. */
+static int
+came_back(struct embed *e, uint64_t id)
+{
+	struct embed_learn *l = table_get(&e->learning, &id, sizeof(id));
+
+	if (!l || l->back)
+		return fail(FAIL_DATA, "embed.back: the loop brings learn %" PRIu64 ", which %s", id,
+		    l ? "has come back before" : "did not begin here");
+	l->back = 1;
+	return 0;
+}
+
 /* 1 the frame goes on, 0 it is over, -1 and a message. */
 static int
 go_on(struct embed *e, struct frame *f, const struct frame_learn *l)
@@ -173,7 +187,7 @@ go_on(struct embed *e, struct frame *f, const struct frame_learn *l)
 		return -1;
 	if (acts == 0)
 		return came_round(e, f, l->id) < 0 ? -1 : 1;
-	return embed_back(e, f) < 0 || trace_end(&t, f) < 0 ? -1 : 1;
+	return came_back(e, l->id) < 0 || embed_back(e, f) < 0 || trace_end(&t, f) < 0 ? -1 : 1;
 }
 
 int
