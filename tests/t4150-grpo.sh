@@ -117,7 +117,7 @@ refuses 1 '--grade: it ended with status 0 without a reward for .*, index 0' "no
     --grade 'cat >/dev/null'
 refuses 1 '--grade: its output: line 2: .* it has a second reward' "two rewards" \
     --grade 'jq -c ".reward = 1" | sed p | sort'
-refuses 1 '--grade: its output: line 1: .*reward appears twice' "two rewards in a line" \
+refuses 1 '--grade: its output: line 1: .*.reward. appears twice' "two rewards in a line" \
     --grade 'jq -c ".reward = 1" | sed "s/^{/{\"reward\": 0, /"'
 refuses 1 '--grade: its output: line 1: byte 0: not valid JSON' "no JSON" \
     --grade 'cat >/dev/null; echo x'
