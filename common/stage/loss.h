@@ -39,7 +39,7 @@ struct loss_term {
 /*
  * The term of a row, and in x [V], its logits, the gradient of weight * loss; scratch [V].  pos:
  * for messages.  0, or -1, a message (FAIL_DATA) and x unchanged: a logit or the loss is not
- * finite, or the weighted loss or slope is 2^18 or more.
+ * finite, the weighted loss or slope is 2^18 or more, or the weight or weighted KL 2^40 or more.
  */
 int loss_row(const struct kernels *k, const struct loss_rule *rule, const struct loss_row *row,
     float *x, int V, float *scratch, uint32_t pos, struct loss_term *term);

@@ -11,6 +11,7 @@
 
 #define LANES 8
 #define TERM_MAX 0x1p18
+#define SUM_MAX 0x1p40             /* what is only reported is less, so that it fits fixed point */
 
 /* -sum p log p: p [n] is the softmax of x, whose normaliser is norm. */
 static double
@@ -75,6 +76,9 @@ loss_row(const struct kernels *k, const struct loss_rule *rule, const struct los
 	if (!(fabs((double)row->weight * t.loss) < TERM_MAX && fabs(slope) < TERM_MAX))
 		return fail(FAIL_DATA, "position %u: the loss is %g%s", pos, t.loss,
 		    isfinite(t.loss) ? ", with its weight 2^18 or more" : "");
+	if (fabs((double)row->weight) >= SUM_MAX || fabs((double)row->weight) * t.kl >= SUM_MAX)
+		return fail(FAIL_DATA, "position %u: the weight is %g and the KL divergence %g: "
+		    "their product or the weight is 2^40 or more", pos, (double)row->weight, t.kl);
 	t.slope = (float)slope;
 	memcpy(scratch, x, (size_t)V * sizeof(*x));
 	k->softmax(x, V);

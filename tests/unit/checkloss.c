@@ -196,6 +196,12 @@ refusals(void)
 	refuses("an advantage that is not a number", &policy, &row, 0);
 	row.weight = INFINITY;
 	refuses("an infinite weight", &plain, &row, 0);
+	row = (struct loss_row){.target = 5, .weight = 1e20f, .advantage = 0, .old = -1};
+	refuses("a weight that no sum can have, of a row without a slope", &policy, &row, 0);
+	row.weight = 1;
+	row.reference = 600;
+	policy.reference = 1;
+	refuses("a KL divergence that no sum can have, with beta 0", &policy, &row, 0);
 }
 
 int
