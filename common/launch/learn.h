@@ -21,7 +21,6 @@ struct learn_launch {                   /* strings are borrowed */
 	size_t nmemory, memory_cap;
 	const char *state;              /* --state of the stages, or NULL */
 	int samples;                    /* 1: the line samples as well */
-	int quiet;                      /* 1: no progress on a terminal */
 };
 
 /* Append an option that the driver gets, too: its letter, or its value in `longs`.  arg NULL: none.

@@ -12,12 +12,12 @@
 #include "launch/words.h"
 
 int
-learn_metrics_open(struct learn_metrics *m, int quiet, int *out)
+learn_metrics_open(struct learn_metrics *m, int *out)
 {
 	int ends[2];
 
 	*m = (struct learn_metrics){.fd = -1};
-	if (streams_pipe(ends, !quiet && isatty(2) && !isatty(1)) < 0)
+	if (streams_pipe(ends, isatty(2) && !isatty(1)) < 0)
 		return -1;
 	m->fd = ends[0];
 	*out = ends[1] >= 0 ? ends[1] : 1;

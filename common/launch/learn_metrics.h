@@ -16,7 +16,7 @@ struct learn_metrics {
 
 /* Make a pipe to m, if standard error is a terminal and standard output is not.  *out becomes the
  * driver's end, or 1.  0, or -1 and a message. */
-int learn_metrics_open(struct learn_metrics *m, int quiet, int *out);
+int learn_metrics_open(struct learn_metrics *m, int *out);
 
 /* Pass on what the driver printed, and show its last line.  0, or -1 and a message. */
 int learn_metrics_read(struct learn_metrics *m);

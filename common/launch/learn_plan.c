@@ -6,8 +6,9 @@
 #include "launch/learn_internal.h"
 #include "launch/plan_internal.h"
 
-/* Words that the launch adds to those of the driver. */
-#define ADDED 8
+/* Words that this launch or that of supervise/learn.c adds to those of the driver, at most, and the
+ * NULL after them. */
+#define ADDED 16
 
 int
 learn_pass(struct learn_launch *l, const struct option *longs, int c, const char *arg)

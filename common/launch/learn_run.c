@@ -49,7 +49,7 @@ start_driver(struct launch *l)
 	    .keep = {l->pipe[FEED][1], l->pipe[BACK][0], -1}};
 	int r;
 
-	if (learn_metrics_open(&l->metrics, l->o->quiet, &s.out) < 0)
+	if (learn_metrics_open(&l->metrics, &s.out) < 0)
 		return -1;
 	l->crew.children[0].to_stdout = s.out == 1;
 	r = crew_start(&l->crew, 0, &l->plan.commands[0], &s);

@@ -18,7 +18,6 @@
 #define DOUBT 1.0       /* least seconds to wait for the cause of a failure whose effect was seen */
 #define WAIT 4          /* timeouts that the ends of a link wait for each other */
 #define LEAVE 2.0       /* seconds beyond the timeout that agents have to clean up */
-#define LINK_WORDS 8
 
 struct hosts {
 	const struct learn_hosts *o;
@@ -95,7 +94,7 @@ start_driver(struct hosts *h)
 	int r;
 
 	set_state(h, HOSTS_GO, 0);
-	if (learn_metrics_open(&h->metrics, h->o->launch->quiet, &s.out) < 0)
+	if (learn_metrics_open(&h->metrics, &s.out) < 0)
 		return -1;
 	h->driver.command = &h->command;
 	h->driver.to_stdout = s.out == 1;
