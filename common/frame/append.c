@@ -141,7 +141,10 @@ frame_unite(struct frame *to, const struct frame *from, const char *key)
 {
 	const struct frame_key *k = frame_other(from, key), *has;
 	const unsigned char *p;
+	size_t head;
 
+	if (k && array_count(k->value, &head) < 0)
+		return fail(FAIL_DATA, "header: '%s' is not an array", key);
 	for (size_t at = 0, n; k && (p = next_element(k, &at, &n)); ) {
 		has = frame_other(to, key);
 		if (!(has && has_element(has, p, n)) && frame_append(to, key, p, n) < 0)

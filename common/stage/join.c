@@ -221,7 +221,6 @@ add_partial(const struct join *j, struct partial *sum, const struct partial *p, 
 	const struct config *c = &j->s->model->config;
 	size_t n = (size_t)j->f[i].rows * (size_t)c->hidden_size;
 
-
 	if (expert_set_merge(&sum->done, &p->done, c->n_routed_experts) < 0)
 		return fail_in("%s", j->in[i].name);
 	if (at_is_back(j->f[i].at) && add_weights(j, to, i) < 0)
