@@ -1,3 +1,4 @@
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,7 +44,7 @@ load_one(const struct shards *s, const struct param *p, const char *suffix, floa
 static int
 load_param(struct learn *l, const struct shards *s, struct param *p)
 {
-	float least = -3.4028235e38f;
+	float least = -FLT_MAX;
 
 	if (load_one(s, p, "master", least, p->master) < 0)
 		return -1;

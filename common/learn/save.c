@@ -162,16 +162,13 @@ each(struct saving *s, int (*fn)(struct saving *s, const struct param *p))
 static int
 write_part(struct saving *s, const char *folder, const char *part)
 {
-	int r;
-
 	s->file.fd = -1;
 	if (each(s, add_param) < 0 || shard_file_create(&s->file, folder, part) < 0 ||
 	    each(s, put_param) < 0) {
 		shard_file_close(&s->file);     /* its message would hide the cause */
 		return -1;
 	}
-	r = shard_file_close(&s->file);
-	return r;
+	return shard_file_close(&s->file);
 }
 
 int

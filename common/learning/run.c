@@ -15,7 +15,7 @@ open_source(struct run *r, source_open_fn *sample, scorer_open_fn *reference)
 	if (o->data == LEARNING_GRPO ? sample(&r->source, o, &r->model) < 0 :
 	    source_file_open(&r->source, o, &r->model) < 0)
 		return -1;
-	r->steps = r->source.steps ? r->source.steps : (uint64_t)o->steps;
+	r->steps = r->source.steps;
 	snprintf(r->data, sizeof(r->data), "%016llx", (unsigned long long)r->source.hash);
 	return o->beta > 0 && o->data != LEARNING_SFT ? reference(&r->scorer, o, &r->model) : 0;
 }

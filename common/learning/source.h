@@ -13,7 +13,7 @@ struct learning_options;
 
 struct batch_source {
 	void *arg;
-	uint64_t steps;                 /* all of the run, from 1; 0: --steps decides */
+	uint64_t steps;                 /* all of the run, from 1 */
 	uint64_t hash;                  /* of its data: a run that goes on must have the same */
 	/*
 	 * Make the records of a step.  They depend on the data, the options and the number of the
