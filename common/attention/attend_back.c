@@ -245,6 +245,9 @@ tasks_run(void *arg, size_t from, size_t to, int thread)
 	}
 }
 
+/* Where ds-arithmetic(7) refuses a sum, however many threads share it. */
+#define SUM_END (INT64_C(1) << 62)
+
 /* The sums of all threads become the gradients of rows from .. to - 1. */
 static void
 sums_finish(void *arg, size_t from, size_t to, int thread)
@@ -262,7 +265,7 @@ sums_finish(void *arg, size_t from, size_t to, int thread)
 		for (size_t t = 1; t < c->threads; t++)
 			for (size_t j = 0; j < n; j++)
 				bad |= __builtin_add_overflow(acc[j], acc[t * c->sums + j],
-				    &acc[j]);
+				    &acc[j]) || acc[j] >= SUM_END || acc[j] < -SUM_END;
 		if (bad)
 			atomic_store(&c->bad, 1);
 		memset(b->dk + i * K, 0, K * sizeof(float));

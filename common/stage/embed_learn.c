@@ -166,7 +166,8 @@ came_back(struct embed *e, uint64_t id)
 	struct embed_learn *l = table_get(&e->learning, &id, sizeof(id));
 
 	if (!l || l->back)
-		return fail(FAIL_DATA, "embed.back: the loop brings learn %" PRIu64 ", which %s", id,
+		return fail(FAIL_DATA,
+		    "embed.back: the loop brings learn %" PRIu64 ", which %s", id,
 		    l ? "has come back before" : "did not begin here");
 	l->back = 1;
 	return 0;

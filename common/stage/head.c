@@ -132,7 +132,8 @@ head_frame(void *arg, struct frame *f, struct link *out, int nout)
 		return fail(FAIL_DATA, "head: layer is %d, must be the number of layers, %d",
 		    f->layer, layers);
 	/* h first: spans may claim more rows than a list of them has room for */
-	if (!stage_hidden(h->s, f) || keep_rows(h->s->keep, f, head_kept) < 0 || (n = frame_logit_rows(f, &row)) < 0)
+	if (!stage_hidden(h->s, f) || keep_rows(h->s->keep, f, head_kept) < 0 ||
+	    (n = frame_logit_rows(f, &row)) < 0)
 		return -1;
 	r = head_rows(h, f, row, (size_t)n);
 	free(row);
