@@ -102,7 +102,7 @@ fails_with 2 "^ds-learn: --clip is for policy gradients, not for --sft$" "clippi
     ds-learn --sft sft -o out --clip 0.1
 fails_with 2 "^ds-learn: --temperature is for --grpo$" "how to sample what was sampled" \
     ds-learn --records graded -o out -T 1
-fails_with 2 "^ds-learn: --gradients '.' is a folder: name a file$" "gradients as a folder" \
+fails_with 2 "^ds-learn: --gradients '.' is no file: name a file$" "gradients as a folder" \
     alone --sft sft --gradients .
 fails_with 2 "^ds-learn: --schedule 'x': give one of: constant linear cosine" "a schedule" \
     ds-learn --sft sft -o out --schedule x
@@ -174,16 +174,16 @@ rmdir out/state
 mkdir foreign && touch foreign/file
 fails_with 2 "foreign" "a folder that another program made" \
     ds-learn --sft steps.jsonl --steps 1 -o foreign
-mkdir foreign.shards rows/sub && touch foreign.shards/file
-fails_with 3 "cannot create 'foreign.shards'" "files of others where it writes its own" \
-    ds-learn --sft steps.jsonl --steps 1 --dry-run --gradients foreign
+mkdir g.shards rows/sub && touch g.shards/file
+fails_with 3 "cannot create 'g.shards'" "files of others where it writes its own" \
+    ds-learn --sft steps.jsonl --steps 1 --dry-run --gradients g
 fails_with 2 "^ds-learn: '.*rows/sub': a folder in a result" "a folder that was put into a result" \
     ds-learn --sft steps.jsonl --steps 1 -o rows
-fails_with 2 "'state/step-4' is no file" "gradients in place of a folder" \
+fails_with 2 "'state/step-4' is no file: name a file" "gradients in place of a folder" \
     ds-learn --sft steps.jsonl --dry-run --gradients state/step-4
-fails_with 2 "'both' is the folder of --state, too" "a folder for two" \
+fails_with 2 "--state 'both' is in the folder of the result" "a folder for two" \
     ds-learn --sft steps.jsonl --steps 1 -o both --state both
-is "$(ls foreign.shards rows | grep -c -e file -e sub)" 2 "nothing of them is lost"
+is "$(ls g.shards rows | grep -c -e file -e sub)" 2 "nothing of them is lost"
 for o in "-o none/out" "-o new --state none/state" "--dry-run --gradients none/file"; do
 	fails_with 3 "^ds-learn: cannot create 'none/" "$o: before the first step" \
 	    ds-learn --sft steps.jsonl --steps 1 $o
