@@ -163,6 +163,10 @@ fails_with 1 "^ds-learn: 'state/step-4': it was made with --rate 0.01, now it is
     "another rate" ds-learn $options --rate 0.1 -o out --state state
 fails_with 1 "^ds-learn: 'state/step-4': it was made with data .*, now it is" "other records" \
     ds-learn ${options%%--sft*} --sft sft ${options#*steps.jsonl} -o out --state state
+fails_with 1 "^ds-learn: 'state/step-4': it was made with weights .*, now it is" \
+    "another model of its shapes" ds-learn $options -m out -o new --state state
+fails_with 2 "^ds-learn: --balance: the routers of '.*/qwen2' have no biases" \
+    "a balance of no routers" ds-learn $options -m "$G/qwen2" -o new --balance 0.1
 fails_with 1 "^ds-learn: 'state/step-4': it has more steps than the 2 of this run: give another" \
     "fewer steps than were made" ds-learn $options --steps 2 -o out --state state
 mkdir out/state

@@ -38,6 +38,7 @@ struct run {
 	uint64_t saved;                 /* the last one in the state folder; 0: none */
 	int lock;                       /* the state folder, open and locked; -1: none */
 	char data[20];                  /* hash of the source, in hex */
+	char weights[12];               /* hash of the beginnings of the model's tensors, in hex */
 };
 
 /* --- step.c; all return 0, or -1 and a message --- */
@@ -91,6 +92,10 @@ struct setting {
 	char value[64];
 	const char *text;               /* value, or a string of the options */
 };
+
+/* Set r->weights, by which a state knows a model from another one of its shapes; refuse options that
+ * the model has no use for.  0, or -1 and a message. */
+int settings_weights(struct run *r);
 
 /* Their number. */
 int settings_list(const struct run *r, struct setting to[SETTINGS_MAX]);

@@ -30,7 +30,7 @@ open_run(struct run *r, source_open_fn *sample, scorer_open_fn *reference)
 	r->frames = (struct learn_frames){.rows = (uint32_t)o->rows,
 	    .vocab = (uint64_t)r->model.config.vocab_size, .clip = {o->clip[0], o->clip[1]},
 	    .beta = o->beta};
-	if (open_source(r, sample, reference) < 0)
+	if (settings_weights(r) < 0 || open_source(r, sample, reference) < 0)
 		return -1;
 	if (checkpoint_check(r) < 0)
 		return -1;

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fail.h"
 #include "learning/learning_internal.h"
 
 static void
@@ -62,6 +63,40 @@ add_sampling(struct setting **s, const struct learning_options *o)
 	add(s, "-n", (double)p->max_new);
 }
 
+#define HEAD 4096        /* bytes of a tensor that identify it */
+
+static int
+add_heads(struct model *m, int layer, uint32_t *crc)
+{
+	for (struct weight w = {0}; weight_next(&w, &m->config, layer); ) {
+		const void *data;
+		const struct tensor_entry *t;
+
+		if (!checkpoint_has(&m->weights, w.name))
+			continue;
+		if (!(t = checkpoint_data(&m->weights, w.name, &data)))
+			return -1;
+		*crc = crc32c(*crc, data, t->end - t->begin < HEAD ? t->end - t->begin : HEAD);
+	}
+	return 0;
+}
+
+int
+settings_weights(struct run *r)
+{
+	const struct config *c = &r->model.config;
+	uint32_t crc = 0;
+
+	if (r->o->balance > 0 && c->topk_method != TOPK_NOAUX_TC)
+		return fail(FAIL_USAGE, "--balance: the routers of '%s' have no biases",
+		    r->o->model);
+	for (int layer = -1; layer < c->num_layers; layer++)
+		if (add_heads(&r->model, layer, &crc) < 0)
+			return -1;
+	snprintf(r->weights, sizeof(r->weights), "%08x", crc);
+	return 0;
+}
+
 int
 settings_list(const struct run *r, struct setting to[SETTINGS_MAX])
 {
@@ -69,6 +104,7 @@ settings_list(const struct run *r, struct setting to[SETTINGS_MAX])
 	const struct learning_options *o = r->o;
 	struct setting *s = to;
 
+	add_text(&s, "weights", r->weights);
 	add_text(&s, "kind of records", data[o->data]);
 	add(&s, "--seed", (double)o->sampling.seed);
 	add(&s, "--batch", (double)o->batch);
