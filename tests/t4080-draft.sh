@@ -209,6 +209,8 @@ EOP
 done
 same got alone "to the last position of the model: each token once, after a fork, too"
 
+once || done_testing
+
 # what is wrong
 cp -r "$G/v3" torn
 fails_with 1 "^ds-draft: .*'$G/llama': the model has no layer for multi-token prediction" \
