@@ -41,7 +41,7 @@ $(B)/kernels/%.o: KERNEL_O = -O2
 # ASan checks each access of a kernel.  UBSan adds overflow, shifts and conversions there; its checks
 # of pointers would be second ones, for a fifth more time to run.
 $(B)/kernels/%.o $(B)/emulated/%.o: \
-	S += -fno-sanitize=null,alignment,pointer-overflow,object-size,bounds
+	S += -fno-sanitize=null,alignment,pointer-overflow,object-size
 S = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # Within the program, at a fixed address, the sanitizers start in two thirds of the time; a library
 # that the program loads finds them there.  (gcc's; clang's are within the program anyway)
