@@ -30,14 +30,14 @@ is "$(cat silent)" "" "each Python program has -h"
 
 script problems.py --held-out 3
 is "$(jq -c keys out | uniq)" '["answer","kind","prompt"]' "problems with their answers"
-script grpo.sh "$S/new" 1 0.65 2 2
+script grpo.sh "$S/new" 1 0.65 1e-5 2 2
 is "$(sed 's/[0-9.]*%$//' out | xargs)" "before: pass@1 after: pass@1" "pass@1 before and after"
 is "$(jq -c '[.step, .answers, .exact == .tokens]' new.jsonl)" "[1,16,true]" \
     "one step on 16 answers, with ratios of exactly 1"
 ok "a curve" grep -q '</svg>' new.svg
 cmp -s new.start/model.safetensors "$M/model.safetensors"
 is $? 1 "the start is weaker"
-script grpo.sh "$S/new" 2 0.65 2 1
+script grpo.sh "$S/new" 2 0.65 1e-5 2 1
 is "$(jq .step new.jsonl | xargs)" "1 2" "the same command goes on"
 fails_with 1 "^curve.py: none: No such file" "a missing file is one line" \
     "$learn/curve.py" loss new.jsonl none
