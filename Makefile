@@ -38,8 +38,8 @@ EMULATED_O = -O2
 # (-O3 takes seven times as long to compile with sanitizers)
 ISA_O = -O2
 $(B)/kernels/%.o: KERNEL_O = -O2
-# ASan checks each access of a kernel.  UBSan adds overflow, shifts and conversions there; its checks
-# of pointers would be second ones, for a fifth more time to run.
+# ASan checks each access of a kernel.  UBSan adds overflow, shifts, bounds and conversions there;
+# its checks of pointers would be second ones, for a fifth more time to run.
 $(B)/kernels/%.o $(B)/emulated/%.o: \
 	S += -fno-sanitize=null,alignment,pointer-overflow,object-size
 S = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

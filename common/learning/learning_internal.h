@@ -93,8 +93,8 @@ struct setting {
 	const char *text;               /* value, or a string of the options */
 };
 
-/* Set r->weights, by which a state knows a model from another one of its shapes; refuse options that
- * the model has no use for.  0, or -1 and a message. */
+/* Set r->weights, by which a state knows a model from another one of its shapes; refuse options
+ * that the model has no use for.  0, or -1 and a message. */
 int settings_weights(struct run *r);
 
 /* Their number. */

@@ -48,7 +48,7 @@ def main(key, paths):
         y = TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
         return f"{x:.1f},{y:.1f}"
 
-    print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+    print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"\n'
           'font-family="sans-serif" font-size="12">')
     print(f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>')
     for i in range(5):
@@ -66,7 +66,7 @@ def main(key, paths):
         for step, value in run:
             x, y = at(step, value).split(",")
             print(f'<circle cx="{x}" cy="{y}" r="1.5" fill="{colour}" opacity="0.35"/>')
-        line = " ".join(at(*p) for p in smooth(run))
+        line = "\n".join(at(*p) for p in smooth(run))
         print(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         print(f'<text x="{WIDTH - RIGHT + 10}" y="{TOP + 14 * (i + 1)}" fill="{colour}">'
               f'{escape(pathlib.Path(path).stem)}</text>')

@@ -3,8 +3,8 @@
 #
 # OUT is the folder of the new model. OUT.jsonl has the metrics, OUT.svg the rewards. After an
 # interruption the same command continues. With NOISE, such as 0.65, the start has noise on its
-# experts; an empty one means none. RATE is the learning rate, BATCH the number of prompts of a step,
-# TESTS that of problems before and after.
+# experts; an empty one means none. RATE is the learning rate, BATCH the number of prompts of a
+# step, TESTS that of problems before and after.
 . "$(dirname "$0")/../cookbook/begin"
 out=${1:-learned} start=$DS_MODEL
 [ -z "${3-}" ] || start=$out.start

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""problems.py [--held-out | --even] [--seed S] N: write N problems of tiny-r1's kinds, a JSON object a line.
+"""problems.py [--held-out | --even] [--seed S] N: write N problems of tiny-r1's kinds.
 
-Each has a kind, a prompt and the expected answer.  The kinds have the weights of tiny-r1's training;
-with --even they take turns.  --held-out does so, too, with words that tiny-r1 was not trained on.
-The words are those of /usr/share/dict/words.
+A line is a JSON object with the kind, the prompt and the expected answer.  The kinds have the
+weights of tiny-r1's training; with --even they take turns.  --held-out does so, too, with words
+that tiny-r1 was not trained on.  The words are those of /usr/share/dict/words.
 """
 import argparse
 import json
