@@ -139,7 +139,7 @@ def cut(run, dice, seconds=None):
 def cut_data(run, dice):
     """The data network of host VICTIM goes down; its agent answers by another."""
     run.flows()
-    time.sleep(dice.random() * 0.2)
+    time.sleep(dice.random() * 0.05)
     sh(f"ip -n {HOST}{VICTIM} link set cable down")
 
 
