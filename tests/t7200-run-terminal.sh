@@ -89,7 +89,7 @@ term() {        # term DESC <<PROGRAM
 [ "$(few all "")" = "" ] || term "Ctrl-C while the terminal takes no text" <<'EOP'
 t = Term(["-x", "layer"] + ["What is 37 * 46?"] * 300)
 t.until("carry")
-time.sleep(0.5)         # nobody reads: all are blocked
+time.sleep(0.5)         # the output is not read: all are blocked
 pids = t.children()
 os.kill(t.pid, signal.SIGINT)
 expect(t.end(), -2)

@@ -126,7 +126,7 @@ attention_of_rows(const struct backward *b, struct mla_grads *g)
 	    c->kv_lora_rank) < 0 ? -1 : 0;
 }
 
-/* From queries in the latent space to those that the products made. */
+/* Gradients of queries in the latent space become gradients of the queries before it. */
 static int
 queries_back(const struct backward *b, struct mla_grads *g)
 {

@@ -19,7 +19,7 @@ struct kept {
 	size_t bytes;
 };
 
-/* The layer that frames for the head have counts those that they have passed.  */
+/* The layer of frames for the head is the number of layers. */
 static struct key
 key_of(uint64_t id, enum at at, int layer)
 {

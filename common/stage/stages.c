@@ -222,7 +222,7 @@ const struct stage_program stage_programs[STAGE_PROGRAMS] = {
 	[STAGE_HEAD] = {"ds-head", AT_HEAD, TAPS_HEAD, COMPUTES,
 	    .size = sizeof(struct head), .open = open_head, .frame = head_frame,
 	    .close = close_head},
-	/* of the frames for ds-sample it acts on those that are learned from */
+	/* of the frames for ds-sample it acts on frames with `learn` */
 	[STAGE_LOSS] = {"ds-loss", AT_NONE, .model = 1, ONE_INPUT,
 	    .size = sizeof(struct loss), .open = open_loss, .frame = loss_frame,
 	    .report = report_loss, .close = close_loss},
