@@ -12,12 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/commit.h"
 #include "base/fail.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/lock.h"
 #include "learn/assemble.h"
 #include "learning/learning_internal.h"
+#include "weights/folder_file.h"
 
 #define STATE_MAX (1 << 20)
 
@@ -108,20 +110,9 @@ write_state(const struct run *r, const char *folder)
 {
 	char path[PATH_MAX];
 	struct buf b = {0};
-	int fd, e = describe(r, &b);
+	int e = describe(r, &b) < 0 || io_path(path, sizeof(path), folder, STATE_FILE) < 0 ||
+	    folder_file_write(folder, STATE_FILE, b.p, b.n) < 0 ? -1 : commit_sync(path);
 
-	if (e == 0)
-		e = io_path(path, sizeof(path), folder, STATE_FILE);
-	if (e == 0 && (fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) < 0)
-		e = fail(FAIL_SYSTEM, "cannot create '%s':", path);
-	else if (e == 0) {
-		e = io_write(fd, b.p, b.n) < 0 ? -1 : fsync(fd) < 0 ?
-		    fail(FAIL_SYSTEM, "cannot write:") : 0;
-		if (close(fd) < 0 && e == 0)
-			e = fail(FAIL_SYSTEM, "cannot write:");
-		if (e < 0)
-			fail_in("'%s'", path);
-	}
 	buf_free(&b);
 	return e;
 }
@@ -283,14 +274,10 @@ save_state(struct run *r)
 	name_state(part, folder, r->step, ".part");
 	name_state(whole, folder, r->step, "");
 	if (shard_folder_make(part) == 0 && checkpoint_ask(r, SAVE_STATE, part, 0) == 0 &&
-	    write_state(r, part) == 0 && shard_folder_sync(part) == 0) {
-		if (rename(part, whole) < 0)
-			fail(FAIL_SYSTEM, "cannot rename '%s':", part);
-		else if (shard_folder_sync(folder) == 0) {
-			r->saved = r->step;
-			remove_others(folder, r->step);
-			return 0;
-		}
+	    write_state(r, part) == 0 && commit_file(part, whole) == 0) {
+		r->saved = r->step;
+		remove_others(folder, r->step);
+		return 0;
 	}
 	shard_folder_remove(part);      /* a full disk needs it */
 	return -1;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/commit.h"
 #include "base/fail.h"
 #include "learn/control.h"
 #include "learn/norm.h"
@@ -140,8 +141,8 @@ write_file(struct gradients *g, const char *path)
 	e = write_all(g, &s, dirname(dir), basename(name));
 	if (shard_file_close(&s) < 0)
 		e = -1;
-	if (e == 0 && rename(part, path) < 0)
-		e = fail(FAIL_SYSTEM, "cannot rename '%s':", part);
+	if (e == 0)
+		e = commit_file(part, path);
 	if (e < 0)
 		(void)unlink(part);
 	return e;

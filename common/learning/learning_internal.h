@@ -104,7 +104,6 @@ int settings_list(const struct run *r, struct setting to[SETTINGS_MAX]);
 
 /* Make an empty folder, also where one is; its parents exist. */
 int shard_folder_make(const char *path);
-int shard_folder_sync(const char *path);      /* so that its names survive a crash */
 
 /* With the files that a run makes; the folder stays if there are others.  Without a message. */
 void shard_folder_remove(const char *path);

@@ -1,6 +1,4 @@
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -42,16 +40,4 @@ shard_folder_make(const char *path)
 {
 	shard_folder_remove(path);
 	return mkdir(path, 0777) == 0 ? 0 : fail(FAIL_SYSTEM, "cannot create '%s':", path);
-}
-
-int
-shard_folder_sync(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
-
-	if (fd < 0)
-		return fail(FAIL_SYSTEM, "cannot open '%s':", path);
-	r = fsync(fd) < 0 && errno != EINVAL ? fail(FAIL_SYSTEM, "'%s': cannot write:", path) : 0;
-	close(fd);
-	return r;
 }

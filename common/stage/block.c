@@ -280,8 +280,8 @@ layers_run(struct block *b, struct frame *f)
 	return 0;
 }
 
-/* Whether nothing reads what is between the layers of f, which waits for attention.  What learns
- * passes the stages one by one, each of which keeps what its backward pass needs. */
+/* Whether nothing reads what is between the layers of f, which waits for attention.  A
+ * frame with `learn` passes the stages one by one: each keeps what its backward pass needs. */
 static int
 is_whole(const struct block *b, struct frame *f)
 {
