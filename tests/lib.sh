@@ -19,7 +19,7 @@ case :$PATH: in *:"$R"/bin:* | *:"$R"/build-asan/bin:*) ;; *) PATH=$R/bin:$PATH 
 unset DS_TIMINGS DS_PYSERVER DS_MODEL DS_CUDA DS_DEVICE DS_KEY DS_PEERS DS_PRECISION DS_PYTHON DS_RSH DS_VERBOSE DS_WAIT PYTHONUNBUFFERED
 LC_ALL=C.UTF-8 PYTHONPATH=$T PYTHONDONTWRITEBYTECODE=1
 S=$(mktemp -d "${TMPDIR:-/tmp}/ds-test.XXXXXX") || exit 2
-PYCLIENT=
+PYCLIENT= PORTS=${TMPDIR:-/tmp}/ds-test-ports.$(id -u)
 cleaned_up() {
 	cd /
 	[ -z "$PYCLIENT" ] || "$PYCLIENT" --stop
@@ -37,7 +37,7 @@ done
 export DS_LIMITER R T M G S LIMIT PY PATH LC_ALL PYTHONPATH PYTHONDONTWRITEBYTECODE
 # A Python that has loaded numpy forks for each script: py is its client (tests/py.c).
 FRAME="$PY $T/frame.py"
-if [ -x "$R/build/tests/py" ] && grep -Eq '(py|frame|compared) |t6000|\$FRAME' "$0"; then
+if [ -x "$R/build/tests/py" ] && grep -Eq '(py|frame|compared|ports) |t6000|\$FRAME' "$0"; then
 	PYCLIENT=$R/build/tests/py
 	FRAME="$PYCLIENT $T/frame.py"
 	DS_PYSERVER=$S/.py DS_PYSERVER_PATH=$PYTHONPATH DS_PYSERVER_PYTHON=$PY
@@ -168,6 +168,11 @@ fails_with() {
 		[ $fw_status -ne 124 ] || echo "it was ended at its limit of $LIMIT s" >>"$S/.why"
 		report 1 "$fw_desc" "$S/.why" "$S/.err"
 	fi
+}
+
+# ports N: N consecutive ports that this script alone uses (tests/ports.py)
+ports() {
+	py "$T/ports.py" "$PORTS" $$ "$1"
 }
 
 # edit FROM TO PYTHON: the first frame f changed by a line of Python

@@ -6,11 +6,7 @@ LIMIT=40
 export DS_MODEL=$M
 "$PY" -c 'import zmq' 2>/dev/null || skip_all "no python3-zmq"
 
-# port: one that nobody uses
-port() {
-	py -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-a=tcp://127.0.0.1:$(port) b=ipc://$S/b c=tcp://127.0.0.1:$(port) d=ipc://$S/d e=tcp://127.0.0.1:$(port)
+a=tcp://127.0.0.1:$(ports 1) b=ipc://$S/b c=tcp://127.0.0.1:$(ports 1) d=ipc://$S/d e=tcp://127.0.0.1:$(ports 1)
 
 # --- the same bytes ---
 ds-tokenize -c "12+30=?" >prompt
@@ -185,8 +181,8 @@ ds-dump -f ids <prompt >want
 same got want "and the right one comes through"
 
 # --- keys ---
-fails_with 2 "any host could connect: give --key" "other hosts may not connect without keys" ds-dump -i "@tcp://0.0.0.0:$(port)"
-fails_with 2 "any host could connect: give --key" "nor by an interface's name" ds-dump -i "@tcp://lo:$(port)"
+fails_with 2 "any host could connect: give --key" "other hosts may not connect without keys" ds-dump -i "@tcp://0.0.0.0:$(ports 1)"
+fails_with 2 "any host could connect: give --key" "nor by an interface's name" ds-dump -i "@tcp://lo:$(ports 1)"
 for k in one two three; do ds-keygen $k.key >$k.pub; done
 is "$(stat -c %a one.key), $(wc -c <one.pub)" "600, 41" "ds-keygen makes a file for its owner alone"
 fails_with 3 "cannot create 'one.key': File exists" "and never overwrites one" ds-keygen one.key

@@ -32,10 +32,7 @@ ds-relay -i "@$t" -o got & p=$!
 ok "pipe to socket to file" pipe 'cat big | ds-relay -o "$0"' "$t"
 wait $p
 same got big "large frames are the same behind them"
-port() {
-	py -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-a=tcp://127.0.0.1:$(port) b=tcp://127.0.0.1:$(port)
+a=tcp://127.0.0.1:$(ports 1) b=tcp://127.0.0.1:$(ports 1)
 mkfifo in out
 limited ds-relay -i in -o "@$a" & limited ds-relay -i "$a" -o "$b" & limited ds-relay -i "@$b" -o out &
 cat big >in &

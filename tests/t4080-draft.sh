@@ -143,10 +143,7 @@ limited ds-run -t 1 --jsonl requests --ordered $early --draft mtp | grep -c . >g
 same got want.n "--early with drafts"
 
 # a plan
-set -- $(py -c 'import socket
-s = [socket.socket() for i in range(3)]
-for x in s: x.bind(("127.0.0.1", 0))
-print(*[x.getsockname()[1] for x in s])')
+set -- $(ports 2)
 cat >one.plan <<EOP
 plan 1
 host alpha 127.0.0.1

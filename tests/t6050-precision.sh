@@ -160,10 +160,7 @@ is "$(cat plain/*.dsf | tr -d '\0' | grep -c precision)" 0 "--precision f32 wins
 
 # a plan on two hosts, one behind a remote shell that takes no environment along, and with a program that fails once
 "$PY" -c 'import zmq' 2>/dev/null || { skip "plans" "no python3-zmq"; done_testing; }
-set -- $(py -c 'import socket
-s = [socket.socket() for i in range(4)]
-for x in s: x.bind(("127.0.0.1", 0))
-print(*[x.getsockname()[1] for x in s])')
+set -- $(ports 4)
 cat >rsh <<'X'
 #!/bin/sh
 shift

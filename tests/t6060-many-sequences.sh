@@ -68,10 +68,7 @@ done
 # --- the busy run ---
 sed -n '1~4p' requests >some
 ok "some prefixes are saved" ds-run -t 1 --jsonl some --cache-dir saved --out .some
-set -- $(py -c 'import socket
-s = [socket.socket() for i in range(6)]
-for x in s: x.bind(("127.0.0.1", 0))
-print(*[x.getsockname()[1] for x in s])')
+set -- $(ports 6)
 busy="-B 30 --batches 3 --cache-size 2M"
 n="[1-9][0-9]*" kept="--cache-dir '$S/saved'" m="-m '$M'"
 cat >three.plan <<EOP

@@ -3,11 +3,6 @@
 # also: asan
 . "${0%/*}/lib.sh"
 
-# port: one that nobody uses
-port() {
-	py -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 # straight PROMPTS NAME: tokens and logits of the loop
 straight() {
 	pipe 'ds-embed -i "$0" -i loop | ds-block | ds-head | tee "$1.head" | ds-sample -g -n 12 | tee loop >"$1.tokens"' "$1" "$2"
@@ -74,7 +69,7 @@ done
 
 export DS_MODEL=$M
 tcp() {
-	a=tcp://127.0.0.1:$(port) b=tcp://127.0.0.1:$(port)
+	a=tcp://127.0.0.1:$(ports 1) b=tcp://127.0.0.1:$(ports 1)
 	ds-tokenize -c "12+30=?" "What is 17 * 3?" | ds-embed --ring --batches 2 -i - -i "@$b" | ds-attn | ds-route -o "$a" &
 	ds-expert -i "@$a" | ds-head --ring | ds-sample --ring -g -o - -o "$b" | ds-cut --at embed | ds-detokenize -c
 	wait $!

@@ -229,10 +229,7 @@ unset DS_RSH DS_KEY DS_PEERS
 TMPDIR=$S/tmp
 export TMPDIR
 mkdir tmp
-set -- $(py -c 'import socket
-s = [socket.socket() for i in range(4)]
-for x in s: x.bind(("127.0.0.1", 0))
-print(*[x.getsockname()[1] for x in s])')
+set -- $(ports 4)
 cat >plan <<EOP
 plan 1
 host alpha 127.0.0.1

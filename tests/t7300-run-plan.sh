@@ -42,11 +42,7 @@ export TMPDIR
 mkdir "$TMPDIR"
 
 # --- plans ---
-ports=$(py -c 'import socket
-s = [socket.socket() for i in range(10)]
-for x in s: x.bind(("127.0.0.1", 0))
-print(*[x.getsockname()[1] for x in s])')
-set -- $ports
+set -- $(ports 7)
 feed=$1 take=$2 loop=$3 p=$4 q=$5 r=$6 t=$7
 ln -s "$M" "a model's folder"
 m="'$S/a model'\\''s folder'"
