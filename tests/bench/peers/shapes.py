@@ -45,13 +45,9 @@ SHAPES = {
                          "v_head_dim": 64, "vocab_size": 2048},
 }
 
-# of our --weights the type of GGUF with as many bits per weight; router, embedding and head are BF16 (router: F32) on both sides
-TYPES = {"bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
+# of dspipe's own types of weights the type of GGUF with as many bits
+OWN = {"bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
 
-# types of which all sides read the same GGUF, all matrices but the router in this type
-SAME = {"bf16": "BF16", "q8_0": "Q8_0", "q4_0": "Q4_0", "q4_k": "Q4_K", "q6_k": "Q6_K"}
-
-
-def is_same(shape, kind):
-    """Whether all sides read one file."""
-    return "kv_lora_rank" not in SHAPES[shape] and kind in SAME
+# types of GGUF; embedding, head and router of shapes with latent attention are BF16, BF16 and F32
+KINDS = "bf16 q8_0 q4_0 q4_k q5_k q6_k iq4_nl iq4_xs mxfp4"
+SAME = {kind: kind.upper() for kind in KINDS.split()}

@@ -1,4 +1,5 @@
-"""Times a pipeline of dspipe, prints JSON: time_dspipe.py MODEL THREADS NEW PROMPT..."""
+"""Times a pipeline of dspipe, prints JSON: time_dspipe.py MODEL OPTIONS THREADS NEW PROMPT...
+OPTIONS: of ds-block, in one word.  The precision is DS_PRECISION."""
 import json
 import os
 import sys
@@ -8,10 +9,10 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from line import Line       # noqa: E402
 
-MODEL, THREADS, NEW, *PROMPTS = sys.argv[1:]
+MODEL, OPTIONS, THREADS, NEW, *PROMPTS = sys.argv[1:]
 with tempfile.TemporaryDirectory() as folder:
     start = time.monotonic()
-    line = Line(MODEL, THREADS, folder)
+    line = Line(MODEL, THREADS, folder, (("ds-block", *OPTIONS.split()),))
     line.run(8, 2)
     result = {"start": time.monotonic() - start, "prefill": {}, "decode": {}}
     for n in PROMPTS:

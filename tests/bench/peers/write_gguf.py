@@ -10,8 +10,9 @@ import numpy as np
 
 CONFIG, TYPE, LAYOUT, OUT = sys.argv[1:]
 # weights and bytes of a block
-BYTES = {"BF16": (1, 2), "Q8_0": (32, 34), "Q4_0": (32, 18), "Q4_K": (256, 144),
-         "Q6_K": (256, 210), "F32": (1, 4)}
+BYTES = {kind.name: size for kind, size in gguf.GGML_QUANT_SIZES.items()}
+# of matrices whose columns are no multiple of a block
+SMALLER = {"Q4_K": "Q4_0", "Q5_K": "Q8_0", "Q6_K": "Q8_0", "IQ4_XS": "IQ4_NL"}
 with open(CONFIG, encoding="utf-8") as f:
     c = json.load(f)
 rng = np.random.default_rng(1)
@@ -35,17 +36,20 @@ def blocks(kind):
     if kind == "BF16":
         return ((rng.standard_normal((1 << 16, 1)) * .02).astype("f4").view("u4") >> 16).astype("u2").view("u1")
     b = rng.integers(0, 256, (4096, BYTES[kind][1]), dtype="u1")
-    if kind == "Q4_K":      # scales of up to 63 for codes of up to 15, and as much for the minimum
-        b[:, :4] = np.array([8e-5, 6e-4], "f2").view("u1")
-        return b
-    if kind == "Q6_K":      # signed scales for codes of up to 32
+    if kind in ("Q4_K", "Q5_K"):    # scales of up to 63 for the codes, and as much for the minimum
+        b[:, :4] = np.array([8e-5 if kind == "Q4_K" else 4e-5, 6e-4], "f2").view("u1")
+    elif kind == "Q6_K":            # signed scales for codes of up to 32
         b[:, -2:] = np.array([1e-5], "f2").view("u1")
-        return b
-    b[:, :2] = np.array([.02 / (64 if kind == "Q8_0" else 4)], "f2").view("u1")
+    elif kind == "IQ4_XS":          # signed scales of up to 32 for codes of up to 127
+        b[:, :2] = np.array([2e-5], "f2").view("u1")
+    elif kind == "MXFP4":           # a power of two
+        b[:, 0] = 127 - 7
+    else:
+        b[:, :2] = np.array([.02 / (4 if kind == "Q4_0" else 64)], "f2").view("u1")
     return b
 
 
-BLOCKS = {kind: blocks(kind) for kind in {TYPE, "BF16", "F32"}}
+BLOCKS = {kind: blocks(kind) for kind in {TYPE, SMALLER.get(TYPE, TYPE), "BF16", "F32"}}
 
 
 def tensors():
@@ -56,7 +60,8 @@ def tensors():
     yield "output.weight", outer, (c["vocab_size"], D), None
     for i in range(L):
         for name, shape in (gqa_layer() if GQA else layer(i)):
-            kind = TYPE if len(shape) > 1 and name != "ffn_gate_inp.weight" else "F32"
+            kind = "F32" if len(shape) < 2 or name == "ffn_gate_inp.weight" else \
+                TYPE if shape[-1] % BYTES[TYPE][0] == 0 else SMALLER[TYPE]
             yield f"blk.{i}.{name}", kind, shape, None if len(shape) > 1 else 0 if name.endswith("bias") else 1
 
 
