@@ -24,7 +24,7 @@ static const char help[] =
 "Measures the stages of a model, with synthetic weights of a shape or real ones.\n"
 "  --shape SHAPE          v3 (one layer of it), v2-lite, or a config.json\n"
 "  -m, --model MODEL      folder or GGUF file (or DS_MODEL), instead of a shape\n"
-"  --weights TYPE         f32, bf16, f16, fp8, q8, q4 (as the shape is published)\n"
+"  --weights TYPE         bf16, fp8, q8, q4_k ... (as the shape is published)\n"
 "  -l, --layers LAYERS    layers to measure: " RANGES_SYNTAX "\n"
 "  --stages LIST          stages to measure, of attn,route,expert,head (all)\n"
 "  --decode LIST          decode batches: ROWS or ROWS@CONTEXT (1,2,4,8,16)\n"

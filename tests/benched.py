@@ -32,9 +32,18 @@ assert one["attn"]["experts"] == c["num_experts_per_tok"], one
 D, W, V, L = c["hidden_size"], c["moe_intermediate_size"], c["vocab_size"], c["num_hidden_layers"]
 H, R, r, q = c["num_attention_heads"], c["kv_lora_rank"], c["qk_rope_head_dim"], c["q_lora_rank"]
 nope, v = c["qk_nope_head_dim"], c["v_head_dim"]
-size = {"f32": 4, "bf16": 2, "f16": 2, "fp8": 1, "q8": 1, "q4": 1 / 2}[model["weights"]]
+kind = model["weights"]
+size = {"f32": 4, "bf16": 2, "f16": 2, "fp8": 1, "q8": 1, "q4": 1 / 2}.get(kind, 0)
+# columns and bytes of a block, and what takes its place where columns are too few
+blocks = {"q8_0": (32, 34, ""), "q4_0": (32, 18, ""), "mxfp4": (32, 17, ""),
+          "q4_k": (256, 144, "q4_0"), "q6_k": (256, 210, "q8_0")}
 
 def mat(n, k):
+    block = blocks.get(kind)
+    while block and k % block[0]:
+        block = blocks[block[2]]
+    if block:
+        return n * k // block[0] * block[1]
     scales = 4 * -(-n // 128) * -(-k // 128) if model["weights"] == "fp8" else n * -(-k // 16) + 4 if size <= 1 else 0
     return n * k * size + scales
 

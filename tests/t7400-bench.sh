@@ -5,7 +5,7 @@
 . "${0%/*}/lib.sh"
 small="--shape $M/config.json --time 0 --limits 20,200"
 
-for type in f32 bf16 f16 fp8 q8 q4; do
+for type in f32 bf16 f16 fp8 q8 q4 mxfp4 q4_k q6_k; do
 	ok "$type: a small shape is measured" \
 	    sh -c 'ds-bench $1 --weights $2 --decode 1@70,3@66 --prefill 5 --json >$2.json' - "$small" $type
 	ok "$type: bytes, operations, times and rates add up" "$PY" "$T/benched.py" $type.json "$M/config.json"
@@ -75,9 +75,13 @@ frame.write_frame(sys.stdout.buffer, {"at": "embed", "spans": [[1, 0, 3, 1]]}, {
 frame.write_frame(sys.stdout.buffer, {"op": "end"})
 X
 py rows.py >ids.dsf
-for type in bf16 q8 q4; do
-	ok "--write makes a checkpoint of $type" ds-bench --shape "$M/config.json" --weights $type --write made-$type
-	ok "the programs take it" pipe 'ds-embed -m $0 <ids.dsf | ds-block -m $0 | ds-head -m $0 >fused.dsf' made-$type
+for type in bf16 q8_0 q4_0 mxfp4 q4_k q5_k q6_k iq4_nl iq4_xs q8 q4; do
+	made=made-$type
+	ok "--write makes a checkpoint of $type" \
+	    ds-bench --shape "$M/config.json" --weights $type --write $made
+	[ ! -e $made/model.gguf ] || made=$made/model.gguf
+	ok "the programs take it" pipe \
+	    'ds-embed -m $0 <ids.dsf | ds-block -m $0 | ds-head -m $0 >fused.dsf' $made
 	like "$(ds-dump <fused.dsf)" 'logits F32 \[1, 1024\] min -[0-9.]+ max [0-9.]+ .* nan 0' "and what comes out are numbers"
 done
 ok "it is cut" pipe 'ds-embed -m $0 <ids.dsf | ds-attn -m $0 -l 0 | ds-route -m $0 -l 0 |
@@ -93,6 +97,9 @@ fails_with 2 "--shape generates weights, -m reads them" "a shape and a model" \
     ds-bench --shape v3 -m "$M"
 fails_with 2 "--shape 'v4': give v3, .* or a config.json" "an unknown shape is refused" ds-bench --shape v4
 fails_with 2 "--weights 'q9': give f32, bf16, f16" "an unknown type of weights is refused" ds-bench --shape v3 --weights q9
+fails_with 2 "no weights of block types are made for rope_type llama3" \
+    "a GGUF without the factors of rope is not made" \
+    ds-bench --shape llama-8b --weights q4_k --limits 20,200
 fails_with 2 "--weights generates weights: give their --shape" "--weights without --shape is refused" ds-bench -m "$M" --weights f32
 # the shapes it knows have the parameters of the releases
 printf 'a 2 900 20\n' >big

@@ -1,5 +1,5 @@
 /*
- * Random weights in the block types of GGUF: those that files of today mostly have.
+ * Random weights in the block types of GGUF that are usual today.
  */
 #ifndef DS_BENCH_BLOCKS_H
 #define DS_BENCH_BLOCKS_H

@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "bench/blocks.h"
 
 #define CONFIG_BYTES_MAX (1 << 20)
 #define BYTES_MAX (UINT64_C(1) << 50)
@@ -95,6 +96,14 @@ static const struct weight_type types[] = {
 	{"fp8", F8_E4M3, BF16},
 	{"q8", Q8, BF16},
 	{"q4", Q4, BF16},
+	{"q8_0", Q8_0, BF16},
+	{"q4_0", Q4_0, BF16},
+	{"q4_k", Q4_K, BF16},
+	{"q5_k", Q5_K, BF16},
+	{"q6_k", Q6_K, BF16},
+	{"iq4_nl", IQ4_NL, BF16},
+	{"iq4_xs", IQ4_XS, BF16},
+	{"mxfp4", MXFP4, BF16},
 };
 
 #define TYPES (sizeof(types) / sizeof(types[0]))
@@ -102,7 +111,7 @@ static const struct weight_type types[] = {
 const struct weight_type *
 weight_type_find(const char *name)
 {
-	char all[128] = "";
+	char all[160] = "";
 
 	for (size_t i = 0; i < TYPES; i++) {
 		if (strcmp(types[i].name, name) == 0)
@@ -183,12 +192,19 @@ fill_scale(struct shape_tensor *t, int i, enum dtype dtype, int cols)
 	}
 }
 
+static enum dtype
+dtype_of(const struct weight_type *type, const struct weight *w)
+{
+	if (w->row->kind > WEIGHT_EXPERT)
+		return w->row->kind == WEIGHT_BIAS ? F32 : type->plain;
+	return weight_type_gguf(type) ? blocks_type(type->dtype, w->cols) : type->dtype;
+}
+
 /* A tensor of the model and its scales, without offsets yet.  0, or -1 and a message. */
 static int
 add(struct shape_list *l, const struct weight_type *type, const struct weight *w)
 {
-	enum dtype dtype = w->row->kind <= WEIGHT_EXPERT ? type->dtype :
-	    w->row->kind == WEIGHT_BIAS ? F32 : type->plain;
+	enum dtype dtype = dtype_of(type, w);
 	struct layout_part parts[LAYOUT_PARTS];
 	int n = layout_parts(parts, dtype, (uint64_t)w->rows, (uint64_t)w->cols);
 
@@ -200,7 +216,8 @@ add(struct shape_list *l, const struct weight_type *type, const struct weight *w
 		if (mem_grow(&l->t, &l->cap, l->n + 1, sizeof(*l->t)) < 0)
 			return -1;
 		t = &l->t[l->n++];
-		*t = (struct shape_tensor){.part = parts[i], .expert = w->expert};
+		*t = (struct shape_tensor){.part = parts[i], .expert = w->expert, .dtype = dtype,
+		    .cols = w->cols};
 		snprintf(t->name, sizeof(t->name), "%s%s", w->name, parts[i].suffix);
 		if (i > 0)
 			fill_scale(t, i, dtype, w->cols);
@@ -241,11 +258,20 @@ int
 shape_tensors(struct shape_list *l, const struct config *c, const struct weight_type *type,
     const struct layers *layers, int head, int embed)
 {
+	int gguf = weight_type_gguf(type);
+
 	for (int i = 0; i <= c->num_layers; i++)
-		for (struct weight w = {0}; weight_next(&w, c, i < c->num_layers ? i : -1); )
-			if ((i < c->num_layers ? layers->has[i] : is_needed(c, w.row->role, head, embed)) &&
-			    add(l, type, &w) < 0)
+		for (struct weight w = {0}; weight_next(&w, c, i < c->num_layers ? i : -1); ) {
+			int here = i < c->num_layers ? layers->has[i] :
+			    is_needed(c, w.row->role, head, embed);
+			int hole = !here && gguf && w.row->role == ROLE_EMBED;
+
+			if (!here && !hole)
+				continue;
+			if (add(l, type, &w) < 0)
 				return -1;
+			l->t[l->n - 1].hole = hole;
+		}
 	layout_all(l);
 	return 0;
 }

@@ -14,7 +14,10 @@ struct shape_tensor {
 	char name[WEIGHT_NAME_MAX + 16];
 	struct layout_part part;
 	uint64_t mask, set;
+	enum dtype dtype;               /* of a matrix in blocks; the rule is blocks_scale, */
+	int cols;                       /* for rows of so many */
 	int expert;                     /* that it belongs to, or -1 */
+	int hole;                       /* 1: its bytes are not needed, and zeros */
 	uint64_t begin;                 /* in the file's data */
 };
 
@@ -30,6 +33,13 @@ struct weight_type {
 	enum dtype dtype, plain;
 };
 
+/* 1: a type of GGUF files only. */
+static inline int
+weight_type_gguf(const struct weight_type *t)
+{
+	return t->dtype > Q4;
+}
+
 /* NULL and a message (FAIL_USAGE) where there is none of that name. */
 const struct weight_type *weight_type_find(const char *name);
 
@@ -41,7 +51,7 @@ const struct weight_type *weight_type_find(const char *name);
 int shape_config(struct buf *b, const char *shape, const struct weight_type **type, const char **layers);
 
 /* The tensors of the layers, of the head and of the embedding, one after another in the file;
- * shape_free frees.  0, or -1 and a message. */
+ * shape_free frees.  A GGUF file has an embedding in any case.  0, or -1 and a message. */
 int shape_tensors(struct shape_list *l, const struct config *c, const struct weight_type *type,
     const struct layers *layers, int head, int embed);
 void shape_free(struct shape_list *l);

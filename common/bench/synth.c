@@ -12,8 +12,23 @@
 
 #include "base/fail.h"
 #include "base/io.h"
+#include "bench/blocks.h"
+#include "bench/synth_gguf.h"
 
-static const char weights[] = "model.safetensors", config_name[] = "config.json";
+static const char config_name[] = "config.json";
+
+/* The name of the file of weights. */
+static const char *
+weights_name(const struct synth *s)
+{
+	return s->type && weight_type_gguf(s->type) ? "model.gguf" : "model.safetensors";
+}
+
+static int
+weights_path(const struct synth *s, char *to, size_t size)
+{
+	return io_path(to, size, s->dir, weights_name(s));
+}
 
 static int
 write_file(const char *dir, const char *name, const struct buf *b)
@@ -72,13 +87,19 @@ synth_tensors(struct synth *s, int head, int embed)
 	return shape_tensors(&s->list, &s->config, s->type, &s->layers, head, embed);
 }
 
+static int
+is_present(const struct synth *s, const struct shape_tensor *t)
+{
+	return t->expert < s->present && !t->hole;
+}
+
 uint64_t
 synth_bytes(const struct synth *s)
 {
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < s->list.n; i++)
-		if (s->list.t[i].expert < s->present)
+		if (is_present(s, &s->list.t[i]))
 			bytes += s->list.t[i].part.bytes;
 	return bytes;
 }
@@ -158,6 +179,36 @@ fill(void *arg, size_t from, size_t to, int thread)
 	}
 }
 
+/* Blocks: random bytes, then their scales. */
+static void
+fill_blocks(void *arg, size_t from, size_t to, int thread)
+{
+	const struct filling *j = arg;
+	const struct shape_tensor *t = j->t;
+	size_t n = dtype_row(t->dtype, dtype_cols(t->dtype));
+
+	(void)thread;
+	for (size_t i = from; i < to; i++) {
+		for (size_t k = 0; k < n; k += 8) {
+			uint64_t w = word_at(j->seed + i * 32 + k / 8);
+
+			memcpy(j->to + i * n + k, &w, n - k < 8 ? n - k : 8);
+		}
+		blocks_scale(t->dtype, t->cols, j->to + i * n);
+	}
+}
+
+static void
+fill_tensor(const struct shape_tensor *t, struct filling *j, struct pool *pool)
+{
+	size_t block = t->cols && t->dtype > Q4 ? dtype_row(t->dtype, dtype_cols(t->dtype)) : 0;
+
+	if (block)
+		pool_run(pool, (size_t)t->part.bytes / block, 64, (double)block, fill_blocks, j);
+	else
+		pool_run(pool, (size_t)(t->part.bytes + 7) / 8, 512, 8, fill, j);
+}
+
 static void
 fill_all(const struct synth *s, unsigned char *data, int sparse, struct pool *pool)
 {
@@ -165,19 +216,20 @@ fill_all(const struct synth *s, unsigned char *data, int sparse, struct pool *po
 		const struct shape_tensor *t = &s->list.t[i];
 		struct filling j = {t, data + t->begin, (uint64_t)i << 40};
 
-		if (t->expert < s->present && !(sparse && t->part.rank == 2))
-			pool_run(pool, (size_t)(t->part.bytes + 7) / 8, 512, 8, fill, &j);
+		if (is_present(s, t) && !(sparse && t->part.rank == 2))
+			fill_tensor(t, &j, pool);
 	}
 }
 
 /* Header and weights into the empty file s->fd. */
 static int
-fill_file(const struct synth *s, int sparse, struct pool *pool)
+fill_file(struct synth *s, int sparse, struct pool *pool)
 {
 	struct buf b = {0};
 	uint64_t size = 0;
 	unsigned char *p = NULL;
-	int r = make_header(&s->list, &b);
+	int r = weight_type_gguf(s->type) ? synth_gguf(&s->list, &s->config, &b) :
+	    make_header(&s->list, &b);
 
 	if (r == 0) {
 		size = b.n + s->list.bytes;
@@ -203,7 +255,7 @@ synth_write(struct synth *s, int sparse, struct pool *pool)
 {
 	char path[4200];
 
-	if (io_path(path, sizeof(path), s->dir, weights) < 0)
+	if (weights_path(s, path, sizeof(path)) < 0)
 		return -1;
 	if ((s->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) < 0)
 		return fail(FAIL_SYSTEM, "cannot make '%s':", path);
@@ -223,7 +275,7 @@ drop_folder(struct synth *s)
 
 	if (!s->made || !s->temporary)
 		return;
-	if (io_path(path, sizeof(path), s->dir, weights) == 0)
+	if (weights_path(s, path, sizeof(path)) == 0)
 		unlink(path);
 	if (io_path(path, sizeof(path), s->dir, config_name) == 0)
 		unlink(path);
@@ -237,16 +289,16 @@ synth_memory(struct synth *s, struct model *m, struct pool *pool)
 	char path[4200], target[64];
 	int r;
 
-	if (io_path(path, sizeof(path), s->dir, weights) < 0)
+	if (weights_path(s, path, sizeof(path)) < 0)
 		return -1;
-	if ((s->fd = memfd_create(weights, MFD_CLOEXEC)) < 0)
+	if ((s->fd = memfd_create(weights_name(s), MFD_CLOEXEC)) < 0)
 		return fail(FAIL_SYSTEM, "cannot make a file in memory:");
 	if (fill_file(s, 0, pool) < 0)
 		return -1;
 	snprintf(target, sizeof(target), "/proc/%ld/fd/%d", (long)getpid(), s->fd);
 	if (symlink(target, path) < 0)
 		return fail(FAIL_SYSTEM, "cannot make '%s':", path);
-	r = model_open(m, s->dir);
+	r = model_open(m, weight_type_gguf(s->type) ? path : s->dir);
 	drop_folder(s);
 	return r;
 }

@@ -153,20 +153,30 @@ write_at(const struct gguf_file *f, uint64_t at, const void *p, size_t n)
 	return shard_file_write(&s, at, p, n);
 }
 
+int
+gguf_file_header(struct gguf_file *f, struct buf *b)
+{
+	uint32_t version = VERSION;
+	uint64_t counts[2] = {f->ntensors, f->nvalues};
+	int r = f->failed || buf_add(b, "GGUF", 4) < 0 ||
+	    buf_add(b, &version, sizeof(version)) < 0 ||
+	    buf_add(b, counts, sizeof(counts)) < 0 || buf_add(b, f->values.p, f->values.n) < 0 ||
+	    buf_add(b, f->infos.p, f->infos.n) < 0 ? -1 : 0;
+
+	while (r == 0 && b->n % ALIGNMENT != 0)
+		r = buf_addc(b, 0);
+	f->data = b->n;
+	return r;
+}
+
 /* The file has all of its bytes from the start, and zeros where nothing is written. */
 static int
 write_header(struct gguf_file *f)
 {
 	struct buf b = {0};
-	uint32_t version = VERSION;
-	uint64_t counts[2] = {f->ntensors, f->nvalues}, end;
-	int r = buf_add(&b, "GGUF", 4) < 0 || buf_add(&b, &version, sizeof(version)) < 0 ||
-	    buf_add(&b, counts, sizeof(counts)) < 0 || buf_add(&b, f->values.p, f->values.n) < 0 ||
-	    buf_add(&b, f->infos.p, f->infos.n) < 0 ? -1 : 0;
+	uint64_t end;
+	int r = gguf_file_header(f, &b);
 
-	while (r == 0 && b.n % ALIGNMENT != 0)
-		r = buf_addc(&b, 0);
-	f->data = b.n;
 	end = f->data + f->bytes;
 	if (r == 0)
 		r = write_at(f, 0, b.p, b.n);

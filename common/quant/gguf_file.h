@@ -54,6 +54,9 @@ void gguf_put_value(struct gguf_file *f, const struct gguf_value *v);
 void gguf_put_tensor(struct gguf_file *f, const char *name, enum dtype dtype, int rank,
     const uint64_t dims[]);
 
+/* Append the header to b, up to where the data begins: f->bytes follow.  0, or -1 and a message. */
+int gguf_file_header(struct gguf_file *f, struct buf *b);
+
 /* Create the file under another name and write its header.  A file of that name must not exist.
  * 0, or -1 and a message. */
 int gguf_file_create(struct gguf_file *f, const char *path);
