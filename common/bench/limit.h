@@ -13,7 +13,7 @@
 
 struct limit {
 	double read;                    /* bytes per second */
-	double fma;      /* operations per second; a multiply-add summed in float32 counts as two */
+	double fma;     /* operations per second in the precision; a multiply-add counts as two */
 };
 
 struct sweep {                          /* a block of memory larger than the caches */
@@ -54,5 +54,12 @@ extern const struct peak peak_ref, peak_avx2, peak_avx512;
 
 /* multiply_adds in BF16 tiles; six tile operations per round. */
 double peak_amx(long rounds);
+
+/* multiply_adds of 8-bit integers: plain C; VPMADDUBSW; VPDPBUSD in 256 and in 512 bits; tiles. */
+double peak_i8_ref(long rounds);
+double peak_i8_avx2(long rounds);
+double peak_i8_avxvnni(long rounds);
+double peak_i8_vnni(long rounds);
+double peak_i8_amx(long rounds);
 
 #endif

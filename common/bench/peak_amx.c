@@ -1,10 +1,11 @@
-/* BF16 tiles: each TDPBF16PS computes 16 by 16 sums of 32 products. */
+/* Tiles: each TDPBF16PS computes 16 by 16 sums of 32 products, each TDPBSSD of 64. */
 #include "bench/limit.h"
 
 #define SUMS 6                          /* of the eight tiles; the other two are the factors */
 
-double
-peak_amx(long rounds)
+/* Configure all tiles as 16 rows of 64 bytes, all zeros. */
+static void
+begin(void)
 {
 	struct {
 		unsigned char palette, start, zero[14];
@@ -19,10 +20,29 @@ peak_amx(long rounds)
 	__asm__ volatile("ldtilecfg %0\n\t"
 	    "tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3\n\t"
 	    "tilezero %%tmm4\n\ttilezero %%tmm5\n\ttilezero %%tmm6\n\ttilezero %%tmm7" : : "m"(c));
+}
+
+#define ROUND(TDP) \
+	__asm__ volatile(TDP " %%tmm7, %%tmm6, %%tmm0\n\t" TDP " %%tmm7, %%tmm6, %%tmm1\n\t" \
+	    TDP " %%tmm7, %%tmm6, %%tmm2\n\t" TDP " %%tmm7, %%tmm6, %%tmm3\n\t" \
+	    TDP " %%tmm7, %%tmm6, %%tmm4\n\t" TDP " %%tmm7, %%tmm6, %%tmm5" : :)
+
+double
+peak_amx(long rounds)
+{
+	begin();
 	for (long i = 0; i < rounds; i++)
-		__asm__ volatile("tdpbf16ps %%tmm7, %%tmm6, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm6, %%tmm1\n\t"
-		    "tdpbf16ps %%tmm7, %%tmm6, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm6, %%tmm3\n\t"
-		    "tdpbf16ps %%tmm7, %%tmm6, %%tmm4\n\ttdpbf16ps %%tmm7, %%tmm6, %%tmm5" : :);
+		ROUND("tdpbf16ps");
 	__asm__ volatile("tilerelease");
 	return 2.0 * SUMS * 16 * 16 * 32 * (double)rounds;
+}
+
+double
+peak_i8_amx(long rounds)
+{
+	begin();
+	for (long i = 0; i < rounds; i++)
+		ROUND("tdpbssd");
+	__asm__ volatile("tilerelease");
+	return 2.0 * SUMS * 16 * 16 * 64 * (double)rounds;
 }

@@ -36,4 +36,21 @@ multiply_adds(long rounds)
 	return 2.0 * PEAK_CHAINS * (double)rounds;
 }
 
+double
+peak_i8_ref(long rounds)
+{
+	volatile int8_t start = 3, factor = -5;
+	int32_t sums[PEAK_CHAINS] = {0};
+	int8_t a = start, b = factor;
+
+	for (long i = 0; i < rounds; i++)
+		for (int j = 0; j < PEAK_CHAINS; j++) {
+			sums[j] += a * b;
+			__asm__ volatile("" : "+r"(sums[j]));   /* keep each product */
+		}
+	for (int j = 0; j < PEAK_CHAINS; j++)
+		start = (int8_t)sums[j];
+	return 2.0 * PEAK_CHAINS * (double)rounds;
+}
+
 const struct peak peak_ref = {read_all, multiply_adds};
