@@ -413,10 +413,14 @@ const struct kernels *
 options_kernels(const struct options *o)
 {
 	const struct kernels *k = kernels_choose();
+	struct buf names = {0};
 
+	for (int i = 0; !k && kernels_set(i); i++)
+		buf_addf(&names, "%s%s", !i ? "" : kernels_set(i + 1) ? ", " : " or ",
+		    kernels_set(i));
 	if (!k)
-		die(FAIL_USAGE, "DS_KERNELS='%s': give ref, avx2, avx512 or amx",
-		    getenv("DS_KERNELS"));
+		die(FAIL_USAGE, "DS_KERNELS='%s': give %.*s", getenv("DS_KERNELS"), (int)names.n,
+		    (const char *)names.p);
 	return kernels_precision(k, o->precision < 0 ? PRECISION_F32 :
 	    (enum precision)o->precision);
 }

@@ -1,12 +1,8 @@
 #include "kernels.h"
 
-#include <asm/prctl.h>
-#include <cpuid.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "cpu/cpu.h"
 
@@ -84,58 +80,25 @@ precision_parse(const char *name)
 	return p;
 }
 
-static int
-have_ref(void)
-{
-	return 1;
-}
-
-static int
-have_avx2(void)
-{
-	unsigned a, b, c, d;
-
-	__builtin_cpu_init();
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-	    __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-
-static int
-have_avx512(void)
-{
-	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-	    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-
-enum { XTILEDATA = 18 };        /* the state that Linux gives to a process only when asked */
-enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };        /* in EDX of leaf 7; not every cpuid.h names them */
-
-/* Tiles of BF16, and a system that lets this process have them. */
-static int
-have_amx(void)
-{
-	unsigned a, b, c, d;
-
-	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
-	    __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bf16") &&
-	    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
-}
-
-enum { SETS = 4 };
-
-static const struct {
+/* An instruction set.  Each needs the one before it, down to plain C. */
+struct set {
 	const char *name;
-	int (*have)(void);
+	int (*have)(void);                      /* NULL: always */
 	void (*fill[5])(struct kernels *k);     /* for f32, then NULL */
 	void (*fill_bf16)(struct kernels *k);   /* for bf16 */
-} sets[SETS] = {
-	{ "ref", have_ref, { matmul_ref, vector_ref, quantize_ref, grad_ref }, matmul_bf16_ref },
-	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2, grad_avx2 },
-	    matmul_bf16_avx2 },
-	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512, grad_avx512 },
-	    matmul_bf16_avx512 },
-	{ "amx", have_amx, { NULL }, matmul_bf16_amx },
 };
+
+#define PLAIN_C { "ref", NULL, { matmul_ref, vector_ref, quantize_ref, grad_ref }, matmul_bf16_ref }
+
+#if defined(__x86_64__)
+#include "cpu/sets_x86_64.h"
+#elif defined(__aarch64__)
+#include "cpu/sets_aarch64.h"
+#else
+static const struct set sets[] = { PLAIN_C };
+#endif
+
+enum { SETS = sizeof(sets) / sizeof(*sets) };
 
 static struct kernels tables[SETS][PRECISIONS]; /* as many sets as the machine runs */
 static int ntables;
@@ -144,7 +107,7 @@ static int ntables;
 static void
 tables_fill(void)
 {
-	for (int i = 0; i < SETS && sets[i].have(); i++) {
+	for (int i = 0; i < SETS && (!sets[i].have || sets[i].have()); i++) {
 		struct kernels *k = &tables[i][PRECISION_F32], *bf16 = &tables[i][PRECISION_BF16], *fp8 = &tables[i][PRECISION_FP8];
 
 		if (i > 0)
@@ -184,6 +147,12 @@ set_named(const char *name)
 	while (i >= 0 && strcmp(sets[i].name, name) != 0)
 		i--;
 	return i;
+}
+
+const char *
+kernels_set(int i)
+{
+	return i < SETS ? sets[i].name : NULL;
 }
 
 const struct kernels *

@@ -21,6 +21,9 @@
 #ifdef __FAST_MATH__
 #error "-ffast-math changes the order of operations, and with it the results: leave it out of CFLAGS"
 #endif
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "weights and frames are little-endian, and are used as they are: dspipe needs such a machine"
+#endif
 
 /* The block types of GGUF: X(name, its number in GGUF, columns and bytes of a block). */
 #define EACH_BLOCK_TYPE(X) \
@@ -217,7 +220,7 @@ const char *precision_name(enum precision p);   /* "f32", "bf16", "fp8" */
 int precision_parse(const char *name);          /* an enum precision, or -1 */
 
 struct kernels {
-	const char *name;               /* "ref", "avx2", "avx512", "amx" */
+	const char *name;               /* of its instruction set, as kernels_set says */
 	enum precision precision;       /* of matmul and matmul_t; all else has one */
 
 	/* out[t][n] = sum over k of x[t][k] w[n][k], for t < T and n0 <= n < n1:
@@ -325,8 +328,12 @@ struct kernels {
 #define GRAD_ROWS CACHE_PAGE            /* rows of a page in grad_outer, at most */
 #define FIXED_TERMS_MAX 31      /* contributions below 2^18 that cannot overflow 2^63 */
 
-/* The fastest table that this machine runs, of PRECISION_F32, but none above DS_KERNELS
- * ("ref", "avx2", "avx512", "amx"); NULL if DS_KERNELS is anything else. */
+/* The name of instruction set i of this architecture, "ref" first and each faster than the one
+ * before; NULL where there are no more.  A machine may lack those from one on. */
+const char *kernels_set(int i);
+
+/* The fastest table that this machine runs, of PRECISION_F32, but none above the set that
+ * DS_KERNELS names; NULL if DS_KERNELS is anything else. */
 const struct kernels *kernels_choose(void);
 
 /* The table of that name, or NULL if this machine does not run it. */

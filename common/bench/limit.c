@@ -11,15 +11,36 @@
 #define SWEEP_MAX ((size_t)2 << 30)
 #define UNIT 1024               /* bytes per index of pool_run */
 
-/* amx and avx512 differ in products of bf16 only. */
+/* A set of kernels that is not here has the peak of the set below. */
+static const struct {
+	const char *set;
+	const struct peak *peak;
+	double (*bf16)(long rounds);    /* NULL: as in f32 */
+} peaks[] = {
+	{"ref", &peak_ref, NULL},
+#ifdef __x86_64__
+	{"avx2", &peak_avx2, NULL},
+	{"avx512", &peak_avx512, NULL},
+	{"amx", &peak_avx512, peak_amx},
+#endif
+};
+
 static struct peak
 peak_of(const struct kernels *k)
 {
-	int amx = strcmp(k->name, "amx") == 0;
-	struct peak p = amx || strcmp(k->name, "avx512") == 0 ? peak_avx512 : strcmp(k->name, "avx2") == 0 ? peak_avx2 : peak_ref;
+	size_t best = 0;
+	struct peak p;
 
-	if (amx && k->precision == PRECISION_BF16)
-		p.multiply_adds = peak_amx;
+	for (int set = 0;; set++) {
+		for (size_t i = 0; i < sizeof(peaks) / sizeof(*peaks); i++)
+			if (strcmp(peaks[i].set, kernels_set(set)) == 0)
+				best = i;
+		if (strcmp(k->name, kernels_set(set)) == 0)
+			break;
+	}
+	p = *peaks[best].peak;
+	if (peaks[best].bf16 && k->precision == PRECISION_BF16)
+		p.multiply_adds = peaks[best].bf16;
 	return p;
 }
 

@@ -278,19 +278,19 @@ try_batches(struct maker *m)
 static int
 try_machine(struct maker *m)
 {
-	static const char *const sets[] = {"ref", "avx2", "avx512", "amx"};
 	char name[32], cap[32];
+	const char *set;
 
 	for (int t = 2; t <= m->v->threads; t = t < m->v->threads && t * 2 > m->v->threads ? m->v->threads : t * 2) {
 		snprintf(name, sizeof(name), "%d", t);
 		if (try_cut(m, "threads", name, FUSED, t) < 0)
 			return -1;
 	}
-	for (int i = 0; i < 4; i++) {
-		struct way w = {.what = "kernels", .name = sets[i], .kind = FUSED, .n = 1, .before = cap};
+	for (int i = 0; (set = kernels_set(i)); i++) {
+		struct way w = {.what = "kernels", .name = set, .kind = FUSED, .n = 1, .before = cap};
 
-		snprintf(cap, sizeof(cap), "DS_KERNELS=%s", sets[i]);
-		if (!kernels_named(sets[i]))
+		snprintf(cap, sizeof(cap), "DS_KERNELS=%s", set);
+		if (!kernels_named(set))
 			fprintf(m->v->to, "%-8s  %-28s  %6s  not on this machine\n", w.what, w.name, "-");
 		else if (try_way(m, &w) < 0)
 			return -1;

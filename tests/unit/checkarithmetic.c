@@ -591,12 +591,12 @@ static int
 choices(void)
 {
 	const struct kernels *most = kernels_named("ref"), *k;
-	const char *const all[] = { "ref", "avx2", "avx512", "amx" };
+	const char *set;
 
-	for (int i = 0; i < COUNT(all); i++) {
-		k = kernels_named(all[i]);
+	for (int i = 0; (set = kernels_set(i)); i++) {
+		k = kernels_named(set);
 		most = k ? k : most;
-		setenv("DS_KERNELS", all[i], 1);
+		setenv("DS_KERNELS", set, 1);
 		if (kernels_choose() != most)
 			return 0;
 	}

@@ -395,15 +395,14 @@ static const struct shape {
 int
 main(void)
 {
-	static const char *const sets[] = {"ref", "avx2", "avx512", "amx"};
 	struct pool *one = pool_new(1), *three = pool_new(3);
-	struct device *d[9] = {0};
+	struct device *d[17] = {0};
 	int n = 0;
 
-	for (int i = 0; i < 4; i++)
-		if (kernels_named(sets[i])) {
-			d[n++] = device_new(-1, one, kernels_named(sets[i]));
-			d[n++] = device_new(-1, three, kernels_named(sets[i]));
+	for (int i = 0; kernels_set(i); i++)
+		if (kernels_named(kernels_set(i))) {
+			d[n++] = device_new(-1, one, kernels_named(kernels_set(i)));
+			d[n++] = device_new(-1, three, kernels_named(kernels_set(i)));
 		}
 	check(d, (struct kv_shape){1, 40, 32, 1}, 4, 0, 0, "latents that 4 heads share");
 	check(d, (struct kv_shape){1, 40, 32, 1}, 70, 0, 0, "latents that 70 heads share");

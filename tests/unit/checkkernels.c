@@ -1,7 +1,7 @@
 /*
  * checkkernels: every kernel of every instruction set that this machine runs,
  * bit for bit against the plain one, which checkarithmetic checks.  Prints
- * TAP; with -b [ref|avx2|avx512|amx] it times the kernels instead, with -B those of bf16.
+ * TAP; with -b [SET] it times the kernels instead, with -B those of bf16.
  */
 #include <time.h>
 
@@ -651,45 +651,51 @@ time_all(const struct kernels *k)
 	time_vector(k, "softmax", k->softmax);
 }
 
-/* The products of bf16 have a plain form of their own. */
-static void
-check_bf16(const char *name, const struct kernels *k)
+/* Whether k has the functions of the set below, which is checked already. */
+static int
+same_as(const struct kernels *k, const struct kernels *below)
 {
-	const struct kernels *f32 = ref;
+	struct kernels b = *below;
 
+	b.name = k->name;
+	return memcmp(&b, k, sizeof(b)) == 0;
+}
+
+/* Set i.  The products of bf16 have a plain form of their own. */
+static void
+check_set(const struct kernels *k, int i)
+{
+	const struct kernels *f32 = ref, *below = kernels_named(kernels_set(i - 1));
+	const struct kernels *bf16 = kernels_precision(k, PRECISION_BF16);
+
+	for (int j = 0; !same_as(k, below) && j < COUNT(checks); j++)
+		ok(checks[j].check(k), "%s of %s gives the bits of the plain one", checks[j].name, k->name);
 	ref = kernels_precision(ref, PRECISION_BF16);
-	k = k ? kernels_precision(k, PRECISION_BF16) : NULL;
-	for (int j = 0; j < 2; j++)
-		if (k)
-			ok(checks[j].check(k), "%s of %s in bf16 gives the bits of the plain one", checks[j].name, name);
-		else
-			ok(1, "%s of %s in bf16 # SKIP this machine does not run it", checks[j].name, name);
+	below = kernels_precision(below, PRECISION_BF16);
+	for (int j = 0; !same_as(bf16, below) && j < 2; j++)
+		ok(checks[j].check(bf16), "%s of %s in bf16 gives the bits of the plain one", checks[j].name, k->name);
 	ref = f32;
 }
 
 int
 main(int argc, char **argv)
 {
-	static const char *const fast[] = { "avx2", "avx512", "amx" };
+	const char *set;
 	int bf16 = argc > 1 && strcmp(argv[1], "-B") == 0, bench = bf16 || (argc > 1 && strcmp(argv[1], "-b") == 0);
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	ref = kernels_named("ref");
-	if (bench && (argc == 2 || strcmp(argv[2], "ref") == 0))
-		time_all(bf16 ? kernels_precision(ref, PRECISION_BF16) : ref);
-	for (int i = 0; i < COUNT(fast); i++) {
-		const struct kernels *k = kernels_named(fast[i]);
+	for (int i = 0; (set = kernels_set(i)); i++) {
+		const struct kernels *k = kernels_named(set);
 
-		if (bench && k && (argc == 2 || strcmp(argv[2], fast[i]) == 0))
-			time_all(bf16 ? kernels_precision(k, PRECISION_BF16) : k);
-		for (int j = 0; !bench && i < 2 && j < COUNT(checks); j++) {    /* amx has the products of bf16 only */
-			if (k)
-				ok(checks[j].check(k), "%s of %s gives the bits of the plain one", checks[j].name, fast[i]);
-			else
-				ok(1, "%s of %s # SKIP this machine does not run it", checks[j].name, fast[i]);
+		if (bench) {
+			if (k && (argc == 2 || strcmp(argv[2], set) == 0))
+				time_all(bf16 ? kernels_precision(k, PRECISION_BF16) : k);
+		} else if (!k) {
+			ok(1, "%s # SKIP this machine does not run it", set);
+		} else if (i > 0) {
+			check_set(k, i);
 		}
-		if (!bench)
-			check_bf16(fast[i], k);
 	}
 	if (bench)
 		return 0;

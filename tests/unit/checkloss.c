@@ -58,14 +58,13 @@ loss_at(const struct loss_rule *r, const struct loss_row *row, double step)
 static void
 compare(const char *what, const struct loss_rule *rule, const struct loss_row *row, int clipped)
 {
-	static const char *const names[] = {"ref", "avx2", "avx512", "amx"};
 	float x[V], first[V], scratch[V];
 	struct loss_term t;
 	double slope = 0, want, scale = 0;
 	int same = 1;
 
-	for (int k = 0; k < COUNT(names); k++) {
-		const struct kernels *kernels = kernels_named(names[k]);
+	for (int k = 0; kernels_set(k); k++) {
+		const struct kernels *kernels = kernels_named(kernels_set(k));
 
 		if (!kernels)
 			continue;
