@@ -3,15 +3,16 @@
 
 static const char help[] =
     "usage: ds-expert -m MODEL [-l LAYERS] [-e SET] [--tap NAMES]\n"
-    "                 [--precision P] [--manifest FILE] [--learn] [--state DIR]\n"
-    "                 [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "                 [--precision P] [--manifest FILE] [--huge-pages] [--learn]\n"
+    "                 [--state DIR] [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE]\n"
+    "                 [-r FD] [-v]\n"
     "\n"
     "Adds the experts of its layers to the residual stream, all or a subset.\n"
     "\n"
     HELP_MODEL HELP_LAYERS
     "  -e SET                 experts to compute, s for shared: 0-7,s (all others)\n"
-    HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_LEARN HELP_FROM HELP_TO HELP_THREADS HELP_DEVICE
-    HELP_REST;
+    HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_HUGE HELP_LEARN HELP_FROM HELP_TO HELP_THREADS
+    HELP_DEVICE HELP_REST;
 
 static int
 own(int c, const char *arg, void *to)

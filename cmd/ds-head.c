@@ -3,15 +3,15 @@
 
 static const char help[] =
     "usage: ds-head -m MODEL [--ring] [--tap NAMES] [--precision P]\n"
-    "               [--manifest FILE] [--learn] [--state DIR] [-i FROM] [-o TO ...]\n"
-    "               [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "               [--manifest FILE] [--huge-pages] [--learn] [--state DIR]\n"
+    "               [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
     "\n"
     "Computes logits of the rows that request them.\n"
     "\n"
     HELP_MODEL
     "  --ring                 forward frames for other stages\n"
-    HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_LEARN HELP_FROM HELP_TO HELP_THREADS
-    HELP_DEVICE HELP_REST;
+    HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_HUGE HELP_LEARN HELP_FROM HELP_TO
+    HELP_THREADS HELP_DEVICE HELP_REST;
 
 enum { RING = STAGE_OWN };
 

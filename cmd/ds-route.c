@@ -3,13 +3,13 @@
 
 static const char help[] =
     "usage: ds-route -m MODEL [-l LAYERS] [--tap NAMES] [--precision P]\n"
-    "                [--manifest FILE] [--learn] [--state DIR] [-i FROM] [-o TO ...]\n"
-    "                [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+    "                [--manifest FILE] [--huge-pages] [--learn] [--state DIR]\n"
+    "                [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
     "\n"
     "Selects the experts of each row, in its layers.\n"
     "\n"
-    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_LEARN HELP_FROM HELP_TO
-    HELP_THREADS HELP_DEVICE HELP_REST;
+    HELP_MODEL HELP_LAYERS HELP_TAP HELP_PRECISION HELP_MANIFEST HELP_HUGE HELP_LEARN HELP_FROM
+    HELP_TO HELP_THREADS HELP_DEVICE HELP_REST;
 
 int
 main(int argc, char **argv)

@@ -33,7 +33,7 @@ static const char help[] =
 "  -m, --model MODEL                  checkpoint folder or GGUF file (DS_MODEL)\n"
 "  -0, --lines, --messages, --jsonl   FILE of texts, lines, chats or requests\n"
 "  --out, --resume, --ordered         FILE of answers; go on at its end; in order\n"
-"  --samples, --early                 N for each prompt; HOW to vote\n"
+"  --samples, --early, --huge-pages   N for each prompt; HOW to vote; of weights\n"
 "  --logprobs, --prompt-ids           of the tokens of answers; of prompts\n"
 "  -c, -w, --completion               chat (default); a PROMPT is to be continued\n"
 "  --template, --thinking             FILE of the chat template; HOW on or off\n"
@@ -54,7 +54,7 @@ static const char help[] =
 
 enum { TEMPLATE = 256, KEEP, BATCHES, PLAN, RSH, MANIFEST, AGENT, LINES, MESSAGES, THINKING, PROBE,
 	JSONL, OUT, RESUME, ORDERED, LOGPROBS, SAMPLES, CACHE_BYTES, CACHE_DIR, DRAFT, EARLY,
-	PROMPT_IDS };
+	PROMPT_IDS, HUGE_PAGES };
 
 struct given {
 	struct run_options run;
@@ -199,6 +199,9 @@ own(int c, const char *arg, void *to)
 		o->cut = "--keep";
 		p->keep = arg;
 		return 0;
+	case HUGE_PAGES:
+		o->cut = "--huge-pages";
+		return p->huge_pages = 1;
 	case BATCHES:
 		o->cut = "--batches";
 		p->batches = arg;
@@ -423,6 +426,7 @@ main(int argc, char **argv)
 		{"messages", 1, NULL, MESSAGES}, {"jsonl", 1, NULL, JSONL}, {"out", 1, NULL, OUT},
 		{"resume", 0, NULL, RESUME}, {"ordered", 0, NULL, ORDERED},
 		{"logprobs", 0, NULL, LOGPROBS}, {"prompt-ids", 0, NULL, PROMPT_IDS},
+		{"huge-pages", 0, NULL, HUGE_PAGES},
 		{"samples", 1, NULL, SAMPLES},
 		{"cache-size", 1, NULL, CACHE_BYTES}, {"cache-dir", 1, NULL, CACHE_DIR},
 		{"think-min", 1, NULL, PLAN_THINK_MIN}, {"think-max", 1, NULL, PLAN_THINK_MAX},

@@ -186,8 +186,8 @@ set_common(struct options *o, int c, const char *arg)
 }
 
 #define LONGS_MAX 64
-enum { LONG_TAP = 1000, LONG_PRECISION, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY, LONG_PEERS,
-    LONG_UNSAFE };
+enum { LONG_TAP = 1000, LONG_PRECISION, LONG_HUGE, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY,
+    LONG_PEERS, LONG_UNSAFE };
 
 /* Long options of the letters that programs share; others stand beside the letters of their
  * programs.  */
@@ -198,7 +198,7 @@ static const struct option words[] = {{"help", 0, NULL, 'h'}, {"version", 0, NUL
     {"device", 1, NULL, 'd'}, {0}};
 
 /* All long options: the program's own, words for its letters, --tap, --precision, --manifest,
- * options of endpoints.  */
+ * --huge-pages, options of endpoints.  */
 static void
 long_options(const struct options *o, const char *letters, struct option *to)
 {
@@ -220,6 +220,8 @@ long_options(const struct options *o, const char *letters, struct option *to)
 		to[n++] = (struct option){"precision", required_argument, NULL, LONG_PRECISION};
 	if (o->weights)
 		to[n++] = (struct option){"manifest", required_argument, NULL, LONG_MANIFEST};
+	if (o->weights && o->gpu)
+		to[n++] = (struct option){"huge-pages", no_argument, NULL, LONG_HUGE};
 	for (int i = 0; i < 4 && o->max_in + o->max_out + o->links > 0; i++)
 		to[n++] = endpoints[i];
 	to[n] = (struct option){0};
@@ -382,6 +384,8 @@ options_parse(struct options *o, int argc, char **argv)
 			set_precision(o, "--precision", optarg);
 		else if (c == LONG_MANIFEST)
 			o->manifest = optarg;
+		else if (c == LONG_HUGE)
+			o->huge_pages = 1;
 		else if (c > LONG_MANIFEST)
 			set_link(c, optarg);
 		else if (c < 256 && !strchr(own, c))

@@ -23,7 +23,8 @@ struct options {
 	int gpu;                        /* in: GPU_NONE, GPU_COMPUTES, GPU_OPTION (stage/stages.h) */
 	int products;                   /* in: 1 if it multiplies with weights, or starts programs
 					 * that do: --precision */
-	int weights;                    /* in: 1 if it maps weights: --manifest */
+	int weights;                    /* in: 1 if it maps weights: --manifest; with gpu also
+					 * --huge-pages */
 	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: no --tap */
 	int min_in, max_in, max_out;    /* in: numbers of -i and -o; 0: it reads or writes no frames */
 	int links;                      /* in: 1 if it has the options of links without -i and -o */
@@ -31,6 +32,7 @@ struct options {
 	const char *model;              /* -m, or DS_MODEL; NULL: neither */
 	const char *layers;             /* -l, or NULL */
 	const char *manifest;           /* --manifest, or NULL */
+	int huge_pages;                 /* --huge-pages */
 	const char *in[LINKS_MAX], *out[LINKS_MAX];
 	int nin, nout;
 	const char **from;              /* [nfrom] if streams: inputs of -i, then operands; "-" without any */
@@ -82,6 +84,7 @@ const struct kernels *options_kernels(const struct options *o);
 #define HELP_TAP    "  --tap NAMES            inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_PRECISION "  --precision P          products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
 #define HELP_MANIFEST "  --manifest FILE        verify the weights against this file of ds-info\n"
+#define HELP_HUGE "  --huge-pages           copy the weights to huge pages of memory\n"
 #define HELP_CACHE_DIR "  --cache-dir DIR        folder of saved prefixes of the KV cache (none)\n"
 #define HELP_CACHE  "  --cache-size SIZE      bytes of KV caches in this process, such as 4G\n"
 #define HELP_FROM   "  -i, --input FROM       input: path, - or address (standard input)\n"

@@ -92,6 +92,7 @@ static void
 check_learn(const struct options *o, const struct stage_options *given)
 {
 	const char *what = o->ordinal >= 0 ? "a GPU: it computes on the CPU" :
+	    o->huge_pages ? "--huge-pages: its weights change in the mapped files' memory" :
 	    o->precision > PRECISION_F32 ? "--precision other than f32: its gradients are f32" :
 	    given->cache ? "--cache-size: sequences that learn are not shared" :
 	    given->cache_dir ? "--cache-dir: caches of other weights must not be loaded" :
@@ -137,14 +138,21 @@ open_learn(struct filter *f, const struct stage_options *given)
 	f->stage.keep = &f->keep;
 }
 
-/* On a GPU: copy the weights there.  */
+/* Copy the weights to a GPU, or to huge pages.  */
 static void
 start_device(struct filter *f)
 {
 	struct device *d = f->stage.device;
+	char text[32];
 
 	if (device_start(d) < 0)
 		filter_fail(f);
+	if (d->huge_pages) {
+		checkpoint_drop(&f->model.weights);
+		if (f->o.verbose)
+			warn("%s of weights are in memory of huge pages",
+			    mem_text((double)d->weights, text));
+	}
 	if (!device_is_gpu(d))
 		return;
 	link_settings.gpu = d;
@@ -203,11 +211,16 @@ stage_main(int stage, const struct options *o, struct stage_options *given, int 
 	if (given->ring && f.o.nin < p->ring_in)
 		die(FAIL_USAGE, "--ring: a ring has a loop: give it as the last of two -i");
 	check_learn(&f.o, given);
+	if (f.o.huge_pages && f.o.ordinal >= 0)
+		die(FAIL_USAGE, "--huge-pages: the weights are in the GPU's memory: leave it out");
 	filter_links(&f);
 	if (p->model)
 		open_model(&f);
 	open_learn(&f, given);
-	if (!(f.stage.device = device_new(f.o.ordinal, f.stage.pool, f.stage.k)) || !(state = mem_new(1, p->size)) ||
+	if (!(f.stage.device = device_new(f.o.ordinal, f.stage.pool, f.stage.k)))
+		filter_fail(&f);
+	f.stage.device->huge_pages = f.o.huge_pages;
+	if (!(state = mem_new(1, p->size)) ||
 	    (p->open && p->open(state, &f.stage, given) < 0))
 		filter_fail(&f);
 	check_weights(&f);

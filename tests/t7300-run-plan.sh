@@ -47,6 +47,7 @@ feed=$1 take=$2 loop=$3 p=$4 q=$5 r=$6 t=$7
 ln -s "$M" "a model's folder"
 m="'$S/a model'\\''s folder'"
 
+cpu=$(taskset -pc $$ | sed 's/.*: //; s/[,-].*//')
 cat >one.plan <<EOP
 # all on one host
 plan 1
@@ -56,7 +57,7 @@ feed tcp://{alpha}:$feed
 take tcp://{alpha}:$take
 run alpha ds-embed -m $m -i @tcp://{alpha}:$feed -i @ipc://{run}/loop -o ipc://{run}/0
 run alpha ds-block -m $m -t 1 -i @ipc://{run}/0 -o ipc://{run}/1
-run alpha ds-head -m $m -t 1 -i @ipc://{run}/1 -o ipc://{run}/2
+run alpha env taskset -c $cpu ds-head -m $m -i @ipc://{run}/1 -o ipc://{run}/2
 run alpha ds-sample -m $m -i @ipc://{run}/2 -o ipc://{run}/loop -o @tcp://{alpha}:$take
 EOP
 cat >two.plan <<EOP
@@ -114,7 +115,7 @@ done
 fails_with 2 "^ds-run: plan 'keyed.plan' has keys: give --key FILE and --peers FILE" "a plan with keys needs one here, too" \
     ds-run --plan keyed.plan hi
 sed "/^run.*tcp:/s, -i , --key $S/key --peers $S/peers&,; /^run beta/s,$S/key,$S/nokey," two.plan >bad.plan
-fails_with 2 "^ds-run: beta: ds-[a-z]*( -l 2-3)?: @tcp://127.0.0.2:[0-9]*: cannot open '$S/nokey'" "a host without its key is named, once" \
+fails_with 2 "^ds-run: beta: ds-[a-z]*( -l 2-3)?: @(tcp|ipc):[^ ]*: cannot open '$S/nokey'" "a host without its key is named, once" \
     ds-run --key driver.key --peers peers --plan bad.plan hi
 fails_with 2 "^ds-run: tcp://127.0.0.1:$feed: cannot open 'nokey'" "... and so is one's own that is not there" \
     ds-run --key nokey --peers peers --plan keyed.plan hi

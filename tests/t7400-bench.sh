@@ -21,6 +21,9 @@ ok "a small shape is measured in bf16" sh -c 'ds-bench $1 --precision bf16 --dec
 ok "bytes, operations, times and rates add up" "$PY" "$T/benched.py" bf16.json "$M/config.json"
 is "$(jq -r 'select(.record == "limit") | .precision' bf16.json env.json | paste -sd' ')" "bf16 bf16" "it is said, also where DS_PRECISION asked for it"
 is "$(ds-bench $small -t 1 --decode 1 --prefill 0 --json | grep -c '"threads": 1,')" 1 "-t is what it computes with"
+cpu=$(taskset -pc $$ | sed 's/.*: //; s/[,-].*//')
+is "$(taskset -c "$cpu" ds-bench $small --decode 1 --prefill 0 --json | grep -c '"threads": 1,')" 1 \
+    "without it the cores that the process may use, as taskset and numactl set them"
 is "$(ds-bench $small --stages expert,attn -l 1-2 --decode 4 --prefill 0 --json | jq -r 'select(.record != "limit") |
     if .record == "model" then "\(.measured) of \(.layers)" else .part end' | paste -sd' ')" "2 of 4 attn expert all" \
     "--stages and -l choose what is measured"

@@ -162,6 +162,13 @@ file_map_private(struct file_map *m)
 }
 
 void
+file_map_drop(const struct file_map *m)
+{
+	if (m->p)
+		(void)madvise((void *)(uintptr_t)m->p, m->n, MADV_DONTNEED);
+}
+
+void
 file_unmap(struct file_map *m)
 {
 	char *path = NULL;

@@ -31,6 +31,10 @@ struct file_map {
 int file_map(struct file_map *m, const char *path);
 void file_unmap(struct file_map *m);    /* sets *m to zero; accepts a zeroed *m */
 
+/* Give back the memory of the pages that were read: they are read again when they are needed. Not
+ * for a mapping that was made writable. */
+void file_map_drop(const struct file_map *m);
+
 /* Make the pages of a mapping writable, at the same address: what is written stays in this process
  * and never reaches the file. Returns 0, or -1 and a message with the path. */
 int file_map_private(struct file_map *m);

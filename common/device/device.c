@@ -106,7 +106,7 @@ stop(struct device *d)
 	}
 	device_slots_free(d);
 	pages_free(d);
-	for (size_t i = 0; i < d->nslabs; i++)
+	for (size_t i = 0; i < d->nslabs && d->lib; i++)
 		if (d->slabs[i].p)
 			d->lib->free(d->gpu, d->slabs[i].p);
 	if (d->gpu)
@@ -121,6 +121,8 @@ device_close(struct device *d)
 {
 	if (!d)
 		return;
+	if (!device_is_gpu(d))
+		huge_free(d);
 	stop(d);
 	cpu_free(d->cpu);
 	free(d->slabs);
@@ -135,7 +137,7 @@ add(struct device *d, void *slot, size_t bytes, int own)
 {
 	struct device_weight *p;
 
-	if (!device_is_gpu(d))
+	if (!device_is_gpu(d) && (!d->huge_pages || own))
 		return 0;
 	if (mem_grow(&d->registered, &d->cap, d->n + 1, sizeof(*d->registered)) < 0)
 		return -1;
@@ -159,11 +161,11 @@ check_layout(const struct device *d, const struct mat *w)
 int
 device_register(struct device *d, struct mat *w)
 {
-	size_t rows = (size_t)w->rows, blocks = fp8_blocks((size_t)w->row0 + rows);
+	size_t rows = (size_t)w->rows, blocks = fp8_blocks((size_t)w->row0 + rows),
+	    bytes = (size_t)mat_bytes(w);
 	size_t groups = ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
 
-	if (check_layout(d, w) < 0 ||
-	    add(d, &w->data, rows * dtype_row(w->dtype, w->cols), 0) < 0 ||
+	if (check_layout(d, w) < 0 || add(d, &w->data, bytes, 0) < 0 ||
 	    (w->scale && add(d, &w->scale, blocks * (size_t)w->scale_cols * sizeof(*w->scale),
 	    0) < 0))
 		return -1;
@@ -223,9 +225,8 @@ find(struct device *d)
 	return 0;
 }
 
-/* From now on the registered weights are in the GPU. */
-static void
-hand_over(struct device *d)
+void
+weights_moved(struct device *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
 		struct device_weight *p = &d->registered[i];
@@ -242,6 +243,8 @@ int
 device_start(struct device *d)
 {
 	if (!device_is_gpu(d)) {
+		if (d->huge_pages && (d->huge_pages = huge_start(d)) < 0)
+			return -1;
 		prefetch_init(&d->prefetch);
 		return 0;
 	}
@@ -256,7 +259,7 @@ device_start(struct device *d)
 		stop(d);
 		return -1;
 	}
-	hand_over(d);
+	weights_moved(d);
 	return 0;
 }
 

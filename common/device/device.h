@@ -3,7 +3,8 @@
  *
  * A stage opens its weights as mapped files that nothing has been read of, and registers the ones
  * that its computation reads.  device_start then knows how much memory they take, before it looks
- * for a GPU, and copies them there.  On the CPU the weights stay where they are mapped.
+ * for a GPU, and copies them there.  On the CPU the weights stay where they are mapped, or are
+ * copied to huge pages of memory.
  *
  * What a stage computes with is d->ops (device/ops.h).
  */
@@ -29,6 +30,9 @@ struct device {
 	struct prefetch prefetch;       /* of experts that are not in memory, on the CPU */
 	char name[16];                  /* "cpu", "cuda:0" */
 	int ordinal;                    /* -1: the CPU */
+	/* Of the CPU.  1, for the caller to set: registered weights are copied to huge pages; after
+	 * device_start 0 if they were not */
+	int huge_pages;
 
 	/* Of a GPU.  Set until device_start: */
 	/* bytes: working memory that stages use at least; each adds its own */
@@ -81,7 +85,8 @@ device_is_gpu(const struct device *d)
 /* Register w, or the n numbers at *v: device_start copies them to the GPU and sets w->data, scale
  * and groups, or *v, to their address there. w and v must not move until then. The same memory
  * registered twice is copied once. *v was allocated and is freed then; at the stage's end
- * device_vec_free frees it. On the CPU nothing changes. 0, or -1 and a message. */
+ * device_vec_free frees it. On the CPU *v stays, and so does w without huge pages. 0, or -1 and a
+ * message. */
 int device_register(struct device *d, struct mat *w);
 int device_register_vec(struct device *d, float **v, size_t n);
 
@@ -90,9 +95,9 @@ void device_vec_free(const struct device *d, float *v);
 
 /*
  * Load the library, open the GPU, check that weights and expected memory fit into its free
- * memory, and copy the weights, through pinned memory, prefetching the files. On the CPU:
- * nothing. 0, or -1 and one line (FAIL_SYSTEM) with the cause and the memory needed; weights are
- * then as they were.
+ * memory, and copy the weights, through pinned memory, prefetching the files. On the CPU: copy
+ * them to huge pages, if that was asked for and the system has them; a warning if not. 0, or -1
+ * and one line (FAIL_SYSTEM) with the cause and the memory needed; weights are then as they were.
  */
 int device_start(struct device *d);
 

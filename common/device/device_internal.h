@@ -33,6 +33,14 @@ int weight_again(const struct device *d, size_t i);
  * changed. */
 int weights_upload(struct device *d);
 
+/* The registered weights are in the slabs now: set the pointers to them. */
+void weights_moved(struct device *d);
+
+/* Copy the registered weights to huge pages, if the system has them: 1; 0 after a warning that
+ * they stay where they are, or if there are none; -1 and a message. */
+int huge_start(struct device *d);
+void huge_free(struct device *d);
+
 /* ops_cuda's page: cut from a larger allocation.  NULL and a message. */
 void *device_page(struct device *d, size_t bytes);
 

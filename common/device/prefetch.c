@@ -21,7 +21,7 @@ prefetch_init(struct prefetch *p)
 	p->waits = disk_waits();
 }
 
-static uint64_t
+uint64_t
 mat_bytes(const struct mat *w)
 {
 	if (w->turned)          /* heads [cols][turned] */

@@ -18,6 +18,9 @@ struct prefetch {
 	uint64_t batches;
 };
 
+/* Bytes of the elements of w, without those of its scales. */
+uint64_t mat_bytes(const struct mat *w);
+
 /* The weights are mapped: what was read until now does not count as waiting. *p begins as
  * zeros. */
 void prefetch_init(struct prefetch *p);

@@ -75,6 +75,8 @@ plan_worker(struct plan *p, const struct plan_options *o, int stage, int layer)
 	if (o->cache_dir && (stage == STAGE_ATTN || stage == STAGE_BLOCK))
 		command_option(t, "--cache-dir", o->cache_dir);
 	add_precision(t, o);
+	if (o->huge_pages)
+		command_word(t, "--huge-pages");
 	return t;
 }
 

@@ -242,6 +242,13 @@ checkpoint_private(struct checkpoint *w)
 	return 0;
 }
 
+void
+checkpoint_drop(const struct checkpoint *w)
+{
+	for (size_t i = 0; i < w->nshards && !w->private; i++)
+		file_map_drop(&w->shards[i].file.map);
+}
+
 int
 checkpoint_has(const struct checkpoint *w, const char *name)
 {

@@ -49,6 +49,9 @@ const struct gguf *checkpoint_gguf(const struct checkpoint *w);
  * whose tensors stay where they are.  The files never change.  0, or -1 and a message. */
 int checkpoint_private(struct checkpoint *w);
 
+/* Give back the memory of mapped pages: bytes that are needed again are read again. */
+void checkpoint_drop(const struct checkpoint *w);
+
 /* Open the file of a shard, if it is not open: 0, or -1 and a message. */
 int shard_open(struct shard *s);
 
