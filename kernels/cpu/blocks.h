@@ -48,16 +48,24 @@ block_bit(const unsigned char *p, int k)
 	return p[k / 8] >> k % 8 & 1;
 }
 
+/* The scale of a type that has one, at the beginning of the block. */
 static inline float
-element_Q8_0(const unsigned char *b, int g, int i)
+scale_first(const unsigned char *b, int g)
 {
-	return (float)(signed char)b[2 + 16 * g + i] * block_f16(b);
+	(void)g;
+	return block_f16(b);
 }
 
-static inline float
-element_Q4_0(const unsigned char *b, int g, int i)
+static inline int
+code_Q8_0(const unsigned char *b, int g, int i)
 {
-	return block_f16(b) * (float)(block_half(b + 2, g, i) - 8);
+	return (signed char)b[2 + 16 * g + i];
+}
+
+static inline int
+code_Q4_0(const unsigned char *b, int g, int i)
+{
+	return block_half(b + 2, g, i) - 8;
 }
 
 static inline float
@@ -82,12 +90,12 @@ element_Q5_1(const unsigned char *b, int g, int i)
 	return block_f16(b) * (float)q + block_f16(b + 2);
 }
 
-static inline float
-element_IQ4_NL(const unsigned char *b, int g, int i)
+static inline int
+code_IQ4_NL(const unsigned char *b, int g, int i)
 {
 	static const signed char levels[16] = { IQ4_LEVELS };
 
-	return block_f16(b) * (float)levels[block_half(b + 2, g, i)];
+	return levels[block_half(b + 2, g, i)];
 }
 
 /* Half of 2^(e - 127): the levels are twice those of E2M1. */
@@ -98,11 +106,18 @@ block_e8m0(unsigned char e)
 }
 
 static inline float
-element_MXFP4(const unsigned char *b, int g, int i)
+scale_MXFP4(const unsigned char *b, int g)
+{
+	(void)g;
+	return block_e8m0(b[0]);
+}
+
+static inline int
+code_MXFP4(const unsigned char *b, int g, int i)
 {
 	static const signed char levels[16] = { MXFP4_LEVELS };
 
-	return block_e8m0(b[0]) * (float)levels[block_half(b + 1, g, i)];
+	return levels[block_half(b + 1, g, i)];
 }
 
 /* --- blocks of 256 columns --- */
@@ -161,42 +176,58 @@ block_minimum(const unsigned char *p, int s)
 }
 
 static inline float
-element_Q4_K(const unsigned char *b, int g, int i)
+scale_K(const unsigned char *b, int g)
 {
-	float d = block_f16(b) * (float)block_scale(b + 4, g / 2);
-	float m = block_f16(b + 2) * (float)block_minimum(b + 4, g / 2);
-
-	return d * (float)block_half64(b + 16, g, i) - m;
+	return block_f16(b) * (float)block_scale(b + 4, g / 2);
 }
 
 static inline float
-element_Q5_K(const unsigned char *b, int g, int i)
+minimum_K(const unsigned char *b, int g)
 {
-	float d = block_f16(b) * (float)block_scale(b + 4, g / 2);
-	float m = block_f16(b + 2) * (float)block_minimum(b + 4, g / 2);
+	return block_f16(b + 2) * (float)block_minimum(b + 4, g / 2);
+}
 
-	return d * (float)(block_half64(b + 48, g, i) | block_bit32(b + 16, g, i) << 4) - m;
+static inline int
+code_Q4_K(const unsigned char *b, int g, int i)
+{
+	return block_half64(b + 16, g, i);
+}
+
+static inline int
+code_Q5_K(const unsigned char *b, int g, int i)
+{
+	return block_half64(b + 48, g, i) | block_bit32(b + 16, g, i) << 4;
 }
 
 static inline float
-element_Q6_K(const unsigned char *b, int g, int i)
+scale_Q6_K(const unsigned char *b, int g)
 {
-	float d = block_f16(b + 208) * (float)(signed char)b[192 + g];
+	return block_f16(b + 208) * (float)(signed char)b[192 + g];
+}
+
+static inline int
+code_Q6_K(const unsigned char *b, int g, int i)
+{
 	int low = b[g / 8 * 64 + g % 4 * 16 + i] >> g / 4 % 2 * 4 & 15;
 
-	return d * (float)((low | block_two(b + 128, g, i) << 4) - 32);
+	return (low | block_two(b + 128, g, i) << 4) - 32;
 }
 
 static inline float
-element_IQ4_XS(const unsigned char *b, int g, int i)
+scale_IQ4_XS(const unsigned char *b, int g)
 {
-	static const signed char levels[16] = { IQ4_LEVELS };
 	int s = g / 2;
 	int scale = (b[4 + s / 2] >> s % 2 * 4 & 15) | (int)(block_u16(b + 2) >> 2 * s & 3) << 4;
 
-	int level = levels[block_half(b + 8 + 16 * s, g % 2, i)];
+	return block_f16(b) * (float)(scale - 32);
+}
 
-	return block_f16(b) * (float)(scale - 32) * (float)level;
+static inline int
+code_IQ4_XS(const unsigned char *b, int g, int i)
+{
+	static const signed char levels[16] = { IQ4_LEVELS };
+
+	return levels[block_half(b + 8 + g / 2 * 16, g % 2, i)];
 }
 
 static inline float
@@ -321,6 +352,33 @@ element_IQ1_M(const unsigned char *b, int g, int i)
 	return d * (block_grid1(grid_iq1[b[k] | (h & 7) << 8], i % 8) + (h & 8 ? -0.125f : 0.125f));
 }
 
+/* --- weights that are an integer of 8 bits times a scale, less a minimum --- */
+
+static inline float
+minimum_none(const unsigned char *b, int g)
+{
+	(void)b;
+	(void)g;
+	return 0;
+}
+
+/* X(name, columns that share a scale, functions of scale and minimum). */
+#define EACH_CODED_BLOCK(X) \
+	X(Q8_0, 32, scale_first, minimum_none) X(Q4_0, 32, scale_first, minimum_none) \
+	X(IQ4_NL, 32, scale_first, minimum_none) X(MXFP4, 32, scale_MXFP4, minimum_none) \
+	X(Q4_K, 32, scale_K, minimum_K) X(Q5_K, 32, scale_K, minimum_K) \
+	X(Q6_K, 16, scale_Q6_K, minimum_none) X(IQ4_XS, 32, scale_IQ4_XS, minimum_none)
+
+/* The float32 of a weight.  (Without a minimum, - 0 changes nothing.) */
+#define CODED(name, shared, scale, minimum) \
+static inline float \
+element_##name(const unsigned char *b, int g, int i) \
+{ \
+	return scale(b, g) * (float)code_##name(b, g, i) - minimum(b, g); \
+}
+EACH_CODED_BLOCK(CODED)
+#undef CODED
+
 /* --- all of them --- */
 
 /* Columns of a block. */
@@ -347,6 +405,44 @@ block_element(enum dtype t, const unsigned char *row, int k)
 #undef CASE
 	default:
 		return 0;
+	}
+}
+
+/* The same of the types of EACH_CODED_BLOCK: the code of a column. */
+static inline int
+block_code(enum dtype t, const unsigned char *row, int k)
+{
+	const int cols = block_cols(t);
+	const unsigned char *b = row + (size_t)(k / cols) * row_bytes(t, cols);
+
+	switch (t) {
+#define CASE(name, shared, scale, minimum) \
+	case name: return code_##name(b, k % cols / 16, k % 16);
+	EACH_CODED_BLOCK(CASE)
+#undef CASE
+	default:
+		return 0;
+	}
+}
+
+/* What multiplies the code of a column, and what is subtracted. */
+struct block_coded {
+	float scale, minimum;
+};
+
+static inline struct block_coded
+block_coded(enum dtype t, const unsigned char *row, int k)
+{
+	const int cols = block_cols(t), g = k % cols / 16;
+	const unsigned char *b = row + (size_t)(k / cols) * row_bytes(t, cols);
+
+	switch (t) {
+#define CASE(name, shared, scale, minimum) \
+	case name: return (struct block_coded){scale(b, g), minimum(b, g)};
+	EACH_CODED_BLOCK(CASE)
+#undef CASE
+	default:
+		return (struct block_coded){0, 0};
 	}
 }
 

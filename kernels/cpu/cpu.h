@@ -277,16 +277,31 @@ mat_groups(const struct mat *w)
 	return ((size_t)w->cols + QUANT_GROUP - 1) / QUANT_GROUP;
 }
 
-/* An element of Q8 or Q4: the product is exact but where it leaves the range of float32. */
+/* The scale of column `col` of Q8 or Q4. */
 EVERYWHERE float
-mat_quant(const struct mat *w, int row, int col)
+mat_quant_scale(const struct mat *w, int row, int col)
+{
+	size_t g = (size_t)row * mat_groups(w) + (size_t)col / QUANT_GROUP;
+
+	return float_of_f8(w->groups[g]) * w->factor;
+}
+
+/* Its code. */
+EVERYWHERE int
+mat_quant_code(const struct mat *w, int row, int col)
 {
 	static const signed char levels[16] = { QUANT_LEVELS };
 	const unsigned char *p = mat_at(w, row);
-	float scale = float_of_f8(w->groups[(size_t)row * mat_groups(w) + (size_t)col / QUANT_GROUP]) * w->factor;
 	int half = w->dtype == Q4 ? p[col / 32 * 16 + col % 16] >> (col / 16 % 2 * 4) & 15 : 0;
 
-	return (float)(w->dtype == Q4 ? levels[half] : (signed char)p[col]) * scale;
+	return w->dtype == Q4 ? levels[half] : (signed char)p[col];
+}
+
+/* An element: the product is exact but where it leaves the range of float32. */
+EVERYWHERE float
+mat_quant(const struct mat *w, int row, int col)
+{
+	return (float)mat_quant_code(w, row, col) * mat_quant_scale(w, row, col);
 }
 
 #ifndef __CUDACC__
