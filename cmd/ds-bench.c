@@ -32,7 +32,7 @@ static const char help[] =
 "  --time SECONDS         approximate time per measurement (2)\n"
 "  --memory GIB           maximum memory use (nine tenths of what is free)\n"
 "  --limits LIMITS        GB/s,GFLOP/s of the machine, instead of measuring them\n"
-"  --precision P          products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
+HELP_PRECISION
 "  --svg FILE             also plot a roofline\n"
 "  --write FOLDER         only write the checkpoint\n"
 "  --sparse, -v           weights are holes in the file; print progress\n"

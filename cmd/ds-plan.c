@@ -250,7 +250,7 @@ precision_of_scripts(void)
 	int p = given && *given ? precision_parse(given) : PRECISION_F32;
 
 	if (p < 0)
-		die(FAIL_USAGE, "DS_PRECISION '%s': give f32, bf16 or fp8", given);
+		die(FAIL_USAGE, "DS_PRECISION '%s': give " PRECISION_WORDS, given);
 	return (enum precision)p;
 }
 

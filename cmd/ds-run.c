@@ -46,7 +46,7 @@ static const char help[] =
 "  -p, --top-p P                      of the top tokens of total probability P\n"
 "  -n, --max-tokens N                 maximum new tokens per answer\n"
 "  -S, --seed SEED                    seed of the random numbers (0)\n"
-"  --precision, --batches, --draft    f32, bf16, fp8; N in flight; mtp, prompt\n"
+"  --precision, --batches, --draft    " PRECISION_WORDS "; N in flight; mtp, prompt\n"
 "  --keep, --cache-dir, --cache-size  DIR of streams; DIR of prefixes; bytes\n"
 "  -t, --threads THREADS              threads of each process (all cores)\n"
 "  -d, --device DEVICE                cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"

@@ -250,7 +250,7 @@ static void
 set_precision(struct options *o, const char *option, const char *arg)
 {
 	if ((o->precision = precision_parse(arg)) < 0)
-		die(FAIL_USAGE, "%s '%s': give f32, bf16 or fp8", option, arg);
+		die(FAIL_USAGE, "%s '%s': give " PRECISION_WORDS, option, arg);
 }
 
 /* DS_WAIT: a program that starts both ends of a link limits the time to connect.  */

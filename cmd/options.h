@@ -82,7 +82,7 @@ const struct kernels *options_kernels(const struct options *o);
 #define HELP_MODEL  "  -m, --model MODEL      checkpoint folder or GGUF file (or DS_MODEL)\n"
 #define HELP_LAYERS "  -l, --layers LAYERS    layers to process: " RANGES_SYNTAX " (all)\n"
 #define HELP_TAP    "  --tap NAMES            inner tensors to add: NAME,NAME or all; '?' lists them\n"
-#define HELP_PRECISION "  --precision P          products in f32, bf16 or fp8 (f32, or DS_PRECISION)\n"
+#define HELP_PRECISION "  --precision P          products in " PRECISION_WORDS " (f32, or DS_PRECISION)\n"
 #define HELP_MANIFEST "  --manifest FILE        verify the weights against this file of ds-info\n"
 #define HELP_HUGE "  --huge-pages           copy the weights to huge pages of memory\n"
 #define HELP_CACHE_DIR "  --cache-dir DIR        folder of saved prefixes of the KV cache (none)\n"

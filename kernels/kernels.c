@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu/cpu.h"
+#include "cpu/i8.h"
 
 static const char *const dtypes[DTYPES_ALL] = {
 	[F32] = "F32", [BF16] = "BF16", [F16] = "F16", [F8_E4M3] = "F8_E4M3", [I32] = "I32", [I64] = "I64", [U8] = "U8",
@@ -65,9 +65,17 @@ mat_rows(const struct mat *w, int from, int n)
 const char *
 precision_name(enum precision p)
 {
-	static const char *const names[PRECISIONS] = {"f32", "bf16", "fp8"};
+#define NAME(name, text, before) text,
+	static const char *const names[PRECISIONS] = {EACH_PRECISION(NAME)};
+#undef NAME
 
 	return names[p];
+}
+
+int
+precision_on(enum precision p, int gpu)
+{
+	return p != (gpu ? PRECISION_I8 : PRECISION_FP8);
 }
 
 int
@@ -86,9 +94,11 @@ struct set {
 	int (*have)(void);                      /* NULL: always */
 	void (*fill[5])(struct kernels *k);     /* for f32, then NULL */
 	void (*fill_bf16)(struct kernels *k);   /* for bf16 */
+	i8_product *(*i8)(void);                /* for i8; NULL: that of the set below */
 };
 
-#define PLAIN_C { "ref", NULL, { matmul_ref, vector_ref, quantize_ref, grad_ref }, matmul_bf16_ref }
+#define PLAIN_C { "ref", NULL, { matmul_ref, vector_ref, quantize_ref, grad_ref }, \
+	matmul_bf16_ref, i8_ref }
 
 #if defined(__x86_64__)
 #include "cpu/sets_x86_64.h"
@@ -103,7 +113,43 @@ enum { SETS = sizeof(sets) / sizeof(*sets) };
 static struct kernels tables[SETS][PRECISIONS]; /* as many sets as the machine runs */
 static int ntables;
 
-/* Each table begins as a copy of the one below it; only products differ in bf16. */
+/* The products of i8 of each set, for the weights that have them; others are multiplied in bf16. */
+static i8_product *i8_products[SETS];
+
+#define EACH_SET(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+_Static_assert(SETS <= 8, "each set has an i8_of");
+
+#define I8_OF(i) \
+static void \
+i8_of_##i(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, \
+    int n0, int n1) \
+{ \
+	i8_product *f = i8_width(w->dtype) ? i8_products[i % SETS] : \
+	    tables[i % SETS][PRECISION_BF16].matmul; \
+\
+	f(out, ldo, x, ldx, T, w, n0, n1); \
+}
+EACH_SET(I8_OF)
+#undef I8_OF
+
+/* From the table of bf16. */
+static void
+i8_fill(int i)
+{
+#define NAME(i) i8_of_##i,
+	static i8_product *const own[] = {EACH_SET(NAME)};
+#undef NAME
+	struct kernels *k = &tables[i][PRECISION_I8];
+
+	*k = tables[i][PRECISION_BF16];
+	k->precision = PRECISION_I8;
+	k->matmul = own[i];
+	i8_products[i] = sets[i].i8 ? sets[i].i8() : NULL;
+	if (!i8_products[i])
+		i8_products[i] = i8_products[i - 1];
+}
+
+/* Each table begins as a copy of the one below it; only products differ in other precisions. */
 static void
 tables_fill(void)
 {
@@ -126,6 +172,7 @@ tables_fill(void)
 		fp8->precision = PRECISION_FP8;
 		fp8->matmul = NULL;
 		fp8->matmul_t = NULL;
+		i8_fill(i);
 		ntables = i + 1;
 	}
 }

@@ -212,16 +212,28 @@ struct router {
 	float factor;
 };
 
-/* The factors of products: as they are; both as BF16; or x as F8_E4M3 too where the weights are,
- * and else as BF16.  Only GPUs have the last.  Sums are float32. */
-enum precision { PRECISION_F32, PRECISION_BF16, PRECISION_FP8, PRECISIONS };
+/* The factors of products: as they are; both as BF16; x as F8_E4M3 too where the weights are; x as
+ * integers of 8 bits where the weights are integers times a scale.  The last two take other
+ * products as BF16; only GPUs have the one, and only CPUs the other.  Sums are float32.
+ * X(name, text, what stands before it in PRECISION_WORDS). */
+#define EACH_PRECISION(X) \
+	X(F32, "f32", "") X(BF16, "bf16", ", ") X(FP8, "fp8", ", ") X(I8, "i8", " or ")
 
-const char *precision_name(enum precision p);   /* "f32", "bf16", "fp8" */
+#define PRECISION_VALUE(name, text, before) PRECISION_##name,
+enum precision { EACH_PRECISION(PRECISION_VALUE) PRECISIONS };
+#undef PRECISION_VALUE
+
+#define PRECISION_WORD(name, text, before) before text
+#define PRECISION_WORDS EACH_PRECISION(PRECISION_WORD)  /* "f32, ... or i8" */
+
+const char *precision_name(enum precision p);   /* "f32" ... */
 int precision_parse(const char *name);          /* an enum precision, or -1 */
+int precision_on(enum precision p, int gpu);    /* GPUs have it, or with 0 CPUs */
 
 struct kernels {
 	const char *name;               /* of its instruction set, as kernels_set says */
-	enum precision precision;       /* of matmul and matmul_t; all else has one */
+	enum precision precision;       /* of matmul and matmul_t; all else has one.  In i8,
+	                                 * matmul_t is that of bf16 */
 
 	/* out[t][n] = sum over k of x[t][k] w[n][k], for t < T and n0 <= n < n1:
 	 * out is [T] rows of stride ldo, indexed by the same n; x is [T][w->cols],

@@ -179,7 +179,7 @@ def _check_header(h):
         need(s[1] + s[2] < 2**31, f"span {s}: past the last position")
     need(sum(s[2] for s in spans) < 2**31, "too many rows")
     need("model" not in h or len(h["model"]) == 16 and set(h["model"]) <= set("0123456789abcdef"), "model")
-    need(op is not None or h.get("precision", "f32") in ("f32", "bf16", "fp8"), "precision")
+    need(op is not None or h.get("precision", "f32") in ("f32", "bf16", "fp8", "i8"), "precision")
     for s, params in h.get("seqs", {}).items():
         need(_is_int(s, 2**64 - 1) and isinstance(params, dict), f"seqs: {s}")
     if op is not None:

@@ -62,7 +62,7 @@ done >missing
 is "$(cat missing)" "" "ds-run -- completes all long options"
 is "$(completed ds-block -l)" "-l" "ds-block -l is complete"
 is "$(completed ds-block -l '')" "" "nothing completes a list of layers"
-is "$(completed ds-block --precision '')" "f32 bf16 fp8" "a value is one of the words of -h"
+is "$(completed ds-block --precision '')" "f32 bf16 fp8 i8" "a value is one of the words of -h"
 is "$(completed ds-block --precision = b)" "bf16" "also after an equals sign"
 is "$(completed ds-run -x st)" "stage" "with words explained between them"
 is "$(completed ds-dump -f '')" "text json ids csv npy safetensors trace" \
@@ -82,7 +82,7 @@ is "$(head -n 1 _dspipe)" "#compdef $(echo $programs)" "one file for zsh has all
 if command -v zsh >/dev/null; then
 	ok "zsh reads it" zsh -n _dspipe
 	zsh -f -c 'service=ds-run; _arguments() { print -rl -- "$@" }; . ./_dspipe' >given
-	like "$(cat given)" '^\*--precision=\[.*\]:P:\(f32 bf16 fp8\)$' \
+	like "$(cat given)" '^\*--precision=\[.*\]:P:\(f32 bf16 fp8 i8\)$' \
 	    "and gives _arguments the options"
 else
 	skip "zsh reads it" "there is no zsh"

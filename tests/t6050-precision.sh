@@ -85,10 +85,10 @@ DS_PRECISION=bf16 ds-expert -l 1 -e 8-15,s -i bf16.expert.1 -o b
 ds-join -i a -i b -o got
 same bf16.out.1 got "but joins what is alike, itself of no precision"
 frame set precision '"fp4"' <f32 >later
-fails_with 1 "'precision' is 'fp4', not f32, bf16 or fp8" "a precision of another day is refused" ds-relay -i later
+fails_with 1 "'precision' is 'fp4', not f32, bf16, fp8 or i8" "a precision of another day is refused" ds-relay -i later
 for p in attn block embed expert head route run verify bench; do
-	fails_with 2 "^ds-$p: --precision 'f16': give f32, bf16 or fp8\$" "ds-$p knows f32, bf16 and fp8" ds-$p --precision f16
-	fails_with 2 "^ds-$p: DS_PRECISION 'BF16': give f32, bf16 or fp8\$" "... also from the environment" env DS_PRECISION=BF16 ds-$p
+	fails_with 2 "^ds-$p: --precision 'f16': give f32, bf16, fp8 or i8\$" "ds-$p knows the precisions" ds-$p --precision f16
+	fails_with 2 "^ds-$p: DS_PRECISION 'BF16': give f32, bf16, fp8 or i8\$" "... also from the environment" env DS_PRECISION=BF16 ds-$p
 done
 ok "a wrong DS_PRECISION is no business of the others" env DS_PRECISION=f16 ds-dump -i f32
 

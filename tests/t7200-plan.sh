@@ -82,7 +82,7 @@ caches() {
 }
 printf 'a 2 1 10 gpu\nb 2 1 10\n' >one_gpu
 is "$(caches f32)$(caches bf16)" "240.0 KiB 80.00 KiB 120.0 KiB 80.00 KiB " "caches of a GPU are half as large in bf16, those of a CPU are not"
-fails_with 2 "DS_PRECISION 'bf17': give f32, bf16 or fp8" "DS_PRECISION is checked" env DS_PRECISION=bf17 ds-plan -m "$M" --unsafe one_gpu
+fails_with 2 "DS_PRECISION 'bf17': give f32, bf16, fp8 or i8" "DS_PRECISION is checked" env DS_PRECISION=bf17 ds-plan -m "$M" --unsafe one_gpu
 
 # --- by ssh: a stand-in runs the line here, as a login shell would ---
 

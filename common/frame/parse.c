@@ -251,7 +251,7 @@ get_precision(struct frame *f, const msgpack_object *o)
 	int p = text ? precision_parse(text) : -1;
 
 	if (text && p < 0)
-		return fail(FAIL_DATA, "header: 'precision' is '%s', not f32, bf16 or fp8", text);
+		return fail(FAIL_DATA, "header: 'precision' is '%s', not " PRECISION_WORDS, text);
 	f->precision = p < 0 ? PRECISION_F32 : (enum precision)p;
 	return text ? 0 : -1;
 }

@@ -198,8 +198,14 @@ stage_learns(const struct stage *s, const struct frame *f, enum at back)
 int
 stage_has_products(const struct stage *s)
 {
-	return device_is_gpu(s->device) || s->k->matmul ? 0 : fail(FAIL_USAGE, "--precision %s requires a GPU: give -d cuda, or another precision",
-	    precision_name(s->k->precision));
+	const char *name = precision_name(s->k->precision);
+	int gpu = device_is_gpu(s->device);
+
+	if (precision_on(s->k->precision, gpu))
+		return 0;
+	return fail(FAIL_USAGE, gpu ?
+	    "--precision %s requires the CPU: leave out -d, or give another precision" :
+	    "--precision %s requires a GPU: give -d cuda, or another precision", name);
 }
 
 float *

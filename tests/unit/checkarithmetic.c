@@ -577,14 +577,20 @@ names(void)
 static int
 precisions(void)
 {
-	for (int p = PRECISION_F32; p <= PRECISION_BF16; p++) {
-		const struct kernels *k = kernels_precision(kernels_precision(ref, PRECISION_BF16), (enum precision)p);
+	static const enum precision all[] = { PRECISION_F32, PRECISION_BF16, PRECISION_I8 };
 
-		if (precision_parse(precision_name((enum precision)p)) != p || k->precision != (enum precision)p ||
+	for (int i = 0; i < COUNT(all); i++) {
+		enum precision p = all[i];
+		const struct kernels *other = kernels_precision(ref, PRECISION_BF16);
+		const struct kernels *k = kernels_precision(other, p);
+
+		if (precision_parse(precision_name(p)) != (int)p || k->precision != p ||
+		    !precision_on(p, 0) ||
 		    strcmp(k->name, "ref") != 0 || k->row != ref->row || (k->matmul == ref->matmul) != (p == PRECISION_F32))
 			return 0;
 	}
-	return precision_parse("f16") == -1 && precision_parse("") == -1;
+	return !precision_on(PRECISION_FP8, 0) && !precision_on(PRECISION_I8, 1) &&
+	    precision_on(PRECISION_FP8, 1) && precision_parse("f16") == -1 && precision_parse("") == -1;
 }
 
 static int

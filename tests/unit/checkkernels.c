@@ -1,7 +1,7 @@
 /*
  * checkkernels: every kernel of every instruction set that this machine runs,
  * bit for bit against the plain one, which checkarithmetic checks.  Prints
- * TAP; with -b [SET] it times the kernels instead, with -B those of bf16.
+ * TAP; with -b [SET] it times the kernels instead, with -B those of bf16, with -I those of i8.
  */
 #include <time.h>
 
@@ -81,6 +81,80 @@ product_blocks(const struct kernels *k, int transposed)
 			if (!product_once(k, transposed, t, (enum kind)(i % KINDS), K, N, T))
 				return 0;
 		}
+	return 1;
+}
+
+/* Codes of the largest magnitude on both sides: what saturates would show. */
+static void
+extreme_codes(const struct mat *w, float *x, int n)
+{
+	unsigned char *p = s_w.map + SLOT - s_w.n + BEFORE;
+	size_t row = dtype_row(w->dtype, w->cols);
+	int most = below(2), code = w->dtype == Q4 ? most * 0xff : most ? 0x7f : 0x80;
+	int sign = below(3);
+
+	for (int i = 0; i < n; i++)
+		x[i] = (sign == 2 ? below(2) : sign) ? -1 : 1;
+	for (size_t r = 0; r < (size_t)w->rows; r++, p += row)
+		if (w->dtype == Q8_0)
+			for (size_t b = 0; b < row; b += 34)
+				memset(p + b + 2, code, 32);
+		else if (w->dtype == Q8 || w->dtype == Q4)
+			memset(p, code, row);
+}
+
+/* A product of i8: numbers like those of others, groups of x that become zeros or NaN, extremes. */
+static int
+product_i8_once(const struct kernels *k, enum dtype t, enum kind kind, int K, int N, int T)
+{
+	int ldo = N + below(3), ldx = K + below(40), n0 = 0, n1 = N;
+	struct mat w = matrix(N, K, t, kind, 0);
+	int n = (T - 1) * ldx + K;
+	float *x = floats(&s_x, n, below(3) ? kind : PLAIN);
+	size_t bytes = ((size_t)(T - 1) * (size_t)ldo + (size_t)N) * 4;
+	float *a = place(&s_a, bytes), *b = place(&s_b, bytes);
+
+	if (below(4) == 0)
+		extreme_codes(&w, x, n);
+	for (int i = below(4); i < n; i += 1 + below(400))
+		x[i] = number(below(2) ? WORST : BITS);
+	for (int i = below(300); i < n; i += 1 + below(3) * 100)
+		x[i] *= 0x1p-100f;
+	if (below(2)) {
+		n0 = below(N);
+		n1 = n0 + below(N - n0 + 1);
+	}
+	ref->matmul(a, ldo, x, ldx, T, &w, n0, n1);
+	k->matmul(b, ldo, x, ldx, T, &w, n0, n1);
+	k->matmul(b, ldo, x, ldx, 0, &w, n0, n1);
+	if (same(&s_a, &s_b))
+		return 1;
+	printf("# %s in i8, T %d K %d N %d..%d of %d, kind %d\n", dtype_name(t), T, K, n0, n1, N,
+	    kind);
+	return 0;
+}
+
+static int
+check_i8(const struct kernels *k)
+{
+	static const enum dtype types[] = { Q8, Q4, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS,
+	    MXFP4 };
+	static const enum dtype others[] = { F32, BF16, F16, F8_E4M3, Q5_1, IQ2_S };
+	const int each = SANITIZED ? 1 : 3;
+
+	for (int d = 0; d < COUNT(types); d++)
+		for (int i = 0; i < COUNT(sizes) * KINDS * each; i++) {
+			enum dtype t = types[d];
+			int T = below(3) ? batches[below(COUNT(batches))] : 1;
+			int K = blocks_of(t, sizes[i / KINDS % COUNT(sizes)]);
+			int N = 1 + below(below(4) ? 40 : 150);
+
+			if (!product_i8_once(k, t, (enum kind)(i % KINDS), K, N, T))
+				return 0;
+		}
+	for (int d = 0; d < COUNT(others); d++)
+		if (!product_i8_once(k, others[d], PLAIN, blocks_of(others[d], 300), 20, 3))
+			return 0;
 	return 1;
 }
 
@@ -661,7 +735,7 @@ same_as(const struct kernels *k, const struct kernels *below)
 	return memcmp(&b, k, sizeof(b)) == 0;
 }
 
-/* Set i.  The products of bf16 have a plain form of their own. */
+/* Set i.  The products of bf16 and i8 have plain forms of their own. */
 static void
 check_set(const struct kernels *k, int i)
 {
@@ -674,14 +748,27 @@ check_set(const struct kernels *k, int i)
 	below = kernels_precision(below, PRECISION_BF16);
 	for (int j = 0; !same_as(bf16, below) && j < 2; j++)
 		ok(checks[j].check(bf16), "%s of %s in bf16 gives the bits of the plain one", checks[j].name, k->name);
+	ref = kernels_precision(ref, PRECISION_I8);
+	ok(check_i8(kernels_precision(k, PRECISION_I8)),
+	    "matmul of %s in i8 gives the bits of the plain one", k->name);
 	ref = f32;
+}
+
+/* The precision that -b, -B or -I times; PRECISIONS: none. */
+static enum precision
+timed(const char *option)
+{
+	return strcmp(option, "-b") == 0 ? PRECISION_F32 :
+	    strcmp(option, "-B") == 0 ? PRECISION_BF16 :
+	    strcmp(option, "-I") == 0 ? PRECISION_I8 : PRECISIONS;
 }
 
 int
 main(int argc, char **argv)
 {
 	const char *set;
-	int bf16 = argc > 1 && strcmp(argv[1], "-B") == 0, bench = bf16 || (argc > 1 && strcmp(argv[1], "-b") == 0);
+	enum precision p = argc > 1 ? timed(argv[1]) : PRECISIONS;
+	int bench = p != PRECISIONS;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	ref = kernels_named("ref");
@@ -690,7 +777,7 @@ main(int argc, char **argv)
 
 		if (bench) {
 			if (k && (argc == 2 || strcmp(argv[2], set) == 0))
-				time_all(bf16 ? kernels_precision(k, PRECISION_BF16) : k);
+				time_all(kernels_precision(k, p));
 		} else if (!k) {
 			ok(1, "%s # SKIP this machine does not run it", set);
 		} else if (i > 0) {
