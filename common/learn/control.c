@@ -92,7 +92,13 @@ control_step(struct learn *l, struct frame *f)
 {
 	struct learn_shared sums;
 
-	return find_shared(l, f, 0, &sums) < 0 ? -1 : learn_step(l, &f->step, &sums);
+	if (f->step.t != l->step + 1)
+		return fail(FAIL_DATA, "it is step %llu, must be %llu: this process has another "
+		    "state", (unsigned long long)f->step.t, (unsigned long long)l->step + 1);
+	if (find_shared(l, f, 0, &sums) < 0 || learn_step(l, &f->step, &sums) < 0)
+		return -1;
+	l->step = f->step.t;
+	return 0;
 }
 
 static int

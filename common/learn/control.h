@@ -14,7 +14,7 @@
  * Call it once for each frame, before it is forwarded; frames without these ops are left alone.
  *	norm	appends [who, high, low] to `squares` and adds to the tensors above, which are made
  *		where they are missing
- *	step	learn_step, with these tensors
+ *	step	learn_step, with these tensors; refused: a step that is not the next one
  *	save	learn_save; appends who to `shards`
  * 0, or -1 and a message.
  */

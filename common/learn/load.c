@@ -64,6 +64,7 @@ learn_load(struct learn *l, const char *folder)
 	for (size_t i = 0; r == 0 && i < l->nparams; i++)
 		if ((r = load_param(l, &s, l->params[i])) < 0)
 			fail_in("state '%.300s'", folder);
+	l->step = s.step;
 	shards_close(&s);
 	return r;
 }

@@ -51,6 +51,7 @@ struct learn {
 	size_t nparams, params_cap;
 	struct table names;             /* -> struct param */
 	int begun;                      /* masters are there */
+	uint64_t step;                  /* the last one done, also before a state was loaded */
 	struct scratch work;            /* of back.c */
 };
 

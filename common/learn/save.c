@@ -174,11 +174,13 @@ write_part(struct saving *s, const char *folder, const char *part)
 int
 learn_save(struct learn *l, enum save what, const char *folder, double weight)
 {
+	char step[24];
 	const char *const metadata[] = {SHARDS_MODEL, l->model->weights.id, SHARDS_WHAT,
-	    save_name(what), NULL};
+	    save_name(what), what == SAVE_STATE ? SHARDS_STEP : NULL, step, NULL};
 	struct saving s = {.l = l, .what = what, .weight = weight, .file.metadata = metadata};
 	char part[sizeof(l->who) + 20], from[4096], to[4096];
 
+	snprintf(step, sizeof(step), "%llu", (unsigned long long)l->step);
 	snprintf(part, sizeof(part), "%s.safetensors.part", l->who);
 	if (io_path(from, sizeof(from), folder, part) < 0)
 		return -1;

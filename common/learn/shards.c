@@ -1,6 +1,8 @@
 #include "learn/shards.h"
 
 #include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +26,27 @@ check_value(const cJSON *meta, const char *key, const char *must)
 	    "'%s'", key, v->valuestring, must);
 }
 
+/* The first file says which step the others must have. */
 static int
-check_file(const struct tensor_file *f, const char *model, enum save what)
+check_step(struct shards *s, const cJSON *meta)
 {
+	const cJSON *v = cJSON_GetObjectItemCaseSensitive(meta, SHARDS_STEP);
+	uint64_t step;
+	char end;
+
+	if (!cJSON_IsString(v) || sscanf(v->valuestring, "%" SCNu64 "%c", &step, &end) != 1)
+		return fail(FAIL_DATA, "its metadata have no %s: dspipe did not save it",
+		    SHARDS_STEP);
+	if (s->n == 1)
+		s->step = step;
+	return step == s->step ? 0 : fail(FAIL_DATA, "it is of step %" PRIu64 ", other files are "
+	    "of step %" PRIu64, step, s->step);
+}
+
+static int
+check_file(struct shards *s, const char *model, enum save what)
+{
+	const struct tensor_file *f = &s->files[s->n - 1];
 	cJSON *meta;
 	int r;
 
@@ -35,7 +55,8 @@ check_file(const struct tensor_file *f, const char *model, enum save what)
 	if (safetensors_metadata(f, &meta) < 0)
 		return -1;
 	r = check_value(meta, SHARDS_MODEL, model) < 0 ||
-	    check_value(meta, SHARDS_WHAT, save_name(what)) < 0 ? -1 : 0;
+	    check_value(meta, SHARDS_WHAT, save_name(what)) < 0 ||
+	    (what == SAVE_STATE && check_step(s, meta) < 0) ? -1 : 0;
 	cJSON_Delete(meta);
 	return r;
 }
@@ -52,7 +73,7 @@ add_file(struct shards *s, const char *path, const char *model, enum save what)
 	if (tensor_file_open_own(f, path) < 0)
 		return -1;
 	s->n++;
-	return check_file(f, model, what) < 0 ? fail_in("'%s'", path) : 0;
+	return check_file(s, model, what) < 0 ? fail_in("'%s'", path) : 0;
 }
 
 static int

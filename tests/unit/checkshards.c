@@ -306,6 +306,14 @@ check_state_errors(struct line *s)
 	point(learn_save(&s->learn, SAVE_WEIGHTS, dir, 0) == 0 &&
 	    failed_with(learn_load(&s->learn, dir), FAIL_DATA, "must be 'state'"),
 	    "weights are no state");
+	s->learn.step = 6;
+	point(learn_save(&s->learn, SAVE_STATE, dir, 0) == 0 &&
+	    rename(file, in("bad/a.safetensors")) == 0, "a state of step 6 is made");
+	s->learn.step = 5;
+	point(learn_save(&s->learn, SAVE_STATE, dir, 0) == 0 &&
+	    failed_with(learn_load(&s->learn, dir), FAIL_DATA, ": it is of step "),
+	    "a shard of another step is refused");
+	(void)unlink(in("bad/a.safetensors"));
 	p->cols = 0;
 	point(learn_save(&s->learn, SAVE_STATE, dir, 0) == 0, "a state of another shape is made");
 	p->cols = cols;
@@ -425,8 +433,13 @@ check_control(struct line *s)
 	    (uint64_t)s->model.config.num_layers && frame_other(&f, "squares"),
 	    "a norm frame gets squares and the sums of norms");
 	f.op = OP_STEP;
+	s->learn.step = 2;
+	point(failed_with(learn_control(&s->learn, &f), FAIL_DATA, "it is step 4, must be 3"),
+	    "a step that is not the next one is refused");
+	s->learn.step = 3;
 	point(learn_control(&s->learn, &f) == 0 && s->learn.params[0]->acc[0] == 0,
 	    "a step frame makes a step and clears sums");
+	f.step.t++;
 	frame_drop(&f, GRAD_MLP_NORM);
 	point(failed_with(learn_control(&s->learn, &f), FAIL_DATA, GRAD_MLP_NORM),
 	    "one without the sums is refused");
