@@ -249,12 +249,13 @@ int
 checkpoint_check(struct run *r)
 {
 	const struct learning_options *o = r->o;
-	const char *path = o->dry_run ? o->gradients : o->out;
+	const char *path = r->out;
 	char shards[PATH_MAX];
 
 	if (o->dry_run && path && check_gradients(path) < 0)
 		return -1;
-	if (path && (checkpoint_shards(shards, path) < 0 || shard_folder_make(shards) < 0))
+	if (path && (lock_path(&r->out_lock, path) < 0 || checkpoint_shards(shards, path) < 0 ||
+	    shard_folder_make(shards) < 0))
 		return -1;
 	if (path)
 		shard_folder_remove(shards);

@@ -37,6 +37,8 @@ struct run {
 	uint64_t step;                  /* the last one done */
 	uint64_t saved;                 /* the last one in the state folder; 0: none */
 	int lock;                       /* the state folder, open and locked; -1: none */
+	const char *out;                /* what the run makes: a folder, or a file of gradients */
+	int out_lock;                   /* of it; -1: none */
 	char data[20];                  /* hash of the source, in hex */
 	char weights[12];               /* hash of the beginnings of the model's tensors, in hex */
 };

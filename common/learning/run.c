@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/lock.h"
 #include "learning/learning_internal.h"
 
 static int
@@ -49,6 +50,7 @@ close_run(struct run *r)
 	model_close(&r->model);
 	if (r->lock >= 0)
 		close(r->lock);
+	lock_release(&r->out_lock, r->out);
 }
 
 /* The records of a step, their gradients and their norm. */
@@ -135,7 +137,8 @@ int
 learning_run(const struct learning_options *o, source_open_fn *sample, scorer_open_fn *reference,
     int *sig)
 {
-	struct run r = {.o = o, .lock = -1};
+	struct run r = {.o = o, .lock = -1, .out = o->dry_run ? o->gradients : o->out,
+	    .out_lock = -1};
 	int e, signals;
 
 	*sig = 0;
