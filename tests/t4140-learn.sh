@@ -24,15 +24,16 @@ f = frame.read_frame(open("sent.frames", "rb"))
 t, rows = f.tensors, {}
 for (seq, pos), *of in zip(f.rows(), t["ids"], t["learn.target"], t["learn.weight"]):
     rows.setdefault(seq, []).append("%d %d %d %g" % (pos, *of))
-print(f.header["at"], f.header["learn"], sorted(n for n in t if n != "ids"))
-print(*sorted((", ".join(r) for r in rows.values()), key=lambda r: int(r.split()[1])), sep="\n")
+print(f.header["at"], f.header["learn"]["id"], sorted(n for n in t if n != "ids"))
+lines = zip(f.header["learn"]["lines"], rows.values())
+print(*sorted("line %d: %s" % (n, ", ".join(r)) for n, r in lines), sep="\n")
 print(sorted([n, flags] for _, _, n, flags in f.header["spans"]))
 EOP
 cat >expected <<'EOL'
-embed {'id': 0} ['learn.target', 'learn.weight']
-0 5 -1 0, 1 6 7 0.5, 2 7 -1 0, 3 8 9 2
-0 10 -1 0, 1 11 12 1, 2 12 13 1
-0 20 21 1
+embed 0 ['learn.target', 'learn.weight']
+line 1: 0 5 -1 0, 1 6 7 0.5, 2 7 -1 0, 3 8 9 2
+line 3: 0 10 -1 0, 1 11 12 1, 2 12 13 1
+line 4: 0 20 21 1
 [[1, 0], [1, 0], [1, 2], [2, 2], [3, 2]]
 EOL
 same said expected "rows up to the last weight, and what they predict"
@@ -239,11 +240,15 @@ is "$(ls full.state) $(ls -d full* | xargs)" " full.state" "no half of a state i
 mkdir locked.state
 fails_with 3 "'locked.state': another run writes to it" "two runs do not share a state" \
     flock locked.state ds-learn $options -o locked --state locked.state
+fails_with 3 "'locked': another run writes to it" "nor a result" \
+    flock locked.lock ds-learn $options -o locked --state other.state
+is "$(ls -d locked* other* 2>/dev/null | xargs)" "locked.lock locked.state" \
+    "and the run that is refused makes nothing"
 
 # a loss out of range in the second step
 head -2 steps.jsonl >big
 echo '{"ids": [100, 200, 300], "weights": [0, 1e6, 1e6]}' >>big
-fails_with 1 "^ds-learn: ds-loss: sequence 1: position 0: the loss is" "a loss out of range" \
+fails_with 1 "^ds-learn: ds-loss: record of line 3: position 0: the loss is" "a loss out of range" \
     ds-learn -t 1 --sft big --batch 1 --steps 3 -S 2 --save-every 1 -o huge --state huge.state
 is "$(ls huge.state) $(ls huge)" "step-1 $(ls out)" "the last state and its result are there"
 done_testing

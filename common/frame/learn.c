@@ -255,6 +255,42 @@ read_entries(struct frame_learn *l, const msgpack_object *map)
 	return has_id ? 1 : fail(FAIL_DATA, "header: 'learn' has no 'id'");
 }
 
+/* Entry i of the array `lines`, 0 without one.  */
+static uint64_t
+line_at(const msgpack_object *map, uint32_t i)
+{
+	for (uint32_t k = 0; map->type == MSGPACK_OBJECT_MAP && k < map->via.map.size; k++) {
+		const msgpack_object *o = &map->via.map.ptr[k].val;
+
+		if (is_text(&map->via.map.ptr[k].key, "lines") &&
+		    o->type == MSGPACK_OBJECT_ARRAY && i < o->via.array.size &&
+		    o->via.array.ptr[i].type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+			return o->via.array.ptr[i].via.u64;
+	}
+	return 0;
+}
+
+uint64_t
+frame_learn_line(const struct frame *f, uint64_t seq)
+{
+	const struct frame_key *k = frame_other(f, "learn");
+	msgpack_unpacked u;
+	uint64_t line = 0;
+	uint32_t n = 0;
+	int i = 0;
+
+	for (; i < f->nspans && f->spans[i].seq != seq; i++)
+		n += i + 1 == f->nspans || f->spans[i + 1].seq != f->spans[i].seq;
+	if (!k || i == f->nspans)
+		return 0;
+	msgpack_unpacked_init(&u);
+	if (msgpack_unpack_next(&u, (const char *)k->value, k->nvalue, NULL) ==
+	    MSGPACK_UNPACK_SUCCESS)
+		line = line_at(&u.data, n);
+	msgpack_unpacked_destroy(&u);
+	return line;
+}
+
 int
 frame_learn(const struct frame *f, struct frame_learn *l)
 {

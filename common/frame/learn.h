@@ -19,6 +19,9 @@ struct frame_learn {
 /* The frame's key `learn`: 1, 0 the frame has none, -1 and a message (FAIL_DATA).  */
 int frame_learn(const struct frame *f, struct frame_learn *l);
 
+/* The line of a sequence's record in its file, for messages: 0 if `learn` has no `lines`.  */
+uint64_t frame_learn_line(const struct frame *f, uint64_t seq);
+
 /* A number of a control frame: its key, its place in struct frame_step, its limits, and the set of
  * ops (bits 1 << op) that must have it.  */
 struct frame_number {

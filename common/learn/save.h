@@ -19,8 +19,8 @@
 int learn_save(struct learn *l, enum save what, const char *folder, double weight);
 
 /* Take masters, moments and l->step from the state of a folder, by the names of tensors, and make
- * weights of the masters.  Refused: the state of another model, tensors that are missing or not as they must
- * be.  0, or -1 and a message. */
+ * weights of the masters.  Refused: the state of another model, shards of two steps, tensors that
+ * are missing or not as they must be.  0, or -1 and a message. */
 int learn_load(struct learn *l, const char *folder);
 
 #endif

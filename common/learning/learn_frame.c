@@ -64,31 +64,46 @@ pack_text(msgpack_packer *k, const char *s)
 	msgpack_pack_str_body(k, s, strlen(s));
 }
 
-static int
-set_key(struct frame *f, const struct learn_frames *s, uint64_t id, int policy)
+/* The lines of n records, for messages. */
+static void
+pack_lines(msgpack_packer *k, const struct batch *b, size_t from, size_t n)
 {
+	pack_text(k, "lines");
+	msgpack_pack_array(k, n);
+	for (size_t i = from; i < from + n; i++)
+		msgpack_pack_uint64(k, b->p[i]->line);
+}
+
+static int
+set_key(struct frame *f, const struct learn_frames *s, uint64_t id, int policy,
+    const struct batch *batch, size_t from, size_t n)
+{
+	int lines = batch->p[from]->line > 0, clip = policy && !s->score;
 	msgpack_sbuffer b;
 	msgpack_packer k;
 	int r;
 
 	msgpack_sbuffer_init(&b);
 	msgpack_packer_init(&k, &b, msgpack_sbuffer_write);
-	msgpack_pack_map(&k, 1 + (size_t)(s->score ? 1 : policy ? 1 + (s->beta > 0) : 0));
+	msgpack_pack_map(&k, 1 + (size_t)(s->score + clip + (clip && s->beta > 0) + lines));
 	pack_text(&k, "id");
 	msgpack_pack_uint64(&k, id);
 	if (s->score) {
 		pack_text(&k, "score");
 		msgpack_pack_true(&k);
-	} else if (policy) {
+	}
+	if (clip) {
 		pack_text(&k, "clip");
 		msgpack_pack_array(&k, 2);
 		msgpack_pack_double(&k, s->clip[0]);
 		msgpack_pack_double(&k, s->clip[1]);
-		if (s->beta > 0) {
-			pack_text(&k, "beta");
-			msgpack_pack_double(&k, s->beta);
-		}
 	}
+	if (clip && s->beta > 0) {
+		pack_text(&k, "beta");
+		msgpack_pack_double(&k, s->beta);
+	}
+	if (lines)
+		pack_lines(&k, batch, from, n);
 	r = frame_set_other(f, "learn", b.data, b.size);
 	msgpack_sbuffer_destroy(&b);
 	return r;
@@ -167,7 +182,7 @@ learn_frame_make(struct frame *f, const struct learn_frames *s, struct pipeline 
 	int policy = b->p[from]->old != NULL && !s->score;
 
 	frame_set_at(f, AT_EMBED, -1);
-	if (set_spans(f, p, b, from, n) < 0 || set_key(f, s, p->learn++, policy) < 0 ||
+	if (set_spans(f, p, b, from, n) < 0 || set_key(f, s, p->learn++, policy, b, from, n) < 0 ||
 	    fill(f, b, from, n) < 0)
 		return -1;
 	return policy ? fill_policy(f, b, from, n, s->beta > 0) : 0;

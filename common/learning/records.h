@@ -10,6 +10,7 @@
 struct learn_record {
 	int32_t *ids;                   /* [n] */
 	uint32_t n;
+	uint64_t line;                  /* of the file of records; 0: none */
 	uint32_t prompt;                /* tokens before the answer; 0: unknown */
 	float *weight;                  /* [n] of predicting ids[t] from those before; the first
 					 * is 0 */

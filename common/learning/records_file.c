@@ -69,7 +69,7 @@ check(const struct records_file *f, const struct learn_record *r)
 }
 
 static int
-add_line(struct reader *a, const char *text, size_t n)
+add_line(struct reader *a, const char *text, size_t n, uint64_t number)
 {
 	struct records_file *f = a->f;
 	cJSON *line;
@@ -84,7 +84,7 @@ add_line(struct reader *a, const char *text, size_t n)
 	    cJSON_GetObjectItemCaseSensitive(line, "error") ?
 	    fail(FAIL_DATA, "it has an error, not an answer: leave it out") :
 	    (a->policy ? records_policy : records_sft)(f, line, &f->p[f->n]);
-	f->n++;
+	f->p[f->n++].line = number;
 	if (r == 0)
 		r = check(f, &f->p[f->n - 1]);
 	if (r == 0 && a->policy)
@@ -107,7 +107,7 @@ read_lines(struct reader *a, const char *path)
 		a->f->hash = hash_bytes(line, n + 1, a->f->hash);
 		if (strspn(line, " \t\r") == n)
 			continue;
-		if (add_line(a, line, n) < 0) {
+		if (add_line(a, line, n, l.number) < 0) {
 			r = -1;
 			fail_in("%s: line %llu", l.name, (unsigned long long)l.number);
 			break;

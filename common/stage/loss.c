@@ -44,13 +44,24 @@ static const char *const consumed[] = {"learn.target", "learn.weight", "learn.ad
 #define row_fail(f, t, ...) \
 	(fail_keep(FAIL_DATA, __VA_ARGS__), row_prefix(f, t))
 
-/* Put the row's sequence and position in front of the message.  Always -1. */
+/* Put the record's line, or else the sequence, in front of the message.  Always -1. */
+static int
+record_prefix(const struct frame *f, uint64_t seq)
+{
+	uint64_t line = frame_learn_line(f, seq);
+
+	return fail_in(line ? "record of line %llu" : "sequence %llu",
+	    (unsigned long long)(line ? line : seq));
+}
+
+/* The same, with the row's position. */
 static int
 row_prefix(const struct frame *f, uint32_t t)
 {
 	struct span s = row_at(f, t);
 
-	return fail_in("sequence %llu: position %u", (unsigned long long)s.seq, s.pos);
+	(void)fail_in("position %u", s.pos);
+	return record_prefix(f, s.seq);
 }
 
 /* A tensor of the rows; it may be missing if it is not needed.  0, or -1 and a message. */
@@ -206,8 +217,7 @@ loss_batch(struct loss *l, struct frame *f, const struct frame_learn *learn)
 	pool_run(l->s->pool, (size_t)p.rows.n, 1, 32.0 * p.V, rows_part, &p);
 	for (int i = 0; i < p.rows.n; i++)
 		if (p.bad[i] && row_add(&p, i, 0) < 0)          /* for the message */
-			return fail_in("sequence %llu",
-			    (unsigned long long)row_at(f, (uint32_t)p.rows.row[i]).seq);
+			return record_prefix(f, row_at(f, (uint32_t)p.rows.row[i]).seq);
 	if (learn->score) {
 		if (add_logprobs(&p) < 0)
 			return -1;
