@@ -85,14 +85,10 @@ pass(struct plan_options *p, int c, const char *arg)
 static int
 parse_cut(struct plan_options *p, const char *arg)
 {
-	static const char *const names[] = {"fused", "layer", "stage"};
+	int n, r = options_word("-x", arg, cut_names, &n);
 
-	for (int i = 0; i < 3; i++)
-		if (strcmp(arg, names[i]) == 0) {
-			p->cut = (enum cut)i;
-			return 0;
-		}
-	return fail(FAIL_USAGE, "-x '%s': give fused, layer or stage", arg);
+	p->cut = (enum cut)n;
+	return r;
 }
 
 static int

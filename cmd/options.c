@@ -60,6 +60,20 @@ options_size(const char *option, const char *text, uint64_t *out)
 }
 
 int
+options_word(const char *option, const char *text, const char *const names[], int *out)
+{
+	char all[200] = "";
+
+	for (*out = 0; names[*out]; (*out)++) {
+		if (strcmp(text, names[*out]) == 0)
+			return 0;
+		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s",
+		    !*all ? "" : names[*out + 1] ? ", " : " or ", names[*out]);
+	}
+	return fail(FAIL_USAGE, "%s '%s': give %s", option, text, all);
+}
+
+int
 options_switch(const char *option, const char *text, int *out)
 {
 	*out = strcmp(text, "on") == 0;

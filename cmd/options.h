@@ -70,6 +70,8 @@ int options_int(const char *option, const char *text, long min, long max, long *
 int options_double(const char *option, const char *text, double min, double max, double *out);
 int options_size(const char *option, const char *text, uint64_t *out);  /* bytes, not 0; K M G T */
 int options_switch(const char *option, const char *text, int *out);     /* on: 1, off: 0 */
+/* The index of the text in names, whose last entry is NULL. */
+int options_word(const char *option, const char *text, const char *const names[], int *out);
 
 /* The kernels of DS_KERNELS and --precision; exits with 2 if there are none.  */
 const struct kernels *options_kernels(const struct options *o);

@@ -10,6 +10,8 @@
 #include "base/memory.h"
 #include "launch/keep.h"
 
+const char *const cut_names[] = {"fused", "layer", "stage", NULL};
+
 #define CACHE_SIZE_MIN (UINT64_C(64) << 20)
 
 const struct sampling_option sampling_options[SAMPLING_OPTIONS] = {

@@ -11,6 +11,8 @@ enum cut {
 	CUT_STAGE       /* ds-attn, ds-route and ds-expert per layer */
 };
 
+extern const char *const cut_names[];   /* "fused"; the last is NULL */
+
 /*
  * Options of ds-sample with a value. ds-run takes them under the same names, and passes them to
  * ds-sample or, with a plan, in the entry of each sequence in `seqs`.

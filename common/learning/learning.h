@@ -14,6 +14,8 @@
 enum learning_data { LEARNING_NONE, LEARNING_SFT, LEARNING_GRPO, LEARNING_RECORDS };
 enum learning_schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
 
+extern const char *const learning_schedules[];  /* "constant"; the last is NULL */
+
 /* The command line of ds-learn.  Strings are borrowed. */
 struct learning_options {
 	const char *model, *out;

@@ -6,6 +6,8 @@
 #include "base/fail.h"
 #include "base/mem.h"
 
+const char *const advantage_names[] = {"std", "mean", NULL};
+
 int
 batch_add(struct batch *b, struct learn_record *r)
 {

@@ -43,6 +43,8 @@ enum advantage {
 	ADVANTAGE_MEAN                  /* r - mean */
 };
 
+extern const char *const advantage_names[];     /* "std"; the last is NULL */
+
 /* Set the advantages of the n answers to one prompt from their rewards. */
 void learn_record_advantages(struct learn_record **p, size_t n, enum advantage how);
 

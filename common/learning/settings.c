@@ -4,6 +4,8 @@
 #include "base/fail.h"
 #include "learning/learning_internal.h"
 
+const char *const learning_schedules[] = {"constant", "linear", "cosine", NULL};
+
 static void
 add_text(struct setting **s, const char *name, const char *text)
 {
@@ -24,8 +26,6 @@ add(struct setting **s, const char *name, double v)
 static void
 add_adamw(struct setting **s, const struct learning_options *o)
 {
-	static const char *const schedules[] = {"constant", "linear", "cosine"};
-
 	add(s, "--rate", o->rate);
 	add(s, "--betas (first)", o->beta1);
 	add(s, "--betas (second)", o->beta2);
@@ -34,18 +34,16 @@ add_adamw(struct setting **s, const struct learning_options *o)
 	add(s, "--clip-norm", o->clip_norm);
 	add(s, "--balance", o->balance);
 	add(s, "--warmup", (double)o->warmup);
-	add_text(s, "--schedule", schedules[o->schedule]);
+	add_text(s, "--schedule", learning_schedules[o->schedule]);
 }
 
 static void
 add_policy(struct setting **s, const struct learning_options *o)
 {
-	static const char *const advantages[] = {"std", "mean"};
-
 	add(s, "--clip (lower)", o->clip[0]);
 	add(s, "--clip (upper)", o->clip[1]);
 	add(s, "--beta", o->beta);
-	add_text(s, "--advantage", advantages[o->advantage]);
+	add_text(s, "--advantage", advantage_names[o->advantage]);
 	if (o->beta > 0)
 		add_text(s, "--reference", o->reference ? o->reference : "");
 }
