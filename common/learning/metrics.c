@@ -38,7 +38,7 @@ metrics_read(const struct frame *f, struct step_result *s)
 	    MSGPACK_UNPACK_SUCCESS || u.data.type != MSGPACK_OBJECT_MAP) {
 		r = fail(FAIL_DATA, "norm: 'loss' is not a map");
 	} else {
-		s->loss = get(&u.data, "loss");
+		s->loss = get(&u.data, "sum") / s->weight;
 		s->tokens = get(&u.data, "tokens");
 		s->clipped = get(&u.data, "clipped");
 		s->ratio = get(&u.data, "ratio");

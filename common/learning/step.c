@@ -12,14 +12,14 @@
 /* --- forward and backward --- */
 
 static int
-send_some(struct run *r, size_t *from)
+send_some(struct run *r, const struct batch *b, size_t *from)
 {
-	size_t n = learn_frame_fit(&r->frames, &r->batch, *from);
+	size_t n = learn_frame_fit(&r->frames, b, *from);
 	struct frame f;
 	int s;
 
 	frame_init(&f);
-	s = learn_frame_make(&f, &r->frames, &r->pipe, &r->batch, *from, n) < 0 ||
+	s = learn_frame_make(&f, &r->frames, &r->pipe, b, *from, n) < 0 ||
 	    pipeline_send(&r->pipe, &f) < 0 ? -1 : 0;
 	frame_free(&f);
 	*from += n;
@@ -43,24 +43,41 @@ await_learned(struct run *r)
 	return s;
 }
 
-int
-step_learn(struct run *r, struct step_result *s)
+/* Whether the record has a gradient.  Where all rewards of a group are equal, all sums are 0; what
+ * its rows choose counts for the router's balance. */
+static int
+teaches(const struct learning_options *o, const struct learn_record *p)
 {
-	size_t from = 0, waiting = 0;
+	return !p->old || p->advantage != 0 || o->beta > 0 || o->balance > 0;
+}
 
+/* Add up the weights of all records, and list those that are computed. */
+static int
+select_records(const struct run *r, struct step_result *s, struct batch *b)
+{
 	s->weight = 0;
 	for (size_t i = 0; i < r->batch.n; i++) {
-		const struct learn_record *p = r->batch.p[i];
+		struct learn_record *p = r->batch.p[i];
 
 		for (uint32_t t = 0; t < p->n; t++)
 			s->weight += (double)p->weight[t];
+		if (!teaches(r->o, p))
+			continue;
+		if (batch_add(b, p) < 0)
+			return -1;
 		s->positions += learn_record_rows(p);
 	}
-	if (r->batch.n == 0 || s->weight == 0)
-		return fail(FAIL_DATA, "no token of the step has a weight");
-	while (from < r->batch.n || waiting > 0) {
-		if (from < r->batch.n && waiting < IN_FLIGHT) {
-			if (send_some(r, &from) < 0)
+	return s->weight > 0 ? 0 : fail(FAIL_DATA, "no token of the step has a weight");
+}
+
+static int
+learn_all(struct run *r, const struct batch *b)
+{
+	size_t from = 0, waiting = 0;
+
+	while (from < b->n || waiting > 0) {
+		if (from < b->n && waiting < IN_FLIGHT) {
+			if (send_some(r, b, &from) < 0)
 				return -1;
 			waiting++;
 			continue;
@@ -70,6 +87,16 @@ step_learn(struct run *r, struct step_result *s)
 		waiting--;
 	}
 	return 0;
+}
+
+int
+step_learn(struct run *r, struct step_result *s)
+{
+	struct batch b = {0};
+	int e = select_records(r, s, &b) < 0 ? -1 : learn_all(r, &b);
+
+	batch_free(&b);
+	return e;
 }
 
 /* --- the norm --- */
