@@ -149,12 +149,13 @@ score_frame(struct reference *a, struct batch *b, size_t from, size_t n)
 }
 
 static int
-score(void *arg, struct batch *b)
+score(void *arg, struct pipeline *p, struct batch *b)
 {
 	struct reference *a = arg;
 	struct batch missing = {0};
 	int r = 0;
 
+	a->pipe.signals = p->signals;
 	for (size_t i = 0; i < b->n && r == 0; i++)
 		r = b->p[i]->reference ? 0 : batch_add(&missing, b->p[i]);
 	for (size_t i = 0; i < missing.n && r == 0; ) {
@@ -164,6 +165,7 @@ score(void *arg, struct batch *b)
 		i += n;
 	}
 	batch_free(&missing);
+	p->sig = a->pipe.sig;
 	return r < 0 ? fail_in("the reference model") : 0;
 }
 

@@ -59,7 +59,7 @@ gradients_of(struct run *r, uint64_t step, struct step_result *s, struct frame *
 {
 	*s = (struct step_result){.began = clock_now()};
 	if (r->source.next(r->source.arg, step, &r->pipe, &r->batch) < 0 ||
-	    (r->scorer.score && r->scorer.score(r->scorer.arg, &r->batch) < 0))
+	    (r->scorer.score && r->scorer.score(r->scorer.arg, &r->pipe, &r->batch) < 0))
 		return -1;
 	return step_learn(r, s) < 0 || step_norm(r, step, s, f) < 0 ? -1 : 0;
 }

@@ -29,8 +29,9 @@ typedef int source_open_fn(struct batch_source *s, const struct learning_options
 /* Log probabilities of the reference model. */
 struct batch_scorer {
 	void *arg;
-	/* Set `reference` of the records that have none. 0, or -1 and a message. */
-	int (*score)(void *arg, struct batch *b);
+	/* Set `reference` of the records that have none.  The signals of p, the pipeline that
+	 * learns, end this too.  0, or -1 and a message. */
+	int (*score)(void *arg, struct pipeline *p, struct batch *b);
 	void (*close)(void *arg);
 };
 
