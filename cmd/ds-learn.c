@@ -86,23 +86,6 @@ parse_pair(const char *option, const char *text, double max, double to[2])
 	return 0;
 }
 
-/* The index of a word in a list of them.  */
-static int
-parse_word(const char *option, const char *text, const char *list, int *to)
-{
-	const char *p = list;
-	size_t n = strlen(text);
-
-	for (*to = 0; *p; (*to)++) {
-		size_t k = strcspn(p, " ");
-
-		if (k == n && memcmp(p, text, n) == 0)
-			return 0;
-		p += k + (p[k] == ' ');
-	}
-	return fail(FAIL_USAGE, "%s '%s': give one of: %s", option, text, list);
-}
-
 static int
 set_data(struct learning_options *o, enum learning_data data, const char *arg)
 {
@@ -126,7 +109,7 @@ own_step(struct learning_options *o, int c, const char *arg)
 	case WARMUP:
 		return options_int("--warmup", arg, 0, INT_MAX, &o->warmup);
 	case SCHEDULE:
-		r = parse_word("--schedule", arg, "constant linear cosine", &n);
+		r = options_word("--schedule", arg, learning_schedules, &n);
 		o->schedule = (enum learning_schedule)n;
 		return r;
 	case DECAY:
@@ -164,7 +147,7 @@ own_policy(struct learning_options *o, int c, const char *arg)
 	case CLIP:
 		return parse_pair("--clip", arg, 1e6, o->clip);
 	case ADVANTAGE:
-		r = parse_word("--advantage", arg, "std mean", &n);
+		r = options_word("--advantage", arg, advantage_names, &n);
 		o->advantage = (enum advantage)n;
 		return r;
 	case BETA:
@@ -236,7 +219,7 @@ own_launch(struct given *g, int c, const char *arg)
 	switch (c) {
 	case 'x':
 		g->local = "-x";
-		r = parse_word("-x", arg, "fused layer stage", &n);
+		r = options_word("-x", arg, cut_names, &n);
 		g->launch.plan.cut = (enum cut)n;
 		return r;
 	case 't':
@@ -308,6 +291,11 @@ check_data(const struct given *g)
 		die(FAIL_USAGE, "--%s is for policy gradients, not for --sft", g->policy);
 	if (!grpo && g->sampled)
 		die(FAIL_USAGE, "--%s is for --grpo", g->sampled);
+	if (grpo && o->group == 1)
+		die(FAIL_USAGE, "--group 1: the advantage of a lone answer is 0: give 2 or more");
+	if (grpo && (o->sampling.temperature == 0 || o->sampling.top_k == 1))
+		die(FAIL_USAGE, "%s: all answers to a prompt are the same, and teach nothing",
+		    o->sampling.temperature == 0 ? "-T 0" : "-k 1");
 }
 
 static void

@@ -98,6 +98,17 @@ is "$? $(cat err)" \
     "143 ds-learn: interrupted: 'state/step-1' is saved, and the same command goes on from it" \
     "SIGTERM ends it"
 is "$(ps -o args= -s $! | grep ds-)" "" "and all programs of the line"
+# (the reference model has stopped: the driver waits for its scores)
+once_more="touch asked; while [ ! -e more ]; do sleep 0.05; done; $grade"
+setsid ds-learn $options --grade "$once_more" --beta 0.1 -o scored >metrics 2>err &
+awaited test -e asked
+kill -STOP $(ps -o pid=,args= -s $! | awk '/ds-loss.* -q/ { print $1 }')
+: >more
+awaited sh -c '! ps -o args= -s $0 | grep -qE "jq|tac|sleep"' $!
+kill -TERM $!
+wait $! 2>/dev/null
+is "$? $(cat err)" "143 ds-learn: interrupted: no state is saved without --state" \
+    "a signal while the reference scores"
 : >go
 learn stopped --grade "$wait_grade" --state state --save-every 1
 report $? "it goes on" err
@@ -127,6 +138,12 @@ refuses 1 '--grade: it ended with status 5' "a grader that fails" \
     --grade 'jq -c ".reward = 1"; exit 5'
 refuses 1 '--grade: it was killed by signal 9 without' "a grader that is killed" \
     --grade 'kill -9 $$'
+refuses 2 '^ds-learn: --group 1: the advantage of a lone answer is 0: give 2 or more$' \
+    "groups of one" --grade cat --group 1
+refuses 2 '^ds-learn: -T 0: all answers to a prompt are the same, and teach nothing$' \
+    "greedy answers" --grade cat -T 0
+refuses 2 '^ds-learn: -k 1: all answers to a prompt are the same' "answers of one token each time" \
+    --grade cat -k 1
 refuses 1 "^ds-learn: --reference: cannot open 'none': [^:]*$" "a reference that is missing" \
     --grade cat --beta 1 --reference none
 is "$(ls -d bad 2>&1 | grep -c 'cannot access')" 1 "no checkpoint comes of these"

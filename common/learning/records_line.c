@@ -253,7 +253,7 @@ records_policy(struct records_file *f, const cJSON *line, struct learn_record *r
 	if (nlogprobs != r->n - r->prompt)
 		return fail(FAIL_DATA, "logprobs has %u entries, the answer has %u tokens",
 		    nlogprobs, r->n - r->prompt);
-	if (copy_numbers(logprobs, "logprobs", -1e30, 1, r->old + r->prompt) < 0 ||
+	if (copy_numbers(logprobs, "logprobs", -1e30, 0, r->old + r->prompt) < 0 ||
 	    json_number(line, "reward", JSON_REQUIRED, -REWARD_MAX, REWARD_MAX, &r->reward) < 0)
 		return -1;
 	return 0;
