@@ -19,7 +19,8 @@ static const char help[] =
 "usage: ds-bench [--shape SHAPE] [-m MODEL] [--weights TYPE] [-l LAYERS]\n"
 "          [--stages LIST] [--decode LIST] [--prefill LIST] [--time SECONDS]\n"
 "          [--memory GIB] [--limits LIMITS] [--json] [--svg FILE] [-d DEVICE]\n"
-"          [--host | --write FOLDER [--sparse]] [--precision P] [-t THREADS] [-v]\n"
+"          [--host | --write FOLDER [--sparse]] [--precision P] [--huge-pages]\n"
+"          [-t THREADS] [-v]\n"
 "\n"
 "Measures the stages of a model, with synthetic weights of a shape or real ones.\n"
 "  --shape SHAPE          v3 (one layer of it), v2-lite, or a config.json\n"
@@ -33,6 +34,7 @@ static const char help[] =
 "  --memory GIB           maximum memory use (nine tenths of what is free)\n"
 "  --limits LIMITS        GB/s,GFLOP/s of the machine, instead of measuring them\n"
 HELP_PRECISION
+"  --huge-pages           copy the weights to huge pages of memory\n"
 "  --svg FILE             also plot a roofline\n"
 "  --write FOLDER         only write the checkpoint\n"
 "  --sparse, -v           weights are holes in the file; print progress\n"
@@ -46,12 +48,14 @@ HELP_PRECISION
 #define CONTEXT_MAX (1 << 24)
 #define BATCH_BYTES (UINT64_C(64) << 20)        /* memory reserved for batches */
 
-enum { SHAPE = 256, WEIGHTS, STAGES, DECODE, PREFILL, TIME, MEMORY, LIMITS, JSON, SVG, WRITE, SPARSE, HOST };
+enum { SHAPE = 256, WEIGHTS, STAGES, DECODE, PREFILL, TIME, MEMORY, LIMITS, JSON, SVG, WRITE,
+	SPARSE, HOST, HUGE_PAGES };
 
 static const struct option longs[] = {{"shape", 1, NULL, SHAPE}, {"weights", 1, NULL, WEIGHTS}, {"stages", 1, NULL, STAGES},
     {"decode", 1, NULL, DECODE}, {"prefill", 1, NULL, PREFILL}, {"time", 1, NULL, TIME},
     {"memory", 1, NULL, MEMORY}, {"limits", 1, NULL, LIMITS}, {"json", 0, NULL, JSON}, {"svg", 1, NULL, SVG},
-    {"write", 1, NULL, WRITE}, {"sparse", 0, NULL, SPARSE}, {"host", 0, NULL, HOST}, {0}};
+    {"write", 1, NULL, WRITE}, {"sparse", 0, NULL, SPARSE}, {"host", 0, NULL, HOST},
+    {"huge-pages", 0, NULL, HUGE_PAGES}, {0}};
 
 struct sizes {
 	struct { int rows, context; } v[SIZES_MAX];
@@ -65,7 +69,7 @@ static struct {
 	unsigned parts;
 	struct sizes decode, prefill;
 	double seconds, memory;         /* memory: bytes, 0: all that is free */
-	int json, sparse, host;
+	int json, sparse, host, huge;
 	struct limit limit;             /* 0: measure it */
 
 	struct synth synth;
@@ -177,7 +181,8 @@ own(int c, const char *arg, void *to)
 	case JSON:
 	case SPARSE:
 	case HOST:
-		*(c == JSON ? &g.json : c == HOST ? &g.host : &g.sparse) = 1;
+	case HUGE_PAGES:
+		*(c == JSON ? &g.json : c == HOST ? &g.host : c == SPARSE ? &g.sparse : &g.huge) = 1;
 		return 0;
 	}
 	*(c == SHAPE ? &g.shape : c == SVG ? &g.svg : &g.write) = arg;
@@ -200,6 +205,8 @@ check_options(void)
 		die(FAIL_USAGE,
 		    "--host measures all stages on the CPU and prints one line: it excludes "
 		    "--json, --svg, --write, --stages and -d cuda");
+	if (g.huge && g.o.ordinal >= 0)
+		die(FAIL_USAGE, "--huge-pages: the weights are in the GPU's memory: leave it out");
 	if (g.decode.n + g.prefill.n == 0)
 		die(FAIL_USAGE, "--decode 0 --prefill 0: nothing is left to be measured");
 }
@@ -256,8 +263,14 @@ plan_shape(uint64_t memory)
 	    synth_tensors(s, (g.parts & 1u << BENCH_HEAD) != 0, 0) < 0)
 		end_failed();
 	others = (device_is_gpu(g.bench.stage.device) ? 0 : cache_bytes(&s->config, s->nlayers)) + BATCH_BYTES;
-	if (synth_fit(s, memory > others ? memory - others : 0) < 0)
+	memory = memory > others ? memory - others : 0;
+	if (synth_fit(s, g.huge ? memory / 2 : memory) < 0)
 		end_failed();
+	if (g.huge && s->present < s->config.n_routed_experts) {
+		fail(FAIL_SYSTEM, "--huge-pages: memory does not hold the weights twice: choose "
+		    "fewer layers (-l) or smaller weights (--weights)");
+		end_failed();
+	}
 	if (s->present < s->config.n_routed_experts)
 		warn("memory holds %d of the %d experts of a layer: batches that choose more read these again",
 		    s->present, s->config.n_routed_experts);
@@ -336,7 +349,7 @@ open_all(void)
 	else
 		open_checkpoint(memory);
 	if (sweep > 0) {
-		if (sweep_open(&g.sweep, sweep) < 0)
+		if (sweep_open(&g.sweep, sweep, g.huge) < 0)
 			end_failed();
 		limit_measure(&g.limit, &g.sweep, b->stage.k, b->stage.pool, 1, b->fastest && g.o.threads == 1 ? clock_thread : clock_now);
 	}
@@ -346,7 +359,9 @@ open_all(void)
 	 * step */
 	if (bench_layers(b) < g.model.config.num_layers && g.sweep.p)
 		b->sweep = &g.sweep;
-	if (bench_open(b) < 0 || (!device_is_gpu(b->stage.device) && bench_touch(b) < 0))
+	b->stage.device->huge_pages = g.huge;
+	if (bench_open(b) < 0 || (!device_is_gpu(b->stage.device) && bench_touch(b) < 0) ||
+	    (g.huge && device_start(b->stage.device) < 0))
 		end_failed();
 	if (device_is_gpu(b->stage.device))
 		open_gpu();

@@ -19,6 +19,9 @@ done
 ok "a small shape is measured in bf16" sh -c 'ds-bench $1 --precision bf16 --decode 1@70,3@66 --prefill 5 --json >bf16.json &&
     DS_PRECISION=bf16 ds-bench $1 --decode 1 --prefill 0 --json >env.json' - "$small"
 ok "bytes, operations, times and rates add up" "$PY" "$T/benched.py" bf16.json "$M/config.json"
+ok "a small shape is measured in i8, and in huge pages" sh -c 'ds-bench $1 --precision i8 \
+    --huge-pages --weights q4_k --decode 1@70,3@66 --prefill 5 --json >i8.json' - "$small"
+ok "bytes, operations, times and rates add up" "$PY" "$T/benched.py" i8.json "$M/config.json"
 is "$(jq -r 'select(.record == "limit") | .precision' bf16.json env.json | paste -sd' ')" "bf16 bf16" "it is said, also where DS_PRECISION asked for it"
 is "$(ds-bench $small -t 1 --decode 1 --prefill 0 --json | grep -c '"threads": 1,')" 1 "-t is what it computes with"
 cpu=$(taskset -pc $$ | sed 's/.*: //; s/[,-].*//')
@@ -33,7 +36,16 @@ is "$(ds-bench $small --decode 1@0,2@9 --prefill 0 | awk '/^stage/ { print $2, $
 
 # the machine's limits, measured with as little memory as there may be, and a part of a model, before which caches are emptied
 ds-bench --shape "$M/config.json" --memory 0.3 -l 1-3 --time 0 --decode 1 --prefill 0 --json >limit.json 2>limit.err
-is "$(jq -r 'select(.record == "limit") | .gb_s > 0 and .gflop_s > 0' limit.json)" true "the machine's limits are measured"
+is "$(jq -r 'select(.record == "limit") | .gb_s > 0 and .gflop_s > 0' limit.json)" true \
+    "the machine's limits are measured"
+if grep -qE "avx512_vnni|avx_vnni|avx2|asimddp" /proc/cpuinfo; then
+	for k in ref ""; do
+		DS_KERNELS=$k ds-bench --shape "$M/config.json" --memory 0.3 -l 1-3 --time 0 \
+		    --decode 1 --prefill 0 --precision i8 --json
+	done >limits.json 2>limit.err
+	is "$(jq -s 'map(select(.record == "limit") | .gflop_s) | .[1] > .[0] * 4' limits.json)" \
+	    true "products of 8-bit integers have a peak of their own"
+fi
 
 # a checkpoint, and one of its shape
 ok "-m measures a checkpoint" \

@@ -15,13 +15,14 @@
 static const struct {
 	const char *set;
 	const struct peak *peak;
-	double (*bf16)(long rounds);    /* NULL: as in f32 */
+	peak_loop *bf16;                /* NULL: as in f32 */
+	peak_loop *(*i8)(void);
 } peaks[] = {
-	{"ref", &peak_ref, NULL},
+	{"ref", &peak_ref, NULL, peak_i8_ref},
 #ifdef __x86_64__
-	{"avx2", &peak_avx2, NULL},
-	{"avx512", &peak_avx512, NULL},
-	{"amx", &peak_avx512, peak_amx},
+	{"avx2", &peak_avx2, NULL, peak_i8_avx2},
+	{"avx512", &peak_avx512, NULL, peak_i8_avx512},
+	{"amx", &peak_avx512, peak_amx, peak_i8_amx},
 #endif
 };
 
@@ -41,6 +42,8 @@ peak_of(const struct kernels *k)
 	p = *peaks[best].peak;
 	if (peaks[best].bf16 && k->precision == PRECISION_BF16)
 		p.multiply_adds = peaks[best].bf16;
+	if (k->precision == PRECISION_I8)
+		p.multiply_adds = peaks[best].i8();
 	return p;
 }
 
@@ -55,7 +58,7 @@ sweep_size(uint64_t most)
 }
 
 int
-sweep_open(struct sweep *s, size_t n)
+sweep_open(struct sweep *s, size_t n, int huge)
 {
 	s->p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (n == 0 || s->p == MAP_FAILED) {
@@ -63,7 +66,7 @@ sweep_open(struct sweep *s, size_t n)
 		return fail(FAIL_SYSTEM, "no memory for %zu bytes to be read", n);
 	}
 	s->n = n;
-	madvise(s->p, n, MADV_HUGEPAGE);        /* reads fastest; weights may lie in small pages */
+	madvise(s->p, n, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	memset(s->p, 1, n);
 	return 0;
 }

@@ -24,8 +24,9 @@ struct sweep {                          /* a block of memory larger than the cac
 /* A size that exceeds all caches, but at most `most` bytes. */
 size_t sweep_size(uint64_t most);
 
-/* Allocate n bytes. Returns 0, or -1 and a message. Free with sweep_close. */
-int sweep_open(struct sweep *s, size_t n);
+/* Allocate n bytes, in huge pages or without any, as the weights are. Returns 0, or -1 and a
+ * message. Free with sweep_close. */
+int sweep_open(struct sweep *s, size_t n, int huge);
 void sweep_close(struct sweep *s);
 
 /* Read all of it with all threads, which evicts everything else from the caches. Returns the
@@ -55,11 +56,12 @@ extern const struct peak peak_ref, peak_avx2, peak_avx512;
 /* multiply_adds in BF16 tiles; six tile operations per round. */
 double peak_amx(long rounds);
 
-/* multiply_adds of 8-bit integers: plain C; VPMADDUBSW; VPDPBUSD in 256 and in 512 bits; tiles. */
-double peak_i8_ref(long rounds);
-double peak_i8_avx2(long rounds);
-double peak_i8_avxvnni(long rounds);
-double peak_i8_vnni(long rounds);
-double peak_i8_amx(long rounds);
+/* multiply_adds of 8-bit integers: the fastest of this processor, up to that instruction set. */
+typedef double peak_loop(long rounds);
+
+peak_loop *peak_i8_ref(void);
+peak_loop *peak_i8_avx2(void);          /* VPMADDUBSW, or VPDPBUSD of AVX-VNNI */
+peak_loop *peak_i8_avx512(void);        /* VPDPBUSD of AVX-512 VNNI */
+peak_loop *peak_i8_amx(void);           /* TDPBSSD */
 
 #endif

@@ -1,4 +1,6 @@
 /* Tiles: each TDPBF16PS computes 16 by 16 sums of 32 products, each TDPBSSD of 64. */
+#include <cpuid.h>
+
 #include "bench/limit.h"
 
 #define SUMS 6                          /* of the eight tiles; the other two are the factors */
@@ -37,12 +39,22 @@ peak_amx(long rounds)
 	return 2.0 * SUMS * 16 * 16 * 32 * (double)rounds;
 }
 
-double
-peak_i8_amx(long rounds)
+static double
+integers(long rounds)
 {
 	begin();
 	for (long i = 0; i < rounds; i++)
 		ROUND("tdpbssd");
 	__asm__ volatile("tilerelease");
 	return 2.0 * SUMS * 16 * 16 * 64 * (double)rounds;
+}
+
+peak_loop *
+peak_i8_amx(void)
+{
+	enum { AMX_INT8 = 1 << 25 };    /* in EDX of leaf 7 */
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_INT8) ? integers :
+	    peak_i8_avx512();
 }

@@ -2,6 +2,8 @@
  * Products of 8-bit integers in 256 bits: VPMADDUBSW, VPMADDWD and VPADDD, or VPDPBUSD of AVX-VNNI.
  * In assembly, because the flags of the file allow no AVX-VNNI.
  */
+#include <cpuid.h>
+
 #include "bench/limit.h"
 
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
@@ -19,18 +21,27 @@
 	    "vpabsb %%ymm14, %%ymm12\n\tvpabsb %%ymm14, %%ymm13\n\t" \
 	    "vpabsw %%ymm14, %%ymm14" : : : CLOBBERED)
 
-double
-peak_i8_avx2(long rounds)
+static double
+madd(long rounds)
 {
 	BEGIN();
 	LOOP(MADD);
 	return 2.0 * PEAK_CHAINS * 32 * (double)rounds;
 }
 
-double
-peak_i8_avxvnni(long rounds)
+static double
+dot(long rounds)
 {
 	BEGIN();
 	LOOP(DOT);
 	return 2.0 * PEAK_CHAINS * 32 * (double)rounds;
+}
+
+peak_loop *
+peak_i8_avx2(void)
+{
+	enum { AVX_VNNI = 1 << 4 };     /* in EAX of leaf 7.1 */
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX_VNNI) ? dot : madd;
 }

@@ -8,11 +8,17 @@
 #define CLOBBERED "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", \
 	"xmm10", "xmm11", "xmm12", "xmm13"
 
-double
-peak_i8_vnni(long rounds)
+static double
+dot(long rounds)
 {
 	__asm__ volatile(EACH(ZERO) ZERO(12) ZERO(13) : : : CLOBBERED);
 	for (long i = 0; i < rounds; i++)
 		__asm__ volatile(EACH(DOT) : : : CLOBBERED);
 	return 2.0 * PEAK_CHAINS * 64 * (double)rounds;
+}
+
+peak_loop *
+peak_i8_avx512(void)
+{
+	return __builtin_cpu_supports("avx512vnni") ? dot : peak_i8_avx2();
 }

@@ -36,8 +36,8 @@ multiply_adds(long rounds)
 	return 2.0 * PEAK_CHAINS * (double)rounds;
 }
 
-double
-peak_i8_ref(long rounds)
+static double
+integers(long rounds)
 {
 	volatile int8_t start = 3, factor = -5;
 	int32_t sums[PEAK_CHAINS] = {0};
@@ -51,6 +51,12 @@ peak_i8_ref(long rounds)
 	for (int j = 0; j < PEAK_CHAINS; j++)
 		start = (int8_t)sums[j];
 	return 2.0 * PEAK_CHAINS * (double)rounds;
+}
+
+peak_loop *
+peak_i8_ref(void)
+{
+	return integers;
 }
 
 const struct peak peak_ref = {read_all, multiply_adds};
