@@ -13,6 +13,7 @@ static const char help[] =
 "               [-i FROM ...] [-o TO] [-v] [FROM ...]\n"
 "\n"
 "Prints frames as text, or writes their tensors in the formats of other tools.\n"
+"FROM can also be a file NAME.safetensors, such as gradients.\n"
 "\n"
 "  -f FORMAT         text: a line per frame and per tensor (the default)\n"
 "                    json: a line per frame, with its data\n"
@@ -82,35 +83,50 @@ dump(struct dump *d, struct link *in)
 	return r;
 }
 
+/* Print files of tensors in place of streams: 0, or -1 and a message.  */
+static int
+dump_files(struct dump *d, const struct options *o)
+{
+	for (int i = 0; i < o->nfrom; i++) {
+		if (!dump_is_file(o->from[i]))
+			return fail(FAIL_USAGE, "'%s' is no file NAME.safetensors: give frames or "
+			    "files of tensors, not both", o->from[i]);
+		if (dump_file(d, o->from[i]) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	static struct dump d;
 	struct options o = {.help = help, .letters = "f:", .longs = longs, .own = own_option, .to = &d,
 	    .streams = 1, .max_in = LINKS_MAX, .max_out = 1};
-	struct link in;
-	int r;
+	struct link in = {0};
+	int r, files;
 
 	d.to = stdout;
 	options_parse(&o, argc, argv);
 	if (d.dir && o.nout)
 		die(FAIL_USAGE, "--dir '%s' and -o '%s': give one of them", d.dir, o.out[0]);
-	if (link_open_all(&in, o.from, o.nfrom) < 0)
+	files = dump_is_file(o.from[0]);
+	if (!files && link_open_all(&in, o.from, o.nfrom) < 0)
 		die_failed();
 	if (o.nout && strcmp(o.out[0], "-") != 0 && !(d.to = fopen(o.out[0], "we")))
 		die(FAIL_SYSTEM, "cannot open '%s':", o.out[0]);
-	if (dump_begin(&d) < 0)
+	if (!files && dump_begin(&d) < 0)
 		die_failed();
-	r = dump(&d, &in);
+	r = files ? dump_files(&d, &o) : dump(&d, &in);
 	dump_end(&d);
 	if (r < 0)
 		die_failed();
 	if (fclose(d.to) != 0)
 		die(FAIL_SYSTEM, "cannot write:");
-	if (o.verbose)
+	if (o.verbose && !files)
 		warn("%llu frames, %llu bytes", (unsigned long long)in.frames, (unsigned long long)in.bytes);
 	if (!allow_none && dump_check(&d) < 0)
 		die_failed();
 	dump_free(&d);
-	return link_close(&in) < 0 ? FAIL_SYSTEM : 0;
+	return !files && link_close(&in) < 0 ? FAIL_SYSTEM : 0;
 }

@@ -100,6 +100,30 @@ fails_with 3 '^ds-dump: standard input: ended without an end frame' "a missing e
 fails_with 3 "cannot open 'nowhere'" "an input that is missing is an error" ds-dump -i nowhere
 fails_with 3 "cannot write" "a full disk is an error" ds-dump -o /dev/full -i all.frames
 fails_with 3 "cannot write" "a full disk is an error on standard output" sh -c 'exec ds-dump <all.frames >/dev/full'
+# a file of tensors
+cp "$T/golden/qwen2/gradients.safetensors" .
+ok "tensors of a safetensors file" ds-dump gradients.safetensors
+cp .out text
+ok "as arrays" ds-dump -f npy --tensor 'model.layers.1.*' -o arrays gradients.safetensors
+py - text >said <<'EOP'
+import quant, sys, numpy as np
+all_ = quant.tensors(".")
+values = {n: np.frombuffer(b, "f4").reshape(shape) for n, (_, shape, b) in all_.items()}
+lines = [f"  {n} F32 {list(x.shape)} min {x.min():.6g} max {x.max():.6g} mean "
+         for n, x in values.items()]
+text = open("text").read().splitlines()
+print(len(text) == len(lines) > 9, all(t.startswith(l) for t, l in zip(text, lines)))
+with open("arrays", "rb") as f:
+    layer = [x for n, x in values.items() if n.startswith("model.layers.1.")]
+    print(all((np.load(f) == x).all() for x in layer), f.read() == b"")
+EOP
+is "$(cat said | xargs)" "True True True True" "with the names and values of the file"
+fails_with 2 "^ds-dump: 'gradients.safetensors' has no frames: give -f text or npy" \
+    "they are no frames" ds-dump -f csv gradients.safetensors
+fails_with 2 "^ds-dump: 'all.frames' is no file NAME.safetensors" "files and streams" \
+    ds-dump gradients.safetensors all.frames
+fails_with 1 "^ds-dump: nothing was printed: --tensor 'h' selects nothing" "an unknown name" \
+    ds-dump --tensor h gradients.safetensors
 fails_with 2 "^ds-dump: -f 'xml'" "an unknown format is a usage error" ds-dump -f xml
 ok "a reader that leaves early ends it quietly" sh -c '(ds-dump -f json <all.frames; echo $? >&2) 2>said | head -c 1 >/dev/null; grep -Eqx "0|141" said && test $(wc -l <said) = 1'
 is "$(mandoc -T lint -W warning "$R/man/ds-dump.1" 2>&1)" "" "the page has no mistake that mandoc knows"

@@ -9,6 +9,8 @@
 
 void dump_text(FILE *to, const struct frame *f, unsigned long long number);
 
+void dump_tensor(FILE *to, const struct tensor *t);
+
 /* One line per span; frames without ids print nothing. Returns 0, or -1 and a message. */
 int dump_ids(FILE *to, struct frame *f);
 

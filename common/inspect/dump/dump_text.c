@@ -55,8 +55,8 @@ sum_tensor(struct summary *s, const struct tensor *t)
 	}
 }
 
-static void
-text_tensor(FILE *to, const struct tensor *t)
+void
+dump_tensor(FILE *to, const struct tensor *t)
 {
 	struct summary s;
 
@@ -163,7 +163,7 @@ dump_text(FILE *to, const struct frame *f, unsigned long long number)
 	}
 	putc('\n', to);
 	for (int i = 0; i < f->ntensors; i++)
-		text_tensor(to, &f->tensors[i]);
+		dump_tensor(to, &f->tensors[i]);
 }
 
 int
