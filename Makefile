@@ -8,13 +8,15 @@
 # make uninstall  remove the installed files
 # make deps       install the Debian packages for the build; demo and check do so, too
 # make test-deps  install those for the tests; test does so, too
-# make clean      remove bin/, build/ and build-asan/
+# make clean      remove bin/, build/ and all build-*/
 #
 # Variables, also with a target:
 # SAN=1           build with ASan and UBSan, in build-asan/bin
 # CUDA=0          build without the GPU library, which needs nvcc of CUDA 12.9 or later
 # WERROR=-Werror  make warnings errors
 # STRIP=          install programs with their debug information
+# CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++
+#                 build for another architecture, in build-aarch64/bin
 #
 # CC, CXX, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX and STRIP may come from the environment.
 VERSION = 0.2.0
@@ -23,6 +25,20 @@ LDFLAGS ?=
 STRIP ?= strip
 WERROR =
 
+# What the compiler makes code for, and what the names of files end in that only one architecture
+# compiles.
+ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+ONLY_x86_64 = avx2 avx512 amx
+ONLY_aarch64 = neon dot i8mm
+FOREIGN = $(filter-out $(ONLY_$(ARCH)),$(ONLY_x86_64) $(ONLY_aarch64))
+sources = $(filter-out $(foreach s,$(FOREIGN),%_$(s).c),$(wildcard $(1)))
+CROSS := $(if $(filter-out $(shell uname -m),$(ARCH)),-$(ARCH))
+ifneq (,$(CROSS))
+AR = $(ARCH)-linux-gnu-ar
+STRIP = $(ARCH)-linux-gnu-strip
+export PKG_CONFIG_LIBDIR ?= /usr/lib/$(ARCH)-linux-gnu/pkgconfig
+endif
+
 ifndef V
 ifeq (,$(findstring s,$(firstword -$(MAKEFLAGS))))
 SAY = @echo "  $@";
@@ -30,8 +46,8 @@ endif
 endif
 W = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 ifdef SAN
-B = build-asan
-BIN = build-asan/bin
+B = build-asan$(CROSS)
+BIN = $(B)/bin
 # (instrumented, all but kernels takes half the time to compile so; a report has the lines)
 CFLAGS ?= -O1 -g1
 EMULATED_O = -O2
@@ -53,13 +69,13 @@ S_PROGRAM = $(S) $(if $(SAN_IN),-static-libasan -static-libubsan -no-pie \
 S_SHARED = $(if $(SAN_IN),-Wl$(comma)-z$(comma)undefs,$(S) -Wl$(comma)-z$(comma)defs)
 else
 CFLAGS ?= -O2 -g
-B = build
-BIN = bin
+B = build$(CROSS)
+BIN = $(if $(CROSS),$(B)/bin,bin)
 S =
 S_PROGRAM =
 S_SHARED = -Wl,-z,defs
 # (a GPU has FMA; without the instruction each is a call.  Tests run where they are built.)
-EMULATED_O := $(and $(shell grep -wm1 avx2 /proc/cpuinfo),\
+EMULATED_O := $(and $(filter x86_64,$(ARCH)),$(shell grep -wm1 avx2 /proc/cpuinfo),\
 	$(shell grep -wm1 fma /proc/cpuinfo),-mavx2 -mfma)
 # (where variables are, in code unrolled as far as this, takes a third of the time to find out)
 ISA_O = -O3 -fno-var-tracking
@@ -72,8 +88,8 @@ ALL_CFLAGS = $(W) $(CPPFLAGS) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -
 	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC) libzmq)
 ALL_LIBS = -Wl,--as-needed $$(pkg-config --libs $(PC)) -lpthread -lm -ldl
 
-LIB = $(patsubst %.c,$(B)/%.o,$(wildcard common/*/*.c common/*/*/*.c kernels/*.c kernels/cpu/*.c) \
-	$(filter-out cmd/ds-%,$(wildcard cmd/*.c)))
+LIB = $(patsubst %.c,$(B)/%.o,$(filter-out cmd/ds-%, \
+	$(call sources,common/*/*.c common/*/*/*.c kernels/*.c kernels/cpu/*.c cmd/*.c)))
 PROGRAMS = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/ds-*.c))
 CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
 
@@ -110,7 +126,7 @@ $(B)/bench/%: $(B)/tests/bench/%.o $(B)/lib.a
 comma = ,
 NVCC := $(shell command -v nvcc)
 NVCC_OLD = $(shell $(NVCC) --version 2>/dev/null | sed -n 's/.*release \([0-9]*\)\.\([0-9]*\).*/\1 \2/p' | awk '$$1 * 100 + $$2 < 1209')
-CUDA := $(if $(NVCC),$(if $(SAN)$(NVCC_OLD),0,1),0)
+CUDA := $(if $(NVCC),$(if $(SAN)$(CROSS)$(NVCC_OLD),0,1),0)
 ifeq ($(CUDA),1)
 ifeq ($(NVCC),)
 $(error CUDA=1, and there is no nvcc in PATH)
@@ -130,7 +146,7 @@ bin/libdspipe-cuda.so: $(patsubst kernels/cuda/%.cu,build/cuda/%.o,$(wildcard ke
 	$(SAY)$(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -Xlinker -z,defs -o $@ $^ -lcublasLt
 
 # The same sources with a GPU emulated on the CPU, for tests.
-EMULATED_FLAGS = -std=c++17 -Wall -Wextra $(WERROR) -Wno-unknown-pragmas $(CPPFLAGS) $(CFLAGS) $(S) $(EMULATED_O) -ffp-contract=off -fno-math-errno \
+EMULATED_FLAGS = -std=c++17 -Wall -Wextra $(WERROR) -Wno-unknown-pragmas -Wno-pass-failed $(CPPFLAGS) $(CFLAGS) $(S) $(EMULATED_O) -ffp-contract=off -fno-math-errno \
 	-fno-strict-aliasing -fPIC -fvisibility=hidden -Itests/cuda -Ikernels -Ikernels/cuda
 EMULATED = $(patsubst %,$(B)/emulated/%.o,$(wildcard kernels/cuda/*.cu tests/cuda/*.cc))
 $(B)/tests/checkemulate: $(B)/emulated/tests/cuda/checkemulate.cu.o $(EMULATED)
@@ -217,7 +233,7 @@ uninstall:
 	@for d in lib share; do [ ! -d "$(TO)/$$d/dspipe" ] || find "$(TO)/$$d/dspipe" -depth -type d -empty -delete; done
 
 clean:
-	rm -rf bin build build-asan
+	rm -rf bin build build-*/
 
 .PHONY: all help checks lint-cuda deps test-deps demo check test test-gpu install uninstall clean
 .SECONDARY:

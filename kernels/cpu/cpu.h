@@ -38,6 +38,13 @@ void vector_avx512(struct kernels *k);
 void quantize_avx512(struct kernels *k);
 void grad_avx512(struct kernels *k);
 
+/* Compiled twice on x86-64: fmaf is an instruction where the processor has it, and a call elsewhere. */
+#ifdef __x86_64__
+#define CLONES __attribute__((target_clones("fma", "default")))
+#else
+#define CLONES
+#endif
+
 /* exp: where it leaves the normal numbers, log2(e), ln 2 in two parts, and the
  * polynomial (e^r - 1 - r) / r^2, lowest power first. */
 #define EXP_MAX 0x1.62e42ep+6f          /* the largest x whose exp is finite */

@@ -28,9 +28,8 @@ step(float a, float b, float c)
 	return flushed(r);
 }
 
-/* sum + n products, a multiple of 32: of each 32, those at even and those at odd places apart.
- * (Compiled twice, so that fmaf is an instruction where the processor has it.) */
-static __attribute__((target_clones("fma", "default"))) float
+/* sum + n products, a multiple of 32: of each 32, those at even and those at odd places apart. */
+static CLONES float
 steps(float sum, const float *x, const float *w, int n)
 {
 	for (int k = 0; k < n; k += BF16_STEP) {

@@ -6,9 +6,6 @@
 /* Rows of x at a time: each weight is converted once for all of them; and columns of w. */
 enum { TOKENS = 8, COLUMNS = 16 };
 
-/* Compiled twice: fmaf is an instruction where the processor has it, and a call elsewhere. */
-#define CLONES __attribute__((target_clones("fma", "default")))
-
 /* lane[i] += w[k] x[k] over k = i, i+16, ... < n; every lane has equally many terms, and those from
  * n on are 0 times 0. */
 CLONES static void

@@ -26,13 +26,15 @@ against_double(void)
 		if (adamw_update(&a, p, m, v, acc, N) < 0)
 			return INFINITY;
 		for (int i = 0; i < N; i++) {
-			double g = (double)acc[i] * 0x1p-40 / s.weight * s.factor;
+			double g = (double)acc[i] * 0x1p-40 / s.weight * s.factor, error;
 
 			dm[i] = s.beta1 * dm[i] + (1 - s.beta1) * g;
 			dv[i] = s.beta2 * dv[i] + (1 - s.beta2) * g * g;
 			dp[i] -= s.rate * (dm[i] / s.bias1 / (sqrt(dv[i] / s.bias2) + s.eps) +
 			    s.decay * dp[i]);
-			worst = fmax(worst, fabs(dp[i] - p[i]) / s.rate);
+			/* (fmax here makes GCC 12 fail for aarch64) */
+			error = fabs(dp[i] - p[i]) / s.rate;
+			worst = error > worst ? error : worst;
 		}
 	}
 	return worst;

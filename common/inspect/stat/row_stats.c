@@ -119,8 +119,9 @@ row_stats_floats(struct row_stats *s, const struct row *r, float *channel)
 	}
 	s->n += r->count;
 	for (int j = 0; j < LANES; j++) {
-		s->min = fmin(s->min, (double)l.min[j]);
-		s->max = fmax(s->max, (double)l.max[j]);
+		/* (fmin and fmax here make GCC 12 fail for aarch64) */
+		s->min = (double)l.min[j] < s->min ? (double)l.min[j] : s->min;
+		s->max = (double)l.max[j] > s->max ? (double)l.max[j] : s->max;
 	}
 	for (int j = 0; j < LANES / 2; j++)
 		squares += l.squares[j];
