@@ -113,7 +113,7 @@ enum { SETS = sizeof(sets) / sizeof(*sets) };
 static struct kernels tables[SETS][PRECISIONS]; /* as many sets as the machine runs */
 static int ntables;
 
-/* The products of i8 of each set, for the weights that have them; others are multiplied in bf16. */
+/* The products of i8 of each set, for the weights that have them; others are multiplied in f32. */
 static i8_product *i8_products[SETS];
 
 #define EACH_SET(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
@@ -125,14 +125,14 @@ i8_of_##i(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const
     int n0, int n1) \
 { \
 	i8_product *f = i8_width(w->dtype) ? i8_products[i % SETS] : \
-	    tables[i % SETS][PRECISION_BF16].matmul; \
+	    tables[i % SETS][PRECISION_F32].matmul; \
 \
 	f(out, ldo, x, ldx, T, w, n0, n1); \
 }
 EACH_SET(I8_OF)
 #undef I8_OF
 
-/* From the table of bf16. */
+/* From the table of f32. */
 static void
 i8_fill(int i)
 {
@@ -141,7 +141,7 @@ i8_fill(int i)
 #undef NAME
 	struct kernels *k = &tables[i][PRECISION_I8];
 
-	*k = tables[i][PRECISION_BF16];
+	*k = tables[i][PRECISION_F32];
 	k->precision = PRECISION_I8;
 	k->matmul = own[i];
 	i8_products[i] = sets[i].i8 ? sets[i].i8() : NULL;

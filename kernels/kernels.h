@@ -212,9 +212,9 @@ struct router {
 	float factor;
 };
 
-/* The factors of products: as they are; both as BF16; x as F8_E4M3 too where the weights are; x as
- * integers of 8 bits where the weights are integers times a scale.  The last two take other
- * products as BF16; only GPUs have the one, and only CPUs the other.  Sums are float32.
+/* The factors of products: as they are; both as BF16; x as F8_E4M3 too where the weights are, else
+ * as BF16 (only on GPUs); x as integers of 8 bits where the weights are integers times a scale,
+ * else as it is (only on CPUs).  Sums are float32.
  * X(name, text, what stands before it in PRECISION_WORDS). */
 #define EACH_PRECISION(X) \
 	X(F32, "f32", "") X(BF16, "bf16", ", ") X(FP8, "fp8", ", ") X(I8, "i8", " or ")
@@ -233,7 +233,7 @@ int precision_on(enum precision p, int gpu);    /* GPUs have it, or with 0 CPUs 
 struct kernels {
 	const char *name;               /* of its instruction set, as kernels_set says */
 	enum precision precision;       /* of matmul and matmul_t; all else has one.  In i8,
-	                                 * matmul_t is that of bf16 */
+	                                 * matmul_t is that of f32 */
 
 	/* out[t][n] = sum over k of x[t][k] w[n][k], for t < T and n0 <= n < n1:
 	 * out is [T] rows of stride ldo, indexed by the same n; x is [T][w->cols],
