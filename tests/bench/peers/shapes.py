@@ -45,9 +45,29 @@ SHAPES = {
                          "v_head_dim": 64, "vocab_size": 2048},
 }
 
+def token_weights(c):
+    """What a token multiplies with: numbers in matrices of layers, and in other matrices."""
+    D, H, L, dense = c["hidden_size"], c["num_attention_heads"], c["num_hidden_layers"], 0
+    E = c.get("n_routed_experts") or c.get("num_experts") or 0
+    if "kv_lora_rank" in c:
+        R, Q, rope = c["kv_lora_rank"], c["q_lora_rank"], c["qk_rope_head_dim"]
+        nope, V = c["qk_nope_head_dim"], c["v_head_dim"]
+        attn = Q * D + H * (nope + rope) * Q + (R + rope) * D + H * (nope + V) * R + D * H * V
+        dense = c["first_k_dense_replace"]
+    else:
+        head = c.get("head_dim", D // H)
+        attn = 2 * D * head * (H + c["num_key_value_heads"])
+    mlp = 3 * D * c["intermediate_size"]
+    experts = c.get("num_experts_per_tok", 0) + c.get("n_shared_experts", 0)
+    moe = 3 * D * experts * c["moe_intermediate_size"] if E else mlp
+    return L * attn + dense * mlp + (L - dense) * moe, D * (c["vocab_size"] + (L - dense) * E)
+
+
 # of dspipe's own types of weights the type of GGUF with as many bits
 OWN = {"bf16": "BF16", "q8": "Q8_0", "q4": "Q4_0"}
 
 # types of GGUF; embedding, head and router of shapes with latent attention are BF16, BF16 and F32
 KINDS = "bf16 q8_0 q4_0 q4_k q5_k q6_k iq4_nl iq4_xs mxfp4"
 SAME = {kind: kind.upper() for kind in KINDS.split()}
+BITS = {"bf16": 16, "q8": 8.5, "q8_0": 8.5, "q4": 4.5, "q4_0": 4.5, "q4_k": 4.5, "q5_k": 5.5,
+        "q6_k": 6.5625, "iq4_nl": 4.5, "iq4_xs": 4.25, "mxfp4": 4.25}
