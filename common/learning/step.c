@@ -26,9 +26,19 @@ send_some(struct run *r, const struct batch *b, size_t *from)
 	return s;
 }
 
+/* A sequence of the step has failed, which began with number `first`. */
+static int
+fail_record(const struct batch *b, uint64_t first, const struct frame *f)
+{
+	uint64_t i = f->seq - first, line = i < b->n ? b->p[i]->line : 0;
+
+	return fail(FAIL_DATA, line ? "record of line %llu: %s" : "sequence %llu: %s",
+	    (unsigned long long)(line ? line : f->seq), f->text);
+}
+
 /* Receive frames until one has been through the backward pass. */
 static int
-await_learned(struct run *r)
+await_learned(struct run *r, const struct batch *b, uint64_t first)
 {
 	struct frame f;
 	int s;
@@ -37,7 +47,7 @@ await_learned(struct run *r)
 	do {
 		s = pipeline_receive(&r->pipe, &f);
 		if (s == 0 && f.op == OP_FAILED)
-			s = fail(FAIL_DATA, "sequence %llu: %s", (unsigned long long)f.seq, f.text);
+			s = fail_record(b, first, &f);
 	} while (s == 0 && f.at != AT_LEARN);
 	frame_free(&f);
 	return s;
@@ -73,6 +83,7 @@ select_records(const struct run *r, struct step_result *s, struct batch *b)
 static int
 learn_all(struct run *r, const struct batch *b)
 {
+	uint64_t first = r->pipe.sequence;
 	size_t from = 0, waiting = 0;
 
 	while (from < b->n || waiting > 0) {
@@ -82,7 +93,7 @@ learn_all(struct run *r, const struct batch *b)
 			waiting++;
 			continue;
 		}
-		if (await_learned(r) < 0)
+		if (await_learned(r, b, first) < 0)
 			return -1;
 		waiting--;
 	}
