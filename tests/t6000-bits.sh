@@ -133,7 +133,7 @@ for DS_MODEL; do
 		logits "experts in a chain of four" "$four; mv four/head got"
 		logits "experts in four processes side by side" "$(side_by_side $sets)"
 	fi
-	for rows in 1 ${FORMATS:+$(seq 2 33)}; do
+	for rows in ${ROWS-1 ${FORMATS:+$(seq 2 33)}}; do
 		logits "batches of $rows rows" "ds-embed -B $rows <batch | ds-block | ds-head >got"
 	done
 	logits "one ds-block" "ds-embed <batch | ds-block | ds-head >got"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# --precision: who says it, who passes it on, who refuses it; in bf16 the same bits however the work is cut, and near those of f32.
+# --precision: who says it, who passes it on, who refuses it; in bf16 and i8 the same bits however the
+# work is cut, and near those of f32.
 # also: asan
 . "${0%/*}/lib.sh"
 LIMIT=100
@@ -90,12 +91,20 @@ for p in attn block embed expert head route run verify bench; do
 	fails_with 2 "^ds-$p: --precision 'f16': give f32, bf16, fp8 or i8\$" "ds-$p knows the precisions" ds-$p --precision f16
 	fails_with 2 "^ds-$p: DS_PRECISION 'BF16': give f32, bf16, fp8 or i8\$" "... also from the environment" env DS_PRECISION=BF16 ds-$p
 done
+for p in attn block expert head; do
+	fails_with 2 "^ds-$p: --precision i8 requires the CPU: leave out -d, or give another precision\$" \
+	    "ds-$p: GPUs refuse i8" ds-$p -d cuda --precision i8 -i f32
+done
 ok "a wrong DS_PRECISION is no business of the others" env DS_PRECISION=f16 ds-dump -i f32
 
-# --- the router's product is f32 in both ---
-frame set precision null <bf16.route.1 | ds-route -l 1 --tap route.scores | frame set precision '"bf16"' >want
-ds-route -l 1 --precision bf16 --tap route.scores -i bf16.route.1 | ds-diff want - >why
-report $? "ds-route of bf16 computes what ds-route of f32 does" why
+# --- the router's product is f32 in all ---
+for p in bf16 i8; do
+	frame set precision null <bf16.route.1 | ds-route -l 1 --tap route.scores |
+	    frame set precision "\"$p\"" >want
+	frame set precision "\"$p\"" <bf16.route.1 |
+	    ds-route -l 1 --precision $p --tap route.scores | ds-diff want - >why
+	report $? "ds-route of $p computes what ds-route of f32 does" why
+done
 
 # --- bits ---
 formats="q8 q4 fp8 f16 f32"
@@ -103,7 +112,25 @@ formats="q8 q4 fp8 f16 f32"
 for f in $formats; do
 	ds-quant -f $f --head model.$f 2>err || report 1 "$f is made" err
 	ok "$f: the same bits however the pipeline is cut" ds-verify --precision bf16 -m model.$f "What is 17 * 23?"
+	case $f in q8 | q4)
+		ok "$f: ... also in i8" ds-verify --precision i8 -m model.$f "What is 17 * 23?"
+	esac
 done
+
+# --- i8: rows of x are integers where weights are; all else is f32 ---
+eight() {       # eight PRECISION MODEL: the logits of the prompt
+	DS_PRECISION=$1 DS_MODEL=$2 sh -c 'ds-embed | ds-block -t 1 | ds-head -t 1' <asked |
+	    frame set precision null
+}
+frame set model null <ask >asked
+eight i8 "$M" | frame tensors >got
+frame tensors <head32 >want
+same want got "i8 is f32 where no weights are integers"
+eight f32 model.q4 >q4.f32
+eight i8 model.q4 >q4.i8
+like "$(ds-diff q4.f32 q4.i8)" "logits" "but not where some are"
+ds-diff --tol 0.05 q4.f32 q4.i8 >why
+report $? "... though near" why
 # straight|ring: what the loop computes, the stages in a line or apart
 straight='ds-embed -i batch -i loop | ds-block | ds-head | tee want.head | ds-sample -g -n 6 | tee loop >want.tokens'
 ring='ds-embed --ring --batches 2 -i batch -i loop | ds-attn | ds-route >there & ds-expert <there | ds-head --ring | tee got.head |
