@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -10,6 +11,7 @@
 #include "base/mem.h"
 
 #define SHARE_COST 1e5          /* multiply-adds worth sharing, about 7 us of work */
+#define CLAIMS 2                /* by which a thread claims its share at least */
 #define AWAKE 100e-6            /* seconds that a thread polls before it sleeps */
 #define LOOKS 8                 /* polls between two reads of the clock */
 
@@ -17,21 +19,30 @@ struct task {
 	void (*fn)(void *arg, size_t from, size_t to, int thread);
 	void *arg;
 	size_t n, grain;
-	int units;              /* of `grain` indices each; the last may be shorter */
 };
 
 /*
- * The caller fills in `task`, then publishes it by storing the number of its units in `left`. A
- * thread claims units by decreasing `left`, runs them, and decreases `unfinished`. The caller
- * returns once `unfinished` is 0 and does not wait for threads that claimed none.
+ * A task is cut into units of `grain` indices, and each thread has a share of them: neighbours, so
+ * that a thread has the same indices of equal tasks. A thread claims units from the front of its
+ * own share. If that is empty, it steals from the end of the largest share that is left.
+ */
+struct share {
+	_Alignas(64) _Atomic uint64_t units;    /* not claimed: the first, and 2^32 times the end */
+};
+
+/*
+ * The caller fills in `task`, then publishes it by storing the shares. A thread claims units, runs
+ * them, and decreases `unfinished`. The caller returns once `unfinished` is 0 and does not wait for
+ * threads that claimed none.
  */
 struct pool {
 	int n;                  /* threads, the caller's included */
 	pthread_t *threads;     /* [n - 1] workers */
 	int started;            /* workers that have started */
 	atomic_int *core;       /* [n] core that each thread runs on; -1: asleep */
+	struct share *shares;   /* [n] */
 	struct task task;
-	_Alignas(64) atomic_int left;   /* units not claimed */
+	_Atomic uint32_t most;  /* units that a thread claims at once */
 	atomic_int stop;
 	_Alignas(64) atomic_int unfinished; /* units not finished */
 	_Alignas(64) atomic_int asleep; /* workers waiting for `ready` */
@@ -45,17 +56,58 @@ struct worker {
 	int thread;
 };
 
-/* Claim units: fewer each time, so that all threads finish at about the same time. Returns how
- * many, 0 if none is left. *left is the number before the claim. */
-static int
-claim_units(struct pool *p, int *left)
+static uint32_t
+units_in(uint64_t share)
 {
-	int n;
+	return (uint32_t)(share >> 32) - (uint32_t)share;
+}
 
-	*left = atomic_load(&p->left);
-	do
-		n = (*left + 2 * p->n - 1) / (2 * p->n);
-	while (n > 0 && !atomic_compare_exchange_weak(&p->left, left, *left - n));
+/* The thread whose share has the most units left, -1 if none has any. */
+static int
+richest(struct pool *p)
+{
+	int best = -1;
+	uint32_t most = 0;
+
+	for (int i = 0; i < p->n; i++) {
+		uint32_t n = units_in(atomic_load(&p->shares[i].units));
+
+		if (n > most) {
+			most = n;
+			best = i;
+		}
+	}
+	return best;
+}
+
+/* Claim some units of a share: half of it at most, so that threads finish at about the same time.
+ * Returns how many, 0 if it is empty. */
+static uint32_t
+claim_of(struct pool *p, int share, int own, uint32_t *first)
+{
+	_Atomic uint64_t *units = &p->shares[share].units;
+	uint64_t was = atomic_load(units), is;
+	uint32_t n, most = atomic_load(&p->most);
+
+	do {
+		n = (units_in(was) + 1) / 2;
+		if (n == 0)
+			return 0;
+		n = n < most ? n : most;
+		*first = own ? (uint32_t)was : (uint32_t)(was >> 32) - n;
+		is = own ? was + n : was - ((uint64_t)n << 32);
+	} while (!atomic_compare_exchange_weak(units, &was, is));
+	return n;
+}
+
+static uint32_t
+claim_units(struct pool *p, int thread, uint32_t *first)
+{
+	uint32_t n = claim_of(p, thread, 1, first);
+	int from;
+
+	while (n == 0 && (from = richest(p)) >= 0)
+		n = claim_of(p, from, 0, first);
 	return n;
 }
 
@@ -63,13 +115,13 @@ static void
 run_units(struct pool *p, int thread)
 {
 	const struct task *j = &p->task;
-	int left, n;
+	uint32_t first, n;
 
-	while ((n = claim_units(p, &left)) > 0) {
-		size_t from = (size_t)(j->units - left) * j->grain, to = from + (size_t)n * j->grain;
+	while ((n = claim_units(p, thread, &first)) > 0) {
+		size_t from = (size_t)first * j->grain, to = from + (size_t)n * j->grain;
 
 		j->fn(j->arg, from, to < j->n ? to : j->n, thread);
-		if (atomic_fetch_sub(&p->unfinished, n) == n && atomic_load(&p->waiting)) {
+		if (atomic_fetch_sub(&p->unfinished, (int)n) == (int)n && atomic_load(&p->waiting)) {
 			pthread_mutex_lock(&p->lock);
 			pthread_cond_signal(&p->done);
 			pthread_mutex_unlock(&p->lock);
@@ -80,7 +132,7 @@ run_units(struct pool *p, int thread)
 static int
 has_work(struct pool *p)
 {
-	return atomic_load(&p->left) > 0 || atomic_load(&p->stop);
+	return richest(p) >= 0 || atomic_load(&p->stop);
 }
 
 static int
@@ -147,9 +199,13 @@ pool_new(int n)
 {
 	struct pool *p = mem_new(1, sizeof(*p));
 
-	if (!p || !(p->threads = mem_new((size_t)n, sizeof(*p->threads))) || !(p->core = mem_new((size_t)n, sizeof(*p->core)))) {
-		if (p)
+	if (!p || !(p->threads = mem_new((size_t)n, sizeof(*p->threads))) ||
+	    !(p->core = mem_new((size_t)n, sizeof(*p->core))) ||
+	    !(p->shares = mem_new((size_t)n, sizeof(*p->shares)))) {
+		if (p) {
 			free(p->threads);
+			free(p->core);
+		}
 		free(p);
 		return NULL;
 	}
@@ -194,6 +250,7 @@ pool_free(struct pool *p)
 	pthread_cond_destroy(&p->done);
 	free(p->threads);
 	free(p->core);
+	free(p->shares);
 	free(p);
 }
 
@@ -220,7 +277,7 @@ void
 pool_run(struct pool *p, size_t n, size_t grain, double cost,
     void (*fn)(void *arg, size_t from, size_t to, int thread), void *arg)
 {
-	size_t units = (n + grain - 1) / grain;
+	size_t units = (n + grain - 1) / grain, threads = (size_t)p->n;
 
 	if (n == 0)
 		return;
@@ -229,9 +286,12 @@ pool_run(struct pool *p, size_t n, size_t grain, double cost,
 		return;
 	}
 	(void)has_core(p, 0);
-	p->task = (struct task){fn, arg, n, grain, (int)units};
-	atomic_store(&p->unfinished, p->task.units);
-	atomic_store(&p->left, p->task.units);
+	p->task = (struct task){fn, arg, n, grain};
+	atomic_store(&p->unfinished, (int)units);
+	atomic_store(&p->most, (uint32_t)((units + CLAIMS * threads - 1) / (CLAIMS * threads)));
+	for (size_t i = 0; i < threads; i++)
+		atomic_store(&p->shares[i].units, (uint64_t)(units * i / threads) |
+		    (uint64_t)(units * (i + 1) / threads) << 32);
 	if (atomic_load(&p->asleep) > 0)
 		wake(p);
 	run_units(p, 0);

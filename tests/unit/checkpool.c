@@ -1,4 +1,5 @@
 /* The pool: each index once, by threads that sleep again when there is nothing to do. */
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,33 @@ many(int threads, int jobs, double apart)
 	return good;
 }
 
+/* The first range waits until all others are done. */
+static void
+wait_first(void *arg, size_t from, size_t to, int thread)
+{
+	atomic_size_t *others = arg;
+
+	(void)thread;
+	if (from > 0)
+		atomic_fetch_add(others, to - from);
+	while (from == 0 && atomic_load(others) + to < MOST)
+		sched_yield();
+}
+
+/* Whether other threads steal the rest of a thread's share. */
+static int
+steals(int threads)
+{
+	struct pool *p = pool_new(threads);
+	atomic_size_t others = 0;
+
+	if (!p)
+		return 0;
+	pool_run(p, MOST, 1, SHARED, wait_first, &others);
+	pool_free(p);
+	return atomic_load(&others) < MOST && atomic_load(&others) >= MOST / 2;
+}
+
 static double
 processor_time(void)
 {
@@ -105,6 +133,7 @@ main(void)
 	point(many(7, 3000, 0), "seven do, on however many cores");
 	point(many(3, 200, 5e-4), "so do threads that slept");
 	point(many(2, 200, 1e-4), "and threads that were about to sleep");
+	point(steals(2) && steals(5), "what a thread is late for is done by others");
 	point(idle_time(4) < 0.01, "threads without work take no processor time");
 	printf("1..%d\n", points);
 	return failures > 0;
