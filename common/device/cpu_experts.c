@@ -1,7 +1,8 @@
 /*
  * Experts, the shared experts and dense MLPs: down(silu(gate x) * up x), times a weight for each
- * row, added in fixed point. Rows of several experts are computed together, since those of one
- * may be too few to share among threads.
+ * row, added in fixed point. All experts of a layer are one list of tasks, so that threads wait for
+ * one another twice: after the products with gate and up, and at the end. Rows of one expert may be
+ * too few to share among threads.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -9,150 +10,195 @@
 #include "device/cpu.h"
 
 #define TILE_ROWS 128   /* rows of one expert that are computed together at most */
-/* and of how many tiles at once: together they have TILE_ROWS to 2 TILE_ROWS rows */
-#define TILES 256
+#define TILES 512       /* tiles of a list at most, */
+#define INNER ((size_t)16 << 20)        /* and floats between both products, if it has two tiles */
+#define TURNS 64        /* units for a thread at least, if the outputs are enough */
+#define GRAIN_MAX 64    /* outputs of a unit: each call of a kernel looks at all of x */
+#define OWN 65536       /* floats of a thread for what its task computes, so that they are in L2 */
 
 struct tile {                   /* some rows of an expert */
 	const struct expert_group *of;
 	const struct mlp *mlp;
+	const float *x;         /* its rows, if they are neighbours; NULL: to be gathered */
 	int from, n;            /* its pairs */
-	ptrdiff_t at;           /* the first of them in the batch's x and y */
-	float *gate, *up;       /* [n][width] each */
-	size_t units;           /* of all tiles up to this one's end, CPU_GRAIN of width each */
+	int at;                 /* pairs of the tiles before it */
+	float *inner;           /* [n][width]: what down is multiplied by */
+	size_t units;           /* of all tiles up to this one's end */
 };
 
 struct batch {
 	const struct kernels *k;
 	struct tile tile[TILES];
-	int tiles, D;
-	ptrdiff_t rows;         /* of all */
-	size_t inner;           /* floats of all gate and up */
+	int tiles, D, rows;     /* rows: of all tiles */
+	int grain;              /* outputs of a unit */
+	size_t inner;           /* floats of all tiles */
 	double macs;            /* of gate and up */
 	const float *from;
-	float *x, *y;           /* [rows][D] */
+	float *own;             /* [threads][each] */
+	size_t each;            /* OWN floats, and then a tile's rows, if some are gathered */
 	int64_t *acc;
 	atomic_int bad;         /* the first row that was refused; rows: none */
 };
 
-static void
-gather(void *arg, size_t from, size_t to, int thread)
+/* The rows of x that a tile multiplies. */
+static const float *
+tile_rows(const struct batch *b, const struct tile *t, float *own)
 {
-	const struct batch *b = arg;
 	size_t D = (size_t)b->D;
+	float *x = own + OWN;
 
-	(void)thread;
-	for (const struct tile *t = b->tile; t < b->tile + b->tiles; t++)
-		for (size_t i = 0; i < (size_t)t->n; i++)
-			if ((size_t)t->at + i >= from && (size_t)t->at + i < to)
-				memcpy(b->x + ((size_t)t->at + i) * D,
-				    b->from + (size_t)t->of->chosen.row[(size_t)t->from + i] * D,
-				    D * sizeof(*b->x));
+	if (t->x)
+		return t->x;
+	for (size_t i = 0; i < (size_t)t->n; i++)
+		memcpy(x + i * D, b->from + (size_t)t->of->chosen.row[(size_t)t->from + i] * D,
+		    D * sizeof(*x));
+	return x;
 }
 
 /* Copy the units from .. to-1 of gate x and up x of row i. */
 static void
-inner_copy(const struct tile *t, int i, int from, int to)
+inner_copy(const struct tile *t, int i, const float *up, int from, int n)
 {
 	ptrdiff_t width = t->mlp->gate.rows, at = (t->from + i) * width + from;
-	size_t bytes = (size_t)(to - from) * sizeof(float);
 
-	memcpy(t->of->gate + at, t->gate + i * width + from, bytes);
-	memcpy(t->of->up + at, t->up + i * width + from, bytes);
+	memcpy(t->of->gate + at, t->inner + i * width + from, (size_t)n * sizeof(float));
+	memcpy(t->of->up + at, up, (size_t)n * sizeof(float));
 }
 
-/* The inner units from .. to-1 of a tile. */
+/* How many outputs of a tile's rows OWN holds. */
+static int
+tile_step(const struct tile *t)
+{
+	return OWN / t->n / CPU_GRAIN * CPU_GRAIN;
+}
+
+/* The inner outputs from .. to-1 of a tile. */
 static void
-tile_inner(const struct batch *b, const struct tile *t, int from, int to)
+tile_inner(const struct batch *b, const struct tile *t, int from, int to, float *own)
 {
 	const struct mlp *m = t->mlp;
-	ptrdiff_t D = b->D, width = m->gate.rows;
-	const float *x = b->x + t->at * D;
+	const float *x = tile_rows(b, t, own);
+	ptrdiff_t width = m->gate.rows, step = tile_step(t);
 
-	b->k->matmul(t->gate, width, x, D, t->n, &m->gate, from, to);
-	b->k->matmul(t->up, width, x, D, t->n, &m->up, from, to);
-	for (int i = 0; i < t->n; i++) {
-		if (t->of->gate)
-			inner_copy(t, i, from, to);
-		b->k->silu_mul(t->gate + i * width + from, t->up + i * width + from, to - from);
-	}
-}
+	for (int n; from < to; from += n) {
+		struct mat up;
 
-/* from, to: units of CPU_GRAIN, counted through all tiles. */
-static void
-inner(void *arg, size_t from, size_t to, int thread)
-{
-	const struct batch *b = arg;
-	size_t begin = 0;
-
-	(void)thread;
-	for (const struct tile *t = b->tile; t < b->tile + b->tiles &&
-	    begin < to; begin = t++->units) {
-		size_t first = from > begin ? from - begin : 0,
-		    last = (to < t->units ? to : t->units) - begin;
-		int width = t->mlp->gate.rows, end = (int)last * CPU_GRAIN;
-
-		if (t->units > from)
-			tile_inner(b, t, (int)first * CPU_GRAIN, end < width ? end : width);
-	}
-}
-
-/* The outputs from .. to-1 of all rows, added to the sums. */
-static void
-outer(void *arg, size_t from, size_t to, int thread)
-{
-	struct batch *b = arg;
-	ptrdiff_t D = b->D, at = (ptrdiff_t)from;
-
-	(void)thread;
-	for (const struct tile *t = b->tile; t < b->tile + b->tiles; t++) {
-		const struct expert_pairs *c = &t->of->chosen;
-		float *y = b->y + t->at * D;
-
-		b->k->matmul(y, D, t->gate, t->mlp->gate.rows, t->n, &t->mlp->down, (int)from,
-		    (int)to);
+		n = to - from < step ? to - from : (int)step;
+		up = mat_rows(&m->up, from, n);
+		b->k->matmul(t->inner, width, x, b->D, t->n, &m->gate, from, from + n);
+		b->k->matmul(own, step, x, b->D, t->n, &up, 0, n);
 		for (int i = 0; i < t->n; i++) {
-			int seen = atomic_load(&b->bad), row = (int)t->at + i;
-
-			if (b->k->fixed_add(b->acc + c->row[t->from + i] * D + at, y + i * D + at,
-			    c->w[t->from + i], (int)(to - from)) < 0)
-				while (row < seen && !atomic_compare_exchange_weak(&b->bad, &seen,
-				    row))
-					;
+			if (t->of->gate)
+				inner_copy(t, i, own + i * step, from, n);
+			b->k->silu_mul(t->inner + i * width + from, own + i * step, n);
 		}
 	}
 }
 
-/* Copy what a tile has added. */
+/* from, to: units, counted through all tiles. */
 static void
-tile_copy(const struct batch *b, const struct tile *t)
+inner(void *arg, size_t from, size_t to, int thread)
 {
-	ptrdiff_t D = b->D;
+	const struct batch *b = arg;
+	float *own = b->own + (size_t)thread * b->each;
+	size_t begin = 0;
 
-	for (ptrdiff_t i = 0; i < t->n; i++) {
-		float *to = t->of->each + t->of->chosen.slot[t->from + i] * D;
+	for (const struct tile *t = b->tile; t < b->tile + b->tiles &&
+	    begin < to; begin = t++->units) {
+		size_t first = from > begin ? from - begin : 0,
+		    last = (to < t->units ? to : t->units) - begin;
+		int width = t->mlp->gate.rows, end = (int)last * b->grain;
 
-		memcpy(to, b->y + (t->at + i) * D, (size_t)D * sizeof(*to));
-		b->k->scale(to, t->of->chosen.w[t->from + i], (int)D);
+		if (t->units > from)
+			tile_inner(b, t, (int)first * b->grain, end < width ? end : width, own);
 	}
 }
 
-static int
-batch_layout(struct batch *b, struct scratch *memory)
+/* Row i of a tile was refused. */
+static void
+refuse(struct batch *b, const struct tile *t, int i)
 {
-	size_t D = (size_t)b->D;
-	float *rest = scratch_reserve(memory, (size_t)b->rows * 2 * D + b->inner, sizeof(*rest));
+	int seen = atomic_load(&b->bad), row = t->at + i;
 
-	if (!rest)
+	while (row < seen && !atomic_compare_exchange_weak(&b->bad, &seen, row))
+		;
+}
+
+/* Add n outputs of a tile's rows, from `from` on, to the sums. */
+static void
+tile_add_to(struct batch *b, const struct tile *t, int from, int n, float *y, ptrdiff_t step)
+{
+	const struct expert_pairs *c = &t->of->chosen;
+	ptrdiff_t D = b->D;
+
+	for (int i = 0, at = t->from; i < t->n; i++, at++, y += step) {
+		if (b->k->fixed_add(b->acc + c->row[at] * D + from, y, c->w[at], n) < 0)
+			refuse(b, t, i);
+		if (t->of->each) {
+			float *to = t->of->each + c->slot[at] * D + from;
+
+			memcpy(to, y, (size_t)n * sizeof(*to));
+			b->k->scale(to, c->w[at], n);
+		}
+	}
+}
+
+/* The outputs from .. to-1 of all rows, added to the sums: a thread has all tiles of an output, so
+ * that no other one adds to its sums. */
+static void
+outer(void *arg, size_t from, size_t to, int thread)
+{
+	struct batch *b = arg;
+	float *own = b->own + (size_t)thread * b->each;
+
+	for (const struct tile *t = b->tile; t < b->tile + b->tiles; t++) {
+		int step = tile_step(t);
+
+		for (int at = (int)from, n; at < (int)to; at += n) {
+			struct mat down;
+
+			n = (int)to - at < step ? (int)to - at : step;
+			down = mat_rows(&t->mlp->down, at, n);
+			b->k->matmul(own, step, t->inner, t->mlp->gate.rows, t->n, &down, 0, n);
+			tile_add_to(b, t, at, n, own, step);
+		}
+	}
+}
+
+/* Outputs of a unit, of so many in all: many, but threads must have several units each. */
+static int
+grain_of(size_t outputs, size_t threads)
+{
+	int grain = GRAIN_MAX;
+
+	while (grain > CPU_GRAIN && outputs / (size_t)grain < TURNS * threads)
+		grain /= 2;
+	return grain;
+}
+
+static int
+batch_layout(struct batch *b, size_t threads, struct scratch *memory)
+{
+	size_t outputs = 0, units = 0;
+	int gathered = 0;
+	float *rest;
+
+	for (const struct tile *t = b->tile; t < b->tile + b->tiles; t++) {
+		outputs += (size_t)t->mlp->gate.rows;
+		gathered = !t->x && t->n > gathered ? t->n : gathered;
+	}
+	b->each = (OWN + (size_t)gathered * (size_t)b->D + 15) / 16 * 16;
+	if (!(rest = scratch_reserve(memory, b->inner + threads * b->each, sizeof(*rest))))
 		return -1;
-	b->x = rest;
-	b->y = b->x + (size_t)b->rows * D;
-	rest = b->y + (size_t)b->rows * D;
+	b->own = rest;
+	rest += threads * b->each;
+	b->grain = grain_of(outputs, threads);
 	for (struct tile *t = b->tile; t < b->tile + b->tiles; t++) {
-		size_t n = (size_t)t->n * (size_t)t->mlp->gate.rows;
+		size_t width = (size_t)t->mlp->gate.rows, grain = (size_t)b->grain;
 
-		t->gate = rest;
-		t->up = rest + n;
-		rest += 2 * n;
+		t->inner = rest;
+		rest += (size_t)t->n * width;
+		t->units = units += (width + grain - 1) / grain;
 	}
 	return 0;
 }
@@ -161,27 +207,23 @@ batch_layout(struct batch *b, struct scratch *memory)
 static int
 batch_run(struct device *d, struct batch *b)
 {
-	size_t D = (size_t)b->D, units;
+	size_t D = (size_t)b->D, units, threads = (size_t)pool_threads(d->pool);
 	int bad;
 
 	if (b->rows == 0)
 		return 0;
-	if (batch_layout(b, &d->cpu->batches) < 0)
+	if (batch_layout(b, threads, &d->cpu->batches) < 0)
 		return -1;
 	units = b->tile[b->tiles - 1].units;
-	atomic_store(&b->bad, (int)b->rows);
-	pool_run(d->pool, (size_t)b->rows, 1, (double)D, gather, b);
+	atomic_store(&b->bad, b->rows);
 	pool_run(d->pool, units, 1, b->macs / (double)units, inner, b);
-	pool_run(d->pool, D, CPU_GRAIN, b->macs / 2 / (double)D, outer, b);
+	pool_run(d->pool, D, (size_t)grain_of(D, threads), b->macs / 2 / (double)D, outer, b);
 	bad = atomic_load(&b->bad);
-	for (const struct tile *t = b->tile; t < b->tile + b->tiles; t++) {
+	for (const struct tile *t = b->tile; bad < b->rows; t++)
 		if (bad < t->at + t->n) {
-			*t->of->bad = t->from + bad - (int)t->at;
+			*t->of->bad = t->from + bad - t->at;
 			return 1;
 		}
-		if (t->of->each && bad >= b->rows)
-			tile_copy(b, t);
-	}
 	return 0;
 }
 
@@ -189,17 +231,18 @@ batch_run(struct device *d, struct batch *b)
 static int
 tile_add(struct batch *b, const struct expert_group *g, const struct mlp *m, int from, int to)
 {
-	struct tile *t = &b->tile[b->tiles];
-	int width = m->gate.rows;
+	struct tile *t = &b->tile[b->tiles++];
+	const int32_t *row = g->chosen.row + from;
+	int near = 1, n = to - from < TILE_ROWS ? to - from : TILE_ROWS;
 
-	*t = (struct tile){.of = g, .mlp = m, .from = from, .n = to - from < TILE_ROWS ? to - from :
-	    TILE_ROWS, .at = b->rows};
-	t->units = (b->tiles ? t[-1].units : 0) + ((size_t)width + CPU_GRAIN - 1) / CPU_GRAIN;
-	b->tiles++;
-	b->rows += t->n;
-	b->inner += 2 * (size_t)t->n * (size_t)width;
-	b->macs += 2.0 * t->n * width * b->D;
-	return t->n;
+	while (near < n && row[near] == row[0] + near)
+		near++;
+	*t = (struct tile){.of = g, .mlp = m, .from = from, .n = n, .at = b->rows,
+	    .x = near == n ? b->from + (ptrdiff_t)row[0] * b->D : NULL};
+	b->rows += n;
+	b->inner += (size_t)n * (size_t)m->gate.rows;
+	b->macs += 2.0 * n * m->gate.rows * b->D;
+	return n;
 }
 
 static void
@@ -231,12 +274,11 @@ cpu_experts(struct device *d, int64_t *acc, const float *x, int D, const struct 
 			for (int at = g->chosen.start[e],
 			    end = g->chosen.start[e + 1]; at < end; ) {
 				at += tile_add(&b, g, &g->mlps[e], at, end);
-				if (b.tiles < TILES && b.rows < TILE_ROWS)
+				if (b.tiles < TILES && b.inner < INNER)
 					continue;
 				if ((r = batch_run(d, &b)) != 0)
 					return r < 0 ? -1 : 0;
-				b.tiles = 0;
-				b.rows = 0;
+				b.tiles = b.rows = 0;
 				b.inner = 0;
 				b.macs = 0;
 			}
