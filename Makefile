@@ -105,22 +105,36 @@ $(B)/%_amx.o: ISA = $(ISA_O) -mtune=sapphirerapids -mamx-tile -mamx-bf16 -mavx51
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(ALL_CFLAGS) $(KERNEL_O) $(ISA) -MMD -MP -c -o $@ $<
-$(B)/lib.a: $(LIB)
+$(B)/lib.a: $(filter-out $(B)/kernels/%,$(LIB))
+$(B)/kernels.a: $(filter $(B)/kernels/%,$(LIB))
+$(B)/lib.a $(B)/kernels.a:
 	@rm -f $@
-	@$(AR) rcs $@ $(LIB)
-$(BIN)/%: $(B)/cmd/%.o $(B)/lib.a
+	@$(AR) rcs $@ $^
+$(BIN)/%: $(B)/cmd/%.o $(B)/lib.a $(B)/kernels.a
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS) $(S_PROGRAM) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
-$(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a
+$(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a $(B)/kernels.a
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS) $(S_PROGRAM) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
 $(B)/tests/limit $(B)/tests/py: $(B)/tests/%: tests/%.c Makefile
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(W) $(CFLAGS) $(LDFLAGS) -o $@ $<
 # what tests/bench/net measures with
-$(B)/bench/%: $(B)/tests/bench/%.o $(B)/lib.a
+$(B)/bench/%: $(B)/tests/bench/%.o $(B)/lib.a $(B)/kernels.a
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS) $(S_PROGRAM) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
+
+# Most scripts run with these, if with sanitizers: kernels without them take a quarter of the time.
+# tests/README.md describes which do not.
+ifdef SAN
+checks: $(PROGRAMS:$(BIN)/%=$(B)/quick/%)
+$(B)/quick/%: $(B)/cmd/%.o $(B)/lib.a build/kernels.a
+	@mkdir -p $(@D)
+	$(SAY)$(CC) $(CFLAGS) $(S_PROGRAM) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
+build/kernels.a: FORCE
+	@$(MAKE) --no-print-directory SAN= $@
+FORCE:
+endif
 
 # The library for GPUs.  Its code for cards between sm_80 and those named is made by their driver, from PTX.
 comma = ,

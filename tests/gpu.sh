@@ -2,11 +2,12 @@
 # all: the models to be tested; with sanitizers, which are slow, those that have most in them.
 # gpu: emulated or cuda; gpus: how many there are
 case $PATH in
-"$R"/build-asan/bin:*)
-	DS_CUDA=$R/build-asan/tests/libdspipe-cuda.so
-	all="qwen2-types v3 v3-fp8-odd" ;;
+"$R"/build-asan/bin:*) DS_CUDA=$R/build-asan/tests/libdspipe-cuda.so ;;
+*) DS_CUDA=$R/build/tests/libdspipe-cuda.so ;;
+esac
+case $PATH in
+"$R"/build-asan/*) all="qwen2-types v3 v3-fp8-odd" ;;
 *)
-	DS_CUDA=$R/build/tests/libdspipe-cuda.so
 	all="tiny-r1 qwen2-types v2 v2-lite v3 v3-plain v3-fp8-odd llama-linear qwen3-moe-mixed" ;;
 esac
 gpu=emulated gpus=1

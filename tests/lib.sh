@@ -15,7 +15,7 @@ M=$R/examples/tiny-r1
 G=$T/golden
 : "${LIMIT:=60}" "${DS_LIMITER:=$R/build/tests/limit}"
 [ -x "$DS_LIMITER" ] || { echo "lib.sh: no '$DS_LIMITER': run make checks" >&2; exit 2; }
-case :$PATH: in *:"$R"/bin:* | *:"$R"/build-asan/bin:*) ;; *) PATH=$R/bin:$PATH ;; esac
+case :$PATH: in *:"$R"/bin:* | *:"$R"/build-asan/*) ;; *) PATH=$R/bin:$PATH ;; esac
 unset DS_TIMINGS DS_PYSERVER DS_MODEL DS_CUDA DS_DEVICE DS_KEY DS_PEERS DS_PRECISION DS_PYTHON DS_RSH DS_VERBOSE DS_WAIT PYTHONUNBUFFERED
 LC_ALL=C.UTF-8 PYTHONPATH=$T PYTHONDONTWRITEBYTECODE=1
 S=$(mktemp -d "${TMPDIR:-/tmp}/ds-test.XXXXXX") || exit 2

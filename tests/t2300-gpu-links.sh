@@ -1,6 +1,6 @@
 #!/bin/sh
 # Links between GPUs, by NCCL and by memory that two processes see: the same frames as through a pipe.
-# only: asan
+# only: asan kernels
 . "${0%/*}/lib.sh"
 . "$T/gpu.sh"
 export DS_MODEL=$M

@@ -3,7 +3,7 @@
 # Checkpoints that are sound: every tensor as a second reader, in Python, finds it.
 # check: yes
 . "${0%/*}/lib.sh"
-case $PATH in "$R"/build-asan/bin:*) check=$R/build-asan/tests/checkmodel ;; *) check=$R/build/tests/checkmodel ;; esac
+case $PATH in "$R"/build-asan/*) check=$R/build-asan/tests/checkmodel ;; *) check=$R/build/tests/checkmodel ;; esac
 
 listed() {      # DIR: do the two readers agree?
 	"$check" list "$1" | sort >got && py "$T/badmodels.py" list "$1" | sort >want && [ -s want ] && cmp got want

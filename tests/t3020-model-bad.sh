@@ -2,7 +2,7 @@
 # only: asan leaks
 # Checkpoints that are broken in one way each: one line that says where and what, status 1.
 . "${0%/*}/lib.sh"
-case $PATH in "$R"/build-asan/bin:*) check=$R/build-asan/tests/checkmodel ;; *) check=$R/build/tests/checkmodel ;; esac
+case $PATH in "$R"/build-asan/*) check=$R/build-asan/tests/checkmodel ;; *) check=$R/build/tests/checkmodel ;; esac
 
 mkdir models
 ok "checkpoints made from the golden ones" py "$T/badmodels.py" "$G" models

@@ -1,5 +1,5 @@
 #!/bin/sh
-# only: asan
+# only: asan kernels
 # ds-quant and GGUF files: what it writes is what llama.cpp's converter writes, and what it makes of
 # GGUF files has the same weights.
 . "${0%/*}/lib.sh"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The golden models, a process for every stage of every layer: each point of the forward pass
 # is what the reference computed, within the case's tolerance.
-# also: asan
+# also: asan kernels
 # check: yes
 . "${0%/*}/lib.sh"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# only: asan leaks
+# only: asan leaks kernels
 # ds-attn: the cache and its rules, and that a row depends on nothing but its sequence.
 . "${0%/*}/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # DeepSeek-V3.2's indexer: what it chooses, and the same bits however rows arrive.
-# only: asan
+# only: asan kernels
 . "${0%/*}/lib.sh"
 
 m=$G/v32

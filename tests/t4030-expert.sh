@@ -1,5 +1,5 @@
 #!/bin/sh
-# only: asan leaks
+# only: asan leaks kernels
 # ds-expert and ds-join: experts divided among processes in any way give the same bits.
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M

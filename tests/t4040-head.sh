@@ -1,5 +1,5 @@
 #!/bin/sh
-# only: asan leaks
+# only: asan leaks kernels
 # ds-head: the rows that want logits, and its tap.
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M

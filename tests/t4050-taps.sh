@@ -1,6 +1,6 @@
 #!/bin/sh
 # Taps: they hold what they say, however the work is cut, and change nothing else.
-# only: asan
+# only: asan kernels
 . "${0%/*}/lib.sh"
 
 prompts() {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks
+# also: asan leaks kernels
 # Frames that learn: their way through the line and back, cut in two ways; what is kept; errors.
 . "${0%/*}/lib.sh"
 export DS_MODEL="$G/v3"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan
+# also: asan kernels
 # first: yes
 # The gradients of ds-learn: of all golden models against PyTorch in float64, with the same bits for
 # every split; of tiny-r1's policy gradient against differences in float64.

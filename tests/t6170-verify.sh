@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan
+# also: asan kernels
 # ds-verify: the promise on this machine.
 . "${0%/*}/lib.sh"
 

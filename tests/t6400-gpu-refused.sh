@@ -5,7 +5,7 @@
 . "${0%/*}/lib.sh"
 LIMIT=20
 bin=$(command -v ds-attn) bin=${bin%/*}
-case $bin in */build-asan/bin) lib=$R/build-asan/tests/libdspipe-cuda.so ;; *) lib=$R/build/tests/libdspipe-cuda.so ;; esac
+case $bin in */build-asan/*) lib=$R/build-asan/tests/libdspipe-cuda.so ;; *) lib=$R/build/tests/libdspipe-cuda.so ;; esac
 export DS_MODEL="$M" DS_CUDA="$lib"
 stages="ds-attn ds-route ds-expert ds-block ds-head ds-draft"
 

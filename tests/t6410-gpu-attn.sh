@@ -1,7 +1,7 @@
 #!/bin/sh
 # ds-attn -d cuda: in f32 its frames are those of the CPU, byte for byte, whatever the sequences go through;
 # in bf16 they are near, and the same however the work is cut.
-# also: asan leaks
+# also: asan leaks kernels
 . "${0%/*}/lib.sh"
 LIMIT=100
 . "$T/gpu.sh"

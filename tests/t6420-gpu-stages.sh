@@ -1,7 +1,7 @@
 #!/bin/sh
 # The router, the experts and the head on the GPU: in f32 their frames are those of the CPU, byte for byte, and so is
 # whatever is divided between the two.
-# also: asan leaks
+# also: asan leaks kernels
 . "${0%/*}/lib.sh"
 . "$T/gpu.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # ds-block on the GPU: whole layers without a word between, few rows as graphs that are replayed; in f32 the frames are
 # those of the CPU, byte for byte.
-# also: asan leaks
+# also: asan leaks kernels
 # first: yes
 . "${0%/*}/lib.sh"
 . "$T/gpu.sh"
