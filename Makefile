@@ -102,6 +102,9 @@ $(B)/%_avx2.o: ISA = $(ISA_O) -mtune=haswell -mavx2 -mfma -mf16c
 $(B)/%_avx512.o: ISA = $(ISA_O) -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 $(B)/%_amx.o: ISA = $(ISA_O) -mtune=sapphirerapids -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512bf16 \
 	-mavx2 -mfma -mf16c
+$(B)/%_neon.o: ISA = $(ISA_O)
+$(B)/%_dot.o: ISA = $(ISA_O) -march=armv8.2-a+dotprod
+$(B)/%_i8mm.o: ISA = $(ISA_O) -march=armv8.2-a+dotprod+i8mm
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(ALL_CFLAGS) $(KERNEL_O) $(ISA) -MMD -MP -c -o $@ $<

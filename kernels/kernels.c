@@ -93,7 +93,7 @@ struct set {
 	const char *name;
 	int (*have)(void);                      /* NULL: always */
 	void (*fill[5])(struct kernels *k);     /* for f32, then NULL */
-	void (*fill_bf16)(struct kernels *k);   /* for bf16 */
+	void (*fill_bf16)(struct kernels *k);   /* for bf16; NULL: that of the set below */
 	i8_product *(*i8)(void);                /* for i8; NULL: that of the set below */
 };
 
@@ -167,7 +167,8 @@ tables_fill(void)
 			bf16->matmul = tables[i - 1][PRECISION_BF16].matmul;
 			bf16->matmul_t = tables[i - 1][PRECISION_BF16].matmul_t;
 		}
-		sets[i].fill_bf16(bf16);
+		if (sets[i].fill_bf16)
+			sets[i].fill_bf16(bf16);
 		*fp8 = *k;
 		fp8->precision = PRECISION_FP8;
 		fp8->matmul = NULL;

@@ -1,34 +1,10 @@
 /*
- * Block types of GGUF whose columns are entries of a table: a part of blocks_lanes.h.  Only AVX2 is
- * used, by AVX-512 too.
+ * Block types of GGUF whose columns are entries of a table: a part of blocks_lanes.h.
  */
 static const float grid_values[][8] = {
 	{ 8, 25, 43, 0 }, { 4, 12, 20, 28, 36, 44, 52, 62 }, { 1, 3, 5, 7, 9, 11, 13, 15 },
 	{ -1, 0, 1, 0 }
 };
-
-/* Of eight indices in a word, `bits` apart and below 4 or 8, the values. */
-ALWAYS __m256
-grid_of(uint32_t entry, int bits, const float *values)
-{
-	const __m256i one = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
-	const __m256i by = _mm256_mullo_epi32(one, _mm256_set1_epi32(bits));
-	__m256i i = _mm256_srlv_epi32(_mm256_set1_epi32((int)entry), by);
-
-	i = _mm256_and_si256(i, _mm256_set1_epi32(bits == 2 ? 3 : 7));
-	return _mm256_permutevar8x32_ps(_mm256_loadu_ps(values), i);
-}
-
-/* x, or -x where a bit of `signs` is set. */
-ALWAYS __m256
-with_signs(__m256 x, unsigned signs)
-{
-	const __m256i by = _mm256_set_epi32(24, 25, 26, 27, 28, 29, 30, 31);
-	__m256i s = _mm256_sllv_epi32(_mm256_set1_epi32((int)signs), by);
-
-	s = _mm256_and_si256(s, _mm256_set1_epi32(INT32_MIN));
-	return _mm256_xor_ps(x, _mm256_castsi256_ps(s));
-}
 
 /* Seven signs, and the eighth that makes their number even. */
 ALWAYS unsigned
@@ -37,14 +13,8 @@ eight_signs(unsigned seven)
 	return (seven & 127) | (unsigned)__builtin_parity(seven & 127) << 7;
 }
 
-ALWAYS __m256
-grid_times(float d, __m256 x)
-{
-	return _mm256_mul_ps(_mm256_set1_ps(d), x);
-}
-
 /* The columns 8 e .. 8 e + 7 of a block. */
-ALWAYS __m256
+ALWAYS eight
 grid_eight(const unsigned char *b, int e, enum dtype t)
 {
 	const int s = e / 4;
@@ -52,50 +22,49 @@ grid_eight(const unsigned char *b, int e, enum dtype t)
 	const unsigned four = (unsigned)scales[s] >> e / 2 % 2 * 4 & 15;
 	const float *iq2 = grid_values[0], *iq1 = grid_values[3];
 	uint32_t h, entry;
-	__m256 x;
+	eight x;
 	float d;
 
 	switch (t) {
 	case IQ2_XXS:
 		h = block_u32(b + 6 + 8 * s);
 		d = f16_at(b) * (0.5f + (float)(h >> 28)) * 0.25f;
-		x = grid_times(d, grid_of(grid_iq2_xxs[b[2 + 8 * s + e % 4]], 2, iq2));
-		return with_signs(x, eight_signs(h >> 7 * (e % 4)));
+		x = eight_mul(eight_of(grid_iq2_xxs[b[2 + 8 * s + e % 4]], 2, iq2), d);
+		return eight_signed(x, eight_signs(h >> 7 * (e % 4)));
 	case IQ2_XS:
 		h = block_u16(b + 2 + 2 * e);
 		d = f16_at(b) * (0.5f + (float)four) * 0.25f;
-		x = grid_times(d, grid_of(grid_iq2_xs[h & 511], 2, iq2));
-		return with_signs(x, eight_signs(h >> 9));
+		x = eight_mul(eight_of(grid_iq2_xs[h & 511], 2, iq2), d);
+		return eight_signed(x, eight_signs(h >> 9));
 	case IQ2_S:
 		h = b[2 + e] | ((unsigned)b[66 + s] >> e % 4 * 2 & 3) << 8;
 		d = f16_at(b) * (0.5f + (float)four) * 0.25f;
-		return with_signs(grid_times(d, grid_of(grid_iq2_s[h], 2, iq2)), b[34 + e]);
+		return eight_signed(eight_mul(eight_of(grid_iq2_s[h], 2, iq2), d), b[34 + e]);
 	case IQ3_XXS:
 		h = block_u32(b + 66 + 4 * s);
 		d = f16_at(b) * (0.5f + (float)(h >> 28)) * 0.5f;
 		entry = grid_iq3_xxs[b[2 + 2 * e]] | (uint32_t)grid_iq3_xxs[b[3 + 2 * e]] << 16;
-		x = grid_times(d, grid_of(entry, 4, grid_values[1]));
-		return with_signs(x, eight_signs(h >> 7 * (e % 4)));
+		x = eight_mul(eight_of(entry, 4, grid_values[1]), d);
+		return eight_signed(x, eight_signs(h >> 7 * (e % 4)));
 	case IQ3_S:
 		h = (unsigned)b[66 + s] >> e % 4 * 2;
 		d = f16_at(b) * (float)(1 + 2 * (b[106 + s / 2] >> s % 2 * 4 & 15));
 		entry = grid_iq3_s[b[2 + 2 * e] | (h & 1) << 8] |
 		    (uint32_t)grid_iq3_s[b[3 + 2 * e] | (h & 2) << 7] << 16;
-		return with_signs(grid_times(d, grid_of(entry, 4, grid_values[2])), b[74 + e]);
+		return eight_signed(eight_mul(eight_of(entry, 4, grid_values[2]), d), b[74 + e]);
 	case IQ1_S:
 		h = block_u16(b + 34 + 2 * s);
 		d = f16_at(b) * (float)(2 * (h >> 12 & 7) + 1);
-		x = grid_of(grid_iq1[b[2 + e] | (h >> e % 4 * 3 & 7) << 8], 2, iq1);
-		x = _mm256_add_ps(x, _mm256_set1_ps(h & 0x8000 ? -0.125f : 0.125f));
-		return grid_times(d, x);
+		x = eight_of(grid_iq1[b[2 + e] | (h >> e % 4 * 3 & 7) << 8], 2, iq1);
+		return eight_mul(eight_add(x, h & 0x8000 ? -0.125f : 0.125f), d);
 	default:                        /* IQ1_M */
 		h = b[49] >> 4 | b[51] >> 4 << 4 | (unsigned)b[53] >> 4 << 8 |
 		    (unsigned)b[55] >> 4 << 12;
 		d = float_of_f16((uint16_t)h) *
 		    (float)(2 * (block_u16(b + 48 + e / 8 * 2) >> e / 2 % 4 * 3 & 7) + 1);
 		h = (unsigned)b[32 + e / 2] >> e % 2 * 4;
-		x = grid_of(grid_iq1[b[e] | (h & 7) << 8], 2, iq1);
-		return grid_times(d, _mm256_add_ps(x, _mm256_set1_ps(h & 8 ? -0.125f : 0.125f)));
+		x = eight_of(grid_iq1[b[e] | (h & 7) << 8], 2, iq1);
+		return eight_mul(eight_add(x, h & 8 ? -0.125f : 0.125f), d);
 	}
 }
 

@@ -21,7 +21,7 @@ block_decode(float *to, ptrdiff_t step, const unsigned char *b, enum dtype t)
 	}
 	if (block_grid(t)) {
 		for (int e = 0; e < BLOCK_COLS / 8; e++)
-			_mm256_storeu_ps(to + e / 2 * step + e % 2 * 8, grid_eight(b, e, t));
+			eight_store(to + e / 2 * step + e % 2 * 8, grid_eight(b, e, t));
 		return;
 	}
 	for (int g = 0; g < BLOCK_COLS / LANES; g++, to += step)        /* TQ1_0 */

@@ -1,6 +1,6 @@
 /*
  * Block types of GGUF whose weights are code * scale - minimum, with both shared by 16 columns or
- * more: a part of blocks_lanes.h.  Only AVX2 is used, by AVX-512 too: codes are bytes.
+ * more: a part of blocks_lanes.h.  Codes are bytes.
  */
 struct unpacked {
 	signed char codes[256] __attribute__((aligned(64)));
@@ -38,15 +38,6 @@ block_has_minimum(enum dtype t)
 	return t == Q4_1 || t == Q5_1 || t == Q2_K || t == Q4_K || t == Q5_K;
 }
 
-ALWAYS float
-f16_at(const unsigned char *p)
-{
-	uint16_t h;
-
-	memcpy(&h, p, sizeof(h));
-	return _cvtsh_ss(h);
-}
-
 /* The eight 6-bit scales and minimums of Q4_K and Q5_K. */
 ALWAYS void
 unpack_six(struct unpacked *u, const unsigned char *p, float d, float m)
@@ -59,25 +50,12 @@ unpack_six(struct unpacked *u, const unsigned char *p, float d, float m)
 	s[1] = (v[2] & 0x0f0f0f0f) | (v[0] >> 2 & 0x30303030);
 	s[2] = v[1] & 0x3f3f3f3f;
 	s[3] = (v[2] >> 4 & 0x0f0f0f0f) | (v[1] >> 2 & 0x30303030);
-	_mm256_storeu_ps(u->scale, _mm256_mul_ps(_mm256_set1_ps(d),
-	    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)c)))));
-	_mm256_storeu_ps(u->minimum, _mm256_mul_ps(_mm256_set1_ps(m),
-	    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(c + 8))))));
-}
-
-/* d times 16 signed bytes. */
-ALWAYS void
-sixteen(float *to, float d, __m128i v)
-{
-	const __m256 f = _mm256_set1_ps(d);
-
-	_mm256_storeu_ps(to, _mm256_mul_ps(f, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v))));
-	v = _mm_srli_si128(v, 8);
-	_mm256_storeu_ps(to + 8, _mm256_mul_ps(f, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v))));
+	eight_times(u->scale, d, c);
+	eight_times(u->minimum, m, c + 8);
 }
 
 /* The 16 scales of Q3_K: four bits in 8 bytes, two in 4. */
-ALWAYS __m128i
+ALWAYS bytes16
 scales_q3(const unsigned char *p)
 {
 	uint32_t v[3], s[4];
@@ -85,30 +63,26 @@ scales_q3(const unsigned char *p)
 	memcpy(v, p, sizeof(v));
 	for (int i = 0; i < 4; i++)
 		s[i] = (v[i % 2] >> i / 2 * 4 & 0x0f0f0f0f) | (v[2] >> 2 * i & 0x03030303) << 4;
-	return _mm_sub_epi8(_mm_loadu_si128((const void *)s), _mm_set1_epi8(32));
+	return less16(load16(s), 32);
 }
 
 ALWAYS void
 unpack_scales(struct unpacked *u, const unsigned char *b, enum dtype t)
 {
-	const __m128i low = _mm_set1_epi8(15);
-	__m128i v;
-
 	switch (t) {
 	case Q2_K:
-		v = _mm_loadu_si128((const void *)b);
-		sixteen(u->scale, f16_at(b + 80), _mm_and_si128(v, low));
-		sixteen(u->minimum, f16_at(b + 82), _mm_and_si128(_mm_srli_epi16(v, 4), low));
+		sixteen_times(u->scale, f16_at(b + 80), low_halves(load16(b)));
+		sixteen_times(u->minimum, f16_at(b + 82), high_halves(load16(b)));
 		break;
 	case Q3_K:
-		sixteen(u->scale, f16_at(b + 108), scales_q3(b + 96));
+		sixteen_times(u->scale, f16_at(b + 108), scales_q3(b + 96));
 		break;
 	case Q4_K:
 	case Q5_K:
 		unpack_six(u, b + 4, f16_at(b), f16_at(b + 2));
 		break;
 	case Q6_K:
-		sixteen(u->scale, f16_at(b + 208), _mm_loadu_si128((const void *)(b + 192)));
+		sixteen_times(u->scale, f16_at(b + 208), load16(b + 192));
 		break;
 	case IQ4_XS:
 		for (int s = 0; s < 8; s++) {
@@ -134,76 +108,23 @@ unpack_scales(struct unpacked *u, const unsigned char *b, enum dtype t)
 	}
 }
 
-ALWAYS __m256i
-bytes_and(__m256i v, int mask)
-{
-	return _mm256_and_si256(v, _mm256_set1_epi8((char)mask));
-}
-
-/* Each byte of v shifted to the left, or right where by < 0, and masked. */
-ALWAYS __m256i
-bytes_shift(__m256i v, int by, int mask)
-{
-	return bytes_and(by < 0 ? _mm256_srli_epi16(v, -by) : _mm256_slli_epi16(v, by), mask);
-}
-
-/* 32 halves: those of the low halves of 16 bytes, then the high ones. */
-ALWAYS __m256i
-halves(const unsigned char *p)
-{
-	__m128i v = _mm_loadu_si128((const void *)p);
-
-	return bytes_and(_mm256_set_m128i(_mm_srli_epi16(v, 4), v), 15);
-}
-
-/* 16 in the bytes whose bits are set in 4 bytes. */
-ALWAYS __m256i
-fifth_bits(const unsigned char *p)
-{
-	const __m256i order = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202,
-	    0x0101010101010101, 0);
-	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-	__m256i v;
-	int32_t h;
-
-	memcpy(&h, p, sizeof(h));
-	v = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(h), order), bit);
-	return bytes_and(_mm256_cmpeq_epi8(v, bit), 16);
-}
-
 ALWAYS void
-codes_store(struct unpacked *u, int k, __m256i v, int less)
+codes_store(struct unpacked *u, int k, bytes32 v, int less)
 {
-	if (less)
-		v = _mm256_sub_epi8(v, _mm256_set1_epi8((char)less));
-	_mm256_storeu_si256((void *)(u->codes + k), v);
-}
-
-ALWAYS __m256i
-bytes32(const unsigned char *p)
-{
-	return _mm256_loadu_si256((const void *)p);
+	store32(u->codes + k, less ? less32(v, less) : v);
 }
 
 static const signed char levels_iq4[16] = { IQ4_LEVELS }, levels_mxfp4[16] = { MXFP4_LEVELS };
-
-ALWAYS __m256i
-of_levels(const signed char *levels, __m256i v)
-{
-	__m128i table = _mm_loadu_si128((const void *)levels);
-
-	return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), v);
-}
 
 /* The codes of 64 columns of Q6_K: with `high`, of the high halves. */
 ALWAYS void
 codes_q6(struct unpacked *u, int k, const unsigned char *low, const unsigned char *two, int high)
 {
-	__m256i h = bytes32(two);
+	bytes32 h = load32(two);
 
-	codes_store(u, k, _mm256_or_si256(bytes_shift(bytes32(low), high ? -4 : 0, 15),
+	codes_store(u, k, bytes_or(bytes_shift(load32(low), high ? -4 : 0, 15),
 	    bytes_shift(h, high ? 0 : 4, 0x30)), 32);
-	codes_store(u, k + 32, _mm256_or_si256(bytes_shift(bytes32(low + 32), high ? -4 : 0, 15),
+	codes_store(u, k + 32, bytes_or(bytes_shift(load32(low + 32), high ? -4 : 0, 15),
 	    bytes_shift(h, high ? -2 : 2, 0x30)), 32);
 }
 
@@ -219,10 +140,10 @@ codes_of_32(struct unpacked *u, const unsigned char *b, enum dtype t)
 		codes_store(u, 0, halves(b + 4), 0);
 		break;
 	case Q5_0:
-		codes_store(u, 0, _mm256_or_si256(halves(b + 6), fifth_bits(b + 2)), 16);
+		codes_store(u, 0, bytes_or(halves(b + 6), fifth_bits(b + 2)), 16);
 		break;
 	case Q5_1:
-		codes_store(u, 0, _mm256_or_si256(halves(b + 8), fifth_bits(b + 4)), 0);
+		codes_store(u, 0, bytes_or(halves(b + 8), fifth_bits(b + 4)), 0);
 		break;
 	case IQ4_NL:
 		codes_store(u, 0, of_levels(levels_iq4, halves(b + 2)), 0);
@@ -236,19 +157,19 @@ codes_of_32(struct unpacked *u, const unsigned char *b, enum dtype t)
 ALWAYS void
 codes_of_256(struct unpacked *u, const unsigned char *b, int s, enum dtype t)
 {
-	__m256i v;
+	bytes32 v;
 
 	switch (t) {
 	case Q2_K:
-		v = bytes_shift(bytes32(b + 16 + s / 4 * 32), -2 * (s % 4), 3);
+		v = bytes_shift(load32(b + 16 + s / 4 * 32), -2 * (s % 4), 3);
 		codes_store(u, 32 * s, v, 0);
 		break;
 	case TQ2_0:
-		codes_store(u, 32 * s, bytes_shift(bytes32(b + s / 4 * 32), -2 * (s % 4), 3), 1);
+		codes_store(u, 32 * s, bytes_shift(load32(b + s / 4 * 32), -2 * (s % 4), 3), 1);
 		break;
 	case Q3_K:
-		v = bytes_shift(bytes32(b + 32 + s / 4 * 32), -2 * (s % 4), 3);
-		codes_store(u, 32 * s, _mm256_or_si256(v, bytes_shift(bytes32(b), 2 - s, 4)), 4);
+		v = bytes_shift(load32(b + 32 + s / 4 * 32), -2 * (s % 4), 3);
+		codes_store(u, 32 * s, bytes_or(v, bytes_shift(load32(b), 2 - s, 4)), 4);
 		break;
 	case IQ4_XS:
 		codes_store(u, 32 * s, of_levels(levels_iq4, halves(b + 8 + 16 * s)), 0);
@@ -258,10 +179,10 @@ codes_of_256(struct unpacked *u, const unsigned char *b, int s, enum dtype t)
 			codes_q6(u, 32 * s, b + s / 4 * 64, b + 128 + s / 4 * 32, s / 2 % 2);
 		break;
 	default:                        /* Q4_K, Q5_K */
-		v = bytes32(b + (t == Q4_K ? 16 : 48) + s / 2 * 32);
+		v = load32(b + (t == Q4_K ? 16 : 48) + s / 2 * 32);
 		v = bytes_shift(v, s % 2 ? -4 : 0, 15);
 		if (t == Q5_K)
-			v = _mm256_or_si256(v, bytes_shift(bytes32(b + 16), 4 - s, 16));
+			v = bytes_or(v, bytes_shift(load32(b + 16), 4 - s, 16));
 		codes_store(u, 32 * s, v, 0);
 	}
 }
@@ -305,11 +226,11 @@ ALWAYS reg
 level_codes(enum dtype t)
 {
 	static const float iq4[16] = { IQ4_LEVELS }, mxfp4[16] = { MXFP4_LEVELS };
-	static const float eight[16] = { -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7 };
+	static const float q4_0[16] = { -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7 };
 	static const float none[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
 	return r_load(t == IQ4_NL || t == IQ4_XS ? iq4 : t == MXFP4 ? mxfp4 :
-	    t == Q4_0 ? eight : none);
+	    t == Q4_0 ? q4_0 : none);
 }
 
 /* The 16 weights of a group of 32 columns. */

@@ -37,8 +37,12 @@ void matmul_avx512(struct kernels *k);
 void vector_avx512(struct kernels *k);
 void quantize_avx512(struct kernels *k);
 void grad_avx512(struct kernels *k);
+void matmul_neon(struct kernels *k);
+void matmul_bf16_neon(struct kernels *k);
+void vector_neon(struct kernels *k);
+void grad_neon(struct kernels *k);
 
-/* Compiled twice on x86-64: fmaf is an instruction where the processor has it, and a call elsewhere. */
+/* Compiled twice on x86-64, where fmaf is an instruction only if the processor has it. */
 #ifdef __x86_64__
 #define CLONES __attribute__((target_clones("fma", "default")))
 #else

@@ -9,7 +9,7 @@
 
 enum {
 	GROUP = 6,                      /* rows of the gradient in registers, by */
-	GC = W == 16 ? 4 : 2,           /* registers side by side, */
+	GC = W == 8 ? 2 : 4,           /* registers side by side, */
 	PANEL = GC * W,                 /* and the columns in them */
 	GROUPS = 16                     /* for which a panel of x is made */
 };

@@ -10,6 +10,8 @@
 #include "cpu/cpu.h"
 
 #define KERNELS_ISA(name) name##_avx2
+/* in a register: compilers would load it for each use */
+#define KEEP(r) __asm__("" : "+v"(r))
 
 typedef __m256 reg;
 typedef __m256i bytes;
@@ -299,5 +301,7 @@ r_fixed_finish(reg h, const int64_t *acc)
 	return _mm256_set_m128(fixed_finish4(_mm256_extractf128_ps(h, 1), acc + 4),
 	    fixed_finish4(_mm256_castps256_ps128(h), acc));
 }
+
+#include "cpu/bytes_avx2.h"
 
 #endif

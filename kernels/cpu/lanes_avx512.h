@@ -10,6 +10,8 @@
 #include "cpu/cpu.h"
 
 #define KERNELS_ISA(name) name##_avx512
+/* in a register: compilers would load it for each use */
+#define KEEP(r) __asm__("" : "+v"(r))
 
 typedef __m512 reg;
 typedef __m512i bytes;
@@ -253,5 +255,7 @@ r_fixed_finish(reg h, const int64_t *acc)
 	b = _mm512_add_pd(_mm512_cvtps_pd(_mm512_extractf32x8_ps(h, 1)), b);
 	return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(a)), _mm512_cvtpd_ps(b), 1);
 }
+
+#include "cpu/bytes_avx2.h"
 
 #endif

@@ -328,7 +328,7 @@ struct source {
 /* Eight rows of a block, from i on.  The rows of the next outputs are prefetched, PAIR rows
  * early. */
 ALWAYS void
-eight(uint16_t *restrict to, const struct source *restrict s, const struct codes *restrict c, int i, enum dtype t)
+eight_rows(uint16_t *restrict to, const struct source *restrict s, const struct codes *restrict c, int i, enum dtype t)
 {
 	const unsigned char *p = s->p + i * s->pitch, *g = s->g + i * s->gpitch;
 
@@ -362,7 +362,7 @@ blocks_of(const struct product *j, float *sum, int n, int count, struct prefetch
 		s.g = j->w->groups + n * s.gpitch + j->k / QUANT_GROUP;
 	}
 	for (int i = 0; i < STEPS; i++)
-		eight(j->s->panel, &s, c, i * 8, t);
+		eight_rows(j->s->panel, &s, c, i * 8, t);
 	if (t != F8_E4M3 && j->k == 0)
 		sums_zero();
 	else if (t != F8_E4M3)
@@ -378,7 +378,7 @@ blocks_of(const struct product *j, float *sum, int n, int count, struct prefetch
 		for (int i = 0; i < STEPS; i++) {
 			steps(now + i * STEP, 64, 0, x + i * j->width * 32, j->width, 1, 2, 1, prefetch);
 			if (b + 1 < count)
-				eight(next, &s, c, i * 8, t);
+				eight_rows(next, &s, c, i * 8, t);
 		}
 		if (t == F8_E4M3) {
 			sums_store(block + b % 2 * 4 * TILE * TILE, 2, 1);

@@ -24,13 +24,11 @@ row_of(float *to, ptrdiff_t step, const unsigned char *row, int c, int cols, int
 		reg a, b, f = r_set(256);
 
 		weights2(&a, &b, row, c + k, t);
-		r_store(to + k / LANES * step, t == F8_E4M3 ? r_mul(a, f) : a);
-		r_store(REGS == 1 ? to + (k / LANES + 1) * step : to + k / LANES * step + W, t == F8_E4M3 ? r_mul(b, f) : b);
+		r_store(to + k / LANES * step + k % LANES, t == F8_E4M3 ? r_mul(a, f) : a);
+		r_store(to + (k + W) / LANES * step + (k + W) % LANES, t == F8_E4M3 ? r_mul(b, f) : b);
 	}
-	for (; k < n; k += LANES)
-		UNROLL
-		for (int j = 0; j < LANES; j += W)
-			r_store(to + k / LANES * step + j, weights_n(row, c + k + j, cols - k - j, t));
+	for (; k < n; k += W)
+		r_store(to + k / LANES * step + k % LANES, weights_n(row, c + k, cols - k, t));
 }
 
 /* Rows r .. r+rows-1 of w, none beyond `last`, and columns c .. c+cols-1, each row `pitch` after

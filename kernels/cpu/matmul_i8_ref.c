@@ -38,7 +38,7 @@ sums_of(const signed char *x, const signed char *w, int n, int *products, int *c
 }
 
 /* The groups of n columns from column k on, for output o: row r of w. */
-static __attribute__((target_clones("fma", "default"))) void
+static CLONES void
 add_part(struct lanes *s, int o, const struct rounded *x, int T, const struct mat *w, int r, int k,
     int n)
 {

@@ -46,12 +46,13 @@ weights2(reg *a, reg *b, const unsigned char *row, int k, enum dtype t)
 	}
 }
 
-/* s += the lanes of T rows of x with nb rows of w, two registers of each from column k on.  FP8 is
+/* s += the lanes of T rows of x with nb rows of w, two registers of each from column k on, the
+ * lanes of registers j and j + 1.  FP8 is
  * 256 times too small: one row of x is made 256 times larger, for more the weights are: the
  * products are the same. */
 INLINE void
 lanes2_of(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int k,
-    enum dtype t)
+    int j, enum dtype t)
 {
 	reg a[ROWS], b[ROWS];
 
@@ -73,27 +74,27 @@ lanes2_of(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, con
 		}
 		_Pragma("GCC unroll 8")
 		for (int i = 0; i < nb; i++) {
-			s[m][i][0] = r_fma(a[i], xa, s[m][i][0]);
-			s[m][i][1 % REGS] = r_fma(b[i], xb, s[m][i][1 % REGS]);
+			s[m][i][j % REGS] = r_fma(a[i], xa, s[m][i][j % REGS]);
+			s[m][i][(j + 1) % REGS] = r_fma(b[i], xb, s[m][i][(j + 1) % REGS]);
 		}
 	}
 }
 
 ALWAYS void
 lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int k,
-    enum dtype t)
+    int j, enum dtype t)
 {
 #ifdef __SANITIZE_ADDRESS__     /* one row of x is the most frequent */
 	if (T == 1 && nb == ROWS && t == F8_E4M3) {
-		lanes2_of(s, 1, ROWS, x, ldx, row, k, F8_E4M3);
+		lanes2_of(s, 1, ROWS, x, ldx, row, k, j, F8_E4M3);
 		return;
 	}
 	if (T == 1 && nb == 1 && t != F8_E4M3) {
-		lanes2_of(s, 1, 1, x, ldx, row, k, t);
+		lanes2_of(s, 1, 1, x, ldx, row, k, j, t);
 		return;
 	}
 #endif
-	lanes2_of(s, T, nb, x, ldx, row, k, t);
+	lanes2_of(s, T, nb, x, ldx, row, k, j, t);
 }
 
 /* The same over the first `cols` columns: at most BLOCK, but all of a single row that is not FP8.
@@ -104,23 +105,28 @@ ALWAYS void
 lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int cols,
     const unsigned char *next, enum dtype t)
 {
+	const int step = STEP_REGS * W;
 	int k = 0;
 
 	if (cols == BLOCK && (nb > 1 || t == F8_E4M3)) {
 		UNROLL
-		for (; k < BLOCK; k += 2 * W) {
+		for (; k < BLOCK; k += step) {
 			if (t == F8_E4M3 || T >= 3)
 				prefetch(next + (size_t)(nb * k) * size_of(t),
-				    (size_t)(nb * 2 * W) * size_of(t));
-			lanes2(s, T, nb, x, ldx, row, k, t);
+				    (size_t)(nb * step) * size_of(t));
+			UNROLL
+			for (int j = 0; j < STEP_REGS; j += 2)
+				lanes2(s, T, nb, x, ldx, row, k + j * W, j, t);
 		}
 		return;
 	}
 	_Pragma("GCC unroll 1")         /* one row is read in its order: compilers would mix the loads of several steps */
-	for (; k + 2 * W <= cols; k += 2 * W) {
+	for (; k + step <= cols; k += step) {
 		if (nb == 1 && t != F8_E4M3)
-			prefetch(next + (size_t)k * size_of(t), 2 * W * size_of(t));
-		lanes2(s, T, nb, x, ldx, row, k, t);
+			prefetch(next + (size_t)k * size_of(t), (size_t)step * size_of(t));
+		UNROLL
+		for (int j = 0; j < STEP_REGS; j += 2)
+			lanes2(s, T, nb, x, ldx, row, k + j * W, j, t);
 	}
 	for (; k < cols; k += LANES)
 		UNROLL

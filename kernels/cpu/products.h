@@ -13,10 +13,10 @@
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 #define INLINE static inline __attribute__((always_inline))
-#define KEEP(r) __asm__("" : "+v"(r))   /* in a register: compilers would load it for each use */
 
 enum {
 	REGS = LANES / W,
+	STEP_REGS = REGS > 2 ? REGS : 2,        /* registers that gemv takes of a row in a step */
 	SUMS = 16,              /* outputs whose lanes are added up together */
 	ROWS = 4,               /* rows of w beside each other in gemv, at most */
 	BLOCK_COLS = 256        /* of the longest block of GGUF */

@@ -1,0 +1,2 @@
+#include "cpu/lanes_neon.h"
+#include "cpu/blocks_lanes.h"

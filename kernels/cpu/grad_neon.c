@@ -1,0 +1,2 @@
+#include "cpu/lanes_neon.h"
+#include "cpu/grad_lanes.h"
