@@ -23,6 +23,10 @@ static const struct {
 	{"avx2", &peak_avx2, NULL, peak_i8_avx2},
 	{"avx512", &peak_avx512, NULL, peak_i8_avx512},
 	{"amx", &peak_avx512, peak_amx, peak_i8_amx},
+#elif defined(__aarch64__)
+	{"neon", &peak_neon, NULL, peak_i8_neon},
+	{"dot", &peak_neon, NULL, peak_i8_dot},
+	{"i8mm", &peak_neon, NULL, peak_i8_i8mm},
 #endif
 };
 

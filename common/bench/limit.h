@@ -49,9 +49,13 @@ struct peak {
 	double (*multiply_adds)(long rounds);
 };
 
-#define PEAK_CHAINS 12         /* enough for two units with a latency of 5; AVX2 has 16 registers */
+#ifdef __aarch64__
+#define PEAK_CHAINS 20          /* for four units with a latency of 5 */
+#else
+#define PEAK_CHAINS 12          /* for two units with a latency of 5; AVX2 has 16 registers */
+#endif
 
-extern const struct peak peak_ref, peak_avx2, peak_avx512;
+extern const struct peak peak_ref, peak_avx2, peak_avx512, peak_neon;
 
 /* multiply_adds in BF16 tiles; six tile operations per round. */
 double peak_amx(long rounds);
@@ -63,5 +67,8 @@ peak_loop *peak_i8_ref(void);
 peak_loop *peak_i8_avx2(void);          /* VPMADDUBSW, or VPDPBUSD of AVX-VNNI */
 peak_loop *peak_i8_avx512(void);        /* VPDPBUSD of AVX-512 VNNI */
 peak_loop *peak_i8_amx(void);           /* TDPBSSD */
+peak_loop *peak_i8_neon(void);          /* SMULL, SMLAL and SADALP */
+peak_loop *peak_i8_dot(void);           /* SDOT */
+peak_loop *peak_i8_i8mm(void);          /* SMMLA */
 
 #endif

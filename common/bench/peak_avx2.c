@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#define IN_REGISTER "+v"
 #define WIDTH 32
 #define FMA(a, f) ((a) = (lanes)_mm256_fmadd_ps((__m256)(a), (__m256)(f), (__m256)(f)))
 #include "bench/peak_lanes.h"

@@ -1,6 +1,6 @@
 /*
- * The body of peak_avx2.c and peak_avx512.c, for vectors of WIDTH bytes. GCC compiles its vector
- * types to the instruction set of the file.
+ * The body of peak_avx2.c, peak_avx512.c and peak_neon.c, for vectors of WIDTH bytes, which asm
+ * takes IN_REGISTER. GCC compiles its vector types to the instruction set of the file.
  */
 #include <string.h>
 
@@ -35,9 +35,14 @@ read_all(const void *p, size_t n, size_t distance)
 
 /* One variable per chain, so that it stays in a register. The empty asm hides from the compiler
  * that all chains are equal. */
-#define CHAINS(X) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h) X(i) X(j) X(k) X(l)
+#define CHAINS12(X) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h) X(i) X(j) X(k) X(l)
+#if PEAK_CHAINS == 12
+#define CHAINS CHAINS12
+#else
+#define CHAINS(X) CHAINS12(X) X(m) X(o) X(p) X(q) X(r) X(s) X(t) X(u)
+#endif
 #define BEGIN(v) lanes v = half;
-#define ADVANCE(v) FMA(v, half); __asm__ volatile("" : "+v"(v));
+#define ADVANCE(v) FMA(v, half); __asm__ volatile("" : IN_REGISTER(v));
 
 static double
 multiply_adds(long rounds)

@@ -1,4 +1,7 @@
 #include <string.h>
+#ifdef __aarch64__
+#include <sys/auxv.h>
+#endif
 
 #include "frame/frame.h"
 
@@ -24,7 +27,7 @@ crc_table(uint32_t crc, const unsigned char *p, size_t n)
 	return crc;
 }
 
-#ifdef __x86_64__
+#if defined(__x86_64__) || defined(__aarch64__)
 #define LANE 4096
 
 /* crc after n zero bytes: what puts a lane's CRC in front of the next one.  */
@@ -66,9 +69,23 @@ crc_shift(uint32_t crc)
 	    shift[2][crc >> 16 & 0xff] ^ shift[3][crc >> 24];
 }
 
-/* The instruction has a latency of three cycles: three lanes at once keep it busy.  */
-__attribute__((target("sse4.2"))) static uint32_t
-crc_sse(uint32_t crc, const unsigned char *p, size_t n)
+#ifdef __x86_64__
+#define FOR_CRC __attribute__((target("sse4.2")))
+#define CRC8(c, w) ((c) = __builtin_ia32_crc32di((c), (w)))
+#define CRC1(c, b) ((c) = __builtin_ia32_crc32qi((uint32_t)(c), (b)))
+#define HAVE_CRC __builtin_cpu_supports("sse4.2")
+#else
+#define FOR_CRC
+#define CRC8(c, w) \
+	__asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(c) : "r"(w))
+#define CRC1(c, b) \
+	__asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(c) : "r"((uint32_t)(b)))
+#define HAVE_CRC (getauxval(AT_HWCAP) & 1 << 7)         /* HWCAP_CRC32 */
+#endif
+
+/* The instruction has a latency of two or three cycles: three lanes at once keep it busy.  */
+FOR_CRC static uint32_t
+crc_words(uint32_t crc, const unsigned char *p, size_t n)
 {
 	uint64_t w[3], c = crc;
 
@@ -79,18 +96,18 @@ crc_sse(uint32_t crc, const unsigned char *p, size_t n)
 			memcpy(&w[0], p + i, 8);
 			memcpy(&w[1], p + LANE + i, 8);
 			memcpy(&w[2], p + 2 * LANE + i, 8);
-			c = __builtin_ia32_crc32di(c, w[0]);
-			c1 = __builtin_ia32_crc32di(c1, w[1]);
-			c2 = __builtin_ia32_crc32di(c2, w[2]);
+			CRC8(c, w[0]);
+			CRC8(c1, w[1]);
+			CRC8(c2, w[2]);
 		}
 		c = crc_shift(crc_shift((uint32_t)c) ^ (uint32_t)c1) ^ (uint32_t)c2;
 	}
 	for (; n >= 8; n -= 8, p += 8) {
 		memcpy(&w[0], p, 8);
-		c = __builtin_ia32_crc32di(c, w[0]);
+		CRC8(c, w[0]);
 	}
 	for (; n > 0; n--)
-		c = __builtin_ia32_crc32qi((uint32_t)c, *p++);
+		CRC1(c, *p++);
 	return (uint32_t)c;
 }
 #endif
@@ -98,9 +115,9 @@ crc_sse(uint32_t crc, const unsigned char *p, size_t n)
 uint32_t
 crc32c(uint32_t crc, const void *p, size_t n)
 {
-#ifdef __x86_64__
-	if (__builtin_cpu_supports("sse4.2"))
-		return ~crc_sse(~crc, p, n);
+#ifdef HAVE_CRC
+	if (HAVE_CRC)
+		return ~crc_words(~crc, p, n);
 #endif
 	return ~crc_table(~crc, p, n);
 }
