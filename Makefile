@@ -4,6 +4,7 @@
 # make check      run a quick test of each kind: under a minute on two cores
 # make test       run all tests, also with sanitizers
 # make test-gpu   run the checks that need an NVIDIA GPU
+# make test-arm   cross-build for aarch64; compare its results with x86-64 under qemu-user
 # make install    install in PREFIX (/usr/local), below DESTDIR
 # make uninstall  remove the installed files
 # make deps       install the Debian packages for the build; demo and check do so, too
@@ -33,6 +34,7 @@ ONLY_aarch64 = neon dot i8mm
 FOREIGN = $(filter-out $(ONLY_$(ARCH)),$(ONLY_x86_64) $(ONLY_aarch64))
 sources = $(filter-out $(foreach s,$(FOREIGN),%_$(s).c),$(wildcard $(1)))
 CROSS := $(if $(filter-out $(shell uname -m),$(ARCH)),-$(ARCH))
+ARM_CC = aarch64-linux-gnu-gcc
 ifneq (,$(CROSS))
 AR = $(ARCH)-linux-gnu-ar
 STRIP = $(ARCH)-linux-gnu-strip
@@ -220,6 +222,14 @@ test-gpu:
 	@$(MAKE) -s -j$$(nproc) all $(B)/tests/limit $(B)/tests/py $(filter $(B)/tests/checkgpu_%,$(CHECKS))
 	@tests/gpu-card
 
+ARM_CHECKS = checkkernels checkarithmetic checkblocks checki8
+test-arm:
+	@tests/deps arm
+	@$(MAKE) -s -j$$(nproc) CUDA=0 all build/tests/limit build/tests/py
+	@$(MAKE) -s -j$$(nproc) WERROR=-Werror CC=$(ARM_CC) all \
+		$(ARM_CHECKS:%=build-aarch64/tests/%)
+	@sh tests/arm.sh
+
 # Completion for shells is made from -h.
 COMPLETIONS = $(PROGRAMS:$(BIN)/%=$(B)/completion/%) $(B)/completion/_dspipe
 $(B)/completion/_dspipe: cmd/completion $(PROGRAMS)
@@ -252,6 +262,7 @@ uninstall:
 clean:
 	rm -rf bin build build-*/
 
-.PHONY: all help checks lint-cuda deps test-deps demo check test test-gpu install uninstall clean
+.PHONY: all help checks lint-cuda deps test-deps demo check test test-gpu test-arm install \
+	uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
