@@ -93,7 +93,7 @@ ALL_LIBS = -Wl,--as-needed $$(pkg-config --libs $(PC)) -lpthread -lm -ldl
 LIB = $(patsubst %.c,$(B)/%.o,$(filter-out cmd/ds-%, \
 	$(call sources,common/*/*.c common/*/*/*.c kernels/*.c kernels/cpu/*.c cmd/*.c)))
 PROGRAMS = $(patsubst cmd/%.c,$(BIN)/%,$(wildcard cmd/ds-*.c))
-CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*.c))
+CHECKS = $(patsubst tests/unit/%.c,$(B)/tests/%,$(call sources,tests/unit/*.c))
 
 all: $(PROGRAMS)
 help:
@@ -102,8 +102,13 @@ checks: $(CHECKS) $(B)/tests/limit $(B)/tests/py $(B)/tests/libdspipe-cuda.so $(
 
 $(B)/%_avx2.o: ISA = $(ISA_O) -mtune=haswell -mavx2 -mfma -mf16c
 $(B)/%_avx512.o: ISA = $(ISA_O) -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+$(B)/%_vnni_avx2.o: ISA += -mavxvnni
+$(B)/%_i8_avx512.o: ISA += -mavx512vnni -mavx512vbmi
+# (that other instructions are right, not fast)
+$(B)/tests/unit/%.o: ISA_O = -O1
 $(B)/%_amx.o: ISA = $(ISA_O) -mtune=sapphirerapids -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512bf16 \
 	-mavx2 -mfma -mf16c
+$(B)/%_i8_amx.o: ISA += -mavx512vnni
 $(B)/%_neon.o: ISA = $(ISA_O)
 $(B)/%_dot.o: ISA = $(ISA_O) -march=armv8.2-a+dotprod
 $(B)/%_i8mm.o: ISA = $(ISA_O) -march=armv8.2-a+dotprod+i8mm

@@ -19,6 +19,10 @@ typedef void i8_product(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx
 /* The product of an instruction set that is fastest on this machine, which runs the set; NULL: the
  * machine lacks what it needs, and the set below is used. */
 i8_product *i8_ref(void);
+i8_product *i8_avx2(void);
+i8_product *i8_vnni_avx2(void);        /* (i8_avx2 looks for AVX-VNNI) */
+i8_product *i8_avx512(void);
+i8_product *i8_amx(void);
 i8_product *i8_neon(void);
 i8_product *i8_dot(void);
 i8_product *i8_i8mm(void);

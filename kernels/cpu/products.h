@@ -8,9 +8,11 @@
 #ifdef __SANITIZE_ADDRESS__
 #define ALWAYS static __attribute__((noinline))
 #define UNROLL
+#define UNROLL16
 #else
 #define ALWAYS INLINE
 #define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL16 _Pragma("GCC unroll 16")
 #endif
 #define INLINE static inline __attribute__((always_inline))
 

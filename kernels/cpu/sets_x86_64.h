@@ -40,8 +40,8 @@ have_amx(void)
 static const struct set sets[] = {
 	PLAIN_C,
 	{ "avx2", have_avx2, { matmul_avx2, vector_avx2, quantize_avx2, grad_avx2 },
-	    matmul_bf16_avx2, NULL },
+	    matmul_bf16_avx2, i8_avx2 },
 	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512, grad_avx512 },
-	    matmul_bf16_avx512, NULL },
-	{ "amx", have_amx, { NULL }, matmul_bf16_amx, NULL },
+	    matmul_bf16_avx512, i8_avx512 },
+	{ "amx", have_amx, { NULL }, matmul_bf16_amx, i8_amx },
 };

@@ -1,0 +1,166 @@
+/*
+ * Weights on their way to the products of i8, in registers: a part of matmul_i8_lanes.h.
+ *
+ * A row is read in blocks of 256 columns.  A chunk is 16 columns of it, a lane of a register.  A
+ * unit is 2 L groups of columns that share a scale: two registers of chunks, or four where a group
+ * has two chunks.  The sums of two registers of groups are added to the lanes of the contract,
+ * slots here: 0 1 2 3, or where i8_crossed 0 2 1 3.
+ */
+enum { CHUNK = 16, CHUNKS = 16, I8_BLOCK = CHUNK * CHUNKS };
+
+static const signed char i8_q4[16] = { QUANT_LEVELS };
+static const signed char i8_iq4[16] = { IQ4_LEVELS };
+static const signed char i8_q4_high[16] = {
+#define HIGH(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p) \
+	a ^ -128, b ^ -128, c ^ -128, d ^ -128, e ^ -128, f ^ -128, g ^ -128, h ^ -128, i ^ -128, \
+	j ^ -128, k ^ -128, l ^ -128, m ^ -128, n ^ -128, o ^ -128, p ^ -128
+#define HIGH_OF(...) HIGH(__VA_ARGS__)
+	HIGH_OF(QUANT_LEVELS) };
+static const signed char i8_iq4_high[16] = { HIGH_OF(IQ4_LEVELS) };
+static const signed char i8_mxfp4[16] = {
+	12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0 };
+
+/* Chunks of a group. */
+INLINE int
+i8_each(enum dtype t)
+{
+	return t == Q8 || t == Q4 || t == Q6_K ? 1 : 2;
+}
+
+/* Whether a register has the even groups of a unit and the next the odd ones. */
+INLINE int
+i8_crossed(enum dtype t)
+{
+	return t == Q4 || t == Q4_K || t == Q5_K;
+}
+
+/* Codes need all 8 bits. */
+INLINE int
+i8_full(enum dtype t)
+{
+	return t == Q8 || t == Q4 || t == Q8_0 || t == IQ4_NL || t == IQ4_XS;
+}
+
+/* What the codes in registers are more than those of the contract. */
+INLINE int
+i8_more(enum dtype t)
+{
+	if (i8_full(t))
+		return I8_SIGNED ? 0 : 128;
+	return t == Q4_0 ? 8 : t == MXFP4 ? 12 : t == Q6_K ? 32 : 0;
+}
+
+/* The chunk of a unit in lane `lane` of register i. */
+INLINE int
+i8_chunk(int i, int lane, enum dtype t)
+{
+	const int each = i8_each(t), j = i / each;
+
+	return (i8_crossed(t) ? 2 * lane + j : j * L + lane) * each + i % each;
+}
+
+/* The group of slot s. */
+INLINE int
+i8_slot(int s, enum dtype t)
+{
+	return i8_crossed(t) ? (s & ~3) | (s & 1) << 1 | (s >> 1 & 1) : s;
+}
+
+/* Units of a block. */
+INLINE int
+i8_units(enum dtype t)
+{
+	return CHUNKS / (2 * L * i8_each(t));
+}
+
+/* The bytes of a block of a row. */
+INLINE int
+i8_bytes(enum dtype t)
+{
+	return t == Q8 ? I8_BLOCK : t == Q4 ? I8_BLOCK / 2 : (int)row_bytes(t, I8_BLOCK);
+}
+
+INLINE vec
+codes_signed(vec v)
+{
+	return I8_SIGNED ? v : v_xor(v, v_bytes(-128));
+}
+
+/* Of 4 bits: those of the low halves of bytes, and of the high ones. */
+INLINE void
+codes_halves(vec *low, vec *high, vec v, enum dtype t)
+{
+	const signed char *levels = t == Q4 ? (I8_SIGNED ? i8_q4 : i8_q4_high) :
+	    t == MXFP4 ? i8_mxfp4 : I8_SIGNED ? i8_iq4 : i8_iq4_high;
+
+	if (t == Q4_0) {
+		*low = v_low(v);
+		*high = v_high(v);
+	} else {
+		*low = v_of_low(levels, v);
+		*high = v_of_high(levels, v);
+	}
+}
+
+/* L chunks of Q6_K from chunk c on. */
+INLINE vec
+codes_q6(const unsigned char *b, int c)
+{
+	vec low = v_load(b + c / 8 * 64 + c % 4 * 16);
+	vec two = v_rotate(v_every_pair(b + 128 + c / 8 * 32), 4 - c / 2 % 4 * 2, -2, 2);
+
+	return v_with(c / 4 % 2 ? v_high(low) : v_low(low), two, 0x30);
+}
+
+/* A unit of Q4_K or Q5_K. */
+INLINE void
+codes_k(vec v[4], const unsigned char *b, int u, enum dtype t)
+{
+	const unsigned char *p = b + (t == Q4_K ? 16 : 48) + 32 * L * u;
+	vec even, odd;
+
+	v_split(&even, &odd, p);
+	v[0] = v_low(even);
+	v[1] = v_low(odd);
+	v[2] = v_high(even);
+	v[3] = v_high(odd);
+	if (t == Q5_K)
+		UNROLL
+		for (int i = 0; i < 4; i++)
+			v[i] = v_with(v[i], v_rotate(v_every_lane(b + 16 + i % 2 * CHUNK),
+			    4 - 2 * L * u - i / 2, -2, 1), 0x10);
+}
+
+/* The codes of a unit of a block b. */
+ALWAYS void
+codes_unit(vec v[4], const unsigned char *b, int u, enum dtype t)
+{
+	const int g = 2 * L * u;        /* of the first group */
+
+	if (t == Q4_K || t == Q5_K) {
+		codes_k(v, b, u, t);
+		return;
+	}
+	if (t == Q4) {
+		codes_halves(&v[0], &v[1], v_load(b + CHUNK * L * u), t);
+		return;
+	}
+	UNROLL
+	for (int i = 0; i < 2; i++) {
+		const unsigned char *p = b + (size_t)(g + i * L) * row_bytes(t, 32);
+		vec x;
+
+		if (t == Q8) {
+			v[i] = codes_signed(v_load(b + CHUNK * (g + i * L)));
+		} else if (t == Q6_K) {
+			v[i] = codes_q6(b, g + i * L);
+		} else if (t == Q8_0) {
+			v[2 * i] = codes_signed(v_lanes(p + 2, 34));
+			v[2 * i + 1] = codes_signed(v_lanes(p + 18, 34));
+		} else {
+			x = t == IQ4_XS ? v_load(b + 8 + CHUNK * (g + i * L)) :
+			    t == MXFP4 ? v_lanes(p + 1, 17) : v_lanes(p + 2, 18);
+			codes_halves(&v[2 * i], &v[2 * i + 1], x, t);
+		}
+	}
+}

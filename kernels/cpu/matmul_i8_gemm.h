@@ -1,0 +1,299 @@
+/*
+ * The products of i8 for many rows of x: a part of matmul_i8_lanes.h.  The weights of 16 outputs
+ * and some columns are turned once, so that a register has four bytes of each output.  The rows of
+ * x go past them, I8_MR at a time: codes of x are loaded as they are multiplied, in all places.
+ *
+ * The lanes of the contract are chains of groups; each runs by itself, in one register a row of x.
+ */
+enum {
+	OUTPUTS = 16,                   /* of a panel */
+	PANEL = 4 * I8_BLOCK,           /* columns of a panel */
+	XCODES = 512 << 10,             /* codes of x that are kept, of at most */
+	XROWS = 256                     /* rows */
+};
+
+/* Some columns of 16 outputs. */
+struct i8_panel {
+	signed char code[PANEL / 4][OUTPUTS][4];
+	float scale[PANEL / CHUNK][OUTPUTS], minimum[PANEL / I8_GROUP][OUTPUTS];
+	int groups;                     /* that the row has */
+} __attribute__((aligned(64)));
+
+/* I8_MR rows of x: of each group of weights' columns. */
+struct i8_tile {
+	const signed char *code;        /* [groups][I8_MR][columns of a group] */
+	const float *scale;             /* [groups][I8_MR] */
+	const int *begin;               /* [groups][I8_MR]: what makes up for i8_more */
+	const float *sum;               /* [groups][I8_MR]: scale times the sum of codes */
+};
+
+struct i8_gemm {
+	signed char code[XCODES];
+	float scale[XCODES / CHUNK];
+	int begin[XCODES / CHUNK];
+	float sum[XCODES / I8_GROUP];
+	struct i8_panel panel;
+	float lanes[XROWS * I8_LANES * OUTPUTS];        /* [tiles][I8_LANES][I8_MR][OUTPUTS] */
+	unsigned char rows[OUTPUTS][I8_BLOCK];
+} __attribute__((aligned(64)));
+
+INLINE int
+i8_columns(enum dtype t)
+{
+	return i8_each(t) * CHUNK;
+}
+
+/* Row m of a tile: a block of n columns, n > 0, then zeros, from group `first` on. */
+ALWAYS void
+tile_block(struct i8_gemm *s, size_t group, int m, const float *x, int n,
+    const struct i8_scaled *scales, int first, enum dtype t)
+{
+	const int each = i8_each(t), columns = i8_columns(t), more = i8_more(t);
+	const float *scale = scales->scale + first;
+	signed char *place[CHUNKS];
+	int sum[2][I8_BLOCK / I8_GROUP];
+
+	UNROLL16
+	for (int c = 0; c < CHUNKS; c++)
+		place[c] = s->code + ((group + (size_t)(c / each)) * I8_MR + (size_t)m) *
+		    (size_t)columns + c % each * CHUNK;
+	x_codes(place, more || i8_has_minimum(t) ? sum : NULL, x, n, scales->inverse + first);
+	if (!scales->finite)
+		x_nan(place, more || i8_has_minimum(t) ? sum : NULL, scale);
+	UNROLL16
+	for (int g = 0; g < CHUNKS / each; g++) {
+		const size_t at = (group + (size_t)g) * I8_MR + (size_t)m;
+		const int of = each == 1 ? g / 2 : g;
+		const int codes = more || i8_has_minimum(t) ? each == 1 ? sum[g % 2][of] :
+		    sum[0][of] + sum[1][of] : 0;
+
+		s->scale[at] = scale[of];
+		s->begin[at] = -more * codes;
+		if (i8_has_minimum(t))
+			s->sum[at] = scale[of] * (float)codes;
+	}
+}
+
+/* The rows of x in tiles, the last filled up with zeros. */
+ALWAYS void
+tiles_round(struct i8_gemm *s, const float *x, ptrdiff_t ldx, int T, int cols, int groups,
+    enum dtype t)
+{
+	const size_t last = (size_t)(T / I8_MR * groups) * I8_MR, n = (size_t)groups * I8_MR;
+	struct i8_scaled scales;
+
+	if (T % I8_MR) {
+		memset(s->code + last * (size_t)i8_columns(t), 0, n * (size_t)i8_columns(t));
+		memset(s->scale + last, 0, n * sizeof(*s->scale));
+		memset(s->begin + last, 0, n * sizeof(*s->begin));
+		if (i8_has_minimum(t))
+			memset(s->sum + last, 0, n * sizeof(*s->sum));
+	}
+	for (int m = 0; m < T; m++)
+		for (int k = 0; k < cols; k += I8_BLOCK) {
+			if (k % I8_PART == 0)
+				x_scales(&scales, x + m * ldx + k, cols - k);
+			tile_block(s, (size_t)(m / I8_MR) * (size_t)groups +
+			    (size_t)(k / i8_columns(t)), m % I8_MR, x + m * ldx + k, cols - k,
+			    &scales, k % I8_PART / I8_GROUP, t);
+		}
+}
+
+/* Four rows of a block, from row r of the panel on: their scales, and their codes in bytes. */
+ALWAYS void
+panel_rows(struct i8_gemm *s, const struct i8_quad *q, float factor, int r, int group, enum dtype t)
+{
+	struct i8_scales scales;
+
+	scales_of(&scales, q->row, q->group, factor, t);
+	UNROLL16
+	for (int i = 0; i < CHUNKS / i8_each(t); i++) {
+		const int g = group + i8_slot(i, t);
+
+		_mm_store_ps(s->panel.scale[g] + r, _mm_load_ps(scales.scale[i]));
+		if (i8_has_minimum(t))
+			_mm_store_ps(s->panel.minimum[g] + r, _mm_load_ps(scales.minimum[i]));
+	}
+	for (int i = 0; i < 4; i++)
+		UNROLL
+		for (int u = 0; u < i8_units(t); u++) {
+			vec v[4];
+
+			codes_unit(v, q->row[i], u, t);
+			UNROLL
+			for (int j = 0; j < 2 * i8_each(t); j++)
+				v_store(s->rows[r + i] + (2 * u * i8_each(t) + j) * L * CHUNK,
+				    v[j]);
+		}
+}
+
+/* The columns k .. of the outputs from n on, none beyond `last`. */
+ALWAYS void
+panel_fill(struct i8_gemm *s, const struct mat *w, int n, int last, int k, int cols, enum dtype t)
+{
+	const int each = i8_each(t), unit = 2 * each;
+
+	for (int c = 0; c < cols; c += I8_BLOCK) {
+		for (int r = 0; r < OUTPUTS; r += 4) {
+			struct i8_cut zeros;
+			struct i8_quad q;
+
+			UNROLL
+			for (int i = 0; i < 4; i++) {
+				const int row = n + r + i < last ? n + r + i : last;
+
+				q.row[i] = mat_at(w, row) + row_bytes(t, k + c);
+				q.group[i] = w->groups ? w->groups + (size_t)row * mat_groups(w) +
+				    (k + c) / QUANT_GROUP : NULL;
+			}
+			if (w->cols - k - c < I8_BLOCK)
+				quad_cut(&q, &zeros, w, k + c);
+			panel_rows(s, &q, w->factor, r, c / i8_columns(t), t);
+		}
+		UNROLL16
+		for (int i = 0; i < CHUNKS / L; i++) {
+			vec v[L * 4][OUTPUTS / (4 * L)];
+
+			v_turn(v[0], s->rows[0] + i * L * CHUNK, I8_BLOCK);
+			UNROLL
+			for (int lane = 0; lane < L; lane++) {
+				const int to = c / CHUNK + i / unit * unit * L +
+				    i8_chunk(i % unit, lane, t);
+
+				memcpy(s->panel.code[4 * to], v[4 * lane], sizeof(v[0]) * 4);
+			}
+		}
+	}
+	s->panel.groups = (cols + i8_columns(t) - 1) / i8_columns(t);
+}
+
+#ifdef I8_TILES
+#include "cpu/matmul_i8_tiles.h"
+#else
+/* lanes [I8_LANES][I8_MR][OUTPUTS] += W outputs of the panel from output `at` on, times mr rows of
+ * x. */
+INLINE void
+tile_dots(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int mr, int at,
+    int begin, enum dtype t)
+{
+	const int columns = i8_columns(t);
+
+	for (int lane = 0; lane < I8_LANES; lane++, lanes += I8_MR * OUTPUTS) {
+		reg sum[I8_MR];
+
+		UNROLL16
+		for (int m = 0; m < mr; m++)
+			sum[m] = begin ? r_zero() : r_load(lanes + m * OUTPUTS + at);
+		for (int g = lane; g < w->groups; g += I8_LANES) {
+			const signed char *code = x->code + g * I8_MR * columns;
+			reg scale = r_load(w->scale[g] + at);
+			vec p[I8_MR];
+
+			UNROLL16
+			for (int m = 0; m < mr; m++)
+				p[m] = i8_more(t) ? v_set32(x->begin + g * I8_MR + m) : v_zero();
+			UNROLL
+			for (int d = 0; d < columns / 4; d++) {
+				vec v = v_load(w->code[g * columns / 4 + d][at]);
+
+				UNROLL16
+				for (int m = 0; m < mr; m++) {
+					vec c = v_set32(code + m * columns + 4 * d);
+
+					p[m] = i8_full(t) ? v_dot_signed(p[m], v, c) :
+					    v_dot(p[m], v, c);
+				}
+			}
+			UNROLL16
+			for (int m = 0; m < mr; m++) {
+				reg f = r_mul(r_set(x->scale[g * I8_MR + m]), v_float(p[m]));
+
+				sum[m] = r_fma(scale, f, sum[m]);
+				if (i8_has_minimum(t))
+					sum[m] = r_fma(r_load(w->minimum[g] + at),
+					    r_set(x->sum[g * I8_MR + m]), sum[m]);
+			}
+		}
+		UNROLL16
+		for (int m = 0; m < mr; m++)
+			r_store(lanes + m * OUTPUTS + at, sum[m]);
+	}
+}
+
+/* lanes += the panel times mr rows of x, or more */
+ALWAYS void
+tile_multiply(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int mr, int begin,
+    enum dtype t)
+{
+	for (int j = 0; j < OUTPUTS; j += W)
+		if (mr > I8_MR / 2)
+			tile_dots(lanes, w, x, I8_MR, j, begin, t);
+		else
+			tile_dots(lanes, w, x, I8_MR / 2, j, begin, t);
+}
+
+INLINE void
+tiles_begin(enum dtype t)
+{
+	(void)t;
+}
+
+INLINE void
+tiles_end(void)
+{
+}
+#endif
+
+/* A panel with T rows of x; its first group is `group` of all `groups`. */
+ALWAYS void
+panel_dots(struct i8_gemm *s, int T, int group, int groups, enum dtype t)
+{
+	for (int m = 0; m < T; m += I8_MR) {
+		const size_t at = ((size_t)(m / I8_MR) * (size_t)groups + (size_t)group) * I8_MR;
+		const struct i8_tile x = { s->code + at * (size_t)i8_columns(t), s->scale + at,
+		    s->begin + at, s->sum + at };
+		float *lanes = s->lanes + m * I8_LANES * OUTPUTS;
+
+		tile_multiply(lanes, &s->panel, &x, T - m < I8_MR ? T - m : I8_MR, group == 0, t);
+	}
+}
+
+/* The sums of T rows of x for n outputs. */
+static void
+lanes_store(float *out, ptrdiff_t ldo, const float *lanes, int T, int n)
+{
+	const int step = I8_MR * OUTPUTS;
+
+	for (int m = 0; m < T; m++)
+		for (int j = 0; j < OUTPUTS; j += W) {
+			const float *p = lanes + m / I8_MR * I8_LANES * step +
+			    m % I8_MR * OUTPUTS + j;
+			reg even = r_add(r_load(p), r_load(p + 2 * step));
+			reg odd = r_add(r_load(p + step), r_load(p + 3 * step));
+
+			r_store_n(out + m * ldo + j, r_canon(r_add(r_add(even, odd), r_zero())),
+			    n - j);
+		}
+}
+
+/* T <= XROWS rows of x that XCODES have room for. */
+ALWAYS void
+gemm(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0,
+    int n1, enum dtype t)
+{
+	const int groups = (w->cols + I8_BLOCK - 1) / I8_BLOCK * (CHUNKS / i8_each(t));
+	struct i8_gemm s;
+
+	tiles_round(&s, x, ldx, T, w->cols, groups, t);
+	tiles_begin(t);
+	for (int n = n0; n < n1; n += OUTPUTS) {
+		for (int k = 0; k < w->cols; k += PANEL) {
+			const int cols = w->cols - k < PANEL ? w->cols - k : PANEL;
+
+			panel_fill(&s, w, n, n1 - 1, k, cols, t);
+			panel_dots(&s, T, k / i8_columns(t), groups, t);
+		}
+		lanes_store(out + n, ldo, s.lanes, T, n1 - n);
+	}
+	tiles_end();
+}

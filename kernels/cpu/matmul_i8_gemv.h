@@ -1,0 +1,239 @@
+/*
+ * The products of i8 for a few rows of x: a part of matmul_i8_lanes.h.  Four rows of w go side by
+ * side, in units of columns; the sums of their groups stand in registers as [slots][4 rows].
+ */
+enum { XBLOCKS = 1024 };        /* blocks of columns of x that are kept, of all its rows */
+
+/* A block of columns of a row of x. */
+struct i8_x {
+	signed char code[I8_BLOCK];     /* in the order of codes_unit */
+	float scale[CHUNKS][4];         /* of the slots */
+	float sum[CHUNKS / 2][4];       /* times that of the codes, where weights have minimums */
+} __attribute__((aligned(64)));
+
+/* A block of n columns, n > 0, then zeros. */
+ALWAYS void
+x_block(struct i8_x *to, const float *x, int n, const struct i8_scaled *scales, int first,
+    enum dtype t)
+{
+	const int each = i8_each(t), unit = 2 * each * L;
+	const float *scale = scales->scale + first;
+	signed char *place[CHUNKS];
+	int sum[2][I8_BLOCK / I8_GROUP];
+
+	UNROLL16
+	for (int i = 0; i < CHUNKS; i++)
+		place[i / unit * unit + i8_chunk(i % unit / L, i % L, t)] = to->code + i * CHUNK;
+	x_codes(place, i8_has_minimum(t) ? sum : NULL, x, n, scales->inverse + first);
+	if (!scales->finite)
+		x_nan(place, i8_has_minimum(t) ? sum : NULL, scale);
+	UNROLL16
+	for (int s = 0; s < CHUNKS / each; s++) {
+		const int g = i8_slot(s, t), of = each == 1 ? g / 2 : g;
+
+		_mm_store_ps(to->scale[s], _mm_set1_ps(scale[of]));
+		if (i8_has_minimum(t))
+			_mm_store_ps(to->sum[s], _mm_set1_ps(scale[of] *
+			    (float)(sum[0][of] + sum[1][of])));
+	}
+}
+
+/* x [blocks][T] */
+ALWAYS void
+x_round(struct i8_x *to, const float *x, ptrdiff_t ldx, int T, int cols, enum dtype t)
+{
+	struct i8_scaled scales;
+
+	for (int m = 0; m < T; m++)
+		for (int k = 0; k < cols; k += I8_BLOCK) {
+			if (k % I8_PART == 0)
+				x_scales(&scales, x + m * ldx + k, cols - k);
+			x_block(to + k / I8_BLOCK * T + m, x + m * ldx + k, cols - k, &scales,
+			    k % I8_PART / I8_GROUP, t);
+		}
+}
+
+/* Four rows of w, and what is next. */
+struct i8_quad {
+	const unsigned char *row[4], *group[4], *next, *next_group;
+};
+
+/* A block that is cut, filled up with zeros. */
+struct i8_cut {
+	unsigned char row[4][I8_BLOCK / 32 * 34], group[4][CHUNKS];
+};
+
+static void __attribute__((noinline))
+quad_cut(struct i8_quad *q, struct i8_cut *cut, const struct mat *w, int k)
+{
+	const size_t left = row_bytes(w->dtype, w->cols) - row_bytes(w->dtype, k);
+
+	memset(cut, 0, sizeof(*cut));
+	for (int r = 0; r < 4; r++) {
+		memcpy(cut->row[r], q->row[r], left);
+		q->row[r] = cut->row[r];
+		if (w->groups)
+			memcpy(cut->group[r], q->group[r], mat_groups(w) - (size_t)k / QUANT_GROUP);
+		q->group[r] = cut->group[r];
+	}
+}
+
+/* Slots that the row does not have add zeros. */
+static void __attribute__((noinline))
+scales_cut(struct i8_scales *s, int groups, int crossed)
+{
+	for (int i = 0; i < CHUNKS; i++)
+		if (i8_slot(i, crossed ? Q4 : Q8) >= groups)
+			memset(s->scale[i], 0, sizeof(s->scale[i]));
+}
+
+/* sum += a unit of four rows with a block of a row of x. */
+INLINE void
+unit_dots(reg sum[REGS], vec v[4][4], const struct i8_x *x, const struct i8_scales *s, int u,
+    enum dtype t)
+{
+	const int each = i8_each(t), more = i8_more(t);
+	vec p[2];
+
+	UNROLL
+	for (int j = 0; j < 2; j++) {
+		const signed char *code = x->code + (2 * u + j) * each * L * CHUNK;
+		vec c[2], begin = v_zero(), a[4];
+
+		UNROLL
+		for (int i = 0; i < each; i++) {
+			c[i] = v_load(code + i * L * CHUNK);
+			if (more)
+				begin = v_dot(begin, v_bytes(more), c[i]);
+		}
+		if (more)
+			begin = v_sub32(v_zero(), begin);
+		UNROLL
+		for (int r = 0; r < 4; r++) {
+			a[r] = begin;
+			UNROLL
+			for (int i = 0; i < each; i++)
+				a[r] = i8_full(t) ? v_dot_signed(a[r], v[r][j * each + i], c[i]) :
+				    v_dot(a[r], v[r][j * each + i], c[i]);
+		}
+		p[j] = v_sums(a[0], a[1], a[2], a[3]);
+	}
+	if (i8_crossed(t))
+		v_mix(p);
+	UNROLL
+	for (int j = 0; j < 2; j++) {
+		const int slot = (2 * u + j) * L, to = slot % 4 / L;
+		reg f = r_mul(r_load(x->scale[slot]), v_float(p[j]));
+
+		sum[to] = r_fma(r_load(s->scale[slot]), f, sum[to]);
+		if (i8_has_minimum(t))
+			sum[to] = r_fma(r_load(s->minimum[slot]), r_load(x->sum[slot]), sum[to]);
+	}
+}
+
+/* sum [T][REGS] += a block, or the first units of it. */
+INLINE void
+block_dots(reg *sum, int T, const struct i8_x *x, const struct i8_quad *q, struct i8_scales *s,
+    int units, enum dtype t)
+{
+	vec v[4][4];
+
+	UNROLL
+	for (int u = 0; u < units; u++) {
+		UNROLL
+		for (int r = 0; r < 4; r++)
+			codes_unit(v[r], q->row[r], u, t);
+		for (int m = 0; m < T; m++)
+			unit_dots(sum + m * REGS, v, x + m, s, u, t);
+	}
+}
+
+INLINE void
+quad_skip(struct i8_quad *q, enum dtype t)
+{
+	const int size = i8_bytes(t);
+
+	prefetch(q->next, 4 * (size_t)size);
+	q->next += 4 * size;
+	if (t == Q8 || t == Q4) {
+		prefetch(q->next_group, 4 * CHUNKS);
+		q->next_group += 4 * CHUNKS;
+	}
+	UNROLL
+	for (int r = 0; r < 4; r++) {
+		q->row[r] += size;
+		q->group[r] += CHUNKS;
+	}
+}
+
+/* sum [T][REGS] of the rows n .. n+3 of w, none beyond `last`. */
+ALWAYS void
+quad_dots(reg *sum, const struct i8_x *x, int T, const struct mat *w, int n, int last, enum dtype t)
+{
+	const int units = i8_units(t), blocks = w->cols / I8_BLOCK, cut = w->cols % I8_BLOCK;
+	struct i8_scales s;
+	struct i8_quad q;
+
+	UNROLL
+	for (int r = 0; r < 4; r++) {
+		const int row = n + r < last ? n + r : last;
+
+		q.row[r] = mat_at(w, row);
+		q.group[r] = w->groups ? w->groups + (size_t)row * mat_groups(w) : NULL;
+	}
+	q.next = n + 4 <= last ? q.row[0] + 4 * row_bytes(t, w->cols) : q.row[0];
+	q.next_group = n + 4 <= last ? q.group[0] + 4 * mat_groups(w) : q.group[0];
+	for (int m = 0; m < T; m++)
+		UNROLL
+		for (int j = 0; j < REGS; j++)
+			sum[m * REGS + j] = r_zero();
+	for (int b = 0; b < blocks; b++, x += T) {
+		scales_of(&s, q.row, q.group, w->factor, t);
+		block_dots(sum, T, x, &q, &s, units, t);
+		quad_skip(&q, t);
+	}
+	if (cut) {
+		const int groups = (cut + CHUNK * i8_each(t) - 1) / (CHUNK * i8_each(t));
+		struct i8_cut zeros;
+
+		quad_cut(&q, &zeros, w, w->cols - cut);
+		scales_of(&s, q.row, q.group, w->factor, t);
+		scales_cut(&s, groups, i8_crossed(t));
+		block_dots(sum, T, x, &q, &s, (groups + 2 * L - 1) / (2 * L), t);
+	}
+}
+
+/* The lanes of four outputs as their sums. */
+INLINE void
+quad_store(float *out, const reg sum[REGS], int n, enum dtype t)
+{
+	float l[4][4], to[4];
+
+	UNROLL
+	for (int j = 0; j < REGS; j++)
+		r_store(l[0] + j * W, sum[j]);
+	for (int r = 0; r < 4; r++)
+		to[r] = canonical((i8_crossed(t) ? (l[0][r] + l[1][r]) + (l[2][r] + l[3][r]) :
+		    (l[0][r] + l[2][r]) + (l[1][r] + l[3][r])) + 0);
+	for (int r = 0; r < 4 && r < n; r++)
+		out[r] = to[r];
+}
+
+/* T <= I8_ROWS rows of x that XBLOCKS have room for. */
+ALWAYS void
+gemv(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0,
+    int n1, enum dtype t)
+{
+	struct i8_x rounded[XBLOCKS];
+	reg sum[I8_ROWS * REGS];
+
+	x_round(rounded, x, ldx, T, w->cols, t);
+	for (int n = n0; n < n1; n += 4) {
+		if (T == 1)
+			quad_dots(sum, rounded, 1, w, n, n1 - 1, t);
+		else
+			quad_dots(sum, rounded, T, w, n, n1 - 1, t);
+		for (int m = 0; m < T; m++)
+			quad_store(out + m * ldo + n, sum + m * REGS, n1 - n, t);
+	}
+}

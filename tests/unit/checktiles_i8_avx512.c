@@ -1,0 +1,27 @@
+/*
+ * checktiles: the products of i8 in the tiles of AMX, which are emulated in plain C.
+ */
+#include "numbers.h"
+
+static const struct kernels *ref;
+static struct slot s_x, s_a, s_b;
+
+#include "products_i8.h"
+
+#define I8_EMULATE
+#define i8_amx i8_emulated
+#include "cpu/matmul_i8_amx.c"
+
+int
+main(void)
+{
+	struct kernels k = { .name = "tiles", .matmul = product };
+
+	ref = kernels_precision(kernels_named("ref"), PRECISION_I8);
+	if (kernels_named("avx512") && i8_avx512())
+		ok(check_i8_types(&k), "matmul in emulated tiles gives the bits of the plain one");
+	else
+		ok(1, "matmul in emulated tiles # SKIP this machine lacks AVX-512 with VNNI and VBMI");
+	printf("1..%d\n", points);
+	return failures != 0;
+}
