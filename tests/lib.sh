@@ -77,6 +77,12 @@ few() {
 	esac
 }
 
+# sets [N]: the instruction sets of this architecture's kernels, or the first N; ref is the first
+sets() {
+	DS_KERNELS=none ds-bench --shape v3 2>&1 | sed 's/.*: give //; s/,//g; s/ or / /' |
+	    cut -d' ' -f"1-${1-}"
+}
+
 # once: is this the run for points that need no second one?  If a script has two, that is the one
 # with sanitizers.
 once() {

@@ -49,7 +49,7 @@ rows 7:0+1 7:1+40 7:41+23 8:0+3,7:64+64 7:128+1 7:129+21 | of 7 >got
 same want got "in batches, and among other sequences, rows choose and compute the same"
 rows $(for i in $(seq 0 149); do echo "7:$i+1"; done) | of 7 >got
 same want got "one by one, too"
-for k in ref avx2; do
+for k in $(sets 2); do
 	DS_KERNELS=$k rows 7:0+150 | of 7 >got
 	same want got "$k kernels at most: the same"
 done

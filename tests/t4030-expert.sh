@@ -29,7 +29,7 @@ chain 5 0-4,6-15,s
 ds-expert -l 1 -e 3-9 -i routed | ds-expert -l 1 >chained
 same whole chained "the last one without -e does what is left"
 for t in 1 2; do
-	for k in ref avx2 avx512; do
+	for k in $(sets 3); do
 		DS_KERNELS=$k ds-expert -l 1 -t $t -i routed -o got
 		same whole got "$t threads, $k kernels at most"
 	done

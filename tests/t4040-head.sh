@@ -22,7 +22,7 @@ like "$(frame show <tapped)" '"head.norm": \["F32", 4, 256\]' "--tap head.norm a
 frame tensors logits <out >a
 frame tensors logits <tapped >b
 same a b "and changes nothing else"
-for k in ref avx2; do
+for k in $(sets 2); do
 	DS_KERNELS=$k ds-head -t 2 -i in -o got
 	same out got "two threads, $k kernels at most"
 done

@@ -39,7 +39,7 @@ is "$(cat got)" "" "attn.probs is 0 behind a row's own position"
 ds-embed -B 7 <ask | ds-block -l 0 | ds-block -l 1 --tap all -o got
 is "$(py "$T/taps.py" same out.1 got)" "" "batches of 7 rows have the same taps"
 ok "ds-diff finds no difference between them" ds-diff out.1 got
-for k in ref avx2 avx512; do
+for k in $(sets 3); do
 	DS_KERNELS=$k ds-block -l 1 --tap all -t 2 -i in.1 -o got
 	same out.1 got "two threads, $k kernels at most: the same taps"
 done

@@ -122,7 +122,7 @@ none = frames[4].header["loss"]
 assert none == lines[2] and none["tokens"] == none["loss"] == 0, none
 EOP
 report $? "gradients and metrics are those of float64: cross-entropy, policy gradient with KL" got
-for k in ref avx2 avx512; do
+for k in $(sets 3); do
 	DS_KERNELS=$k ds-loss -q -t 2 -i in -o again 2>told
 	cmp again out && [ ! -s told ]
 	report $? "two threads, $k kernels at most, and -q: the same bytes, and no lines" told

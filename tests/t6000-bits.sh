@@ -93,6 +93,8 @@ has() {
 }
 has avx2 fma f16c && kernels="$kernels avx2" && has avx512f avx512bw avx512dq avx512vl && kernels="$kernels avx512" &&
 	has amx_bf16 amx_tile avx512vbmi avx512_bf16 && kernels="$kernels amx"
+has asimd && kernels="$kernels neon" && has asimddp && kernels="$kernels dot" &&
+	has i8mm && kernels="$kernels i8mm"
 
 set -- "$M" "$G"/v* "$G/llama-linear" "$G/qwen2-types" "$G/qwen3-yarn" "$G/qwen3-moe-mixed"
 if [ "${FORMATS-}" ]; then              # t6006 sets it: what ds-quant makes of odd shapes, with logits in batches of 1 to 33 rows
@@ -118,7 +120,7 @@ for DS_MODEL; do
 	for rows in 7 64; do
 		points "batches of $rows rows" "$(line batch got "-B $rows" '')"
 	done
-	for k in ref avx2 avx512 amx; do
+	for k in $(sets); do
 		case " $kernels " in
 		*" $k "*) points "DS_KERNELS=$k" "export DS_KERNELS=$k; $(line batch got '' '')" ;;
 		*) skip "$name: DS_KERNELS=$k: every tensor at every point has the same bits" "this machine has no $k" ;;

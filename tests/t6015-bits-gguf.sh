@@ -35,7 +35,7 @@ for m in llama moe mla; do
 	read -r layers _ <$m/counts
 	q=$m/q.gguf
 	DS_KERNELS=ref line $q $m/batch >$m/want
-	for k in avx2 avx512 amx; do
+	for k in $(sets | cut -d' ' -f2-); do
 		DS_KERNELS=$k line $q $m/batch >$m/$k
 		DS_KERNELS=$k line $q $m/pieces 2 >$m/$k.pieces
 		printf '%s\t' "$m, $k: the same bits as plain C" same $m/want

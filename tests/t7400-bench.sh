@@ -11,8 +11,8 @@ for type in f32 bf16 f16 fp8 q8 q4 mxfp4 q4_k q6_k; do
 	ok "$type: bytes, operations, times and rates add up" "$PY" "$T/benched.py" $type.json "$M/config.json"
 done
 is "$(jq -r '.device // empty' fp8.json | sort -u)" cpu "each line says where that was"
-for k in ref avx2; do
-	grep -q avx2 /proc/cpuinfo || [ $k = ref ] || continue
+for k in $(sets 2); do
+	[ $k != avx2 ] || grep -q avx2 /proc/cpuinfo || continue
 	is "$(DS_KERNELS=$k ds-bench $small --decode 2@1 --prefill 0 | sed -n 's/^limit  *[0-9]* *\([a-z0-9]*\) .*/\1/p')" $k \
 	    "DS_KERNELS=$k counts"
 done
