@@ -67,10 +67,10 @@ stages() {
 	cd ..
 	return $status
 }
-ds-tokenize -m "$M" -a "What is 37 * 46? A sentence that goes on, so that there are many rows." >ask
-ds-tokenize -m "$M" -c "What is 37 * 46?" >asked
 for f in q8 q4 gguf-q8_0; do
 	ds-quant -f $f --head -m "$M" $f >out 2>&1 || report 1 "ds-quant -f $f" out
+	ds-tokenize -m $f -a "What is 37 * 46? A sentence that goes on, with many rows." >ask
+	ds-tokenize -m $f -c "What is 37 * 46?" >asked
 	ok "$f: the stages of x86-64 run in i8" stages x86.$f $f "$native"
 	ok "$f: those of aarch64 do" stages arm.$f $f "$emulated"
 	diff -r x86.$f arm.$f >err 2>&1
@@ -78,6 +78,7 @@ for f in q8 q4 gguf-q8_0; do
 done
 
 # --- answers ---
+ds-tokenize -m "$M" -c "What is 37 * 46?" >asked
 answer() {      # PRECISION PATH
 	rm -f loop; mkfifo loop
 	(export PATH="$2" DS_MODEL="$M" DS_PRECISION="$1"
