@@ -1,6 +1,7 @@
 #!/bin/sh
 # Links by ZeroMQ: the same bytes as through pipes, and an end with a word where a peer is not what it should be.
 # also: asan
+# first: yes
 . "${0%/*}/lib.sh"
 LIMIT=40
 export DS_MODEL=$M

@@ -1,5 +1,5 @@
 #!/bin/sh
-# only: asan kernels
+# only: asan
 # ds-quant: what it writes, what it reports, and what it does not leave behind.
 # first: yes
 . "${0%/*}/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # only: asan
+# first: yes
 # Chat templates: conversations in JSON become the prompts that the transformers library makes of them.
 . "${0%/*}/lib.sh"
 LIMIT=300

@@ -1,5 +1,5 @@
 #!/bin/sh
-# also: asan leaks kernels
+# also: asan leaks
 # check: yes
 # ds-loss: gradients, metrics and log-probabilities against numpy, and the frames that it refuses.
 . "${0%/*}/lib.sh"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # ds-learn --grpo: answers that are sampled, graded and learned from by one pipeline.
 # also: asan leaks
+# first: yes
 . "${0%/*}/lib.sh"
 export DS_MODEL=$M
 

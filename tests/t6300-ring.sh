@@ -32,7 +32,7 @@ compared() {
 	done <compared
 }
 
-case $PATH in *build-asan*) models=$G/v3 ;; *) models=$(echo "$G"/v*) ;; esac
+case $PATH in *build-asan*) models= ;; *) models=$(echo "$G"/v*) ;; esac
 for DS_MODEL in "$M" $models; do
 	export DS_MODEL
 	name=${DS_MODEL##*/}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# only: asan leaks
+# only: asan leaks kernels
 # ds-bench -d cuda: what it says adds up, and nobody can take an emulated GPU's figures for a card's.
 . "${0%/*}/lib.sh"
 . "$T/gpu.sh"

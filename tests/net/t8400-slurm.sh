@@ -1,5 +1,6 @@
 #!/bin/sh
 # Slurm runs the batch file that ds-plan writes: slurmctld and a slurmd for each of two nodes are started here, as root.
+# first: yes
 for tool in munged slurmctld slurmd sbatch; do
 	command -v $tool >/dev/null || PATH=$PATH:/usr/sbin
 	command -v $tool >/dev/null || { echo "1..0 # SKIP no $tool: Debian has it in slurm-wlm and munge"; exit 0; }
