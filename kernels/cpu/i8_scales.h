@@ -19,15 +19,15 @@ bytes_at(const unsigned char *p, int size)
 	return v;
 }
 
-/* 32 bits at `at` of four rows, or a byte. */
+/* 32 bits at `at` of four rows. */
 INLINE __m128i
-four32(const unsigned char *const p[4], int at, int size)
+four32(const unsigned char *const p[4], int at)
 {
-	__m128i v = _mm_cvtsi32_si128(bytes_at(p[0] + at, size));
+	__m128i v = _mm_cvtsi32_si128(bytes_at(p[0] + at, 4));
 
-	v = _mm_insert_epi32(v, bytes_at(p[1] + at, size), 1);
-	v = _mm_insert_epi32(v, bytes_at(p[2] + at, size), 2);
-	return _mm_insert_epi32(v, bytes_at(p[3] + at, size), 3);
+	v = _mm_insert_epi32(v, bytes_at(p[1] + at, 4), 1);
+	v = _mm_insert_epi32(v, bytes_at(p[2] + at, 4), 2);
+	return _mm_insert_epi32(v, bytes_at(p[3] + at, 4), 3);
 }
 
 /* F16 at `at` of four rows, and those `step` further. */
@@ -214,7 +214,7 @@ scales_k(struct i8_scales *s, const unsigned char *const b[4])
 INLINE void
 scales_iq4(struct i8_scales *s, const unsigned char *const b[4])
 {
-	const __m128i first = four32(b, 0, 4), low = four32(b, 4, 4);
+	const __m128i first = four32(b, 0), low = four32(b, 4);
 	const __m256i one = _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0);
 	const __m256i l = _mm256_set_m128i(low, low);
 	const __m128i high = _mm_srli_epi32(first, 16);
@@ -242,10 +242,19 @@ scales_iq4(struct i8_scales *s, const unsigned char *const b[4])
 INLINE __m256
 eight_e8m0(const unsigned char *const p[4], int at, int step)
 {
-	const __m256i e = _mm256_set_m128i(four32(p, at + step, 1), four32(p, at, 1));
-	__m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
-	__m256i v = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+	__m128i b = _mm_cvtsi32_si128(p[0][at]);
+	__m256i e, small, v;
 
+	b = _mm_insert_epi8(b, p[1][at], 1);
+	b = _mm_insert_epi8(b, p[2][at], 2);
+	b = _mm_insert_epi8(b, p[3][at], 3);
+	b = _mm_insert_epi8(b, p[0][at + step], 4);
+	b = _mm_insert_epi8(b, p[1][at + step], 5);
+	b = _mm_insert_epi8(b, p[2][at + step], 6);
+	b = _mm_insert_epi8(b, p[3][at + step], 7);
+	e = _mm256_cvtepu8_epi32(b);
+	small = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
+	v = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
 	return _mm256_castsi256_ps(_mm256_blendv_epi8(v, small,
 	    _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
 }
