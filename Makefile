@@ -231,7 +231,7 @@ ARM_CHECKS = checkkernels checkarithmetic checkblocks checki8
 test-arm:
 	@tests/deps arm
 	@$(MAKE) -s -j$$(nproc) CUDA=0 all build/tests/limit build/tests/py
-	@$(MAKE) -s -j$$(nproc) WERROR=-Werror CC=$(ARM_CC) all \
+	@$(MAKE) -s -j$$(nproc) WERROR=-Werror CC="$(ARM_CC)" all \
 		$(ARM_CHECKS:%=build-aarch64/tests/%)
 	@sh tests/arm.sh
 
