@@ -220,7 +220,7 @@ quad_store(float *out, const reg sum[REGS], int n, enum dtype t)
 }
 
 /* T <= I8_ROWS rows of x that XBLOCKS have room for. */
-ALWAYS void
+INLINE void
 gemv(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0,
     int n1, enum dtype t)
 {
