@@ -20,7 +20,7 @@ static const char help[] =
 "          [--stages LIST] [--decode LIST] [--prefill LIST] [--time SECONDS]\n"
 "          [--memory GIB] [--limits LIMITS] [--json] [--svg FILE] [-d DEVICE]\n"
 "          [--host | --write FOLDER [--sparse]] [--precision P] [--huge-pages]\n"
-"          [-t THREADS] [-v]\n"
+"          [--cache-type TYPE] [-t THREADS] [-v]\n"
 "\n"
 "Measures the stages of a model, with synthetic weights of a shape or real ones.\n"
 "  --shape SHAPE          v3 (one layer of it), v2-lite, or a config.json\n"
@@ -30,18 +30,14 @@ static const char help[] =
 "  --stages LIST          stages to measure, of attn,route,expert,head (all)\n"
 "  --decode LIST          decode batches: ROWS or ROWS@CONTEXT (1,2,4,8,16)\n"
 "  --prefill LIST         prefill batches: ROWS (32,128,512,2048); 0: none\n"
-"  --time SECONDS         approximate time per measurement (2)\n"
-"  --memory GIB           maximum memory use (nine tenths of what is free)\n"
-"  --limits LIMITS        GB/s,GFLOP/s of the machine, instead of measuring them\n"
-HELP_PRECISION
-"  --huge-pages           copy the weights to huge pages of memory\n"
-"  --svg FILE             also plot a roofline\n"
-"  --write FOLDER         only write the checkpoint\n"
-"  --sparse, -v           weights are holes in the file; print progress\n"
+"  --time, --memory       SECONDS per measurement (2); GIB at most (0.9 of free)\n"
+"  --limits, --sparse     GB/s,GFLOP/s of the machine; weights are holes\n"
+HELP_PRECISION HELP_CACHE_TYPE HELP_HUGE
+"  --svg, --write         FILE of a roofline; FOLDER: only write the checkpoint\n"
 "  -d, --device DEVICE    compute on cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"
 "  -t, --threads THREADS  compute threads (all cores)\n"
 "  --host, --json         print this machine's line for ds-plan; print JSON lines\n"
-"  -V, -h                 print the version; print this text\n";
+"  -V, -h, -v             print the version; print this text; print progress\n";
 
 #define SIZES_MAX 32
 #define CONTEXT 512             /* positions in the cache of a row that decodes, by default */
@@ -342,6 +338,7 @@ open_all(void)
 	if (!(b->stage.pool = pool_new(g.o.threads)) ||
 	    !(b->stage.device = device_new(g.o.ordinal, b->stage.pool, b->stage.k)))
 		die_failed();
+	options_cache_type(&g.o, b->stage.device);
 	if (g.limit.read == 0 && !device_is_gpu(b->stage.device))
 		memory -= sweep = sweep_size(memory / 4);
 	if (g.shape)
@@ -436,7 +433,8 @@ print_all(void)
 int
 main(int argc, char **argv)
 {
-	g.o = (struct options){.help = help, .longs = longs, .own = own, .products = 1, .gpu = GPU_COMPUTES};
+	g.o = (struct options){.help = help, .longs = longs, .own = own, .products = 1, .caches = 1,
+	    .gpu = GPU_COMPUTES};
 	options_parse(&g.o, argc, argv);
 	check_options();
 	if (g.write) {

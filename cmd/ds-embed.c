@@ -7,8 +7,8 @@
 
 static const char help[] =
 "usage: ds-embed -m MODEL [-B ROWS] [--batches N] [--cache-size SIZE]\n"
-"                [--cache-dir DIR] [--ring] [--trace] [--precision P]\n"
-"                [--manifest FILE] [--learn] [--state DIR]\n"
+"                [--cache-dir DIR] [--cache-type TYPE] [--ring] [--trace]\n"
+"                [--precision P] [--manifest FILE] [--learn] [--state DIR]\n"
 "                [-i PROMPTS ... -i LOOP] [-o TO ...] [-r FD] [-v]\n"
 "\n"
 "The scheduler: forms batches of prompts and sampled tokens, and looks up their\n"
@@ -18,9 +18,8 @@ HELP_MODEL
 "  -B ROWS                maximum rows, and sequences, per batch (512)\n"
 "  --batches N            maximum batches in flight (1), or auto\n"
 "  --cache-size SIZE      bytes of KV caches per process (4G); share prefixes\n"
-HELP_CACHE_DIR
-"  --ring                 the pipeline is a ring, traversed once per layer\n"
-"  --trace                request the times of all stages in the frames\n"
+HELP_CACHE_DIR HELP_CACHE_TYPE
+"  --ring, --trace        a ring, traversed once per layer; times of all stages\n"
 HELP_PRECISION HELP_MANIFEST HELP_LEARN
 "  -i, --input FROM       prompts; the last of several is the loop (stdin)\n"
 HELP_TO HELP_REST;

@@ -254,6 +254,18 @@ precision_of_scripts(void)
 	return (enum precision)p;
 }
 
+/* Likewise. */
+static enum dtype
+cache_type_of_scripts(enum precision p)
+{
+	const char *given = getenv("DS_CACHE_TYPE");
+	int t = given && *given ? cache_type_parse(given) : (int)cache_type_default(p);
+
+	if (t < 0)
+		die(FAIL_USAGE, "DS_CACHE_TYPE '%s': give f32 or bf16", given);
+	return (enum dtype)t;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -278,6 +290,7 @@ main(int argc, char **argv)
 		die_failed();
 	g.verbose = o.verbose;
 	g.demand.precision = precision_of_scripts();
+	g.demand.cache_type = cache_type_of_scripts(g.demand.precision);
 	check(&g, &sizes.config);
 	if (!(model = realpath(o.model, NULL)))
 		die(FAIL_SYSTEM, "cannot find the model's folder:");

@@ -32,11 +32,10 @@ static const char help[] =
 "\n"
 "  -m, --model MODEL                  checkpoint folder or GGUF file (DS_MODEL)\n"
 "  -0, --lines, --messages, --jsonl   FILE of texts, lines, chats or requests\n"
-"  --out, --resume, --ordered         FILE of answers; go on at its end; in order\n"
+"  --out, --resume, --logprobs        FILE of answers; go on at its end; of each\n"
 "  --samples, --early, --huge-pages   N for each prompt; HOW to vote; of weights\n"
-"  --logprobs, --prompt-ids           of the tokens of answers; of prompts\n"
 "  -c, -w, --completion               chat (default); a PROMPT is to be continued\n"
-"  --template, --thinking             FILE of the chat template; HOW on or off\n"
+"  --ordered, --template, --thinking  in order; FILE of template; HOW on or off\n"
 "  --think-min, --think-max           N tokens of thinking at least; N at most\n"
 "  --plan, -x, --rsh, --manifest      FILE; CUT fused, layer or stage; CMD; FILE\n"
 "  -g, --greedy                       always the most probable token\n"
@@ -46,7 +45,8 @@ static const char help[] =
 "  -p, --top-p P                      of the top tokens of total probability P\n"
 "  -n, --max-tokens N                 maximum new tokens per answer\n"
 "  -S, --seed SEED                    seed of the random numbers (0)\n"
-"  --precision, --batches, --draft    " PRECISION_WORDS "; N in flight; mtp, prompt\n"
+"  --precision, --cache-type          " PRECISION_WORDS "; KV caches f32, bf16\n"
+"  --batches, --draft, --prompt-ids   N in flight; mtp, prompt; of the prompt\n"
 "  --keep, --cache-dir, --cache-size  DIR of streams; DIR of prefixes; bytes\n"
 "  -t, --threads THREADS              threads of each process (all cores)\n"
 "  -d, --device DEVICE                cpu, cuda or cuda:N (cpu, or DS_DEVICE)\n"
@@ -370,13 +370,27 @@ check_out(const struct given *o)
 		die(FAIL_USAGE, "--out '%s' has the requests: give another file", o->run.plan.out);
 }
 
+/* What answers depend on: the options of the plan, or else of this run. */
+static const char *
+precision_of(const struct plan_options *o, const struct planfile *plan)
+{
+	const char *precision = planfile_option(plan, "--precision"),
+	    *type = planfile_option(plan, "--cache-type");
+	int p, t;
+
+	precision = precision ? precision : o->precision;
+	type = type ? type : o->cache_type;
+	p = precision ? precision_parse(precision) : PRECISION_F32;
+	t = type ? cache_type_parse(type) : -1;
+	return p < 0 ? precision : precision_text((enum precision)p, t == BF16 ? BF16 : F32);
+}
+
 /* Open the file of answers, or read the ones that exist: those of another model or precision are
  * an error, because they are not what this run would write. */
 static void
 open_answers(struct given *o, struct progress *progress)
 {
 	struct plan_options *p = &o->run.plan;
-	const char *precision = p->precision ? p->precision : precision_name(PRECISION_F32);
 	struct planfile plan = {0};
 
 	if (!p->out)
@@ -388,9 +402,7 @@ open_answers(struct given *o, struct progress *progress)
 		return;
 	if (o->plan && planfile_read(&plan, o->plan) < 0)
 		die_failed();
-	if (o->plan && planfile_precision(&plan))
-		precision = planfile_precision(&plan);
-	if (answer_file_count(p->out, p->model, precision, &progress->before) < 0)
+	if (answer_file_count(p->out, p->model, precision_of(p, &plan), &progress->before) < 0)
 		die_failed();
 	planfile_free(&plan);
 	answer_file_trim(o->run.out);
@@ -431,7 +443,7 @@ main(int argc, char **argv)
 	};
 	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs,
 	    .own = own, .to = &o, .operands = 1,
-	    .gpu = GPU_OPTION, .products = 1, .links = 1};
+	    .gpu = GPU_OPTION, .products = 1, .caches = 1, .links = 1};
 	struct config config;
 	struct dialog dialog = {0};
 	struct progress progress = {0};
@@ -453,6 +465,8 @@ main(int argc, char **argv)
 	o.run.plan.layers = o.plan ? 0 : config.num_layers;
 	o.run.plan.precision = common.precision < 0 ? NULL :
 	    precision_name((enum precision)common.precision);
+	o.run.plan.cache_type = common.cache_type < 0 ? NULL :
+	    cache_type_name((enum dtype)common.cache_type);
 	if (common.device) {
 		snprintf(device, sizeof(device), common.ordinal < 0 ? "cpu" : "cuda:%d",
 		    common.ordinal);

@@ -7,14 +7,15 @@
 #include "launch/verify.h"
 
 static const char help[] =
-"usage: ds-verify -m MODEL [--precision P] [-t THREADS] [-v] [TEXT]\n"
+"usage: ds-verify -m MODEL [--precision P] [--cache-type TYPE] [-t THREADS]\n"
+"                 [-v] [TEXT]\n"
 "\n"
 "Runs TEXT in many configurations: splits into processes, chunks, batches,\n"
 "threads and instruction sets.  It compares all logits bit by bit and prints a\n"
 "line per configuration.\n"
 "\n"
 HELP_MODEL
-HELP_PRECISION
+HELP_PRECISION HELP_CACHE_TYPE
 "  -t, --threads THREADS  maximum number of threads (all cores, at least 2)\n"
 "  -v                     print the shell line of each configuration\n"
 "  -V, -h                 print the version; print this text\n";
@@ -23,7 +24,7 @@ int
 main(int argc, char **argv)
 {
 	static struct model model;
-	struct options o = {.help = help, .operands = 1, .products = 1};
+	struct options o = {.help = help, .operands = 1, .products = 1, .caches = 1};
 	struct verify v = {.model = &model, .to = stdout, .text = "A pipeline gives the same bits, however it is cut: 37 * 46 = 1702."};
 	int first = options_parse(&o, argc, argv);
 
@@ -34,6 +35,7 @@ main(int argc, char **argv)
 	options_require_model(&o);
 	v.programs = program_folder();
 	v.precision = o.precision < 0 ? NULL : precision_name((enum precision)o.precision);
+	v.cache_type = o.cache_type < 0 ? NULL : cache_type_name((enum dtype)o.cache_type);
 	v.threads = o.threads > 1 ? o.threads : 2;
 	v.verbose = o.verbose;
 	if (model_open(&model, o.model) < 0 || verify_run(&v) < 0)

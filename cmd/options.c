@@ -200,8 +200,8 @@ set_common(struct options *o, int c, const char *arg)
 }
 
 #define LONGS_MAX 64
-enum { LONG_TAP = 1000, LONG_PRECISION, LONG_HUGE, LONG_MANIFEST, LONG_TIMEOUT, LONG_KEY,
-    LONG_PEERS, LONG_UNSAFE };
+enum { LONG_TAP = 1000, LONG_PRECISION, LONG_CACHE_TYPE, LONG_HUGE, LONG_MANIFEST, LONG_TIMEOUT,
+    LONG_KEY, LONG_PEERS, LONG_UNSAFE };
 
 /* Long options of the letters that programs share; others stand beside the letters of their
  * programs.  */
@@ -211,8 +211,8 @@ static const struct option words[] = {{"help", 0, NULL, 'h'}, {"version", 0, NUL
     {"threads", 1, NULL, 't'},
     {"device", 1, NULL, 'd'}, {0}};
 
-/* All long options: the program's own, words for its letters, --tap, --precision, --manifest,
- * --huge-pages, options of endpoints.  */
+/* All long options: the program's own, words for its letters, --tap, --precision, --cache-type,
+ * --manifest, --huge-pages, options of endpoints.  */
 static void
 long_options(const struct options *o, const char *letters, struct option *to)
 {
@@ -232,6 +232,8 @@ long_options(const struct options *o, const char *letters, struct option *to)
 		to[n++] = (struct option){"tap", required_argument, NULL, LONG_TAP};
 	if (o->products)
 		to[n++] = (struct option){"precision", required_argument, NULL, LONG_PRECISION};
+	if (o->caches)
+		to[n++] = (struct option){"cache-type", required_argument, NULL, LONG_CACHE_TYPE};
 	if (o->weights)
 		to[n++] = (struct option){"manifest", required_argument, NULL, LONG_MANIFEST};
 	if (o->weights && o->gpu)
@@ -265,6 +267,13 @@ set_precision(struct options *o, const char *option, const char *arg)
 {
 	if ((o->precision = precision_parse(arg)) < 0)
 		die(FAIL_USAGE, "%s '%s': give " PRECISION_WORDS, option, arg);
+}
+
+static void
+set_cache_type(struct options *o, const char *option, const char *arg)
+{
+	if ((o->cache_type = cache_type_parse(arg)) < 0)
+		die(FAIL_USAGE, "%s '%s': give f32 or bf16", option, arg);
 }
 
 /* DS_WAIT: a program that starts both ends of a link limits the time to connect.  */
@@ -368,7 +377,7 @@ options_parse(struct options *o, int argc, char **argv)
 	link_settings.peers = from_env("DS_PEERS");
 	set_wait();
 	set_verbose(o);
-	o->ready = o->precision = o->ordinal = -1;
+	o->ready = o->precision = o->cache_type = o->ordinal = -1;
 	o->threads = default_threads();
 	opterr = 0;
 	long_options(o, letters, longs);
@@ -396,6 +405,8 @@ options_parse(struct options *o, int argc, char **argv)
 			set_taps(o, optarg);
 		else if (c == LONG_PRECISION)
 			set_precision(o, "--precision", optarg);
+		else if (c == LONG_CACHE_TYPE)
+			set_cache_type(o, "--cache-type", optarg);
 		else if (c == LONG_MANIFEST)
 			o->manifest = optarg;
 		else if (c == LONG_HUGE)
@@ -409,6 +420,8 @@ options_parse(struct options *o, int argc, char **argv)
 	}
 	if (o->precision < 0 && o->products && from_env("DS_PRECISION"))
 		set_precision(o, "DS_PRECISION", from_env("DS_PRECISION"));
+	if (o->cache_type < 0 && o->caches && from_env("DS_CACHE_TYPE"))
+		set_cache_type(o, "DS_CACHE_TYPE", from_env("DS_CACHE_TYPE"));
 	if (!o->device && o->gpu == 1 && from_env("DS_DEVICE"))
 		set_device(o, "DS_DEVICE", from_env("DS_DEVICE"));
 	if (optind < argc && !o->operands && !o->streams)
@@ -441,4 +454,16 @@ options_kernels(const struct options *o)
 		    (const char *)names.p);
 	return kernels_precision(k, o->precision < 0 ? PRECISION_F32 :
 	    (enum precision)o->precision);
+}
+
+void
+options_cache_type(const struct options *o, struct device *d)
+{
+	if (o->cache_type < 0)
+		return;
+	if (device_is_gpu(d) && (enum dtype)o->cache_type != d->cache_type)
+		die(FAIL_USAGE, "--cache-type %s: in --precision %s, KV caches of a GPU are %s",
+		    cache_type_name((enum dtype)o->cache_type),
+		    precision_name(d->k->precision), cache_type_name(d->cache_type));
+	d->cache_type = (enum dtype)o->cache_type;
 }

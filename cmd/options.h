@@ -23,6 +23,8 @@ struct options {
 	int gpu;                        /* in: GPU_NONE, GPU_COMPUTES, GPU_OPTION (stage/stages.h) */
 	int products;                   /* in: 1 if it multiplies with weights, or starts programs
 					 * that do: --precision */
+	int caches;                     /* in: 1 if it has KV caches, or starts programs that do:
+					 * --cache-type */
 	int weights;                    /* in: 1 if it maps weights: --manifest; with gpu also
 					 * --huge-pages */
 	uint64_t taps;                  /* in: TAP_BIT of what its --tap offers; 0: no --tap */
@@ -45,6 +47,7 @@ struct options {
 	uint64_t tapped;                /* --tap */
 	int precision;                  /* --precision, or DS_PRECISION: an enum precision; -1:
 					 * neither */
+	int cache_type;                 /* --cache-type, or DS_CACHE_TYPE: F32 or BF16; -1: neither */
 };
 
 /*
@@ -76,6 +79,9 @@ int options_word(const char *option, const char *text, const char *const names[]
 /* The kernels of DS_KERNELS and --precision; exits with 2 if there are none.  */
 const struct kernels *options_kernels(const struct options *o);
 
+/* Set the device's type of cache, if one is given; exits with 2 if the device lacks it. */
+void options_cache_type(const struct options *o, struct device *d);
+
 /* Long options of the sampler's letters.  */
 #define SAMPLING_LONGS {"greedy", 0, NULL, 'g'}, {"temperature", 1, NULL, 'T'}, {"top-k", 1, NULL, 'k'}, \
     {"top-p", 1, NULL, 'p'}, {"seed", 1, NULL, 'S'}, {"max-tokens", 1, NULL, 'n'}
@@ -85,6 +91,8 @@ const struct kernels *options_kernels(const struct options *o);
 #define HELP_LAYERS "  -l, --layers LAYERS    layers to process: " RANGES_SYNTAX " (all)\n"
 #define HELP_TAP    "  --tap NAMES            inner tensors to add: NAME,NAME or all; '?' lists them\n"
 #define HELP_PRECISION "  --precision P          products in " PRECISION_WORDS " (f32, or DS_PRECISION)\n"
+#define HELP_CACHE_TYPE \
+    "  --cache-type TYPE      KV caches in f32 or bf16 (as P, or DS_CACHE_TYPE)\n"
 #define HELP_MANIFEST "  --manifest FILE        verify the weights against this file of ds-info\n"
 #define HELP_HUGE "  --huge-pages           copy the weights to huge pages of memory\n"
 #define HELP_CACHE_DIR "  --cache-dir DIR        folder of saved prefixes of the KV cache (none)\n"

@@ -94,6 +94,7 @@ check_learn(const struct options *o, const struct stage_options *given)
 	const char *what = o->ordinal >= 0 ? "a GPU: it computes on the CPU" :
 	    o->huge_pages ? "--huge-pages: its weights change in the mapped files' memory" :
 	    o->precision > PRECISION_F32 ? "--precision other than f32: its gradients are f32" :
+	    o->cache_type > F32 ? "--cache-type bf16: its gradients read caches of f32" :
 	    given->cache ? "--cache-size: sequences that learn are not shared" :
 	    given->cache_dir ? "--cache-dir: caches of other weights must not be loaded" :
 	    given->ring ? "--ring: a backward pass has a loop of its own" : NULL;
@@ -201,6 +202,7 @@ stage_main(int stage, const struct options *o, struct stage_options *given, int 
 	f.o = *o;
 	f.o.taps = p->taps;
 	f.o.products = f.o.weights = p->weights;
+	f.o.caches = p->caches;
 	f.o.gpu = p->gpu;
 	f.o.min_in = p->min_in;
 	f.o.max_in = p->max_in;
@@ -220,6 +222,7 @@ stage_main(int stage, const struct options *o, struct stage_options *given, int 
 	if (!(f.stage.device = device_new(f.o.ordinal, f.stage.pool, f.stage.k)))
 		filter_fail(&f);
 	f.stage.device->huge_pages = f.o.huge_pages;
+	options_cache_type(&f.o, f.stage.device);
 	if (!(state = mem_new(1, p->size)) ||
 	    (p->open && p->open(state, &f.stage, given) < 0))
 		filter_fail(&f);

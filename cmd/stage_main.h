@@ -24,8 +24,7 @@ enum { LEARN = 256, STATE, CACHE_SIZE, CACHE_DIR, STAGE_OWN };
 int stage_option(int c, const char *arg, void *to);
 
 #define HELP_LEARN \
-    "  --learn                keep what backward passes need, and learn\n" \
-    "  --state DIR            with --learn: masters and moments to start from\n"
+    "  --learn, --state       keep what backward passes need; DIR to start from\n"
 
 /* Print the uses of a GPU's memory, a line for each.  */
 void print_memory(const struct device *d);

@@ -88,6 +88,31 @@ precision_parse(const char *name)
 	return p;
 }
 
+const char *
+cache_type_name(enum dtype t)
+{
+	return t == BF16 ? "bf16" : "f32";
+}
+
+int
+cache_type_parse(const char *name)
+{
+	return strcmp(name, "f32") == 0 ? F32 : strcmp(name, "bf16") == 0 ? BF16 : -1;
+}
+
+enum dtype
+cache_type_default(enum precision p)
+{
+	return p == PRECISION_F32 || p == PRECISION_I8 ? F32 : BF16;
+}
+
+const char *
+precision_text(enum precision p, enum dtype cache_type)
+{
+	return cache_type != BF16 || cache_type_default(p) == BF16 ? precision_name(p) :
+	    p == PRECISION_I8 ? "i8, cache bf16" : "f32, cache bf16";
+}
+
 /* An instruction set.  Each needs the one before it, down to plain C. */
 struct set {
 	const char *name;

@@ -144,6 +144,8 @@ struct kv_rows {
 	const uint32_t *pos;            /* [T] */
 	const int32_t *list;            /* [T] */
 	void *const *pages;
+	enum dtype dtype;               /* of the numbers in pages, on the CPU: F32, or BF16 as */
+	                                /* factors of bf16 are; on a GPU the precision decides */
 	int window;                     /* how many last positions a row sees; 0: all */
 	/* [T][topk], or NULL: row t with pos[t] >= topk sees its topk positions here, ascending. */
 	const int32_t *chosen;
@@ -177,7 +179,7 @@ struct kv_append {
  */
 struct indexer {
 	int heads, width, topk;
-	ptrdiff_t at;                   /* where the keys begin in a page, in float32 */
+	ptrdiff_t at;                   /* where the keys begin in a page, in numbers */
 	float *k;                       /* [T][width]: normed, and rotated as q, in place */
 	const float *norm, *bias;       /* [width] of the keys' LayerNorm */
 	float eps;
@@ -229,6 +231,16 @@ enum precision { EACH_PRECISION(PRECISION_VALUE) PRECISIONS };
 const char *precision_name(enum precision p);   /* "f32" ... */
 int precision_parse(const char *name);          /* an enum precision, or -1 */
 int precision_on(enum precision p, int gpu);    /* GPUs have it, or with 0 CPUs */
+
+/* The numbers in KV caches on the CPU: F32 or BF16.  By default F32 where products take them as
+ * they are, in f32 and i8.  In the others BF16: their products round factors to BF16 anyway, so
+ * either type gives the same bits. */
+const char *cache_type_name(enum dtype t);      /* "f32", "bf16" */
+int cache_type_parse(const char *name);         /* F32, BF16, or -1 */
+enum dtype cache_type_default(enum precision p);
+
+/* What results depend on: "bf16", "f32", "f32, cache bf16". */
+const char *precision_text(enum precision p, enum dtype cache_type);
 
 struct kernels {
 	const char *name;               /* of its instruction set, as kernels_set says */

@@ -45,7 +45,7 @@ page_of(const struct task *k, int page, int values)
 {
 	const struct kv_rows *r = k->c->b->rows;
 
-	return cpu_page(&k->c->b->kv, r->pages[r->list[k->t] + page], k->g, values,
+	return cpu_page(r, &k->c->b->kv, r->pages[r->list[k->t] + page], k->g, values,
 	    page_rows(k, page));
 }
 

@@ -46,10 +46,16 @@ attention_read(const struct config *c, struct attention_where where, double held
 	    held * (double)kind->cache_row(c, where);
 }
 
+struct attention_where
+attention_where(const struct device *d)
+{
+	return (struct attention_where){device_is_gpu(d), d->k->precision, d->cache_type};
+}
+
 static size_t
 pitch(int n, struct attention_where where)
 {
-	return where.gpu ? gpu_kv_pitch(n, where.precision) : (size_t)n * sizeof(float);
+	return where.gpu ? gpu_kv_pitch(n, where.precision) : dtype_row(where.type, n);
 }
 
 struct cache_layout
@@ -59,7 +65,7 @@ attention_pages(const struct config *c, struct attention_where where)
 	const struct kv_shape kv = kind->kv(c);
 	struct cache_layout l = {.heads = (size_t)kv.heads, .key = pitch(kv.key, where),
 	    .value = kv.shared ? 0 : pitch(kv.value, where),
-	    .dtype = where.gpu && where.precision != PRECISION_F32 ? BF16 : F32};
+	    .dtype = where.gpu ? cache_type_default(where.precision) : where.type};
 
 	l.rest = kind->cache_row(c, where) - l.heads * (l.key + l.value);
 	return l;
@@ -70,7 +76,7 @@ attention_open(struct attention_layers *a, struct model *model, struct device *d
     const unsigned char *has)
 {
 	const struct config *c = &model->config;
-	struct attention_where where = {device_is_gpu(device), device->k->precision};
+	struct attention_where where = attention_where(device);
 	struct arena count = {0};
 
 	memset(a, 0, sizeof(*a));
@@ -183,7 +189,8 @@ attention_set_rows(struct attention_layers *a, int layer, const struct cache_seq
 	if (!(page = scratch_reserve(&a->tables, pages * sizeof(*page) + T * sizeof(*list), 1)))
 		return -1;
 	list = (int32_t *)(void *)(page + pages);
-	*rows = (struct kv_rows){.n = n, .most = list_pages(seq, pos, T, page, list)};
+	*rows = (struct kv_rows){.n = n, .most = list_pages(seq, pos, T, page, list),
+	    .dtype = d->cache_type};
 	if (d->ops->mirror(d, &l->pages, page, pages * sizeof(*page)) < 0 ||
 	    d->ops->mirror(d, &a->list, list, T * sizeof(*list)) < 0 ||
 	    (moved = d->ops->mirror(d, &a->pos, pos, T * sizeof(*pos))) < 0)

@@ -20,8 +20,11 @@
 /* Where a cache is, which decides how its rows are stored. */
 struct attention_where {
 	int gpu;                        /* 0: with the CPU */
-	enum precision precision;       /* of the products */
+	enum precision precision;       /* of the products: a GPU's cache depends on it */
+	enum dtype type;                /* with the CPU: of the cache's numbers, F32 or BF16 */
 };
+
+struct attention_where attention_where(const struct device *d);
 
 /* Inner tensors that a kind may show. */
 enum attention_tap {

@@ -97,6 +97,7 @@ write_pages(const struct cache_file *f, const struct cache *c, const struct cach
 		frame_set_at(&frame, AT_ATTN, f->layer);
 		memcpy(frame.model, f->model, sizeof(frame.model));
 		frame.precision = f->precision;
+		frame.cache_type = f->type;
 		if ((r = make_frame(f, c, s, pos, left < step ? left : step, &frame)) == 0)
 			r = frame_file_write(to, &frame);
 	}
@@ -132,6 +133,9 @@ check_frame(const struct cache_file *f, const struct cache *c, uint32_t pos, str
 		return fail(FAIL_DATA, "it is of model %s", frame->model);
 	if (frame->precision != f->precision)
 		return fail(FAIL_DATA, "it is of precision %s", precision_name(frame->precision));
+	if (frame->cache_type != f->type)
+		return fail(FAIL_DATA, "its KV cache is %s in %s", frame->cache_type == BF16 ?
+		    "on a CPU" : "not on a CPU", cache_type_name(BF16));
 	if (!(ids = frame_require(frame, "ids", I32, s->n, 0)) ||
 	    !(pages = frame_require(frame, "pages", f->layout->dtype, pages_of(s->n),
 	    page_bytes(c) / dtype_size(f->layout->dtype))))

@@ -1,8 +1,8 @@
 /*
  * The first positions of a sequence in one layer's cache, as a file: DIR/KEY.lLAYER of
  * --cache-dir. It is a stream of frames (ds-frame(5), Saved sequences) with the tokens, whose
- * pages are those of the cache. A file of another model, precision, layer, layout or other tokens
- * is refused, so that no row is read that the sequence would not have computed.
+ * pages are those of the cache. A file of another model, precision, type, layer, layout or other
+ * tokens is refused, so that no row is read that the sequence would not have computed.
  */
 #ifndef DS_CACHE_FILE_H
 #define DS_CACHE_FILE_H
@@ -20,6 +20,7 @@ struct cache_file {
 	const char *path;
 	const char *model;              /* its id */
 	enum precision precision;
+	enum dtype type;                /* BF16: pages of the CPU in BF16; else F32 */
 	int layer;
 	const struct cache_layout *layout;
 	const int32_t *ids;             /* [n] the tokens of the positions */

@@ -20,14 +20,13 @@ gqa_kv_shape(const struct config *c)
 	return (struct kv_shape){c->num_kv_heads, c->head_dim, c->head_dim, 0};
 }
 
-/* On the CPU float32 in every precision. */
 static size_t
 cache_row(const struct config *c, struct attention_where where)
 {
 	const struct kv_shape kv = gqa_kv_shape(c);
 
 	return where.gpu ? gpu_kv_position(&kv, where.precision) :
-	    (size_t)kv.heads * (size_t)kv_numbers(&kv) * sizeof(float);
+	    dtype_row(where.type, kv.heads * kv_numbers(&kv));
 }
 
 /* A score is a product of d numbers, a weighted sum has d. */

@@ -34,15 +34,15 @@ struct indexed_rows {   /* all [n][...] */
 /* --- what it costs --- */
 
 static size_t
-key_bytes(const struct config *c)
+key_bytes(const struct config *c, struct attention_where where)
 {
-	return (size_t)c->index_head_dim * sizeof(float);
+	return dtype_row(where.type, c->index_head_dim);
 }
 
 static size_t
 cache_row(const struct config *c, struct attention_where where)
 {
-	return attention_mla.cache_row(c, where) + key_bytes(c);
+	return attention_mla.cache_row(c, where) + key_bytes(c, where);
 }
 
 /* Positions that attention reads of those held. */
@@ -56,7 +56,7 @@ attended(const struct config *c, double held)
 static double
 cache_read(const struct config *c, struct attention_where where, double held)
 {
-	return held * (double)key_bytes(c) +
+	return held * (double)key_bytes(c, where) +
 	    attended(c, held) * (double)attention_mla.cache_row(c, where);
 }
 

@@ -22,14 +22,13 @@ mla_kv_shape(const struct config *c)
 	return (struct kv_shape){1, c->kv_lora_rank + c->qk_rope_head_dim, c->kv_lora_rank, 1};
 }
 
-/* On the CPU float32 in every precision. */
 static size_t
 cache_row(const struct config *c, struct attention_where where)
 {
 	const struct kv_shape kv = mla_kv_shape(c);
 
 	return where.gpu ? gpu_kv_position(&kv, where.precision) :
-	    (size_t)(kv.heads * kv_numbers(&kv)) * sizeof(float);
+	    dtype_row(where.type, kv.heads * kv_numbers(&kv));
 }
 
 /* A score is a product of R + rope numbers, a weighted sum has R. */

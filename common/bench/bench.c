@@ -104,7 +104,7 @@ bench_layers(const struct bench *b)
 size_t
 bench_position_bytes(const struct stage *s, const struct config *c)
 {
-	return attention_of(c)->cache_row(c, (struct attention_where){device_is_gpu(s->device), s->k->precision});
+	return attention_of(c)->cache_row(c, attention_where(s->device));
 }
 
 uint64_t
@@ -129,12 +129,12 @@ fill_cache(struct bench *b, struct cache *c, uint64_t seq, uint32_t context)
 {
 	struct device *d = b->stage.device;
 	size_t bytes = CACHE_PAGE * c->row;
-	enum dtype dtype = device_is_gpu(d) && d->k->precision != PRECISION_F32 ? BF16 : F32;
 	struct cache_seq *s = cache_find(c, seq);
 
 	if (!s && !(s = cache_at(c, seq, 0)))
 		return -1;
-	if (!b->page.p && (!d->ops->reserve(d, &b->page, bytes) || bench_random(d, b->page.p, bytes, dtype) < 0))
+	if (!b->page.p && (!d->ops->reserve(d, &b->page, bytes) ||
+	    bench_random(d, b->page.p, bytes, d->cache_type) < 0))
 		return -1;
 	while (s->n < context)
 		if (cache_append(c, s) < 0)

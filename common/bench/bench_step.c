@@ -331,7 +331,7 @@ bench_step(struct bench *b, int block, struct measured *m)
 	int r;
 
 	frame_init(&f);
-	f.precision = b->stage.k->precision;
+	stage_stamp(&b->stage, &f);
 	r = make_frame(b, &f, m) < 0 || sweep(b) < 0 ? -1 : block ? step_block(b, m, &f) : step_stages(b, &f, m);
 	frame_free(&f);
 	return r;

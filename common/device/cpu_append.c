@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "device/cpu.h"
+#include "device/cpu_pages.h"
 
 struct angles {
 	float *cosine, *sine;
@@ -85,17 +86,17 @@ key_append(const struct append *c, size_t t, int g, float *by)
 	const struct kv_shape *kv = &a->kv;
 	uint32_t pos = c->rows->pos[t], at = pos % CACHE_PAGE;
 	ptrdiff_t head = (ptrdiff_t)t * kv->heads + g, K = kv->key, V = kv->value;
-	float *page = (float *)c->rows->pages[c->rows->list[t] + (int)(pos / CACHE_PAGE)] +
-	    (ptrdiff_t)g * CACHE_PAGE * kv_numbers(kv);
+	void *page = c->rows->pages[c->rows->list[t] + (int)(pos / CACHE_PAGE)];
+	ptrdiff_t first = (ptrdiff_t)g * CACHE_PAGE * kv_numbers(kv);
 	float *k = a->k + head * K;
 
 	head_make(c, t, k, kv->key, a->k_bias ? a->k_bias + g * K : NULL, a->norm, kv->value, by);
-	memcpy(page + at * K, k, (size_t)K * sizeof(*k));
+	cpu_store(c->rows, page, first + at * K, k, kv->key);
 	if (kv->shared)
 		return;
 	if (a->v_bias)
 		c->k->add(a->v + head * V, a->v_bias + g * V, kv->value);
-	memcpy(page + CACHE_PAGE * K + at * V, a->v + head * V, (size_t)V * sizeof(*k));
+	cpu_store(c->rows, page, first + CACHE_PAGE * K + at * V, a->v + head * V, kv->value);
 }
 
 static void

@@ -54,11 +54,11 @@ static struct mat
 tile_page(const struct attend *a, const struct tile *k, int page, int next, int values, int rows)
 {
 	void *const *pages = a->r->pages + a->r->list[k->t];
-	struct mat m = cpu_page(a->kv, pages[page], k->g, values, rows);
+	struct mat m = cpu_page(a->r, a->kv, pages[page], k->g, values, rows);
 
 	if (next < k->pages) {
-		struct mat after = cpu_page(a->kv, pages[next], k->g, values, rows);
-		size_t bytes = (size_t)after.cols * CACHE_PAGE * sizeof(float) / (a->kv->shared ?
+		struct mat after = cpu_page(a->r, a->kv, pages[next], k->g, values, rows);
+		size_t bytes = CACHE_PAGE * dtype_row(after.dtype, after.cols) / (a->kv->shared ?
 		    2 : 1);
 
 		m.prefetch = (const char *)after.data + (a->kv->shared && values ? bytes : 0);
@@ -85,7 +85,7 @@ static struct mat
 tile_gather(const struct attend *a, const struct tile *k, int page, int values,
     const struct seen *s, float *p)
 {
-	return cpu_gather(a->kv, a->r->pages[a->r->list[k->t] + page], k->g, values, s,
+	return cpu_gather(a->r, a->kv, a->r->pages[a->r->list[k->t] + page], k->g, values, s,
 	    p + QUERIES * CACHE_PAGE);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "device/cpu.h"
+#include "device/cpu_pages.h"
 
 #define DIGIT 11        /* bits by which positions are counted at once: 32 bits are three digits */
 #define DIGITS (1 << DIGIT)
@@ -21,10 +22,10 @@ struct index {
 
 /* --- keys and queries --- */
 
-static float *
-page_keys(const struct index *c, size_t t, uint32_t page)
+static void *
+page_of(const struct index *c, size_t t, uint32_t page)
 {
-	return (float *)c->r->pages[c->r->list[t] + (int)page] + c->x->at;
+	return c->r->pages[c->r->list[t] + (int)page];
 }
 
 static void
@@ -44,8 +45,8 @@ append_part(void *arg, size_t from, size_t to, int thread)
 
 		k->layernorm(key, key, x->norm, x->bias, x->width, x->eps);
 		k->rope_half(key, cosine, sine, x->half);
-		memcpy(page_keys(c, t, pos / CACHE_PAGE) + pos % CACHE_PAGE * width, key,
-		    width * sizeof(*key));
+		cpu_store(c->r, page_of(c, t, pos / CACHE_PAGE),
+		    x->at + (ptrdiff_t)(pos % CACHE_PAGE * width), key, x->width);
 		for (size_t h = 0; h < heads; h++)
 			k->rope_half(q + h * width, cosine, sine, x->half);
 		k->scale(x->weight + t * heads, x->scale, x->heads);
@@ -75,11 +76,12 @@ score_part(void *arg, size_t from, size_t to, int thread)
 		size_t t = i % T, page = i / T;
 		int64_t n = (int64_t)c->r->pos[t] + 1 - (int64_t)page * CACHE_PAGE;
 		struct mat keys = {.rows = n < CACHE_PAGE ? (int)n : CACHE_PAGE, .cols = x->width,
-		    .dtype = F32};
+		    .dtype = c->r->dtype};
 
 		if (n <= 0 || !chooses(c, t))
 			continue;
-		keys.data = page_keys(c, t, (uint32_t)page);
+		keys.data = (const char *)page_of(c, t, (uint32_t)page) +
+		    (size_t)x->at * dtype_size(keys.dtype);
 		k->matmul(p, CACHE_PAGE, x->q + t * heads * (size_t)x->width, x->width, x->heads,
 		    &keys, 0, keys.rows);
 		k->index_scores(c->scores + (t * (size_t)c->r->most + page) * CACHE_PAGE, p,

@@ -2,15 +2,30 @@
 
 #include <string.h>
 
+#include "cpu/cpu.h"
+
 struct mat
-cpu_page(const struct kv_shape *kv, const void *page, int g, int values, int rows)
+cpu_page(const struct kv_rows *r, const struct kv_shape *kv, const void *page, int g, int values,
+    int rows)
 {
-	ptrdiff_t key = (ptrdiff_t)g * CACHE_PAGE * kv_numbers(kv);
+	size_t at = (size_t)g * CACHE_PAGE * (size_t)kv_numbers(kv);
 	int own = values && !kv->shared;
 
-	return (struct mat){.data = (const float *)page + key + (own ?
-	    CACHE_PAGE * (ptrdiff_t)kv->key : 0), .rows = rows, .cols = own ? kv->value : kv->key,
-	    .dtype = F32};
+	at += own ? CACHE_PAGE * (size_t)kv->key : 0;
+	return (struct mat){.data = (const char *)page + at * dtype_size(r->dtype), .rows = rows,
+	    .cols = own ? kv->value : kv->key, .dtype = r->dtype};
+}
+
+void
+cpu_store(const struct kv_rows *r, void *page, ptrdiff_t at, const float *x, int n)
+{
+	uint16_t *to = (uint16_t *)page + at;
+
+	if (r->dtype == F32)
+		memcpy((float *)page + at, x, (size_t)n * sizeof(*x));
+	else
+		for (int i = 0; i < n; i++)
+			to[i] = (uint16_t)(bits_of_float(bf16_of_float(x[i])) >> 16);
 }
 
 int
@@ -61,21 +76,21 @@ cpu_first_page(const struct kv_rows *r, int t)
 }
 
 struct mat
-cpu_gather(const struct kv_shape *kv, const void *page, int g, int values, const struct seen *s,
-    float *to)
+cpu_gather(const struct kv_rows *r, const struct kv_shape *kv, const void *page, int g, int values,
+    const struct seen *s, void *to)
 {
 	const int32_t *at = s->chosen;
 	int n = s->to;
-	struct mat m = cpu_page(kv, page, g, values, n);
-	const float *from = m.data;
+	struct mat m = cpu_page(r, kv, page, g, values, n);
+	ptrdiff_t row = (ptrdiff_t)dtype_row(m.dtype, m.cols);
+	const char *from = m.data;
 
 	if (n == 0 || at[n - 1] - at[0] == n - 1) {
-		m.data = from + (n ? at[0] % CACHE_PAGE : 0) * (ptrdiff_t)m.cols;
+		m.data = from + (n ? at[0] % CACHE_PAGE : 0) * row;
 		return m;
 	}
 	for (ptrdiff_t i = 0; i < n; i++)
-		memcpy(to + i * m.cols, from + at[i] % CACHE_PAGE * (ptrdiff_t)m.cols,
-		    (size_t)m.cols * sizeof(*to));
+		memcpy((char *)to + i * row, from + at[i] % CACHE_PAGE * row, (size_t)row);
 	m.data = to;
 	return m;
 }

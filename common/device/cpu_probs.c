@@ -40,8 +40,8 @@ probs_page(const struct probs *c, int t, int g, int page, float *out, float *gat
 	const void *keys = c->r->pages[c->r->list[t] + page];
 	int group = c->H / c->kv->heads, n = s.to - s.from;
 	ptrdiff_t q = (ptrdiff_t)t * c->H + g * group, P = (ptrdiff_t)c->positions;
-	struct mat m = s.chosen ? cpu_gather(c->kv, keys, g, 0, &s, gathered) :
-	    cpu_page(c->kv, keys, g, 0, CACHE_PAGE);
+	struct mat m = s.chosen ? cpu_gather(c->r, c->kv, keys, g, 0, &s, gathered) :
+	    cpu_page(c->r, c->kv, keys, g, 0, CACHE_PAGE);
 
 	if (n <= 0)
 		return;

@@ -68,6 +68,7 @@ device_new(int ordinal, struct pool *pool, const struct kernels *k)
 	d->ops = ordinal < 0 ? &ops_cpu : &ops_cuda;
 	d->pool = pool;
 	d->k = k;
+	d->cache_type = k ? cache_type_default(k->precision) : F32;
 	d->ordinal = ordinal;
 	if (ordinal < 0 && !(d->cpu = cpu_new())) {
 		free(d);

@@ -26,6 +26,8 @@ struct device {
 	/* threads that compute on the CPU and copy weights; NULL: the caller's only */
 	struct pool *pool;
 	const struct kernels *k;        /* the CPU's functions, of the precision that frames have */
+	enum dtype cache_type;          /* of the numbers in KV caches: by default, and on a GPU */
+	                                /* always, cache_type_default */
 	struct cpu *cpu;                /* state of ops_cpu; NULL on a GPU */
 	struct prefetch prefetch;       /* of experts that are not in memory, on the CPU */
 	char name[16];                  /* "cpu", "cuda:0" */

@@ -77,7 +77,8 @@ pack_others(msgpack_packer *k, const struct frame *f)
 static void
 pack_batch(msgpack_packer *k, const struct frame *f)
 {
-	msgpack_pack_map(k, 4u + (f->layer >= 0) + (f->model[0] != 0) + (f->precision != PRECISION_F32) + (f->nseqs > 0) +
+	msgpack_pack_map(k, 4u + (f->layer >= 0) + (f->model[0] != 0) +
+	    (f->precision != PRECISION_F32) + (f->cache_type != F32) + (f->nseqs > 0) +
 	    (f->experts_done != NULL) + (size_t)f->nothers);
 	pack_text(k, "at");
 	pack_text(k, f->at_text);
@@ -94,6 +95,10 @@ pack_batch(msgpack_packer *k, const struct frame *f)
 	if (f->precision != PRECISION_F32) {
 		pack_text(k, "precision");
 		pack_text(k, precision_name(f->precision));
+	}
+	if (f->cache_type != F32) {
+		pack_text(k, "cache_type");
+		pack_text(k, cache_type_name(f->cache_type));
 	}
 	if (f->experts_done) {
 		pack_text(k, "experts_done");

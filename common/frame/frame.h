@@ -109,6 +109,8 @@ struct frame {
 	char model[17];                 /* "": the header has none */
 	enum precision precision;       /* of all products its rows take part in; f32: the header
 					 * has none */
+	enum dtype cache_type;          /* BF16: in f32 and i8, KV caches of its rows are BF16;
+					 * else F32, and the header has none */
 	const char *experts_done;       /* NULL: none */
 	struct span *spans;
 	int nspans;

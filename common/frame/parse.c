@@ -256,13 +256,25 @@ get_precision(struct frame *f, const msgpack_object *o)
 	return text ? 0 : -1;
 }
 
-enum key { KEY_OTHER, KEY_AT, KEY_LAYER, KEY_SPANS, KEY_TENSORS, KEY_MODEL, KEY_PRECISION, KEY_SEQS, KEY_DONE,
-	KEY_OP, KEY_SEQ, KEY_FROM, KEY_TO, KEY_N, KEY_TEXT, KEY_KEY, KEY_SIZE, KEY_POSITIONS,
+static int
+get_cache_type(struct frame *f, const msgpack_object *o)
+{
+	const char *text = get_text(f, o, "cache_type");
+	int t = text ? cache_type_parse(text) : -1;
+
+	if (text && t < 0)
+		return fail(FAIL_DATA, "header: 'cache_type' is '%s', not f32 or bf16", text);
+	f->cache_type = t < 0 ? F32 : (enum dtype)t;
+	return text ? 0 : -1;
+}
+
+enum key { KEY_OTHER, KEY_AT, KEY_LAYER, KEY_SPANS, KEY_TENSORS, KEY_MODEL, KEY_PRECISION,
+	KEY_CACHE_TYPE, KEY_SEQS, KEY_DONE, KEY_OP, KEY_SEQ, KEY_FROM, KEY_TO, KEY_N, KEY_TEXT, KEY_KEY, KEY_SIZE, KEY_POSITIONS,
 	KEY_PAD, KEYS };
 
 /* The keys of a batch end where those of control frames begin.  */
-static const char *const keys[KEYS] = {NULL, "at", "layer", "spans", "tensors", "model", "precision", "seqs",
-	"experts_done", "op", "seq", "from", "to", "n", "text", "key", "size", "positions", ""};
+static const char *const keys[KEYS] = {NULL, "at", "layer", "spans", "tensors", "model",
+	"precision", "cache_type", "seqs", "experts_done", "op", "seq", "from", "to", "n", "text", "key", "size", "positions", ""};
 
 struct entry {
 	const msgpack_object_kv *kv;
@@ -298,6 +310,8 @@ read_batch(struct frame *f, enum key k, const struct entry *e, unsigned char *da
 		return get_hex(f->model, o, "model");
 	case KEY_PRECISION:
 		return get_precision(f, o);
+	case KEY_CACHE_TYPE:
+		return get_cache_type(f, o);
 	case KEY_SEQS:
 		return get_seqs(f, o, e->value, e->nvalue);
 	case KEY_DONE:

@@ -58,6 +58,13 @@ add_precision(struct command *t, const struct plan_options *o)
 		command_option(t, "--precision", o->precision);
 }
 
+static void
+add_cache_type(struct command *t, const struct plan_options *o, int stage)
+{
+	if (o->cache_type && stage_programs[stage].caches)
+		command_option(t, "--cache-type", o->cache_type);
+}
+
 struct command *
 plan_worker(struct plan *p, const struct plan_options *o, int stage, int layer)
 {
@@ -79,6 +86,7 @@ plan_worker(struct plan *p, const struct plan_options *o, int stage, int layer)
 	add_precision(t, o);
 	if (o->huge_pages)
 		command_word(t, "--huge-pages");
+	add_cache_type(t, o, stage);
 	return t;
 }
 
@@ -208,6 +216,7 @@ add_scheduler(struct plan *p, const struct plan_options *o)
 	if (o->cache_dir)
 		command_option(t, "--cache-dir", o->cache_dir);
 	add_precision(t, o);
+	add_cache_type(t, o, STAGE_EMBED);
 }
 
 static void

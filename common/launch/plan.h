@@ -45,6 +45,7 @@ struct plan_options {                   /* strings are borrowed, also by the pla
 	int threads;                    /* per stage; 0: its default */
 	const char *precision; /* --precision of stages that multiply, or NULL: their environment */
 	int huge_pages;                 /* 1: --huge-pages of stages that multiply */
+	const char *cache_type;         /* --cache-type of stages with caches, or NULL */
 	const char *device;        /* -d of stages that can use a GPU, or NULL: their environment */
 	const char *batches;            /* --batches of ds-embed, or NULL */
 	const char *draft;              /* --by of ds-draft, or NULL: there are no drafts */

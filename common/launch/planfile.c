@@ -244,11 +244,11 @@ planfile_keyed(const struct planfile *p)
 }
 
 const char *
-planfile_precision(const struct planfile *p)
+planfile_option(const struct planfile *p, const char *option)
 {
 	for (int i = 0; i < p->nlines; i++)
 		for (int k = 1; k + 1 < p->lines[i].nwords; k++)
-			if (strcmp(p->lines[i].words[k], "--precision") == 0)
+			if (strcmp(p->lines[i].words[k], option) == 0)
 				return p->lines[i].words[k + 1];
 	return NULL;
 }

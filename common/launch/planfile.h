@@ -39,8 +39,8 @@ int planfile_parse(struct planfile *p, const char *path);
 /* 1 if a process that the driver connects to has a key, so that the driver needs one, too. */
 int planfile_keyed(const struct planfile *p);
 
-/* The value of --precision of the first process that has one, or NULL. */
-const char *planfile_precision(const struct planfile *p);
+/* The value of that option ("--precision") of the first process that has it, or NULL. */
+const char *planfile_option(const struct planfile *p, const char *option);
 
 /* The first character of a word that a plan cannot hold, 0: none. */
 int planfile_misfit(const char *word);

@@ -52,6 +52,8 @@ make_line(struct maker *m, const struct way *w, const char *layers)
 		return -1;
 	if (m->v->precision && buf_addf(b, "export DS_PRECISION=%s; ", m->v->precision) < 0)
 		return -1;
+	if (m->v->cache_type && buf_addf(b, "export DS_CACHE_TYPE=%s; ", m->v->cache_type) < 0)
+		return -1;
 	if (w->before && buf_addf(b, "export %s; ", w->before) < 0)
 		return -1;
 	if (buf_addf(b, "ds-tokenize -a -- ") < 0 || script_quote(b, m->v->text) < 0)

@@ -14,6 +14,7 @@ struct verify {
 	const char *text;               /* the prompt */
 	const char *programs;         /* folder of the programs, searched before PATH; NULL: none */
 	const char *precision;          /* of products; NULL: from the environment, or f32 */
+	const char *cache_type;         /* of KV caches; NULL: from the environment */
 	int threads;                    /* largest number to try */
 	int verbose;                    /* 1: print the shell line of each variant */
 	FILE *to;                       /* output */

@@ -63,7 +63,7 @@ multiply(const struct cost *c, const struct host *h, struct item_time *t, double
 static struct attention_where
 where(const struct cost *c, const struct host *h)
 {
-	return (struct attention_where){h->gpu, c->d->precision};
+	return (struct attention_where){h->gpu, c->d->precision, c->d->cache_type};
 }
 
 /* The rows of the batch over the caches of a layer. */

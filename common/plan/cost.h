@@ -23,6 +23,7 @@ struct demand {                         /* what the plan is for */
 	double net, hop;                /* of the network: bytes/s; seconds of latency a frame */
 	double flops, batched_flops;      /* operations/s of a core, one row and many, by default */
 	enum precision precision;       /* of the products, and of caches on GPUs */
+	enum dtype cache_type;          /* of caches on CPUs */
 	double tokens;                  /* of each sequence, which share the time of starting */
 	int latency;                    /* 1: least time for a token of one sequence; 0: fastest
 	                                   slowest stage */

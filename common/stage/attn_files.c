@@ -21,12 +21,12 @@ static void
 file_of(const struct attn *a, const struct frame *f, int layer, struct layer_file *to)
 {
 	const struct stage *s = a->s;
-	struct attention_where where = {device_is_gpu(s->device), s->k->precision};
+	struct attention_where where = attention_where(s->device);
 
 	(void)snprintf(to->path, sizeof(to->path), "%s/%s.l%d", a->dir, f->key, layer);
 	to->layout = attention_pages(&s->model->config, where);
-	to->file = (struct cache_file){to->path, s->model->weights.id, s->k->precision, layer,
-	    &to->layout, NULL, f->fork_n};
+	to->file = (struct cache_file){to->path, s->model->weights.id, s->k->precision,
+	    where.gpu ? F32 : where.type, layer, &to->layout, NULL, f->fork_n};
 }
 
 /* The files of the frame's key up to a layer, which other stages may not have. */

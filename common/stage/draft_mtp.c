@@ -198,7 +198,7 @@ mtp_guess(struct mtp *m, const struct mtp_rows *r)
 		return 0;
 	frame_init(&f);
 	frame_set_at(&f, AT_ATTN, m->model.config.num_layers - 1);
-	f.precision = m->s.k->precision;
+	stage_stamp(&m->s, &f);
 	result = layout_rows(m, r, &l) < 0 || frame_set_spans(&f, r->spans, r->nspans) < 0 ||
 	    join(m, r, &l, &f) < 0 || block_frame(&m->block, &f, NULL, 0) < 0 ||
 	    (r->n > 0 && head(m, r, &l, &f) < 0) ? -1 : 0;

@@ -363,8 +363,7 @@ begin_trace(const struct embed *e, struct batch *b)
 static int
 send_batch(struct embed *e, struct batch *b)
 {
-	memcpy(b->f.model, e->stage->model->weights.id, sizeof(b->f.model));
-	b->f.precision = e->stage->k->precision;
+	stage_stamp(e->stage, &b->f);
 	frame_set_at(&b->f, AT_ATTN, 0);
 	if (frame_set_spans(&b->f, b->spans, b->n) < 0 || look_up(e, b) < 0)
 		return -1;

@@ -13,14 +13,16 @@
 int
 files_open(struct embed *e, const char *dir)
 {
-	const struct stage *s = e->stage;
+	struct frame f;
 
+	frame_init(&f);
+	stage_stamp(e->stage, &f);
 	if (!e->kv.on)
 		return fail(FAIL_USAGE, "--cache-dir: give --cache-size, too");
 	if (e->loop < 0)
 		return fail(FAIL_USAGE, "--cache-dir: it needs a loop, the last of two -i");
 	e->files.on = 1;
-	return saved_open(&e->files.index, dir, s->model->weights.id, s->k->precision);
+	return saved_open(&e->files.index, dir, &f);
 }
 
 void

@@ -57,7 +57,7 @@ static int
 set_limit(struct embed *e, uint64_t positions)
 {
 	const struct config *c = &e->stage->model->config;
-	struct attention_where where = {0, e->stage->k->precision};
+	struct attention_where where = attention_where(e->stage->device);
 	uint64_t row = (uint64_t)c->num_layers * attention_of(c)->cache_row(c, where);
 	struct embed_kv *kv = &e->kv;
 

@@ -117,8 +117,7 @@ embed_learn_begin(struct embed *e, struct frame *f)
 		    "get rows from ds-embed alone", l.id);
 	if (embed_rows(e, f) < 0 || expect(e, l.id) < 0)
 		return fail_in("embed: learn %" PRIu64, l.id);
-	memcpy(f->model, e->stage->model->weights.id, sizeof(f->model));
-	f->precision = e->stage->k->precision;
+	stage_stamp(e->stage, f);
 	frame_set_at(f, AT_ATTN, 0);
 	if (e->trace || frame_other(f, "trace"))
 		return trace_add(f, -1, start, bytes);

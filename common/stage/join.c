@@ -142,6 +142,8 @@ difference(struct frame *a, struct frame *b, int moved)
 		return "model";
 	if (a->precision != b->precision)
 		return "precision";
+	if (a->cache_type != b->cache_type)
+		return "cache_type";
 	if (!same_seqs(a, b))
 		return "seqs";
 	if (!same_others(a, b))

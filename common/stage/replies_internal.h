@@ -14,7 +14,7 @@ struct reply {
 	char *id;                       /* JSON text */
 	uint64_t index, paths, seed, prompt_tokens;
 	char model[17];                 /* of the prompt, then of the logits; "": unknown */
-	char precision[8];              /* "": unknown */
+	char precision[24];             /* precision_text; "": unknown */
 	struct stops stops;             /* strings that end it */
 	int wants_logprobs, started, ended;
 

@@ -57,7 +57,7 @@ set_free(struct frame *g, const struct frame *f, const struct freed *freed)
 	msgpack_pack_map(&k, 3);
 	pack_pair(&k, "reason", freed->reason);
 	pack_pair(&k, "model", f->model);
-	pack_pair(&k, "precision", precision_name(f->precision));
+	pack_pair(&k, "precision", precision_text(f->precision, f->cache_type));
 	r = frame_set_other(g, "ended", b.data, b.size);
 	msgpack_sbuffer_destroy(&b);
 	return r;

@@ -18,10 +18,12 @@
 void
 saved_key(const struct saved *s, const int32_t *ids, uint32_t n, char key[17])
 {
-	const char *p = precision_name(s->precision);
+	const char *p = precision_name(s->precision), *cache = cache_type_name(s->cache_type);
 	uint64_t h = hash_bytes(s->model, strlen(s->model), 0);
 
 	h = hash_bytes(p, strlen(p), h);
+	if (s->cache_type != F32)
+		h = hash_bytes(cache, strlen(cache), h);
 	(void)snprintf(key, 17, "%016llx",
 	    (unsigned long long)hash_bytes(ids, n * sizeof(*ids), h));
 }
@@ -111,7 +113,7 @@ saved_close(struct saved *s)
 
 /* --- files --- */
 
-/* 1 it was added, 0 it belongs to another model or precision, -1 and a message. */
+/* 1 it was added, 0 it belongs to another model, precision or type, -1 and a message. */
 static int
 add_frame(struct saved *s, struct frame *f, const char *key)
 {
@@ -121,7 +123,8 @@ add_frame(struct saved *s, struct frame *f, const char *key)
 	if (f->op != OP_NONE || f->at != AT_EMBED || f->nspans != 1 || f->spans[0].pos != 0 ||
 	    f->spans[0].n == 0)
 		return fail(FAIL_DATA, "it is not the index of one prefix");
-	if (strcmp(f->model, s->model) != 0 || f->precision != s->precision)
+	if (strcmp(f->model, s->model) != 0 || f->precision != s->precision ||
+	    f->cache_type != s->cache_type)
 		return 0;
 	if (!(ids = frame_require(f, "ids", I32, f->spans[0].n, 0)))
 		return -1;
@@ -163,13 +166,13 @@ is_index(const char *name)
 }
 
 int
-saved_open(struct saved *s, const char *dir, const char *model, enum precision precision)
+saved_open(struct saved *s, const char *dir, const struct frame *f)
 {
 	struct dirent *e;
 	DIR *d;
 
-	*s = (struct saved){.dir = dir, .precision = precision};
-	(void)snprintf(s->model, sizeof(s->model), "%s", model);
+	*s = (struct saved){.dir = dir, .precision = f->precision, .cache_type = f->cache_type};
+	memcpy(s->model, f->model, sizeof(s->model));
 	if (cache_folder_open(dir) < 0)
 		return -1;
 	if (!(d = opendir(dir)))
@@ -195,6 +198,7 @@ make_frame(const struct saved *s, const int32_t *ids, uint32_t n, struct frame *
 	frame_set_at(f, AT_EMBED, -1);
 	memcpy(f->model, s->model, sizeof(f->model));
 	f->precision = s->precision;
+	f->cache_type = s->cache_type;
 	if (frame_set_spans(f, &span, 1) < 0 || !(t = frame_add(f, "ids", I32, 1, &rows)))
 		return -1;
 	memcpy(t->data, ids, t->bytes);

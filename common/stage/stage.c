@@ -177,6 +177,21 @@ stage_acts(const struct stage *s, const struct frame *f, enum at at)
 	return 1;
 }
 
+/* What frames state of the caches: F32 also where the type changes no bit. */
+static enum dtype
+cache_type(const struct stage *s)
+{
+	return cache_type_default(s->k->precision) == F32 ? s->device->cache_type : F32;
+}
+
+void
+stage_stamp(const struct stage *s, struct frame *f)
+{
+	memcpy(f->model, s->model->weights.id, sizeof(f->model));
+	f->precision = s->k->precision;
+	f->cache_type = cache_type(s);
+}
+
 int
 stage_multiplies(const struct stage *s, const struct frame *f, enum at at)
 {
@@ -186,6 +201,11 @@ stage_multiplies(const struct stage *s, const struct frame *f, enum at at)
 	if (acts > 0 && f->precision != s->k->precision)
 		return fail(FAIL_DATA, "%s: the frame is of precision %s, this stage of %s: give ds-embed and all stages the same --precision",
 		    frame_where(f, where, sizeof(where)), precision_name(f->precision), precision_name(s->k->precision));
+	if (acts > 0 && at == AT_ATTN && f->cache_type != cache_type(s))
+		return fail(FAIL_DATA, "%s: the frame is of cache type %s, this stage of %s: give "
+		    "ds-embed and all stages with caches the same --cache-type",
+		    frame_where(f, where, sizeof(where)), cache_type_name(f->cache_type),
+		    cache_type_name(cache_type(s)));
 	return acts;
 }
 

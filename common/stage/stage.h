@@ -85,13 +85,16 @@ int stage_send(struct link *out, int nout, struct frame *f);
 int stage_acts(const struct stage *s, const struct frame *f, enum at at);
 
 /* The same for a stage that multiplies with weights: -1 and a message also if f is of another
- * precision than s->k.  */
+ * precision than s->k; or if it waits for attention and is of another type of cache.  */
 int stage_multiplies(const struct stage *s, const struct frame *f, enum at at);
 
 /* 1 if f has come back to a stage that learns, at the step `back` of a backward pass, in one of its
  * layers.  0 if not, or without --learn.  -1 and a message if it is of another model or
  * precision.  */
 int stage_learns(const struct stage *s, const struct frame *f, enum at back);
+
+/* f gets the stage's model, precision and type of cache. */
+void stage_stamp(const struct stage *s, struct frame *f);
 
 /* 0 if the device has products in the stage's precision; -1 and a message (FAIL_USAGE) if only GPUs
  * have them.  */

@@ -202,12 +202,12 @@ run_relay(void *state, const struct stage *s)
 #define COMPUTES .model = 1, .weights = 1, .gpu = GPU_COMPUTES, ONE_INPUT
 
 const struct stage_program stage_programs[STAGE_PROGRAMS] = {
-	[STAGE_EMBED] = {"ds-embed", AT_EMBED, .model = 1, .weights = 1, .max_in = LINKS_MAX,
-	    .ring_in = 2,
+	[STAGE_EMBED] = {"ds-embed", AT_EMBED, .model = 1, .weights = 1, .caches = 1,
+	    .max_in = LINKS_MAX, .ring_in = 2,
 	    .size = sizeof(struct embed), .open = open_embed, .run = run_embed,
 	    .report = report_embed,
 	    .close = close_embed},
-	[STAGE_ATTN] = {"ds-attn", AT_ATTN, TAPS_ATTN, COMPUTES,
+	[STAGE_ATTN] = {"ds-attn", AT_ATTN, TAPS_ATTN, COMPUTES, .caches = 1,
 	    .size = sizeof(struct attn), .open = open_attn, .frame = attn_frame,
 	    .report = report_attn, .close = close_attn},
 	[STAGE_ROUTE] = {"ds-route", AT_ROUTE, TAPS_ROUTE, COMPUTES,
@@ -216,7 +216,7 @@ const struct stage_program stage_programs[STAGE_PROGRAMS] = {
 	[STAGE_EXPERT] = {"ds-expert", AT_EXPERT, TAPS_EXPERT, COMPUTES,
 	    .size = sizeof(struct expert), .open = open_expert, .frame = expert_frame,
 	    .report = report_expert, .close = close_expert},
-	[STAGE_BLOCK] = {"ds-block", AT_ATTN, TAPS_BLOCK, COMPUTES,
+	[STAGE_BLOCK] = {"ds-block", AT_ATTN, TAPS_BLOCK, COMPUTES, .caches = 1,
 	    .size = sizeof(struct block), .open = open_block, .frame = block_frame,
 	    .report = report_block, .close = close_block},
 	[STAGE_HEAD] = {"ds-head", AT_HEAD, TAPS_HEAD, COMPUTES,
@@ -229,7 +229,7 @@ const struct stage_program stage_programs[STAGE_PROGRAMS] = {
 	[STAGE_SAMPLE] = {"ds-sample", AT_SAMPLE, .model = 1, ONE_INPUT,
 	    .size = sizeof(struct sample), .open = open_sample, .frame = sample_frame,
 	    .report = report_sample, .close = close_sample},
-	[STAGE_DRAFT] = {"ds-draft", AT_DRAFT, COMPUTES,
+	[STAGE_DRAFT] = {"ds-draft", AT_DRAFT, COMPUTES, .caches = 1,
 	    .size = sizeof(struct draft), .open = open_draft, .frame = draft_frame,
 	    .report = report_draft, .close = close_draft},
 	[STAGE_JOIN] = {"ds-join", AT_NONE, TAP_BIT(TAP_EXPERT_OUT), .model = 1, .min_in = 2,

@@ -43,6 +43,8 @@ struct stage_program {
 	int model;                      /* 1: it opens a model */
 	int weights;                    /* 1: it maps weights and multiplies with them: --manifest,
 					 * --precision */
+	int caches;                     /* 1: it has KV caches, or counts their bytes:
+					 * --cache-type */
 	int gpu;                        /* GPU_NONE, GPU_COMPUTES, GPU_OPTION */
 	int min_in, max_in, ring_in;    /* inputs: the least, the most, and the least with --ring */
 	size_t size;                    /* of its state, which begins as zeros */

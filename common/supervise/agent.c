@@ -288,8 +288,9 @@ report_standstill(struct agent *a)
 static int
 greet(struct agent *a, char **w, int n)
 {
-	if (n != 6 || !((a->timeout = strtod(w[2], NULL)) > 0) || setenv("DS_WAIT", w[3], 1) < 0 ||
-	    setenv("DS_PRECISION", w[4], 1) < 0 || setenv("DS_VERBOSE", w[5], 1) < 0)
+	if (n != 7 || !((a->timeout = strtod(w[2], NULL)) > 0) || setenv("DS_WAIT", w[3], 1) < 0 ||
+	    setenv("DS_PRECISION", w[4], 1) < 0 || setenv("DS_CACHE_TYPE", w[5], 1) < 0 ||
+	    setenv("DS_VERBOSE", w[6], 1) < 0)
 		return fail(FAIL_DATA, "'ds-run --agent' can only be started by ds-run");
 	if (run_folder_make(&a->folder) < 0)         /* a restart would not help */
 		return buf_addf(&a->answers, "unfit ") < 0 || script_quote(&a->answers, fail_text()) < 0 ? -1 :

@@ -4,9 +4,10 @@
  *
  * Both sides write lines of words (words.h). The supervisor, on the agent's standard input:
  *
- *	hello VERSION SECONDS WAIT PRECISION VERBOSE
+ *	hello VERSION SECONDS WAIT PRECISION CACHE_TYPE VERBOSE
  *		SECONDS of silence mean that the other side is gone; a link waits WAIT seconds for
- *		its peer (DS_WAIT); PRECISION is the default of processes (DS_PRECISION). Answer:
+ *		its peer (DS_WAIT); PRECISION and CACHE_TYPE are the defaults of processes
+ *		(DS_PRECISION, DS_CACHE_TYPE; '' is none). Answer:
  *		ready VERSION, or unfit TEXT if no process can be started on this host
  *	file NAME               create a file of that name in {run}
  *	lines TEXT ...          append lines to it

@@ -40,6 +40,7 @@ struct cluster {
 	const char *dir;                /* folder searched first for programs of local agents */
 	double timeout;
 	const char *precision;          /* default precision of processes */
+	const char *cache_type;         /* and type of KV caches; NULL: that of the precision */
 	int verbose;                    /* 1: programs report what they did */
 	const sigset_t *mask;
 	struct machine *m;              /* [plan->nhosts] */

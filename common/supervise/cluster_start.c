@@ -58,7 +58,8 @@ contact(struct cluster *c, struct machine *m)
 	m->quiet = m->known || FIRST_CALL < c->timeout ? 2 * c->timeout : FIRST_CALL;
 	m->output_ended = 0;
 	m->alive = 0;
-	return buf_addf(&m->send, "hello %s %g %g %s %d\n", DS_VERSION, c->timeout, link_settings.wait, c->precision, c->verbose);
+	return buf_addf(&m->send, "hello %s %g %g %s %s %d\n", DS_VERSION, c->timeout, link_settings.wait,
+	    c->precision, c->cache_type ? c->cache_type : "''", c->verbose);
 }
 
 /* --- starting processes --- */

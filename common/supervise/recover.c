@@ -118,6 +118,7 @@ drive_open(struct drive *d)
 	c->dir = o->dir;
 	c->timeout = link_settings.timeout;
 	c->precision = o->plan.precision ? o->plan.precision : precision_name(PRECISION_F32);
+	c->cache_type = o->plan.cache_type;
 	c->verbose = o->plan.verbose;
 	c->mask = &d->mask;
 	/* all programs start at once: a peer that has not come by then will not come */

@@ -75,6 +75,8 @@ put_metadata(FILE *to, const struct frame *f, unsigned long long number)
 		fprintf(to, ", \"model\": \"%s\"", f->model);
 	if (f->precision != PRECISION_F32)
 		fprintf(to, ", \"precision\": \"%s\"", precision_name(f->precision));
+	if (f->cache_type != F32)
+		fprintf(to, ", \"cache_type\": \"%s\"", cache_type_name(f->cache_type));
 	if (f->experts_done) {
 		fputs(", \"experts_done\": \"", to);
 		frame_json_string(to, f->experts_done, strlen(f->experts_done));

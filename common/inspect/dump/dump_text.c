@@ -98,6 +98,8 @@ text_others(FILE *to, const struct frame *f)
 		fprintf(to, "; model %s", f->model);
 	if (f->precision != PRECISION_F32)
 		fprintf(to, "; precision %s", precision_name(f->precision));
+	if (f->cache_type != F32)
+		fprintf(to, "; cache_type %s", cache_type_name(f->cache_type));
 	if (f->experts_done) {
 		fputs("; experts ", to);
 		frame_json_string(to, f->experts_done, strlen(f->experts_done));

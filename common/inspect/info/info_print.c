@@ -31,8 +31,9 @@ short_form(char to[16], double n)
 static double
 cache_bytes(const struct config *c, int gpu, enum precision precision)
 {
-	return (double)c->num_layers *
-	    (double)attention_of(c)->cache_row(c, (struct attention_where){gpu, precision});
+	const struct attention_where where = {gpu, precision, cache_type_default(precision)};
+
+	return (double)c->num_layers * (double)attention_of(c)->cache_row(c, where);
 }
 
 static void
@@ -70,12 +71,9 @@ print_shapes(FILE *to, const struct info *i)
 		fprintf(to, "experts       %d of %d, %d chosen (%s, %s), %d shared\n", c->n_routed_experts, c->moe_intermediate_size,
 		    c->num_experts_per_tok, c->scoring == SCORE_SIGMOID ? "sigmoid" : "softmax", methods[c->topk_method],
 		    c->n_shared_experts);
-	fprintf(to, "positions     %d; %sB of cache each", c->max_position,
-	    short_form(a, cache_bytes(c, 0, PRECISION_F32)));
-	if (!attention_of(c)->cpu_only)
-		fprintf(to, " (%sB as bf16 on a GPU)",
-		    short_form(b, cache_bytes(c, 1, PRECISION_BF16)));
-	fprintf(to, "\n");
+	fprintf(to, "positions     %d; %sB of cache each (%sB as bf16)\n", c->max_position,
+	    short_form(a, cache_bytes(c, 0, PRECISION_F32)),
+	    short_form(b, cache_bytes(c, 0, PRECISION_BF16)));
 	print_quantization(to, c, i->gguf != NULL);
 	fprintf(to, "parameters    %s, %s active a token\n", short_form(a, (double)i->sizes.total.params),
 	    short_form(b, (double)i->sizes.active));
@@ -183,6 +181,7 @@ add_shapes(cJSON *o, const struct config *c, int gguf)
 	cJSON_AddStringToObject(o, "quantization", gguf ? "gguf" : c->quant == 8 ? "q8" :
 	    c->quant ? "q4" : c->fp8 ? "fp8" : "none");
 	cJSON_AddNumberToObject(o, "cache_bytes", cache_bytes(c, 0, PRECISION_F32));
+	cJSON_AddNumberToObject(o, "cache_bytes_bf16", cache_bytes(c, 0, PRECISION_BF16));
 	cJSON_AddNumberToObject(o, "cache_bytes_gpu_bf16", cache_bytes(c, 1, PRECISION_BF16));
 }
 

@@ -22,7 +22,7 @@ struct early {
 	struct table questions;         /* id -> struct early_question */
 	struct table paths;             /* sequence -> struct early_path */
 	struct buf lines;               /* answer lines of finished paths */
-	char precision[8];              /* of finished paths; "": unknown */
+	char precision[24];             /* of finished paths; "": unknown */
 	uint64_t decided, stopped;      /* questions and paths, at the end */
 };
 
