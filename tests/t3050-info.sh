@@ -24,8 +24,9 @@ is "$(jq -r '"\(.model_type) \(.hidden_size) \(.n_routed_experts) \(.quantizatio
     "deepseek_v3 256 16 fp8 4" "shapes"
 is "$(jq -r .id info)" "$(ds-tokenize x | ds-embed | py -c 'import frame, sys; print(next(frame.read_frames(sys.stdin.buffer)).header["model"])')" \
     "the id is that in frames"
-is "$(jq '(.kv_lora_rank + .qk_rope_head_dim) * .num_hidden_layers | "\(. * 4) \(. * 2)"' info)" \
-    "$(jq '"\(.cache_bytes) \(.cache_bytes_gpu_bf16)"' info)" "a position's cache: 4 bytes a number, 2 as bf16 on a GPU"
+is "$(jq '(.kv_lora_rank + .qk_rope_head_dim) * .num_hidden_layers | "\(. * 4) \(. * 2) \(. * 2)"' info)" \
+    "$(jq '"\(.cache_bytes) \(.cache_bytes_bf16) \(.cache_bytes_gpu_bf16)"' info)" \
+    "a position's cache: 4 bytes a number, 2 as bf16"
 # grouped-query attention: its own shapes; a key and a value in the cache; tied embeddings once
 for m in qwen2 qwen3-moe llama-linear; do
 	ds-info -m "$G/$m" --json >info
@@ -43,12 +44,15 @@ for m in qwen2 qwen3-moe llama-linear; do
 	ds-plan -m "$G/$m" -f report --context 1024 host >report
 	is "$(awk '$1 == "a" { print $4 * 1048576 }' report)" \
 	    "$(jq '.cache_bytes * 1024' info)" "$m: ds-plan counts the same cache"
+	DS_CACHE_TYPE=bf16 ds-plan -m "$G/$m" -f report --context 1024 host >report
+	is "$(awk '$1 == "a" { print $4 * ($5 == "KiB" ? 1024 : 1048576) }' report)" \
+	    "$(jq '.cache_bytes_bf16 * 1024' info)" "$m: and that of bf16"
 done
 like "$(ds-info -m "$G/qwen3-moe-mixed")" '^attention .*2 key heads; windows of 33 in 5 layers' \
     "windows are told"
 like "$(ds-info -m "$G/qwen3-moe-mixed")" '^layers +5: 4 dense, 1 with experts' "dense layers, too"
 ds-info >text
-for line in '^model +deepseek_v3, id ' '^experts +16 of 128, 4 chosen' '^quantization +FP8' 'kB of cache each \(640 B as bf16 on a GPU\)' '^F8_E4M3 .* 8\.0' '^0 ' '^1-3 '; do
+for line in '^model +deepseek_v3, id ' '^experts +16 of 128, 4 chosen' '^quantization +FP8' 'kB of cache each \(640 B as bf16\)' '^F8_E4M3 .* 8\.0' '^0 ' '^1-3 '; do
 	like "$(cat text)" "$line" "the text has a line like $line"
 done
 is "$(ds-info -v | grep -c '^[123] ')" 3 "-v has a line for each layer"

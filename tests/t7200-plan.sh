@@ -81,7 +81,7 @@ caches() {
 	DS_PRECISION=$1 ds-plan -f report -m "$M" --context 64 --sequences 4 one_gpu | sed -n 's/^[ab]  *[0-9.]* .iB  *\([0-9.]* .iB\) .*/\1/p' | tr '\n' ' '
 }
 printf 'a 2 1 10 gpu\nb 2 1 10\n' >one_gpu
-is "$(caches f32)$(caches bf16)" "240.0 KiB 80.00 KiB 120.0 KiB 80.00 KiB " "caches of a GPU are half as large in bf16, those of a CPU are not"
+is "$(caches f32)$(caches bf16)" "240.0 KiB 80.00 KiB 120.0 KiB 40.00 KiB " "caches are half as large in bf16"
 fails_with 2 "DS_PRECISION 'bf17': give f32, bf16, fp8 or i8" "DS_PRECISION is checked" env DS_PRECISION=bf17 ds-plan -m "$M" --unsafe one_gpu
 
 # --- by ssh: a stand-in runs the line here, as a login shell would ---
@@ -169,7 +169,7 @@ awaited sh -c '! ls -d killed/ds-plan.*.[ab]*'
 report $? "no program outlives a script that is killed, nor does its folder on a host" err2
 exec 4<&-
 DS_RSH=$S/rsh DS_PRECISION="f32'; touch PWNED; '" limited sh near.sh hi >got 2>err
-is "$? $(cat err) $(ls PWNED 2>/dev/null)" "2 DS_PRECISION and DS_VERBOSE have letters and digits " \
+is "$? $(cat err) $(ls PWNED 2>/dev/null)" "2 DS_PRECISION, DS_CACHE_TYPE and DS_VERBOSE have letters and digits " \
     "what other hosts get from the environment is looked at"
 
 # --- the plan file ---

@@ -11,6 +11,7 @@
 
 #include "base/fail.h"
 #include "base/mem.h"
+#include "cpu/cpu.h"
 #include "device/ops.h"
 #include "append.h"
 
@@ -346,6 +347,65 @@ appends(struct device *const *d, struct world *w)
 	return good;
 }
 
+/* The pages in BF16, by appending their numbers; those of w become the same numbers in float32. */
+static void
+halves(const struct world *w, void **to)
+{
+	for (int i = 0; i < w->npages; i++) {
+		float *x = w->pages[i];
+		uint16_t *half = to[i] = memory(w->page, sizeof(*half));
+
+		for (size_t k = 0; k < w->page; k++) {
+			uint32_t bits;
+
+			x[k] = bf16_of_float(x[k]);
+			memcpy(&bits, &x[k], sizeof(bits));
+			half[k] = (uint16_t)(bits >> 16);
+		}
+	}
+}
+
+/* On all devices a cache of BF16 has the bits of one in float32 whose numbers are rounded, and gets
+ * rounded numbers. */
+static int
+rounded(struct device *const *d, struct world *w, float scale)
+{
+	void *pages[LONG + SEQS * MOST];
+	size_t bytes = (size_t)(w->T * w->H * w->kv.value) * 4;
+	float *want = memory(bytes, 1);
+	struct kv_append a = {.kv = w->kv, .k = w->k, .v = w->kv.shared ? NULL : w->v,
+	    .H = w->H, .width = w->kv.key, .q = w->q};
+	struct kv_rows half = w->rows;
+	int good = 1;
+
+	halves(w, pages);
+	half.pages = pages;
+	half.dtype = BF16;
+	(void)d[0]->ops->attend(d[0], want, w->max, w->sum, w->q, &w->rows, w->H, &w->kv, scale);
+	for (int i = 0; d[i]; i++)
+		good &= d[i]->ops->attend(d[i], w->out, w->max, w->sum, w->q, &half, w->H, &w->kv,
+		    scale) == 0 && memcmp(want, w->out, bytes) == 0;
+	for (int i = 0; d[i] && !w->rows.window; i += 2) {
+		good &= d[i]->ops->kv_append(d[i], &a, &half) == 0;
+		for (int t = 0; t < w->T; t++) {
+			uint32_t pos = w->pos[t] % CACHE_PAGE, bits;
+			const uint16_t *key = (uint16_t *)pages[w->list[t] +
+			    (int)(w->pos[t] / CACHE_PAGE)] + pos * (uint32_t)w->kv.key;
+
+			for (int c = 0; c < w->kv.key; c++) {
+				float x = bf16_of_float(w->k[t * w->kv.heads * w->kv.key + c]);
+
+				memcpy(&bits, &x, sizeof(bits));
+				good &= key[c] == bits >> 16;
+			}
+		}
+	}
+	for (int i = 0; i < w->npages; i++)
+		free(pages[i]);
+	free(want);
+	return good;
+}
+
 static void
 check(struct device *const *d, struct kv_shape kv, int H, int window, int far, const char *name)
 {
@@ -377,6 +437,8 @@ check(struct device *const *d, struct kv_shape kv, int H, int window, int far, c
 		    scale) == 0 && memcmp(first, w.out, bytes) == 0;
 	}
 	ok(good, "with other threads and instruction sets, too", name);
+	if (!far)
+		ok(rounded(d, &w, scale), "a cache of BF16 has rounded numbers", name);
 	free(probs);
 	free(first);
 	world_free(&w);
