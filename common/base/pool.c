@@ -114,13 +114,13 @@ claim_units(struct pool *p, int thread, uint32_t *first)
 static void
 run_units(struct pool *p, int thread)
 {
-	const struct task *j = &p->task;
+	const struct task *t = &p->task;
 	uint32_t first, n;
 
 	while ((n = claim_units(p, thread, &first)) > 0) {
-		size_t from = (size_t)first * j->grain, to = from + (size_t)n * j->grain;
+		size_t from = (size_t)first * t->grain, to = from + (size_t)n * t->grain;
 
-		j->fn(j->arg, from, to < j->n ? to : j->n, thread);
+		t->fn(t->arg, from, to < t->n ? to : t->n, thread);
 		if (atomic_fetch_sub(&p->unfinished, (int)n) == (int)n && atomic_load(&p->waiting)) {
 			pthread_mutex_lock(&p->lock);
 			pthread_cond_signal(&p->done);

@@ -233,12 +233,12 @@ tile_add(struct batch *b, const struct expert_group *g, const struct mlp *m, int
 {
 	struct tile *t = &b->tile[b->tiles++];
 	const int32_t *row = g->chosen.row + from;
-	int near = 1, n = to - from < TILE_ROWS ? to - from : TILE_ROWS;
+	int run = 1, n = to - from < TILE_ROWS ? to - from : TILE_ROWS;
 
-	while (near < n && row[near] == row[0] + near)
-		near++;
+	while (run < n && row[run] == row[0] + run)
+		run++;
 	*t = (struct tile){.of = g, .mlp = m, .from = from, .n = n, .at = b->rows,
-	    .x = near == n ? b->from + (ptrdiff_t)row[0] * b->D : NULL};
+	    .x = run == n ? b->from + (ptrdiff_t)row[0] * b->D : NULL};
 	b->rows += n;
 	b->inner += (size_t)n * (size_t)m->gate.rows;
 	b->macs += 2.0 * n * m->gate.rows * b->D;

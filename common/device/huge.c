@@ -20,7 +20,7 @@
 
 /* 0: the system has no huge pages for memory of processes. */
 static int
-is_given(void)
+is_enabled(void)
 {
 	char line[64] = "";
 	FILE *f = fopen(SETTING, "re");
@@ -51,7 +51,7 @@ slab_map(struct device_slab *s)
 		munmap(p + before + n, after);
 	s->p = p + before;
 	s->bytes = n;
-	/* advice: check_given looks what came of it */
+	/* advice: warn_of_shortage reports it if it was not followed */
 	(void)madvise(s->p, n, MADV_HUGEPAGE);
 	return 0;
 }
@@ -138,7 +138,7 @@ huge_bytes(void)
 
 /* Memory in fragments has too few huge pages. */
 static void
-check_given(const struct device *d)
+warn_of_shortage(const struct device *d)
 {
 	uint64_t huge = huge_bytes();
 	char a[32], b[32];
@@ -154,7 +154,7 @@ huge_start(struct device *d)
 	char need[32], have[32];
 	uint64_t memory = memory_free();
 
-	if (!is_given()) {
+	if (!is_enabled()) {
 		warn("--huge-pages: the system gives none (" SETTING "): weights stay in the "
 		    "mapped files");
 		return 0;
@@ -172,6 +172,6 @@ huge_start(struct device *d)
 		return -1;
 	}
 	weights_moved(d);
-	check_given(d);
+	warn_of_shortage(d);
 	return 1;
 }
