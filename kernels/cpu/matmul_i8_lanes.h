@@ -14,12 +14,13 @@
 #define I8_BELOW i8_ref()
 #endif
 
+/* Other types of EACH_CODED_BLOCK are multiplied by I8_BELOW. */
 #define EACH_I8(X) X(Q8) X(Q4) X(Q8_0) X(Q4_0) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(MXFP4)
 
-#ifdef I8_TILES         /* other products are those of AVX-512 */
-#define FEW(t) NULL
+#ifdef I8_TILES         /* gemv is that of AVX-512 */
+#define GEMV(t) NULL
 #else
-#define FEW(t) gemv_##t
+#define GEMV(t) gemv_##t
 #define GEMV_OF(t)                                                                              \
 static void __attribute__((noinline))                                                           \
 gemv_##t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,  \
@@ -41,10 +42,10 @@ EACH_I8(GEMM_OF)
 
 /* The part of a product for some rows of x, or NULL. */
 static i8_product *
-part_of(enum dtype t, int many)
+part_of(enum dtype t, int is_gemm)
 {
 	switch (t) {
-#define CASE(name) case name: return many ? gemm_##name : FEW(name);
+#define CASE(name) case name: return is_gemm ? gemm_##name : GEMV(name);
 	EACH_I8(CASE)
 #undef CASE
 	default:
@@ -57,17 +58,17 @@ product(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const s
     int n0, int n1)
 {
 	const int cols = (w->cols + I8_BLOCK - 1) / I8_BLOCK * I8_BLOCK;
-	const int many = T > I8_ROWS && cols <= XCODES / I8_MR;
-	const int room = many ? XCODES / cols / I8_MR * I8_MR : XBLOCKS / (cols / I8_BLOCK);
-	const int most = many ? XROWS : I8_ROWS, parts = (T + most - 1) / most;
-	i8_product *part = part_of(w->dtype, many);
+	const int is_gemm = T > I8_ROWS && cols <= XCODES / I8_MR;
+	const int room = is_gemm ? XCODES / cols / I8_MR * I8_MR : XBLOCKS / (cols / I8_BLOCK);
+	const int most = is_gemm ? XROWS : I8_ROWS, parts = (T + most - 1) / most;
+	i8_product *part = part_of(w->dtype, is_gemm);
 	int rows = parts > 0 ? (T + parts - 1) / parts : 0;
 
 	if (!part || room == 0) {
 		I8_BELOW(out, ldo, x, ldx, T, w, n0, n1);
 		return;
 	}
-	if (many)
+	if (is_gemm)
 		rows = (rows + I8_MR - 1) / I8_MR * I8_MR;
 	if (rows > room)
 		rows = room;
