@@ -18,7 +18,8 @@ main(void)
 
 	ref = kernels_precision(kernels_named("ref"), PRECISION_I8);
 	if (kernels_named("avx512") && i8_avx512())
-		ok(check_i8_types(&k), "matmul with VNNI of 256 bits gives the bits of the plain one");
+		ok(check_i8_types(&k),
+		    "matmul with VNNI of 256 bits gives the bits of the plain one");
 	else
 		ok(1, "matmul with VNNI of 256 bits # SKIP this machine lacks VNNI of AVX-512");
 	printf("1..%d\n", points);
