@@ -8,8 +8,7 @@
 static const char help[] =
 "usage: ds-draft -m MODEL [--by KIND] [--guesses N] [--precision P]\n"
 "                [--cache-type TYPE] [--manifest FILE] [--huge-pages]\n"
-"                [-i FROM] [-o TO ...]\n"
-"                [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
+"                [-i FROM] [-o TO ...] [-t THREADS] [-d DEVICE] [-r FD] [-v]\n"
 "\n"
 "Guesses the next tokens of each sequence, so that one pass can yield several.\n"
 "ds-sample verifies the guesses: the output is the same as without them.\n"
@@ -19,8 +18,7 @@ HELP_MODEL
 "                         prompt: by what followed the last tokens before\n"
 "  --guesses N            most guesses for a sequence, 1 to 16 (1)\n"
 HELP_PRECISION HELP_CACHE_TYPE HELP_MANIFEST HELP_HUGE HELP_FROM HELP_TO HELP_THREADS
-HELP_DEVICE
-HELP_REST;
+HELP_DEVICE HELP_REST;
 
 enum { BY = 256, GUESSES };
 

@@ -45,7 +45,7 @@ static const char help[] =
 "  -p, --top-p P                      of the top tokens of total probability P\n"
 "  -n, --max-tokens N                 maximum new tokens per answer\n"
 "  -S, --seed SEED                    seed of the random numbers (0)\n"
-"  --precision, --cache-type          " PRECISION_WORDS "; KV caches f32, bf16\n"
+"  --precision, --cache-type          " PRECISION_WORDS "; KV cache f32 or bf16\n"
 "  --batches, --draft, --prompt-ids   N in flight; mtp, prompt; of the prompt\n"
 "  --keep, --cache-dir, --cache-size  DIR of streams; DIR of prefixes; bytes\n"
 "  -t, --threads THREADS              threads of each process (all cores)\n"

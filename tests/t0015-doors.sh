@@ -65,7 +65,7 @@ is "$(completed ds-block -l '')" "" "nothing completes a list of layers"
 is "$(completed ds-block --precision '')" "f32 bf16 fp8 i8" "a value is one of the words of -h"
 is "$(completed ds-block --precision = b)" "bf16" "also after an equals sign"
 is "$(completed ds-run -x st)" "stage" "with words explained between them"
-is "$(completed ds-run --draft '')/$(completed ds-run --batches '')" "mtp prompt/" \
+is "$(completed ds-run --cache-type '')/$(completed ds-run --batches '')" "f32 bf16/" \
     "of several options on one line, each has its own words"
 is "$(completed ds-dump -f '')" "text json ids csv npy safetensors trace" \
     "and on lines of their own"
