@@ -52,7 +52,7 @@ scripts() {
 	    n >= 2 && name { print >name }' "$1"
 }
 
-# letters.py PROGRAM: which letters are not as they should be (one process: it starts 1,800 programs)
+# letters.py PROGRAM: which letters are not as they should be (one process starts 1,800 programs)
 cat >letters.py <<'X'
 import string
 import subprocess
@@ -60,8 +60,9 @@ import sys
 
 p, listed = sys.argv[1], sys.stdin.read().split()
 for c in sorted(set(string.ascii_letters + string.digits) - set("hV")):
-    run = subprocess.run([p, "-" + c, *(["/nonexistent/x"] if c in "io" else [])], timeout=10, text=True,
-                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    run = subprocess.run([p, "-" + c, *(["/nonexistent/x"] if c in "io" else [])], timeout=10,
+                         text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.PIPE)
     if "-" + c in listed:
         if "unknown option" in run.stderr:
             print(f"listed but unknown: -{c}")
