@@ -40,10 +40,11 @@ struct attend {
 	struct tile *tiles;     /* [n] */
 	int n, part;            /* pages in a part */
 	atomic_size_t next;     /* the next part to compute */
-	/* [threads][each]: p [QUERIES][CACHE_PAGE], chosen keys or values of a page, then slots
-	 * for what comes of a page: bo [queries][value], bmax and bsum [queries] of the tile */
+	/* [threads][each]: p [QUERIES][CACHE_PAGE], chosen keys or values of a page, those of a
+	 * page of BF16 as float32, then slots for what comes of a page: bo [queries][value], bmax
+	 * and bsum [queries] of the tile */
 	float *memory;
-	size_t gathered, each;
+	size_t gathered, widened, each;
 };
 
 /* --- pages --- */
@@ -89,6 +90,21 @@ tile_gather(const struct attend *a, const struct tile *k, int page, int values,
 	    p + QUERIES * CACHE_PAGE);
 }
 
+/* What products of float32 read of a page in BF16: once for all of them. */
+static struct mat
+tile_widen(const struct attend *a, struct mat m, float *p)
+{
+	float *to = p + QUERIES * CACHE_PAGE + a->gathered;
+
+	if (a->widened == 0)
+		return m;
+	for (int i = 0; i < m.rows; i++)
+		a->d->k->row(to + (ptrdiff_t)i * m.cols, &m, i);
+	m.data = to;
+	m.dtype = F32;
+	return m;
+}
+
 static size_t
 slot_floats(const struct attend *a, const struct tile *k)
 {
@@ -105,12 +121,13 @@ page_read(const struct attend *a, const struct tile *k, int page, int next, floa
 	float *bmax = slot + T * V, *bsum = bmax + T;
 	struct seen first = seen(a, k, 0, page);
 	int from = first.from, to = seen(a, k, k->rows - 1, page).to;
-	struct mat m;
+	struct mat m, values;
 
 	if (to <= from)
 		return;
 	m = first.chosen ? tile_gather(a, k, page, 0, &first, p) :
 	    tile_page(a, k, page, next, 0, to);
+	m = tile_widen(a, m, p);
 	for (int i = 0; i < T; i += k->run) {
 		kern->matmul(p + i * CACHE_PAGE, CACHE_PAGE, a->query + query_of(a, k,
 		    i) * a->kv->key, a->kv->key, k->run, &m, from, to);
@@ -124,13 +141,20 @@ page_read(const struct attend *a, const struct tile *k, int page, int next, floa
 			kern->softmax_block(p + j * CACHE_PAGE + s.from, s.to - s.from, a->scale,
 			    &bmax[j], &bsum[j]);
 	}
+	values = m;
 	if (!first.chosen)
-		m = tile_page(a, k, page, next, 1, CACHE_PAGE);
+		values = tile_page(a, k, page, next, 1, to);
 	else if (!a->kv->shared)
-		m = tile_gather(a, k, page, 1, &first, p);
+		values = tile_gather(a, k, page, 1, &first, p);
+	if (a->kv->shared) {
+		values.data = m.data;
+		values.dtype = m.dtype;
+	} else {
+		values = tile_widen(a, values, p);
+	}
 	for (int i = 0, rows; i < k->rows; i += rows) {
 		struct seen s = seen(a, k, i, page), o;
-		struct mat values = mat_rows(&m, s.from, s.to - s.from);
+		struct mat seen_rows = mat_rows(&values, s.from, s.to - s.from);
 
 		for (rows = 1; i + rows < k->rows; rows++) {
 			o = seen(a, k, i + rows, page);
@@ -140,7 +164,7 @@ page_read(const struct attend *a, const struct tile *k, int page, int next, floa
 		if (s.to > s.from)
 			kern->matmul_t(slot + i * k->heads * V, V,
 			    p + i * k->heads * CACHE_PAGE + s.from, CACHE_PAGE, rows * k->heads,
-			    &values, 0, V);
+			    &seen_rows, 0, V);
 	}
 }
 
@@ -214,7 +238,7 @@ part_run(struct attend *a, struct tile *k, int part, float *mine)
 	int from = k->first + part * a->part;
 	int to = k->pages - from < a->part ? k->pages : from + a->part;
 	int threads = pool_threads(a->d->pool);
-	float *slots = mine + QUERIES * CACHE_PAGE + a->gathered;
+	float *slots = mine + QUERIES * CACHE_PAGE + a->gathered + a->widened;
 	int kept = from;        /* pages from here on wait in the slots */
 
 	if (part == 0)
@@ -326,20 +350,22 @@ cpu_attend(struct device *d, float *out, float *max, float *sum, const float *qu
 	struct attend a = {.d = d, .r = rows, .kv = kv, .H = H, .scale = scale, .query = query,
 	    .out = out, .max = max, .sum = sum};
 	size_t threads = (size_t)pool_threads(d->pool), group = (size_t)(H / kv->heads);
-	size_t most = (size_t)rows->n * (size_t)kv->heads * ((group + QUERIES - 1) / QUERIES), kept;
+	size_t most = (size_t)rows->n * (size_t)kv->heads * ((group + QUERIES - 1) / QUERIES), kept,
+	    page, before;
 
 	if (!(a.tiles = scratch_reserve(&d->cpu->tiles, most, sizeof(*a.tiles))))
 		return -1;
 	tiles_make(&a);
 	kept = (size_t)parts_make(&a);
-	a.gathered = !rows->chosen ? 0 :
-	    CACHE_PAGE * (size_t)(kv->key > kv->value ? kv->key : kv->value);
-	a.each = QUERIES * CACHE_PAGE + a.gathered;
+	page = CACHE_PAGE * (size_t)(kv->key > kv->value ? kv->key : kv->value);
+	a.gathered = rows->chosen ? page : 0;
+	a.widened = rows->dtype == BF16 && cache_type_default(d->k->precision) == F32 ? page : 0;
+	a.each = before = QUERIES * CACHE_PAGE + a.gathered + a.widened;
 	for (int i = 0; i < a.n; i++) {
 		size_t slots = kept * slot_floats(&a, &a.tiles[i]);
 
-		if (a.each < QUERIES * CACHE_PAGE + a.gathered + slots)
-			a.each = (QUERIES * CACHE_PAGE + a.gathered + slots + 15) / 16 * 16;
+		if (a.each < before + slots)
+			a.each = (before + slots + 15) / 16 * 16;
 	}
 	if (!(a.memory = scratch_reserve(&d->cpu->slots, threads * a.each, sizeof(float))))
 		return -1;
