@@ -84,12 +84,13 @@ start_monitor(struct peer *p)
 	char name[64];
 
 	snprintf(name, sizeof(name), "inproc://monitor-%u", count++);
-	if (zmq_socket_monitor(p->sock, name, ZMQ_EVENT_ALL) < 0)
-		return broken("cannot watch the connection");
+	/* (a monitor without a reader cannot be ended: libzmq waits for one) */
 	if (!(p->mon = context_socket(ZMQ_PAIR)))
 		return -1;
 	if (set_int(p->mon, ZMQ_RCVHWM, 0) < 0 || set_int(p->mon, ZMQ_LINGER, 0) < 0)
 		return -1;
+	if (zmq_socket_monitor(p->sock, name, ZMQ_EVENT_ALL) < 0)
+		return broken("cannot watch the connection");
 	return zmq_connect(p->mon, name) < 0 ? broken("cannot watch the connection") : watch_socket(p, p->mon, MONITOR);
 }
 
