@@ -39,6 +39,22 @@ for at in "$a" "$b"; do
 	wait $p
 	same got big "and are the same"
 done
+# A receiver that cannot go on does not lose what it has not read when the sender closes first.
+mkfifo full
+exec 7<>full
+head -c 65536 /dev/zero >&7
+ds-embed -i prompt -o one
+for at in "@$b $b" "$b @$b"; do
+	limited ds-cut -i "${at#* }" -o full 2>said & p=$!
+	ok "${at%% *}: a sender ends after its timeout" ds-cut --timeout 0.5 -i one -o "${at%% *}"
+	head -c $((65536 + $(stat -c %s one))) <&7 | tail -c +65537 >got & q=$!
+	wait $p
+	report $? "... and its receiver goes on later" said || kill $q
+	wait $q
+	same got one "... with all frames"
+	head -c 65536 /dev/zero >&7
+done
+exec 7>&-
 { ds-embed -i long -B 500 -o "@$a" & ds-cut -i "$a" -o got; wait; }
 same got big "ds-embed, which never waits in a write, sends the same"
 ds-expert -l 1 -e 0-7 -i "@$a" -o "$b" & ds-expert -l 1 -e 8-15,s -i "@$c" -o "$d" &

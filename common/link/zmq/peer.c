@@ -22,6 +22,7 @@
 #include "link/zmq/libzmq.h"
 
 #define RETRY 0.05
+#define NEVER (3600 * 1000)     /* milliseconds */
 #define FAILED (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 
 static int
@@ -41,12 +42,15 @@ set_int(void *s, int option, int value)
 static int
 set_options(void *s, enum link_dir dir)
 {
+	/* We connect again ourselves (retry). With -1 libzmq would drop, once the sender closes, the
+	 * frames that the receiver has not read yet. */
+	int again = dir == LINK_IN ? NEVER : -1;
 	int ms = (int)(link_settings.timeout * 1000), keep = (int)(link_settings.timeout / 3) + 1;
 	int64_t largest = (int64_t)FRAME_PAYLOAD_MAX + FRAME_HEADER_MAX + FRAME_PREAMBLE + 5;
 
 	if (zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &largest, sizeof(largest)) < 0)
 		return broken("cannot set up the socket");
-	return set_int(s, ZMQ_LINGER, 0) < 0 || set_int(s, ZMQ_RECONNECT_IVL, -1) < 0 || set_int(s, ZMQ_IPV6, 1) < 0 ||
+	return set_int(s, ZMQ_LINGER, 0) < 0 || set_int(s, ZMQ_RECONNECT_IVL, again) < 0 || set_int(s, ZMQ_IPV6, 1) < 0 ||
 	    set_int(s, ZMQ_HEARTBEAT_IVL, dir == LINK_IN ? ms / 3 : 0) < 0 || set_int(s, ZMQ_HEARTBEAT_TTL, ms) < 0 ||
 	    set_int(s, ZMQ_HEARTBEAT_TIMEOUT, 0) < 0 || set_int(s, ZMQ_HANDSHAKE_IVL, ms) < 0 ||
 	    set_int(s, ZMQ_CONNECT_TIMEOUT, ms) < 0 || set_int(s, ZMQ_TCP_KEEPALIVE, 1) < 0 ||
