@@ -37,46 +37,53 @@ decode_##name(float *to, ptrdiff_t step, const unsigned char *b)                
 }
 EACH_BLOCK_TYPE(DECODE_OF)
 
-/* gemv of one row of x.  The next rows of w are prefetched. */
+/* gemv of one row of x: row n of all streams. */
+ALWAYS void
+block_dot_rows(reg sum[][REGS], const float *x, const struct mat *w, const struct streams *z, int n,
+    enum dtype t)
+{
+	const size_t size = row_bytes(t, block_cols(t));
+	const unsigned char *row[ROWS];
+	reg s[ROWS][REGS];
+
+	UNROLL
+	for (int r = 0; r < ROWS; r++) {
+		row[r] = mat_at(w, stream_row(z, r, n));
+		UNROLL
+		for (int j = 0; j < REGS; j++)
+			s[r][j] = r_zero();
+	}
+	for (int k = 0; k < w->cols; k += block_cols(t)) {
+		struct pass p[ROWS];
+
+		UNROLL
+		for (int r = 0; r < ROWS; r++) {
+			p[r] = (struct pass){ .x = x + k, .s = s[r] };
+			prefetch(row[r] + z->ahead, size);
+		}
+		pass_blocks(p, row, ROWS, t);
+		UNROLL
+		for (int r = 0; r < ROWS; r++)
+			row[r] += size;
+	}
+	UNROLL
+	for (int r = 0; r < ROWS; r++)
+		UNROLL
+		for (int j = 0; j < REGS; j++)
+			sum[r][j] = s[r][j];
+}
+
 ALWAYS void
 block_dots(float *out, const float *x, const struct mat *w, int n0, int n1, enum dtype t)
 {
-	const size_t stride = row_bytes(t, w->cols), size = row_bytes(t, block_cols(t));
+	const struct streams z = streams_of(w, n0, n1, ROWS);
 	reg sum[SUMS][REGS];
 
-	for (int n = n0; n < n1; n += SUMS) {
-		for (int i = 0; i < SUMS; i += ROWS) {
-			const unsigned char *row[ROWS];
-			size_t next = n + i + ROWS < n1 ? ROWS * stride : 0;
-			reg s[ROWS][REGS];
-
-			UNROLL
-			for (int r = 0; r < ROWS; r++) {
-				row[r] = mat_at(w, n + i + r < n1 ? n + i + r : n1 - 1);
-				UNROLL
-				for (int j = 0; j < REGS; j++)
-					s[r][j] = r_zero();
-			}
-			for (int k = 0; k < w->cols; k += block_cols(t)) {
-				struct pass p[ROWS];
-
-				UNROLL
-				for (int r = 0; r < ROWS; r++) {
-					p[r] = (struct pass){ .x = x + k, .s = s[r] };
-					prefetch(row[r] + next, size);
-				}
-				pass_blocks(p, row, ROWS, t);
-				UNROLL
-				for (int r = 0; r < ROWS; r++)
-					row[r] += size;
-			}
-			UNROLL
-			for (int r = 0; r < ROWS; r++)
-				UNROLL
-				for (int j = 0; j < REGS; j++)
-					sum[i + r][j] = s[r][j];
-		}
-		sums_store(out + n, sum, n1 - n);
+	sums_zero(sum, 1);
+	for (int n = 0; n < z.rows; n += SUMS / ROWS) {
+		for (int i = 0; i < SUMS / ROWS && n + i < z.rows; i++)
+			block_dot_rows(sum + i * ROWS, x, w, &z, n + i, t);
+		streams_store(out, sum, &z, n);
 	}
 }
 
@@ -160,25 +167,23 @@ buffer_lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx,
 /* As dot_rows: BLOCK_COLS columns of nb rows at a time become float32 in L1. */
 ALWAYS void
 block_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w,
-    int n, int last, const struct block_kind *b)
+    const struct streams *z, int n, const struct block_kind *b)
 {
 	float buffer[ROWS][BLOCK_COLS] __attribute__((aligned(64)));
 	const unsigned char *row[ROWS];
 	const int half = GEMV_HALF(T, F32);
-	size_t next = n + nb <= last ? (size_t)nb * dtype_row(w->dtype, w->cols) : 0;
 	reg s[GEMV_ROWS][ROWS][REGS];
 
 	UNROLL
 	for (int i = 0; i < nb; i++)
-		row[i] = mat_at(w, n + i < last ? n + i : last);
+		row[i] = mat_at(w, stream_row(z, i, n));
 	zero(s, T, nb);
 	for (int k = 0; k < w->cols; k += BLOCK_COLS) {
 		int cols = w->cols - k < BLOCK_COLS ? w->cols - k : BLOCK_COLS;
 
 		for (int i = 0; i < nb; i++)
 			for (int c = 0; c < cols; c += b->cols, row[i] += b->bytes) {
-				for (int j = 0; j < b->bytes; j += 64)
-					__builtin_prefetch(row[i] + next + j);
+				prefetch(row[i] + z->ahead, (size_t)b->bytes);
 				b->decode(buffer[i] + c, LANES, row[i]);
 			}
 		for (int c = 0; c < cols; c += LANES)
@@ -197,18 +202,19 @@ block_dots_of(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, c
 {
 	const struct block_kind b = block_kind(w->dtype);
 	const int nb = GEMV_BESIDE(GEMV_HALF(T, F32));
+	const struct streams z = streams_of(w, n0, n1, nb);
 	reg sum[GEMV_ROWS * SUMS][REGS];
 
 	if (T == 1 && b.dots) {
 		b.dots(out, x, w, n0, n1);
 		return;
 	}
-	for (int n = n0; n < n1; n += SUMS) {
-		for (int i = 0; i < SUMS; i += nb)
-			block_rows(sum + i, T, nb, x, ldx, w, n + i < n1 ? n + i : n1 - 1, n1 - 1,
-			    &b);
+	sums_zero(sum, T);
+	for (int n = 0; n < z.rows; n += SUMS / nb) {
+		for (int i = 0; i < SUMS / nb && n + i < z.rows; i++)
+			block_rows(sum + i * nb, T, nb, x, ldx, w, &z, n + i, &b);
 		for (int m = 0; m < T; m++)
-			sums_store(out + m * ldo + n, sum + m * SUMS, n1 - n);
+			streams_store(out + m * ldo, sum + m * SUMS, &z, n);
 	}
 }
 

@@ -98,12 +98,10 @@ lanes2(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const 
 }
 
 /* The same over the first `cols` columns: at most BLOCK, but all of a single row that is not FP8.
- * The hardware prefetches too little while FP8 is converted or three rows of x and more are
- * multiplied, and of a single row.  So the rows after these, from `next` on, are prefetched evenly,
- * as one stream. */
+ * What follows in each row is prefetched. */
 ALWAYS void
 lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const unsigned char *const row[ROWS], int cols,
-    const unsigned char *next, enum dtype t)
+    size_t ahead, enum dtype t)
 {
 	const int step = STEP_REGS * W;
 	int k = 0;
@@ -111,9 +109,11 @@ lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const u
 	if (cols == BLOCK && (nb > 1 || t == F8_E4M3)) {
 		UNROLL
 		for (; k < BLOCK; k += step) {
-			if (t == F8_E4M3 || T >= 3)
-				prefetch(next + (size_t)(nb * k) * size_of(t),
-				    (size_t)(nb * step) * size_of(t));
+			UNROLL
+			for (int i = 0; i < nb; i++)
+				if ((size_t)k * size_of(t) % 64 == 0)
+					prefetch(row[i] + ahead + (size_t)k * size_of(t),
+					    (size_t)step * size_of(t));
 			UNROLL
 			for (int j = 0; j < STEP_REGS; j += 2)
 				lanes2(s, T, nb, x, ldx, row, k + j * W, j, t);
@@ -123,7 +123,7 @@ lanes(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const u
 	_Pragma("GCC unroll 1")         /* one row is read in its order: compilers would mix the loads of several steps */
 	for (; k + step <= cols; k += step) {
 		if (nb == 1 && t != F8_E4M3)
-			prefetch(next + (size_t)k * size_of(t), (size_t)step * size_of(t));
+			prefetch(row[0] + ahead + (size_t)k * size_of(t), (size_t)step * size_of(t));
 		UNROLL
 		for (int j = 0; j < STEP_REGS; j += 2)
 			lanes2(s, T, nb, x, ldx, row, k + j * W, j, t);
@@ -175,34 +175,32 @@ nan_rows(reg sum[][REGS], int T, int nb, const unsigned char *const row[ROWS], i
 						sum[m * SUMS + i][j] = r_set(NAN);
 }
 
-/* sum[m * SUMS + i] = the lanes of row m of x with row n + i of w, none beyond `last`. */
+/* sum[m * SUMS + i] = the lanes of row m of x with row n of stream i of w. */
 ALWAYS void
-dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n, int last,
-    enum dtype t)
+dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, const struct streams *z,
+    int n, enum dtype t)
 {
 	const size_t stride = (size_t)w->cols * size_of(t);
-	const unsigned char *row[ROWS], *at[ROWS], *next;
+	const unsigned char *row[ROWS], *at[ROWS];
 	const float *scale[ROWS], one = 1;
 	bytes seen = b_zero();
 	reg s[GEMV_ROWS][ROWS][REGS];
 
 	UNROLL
 	for (int i = 0; i < nb; i++) {
-		int r = n + i < last ? n + i : last;
+		int r = stream_row(z, i, n);
 
 		at[i] = row[i] = (const unsigned char *)w->data + (size_t)r * stride;
 		if (t == F8_E4M3)
 			scale[i] = w->scale ? w->scale + ((size_t)w->row0 + (size_t)r) / BLOCK * (size_t)w->scale_cols : &one;
 	}
-	next = n + nb <= last ? row[0] + (size_t)nb * stride : row[0];
 	zero(s, T, nb);
 	for (int k = 0, step = nb > 1 || t == F8_E4M3 ? BLOCK : w->cols; k < w->cols; k += step) {
 		int cols = w->cols - k < step ? w->cols - k : step;
 
 		if (t == F8_E4M3)
 			zero(s, T, nb);
-		lanes(s, T, nb, x + k, ldx, at, cols, next, t);
-		next += (size_t)(nb * BLOCK) * size_of(t);
+		lanes(s, T, nb, x + k, ldx, at, cols, z->ahead, t);
 		UNROLL
 		for (int i = 0; i < nb; i++) {
 			if (t == F8_E4M3) {
@@ -226,40 +224,42 @@ dot_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const st
 
 #include "cpu/quant_lanes.h"
 
-/* sum[m * SUMS + i] = row m of x times row n + i of w, none beyond `last`. */
+/* As dot_rows, for all types. */
 ALWAYS void
-beside(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n,
-    int last, const reg *level, enum dtype t)
+beside(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w,
+    const struct streams *z, int n, const struct quant_names *names, enum dtype t)
 {
 	if (t == Q8 || t == Q4)
-		quant_rows(sum, T, nb, x, ldx, w, n, last, LEVELS != 0 && t == Q4 ? level : NULL,
-		    t);
+		quant_rows(sum, T, nb, x, ldx, w, z, n, names, t);
 	else
-		dot_rows(sum, T, nb, x, ldx, w, n, last, t);
+		dot_rows(sum, T, nb, x, ldx, w, z, n, t);
 }
 
 /* T <= GEMV_ROWS rows of x, known when compiled: so are the rows of w that go side by side. */
 ALWAYS void
 dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1, enum dtype t)
 {
-	reg sum[GEMV_ROWS * SUMS][REGS], level[t == Q4 && LEVELS != 0 ? LEVELS : 1];
-	const int half = GEMV_HALF(T, t);
-	const int nb = T == 1 && (t == F32 || t == BF16 || t == F16) ? 1 : GEMV_BESIDE(half);
+	struct quant_names names;
+	reg sum[GEMV_ROWS * SUMS][REGS];
+	const int half = GEMV_HALF(T, t), nb = GEMV_BESIDE(half);
+	const struct streams z = streams_of(w, n0, n1, nb);
 
+	if (t == Q4 || t == Q8)
+		quant_table(names.scale, w->factor);
 	if (t == Q4)
-		quant_levels_of(level, w->factor);
+		quant_levels_of(names.level, names.scale);
+	sums_zero(sum, T);
+	for (int n = 0; n < z.rows; n += SUMS / nb) {
+		for (int i = 0; i < SUMS / nb && n + i < z.rows; i++) {
+			reg (*to)[REGS] = sum + i * nb;
 
-	for (int n = n0; n < n1; n += SUMS) {
-		for (int i = 0; i < SUMS; i += nb) {
-			int r = n + i < n1 ? n + i : n1 - 1;
-
-			beside(sum + i, half, nb, x, ldx, w, r, n1 - 1, level, t);
+			beside(to, half, nb, x, ldx, w, &z, n + i, &names, t);
 			if (half < T)
-				beside(sum + half * SUMS + i, T - half, nb, x + half * ldx, ldx, w,
-				    r, n1 - 1, level, t);
+				beside(to + half * SUMS, T - half, nb, x + half * ldx, ldx, w, &z, n + i,
+				    &names, t);
 		}
 		for (int m = 0; m < T; m++)
-			sums_store(out + m * ldo + n, sum + m * SUMS, n1 - n);
+			streams_store(out + m * ldo, sum + m * SUMS, &z, n);
 	}
 }
 
@@ -298,8 +298,9 @@ huge(const float *x, int n)
 #include "cpu/matmul_gemm.h"
 #include "cpu/matmul_gemm_cached.h"
 
-static void
-matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
+void
+KERNELS_ISA(product)(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T,
+    const struct mat *w, int n0, int n1)
 {
 	void (*const gemv[])(float *, ptrdiff_t, const float *, ptrdiff_t, int, const struct mat *, int, int) = {
 		[F32] = gemv_f32, [BF16] = gemv_bf16, [F16] = gemv_f16, [F8_E4M3] = gemv_f8, [Q8] = gemv_q8, [Q4] = gemv_q4};
@@ -341,7 +342,7 @@ row(float *out, const struct mat *w, int r)
 void
 KERNELS_ISA(matmul)(struct kernels *k)
 {
-	k->matmul = matmul;
+	k->matmul = KERNELS_ISA(product);
 	k->matmul_t = matmul_t;
 	k->row = row;
 }

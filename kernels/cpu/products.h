@@ -42,6 +42,56 @@ sums_store(float *out, reg sum[SUMS][REGS], int n)
 		r_store_n(out + j * W, r_canon(to[j]), n - j * W);
 }
 
+/*
+ * gemv: the rows of w from n0 to n1 are cut into `n` streams of `rows` rows each, which are read
+ * side by side from their beginnings.  Hardware follows a few long streams best; four neighbouring
+ * rows would be four short ones.
+ */
+struct streams {
+	int n0, n1, n, rows;
+	size_t ahead;                   /* bytes between what a row multiplies and what it prefetches */
+};
+
+static inline struct streams
+streams_of(const struct mat *w, int n0, int n1, int n)
+{
+	return (struct streams){ n0, n1, n, (n1 - n0 + n - 1) / n,
+	    row_bytes(w->dtype, w->cols) < 4096 ? 1024 : 2048 };
+}
+
+/* Row r of stream i; the last row of all where there is none. */
+INLINE int
+stream_row(const struct streams *z, int i, int r)
+{
+	int row = z->n0 + i * z->rows + r;
+
+	return row < z->n1 ? row : z->n1 - 1;
+}
+
+/* out[row] = the sums of rows r .. of all streams: sum[j * n + i] is of row r + j of stream i. */
+static inline void
+streams_store(float *out, reg sum[SUMS][REGS], const struct streams *z, int r)
+{
+	float v[SUMS];
+
+	sums_store(v, sum, SUMS);
+	for (int j = 0; j < SUMS; j++) {
+		int at = r + j / z->n, row = z->n0 + j % z->n * z->rows + at;
+
+		if (at < z->rows && row < z->n1)
+			out[row] = v[j];
+	}
+}
+
+/* Sums that no row gets must be numbers. */
+static inline void
+sums_zero(reg sum[][REGS], int T)
+{
+	for (int i = 0; i < T * SUMS; i++)
+		for (int j = 0; j < REGS; j++)
+			sum[i][j] = r_zero();
+}
+
 INLINE void
 zero(reg s[][ROWS][REGS], int T, int nb)
 {
@@ -74,6 +124,10 @@ prefetch(const unsigned char *p, size_t n)
 	for (size_t i = 0; i < n; i += 64)
 		__builtin_prefetch(p + i, 0, 2);
 }
+
+/* matmul_lanes.h: the product in f32. */
+void KERNELS_ISA(product)(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T,
+    const struct mat *w, int n0, int n1);
 
 /* blocks_lanes.h: block types of GGUF.  As row_of, of row r; as gemv_f32, of T <= GEMV_ROWS. */
 void KERNELS_ISA(block_row)(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols,

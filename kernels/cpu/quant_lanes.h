@@ -4,11 +4,10 @@
  * exactly, code times scale, and then met as a float32 would be.
  */
 enum {
-	STEP = 512,             /* columns whose scales are made ready at once, */
-	LINE = 128,             /* and columns between prefetches */
-	SCALES = STEP / QUANT_GROUP
+	LINE = 128,             /* columns between prefetches */
+	SCALES = 32             /* that quant_row makes ready at once */
 };
-_Static_assert(QUANT_GROUP == LANES && STEP % LINE == 0, "groups are steps");
+_Static_assert(QUANT_GROUP == LANES, "groups are steps");
 
 /* The scales of n <= SCALES groups; a NaN becomes a number. */
 ALWAYS void
@@ -29,15 +28,25 @@ quant_scales(float to[SCALES], const unsigned char *p, int n, float factor)
 	}
 }
 
+/* The scales that a byte can name. */
+ALWAYS void
+quant_table(float scale[256], float factor)
+{
+	unsigned char all[256];
+
+	for (int g = 0; g < 256; g++)
+		all[g] = (unsigned char)g;
+	for (int g = 0; g < 256; g += W)
+		r_store(scale + g, r_mul(r_load_f8(all + g), r_set(factor)));
+}
+
 /* The 16 levels of Q4 by each of the 256 scales, as LEVELS says. */
 ALWAYS void
-quant_levels_of(reg *level, float factor)
+quant_levels_of(reg *level, const float scale[256])
 {
-	float scale[256], v[LANES];
+	float v[LANES];
 	reg l;
 
-	for (int g = 0; g < LEVELS; g++)
-		scale[g] = float_of_f8((unsigned char)g) * factor;
 	for (int i = 0; i < LANES; i++)
 		v[i] = quant_levels[i];
 	l = r_load(v);
@@ -45,11 +54,16 @@ quant_levels_of(reg *level, float factor)
 		level[g] = r_mul(l, r_set(scale[g]));
 }
 
+/* What the groups of a matrix may name. */
+struct quant_names {
+	float scale[256];
+	reg level[LEVELS ? LEVELS : 1];         /* Q4: used instead of scale, if LEVELS */
+};
+
 /* Some rows of Q8 or Q4 beside each other, from a column on that is a multiple of 32. */
 struct quant {
 	const unsigned char *row[ROWS], *group[ROWS];
-	const float *scale[ROWS];
-	const reg *level;               /* Q4: used instead of scale, or NULL */
+	const struct quant_names *names;
 };
 
 /* `columns` further. */
@@ -60,7 +74,20 @@ quant_skip(struct quant *q, int nb, int columns, enum dtype t)
 	for (int i = 0; i < nb; i++) {
 		q->row[i] += t == Q4 ? columns / 2 : columns;
 		q->group[i] += columns / QUANT_GROUP;
-		q->scale[i] += columns / QUANT_GROUP;
+	}
+}
+
+/* 32 weights, or the first n of them, with the scales a and b of their groups. */
+ALWAYS void
+quant_scaled32(reg to[2 * REGS], const unsigned char *row, float a, float b, int n, enum dtype t)
+{
+	if (t == Q4)
+		r_load32_q4(row, to);
+	UNROLL
+	for (int j = 0; j < 2 * REGS; j++) {
+		if (t == Q8)
+			to[j] = n == 32 ? r_load_q8(row + j * W) : r_load_q8_n(row + j * W, n - j * W);
+		to[j] = r_mul(to[j], r_set(j < REGS ? a : b));
 	}
 }
 
@@ -68,37 +95,46 @@ quant_skip(struct quant *q, int nb, int columns, enum dtype t)
 ALWAYS void
 quant_load32(reg to[2 * REGS], const struct quant *q, int i, int k, int n, enum dtype t)
 {
-	const unsigned char *row = q->row[i], *g = q->group[i] + k / QUANT_GROUP;
+	const unsigned char *row = q->row[i] + (t == Q4 ? k / 2 : k), *g = q->group[i] + k / QUANT_GROUP;
+	unsigned char a = g[0], b = g[n > QUANT_GROUP];
 
-	if (t == Q4 && q->level)
-		r_load32_q4_of(row + k / 2, q->level + g[0], q->level + g[n > QUANT_GROUP], to);
-	else if (t == Q4)
-		r_load32_q4(row + k / 2, to);
-	UNROLL
-	for (int j = 0; j < 2 * REGS; j++) {
-		if (t == Q8)
-			to[j] = n == 32 ? r_load_q8(row + k + j * W) : r_load_q8_n(row + k + j * W, n - j * W);
-		if (t == Q8 || !q->level)
-			to[j] = r_mul(to[j], r_set(q->scale[i][k / QUANT_GROUP + j / REGS]));
-		if (n < 32)
+	if (t == Q4 && LEVELS != 0)
+		r_load32_q4_of(row, q->names->level + a, q->names->level + b, to);
+	else
+		quant_scaled32(to, row, q->names->scale[a], q->names->scale[b], n, t);
+	if (n < 32)
+		UNROLL
+		for (int j = 0; j < 2 * REGS; j++)
 			to[j] = r_first(to[j], n - j * W);
-	}
 }
 
-/* s += the columns k .. k+31 of T rows of x with nb rows of w, all there. */
+/* s += W columns from x on, of T rows of x with row i of w. */
+ALWAYS void
+quant_products(reg s[][ROWS][REGS], int T, int i, int j, const float *x, ptrdiff_t ldx, reg weights)
+{
+	UNROLL
+	for (int m = 0; m < T; m++)
+		s[m][i][j] = r_fma(weights, r_load(x + m * ldx), s[m][i][j]);
+}
+
+/* s += the columns k .. k+31 of T rows of x with nb rows of w, all there.  With one row of x, Q8 is
+ * multiplied as soon as it is converted: two registers at a time are slower. */
 ALWAYS void
 quant_step(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct quant *q, int k, enum dtype t)
 {
-	reg v[2 * REGS];
-
 	UNROLL
 	for (int i = 0; i < nb; i++) {
-		quant_load32(v, q, i, k, 32, t);
+		const unsigned char *row = q->row[i] + k, *g = q->group[i] + k / QUANT_GROUP;
+		reg v[2 * REGS];
+
+		if (t == Q4 || T > 1)
+			quant_load32(v, q, i, k, 32, t);
 		UNROLL
-		for (int m = 0; m < T; m++)
-			UNROLL
-			for (int j = 0; j < 2 * REGS; j++)
-				s[m][i][j % REGS] = r_fma(v[j], r_load(x + m * ldx + k + j * W), s[m][i][j % REGS]);
+		for (int j = 0; j < 2 * REGS; j++) {
+			if (t == Q8 && T == 1)
+				v[j] = r_mul(r_load_q8(row + j * W), r_set(q->names->scale[g[j / REGS]]));
+			quant_products(s, T, i, j % REGS, x + k + j * W, ldx, v[j]);
+		}
 	}
 }
 
@@ -120,31 +156,30 @@ quant_end(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, con
 	}
 }
 
-/* Mark the sums of rows that have a group whose scale is no number. */
+/* As dot_rows. */
 ALWAYS void
-quant_nan(reg sum[][REGS], int T, int nb, const unsigned char *const group[ROWS], int groups)
+quant_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, const struct streams *z,
+    int n, const struct quant_names *names, enum dtype t)
 {
-	bytes seen = b_zero();
+	const size_t stride = dtype_row(t, w->cols), groups = mat_groups(w);
+	struct quant q = { .names = names };
+	reg s[GEMV_ROWS][ROWS][REGS];
+	int cols = w->cols;
 
 	UNROLL
-	for (int i = 0; i < nb; i++)
-		for (int c = 0; c < groups; c += 64)
-			seen = b_see(seen, group[i] + c, groups - c);
-	if (b_nan(seen))
-		nan_rows(sum, T, nb, group, groups);
-}
+	for (int i = 0; i < nb; i++) {
+		size_t r = (size_t)stream_row(z, i, n);
 
-/* s += up to STEP columns; meanwhile those of the next rows, `further` bytes on, are prefetched. */
-ALWAYS void
-quant_steps(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, struct quant q, int cols,
-    size_t further, enum dtype t)
-{
+		q.row[i] = (const unsigned char *)w->data + r * stride;
+		q.group[i] = w->groups + r * groups;
+	}
+	zero(s, T, nb);
 	for (; cols >= LINE; cols -= LINE, x += LINE) {
 		UNROLL
-		for (int i = 0; i < nb; i++)
-			UNROLL
-			for (int j = 0; j < LINE; j += t == Q4 ? 128 : 64)
-				__builtin_prefetch(q.row[i] + further + (t == Q4 ? j / 2 : j));
+		for (int i = 0; i < nb; i++) {
+			prefetch(q.row[i] + z->ahead, t == Q4 ? LINE / 2 : LINE);
+			prefetch(q.group[i] + z->ahead / QUANT_GROUP, 1);
+		}
 		UNROLL
 		for (int j = 0; j < LINE; j += 32)
 			quant_step(s, T, nb, x, ldx, &q, j, t);
@@ -156,46 +191,7 @@ quant_steps(reg s[][ROWS][REGS], int T, int nb, const float *x, ptrdiff_t ldx, s
 	}
 	if (cols > 0)
 		quant_end(s, T, nb, x, ldx, &q, cols, t);
-}
-
-/* As dot_rows.  Rows are short: their streams end before the hardware prefetches them.  So the next
- * rows are prefetched here. */
-ALWAYS void
-quant_rows(reg sum[][REGS], int T, int nb, const float *x, ptrdiff_t ldx, const struct mat *w, int n, int last,
-    const reg *level, enum dtype t)
-{
-	const size_t stride = dtype_row(t, w->cols), groups = mat_groups(w), further = n + nb <= last ? (size_t)nb : 0;
-	const unsigned char *group[ROWS];
-	float scale[ROWS][SCALES] __attribute__((aligned(64)));
-	struct quant q;
-	reg s[GEMV_ROWS][ROWS][REGS];
-
-	q.level = level;
-	UNROLL
-	for (int i = 0; i < nb; i++) {
-		size_t r = (size_t)(n + i < last ? n + i : last);
-
-		q.row[i] = (const unsigned char *)w->data + r * stride;
-		q.group[i] = group[i] = w->groups + r * groups;
-		q.scale[i] = scale[i];
-	}
-	zero(s, T, nb);
-	for (int k = 0; k < w->cols; k += STEP) {
-		int cols = w->cols - k < STEP ? w->cols - k : STEP;
-
-		UNROLL
-		for (int i = 0; i < nb; i++) {
-			if (!level)
-				quant_scales(scale[i], q.group[i], (cols + QUANT_GROUP - 1) / QUANT_GROUP, w->factor);
-			__builtin_prefetch(q.group[i] + further * groups);
-			q.scale[i] = scale[i];
-		}
-		quant_steps(s, T, nb, x + k, ldx, q, cols, further * stride, t);
-		quant_skip(&q, nb, STEP, t);
-	}
 	keep(sum, s, T, nb);
-	if (!level)
-		quant_nan(sum, T, nb, group, (int)groups);
 }
 
 /* As row_of, of row r. */
@@ -203,8 +199,8 @@ ALWAYS void
 quant_row(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols, int n, enum dtype t)
 {
 	const unsigned char *g = w->groups + (size_t)r * mat_groups(w) + c / QUANT_GROUP;
+	const unsigned char *p = mat_at(w, r) + (t == Q4 ? c / 2 : c);
 	float scale[SCALES] __attribute__((aligned(64)));
-	struct quant q = {{mat_at(w, r) + (t == Q4 ? c / 2 : c)}, {g}, {NULL}, NULL};
 	int k = 0, groups = (c % QUANT_GROUP + cols + QUANT_GROUP - 1) / QUANT_GROUP;
 	bytes seen = b_zero();
 	reg v[2 * REGS];
@@ -213,14 +209,12 @@ quant_row(float *to, ptrdiff_t step, const struct mat *w, int r, int c, int cols
 		seen = b_see(seen, g + i, groups - i);
 	if (c % 32 == 0 && !b_nan(seen))
 		for (; k + 32 <= cols; k += 32) {
-			if (k % STEP == 0) {
-				int left = groups - k / QUANT_GROUP;
+			int at = k / QUANT_GROUP, left = groups - at;
 
-				quant_scales(scale, g + k / QUANT_GROUP, left < SCALES ? left : SCALES, w->factor);
-				q.scale[0] = scale;
-			}
-			quant_load32(v, &q, 0, 0, 32, t);
-			quant_skip(&q, 1, 32, t);
+			if (at % SCALES == 0)
+				quant_scales(scale, g + at, left < SCALES ? left : SCALES, w->factor);
+			quant_scaled32(v, p + (t == Q4 ? k / 2 : k), scale[at % SCALES],
+			    scale[at % SCALES + 1], 32, t);
 			UNROLL
 			for (int j = 0; j < 2 * REGS; j++)
 				r_store(to + (k / LANES + j / REGS) * step + j % REGS * W, v[j]);
