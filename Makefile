@@ -29,7 +29,7 @@ WERROR =
 # What the compiler makes code for, and what the names of files end in that only one architecture
 # compiles.
 ARCH := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
-ONLY_x86_64 = avx2 avx512 amx
+ONLY_x86_64 = avx2 avx512 vbmi amx
 ONLY_aarch64 = neon dot i8mm
 FOREIGN = $(filter-out $(ONLY_$(ARCH)),$(ONLY_x86_64) $(ONLY_aarch64))
 sources = $(filter-out $(foreach s,$(FOREIGN),%_$(s).c),$(wildcard $(1)))
@@ -106,6 +106,8 @@ $(B)/%_vnni_avx2.o: ISA += -mavxvnni
 $(B)/%_i8_avx512.o: ISA += -mavx512vnni -mavx512vbmi
 # (that other instructions are right, not fast)
 $(B)/tests/unit/%.o: ISA_O = -O1
+$(B)/%_vbmi.o: ISA = $(ISA_O) -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl \
+	-mavx512vbmi -mavx2 -mfma -mf16c
 $(B)/%_amx.o: ISA = $(ISA_O) -mtune=sapphirerapids -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512bf16 \
 	-mavx2 -mfma -mf16c
 $(B)/%_i8_amx.o: ISA += -mavx512vnni

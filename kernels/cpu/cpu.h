@@ -34,6 +34,7 @@ void vector_avx2(struct kernels *k);
 void quantize_avx2(struct kernels *k);
 void grad_avx2(struct kernels *k);
 void matmul_avx512(struct kernels *k);
+void matmul_vbmi(struct kernels *k);
 void vector_avx512(struct kernels *k);
 void quantize_avx512(struct kernels *k);
 void grad_avx512(struct kernels *k);

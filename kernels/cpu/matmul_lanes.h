@@ -255,8 +255,8 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 
 			beside(to, half, nb, x, ldx, w, &z, n + i, &names, t);
 			if (half < T)
-				beside(to + half * SUMS, T - half, nb, x + half * ldx, ldx, w, &z, n + i,
-				    &names, t);
+				beside(to + half * SUMS, T - half, nb, x + half * ldx, ldx, w, &z,
+				    n + i, &names, t);
 		}
 		for (int m = 0; m < T; m++)
 			streams_store(out + m * ldo, sum + m * SUMS, &z, n);

@@ -49,7 +49,7 @@ sums_store(float *out, reg sum[SUMS][REGS], int n)
  */
 struct streams {
 	int n0, n1, n, rows;
-	size_t ahead;                   /* bytes between what a row multiplies and what it prefetches */
+	size_t ahead;   /* bytes between what a row multiplies and what it prefetches */
 };
 
 static inline struct streams

@@ -23,6 +23,12 @@ have_avx512(void)
 	    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+static int
+have_vbmi(void)
+{
+	return __builtin_cpu_supports("avx512vbmi") != 0;
+}
+
 enum { XTILEDATA = 18 };        /* the state that Linux gives to a process only when asked */
 enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };        /* in EDX of leaf 7; not every cpuid.h names them */
 
@@ -33,7 +39,7 @@ have_amx(void)
 	unsigned a, b, c, d;
 
 	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
-	    __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bf16") &&
+	    __builtin_cpu_supports("avx512bf16") &&
 	    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) == 0;
 }
 
@@ -43,5 +49,6 @@ static const struct set sets[] = {
 	    matmul_bf16_avx2, i8_avx2 },
 	{ "avx512", have_avx512, { matmul_avx512, vector_avx512, quantize_avx512, grad_avx512 },
 	    matmul_bf16_avx512, i8_avx512 },
+	{ "vbmi", have_vbmi, { matmul_vbmi }, NULL, NULL },
 	{ "amx", have_amx, { NULL }, matmul_bf16_amx, i8_amx },
 };
