@@ -44,8 +44,9 @@ for DS_MODEL in $(few "$G/v3 $G/v32 $G/qwen2-window $S/gguf" "$G/v32 $G/qwen2-wi
 	report $? "$name: the numbers are rounded"
 	agrees "a process for each stage" '-B 7' "$(stages)"
 	agrees "two threads, in chunks" '-B 100' 'ds-block -t 2'
-	agrees "plain C" '' 'DS_KERNELS=ref ds-block'
-	agrees "AVX2" '' 'DS_KERNELS=avx2 ds-block'
+	for k in $(sets 2); do
+		agrees "DS_KERNELS=$k" '' "DS_KERNELS=$k ds-block"
+	done
 	DS_CACHE_TYPE=
 	DS_PRECISION=bf16
 	logits want '' ds-block
