@@ -91,8 +91,10 @@ has() {
 		grep -qw "$flag" /proc/cpuinfo || return 1
 	done
 }
-has avx2 fma f16c && kernels="$kernels avx2" && has avx512f avx512bw avx512dq avx512vl && kernels="$kernels avx512" &&
-	has amx_bf16 amx_tile avx512vbmi avx512_bf16 && kernels="$kernels amx"
+has avx2 fma f16c && kernels="$kernels avx2" &&
+	has avx512f avx512bw avx512dq avx512vl && kernels="$kernels avx512" &&
+	has avx512vbmi && kernels="$kernels vbmi" &&
+	has amx_bf16 amx_tile avx512_bf16 && kernels="$kernels amx"
 has asimd && kernels="$kernels neon" && has asimddp && kernels="$kernels dot" &&
 	has i8mm && kernels="$kernels i8mm"
 

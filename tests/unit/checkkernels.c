@@ -657,8 +657,8 @@ time_all(const struct kernels *k)
 	time_vector(k, "softmax", k->softmax);
 }
 
-/* How many checks k needs: the set below is checked already, and k may replace nothing, products, or
- * more of it. */
+/* How many checks k needs: the set below is checked already, and k may replace nothing of it,
+ * products, or more. */
 static int
 checks_of(const struct kernels *k, const struct kernels *below)
 {
