@@ -35,7 +35,7 @@ static const char help[] =
 "  --state, --save-every, --rows  DIR to go on from; N steps; N of a frame\n"
 "  --dry-run, --gradients         no step: the loss; FILE of gradients\n"
 "  --plan, --rsh, --manifest      FILE of ds-plan; CMD to reach hosts; FILE\n"
-"  -x, --feed, --back             CUT fused, layer or stage; ends of a pipeline\n"
+"  --feed, --back, -x             TO stages; FROM them; CUT fused, layer or stage\n"
 "  -t, --threads THREADS          threads of each process (all cores)\n"
 "  -V, -h, -s, -v                 print version; this text; script; summary\n";
 
