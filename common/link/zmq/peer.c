@@ -42,8 +42,8 @@ set_int(void *s, int option, int value)
 static int
 set_options(void *s, enum link_dir dir)
 {
-	/* We connect again ourselves (retry). With -1 libzmq would drop, once the sender closes, the
-	 * frames that the receiver has not read yet. */
+	/* retry() connects again. With -1 libzmq would drop, once the sender closes, the frames
+	 * that the receiver has not read yet. */
 	int again = dir == LINK_IN ? NEVER : -1;
 	int ms = (int)(link_settings.timeout * 1000), keep = (int)(link_settings.timeout / 3) + 1;
 	int64_t largest = (int64_t)FRAME_PAYLOAD_MAX + FRAME_HEADER_MAX + FRAME_PREAMBLE + 5;
