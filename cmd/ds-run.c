@@ -420,27 +420,47 @@ open_progress(struct given *o, struct progress *progress)
 	o->run.count = 1;
 }
 
+/* The options that all programs share.  `device` keeps a text of the plan. */
+static void
+set_common(struct given *o, const struct options *common, char device[16])
+{
+	struct plan_options *p = &o->run.plan;
+
+	p->model = common->model;
+	p->precision = common->precision < 0 ? NULL :
+	    precision_name((enum precision)common->precision);
+	p->cache_type = common->cache_type < 0 ? NULL :
+	    cache_type_name((enum dtype)common->cache_type);
+	if (common->device) {
+		snprintf(device, 16, common->ordinal < 0 ? "cpu" : "cuda:%d", common->ordinal);
+		p->device = device;
+		o->cut = "-d";
+	}
+	p->verbose = common->verbose > 1;
+}
+
+static const struct option longs[] = {
+	SAMPLING_LONGS,
+	{"quiet", 0, NULL, 'q'}, {"completion", 0, NULL, 'w'},
+	{"template", 1, NULL, TEMPLATE}, {"keep", 1, NULL, KEEP},
+	{"batches", 1, NULL, BATCHES}, {"draft", 1, NULL, DRAFT}, {"early", 1, NULL, EARLY},
+	{"plan", 1, NULL, PLAN}, {"rsh", 1, NULL, RSH}, {"manifest", 1, NULL, MANIFEST},
+	{"agent", 0, NULL, AGENT}, {"lines", 1, NULL, LINES},
+	{"messages", 1, NULL, MESSAGES}, {"jsonl", 1, NULL, JSONL}, {"out", 1, NULL, OUT},
+	{"resume", 0, NULL, RESUME}, {"ordered", 0, NULL, ORDERED},
+	{"logprobs", 0, NULL, LOGPROBS}, {"prompt-ids", 0, NULL, PROMPT_IDS},
+	{"huge-pages", 0, NULL, HUGE_PAGES},
+	{"samples", 1, NULL, SAMPLES},
+	{"cache-size", 1, NULL, CACHE_BYTES}, {"cache-dir", 1, NULL, CACHE_DIR},
+	{"think-min", 1, NULL, PLAN_THINK_MIN}, {"think-max", 1, NULL, PLAN_THINK_MAX},
+	{"thinking", 1, NULL, THINKING}, {"probe", 1, NULL, PROBE},
+	{0}
+};
+
 int
 main(int argc, char **argv)
 {
 	struct given o = {.run.plan.chat = 1, .run.began = clock_now(), .run.out = 1, .samples = 1};
-	static const struct option longs[] = {
-		SAMPLING_LONGS,
-		{"quiet", 0, NULL, 'q'}, {"completion", 0, NULL, 'w'},
-		{"template", 1, NULL, TEMPLATE}, {"keep", 1, NULL, KEEP},
-		{"batches", 1, NULL, BATCHES}, {"draft", 1, NULL, DRAFT}, {"early", 1, NULL, EARLY},
-		{"plan", 1, NULL, PLAN}, {"rsh", 1, NULL, RSH}, {"manifest", 1, NULL, MANIFEST},
-		{"agent", 0, NULL, AGENT}, {"lines", 1, NULL, LINES},
-		{"messages", 1, NULL, MESSAGES}, {"jsonl", 1, NULL, JSONL}, {"out", 1, NULL, OUT},
-		{"resume", 0, NULL, RESUME}, {"ordered", 0, NULL, ORDERED},
-		{"logprobs", 0, NULL, LOGPROBS}, {"prompt-ids", 0, NULL, PROMPT_IDS},
-		{"huge-pages", 0, NULL, HUGE_PAGES},
-		{"samples", 1, NULL, SAMPLES},
-		{"cache-size", 1, NULL, CACHE_BYTES}, {"cache-dir", 1, NULL, CACHE_DIR},
-		{"think-min", 1, NULL, PLAN_THINK_MIN}, {"think-max", 1, NULL, PLAN_THINK_MAX},
-		{"thinking", 1, NULL, THINKING}, {"probe", 1, NULL, PROBE},
-		{0}
-	};
 	struct options common = {.help = help, .letters = "0:cwx:gT:k:p:S:n:qst:", .longs = longs,
 	    .own = own, .to = &o, .operands = 1,
 	    .gpu = GPU_OPTION, .products = 1, .caches = 1, .links = 1};
@@ -461,19 +481,8 @@ main(int argc, char **argv)
 	check_given(&o);
 	if (!o.plan && config_load(&config, common.model) < 0)
 		die_failed();
-	o.run.plan.model = common.model;
+	set_common(&o, &common, device);
 	o.run.plan.layers = o.plan ? 0 : config.num_layers;
-	o.run.plan.precision = common.precision < 0 ? NULL :
-	    precision_name((enum precision)common.precision);
-	o.run.plan.cache_type = common.cache_type < 0 ? NULL :
-	    cache_type_name((enum dtype)common.cache_type);
-	if (common.device) {
-		snprintf(device, sizeof(device), common.ordinal < 0 ? "cpu" : "cuda:%d",
-		    common.ordinal);
-		o.run.plan.device = device;
-		o.cut = "-d";
-	}
-	o.run.plan.verbose = common.verbose > 1;
 	o.run.dir = program_folder();
 	o.run.texts = argv + i;
 	o.run.ntexts = argc - i;

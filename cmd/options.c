@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "stage/stages.h"
 
 int
 options_int(const char *option, const char *text, long min, long max, long *out)
@@ -350,13 +351,55 @@ list_streams(struct options *o, int n, char **operands)
 		o->from[o->nfrom++] = "-";
 }
 
+/* The letters of all options, for getopt_long. */
+static void
+list_letters(const struct options *o, const char *own, char *to, size_t size)
+{
+	snprintf(to, size, ":hVv");
+	for (const char *s = "mliotdr"; *s; s++) {
+		size_t n = strlen(to);
+
+		if (!strchr(own, *s) && (*s != 'i' || o->max_in > 0) &&
+		    (*s != 'o' || o->max_out > 0))
+			snprintf(to + n, size - n, "%c:", *s);
+	}
+	strncat(to, own, size - strlen(to) - 1);
+}
+
+/* The last option was wrong, and getopt_long returned c.  Does not return. */
+static void
+refuse(int c, const char *letters, const struct option *longs, const char *arg)
+{
+	if (c == ':')
+		die(FAIL_USAGE, "option '%s' needs a value: see %s -h", arg, program);
+	if (optopt && optopt < 256 && (optopt == ':' || !strchr(letters, optopt)))
+		die(FAIL_USAGE, "unknown option '-%c': see %s -h", optopt, program);
+	if (optopt)
+		die(FAIL_USAGE, "option '%s' takes no value: see %s -h", arg, program);
+	if (begins_some(longs, arg + 2))
+		die(FAIL_USAGE, "option '%s' is ambiguous: see %s -h", arg, program);
+	die(FAIL_USAGE, "unknown option '%s': see %s -h", arg, program);
+}
+
+/* What was not given, from the environment. */
+static void
+set_defaults(struct options *o)
+{
+	if (o->precision < 0 && o->products && from_env("DS_PRECISION"))
+		set_precision(o, "DS_PRECISION", from_env("DS_PRECISION"));
+	if (o->cache_type < 0 && o->caches && from_env("DS_CACHE_TYPE"))
+		set_cache_type(o, "DS_CACHE_TYPE", from_env("DS_CACHE_TYPE"));
+	if (!o->device && o->gpu == GPU_COMPUTES && from_env("DS_DEVICE"))
+		set_device(o, "DS_DEVICE", from_env("DS_DEVICE"));
+}
+
 int
 options_parse(struct options *o, int argc, char **argv)
 {
 	struct option longs[LONGS_MAX];
 	const char *own = o->letters ? o->letters : "";
 	const char *slash = strrchr(argv[0] ? argv[0] : "ds", '/');
-	char letters[128] = ":hVv";
+	char letters[128];
 	int c;
 
 	program = slash ? slash + 1 : argv[0];
@@ -364,14 +407,7 @@ options_parse(struct options *o, int argc, char **argv)
 	file_guard();
 	signal(SIGPIPE, SIG_DFL);       /* a closed pipe ends the program quietly, also if the
 					 * parent ignored the signal */
-	for (const char *s = "mliotdr"; *s; s++) {
-		size_t n = strlen(letters);
-
-		if (!strchr(own, *s) && (*s != 'i' || o->max_in > 0) &&
-		    (*s != 'o' || o->max_out > 0))
-			snprintf(letters + n, sizeof(letters) - n, "%c:", *s);
-	}
-	strncat(letters, own, sizeof(letters) - strlen(letters) - 1);
+	list_letters(o, own, letters, sizeof(letters));
 	o->model = from_env("DS_MODEL");
 	link_settings.key = from_env("DS_KEY");
 	link_settings.peers = from_env("DS_PEERS");
@@ -382,21 +418,8 @@ options_parse(struct options *o, int argc, char **argv)
 	opterr = 0;
 	long_options(o, letters, longs);
 	while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
-		if (c == '?' && optopt && optopt < 256 &&
-		    (optopt == ':' || !strchr(letters, optopt)))
-			die(FAIL_USAGE, "unknown option '-%c': see %s -h", optopt, program);
-		else if (c == '?' && optopt)
-			die(FAIL_USAGE, "option '%s' takes no value: see %s -h", argv[optind - 1],
-			    program);
-		else if (c == '?' && begins_some(longs, argv[optind - 1] + 2))
-			die(FAIL_USAGE, "option '%s' is ambiguous: see %s -h", argv[optind - 1],
-			    program);
-		else if (c == '?')
-			die(FAIL_USAGE, "unknown option '%s': see %s -h", argv[optind - 1],
-			    program);
-		else if (c == ':')
-			die(FAIL_USAGE, "option '%s' needs a value: see %s -h", argv[optind - 1],
-			    program);
+		if (c == '?' || c == ':')
+			refuse(c, letters, longs, argv[optind - 1]);
 		else if (c == 'h')
 			answer_help(o);
 		else if (c == 'V')
@@ -418,12 +441,7 @@ options_parse(struct options *o, int argc, char **argv)
 		else if (o->own(c, optarg, o->to) < 0)
 			die_failed();
 	}
-	if (o->precision < 0 && o->products && from_env("DS_PRECISION"))
-		set_precision(o, "DS_PRECISION", from_env("DS_PRECISION"));
-	if (o->cache_type < 0 && o->caches && from_env("DS_CACHE_TYPE"))
-		set_cache_type(o, "DS_CACHE_TYPE", from_env("DS_CACHE_TYPE"));
-	if (!o->device && o->gpu == 1 && from_env("DS_DEVICE"))
-		set_device(o, "DS_DEVICE", from_env("DS_DEVICE"));
+	set_defaults(o);
 	if (optind < argc && !o->operands && !o->streams)
 		die(FAIL_USAGE, "unexpected argument '%s': see %s -h", argv[optind], program);
 	if (o->nin < o->min_in)
