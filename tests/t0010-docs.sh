@@ -124,9 +124,29 @@ is "$(sort -u all-words | tr '\n' ';')" "-S --seed;-T --temperature;-d --device;
 -o --output;-p --top-p;-q --quiet;-t --threads;-w --completion;" "a word is that of one letter"
 fails_with 2 "^ds-run: option '--tem' is ambiguous" "an abbreviation of two words is ambiguous" ds-run --tem 1
 
+# Rows that end beyond column 78, of tables that state the width of their last column: groff wraps
+# these to the right of it.  Without that width the cell has the rest of the line.
+broken_cells() {
+	awk '/^\.Bl .*-column/ {
+		n = split($0, width, "\"")
+		columns = int(n / 2)
+		left = 5 + (columns < 5 ? 4 : columns == 5 ? 3 : 1) * (columns - 1)
+		for (i = 2; i < n - 2; i += 2)
+			left += length(width[i])
+	}
+	/^\.El/ { columns = 0 }
+	columns && /^\.It / {
+		cells = split($0, cell, " Ta ")
+		gsub(/(^| )[A-Z][a-z]( |$)/, " ", cell[cells])
+		if (cells == columns && left + length(cell[cells]) > 78)
+			print FNR ": " $0
+	}' "$1"
+}
+
 for page in $pages; do
 	name=${page##*/}
 	is "$(mandoc -T lint -W warning "$page" 2>&1)" "" "$name has no mistake that mandoc knows"
+	is "$(broken_cells "$page")" "" "$name: the last cells of tables wrap in their column"
 	missing=
 	for target in $(awk '$1 ~ /^\.?Xr$/ || ($1 == ".It" && $2 == "Xr") { i = $1 == ".It" ? 3 : 2; print $i "." $(i + 1) }' "$page" | sort -u); do
 		case $target in
