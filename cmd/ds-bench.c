@@ -209,10 +209,11 @@ check_options(void)
 
 /* --- the model --- */
 
-/* Remove the temporary folder and exit with the message that fail() keeps.  */
+/* Remove the folder that was made, and exit with the message that fail() keeps.  */
 _Noreturn static void
 end_failed(void)
 {
+	g.synth.temporary = 1;
 	synth_close(&g.synth);
 	die_failed();
 }

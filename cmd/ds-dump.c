@@ -123,7 +123,9 @@ main(int argc, char **argv)
 		die_failed();
 	if (fclose(d.to) != 0)
 		die(FAIL_SYSTEM, "cannot write:");
-	if (o.verbose && !files)
+	if (o.verbose && files)
+		warn("%d files, %llu tensors printed", o.nfrom, d.tensors);
+	else if (o.verbose)
 		warn("%llu frames, %llu bytes", (unsigned long long)in.frames, (unsigned long long)in.bytes);
 	if (!allow_none && dump_check(&d) < 0)
 		die_failed();

@@ -104,7 +104,8 @@ fails_with 3 "cannot write" "a full disk is an error on standard output" sh -c '
 cp "$T/golden/qwen2/gradients.safetensors" .
 ok "tensors of a safetensors file" ds-dump gradients.safetensors
 cp .out text
-ok "as arrays" ds-dump -f npy --tensor 'model.layers.1.*' -o arrays gradients.safetensors
+ok "as arrays" ds-dump -v -f npy --tensor 'model.layers.1.*' -o arrays gradients.safetensors
+is "$(cat .err)" "ds-dump: 1 files, 12 tensors printed" "-v counts files and tensors"
 py - text >said <<'EOP'
 import quant, sys, numpy as np
 all_ = quant.tensors(".")

@@ -102,6 +102,9 @@ done
 ok "it is cut" pipe 'ds-embed -m $0 <ids.dsf | ds-attn -m $0 -l 0 | ds-route -m $0 -l 0 |
     ds-expert -m $0 -l 0 | ds-block -m $0 -l 1-3 | ds-head -m $0 >cut.dsf' made-q4
 same fused.dsf cut.dsf "and gives the same bits"
+fails_with 3 "'full/model.safetensors': cannot make a file of [0-9]* bytes" "no room is an error" sh -c \
+    'trap "" XFSZ; ulimit -f 1000; exec ds-bench --shape "$M/config.json" --write full'
+ok "which leaves no folder" test ! -e full
 ok "--sparse makes one of holes" ds-bench --shape "$M/config.json" --weights f32 --write holes --sparse
 is "$(du -k holes/model.safetensors | awk '{ print ($1 < 1000) }') $(stat -c %s holes/model.safetensors | awk '{ print ($1 > 20000000) }')" "1 1" \
     "which takes no room"
@@ -140,7 +143,7 @@ fails_with 2 "--limits '20': give GB/s and GFLOP/s" "half the limits are refused
 fails_with 2 "layers are 0 to 60" "layers beyond the last are refused" ds-bench --shape v3 -l 61 --limits 20,200
 fails_with 2 "DS_KERNELS='mmx'" "kernels that there are not are refused" env DS_KERNELS=mmx ds-bench $small
 mkdir taken
-fails_with 3 "cannot create the folder 'taken': File exists" "--write overwrites nothing" ds-bench --shape v2-lite --write taken
+fails_with 2 "^ds-bench: 'taken' exists: name a folder that does not" "--write overwrites nothing" ds-bench --shape v2-lite --write taken
 echo '{"model_type": "gpt2"}' >gpt2.json
 fails_with 1 "model_type is 'gpt2'" "a config.json of another architecture is refused" \
     ds-bench $small --shape gpt2.json

@@ -57,7 +57,9 @@ make_folder(struct synth *s, const char *dir)
 		return fail(FAIL_USAGE, "'%.100s...' is too long a path", s->dir);
 	s->temporary = !dir;
 	if (dir ? mkdir(dir, 0777) < 0 : !mkdtemp(s->dir))
-		return fail(FAIL_SYSTEM, "cannot create the folder '%s':", s->dir);
+		return errno == EEXIST ?
+		    fail(FAIL_USAGE, "'%s' exists: name a folder that does not", s->dir) :
+		    fail(FAIL_SYSTEM, "cannot create the folder '%s':", s->dir);
 	s->made = 1;
 	return 0;
 }
