@@ -55,9 +55,10 @@ def near(part, want):
 
 near("expert", (L - 1) * (c["num_experts_per_tok"] * mlp(W) + mlp(W * c["n_shared_experts"])) + mlp(c["intermediate_size"]))
 plain = 4 if size == 4 else 2
+cached = 2 if limit["precision"] == "bf16" else 4
 near("head", (V * D + D) * plain)
 near("attn", L * (mat(q, D) + mat(H * (nope + r), q) + mat(R + r, D) + mat(H * (nope + v), R) + mat(D, H * v) +
-                  plain * (D + R + q) + 4 * (one["attn"]["context"] + 1) * (R + r)))
+                  plain * (D + R + q) + cached * (one["attn"]["context"] + 1) * (R + r)))
 assert math.isclose(one["head"]["gflop_s"], 2 * V * D / one["head"]["ms"] * 1e-6, rel_tol=1e-6), one["head"]
 held = one["attn"]["context"] + 1
 work = 2 * L * (q * D + H * (nope + r) * q + (R + r) * D + H * (nope + v) * R + D * H * v + held * H * (2 * R + r))
