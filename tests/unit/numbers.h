@@ -138,7 +138,7 @@ weight(unsigned char *to, enum dtype t, enum kind k)
  * before it must not change either.
  */
 
-enum { SLOT = 1 << 21, BEFORE = 256 };
+enum { SLOT = 1 << 22, BEFORE = 256 };
 
 struct slot {
 	unsigned char *map;

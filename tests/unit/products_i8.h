@@ -59,6 +59,19 @@ product_i8_once(const struct kernels *k, enum dtype t, enum kind kind, int K, in
 	return 0;
 }
 
+/* More rows of x, or columns, than a kernel keeps codes of at once, so that it takes parts. */
+static int
+product_i8_parts(const struct kernels *k, enum dtype t)
+{
+	static const struct { int T, K; } large[] = { { 300, 65 }, { 230, 2049 }, { 8, 33000 } };
+
+	for (int i = 0; i < (SANITIZED ? 1 : COUNT(large)); i++)
+		if (!product_i8_once(k, t, PLAIN, blocks_of(t, large[i].K), 1 + below(20),
+		    large[i].T))
+			return 0;
+	return 1;
+}
+
 /* ref and k are tables of i8. */
 static int
 check_i8_types(const struct kernels *k)
@@ -67,7 +80,9 @@ check_i8_types(const struct kernels *k)
 	    MXFP4 };
 	const int each = SANITIZED ? 1 : 3;
 
-	for (int d = 0; d < COUNT(types); d++)
+	for (int d = 0; d < COUNT(types); d++) {
+		if (!product_i8_parts(k, types[d]))
+			return 0;
 		for (int i = 0; i < COUNT(sizes) * KINDS * each; i++) {
 			enum dtype t = types[d];
 			int T = below(3) ? batches[below(COUNT(batches))] : 1;
@@ -77,5 +92,6 @@ check_i8_types(const struct kernels *k)
 			if (!product_i8_once(k, t, (enum kind)(i % KINDS), K, N, T))
 				return 0;
 		}
+	}
 	return 1;
 }
