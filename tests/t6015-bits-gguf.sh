@@ -1,6 +1,7 @@
 #!/bin/sh
 # The promise for GGUF files: one of each family of storage, whose matrices have all block types in
-# turn, with the bits of the plain C however the work is cut, and those of the same numbers as F32.
+# turn, with the bits of the plain C however the work is cut, also in i8, and those of the same
+# numbers as F32.
 . "${0%/*}/lib.sh"
 base='"hidden_size": 256, "intermediate_size": 256, "num_attention_heads": 4, "vocab_size": 97,
     "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000, "tie_word_embeddings": false,
@@ -35,6 +36,7 @@ for m in llama moe mla; do
 	read -r layers _ <$m/counts
 	q=$m/q.gguf
 	DS_KERNELS=ref line $q $m/batch >$m/want
+	DS_PRECISION=i8 DS_KERNELS=ref line $q $m/batch >$m/want.i8
 	for k in $(sets | cut -d' ' -f2-); do
 		DS_KERNELS=$k line $q $m/batch >$m/$k
 		DS_KERNELS=$k line $q $m/pieces 2 >$m/$k.pieces
@@ -42,11 +44,15 @@ for m in llama moe mla; do
 		echo $m/$k
 		printf '%s\t' "$m, $k: in small frames, on 2 threads" same $m/want
 		echo $m/$k.pieces
+		DS_PRECISION=i8 DS_KERNELS=$k line $q $m/pieces 2 >$m/$k.i8
+		printf '%s\t' "$m, $k: and in i8" same $m/want.i8
+		echo $m/$k.i8
 	done >list
 	for i in 0 1 2 3 4; do
 		line $q $m/alone.$i >$m/one.$i
 	done
 	apart $q "$layers" $m/batch >$m/apart
+	DS_PRECISION=i8 apart $q "$layers" $m/batch >$m/apart.i8
 	ds-quant -f f32 --head -m $q $m/same 2>err || report 1 "$m: as F32" err
 	line $m/same $m/batch >$m/f32.out
 	{
@@ -54,11 +60,15 @@ for m in llama moe mla; do
 		printf '%s\t%s\n' $m/one.3 $m/one.4
 		printf '%s\t' "$m: a process for each stage" same $m/want
 		echo $m/apart
+		printf '%s\t' "$m: and in i8" same $m/want.i8
+		echo $m/apart.i8
 	} >>list
 	compared "$m"
 	is "$(ds-hash <$m/f32.out | grep -v model)" "$(ds-hash <$m/want | grep -v model)" \
 	    "$m: the same numbers as F32 give the same bits"
 	like "$(ds-hash <$m/want)" logits "$m: logits were compared"
+	ds-diff $m/want $m/want.i8 >differ
+	is "$?" 1 "$m: those of i8 are others"
 done
 is "$(sort -u llama/types moe/types mla/types | wc -l)" 18 "all types were in use"
 done_testing
