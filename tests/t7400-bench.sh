@@ -102,8 +102,9 @@ done
 ok "it is cut" pipe 'ds-embed -m $0 <ids.dsf | ds-attn -m $0 -l 0 | ds-route -m $0 -l 0 |
     ds-expert -m $0 -l 0 | ds-block -m $0 -l 1-3 | ds-head -m $0 >cut.dsf' made-q4
 same fused.dsf cut.dsf "and gives the same bits"
-fails_with 3 "'full/model.safetensors': cannot make a file of [0-9]* bytes" "no room is an error" sh -c \
-    'trap "" XFSZ; ulimit -f 1000; exec ds-bench --shape "$M/config.json" --write full'
+fails_with 3 "'full/model.safetensors': cannot make a file of [0-9]* bytes" \
+    "no room is an error" sh -c 'trap "" XFSZ; ulimit -f 1000
+	exec ds-bench --shape "$M/config.json" --write full'
 ok "which leaves no folder" test ! -e full
 ok "--sparse makes one of holes" ds-bench --shape "$M/config.json" --weights f32 --write holes --sparse
 is "$(du -k holes/model.safetensors | awk '{ print ($1 < 1000) }') $(stat -c %s holes/model.safetensors | awk '{ print ($1 > 20000000) }')" "1 1" \
