@@ -87,8 +87,12 @@ again; cp kept/$K.l0 kept/$K.l1
 refused "does not go on with position 0 of layer 1" "another layer's file"
 again; frame set precision '"bf16"' <good/$K.l0 >kept/$K.l0
 refused "it is of precision bf16" "another precision"
+again; frame set cache_type '"bf16"' <good/$K.l0 >kept/$K.l0
+refused "its KV cache is on a CPU in bf16" "another type of cache"
 again; frame set model '"0123456789abcdef"' <good/$K.l0 >kept/$K.l0
 refused "it is of model 0123456789abcdef" "another model"
+again; frame set model null <good/$K.l0 >kept/$K.l0
+refused "it states no model" "no model"
 again; frame set spans '[[0, 64, 100, 0]]' <good/$K.l0 >kept/$K.l0
 refused "does not go on with position 0.*" "other positions"
 again; rows 7:0+100 layer=1 7:0+100 save=7,100,$K,5 end >in

@@ -129,6 +129,8 @@ check_frame(const struct cache_file *f, const struct cache *c, uint32_t pos, str
 	    frame->nspans != 1 || s->n == 0 || s->pos != pos || pos % CACHE_PAGE != 0)
 		return fail(FAIL_DATA, "it does not go on with position %" PRIu32 " of layer %d",
 		    pos, f->layer);
+	if (!frame->model[0])
+		return fail(FAIL_DATA, "it states no model");
 	if (strcmp(frame->model, f->model) != 0)
 		return fail(FAIL_DATA, "it is of model %s", frame->model);
 	if (frame->precision != f->precision)
