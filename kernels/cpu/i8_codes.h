@@ -112,55 +112,102 @@ codes_q6(const unsigned char *b, int c)
 	return v_with(c / 4 % 2 ? v_high(low) : v_low(low), two, 0x30);
 }
 
-/* A unit of Q4_K or Q5_K. */
-INLINE void
-codes_k(vec v[4], const unsigned char *b, int u, enum dtype t)
+/* Registers of the bytes of a unit. */
+INLINE int
+i8_raws(enum dtype t)
 {
-	const unsigned char *p = b + (t == Q4_K ? 16 : 48) + 32 * L * u;
-	vec even, odd;
+	return t == Q4 ? 1 : t == Q8_0 || t == Q5_K ? 4 : 2;
+}
 
-	v_split(&even, &odd, p);
-	v[0] = v_low(even);
-	v[1] = v_low(odd);
-	v[2] = v_high(even);
-	v[3] = v_high(odd);
-	if (t == Q5_K)
+/* The bytes of a unit of a block b, whose lanes are those of the codes. */
+ALWAYS void
+raw_unit(vec raw[4], const unsigned char *b, int u, enum dtype t)
+{
+	const int g = 2 * L * u;        /* of the first group */
+
+	if (t == Q4_K || t == Q5_K)
+		v_split(&raw[0], &raw[1], b + (t == Q4_K ? 16 : 48) + CHUNK * g);
+	UNROLL
+	for (int i = 0; i < 2; i++) {
+		const unsigned char *p = b + (size_t)(g + i * L) * row_bytes(t, 32);
+
+		if (t == Q5_K) {
+			raw[2 + i] = v_every_lane(b + 16 + i * CHUNK);
+		} else if (t == Q8) {
+			raw[i] = v_load(b + CHUNK * (g + i * L));
+		} else if (t == Q4) {
+			raw[0] = v_load(b + CHUNK * L * u);
+		} else if (t == Q6_K) {
+			raw[i] = codes_q6(b, g + i * L);
+		} else if (t == Q8_0) {
+			raw[2 * i] = v_lanes(p + 2, 34);
+			raw[2 * i + 1] = v_lanes(p + 18, 34);
+		} else if (t != Q4_K) {
+			raw[i] = t == IQ4_XS ? v_load(b + 8 + CHUNK * (g + i * L)) :
+			    t == MXFP4 ? v_lanes(p + 1, 17) : v_lanes(p + 2, 18);
+		}
+	}
+}
+
+/* The same of two rows: each lane has 8 bytes of a and the same 8 of b, in low the first 8. */
+ALWAYS void
+raw_units(vec low[4], vec high[4], const unsigned char *a, const unsigned char *b, int u,
+    enum dtype t)
+{
+	vec of_a[4], of_b[4];
+
+	if (t == Q4_0 || t == IQ4_NL || t == MXFP4) {
+		const int size = (int)row_bytes(t, 32);
+
 		UNROLL
-		for (int i = 0; i < 4; i++)
-			v[i] = v_with(v[i], v_rotate(v_every_lane(b + 16 + i % 2 * CHUNK),
-			    4 - 2 * L * u - i / 2, -2, 1), 0x10);
+		for (int i = 0; i < 2; i++) {
+			const int at = (2 * u + i) * L * size;
+
+			v_ends(&low[i], &high[i], a + at, b + at, size);
+		}
+		return;
+	}
+	raw_unit(of_a, a, u, t);
+	raw_unit(of_b, b, u, t);
+	UNROLL
+	for (int i = 0; i < i8_raws(t); i++) {
+		low[i] = v_low64(of_a[i], of_b[i]);
+		high[i] = v_high64(of_a[i], of_b[i]);
+	}
+}
+
+/* The codes of a unit. */
+ALWAYS void
+codes_of(vec v[4], const vec raw[4], int u, enum dtype t)
+{
+	if (t == Q4_K || t == Q5_K) {
+		UNROLL
+		for (int i = 0; i < 2; i++) {
+			v[i] = v_low(raw[i]);
+			v[2 + i] = v_high(raw[i]);
+		}
+		UNROLL
+		for (int i = 0; t == Q5_K && i < 4; i++)
+			v[i] = v_with(v[i], v_rotate(raw[2 + i % 2], 4 - 2 * L * u - i / 2, -2, 1),
+			    0x10);
+		return;
+	}
+	UNROLL
+	for (int i = 0; i < i8_raws(t); i++)
+		if (t == Q8 || t == Q8_0)
+			v[i] = codes_signed(raw[i]);
+		else if (t == Q6_K)
+			v[i] = raw[i];
+		else
+			codes_halves(&v[2 * i], &v[2 * i + 1], raw[i], t);
 }
 
 /* The codes of a unit of a block b. */
 ALWAYS void
 codes_unit(vec v[4], const unsigned char *b, int u, enum dtype t)
 {
-	const int g = 2 * L * u;        /* of the first group */
+	vec raw[4];
 
-	if (t == Q4_K || t == Q5_K) {
-		codes_k(v, b, u, t);
-		return;
-	}
-	if (t == Q4) {
-		codes_halves(&v[0], &v[1], v_load(b + CHUNK * L * u), t);
-		return;
-	}
-	UNROLL
-	for (int i = 0; i < 2; i++) {
-		const unsigned char *p = b + (size_t)(g + i * L) * row_bytes(t, 32);
-		vec x;
-
-		if (t == Q8) {
-			v[i] = codes_signed(v_load(b + CHUNK * (g + i * L)));
-		} else if (t == Q6_K) {
-			v[i] = codes_q6(b, g + i * L);
-		} else if (t == Q8_0) {
-			v[2 * i] = codes_signed(v_lanes(p + 2, 34));
-			v[2 * i + 1] = codes_signed(v_lanes(p + 18, 34));
-		} else {
-			x = t == IQ4_XS ? v_load(b + 8 + CHUNK * (g + i * L)) :
-			    t == MXFP4 ? v_lanes(p + 1, 17) : v_lanes(p + 2, 18);
-			codes_halves(&v[2 * i], &v[2 * i + 1], x, t);
-		}
-	}
+	raw_unit(raw, b, u, t);
+	codes_of(v, raw, u, t);
 }

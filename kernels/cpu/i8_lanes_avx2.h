@@ -23,6 +23,9 @@ INLINE vec v_and(vec a, vec b) { return _mm256_and_si256(a, b); }
 INLINE vec v_xor(vec a, vec b) { return _mm256_xor_si256(a, b); }
 INLINE vec v_sub32(vec a, vec b) { return _mm256_sub_epi32(a, b); }
 INLINE vec v_add32(vec a, vec b) { return _mm256_add_epi32(a, b); }
+INLINE vec v_low64(vec a, vec b) { return _mm256_unpacklo_epi64(a, b); }
+INLINE vec v_high64(vec a, vec b) { return _mm256_unpackhi_epi64(a, b); }
+INLINE vec v_turn64(vec v) { return _mm256_shuffle_epi32(v, 0x4e); }
 INLINE vec v_low(vec v) { return v_and(v, v_bytes(15)); }
 INLINE vec v_high(vec v) { return v_and(_mm256_srli_epi16(v, 4), v_bytes(15)); }
 INLINE reg v_float(vec v) { return _mm256_cvtepi32_ps(v); }
@@ -52,6 +55,17 @@ v_lanes(const unsigned char *p, int step)
 {
 	return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)p)),
 	    _mm_loadu_si128((const void *)(p + step)), 1);
+}
+
+/* 16 bytes at the end of each of two blocks of `step` bytes from a on and from b on: a lane has 8
+ * of a and 8 of b, in low the first. */
+INLINE void
+v_ends(vec *low, vec *high, const unsigned char *a, const unsigned char *b, int step)
+{
+	vec of_a = v_lanes(a + step - 16, step), of_b = v_lanes(b + step - 16, step);
+
+	*low = v_low64(of_a, of_b);
+	*high = v_high64(of_a, of_b);
 }
 
 /* The lanes from p on, by turns. */
@@ -122,6 +136,16 @@ v_store16(float *to, __m256 a, __m256 b)
 {
 	_mm256_storeu_ps(to, a);
 	_mm256_storeu_ps(to + 8, b);
+}
+
+/* The sums of each half lane of two registers, next to one another. */
+INLINE vec
+v_sums2(vec va, vec vb)
+{
+	__m256 a = _mm256_castsi256_ps(va), b = _mm256_castsi256_ps(vb);
+
+	return v_add32(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)),
+	    _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd)));
 }
 
 /* The sums of each lane of four registers, next to one another. */

@@ -26,8 +26,13 @@ INLINE vec v_and(vec a, vec b) { return _mm512_and_si512(a, b); }
 INLINE vec v_xor(vec a, vec b) { return _mm512_xor_si512(a, b); }
 INLINE vec v_sub32(vec a, vec b) { return _mm512_sub_epi32(a, b); }
 INLINE vec v_add32(vec a, vec b) { return _mm512_add_epi32(a, b); }
+INLINE vec v_low64(vec a, vec b) { return _mm512_unpacklo_epi64(a, b); }
+INLINE vec v_high64(vec a, vec b) { return _mm512_unpackhi_epi64(a, b); }
+INLINE vec v_turn64(vec v) { return _mm512_shuffle_epi32(v, (_MM_PERM_ENUM)0x4e); }
 INLINE vec v_low(vec v) { return v_and(v, v_bytes(15)); }
-INLINE vec v_high(vec v) { return v_and(_mm512_srli_epi16(v, 4), v_bytes(15)); }
+/* (by a product: shuffles keep the unit of shifts busy) */
+INLINE vec v_shift4(vec v) { return _mm512_mulhi_epu16(v, _mm512_set1_epi16(1 << 12)); }
+INLINE vec v_high(vec v) { return v_and(v_shift4(v), v_bytes(15)); }
 INLINE reg v_float(vec v) { return _mm512_cvtepi32_ps(v); }
 
 /* low | the bits of v that mask has */
@@ -62,6 +67,30 @@ v_lanes(const unsigned char *p, int step)
 	return v;
 }
 
+#define EIGHT(n) n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7
+#define HALVES(n) EIGHT(n), EIGHT(64 + n)
+static const unsigned char i8_halves[3][64] = {
+	{ HALVES(1), HALVES(18), HALVES(35), HALVES(52) },
+	{ HALVES(5), HALVES(22), HALVES(39), HALVES(56) },
+	{ HALVES(2), HALVES(20), HALVES(38), HALVES(56) } };
+
+INLINE vec
+v_of_two(const void *a, const void *b, const unsigned char number[64])
+{
+	return _mm512_permutex2var_epi8(v_load(a), v_load(number), v_load(b));
+}
+
+/* 16 bytes at the end of each of four blocks of `step` bytes, 17 or 18, from a on and from b on:
+ * a lane has 8 of a and 8 of b, in low the first. */
+INLINE void
+v_ends(vec *low, vec *high, const unsigned char *a, const unsigned char *b, int step)
+{
+	const int on = step == 17 ? 4 : 8;
+
+	*low = v_of_two(a, b, i8_halves[step == 17 ? 0 : 2]);
+	*high = v_of_two(a + on, b + on, i8_halves[step == 17 ? 1 : 2]);
+}
+
 /* The lanes from p on, by turns. */
 INLINE void
 v_split(vec *even, vec *odd, const unsigned char *p)
@@ -83,7 +112,7 @@ v_of_low(const signed char *levels, vec v)
 INLINE vec
 v_of_high(const signed char *levels, vec v)
 {
-	return v_of_low(levels, _mm512_srli_epi16(v, 4));
+	return v_of_low(levels, v_shift4(v));
 }
 
 /* Each 32 bits of lane i rotated to the left by a number that is `step` more each `each` lanes. */
@@ -127,6 +156,16 @@ INLINE void
 v_store16(float *to, __m256 a, __m256 b)
 {
 	_mm512_storeu_ps(to, _mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1));
+}
+
+/* The sums of each half lane of two registers, next to one another. */
+INLINE vec
+v_sums2(vec va, vec vb)
+{
+	__m512 a = _mm512_castsi512_ps(va), b = _mm512_castsi512_ps(vb);
+
+	return v_add32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)),
+	    _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd)));
 }
 
 /* The sums of each lane of four registers, next to one another. */

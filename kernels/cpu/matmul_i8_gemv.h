@@ -6,10 +6,36 @@ enum { XBLOCKS = 1024 };        /* blocks of columns of x that are kept, of all 
 
 /* A block of columns of a row of x. */
 struct i8_x {
-	signed char code[I8_BLOCK];     /* in the order of codes_unit */
+	/* For each register of codes_unit two, which have half of each lane, twice. */
+	signed char code[2 * I8_BLOCK];
+	int begin[CHUNKS][4];           /* what makes up for i8_more, for two rows of w */
 	float scale[CHUNKS][4];         /* of the slots */
 	float sum[CHUNKS / 2][4];       /* times that of the codes, where weights have minimums */
 } __attribute__((aligned(64)));
+
+/* Codes in registers become those of struct i8_x. */
+INLINE void
+x_twice(struct i8_x *to, const signed char code[I8_BLOCK], enum dtype t)
+{
+	const int each = i8_each(t), more = i8_more(t);
+
+	UNROLL16
+	for (int j = 0; j < CHUNKS / L / each; j++) {
+		vec sum = v_zero();
+
+		UNROLL
+		for (int i = j * each; i < (j + 1) * each; i++) {
+			vec c = v_load(code + i * L * CHUNK);
+
+			v_store(to->code + 2 * i * L * CHUNK, v_low64(c, c));
+			v_store(to->code + (2 * i + 1) * L * CHUNK, v_high64(c, c));
+			if (more)
+				sum = v_dot(sum, v_bytes(more), c);
+		}
+		if (more)
+			v_store(to->begin[j * L], v_sub32(v_zero(), v_add32(sum, v_turn64(sum))));
+	}
+}
 
 /* A block of n columns, n > 0, then zeros. */
 ALWAYS void
@@ -18,15 +44,16 @@ x_block(struct i8_x *to, const float *x, int n, const struct i8_scaled *scales, 
 {
 	const int each = i8_each(t), unit = 2 * each * L;
 	const float *scale = scales->scale + first;
-	signed char *place[CHUNKS];
+	signed char code[I8_BLOCK], *place[CHUNKS];
 	int sum[2][I8_BLOCK / I8_GROUP];
 
 	UNROLL16
 	for (int i = 0; i < CHUNKS; i++)
-		place[i / unit * unit + i8_chunk(i % unit / L, i % L, t)] = to->code + i * CHUNK;
+		place[i / unit * unit + i8_chunk(i % unit / L, i % L, t)] = code + i * CHUNK;
 	x_codes(place, i8_has_minimum(t) ? sum : NULL, x, n, scales->inverse + first);
 	if (!scales->finite)
 		x_nan(place, i8_has_minimum(t) ? sum : NULL, scale);
+	x_twice(to, code, t);
 	UNROLL16
 	for (int s = 0; s < CHUNKS / each; s++) {
 		const int g = i8_slot(s, t), of = each == 1 ? g / 2 : g;
@@ -87,36 +114,32 @@ scales_cut(struct i8_scales *s, int groups, int crossed)
 			memset(s->scale[i], 0, sizeof(s->scale[i]));
 }
 
-/* sum += a unit of four rows with a block of a row of x. */
+/* sum += a unit of four rows, v [pairs][halves of lanes], with a block of a row of x. */
 INLINE void
-unit_dots(reg sum[REGS], vec v[4][4], const struct i8_x *x, const struct i8_scales *s, int u,
+unit_dots(reg sum[REGS], vec v[2][2][4], const struct i8_x *x, const struct i8_scales *s, int u,
     enum dtype t)
 {
-	const int each = i8_each(t), more = i8_more(t);
+	const int each = i8_each(t);
 	vec p[2];
 
 	UNROLL
 	for (int j = 0; j < 2; j++) {
-		const signed char *code = x->code + (2 * u + j) * each * L * CHUNK;
-		vec c[2], begin = v_zero(), a[4];
+		const signed char *code = x->code + 2 * (2 * u + j) * each * L * CHUNK;
+		vec a[2];
 
+		a[0] = a[1] = i8_more(t) ? v_load(x->begin[(2 * u + j) * L]) : v_zero();
 		UNROLL
-		for (int i = 0; i < each; i++) {
-			c[i] = v_load(code + i * L * CHUNK);
-			if (more)
-				begin = v_dot(begin, v_bytes(more), c[i]);
-		}
-		if (more)
-			begin = v_sub32(v_zero(), begin);
-		UNROLL
-		for (int r = 0; r < 4; r++) {
-			a[r] = begin;
+		for (int i = 0; i < 2 * each; i++) {
+			vec c = v_load(code + i * L * CHUNK);
+
 			UNROLL
-			for (int i = 0; i < each; i++)
-				a[r] = i8_full(t) ? v_dot_signed(a[r], v[r][j * each + i], c[i]) :
-				    v_dot(a[r], v[r][j * each + i], c[i]);
+			for (int r = 0; r < 2; r++) {
+				vec w = v[r][i % 2][j * each + i / 2];
+
+				a[r] = i8_full(t) ? v_dot_signed(a[r], w, c) : v_dot(a[r], w, c);
+			}
 		}
-		p[j] = v_sums(a[0], a[1], a[2], a[3]);
+		p[j] = v_sums2(a[0], a[1]);
 	}
 	if (i8_crossed(t))
 		v_mix(p);
@@ -136,13 +159,16 @@ INLINE void
 block_dots(reg *sum, int T, const struct i8_x *x, const struct i8_quad *q, struct i8_scales *s,
     int units, enum dtype t)
 {
-	vec v[4][4];
+	vec v[2][2][4], raw[2][4];
 
 	UNROLL
 	for (int u = 0; u < units; u++) {
 		UNROLL
-		for (int r = 0; r < 4; r++)
-			codes_unit(v[r], q->row[r], u, t);
+		for (int r = 0; r < 2; r++) {
+			raw_units(raw[0], raw[1], q->row[2 * r], q->row[2 * r + 1], u, t);
+			codes_of(v[r][0], raw[0], u, t);
+			codes_of(v[r][1], raw[1], u, t);
+		}
 		for (int m = 0; m < T; m++)
 			unit_dots(sum + m * REGS, v, x + m, s, u, t);
 	}
