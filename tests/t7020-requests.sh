@@ -300,7 +300,7 @@ while True:
     except OSError:
         break
     got += new
-shown = re.search(rb"\r\d+ of %d answers, [\d.]+ tokens/s" % (2 * int(sys.argv[1])), got)
+shown = re.search(rb"\r\d+ of %d answers(, [\d.]+ tokens/s)?\r" % (2 * int(sys.argv[1])), got)
 if os.waitpid(pid, 0)[1] != 0 or not shown or not got.endswith(b"\r"):
     sys.exit("%r" % got)
 EOP
