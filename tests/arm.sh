@@ -38,7 +38,7 @@ fails_with 1 'little-endian' "kernels.h cannot be compiled for big-endian machin
     aarch64-linux-gnu-gcc -mbig-endian -ffreestanding -fsyntax-only -x c -fmax-errors=1 \
     -fno-diagnostics-show-caret "$R/kernels/kernels.h"
 
-# --- the frames of each stage in f32 and bf16, against those that x86-64 made ---
+# --- the frames of each stage in f32 and bf16, against the frames of x86-64 ---
 # script NAME DESC: a test with the programs of aarch64
 script() {
 	PATH=$emulated LIMIT=$LIMIT sh "$T/$1" >out 2>err

@@ -61,7 +61,7 @@ teaches(const struct learning_options *o, const struct learn_record *p)
 	return !p->old || p->advantage != 0 || o->beta > 0 || o->balance > 0;
 }
 
-/* Add up the weights of all records, and list those that are computed. */
+/* Add up the weights of all records, and list the computed ones. */
 static int
 select_records(const struct run *r, struct step_result *s, struct batch *b)
 {

@@ -10,6 +10,8 @@
 #define ALWAYS static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
+#include "cpu/transpose_avx512.h"
+
 enum {
 	PAIR = 32,              /* rows of a panel: two tiles */
 	PANEL = 512,            /* and its columns at most: 32 KB, which L1 holds */
@@ -187,40 +189,6 @@ panel(uint16_t *to, const struct mat *w, const struct codes *c, int r, int end, 
 {
 #define PANEL_OF(t) panel_of(to, w, c, r, end, rows, k, n, t)
 	WITH_DTYPE(w->dtype, PANEL_OF);
-}
-
-/* 16 rows of 16 numbers of 4 bytes become columns. */
-ALWAYS void
-transpose16(words v[16])
-{
-	words a[16];
-
-	UNROLL
-	for (int i = 0; i < 8; i++) {
-		a[2 * i] = _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
-		a[2 * i + 1] = _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
-	}
-	UNROLL
-	for (int i = 0; i < 4; i++) {
-		v[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
-		v[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
-		v[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
-		v[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
-	}
-	UNROLL
-	for (int i = 0; i < 4; i++) {                   /* v[i + 4j] has the columns i, i+4, ... of the rows 4j .. 4j+3 */
-		a[i] = _mm512_shuffle_i32x4(v[i], v[i + 4], 0x88);
-		a[i + 4] = _mm512_shuffle_i32x4(v[i], v[i + 4], 0xdd);
-		a[i + 8] = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0x88);
-		a[i + 12] = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0xdd);
-	}
-	UNROLL
-	for (int i = 0; i < 4; i++) {
-		v[i] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0x88);
-		v[i + 8] = _mm512_shuffle_i32x4(a[i], a[i + 8], 0xdd);
-		v[i + 4] = _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0x88);
-		v[i + 12] = _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0xdd);
-	}
 }
 
 #endif

@@ -4,6 +4,8 @@
  */
 #define I8_VBMI
 
+#include "cpu/transpose_avx512.h"
+
 typedef __m512i vec;
 
 enum {
@@ -192,37 +194,15 @@ v_mix(vec v[2])
 INLINE void
 v_turn(vec *to, const unsigned char *p, ptrdiff_t pitch)
 {
-	vec v[16], a[16];
+	vec v[16];
 
 	UNROLL16
 	for (int i = 0; i < 16; i++)
 		v[i] = v_load(p + i * pitch);
-	UNROLL
-	for (int i = 0; i < 8; i++) {
-		a[2 * i] = _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
-		a[2 * i + 1] = _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
-	}
-	UNROLL
-	for (int i = 0; i < 4; i++) {
-		v[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
-		v[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
-		v[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
-		v[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
-	}
-	UNROLL
-	for (int i = 0; i < 4; i++) {   /* v[i + 4j]: columns i, i+4, ... of the rows 4j .. 4j+3 */
-		a[i] = _mm512_shuffle_i32x4(v[i], v[i + 4], 0x88);
-		a[i + 4] = _mm512_shuffle_i32x4(v[i], v[i + 4], 0xdd);
-		a[i + 8] = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0x88);
-		a[i + 12] = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0xdd);
-	}
-	UNROLL
-	for (int i = 0; i < 4; i++) {
-		v_store(to + i, _mm512_shuffle_i32x4(a[i], a[i + 8], 0x88));
-		v_store(to + i + 8, _mm512_shuffle_i32x4(a[i], a[i + 8], 0xdd));
-		v_store(to + i + 4, _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0x88));
-		v_store(to + i + 12, _mm512_shuffle_i32x4(a[i + 4], a[i + 12], 0xdd));
-	}
+	transpose16(v);
+	UNROLL16
+	for (int i = 0; i < 16; i++)
+		v_store(to + i, v[i]);
 }
 
 /* The bits of the magnitude of floats, and the larger of two. */
