@@ -83,11 +83,13 @@ main(int argc, char **argv)
 	signal(SIGINT, stop);
 	signal(SIGTERM, stop);
 	signal(SIGHUP, stop);
-	signal(SIGPIPE, SIG_IGN);       /* a reader of the report that exits is a failed write: OUT
-					 * is then removed */
+	signal(SIGPIPE, stop);          /* a reader of the report that exits: OUT is removed first */
 	signal(SIGXFSZ, SIG_IGN);       /* so is a file that grows too large */
-	if (quant_run(&q) < 0)
+	if (quant_run(&q) < 0) {
+		if (stopped == SIGPIPE)
+			end_by(SIGPIPE);
 		die_failed();
+	}
 	output_close();
 	if (o.verbose)
 		warn("%llu matrices; %llu bytes became %llu", (unsigned long long)q.matrices, (unsigned long long)q.before,

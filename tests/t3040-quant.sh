@@ -159,6 +159,15 @@ for i in 1 2 3 4 5 6 7 8 9 10; do
 done
 like "$(cat err)" "stopped by a signal" "a signal stops it"
 is "$(ls -d out 2>&1 | grep -c '^out$')" 0 "and nothing is left behind, again"
+py <<'EOP'
+import os, signal, subprocess, sys
+r, w = os.pipe()
+os.close(r)
+p = subprocess.run("ds-quant -f q8 --report out".split(), stdout=w, stderr=open("err", "wb"))
+sys.exit(p.returncode != -signal.SIGPIPE)
+EOP
+is "$? $(cat err) $(ls -d out 2>&1 | grep -c '^out$')" "0  0" \
+    "a reader of the report that goes away ends it quietly, and nothing is left behind"
 
 # The model's id is in every frame. It depends on config.json too, down to the order of keys.
 while read -r f id; do
