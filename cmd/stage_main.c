@@ -78,6 +78,8 @@ check_weights(struct filter *f)
 		    NULL, &n);
 	if (bad > 1)
 		fail_keep(fail_status(), "%s (and %ld of %ld more)", fail_text(), bad - 1, n);
+	if (bad > 0)
+		fail_keep(fail_status(), "%s: copy the model again", fail_text());
 	if (bad != 0) {
 		fail_in("'%s'", f->model.weights.dir);
 		filter_fail(f);

@@ -193,11 +193,11 @@ for p in $stages; do
 	esac
 	more=' \(and [0-9]* of [0-9]* more\)'
 	[ $p != ds-embed ] || more=
-	fails_with 1 "^$p: 'other': tensor '$t' differs from the manifest: other weights$more$" "$p refuses other weights" \
+	fails_with 1 "^$p: 'other': tensor '$t' differs from the manifest: other weights$more: copy the model again$" "$p refuses other weights" \
 	    sh -c '"$1" -m other --manifest sampled <"$2" >out' - $p $in
 done
 for c in "ds-block -l 2" "ds-block" "ds-expert -l 2 -e 5" "ds-expert -l 2"; do
-	fails_with 1 "'one': tensor '$e' differs from the manifest: other weights$" "$c has the tensor that differs" \
+	fails_with 1 "'one': tensor '$e' differs from the manifest: other weights: copy the model again$" "$c has the tensor that differs" \
 	    sh -c '$1 -m one --manifest sampled <h.dsf >out' - "$c"
 done
 for c in "ds-block -l 0-1" "ds-block -l 3" "ds-expert -l 2 -e 0-4,6-15,s" "ds-attn" "ds-route" "ds-head"; do
@@ -208,7 +208,7 @@ fails_with 1 "tensor '${e}_scale_inv' differs" "scales count" sh -c 'ds-block -m
 ok "an error frame tells the next program" sh -c 'ds-block -m one --manifest sampled <h.dsf 2>err | ds-dump 2>&1 | grep -q error'
 
 # manifests that are wrong
-fails_with 1 "^ds-block: '.*': the manifest is of model $(sed -n 's/^model //p' sampled), '.*/golden/v3' is" "another model's is refused" \
+fails_with 1 "^ds-block: '.*': the manifest is of model $(sed -n 's/^model //p' sampled), '.*/golden/v3' is [0-9a-f]{16}: give the program that made it \(ds-run or ds-info\) the same -m$" "another model's is refused" \
     ds-block -m "$G/v3" --manifest sampled
 ds-info -m "$M" -l 0-1 --manifest >part.txt
 ok "a part's manifest is enough for its layers" sh -c 'ds-block -m "$M" -l 0-1 --manifest part.txt <h.dsf >out'

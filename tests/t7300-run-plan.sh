@@ -343,7 +343,7 @@ on beta other two.plan >bad.plan
 fails_with 1 "^ds-run: beta: ds-(block -l 2-3|head): '$S/other': tensor '[a-z0-9_.]*' differs from the manifest: other weights" \
     "a host with other weights is refused, with the tensor" ds-run -g --plan bad.plan "12+30="
 on beta one two.plan >bad.plan
-fails_with 1 "^ds-run: beta: ds-block -l 2-3: '$S/one': tensor 'model.layers.3.mlp.experts.9.down_proj.weight' differs from the manifest: other weights$" \
+fails_with 1 "^ds-run: beta: ds-block -l 2-3: '$S/one': tensor 'model.layers.3.mlp.experts.9.down_proj.weight' differs from the manifest: other weights: copy the model again$" \
     "one tensor is enough" ds-run -g --plan bad.plan "12+30="
 on alpha one two.plan >good.plan
 ok "where it is mapped" limited ds-run -g --plan good.plan "12+30="

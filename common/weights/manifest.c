@@ -469,7 +469,8 @@ manifest_compare(const struct manifest *f, struct checkpoint *c, manifest_filter
 	long bad = -1;
 
 	if (strcmp(f->model, c->id) != 0)
-		return fail(FAIL_DATA, "the manifest is of model %s, '%s' is %s", f->model, c->dir, c->id);
+		return fail(FAIL_DATA, "the manifest is of model %s, '%s' is %s: give the program "
+		    "that made it (ds-run or ds-info) the same -m", f->model, c->dir, c->id);
 	if (add_tensors(&all, c, filter, arg, filter != manifest_mapped, NULL) == 0 &&
 	    keep_known(f, &all) == 0 && hash_all(&all, pool) == 0) {
 		if (each && all.n > 0)
