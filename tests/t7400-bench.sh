@@ -114,7 +114,7 @@ ok "ds-block opens it" pipe 'ds-embed -m holes <ids.dsf | ds-block -m holes >/de
 fails_with 2 "nothing to measure: give --shape SHAPE or -m MODEL" "without a model it says what it wants" ds-bench
 fails_with 2 "--shape generates weights, -m reads them" "a shape and a model" \
     ds-bench --shape v3 -m "$M"
-fails_with 2 "--shape 'v4': give v3, .* or a config.json" "an unknown shape is refused" ds-bench --shape v4
+fails_with 2 "--shape 'v4': give v3, .* or qwen3-moe, or a config.json" "an unknown shape is refused" ds-bench --shape v4
 fails_with 2 "--weights 'q9': give f32, bf16, f16" "an unknown type of weights is refused" ds-bench --shape v3 --weights q9
 fails_with 2 "no weights of block types are made for rope_type llama3" \
     "a GGUF without the factors of rope is not made" \

@@ -77,13 +77,11 @@ static const char qwen3_moe[] =
 	"\"rms_norm_eps\": 1e-06, \"rope_theta\": 1000000, \"max_position_embeddings\": 40960, "
 	"\"tie_word_embeddings\": false}";
 
+#define SHAPE_ROW(name, config, type, layers, before) {name, config, type, layers},
+
 static const struct {
-	const char *name, *config, *type, *layers;      /* layers: to measure by default; NULL: all */
-} known[] = {
-	{"v3", v3, "fp8", "3"}, {"v32", v32, "fp8", "3"}, {"v2-lite", v2_lite, "bf16", NULL},
-	{"qwen2-1.5b", qwen2_1_5b, "bf16", NULL}, {"llama-8b", llama_8b, "bf16", "0-3"},
-	{"qwen3-moe", qwen3_moe, "bf16", "0"},
-};
+	const char *name, *config, *type, *layers;
+} known[] = {EACH_SHAPE(SHAPE_ROW)};
 
 #define KNOWN (sizeof(known) / sizeof(known[0]))
 
@@ -317,23 +315,19 @@ int
 shape_config(struct buf *b, const char *shape, const struct weight_type **type, const char **layers)
 {
 	const char *published = NULL;
-	char names[128] = "";
 	cJSON *o = NULL;
 	int r;
 
 	*layers = NULL;
-	for (size_t i = 0; i < KNOWN; i++) {
-		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "",
-		    known[i].name);
+	for (size_t i = 0; i < KNOWN; i++)
 		if (strcmp(shape, known[i].name) == 0) {
 			o = json_parse(known[i].config, strlen(known[i].config));
 			published = known[i].type;
 			*layers = known[i].layers;
 		}
-	}
 	if (!published && access(shape, R_OK) < 0)
-		return fail(FAIL_USAGE, "--shape '%s': give %s or a config.json that can be read",
-		    shape, names);
+		return fail(FAIL_USAGE, "--shape '%s': give " SHAPE_WORDS
+		    ", or a config.json that can be read", shape);
 	if (!o && !(o = json_load(shape, CONFIG_BYTES_MAX)))
 		return -1;
 	if (!cJSON_IsObject(o)) {

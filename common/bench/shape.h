@@ -9,6 +9,17 @@
 #include "stage/stage.h"
 #include "weights/layout.h"
 
+/* Known shapes.
+ * X(name, its config.json, the published type, layers to measure by default or NULL for all,
+ * what stands before it in SHAPE_WORDS). */
+#define EACH_SHAPE(X) \
+	X("v3", v3, "fp8", "3", "") X("v32", v32, "fp8", "3", ", ") \
+	X("v2-lite", v2_lite, "bf16", NULL, ", ") X("qwen2-1.5b", qwen2_1_5b, "bf16", NULL, ", ") \
+	X("llama-8b", llama_8b, "bf16", "0-3", ", ") X("qwen3-moe", qwen3_moe, "bf16", "0", " or ")
+
+#define SHAPE_WORD(name, config, type, layers, before) before name
+#define SHAPE_WORDS EACH_SHAPE(SHAPE_WORD)      /* "v3, ... or qwen3-moe" */
+
 /* A tensor of a synthetic checkpoint.  Each 64-bit word of its data is (random & mask) | set. */
 struct shape_tensor {
 	char name[WEIGHT_NAME_MAX + 16];
