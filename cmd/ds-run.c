@@ -64,6 +64,7 @@ struct given {
 	long samples;                   /* answers to each prompt */
 	const char *prompts;            /* a file of them, or NULL */
 	const char *cut;                /* an option that excludes --plan, or NULL */
+	const char *worker;             /* likewise; programs in the lines of a plan have it */
 };
 
 /* An option for ds-sample: its value is checked here, and passed unchanged.  */
@@ -130,7 +131,7 @@ own_answers(struct given *o, int c, const char *arg)
 		p->cache_size = arg;
 		return options_size("--cache-size", arg, &bytes);
 	case CACHE_DIR:
-		o->cut = "--cache-dir";
+		o->worker = "--cache-dir";
 		p->cache_dir = arg;
 		return 0;
 	}
@@ -196,10 +197,10 @@ own(int c, const char *arg, void *to)
 		p->keep = arg;
 		return 0;
 	case HUGE_PAGES:
-		o->cut = "--huge-pages";
+		o->worker = "--huge-pages";
 		return p->huge_pages = 1;
 	case BATCHES:
-		o->cut = "--batches";
+		o->worker = "--batches";
 		p->batches = arg;
 		return strcmp(arg, "auto") == 0 ? 0 :
 		    options_int("--batches", arg, 1, EMBED_BATCHES_MAX, &n);
@@ -227,7 +228,7 @@ own(int c, const char *arg, void *to)
 		o->cut = "-s";
 		return o->script = 1;
 	case 't':
-		o->cut = "-t";
+		o->worker = "-t";
 		if (options_int("-t", arg, 1, 1024, &n) < 0)
 			return -1;
 		p->threads = (int)n;
@@ -288,6 +289,9 @@ run_plan(struct given *o, struct tally *tally, int *sig)
 	if (o->cut)
 		return fail(FAIL_USAGE, "%s does not go with --plan, which says what runs and how",
 		    o->cut);
+	if (o->worker)
+		return fail(FAIL_USAGE, "%s does not go with --plan: give it to programs in the "
+		    "'run' lines of '%s'", o->worker, o->plan);
 	return drive_plan(&d, tally, sig);
 }
 
@@ -434,7 +438,7 @@ set_common(struct given *o, const struct options *common, char device[16])
 	if (common->device) {
 		snprintf(device, 16, common->ordinal < 0 ? "cpu" : "cuda:%d", common->ordinal);
 		p->device = device;
-		o->cut = "-d";
+		o->worker = "-d";
 	}
 	p->verbose = common->verbose > 1;
 }
