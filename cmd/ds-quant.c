@@ -83,7 +83,7 @@ main(int argc, char **argv)
 	signal(SIGINT, stop);
 	signal(SIGTERM, stop);
 	signal(SIGHUP, stop);
-	signal(SIGPIPE, stop);          /* a reader of the report that exits: OUT is removed first */
+	signal(SIGPIPE, stop);          /* the report's reader exits: OUT is removed first */
 	signal(SIGXFSZ, SIG_IGN);       /* so is a file that grows too large */
 	if (quant_run(&q) < 0) {
 		if (stopped == SIGPIPE)

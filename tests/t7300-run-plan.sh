@@ -485,7 +485,7 @@ clean "... and nothing is left"
 
 # --- bad command lines and plans ---
 fails_with 2 "^ds-run: -x does not go with --plan" "-x does not go with a plan" ds-run -x layer --plan two.plan hi
-fails_with 2 "^ds-run: --huge-pages does not go with --plan: give it to programs in the 'run' lines of 'two.plan'$" \
+fails_with 2 "^ds-run: --huge-pages .*: give it to programs in the 'run' lines of 'two.plan'$" \
     "--huge-pages belongs to a plan's lines" ds-run --huge-pages --plan two.plan hi
 fails_with 2 "^ds-run: --rsh is for the hosts of a plan" "--rsh needs one" ds-run --rsh ssh hi
 fails_with 1 "^ds-run: plan: cannot open 'none.plan'" "a plan that is not there" ds-run --plan none.plan hi
