@@ -88,7 +88,7 @@ refused "does not go on with position 0 of layer 1" "another layer's file"
 again; frame set precision '"bf16"' <good/$K.l0 >kept/$K.l0
 refused "it is of precision bf16" "another precision"
 again; frame set cache_type '"bf16"' <good/$K.l0 >kept/$K.l0
-refused "its KV cache is on a CPU in bf16" "another type of cache"
+refused "its KV cache is in bf16 of a CPU, this one in f32" "another type of cache"
 again; frame set model '"0123456789abcdef"' <good/$K.l0 >kept/$K.l0
 refused "it is of model 0123456789abcdef" "another model"
 again; frame set model null <good/$K.l0 >kept/$K.l0

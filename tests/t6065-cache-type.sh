@@ -94,6 +94,17 @@ done
 answers ask "--cache-size 64M --cache-dir kept" "--cache-dir kept" ''
 like "$(cat embed.err)" " 0 prefixes of 0 positions loaded" "a float32 cache does not load them"
 is "$(cat err)" "" "without a word"
+# where the type changes no bit, frames do not say it; the names of files do
+DS_PRECISION=bf16
+for c in bf16 f32 bf16 f32; do
+	answers ask "--cache-type $c --cache-size 64M --cache-dir both" \
+	    "--cache-type $c --cache-dir both" ''
+	sed -n 's/.* \([0-9]*\) prefixes of .* loaded, \([0-9]*\) saved.*/\1 \2/p' embed.err >>both.said
+	cat err >>both.said
+done
+DS_PRECISION=
+like "$(tr '\n' ' ' <both.said)" '^0 [1-9] 0 [1-9] [1-9] 0 [1-9] 0 $' \
+    "in bf16, caches of both types keep their files side by side"
 
 # answers say it
 echo '{"id": 1, "prompt": "1+1=", "max_tokens": 3}' >req

@@ -117,6 +117,24 @@ cache_file_save(const struct cache_file *f, const struct cache *c, const struct 
 
 /* --- loading --- */
 
+/* What pages hold, for people. */
+static const char *
+pages_text(enum dtype type, enum dtype dtype)
+{
+	return type == BF16 ? "bf16 of a CPU" : dtype == BF16 ? "bf16 of a GPU" : "f32";
+}
+
+static int
+check_type(const struct cache_file *f, struct frame *frame)
+{
+	const struct tensor *pages = frame_tensor(frame, "pages");
+	enum dtype dtype = pages ? pages->dtype : f->layout->dtype;
+
+	return frame->cache_type == f->type && dtype == f->layout->dtype ? 0 :
+	    fail(FAIL_DATA, "its KV cache is in %s, this one in %s",
+	    pages_text(frame->cache_type, dtype), pages_text(f->type, f->layout->dtype));
+}
+
 /* Whether the frame is what was saved of the positions from pos on; *n: how many are loaded. */
 static int
 check_frame(const struct cache_file *f, const struct cache *c, uint32_t pos, struct frame *frame,
@@ -135,9 +153,8 @@ check_frame(const struct cache_file *f, const struct cache *c, uint32_t pos, str
 		return fail(FAIL_DATA, "it is of model %s", frame->model);
 	if (frame->precision != f->precision)
 		return fail(FAIL_DATA, "it is of precision %s", precision_name(frame->precision));
-	if (frame->cache_type != f->type)
-		return fail(FAIL_DATA, "its KV cache is %s in %s", frame->cache_type == BF16 ?
-		    "on a CPU" : "not on a CPU", cache_type_name(BF16));
+	if (check_type(f, frame) < 0)
+		return -1;
 	if (!(ids = frame_require(frame, "ids", I32, s->n, 0)) ||
 	    !(pages = frame_require(frame, "pages", f->layout->dtype, pages_of(s->n),
 	    page_bytes(c) / dtype_size(f->layout->dtype))))

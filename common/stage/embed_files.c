@@ -22,7 +22,7 @@ files_open(struct embed *e, const char *dir)
 	if (e->loop < 0)
 		return fail(FAIL_USAGE, "--cache-dir: it needs a loop, the last of two -i");
 	e->files.on = 1;
-	return saved_open(&e->files.index, dir, &f);
+	return saved_open(&e->files.index, dir, &f, e->stage->device->cache_type);
 }
 
 void

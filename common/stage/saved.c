@@ -15,17 +15,24 @@
 
 #define SUFFIX ".ids"
 
-void
-saved_key(const struct saved *s, const int32_t *ids, uint32_t n, char key[17])
+/* The name of a prefix of caches that hold this type. */
+static void
+make_key(const struct saved *s, enum dtype held, const int32_t *ids, uint32_t n, char key[17])
 {
-	const char *p = precision_name(s->precision), *cache = cache_type_name(s->cache_type);
+	const char *p = precision_name(s->precision), *cache = cache_type_name(held);
 	uint64_t h = hash_bytes(s->model, strlen(s->model), 0);
 
 	h = hash_bytes(p, strlen(p), h);
-	if (s->cache_type != F32)
+	if (held != cache_type_default(s->precision))
 		h = hash_bytes(cache, strlen(cache), h);
 	(void)snprintf(key, 17, "%016llx",
 	    (unsigned long long)hash_bytes(ids, n * sizeof(*ids), h));
+}
+
+void
+saved_key(const struct saved *s, const int32_t *ids, uint32_t n, char key[17])
+{
+	make_key(s, s->held, ids, n, key);
 }
 
 static void
@@ -118,7 +125,7 @@ static int
 add_frame(struct saved *s, struct frame *f, const char *key)
 {
 	struct tensor *ids;
-	char own[17];
+	char own[17], other[17];
 
 	if (f->op != OP_NONE || f->at != AT_EMBED || f->nspans != 1 || f->spans[0].pos != 0 ||
 	    f->spans[0].n == 0)
@@ -129,6 +136,9 @@ add_frame(struct saved *s, struct frame *f, const char *key)
 	if (!(ids = frame_require(f, "ids", I32, f->spans[0].n, 0)))
 		return -1;
 	saved_key(s, ids->data, f->spans[0].n, own);
+	make_key(s, s->held == F32 ? BF16 : F32, ids->data, f->spans[0].n, other);
+	if (strcmp(other, key) == 0)
+		return 0;
 	if (strcmp(own, key) != 0)
 		return fail(FAIL_DATA, "its name is that of other tokens");
 	return list_add(s, ids->data, f->spans[0].n) < 0 ? -1 : 1;
@@ -166,12 +176,13 @@ is_index(const char *name)
 }
 
 int
-saved_open(struct saved *s, const char *dir, const struct frame *f)
+saved_open(struct saved *s, const char *dir, const struct frame *f, enum dtype held)
 {
 	struct dirent *e;
 	DIR *d;
 
-	*s = (struct saved){.dir = dir, .precision = f->precision, .cache_type = f->cache_type};
+	*s = (struct saved){.dir = dir, .precision = f->precision, .cache_type = f->cache_type,
+	    .held = held};
 	memcpy(s->model, f->model, sizeof(s->model));
 	if (cache_folder_open(dir) < 0)
 		return -1;

@@ -1,8 +1,8 @@
 /*
  * The index of --cache-dir, for ds-embed: which prefixes are saved there. DIR/KEY.ids has the
  * tokens of one, in a frame for `embed`; the KV caches have its rows (attention/cache_file.h).
- * KEY is a hash of the model's id, the precision, the type of cache and the tokens. It only names
- * files: tokens are always compared.
+ * KEY is a hash of the model's id, the precision, the type of cache if it is not the precision's
+ * default, and the tokens. It only names files: tokens are always compared.
  *
  * Files of other models, precisions and types are left alone. A damaged one is a warning.
  */
@@ -26,13 +26,14 @@ struct saved {
 	char model[17];
 	enum precision precision;
 	enum dtype cache_type;          /* as in frames */
+	enum dtype held;                /* what caches hold, also where frames do not say it */
 	struct saved_prefix *p;         /* [n] */
 	size_t n, cap;
 };
 
-/* Read the index of what frames like f are of. 0, or -1 and a message; saved_close is due in either
- * case. */
-int saved_open(struct saved *s, const char *dir, const struct frame *f);
+/* Read the index of what frames like f are of, and caches that hold this type. 0, or -1 and a
+ * message; saved_close is due in either case. */
+int saved_open(struct saved *s, const char *dir, const struct frame *f, enum dtype held);
 void saved_close(struct saved *s);
 
 /* The entry that has the most tokens in common with ids [n] from the first on, and more than
