@@ -8,7 +8,8 @@
 enum {
 	OUTPUTS = 16,                   /* of a panel */
 	PANEL = 4 * I8_BLOCK,           /* columns of a panel */
-	XCODES = 512 << 10,             /* codes of x that are kept, of at most */
+	PANELS = 4,                     /* of other outputs, for which columns of x stay in L2 */
+	XCODES = 1 << 20,               /* codes of x that are kept, of at most */
 	XROWS = 256                     /* rows */
 };
 
@@ -22,18 +23,20 @@ struct i8_panel {
 /* I8_MR rows of x: of each group of weights' columns. */
 struct i8_tile {
 	const signed char *code;        /* [groups][I8_MR][columns of a group] */
-	const float *scale;             /* [groups][I8_MR] */
+	const float *scale;             /* [groups of x][I8_MR] */
 	const int *begin;               /* [groups][I8_MR]: what makes up for i8_more */
 	const float *sum;               /* [groups][I8_MR]: scale times the sum of codes */
 };
 
 struct i8_gemm {
 	signed char code[XCODES];
-	float scale[XCODES / CHUNK];
-	int begin[XCODES / CHUNK];
-	float sum[XCODES / I8_GROUP];
+	float scale[XCODES / I8_GROUP];
+	union {
+		int begin[XCODES / CHUNK];
+		float sum[XCODES / I8_GROUP];           /* of types with minima, which begin at 0 */
+	};
 	struct i8_panel panel;
-	float lanes[XROWS * I8_LANES * OUTPUTS];        /* [tiles][I8_LANES][I8_MR][OUTPUTS] */
+	float lanes[PANELS][XROWS * I8_LANES * OUTPUTS];        /* [tiles][I8_LANES][I8_MR][OUTPUTS] */
 	unsigned char rows[OUTPUTS][I8_BLOCK];
 } __attribute__((aligned(64)));
 
@@ -41,6 +44,13 @@ INLINE int
 i8_columns(enum dtype t)
 {
 	return i8_each(t) * CHUNK;
+}
+
+/* Where the scales of x begin for a group of weights' columns. */
+INLINE size_t
+scale_at(size_t group, enum dtype t)
+{
+	return group * (size_t)i8_each(t) / 2 * I8_MR;
 }
 
 /* Row m of a tile: a block of n columns, n > 0, then zeros, from group `first` on. */
@@ -67,10 +77,11 @@ tile_block(struct i8_gemm *s, size_t group, int m, const float *x, int n,
 		const int codes = more || i8_has_minimum(t) ? each == 1 ? sum[g % 2][of] :
 		    sum[0][of] + sum[1][of] : 0;
 
-		s->scale[at] = scale[of];
-		s->begin[at] = -more * codes;
+		s->scale[scale_at(group + (size_t)g, t) + (size_t)m] = scale[of];
 		if (i8_has_minimum(t))
 			s->sum[at] = scale[of] * (float)codes;
+		else
+			s->begin[at] = -more * codes;
 	}
 }
 
@@ -84,10 +95,9 @@ tiles_round(struct i8_gemm *s, const float *x, ptrdiff_t ldx, int T, int cols, i
 
 	if (T % I8_MR) {
 		memset(s->code + last * (size_t)i8_columns(t), 0, n * (size_t)i8_columns(t));
-		memset(s->scale + last, 0, n * sizeof(*s->scale));
+		memset(s->scale + scale_at(last / I8_MR, t), 0,
+		    scale_at((size_t)groups, t) * sizeof(*s->scale));
 		memset(s->begin + last, 0, n * sizeof(*s->begin));
-		if (i8_has_minimum(t))
-			memset(s->sum + last, 0, n * sizeof(*s->sum));
 	}
 	for (int m = 0; m < T; m++)
 		for (int k = 0; k < cols; k += I8_BLOCK) {
@@ -206,7 +216,7 @@ tile_dots(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int m
 			}
 			UNROLL16
 			for (int m = 0; m < mr; m++) {
-				reg f = r_mul(r_set(x->scale[g * I8_MR + m]), v_float(p[m]));
+				reg f = r_mul(r_set(x->scale[g * i8_each(t) / 2 * I8_MR + m]), v_float(p[m]));
 
 				sum[m] = r_fma(scale, f, sum[m]);
 				if (i8_has_minimum(t))
@@ -244,17 +254,44 @@ tiles_end(void)
 }
 #endif
 
-/* A panel with T rows of x; its first group is `group` of all `groups`. */
-ALWAYS void
-panel_dots(struct i8_gemm *s, int T, int group, int groups, enum dtype t)
-{
-	for (int m = 0; m < T; m += I8_MR) {
-		const size_t at = ((size_t)(m / I8_MR) * (size_t)groups + (size_t)group) * I8_MR;
-		const struct i8_tile x = { s->code + at * (size_t)i8_columns(t), s->scale + at,
-		    s->begin + at, s->sum + at };
-		float *lanes = s->lanes + m * I8_LANES * OUTPUTS;
+/* The panel of the outputs from n on, none beyond `last`, and columns k .. */
+struct i8_place {
+	int n, last, k;
+};
 
-		tile_multiply(lanes, &s->panel, &x, T - m < I8_MR ? T - m : I8_MR, group == 0, t);
+/* What rows from .. to-1 of a panel will be made from, into L2. */
+ALWAYS void
+panel_prefetch(const struct mat *w, const struct i8_place *p, int from, int to, enum dtype t)
+{
+	const int cols = w->cols - p->k < PANEL ? w->cols - p->k : PANEL;
+	const size_t size = row_bytes(t, cols), groups = mat_groups(w);
+
+	for (int r = from; r < to && r < OUTPUTS; r++) {
+		const int row = p->n + r < p->last ? p->n + r : p->last;
+		const unsigned char *q = mat_at(w, row) + row_bytes(t, p->k);
+
+		for (size_t i = 0; i < size; i += 64)
+			__builtin_prefetch(q + i, 0, 2);
+		if (t == Q8 || t == Q4)
+			__builtin_prefetch(w->groups + (size_t)row * groups + p->k / QUANT_GROUP, 0, 2);
+	}
+}
+
+/* The panel with T rows of x from `group` of all groups on, while what comes next is prefetched. */
+ALWAYS void
+panel_dots(struct i8_gemm *s, float *lanes, int T, int group, int groups, const struct mat *w,
+    const struct i8_place *next, enum dtype t)
+{
+	const int tiles = (T + I8_MR - 1) / I8_MR, rows = (OUTPUTS + tiles - 1) / tiles;
+
+	for (int i = 0; i < tiles; i++, lanes += I8_MR * I8_LANES * OUTPUTS) {
+		const int left = T - i * I8_MR;
+		const size_t at = (size_t)i * (size_t)groups + (size_t)group;
+		const struct i8_tile x = { s->code + at * I8_MR * (size_t)i8_columns(t),
+		    s->scale + scale_at(at, t), s->begin + at * I8_MR, s->sum + at * I8_MR };
+
+		panel_prefetch(w, next, i * rows, (i + 1) * rows, t);
+		tile_multiply(lanes, &s->panel, &x, left < I8_MR ? left : I8_MR, group == 0, t);
 	}
 }
 
@@ -276,6 +313,34 @@ lanes_store(float *out, ptrdiff_t ldo, const float *lanes, int T, int n)
 		}
 }
 
+/* Outputs from n on, at most PANELS panels, of all that there are. */
+ALWAYS void
+panels(struct i8_gemm *s, int T, const struct mat *w, int n, int end, enum dtype t)
+{
+	const int groups = (w->cols + I8_BLOCK - 1) / I8_BLOCK * (CHUNKS / i8_each(t));
+	const int last = n + PANELS * OUTPUTS;
+	struct i8_place p = { n, end - 1, 0 };
+
+	while (p.k < w->cols) {
+		const int cols = w->cols - p.k < PANEL ? w->cols - p.k : PANEL;
+		const int j = (p.n - n) / OUTPUTS, group = p.k / i8_columns(t);
+
+		panel_fill(s, w, p.n, end - 1, p.k, cols, t);
+		p.n += OUTPUTS;
+		if (p.n >= end || p.n >= last) {
+			p.n = n;
+			p.k += PANEL;
+		}
+		if (p.k < w->cols) {
+			panel_dots(s, s->lanes[j], T, group, groups, w, &p, t);
+		} else {
+			struct i8_place next = { last, end - 1, 0 };
+
+			panel_dots(s, s->lanes[j], T, group, groups, w, &next, t);
+		}
+	}
+}
+
 /* T <= XROWS rows of x that XCODES have room for. */
 ALWAYS void
 gemm(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0,
@@ -286,14 +351,10 @@ gemm(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 
 	tiles_round(&s, x, ldx, T, w->cols, groups, t);
 	tiles_begin(t);
-	for (int n = n0; n < n1; n += OUTPUTS) {
-		for (int k = 0; k < w->cols; k += PANEL) {
-			const int cols = w->cols - k < PANEL ? w->cols - k : PANEL;
-
-			panel_fill(&s, w, n, n1 - 1, k, cols, t);
-			panel_dots(&s, T, k / i8_columns(t), groups, t);
-		}
-		lanes_store(out + n, ldo, s.lanes, T, n1 - n);
+	for (int n = n0; n < n1; n += PANELS * OUTPUTS) {
+		panels(&s, T, w, n, n1, t);
+		for (int j = 0; j < PANELS && n + j * OUTPUTS < n1; j++)
+			lanes_store(out + n + j * OUTPUTS, ldo, s.lanes[j], T, n1 - n - j * OUTPUTS);
 	}
 	tiles_end();
 }
