@@ -12,6 +12,9 @@
 #include "plan/write.h"
 #include "stage/embed.h"
 
+#define TEXT(n) #n
+#define RATES(row, rows) TEXT(row) "," TEXT(rows)
+
 static const char help[] =
 "usage: ds-plan -m MODEL [-f FORMAT] [--shapes] [--latency] [-B ROWS]\n"
 "               [--context N] [--sequences N] [--batches N] [--tokens N]\n"
@@ -30,7 +33,8 @@ static const char help[] =
 "  --batches N        batches in flight (1)\n"
 "  --tokens N         tokens per sequence over which start time is spread (100)\n"
 "  --net GBIT         network bandwidth; after a comma, ms per frame (10,0.1)\n"
-"  --gflops N         rate of a core for one row; after a comma, for many (30,60)\n"
+"  --gflops N         rates of a core, for one row and many (" RATES(CORE_ROW, CORE_ROWS)
+    "; i8: " RATES(CORE_I8_ROW, CORE_I8_ROWS) ")\n"
 "  --port N           first TCP port of links between hosts (5600)\n"
 "  --sample WORDS     options for ds-sample, such as '-g -n 512'\n"
 "  --key FILE         path of each host's own key\n"
@@ -107,9 +111,9 @@ parse_gflops(struct demand *d, const char *arg)
 
 	if (parse_pair("--gflops", arg, (double[]){1e-3, 1e6, 1e-3, 1e6}, &single, &batched) < 0)
 		return -1;
-	d->flops = single * 1e9;
-	d->batched_flops = (batched > 0 ? batched : 2 * single) * 1e9;
-	return d->batched_flops >= d->flops ? 0 : fail(FAIL_USAGE, "--gflops '%s': less with many rows than with one", arg);
+	d->core = (struct rates){single * 1e9, (batched > 0 ? batched : 2 * single) * 1e9};
+	d->coded = d->core;
+	return d->core.rows >= d->core.row ? 0 : fail(FAIL_USAGE, "--gflops '%s': less with many rows than with one", arg);
 }
 
 static int
@@ -175,6 +179,11 @@ check(struct given *g, const struct config *c)
 
 	if (g->format < 0)
 		g->format = g->shapes ? FORMAT_REPORT : FORMAT_PLAN;
+	if (d->core.row == 0) {
+		d->core = (struct rates){CORE_ROW * 1e9, CORE_ROWS * 1e9};
+		d->coded = d->precision != PRECISION_I8 ? d->core :
+		    (struct rates){CORE_I8_ROW * 1e9, CORE_I8_ROWS * 1e9};
+	}
 	if (d->context == 0)
 		d->context = c->max_position < 4096 ? c->max_position : 4096;
 	if (d->context > c->max_position)
@@ -270,8 +279,8 @@ int
 main(int argc, char **argv)
 {
 	struct given g = {.format = -1, .lines = {.sample = "", .port = 5600},
-	    .demand = {.sequences = 1, .batches = 1, .rows = 512, .net = 10e9 / 8, .hop = 1e-4, .flops = 30e9,
-	    .batched_flops = 60e9, .tokens = 100}};
+	    .demand = {.sequences = 1, .batches = 1, .rows = 512, .net = 10e9 / 8, .hop = 1e-4,
+	    .tokens = 100}};
 	static const struct option longs[] = {{"shapes", 0, NULL, SHAPES}, {"latency", 0, NULL, LATENCY},
 	    {"context", 1, NULL, CONTEXT}, {"sequences", 1, NULL, SEQUENCES}, {"batches", 1, NULL, BATCHES},
 	    {"tokens", 1, NULL, TOKENS}, {"net", 1, NULL, NET}, {"gflops", 1, NULL, GFLOPS}, {"port", 1, NULL, PORT}, {"sample", 1, NULL, SAMPLE},

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coded.h"
 #include "cpu/i8.h"
 
 static const char *const dtypes[DTYPES_ALL] = {
@@ -76,6 +77,12 @@ int
 precision_on(enum precision p, int gpu)
 {
 	return p != (gpu ? PRECISION_I8 : PRECISION_FP8);
+}
+
+int
+dtype_coded(enum dtype t)
+{
+	return i8_width(t) > 0;
 }
 
 int

@@ -99,8 +99,10 @@ DS_PRECISION=bf16
 for c in bf16 f32 bf16 f32; do
 	answers ask "--cache-type $c --cache-size 64M --cache-dir both" \
 	    "--cache-type $c --cache-dir both" ''
-	sed -n 's/.* \([0-9]*\) prefixes of .* loaded, \([0-9]*\) saved.*/\1 \2/p' embed.err >>both.said
-	cat err >>both.said
+	{
+		sed -n 's/.* \([0-9]*\) prefixes of .* loaded, \([0-9]*\) saved.*/\1 \2/p' embed.err
+		cat err
+	} >>both.said
 done
 DS_PRECISION=
 like "$(tr '\n' ' ' <both.said)" '^0 [1-9] 0 [1-9] [1-9] 0 [1-9] 0 $' \

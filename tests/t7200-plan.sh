@@ -232,6 +232,14 @@ than "$(value " row=4 attend=0.5")" '<' "$(value " row=4 attend=5")" "attention 
 than "$(value " row=4" --context 2048,2000)" '<' "$(value " row=4" --context 2048,100)" "the average context is what is reckoned with"
 is "$(value " row=4" --context 2048,100)" "$(value " row=4" --context 1024,100)" "the longest is not"
 is "$(value " row=4" --context 1024)" "$(value " row=4" --context 1024,512)" "it is half of the longest where it is not said"
+ds-quant -f q8 -m "$M" q8
+echo "a 2 1 100" >bare
+for m in q8 "$M"; do
+	DS_PRECISION=i8 ds-plan -m "$m" -f report bare | sed -n 's/.*a core: \(.*\);.*/\1/p'
+	for p in i8 f32; do DS_PRECISION=$p ds-plan -m "$m" -f report bare | grep ^prefill; done | uniq | wc -l
+done >in.i8
+is "$(tr '\n' ' ' <in.i8)" "30 to 60 GFLOP/s, in i8 100 to 140 2 30 to 60 GFLOP/s 1 " \
+    "i8 has rates of its own, for weights that are integers times a scale"
 fails_with 2 "^ds-plan: --context '100,200': more on average than at most" "more on average than at most is refused" ds-plan -m "$M" --context 100,200 two
 fails_with 2 "^ds-plan: --context '100,x'|^ds-plan: --context 'x'" "a context that is no number is refused" ds-plan -m "$M" --context 100,x two
 fails_with 2 "^ds-plan: --gflops '30,20': less with many rows" "a core that is slower with many rows is refused" ds-plan -m "$M" --gflops 30,20 two

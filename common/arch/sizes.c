@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "coded.h"
 #include "weights/layout.h"
 
 struct walk {
@@ -35,6 +36,7 @@ add(struct weight_size *to, struct weight_size p)
 {
 	to->bytes += p.bytes;
 	to->params += p.params;
+	to->coded += p.coded;
 }
 
 /* Bytes, and how it is stored: 0, or -1 and a message. */
@@ -66,6 +68,7 @@ count(struct walk *k, const struct weight *w)
 
 	if (measure(k, w, &dtype, &size.bytes) < 0)
 		return -1;
+	size.coded = dtype_coded(dtype) ? size.params : 0;
 	s->names += (uint64_t)layout_parts(parts, dtype, (uint64_t)w->rows, (uint64_t)w->cols);
 	add(size_of(s, w), size);
 	if (w->row->role == ROLE_HEAD && s->config.tie_word_embeddings)

@@ -14,6 +14,7 @@
 struct weight_size {
 	uint64_t bytes;                 /* as stored, scales included */
 	uint64_t params;                /* numbers, without scales */
+	uint64_t coded;                 /* these of matrices that products in i8 exist for */
 };
 
 struct layer_size {

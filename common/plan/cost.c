@@ -28,19 +28,15 @@ at(const struct cost *c, enum item item, int host, int layer)
 	return &c->sum[((size_t)item * (size_t)c->hosts->n + (size_t)host) * L + (size_t)layer];
 }
 
-static double
-row_rate(const struct cost *c, const struct host *h)
-{
-	return h->gpu ? GPU_FLOPS : h->row > 0 ? h->row : h->cores * c->d->flops;
-}
-
 /* A rate that is not given has the default proportion to the rate of one row, and is no less. */
-static double
-rows_rate(const struct cost *c, const struct host *h)
+static struct rates
+rates_of(const struct host *h, const struct rates *core)
 {
-	double row = row_rate(c, h);
+	double row = h->row > 0 ? h->row : h->cores * core->row;
+	double rows = h->rows > 0 ? h->rows : row * core->rows / core->row;
 
-	return h->gpu ? GPU_FLOPS : fmax(row, h->rows > 0 ? h->rows : row * c->d->batched_flops / c->d->flops);
+	return h->gpu ? (struct rates){GPU_FLOPS, GPU_FLOPS} :
+	    (struct rates){row, fmax(row, rows)};
 }
 
 static void
@@ -49,14 +45,23 @@ add_longer(struct item_time *t, double read, double count)
 	*(read >= count ? &t->memory : &t->compute) += fmax(read, count);
 }
 
-/* Products with `passes` matrices of so many bytes and numbers each, with `rows` rows in all. */
-static void
-multiply(const struct cost *c, const struct host *h, struct item_time *t, double bytes, double params,
-    double passes, double rows)
+/* Seconds for each number of `passes` matrices, with `rows` rows in all. */
+static double
+each(const struct rates *r, double passes, double rows)
 {
-	double many = rows_rate(c, h), first = 1 / row_rate(c, h) - 1 / many;
+	return 2 * (passes * (1 / r->row - 1 / r->rows) + rows / r->rows);
+}
 
-	add_longer(t, passes * bytes / h->bandwidth, 2 * params * (passes * first + rows / many));
+/* Products with `passes` matrices, each one of `n` equal parts of w, with `rows` rows in all. */
+static void
+multiply(const struct cost *c, const struct host *h, struct item_time *t,
+    const struct weight_size *w, double n, double passes, double rows)
+{
+	struct rates plain = rates_of(h, &c->d->core), coded = rates_of(h, &c->d->coded);
+	double of_codes = (double)w->coded / n, of_others = (double)(w->params - w->coded) / n;
+
+	add_longer(t, passes * (double)w->bytes / n / h->bandwidth,
+	    of_others * each(&plain, passes, rows) + of_codes * each(&coded, passes, rows));
 }
 
 /* Where a layer's cache is on the host. */
@@ -72,7 +77,7 @@ attend(const struct cost *c, const struct host *h, struct item_time *t, int laye
 {
 	const struct config *m = &c->s->config;
 	double held = attention_held(m, layer, c->context);
-	double rate = !h->gpu && h->attend > 0 ? h->attend : rows_rate(c, h);
+	double rate = !h->gpu && h->attend > 0 ? h->attend : rates_of(h, &c->d->core).rows;
 
 	add_longer(t, c->rows * attention_read(m, where(c, h), held) / h->bandwidth,
 	    attention_of(m)->operations(m, c->rows, held) / rate);
@@ -81,11 +86,11 @@ attend(const struct cost *c, const struct host *h, struct item_time *t, int laye
 static void
 lead(const struct cost *c, const struct host *h, struct item_time *t, const struct layer_size *l)
 {
-	multiply(c, h, t, (double)l->attn.bytes, (double)l->attn.params, 1, c->rows);
+	multiply(c, h, t, &l->attn, 1, 1, c->rows);
 	attend(c, h, t, (int)(l - c->s->layers));
-	multiply(c, h, t, (double)l->route.bytes, (double)l->route.params, 1, c->rows);
+	multiply(c, h, t, &l->route, 1, 1, c->rows);
 	if (!l->moe)
-		multiply(c, h, t, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);
+		multiply(c, h, t, &l->shared, 1, 1, c->rows);
 }
 
 /* If rows choose K of E experts at random, an expert is read with probability 1 - (1 - K/E)^rows. */
@@ -95,9 +100,8 @@ experts(const struct cost *c, const struct host *h, struct item_time *shared,
 {
 	double E = c->s->config.n_routed_experts, K = c->s->config.num_experts_per_tok;
 
-	multiply(c, h, shared, (double)l->shared.bytes, (double)l->shared.params, 1, c->rows);
-	multiply(c, h, routed, (double)l->routed.bytes / E, (double)l->routed.params / E,
-	    E * (1 - pow(1 - K / E, c->rows)), c->rows * K);
+	multiply(c, h, shared, &l->shared, 1, 1, c->rows);
+	multiply(c, h, routed, &l->routed, E, E * (1 - pow(1 - K / E, c->rows)), c->rows * K);
 }
 
 int
@@ -154,7 +158,7 @@ add_ends(const struct cost *c, struct busy *b, const struct group *g, const stru
 	if (g->to == c->s->config.num_layers) {
 		b->programs += 2 * PROGRAM;
 		if (c->wanted > 0)
-			multiply(c, h, &t, (double)c->s->head.bytes, (double)c->s->head.params, 1, c->wanted);
+			multiply(c, h, &t, &c->s->head, 1, 1, c->wanted);
 	}
 	b->memory += t.memory;
 	b->compute += t.compute;

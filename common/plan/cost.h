@@ -15,13 +15,23 @@
 
 #define GROUP_MAX 16                    /* hosts that share the experts of a layer */
 
+/* GFLOP/s of a core by default: one row, many rows; in i8 with weights that have products in it. */
+#define CORE_ROW 30
+#define CORE_ROWS 60
+#define CORE_I8_ROW 100
+#define CORE_I8_ROWS 140
+
+struct rates {
+	double row, rows;               /* operations/s, with one row and with many */
+};
+
 struct demand {                         /* what the plan is for */
 	int context;                    /* positions of a sequence at most: the size of its cache */
 	int at;                         /* positions on average while it decodes */
 	int sequences, batches;         /* at a time; sequences are spread over the batches */
 	int rows;                       /* of a batch of a prompt */
 	double net, hop;                /* of the network: bytes/s; seconds of latency a frame */
-	double flops, batched_flops;      /* operations/s of a core, one row and many, by default */
+	struct rates core, coded;       /* of a core by default; with weights that are coded */
 	enum precision precision;       /* of the products, and of caches on GPUs */
 	enum dtype cache_type;          /* of caches on CPUs */
 	double tokens;                  /* of each sequence, which share the time of starting */

@@ -230,14 +230,16 @@ core_rates(const struct report *r, char *to, size_t size)
 {
 	const struct hosts *hosts = r->batched->hosts;
 	const struct demand *d = r->batched->d;
-	int own = 0;
+	int own = 0, n;
 
 	for (int i = 0; i < hosts->n; i++)
 		own += hosts->h[i].row > 0;
 	if (own == hosts->n)
-		snprintf(to, size, "as the hosts file says");
-	else
-		snprintf(to, size, "%g to %g GFLOP/s", d->flops / 1e9, d->batched_flops / 1e9);
+		return "as the hosts file says";
+	n = snprintf(to, size, "%g to %g GFLOP/s", d->core.row / 1e9, d->core.rows / 1e9);
+	if (d->coded.row != d->core.row && r->batched->s->total.coded > 0)
+		snprintf(to + n, size - (size_t)n, ", in i8 %g to %g", d->coded.row / 1e9,
+		    d->coded.rows / 1e9);
 	return to;
 }
 

@@ -127,7 +127,7 @@ check_split(const struct sizes *s, int nhosts, int round)
 	struct host h[4] = {0};
 	struct hosts hosts = {.h = h, .n = nhosts};
 	struct demand d = {.context = 64 << rand() % 4, .sequences = 2, .batches = 1, .rows = 64,
-	    .net = one_of((double[]){1e7, 1e9, 1e11}, 3), .hop = 1e-4, .flops = one_of((double[]){1e8, 3e10}, 2),
+	    .net = one_of((double[]){1e7, 1e9, 1e11}, 3), .hop = 1e-4, .core.row = one_of((double[]){1e8, 3e10}, 2),
 	    .tokens = one_of((double[]){1, 100, 1e9}, 3)};
 	struct cost c;
 	struct split o;
@@ -136,7 +136,8 @@ check_split(const struct sizes *s, int nhosts, int round)
 
 	for (int i = 0; i < nhosts; i++)
 		h[i] = (struct host){.row = one_of((double[]){0, 1e9}, 2), .attend = one_of((double[]){0, 1e8}, 2), .cores = 1 + rand() % 4, .memory = one_of(memory, 5) * 1048576, .bandwidth = one_of(rate, 4) * 1e9};
-	d.batched_flops = d.flops * one_of((double[]){1, 2.5}, 2);
+	d.core.rows = d.core.row * one_of((double[]){1, 2.5}, 2);
+	d.coded = d.core;
 	if (cost_open(&c, s, &hosts, &d, 2, 2, d.context) < 0)
 		exit(1);
 	want = best_split(&c, 0, 0);
