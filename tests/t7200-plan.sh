@@ -236,7 +236,9 @@ ds-quant -f q8 -m "$M" q8
 echo "a 2 1 100" >bare
 for m in q8 "$M"; do
 	DS_PRECISION=i8 ds-plan -m "$m" -f report bare | sed -n 's/.*a core: \(.*\);.*/\1/p'
-	for p in i8 f32; do DS_PRECISION=$p ds-plan -m "$m" -f report bare | grep ^prefill; done | uniq | wc -l
+	for p in i8 f32; do
+		DS_PRECISION=$p ds-plan -m "$m" -f report bare | grep ^prefill
+	done | uniq | wc -l
 done >in.i8
 is "$(tr '\n' ' ' <in.i8)" "30 to 60 GFLOP/s, in i8 100 to 140 2 30 to 60 GFLOP/s 1 " \
     "i8 has rates of its own, for weights that are integers times a scale"
