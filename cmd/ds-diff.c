@@ -16,7 +16,7 @@ static const char help[] =
 "\n"
 "Reports the first difference between two runs, and the size of all errors.\n"
 "A and B: streams of frames (a file, a FIFO, -), folders of streams (*.dsf);\n"
-"one of them may be a file NAME.safetensors or NAME.npy.\n"
+"one of them may be a safetensors or npy file.\n"
 "\n"
 "  --tol TOL    tolerance, relative to a row's largest value (equal bits)\n"
 "  --common     ignore tensors of a stage that only one side has\n"

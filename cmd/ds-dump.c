@@ -7,13 +7,14 @@
 #include "base/fail.h"
 #include "options.h"
 #include "inspect/dump/dump.h"
+#include "inspect/file_kind.h"
 
 static const char help[] =
 "usage: ds-dump [-f FORMAT] [--tensor NAMES] [--dir DIR] [--allow-none]\n"
 "               [-i FROM ...] [-o TO] [-v] [FROM ...]\n"
 "\n"
 "Prints frames as text, or writes their tensors in the formats of other tools.\n"
-"FROM can also be a file NAME.safetensors, such as gradients.\n"
+"FROM can also be a safetensors file, such as gradients.\n"
 "\n"
 "  -f FORMAT         text: a line per frame and per tensor (the default)\n"
 "                    json: a line per frame, with its data\n"
@@ -88,8 +89,8 @@ static int
 dump_files(struct dump *d, const struct options *o)
 {
 	for (int i = 0; i < o->nfrom; i++) {
-		if (!dump_is_file(o->from[i]))
-			return fail(FAIL_USAGE, "'%s' is no file NAME.safetensors: give frames or "
+		if (file_kind(o->from[i]) != FILE_SAFETENSORS)
+			return fail(FAIL_USAGE, "'%s' is no safetensors file: give frames or "
 			    "files of tensors, not both", o->from[i]);
 		if (dump_file(d, o->from[i]) < 0)
 			return -1;
@@ -110,7 +111,7 @@ main(int argc, char **argv)
 	options_parse(&o, argc, argv);
 	if (d.dir && o.nout)
 		die(FAIL_USAGE, "--dir '%s' and -o '%s': give one of them", d.dir, o.out[0]);
-	files = dump_is_file(o.from[0]);
+	files = file_kind(o.from[0]) == FILE_SAFETENSORS;
 	if (!files && link_open_all(&in, o.from, o.nfrom) < 0)
 		die_failed();
 	if (o.nout && strcmp(o.out[0], "-") != 0 && !(d.to = fopen(o.out[0], "we")))

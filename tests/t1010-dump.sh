@@ -104,6 +104,11 @@ fails_with 3 "cannot write" "a full disk is an error on standard output" sh -c '
 cp "$T/golden/qwen2/gradients.safetensors" .
 ok "tensors of a safetensors file" ds-dump gradients.safetensors
 cp .out text
+cp gradients.safetensors gradients
+cp all.frames frames.safetensors
+is "$(ds-dump gradients | cmp - text 2>&1; ds-dump frames.safetensors | head -1)" \
+    "$(ds-dump all.frames | head -1)" "what a file has decides, not its name"
+rm gradients frames.safetensors
 ok "as arrays" ds-dump -v -f npy --tensor 'model.layers.1.*' -o arrays gradients.safetensors
 is "$(cat .err)" "ds-dump: 1 files, 12 tensors printed" "-v counts files and tensors"
 py - text >said <<'EOP'
@@ -121,7 +126,7 @@ EOP
 is "$(cat said | xargs)" "True True True True" "with the names and values of the file"
 fails_with 2 "^ds-dump: 'gradients.safetensors' has no frames: give -f text or npy" \
     "they are no frames" ds-dump -f csv gradients.safetensors
-fails_with 2 "^ds-dump: 'all.frames' is no file NAME.safetensors" "files and streams" \
+fails_with 2 "^ds-dump: 'all.frames' is no safetensors file: give" "files and streams" \
     ds-dump gradients.safetensors all.frames
 fails_with 1 "^ds-dump: nothing was printed: --tensor 'h' selects nothing" "an unknown name" \
     ds-dump --tensor h gradients.safetensors

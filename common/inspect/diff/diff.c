@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "inspect/file_kind.h"
 
 static struct measure *
 measure_of(struct diff *d, const struct group *g)
@@ -246,14 +247,16 @@ merge_only(struct diff *d)
 static int
 open_sides(struct diff *d)
 {
-	d->named_side = named_is(d->names[0]) ? 0 : named_is(d->names[1]) ? 1 : -1;
-	if (named_is(d->names[0]) && named_is(d->names[1]))
+	int named[2] = {file_kind(d->names[0]) != FILE_FRAMES, file_kind(d->names[1]) != FILE_FRAMES};
+
+	d->named_side = named[0] ? 0 : named[1] ? 1 : -1;
+	if (named[0] && named[1])
 		return fail(FAIL_USAGE, "'%s' and '%s' are both files of named tensors: one side must be frames",
 		    d->names[0], d->names[1]);
 	if (d->map && d->named_side < 0)
-		return fail(FAIL_USAGE, "--map '%s': neither side is a .safetensors or .npy file", d->map);
+		return fail(FAIL_USAGE, "--map '%s': neither side is a safetensors or npy file", d->map);
 	if (d->seq_known && d->named_side < 0)
-		return fail(FAIL_USAGE, "--seq %" PRIu64 ": neither side is a .safetensors or .npy file", d->seq);
+		return fail(FAIL_USAGE, "--seq %" PRIu64 ": neither side is a safetensors or npy file", d->seq);
 	if (strcmp(d->names[0], "-") == 0 && strcmp(d->names[1], "-") == 0)
 		return fail(FAIL_USAGE, "only one side can be standard input");
 	for (int i = 0; i < 2; i++)

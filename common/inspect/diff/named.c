@@ -5,24 +5,11 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "inspect/file_kind.h"
 #include "inspect/frame_json.h"
 #include "inspect/npy.h"
 
 #define CHOSEN_MAX 1024        /* the largest number of experts that a router chooses */
-
-static int
-ends(const char *s, const char *with)
-{
-	size_t n = strlen(s), k = strlen(with);
-
-	return n > k && strcmp(s + n - k, with) == 0;
-}
-
-int
-named_is(const char *path)
-{
-	return ends(path, ".safetensors") || ends(path, ".npy");
-}
 
 /* The group of a tensor that no map names: from ds-dump's description of its frame, or from the
  * name. NULL, without a message, if the run decides. */
@@ -211,6 +198,7 @@ static int
 open_npy(struct named *n, struct groups *g)
 {
 	const char *slash = strrchr(n->path, '/'), *base = slash ? slash + 1 : n->path;
+	size_t len = strlen(base);
 	char *tensor;
 	struct npy a;
 
@@ -218,7 +206,8 @@ open_npy(struct named *n, struct groups *g)
 		return -1;
 	if (npy_parse(&a, n->map.p, n->map.n) < 0)
 		return fail_in("'%s'", n->path);
-	if (!(n->own_name = strndup(base, strlen(base) - 4)) || !(n->npy = mem_raw(a.bytes, 1)) ||
+	len -= len > 4 && strcmp(base + len - 4, ".npy") == 0 ? 4 : 0;
+	if (!(n->own_name = strndup(base, len)) || !(n->npy = mem_raw(a.bytes, 1)) ||
 	    !(n->tensors = mem_new(1, sizeof(*n->tensors))))
 		return fail(FAIL_SYSTEM, "no memory for '%s'", n->path);
 	if (named_frame_file(&n->frame, n->own_name, &tensor) < 0)
@@ -237,7 +226,7 @@ named_open(struct named *n, struct groups *g, const char *path, const char *map_
 	memset(n, 0, sizeof(*n));
 	n->path = path;
 	if (names_open(&n->names, map_path) < 0 ||
-	    (ends(path, ".npy") ? open_npy(n, g) : open_safetensors(n, g)) < 0 ||
+	    (file_kind(path) == FILE_NPY ? open_npy(n, g) : open_safetensors(n, g)) < 0 ||
 	    names_check(&n->names, path) < 0)
 		return -1;
 	for (size_t i = 0; i < n->n; i++)

@@ -51,9 +51,6 @@ struct named {
 	struct buf sorted;      /* scratch: a sorted or trimmed row */
 };
 
-/* 1 if the path ends like such a file's. */
-int named_is(const char *path);
-
 /* Read the file. map_path is the name map, or NULL. Returns 0, or -1 and a message; call
  * named_close in either case. Paths are borrowed. */
 int named_open(struct named *n, struct groups *g, const char *path, const char *map_path);

@@ -7,16 +7,6 @@
 #include "inspect/dump/dump_kinds.h"
 #include "weights/tensor_file.h"
 
-static const char end[] = ".safetensors";
-
-int
-dump_is_file(const char *path)
-{
-	size_t n = strlen(path), len = sizeof(end) - 1;
-
-	return n > len && strcmp(path + n - len, end) == 0;
-}
-
 static int
 print_tensor(struct dump *d, struct tensor_file *f, const struct tensor_entry *e)
 {
