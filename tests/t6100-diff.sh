@@ -173,7 +173,8 @@ ok "F64 is compared as what it is" ds-diff --tol 1e-3 run f8/logits.npy
 fails_with 3 "its type is '<c8'" "other types that frames lack are refused" ds-diff run c8.npy
 fails_with 3 "not in C order" "and Fortran's order" ds-diff run ordered.npy
 cp logits.npy logits
-is "$(ds-diff --tol 1e-3 run logits)" "$(ds-diff --tol 1e-3 run logits.npy | sed 's/logits\.npy/logits/')" \
+is "$(ds-diff --tol 1e-3 run logits)" \
+    "$(ds-diff --tol 1e-3 run logits.npy | sed 's/logits\.npy/logits/')" \
     "what a file has decides, not its name"
 head -c 1000 logits.npy >short.npy
 fails_with 3 "its shape needs 64000 bytes, the file has 872" "and a file that was cut" ds-diff run short.npy

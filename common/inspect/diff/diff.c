@@ -247,8 +247,10 @@ merge_only(struct diff *d)
 static int
 open_sides(struct diff *d)
 {
-	int named[2] = {file_kind(d->names[0]) != FILE_FRAMES, file_kind(d->names[1]) != FILE_FRAMES};
+	int named[2];
 
+	for (int i = 0; i < 2; i++)
+		named[i] = file_kind(d->names[i]) != FILE_FRAMES;
 	d->named_side = named[0] ? 0 : named[1] ? 1 : -1;
 	if (named[0] && named[1])
 		return fail(FAIL_USAGE, "'%s' and '%s' are both files of named tensors: one side must be frames",

@@ -37,7 +37,8 @@ int dump_begin(struct dump *d);
  */
 int dump_frame(struct dump *d, struct frame *f, unsigned long long number);
 
-/* Print the selected tensors of a safetensors file as text or npy. Returns 0, or -1 and a message. */
+/* Print the selected tensors of a safetensors file as text or npy. Returns 0, or -1 and a
+ * message. */
 int dump_file(struct dump *d, const char *path);
 
 /* Call after the last frame. Returns 0, or -1 and a message (FAIL_DATA) if nothing that was
