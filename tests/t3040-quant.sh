@@ -26,6 +26,8 @@ is "$(awk 'END { print $4 }' q4.report)" 233 "a report ends in the sum over all 
 like "$(awk 'END { print ($1 < 0.0672) }' q4.report)" 1 "q4: the relative error is below 6.72 %"
 like "$(awk 'END { print ($1 < 0.0049) }' q8.report)" 1 "q8: the relative error is below 0.49 %"
 is "$(ls q4)" "$(ls "$M" | grep -v '^train$')" "all that lies beside the weights is copied"
+fails_with 2 "'q8' cannot learn: .* Q8 or Q4: 'ds-quant --head -f bf16' makes a copy that can" \
+    "such weights cannot learn" sh -c 'exec ds-block --learn -m q8 >/dev/null </dev/null'
 is "$(ds-quant -f q4 --report | tail -1)" "$(tail -1 q4.report)" "--report alone says the same and makes nothing"
 
 # the promise, for every format, and for shapes that fit nothing

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "weights/layout.h"
 
+#define ADVICE "'ds-quant --head -f bf16' makes a copy that can"
+
 /* --- memory: zeros, whose pages are taken when they are written --- */
 
 static void *
@@ -50,8 +52,8 @@ static int
 check_model(const struct learn *l)
 {
 	const struct model *m = l->model;
-	const char *why = checkpoint_gguf(&m->weights) ? "it is a GGUF file" :
-	    m->config.quant ? "its weights are those of ds-quant, Q8 or Q4" :
+	const char *why = checkpoint_gguf(&m->weights) ? "it is a GGUF file: " ADVICE :
+	    m->config.quant ? "its weights are those of ds-quant, Q8 or Q4: " ADVICE :
 	    m->config.attention == ATTENTION_MLA_INDEXED ? "it has an indexer" :
 	    l->k->precision != PRECISION_F32 ? "the precision is not f32" : NULL;
 
@@ -121,7 +123,7 @@ find_dtype(struct learn *l, struct param *p)
 	p->dtype = stored.dtype;
 	p->scale_dtype = stored.part[1] ? (enum dtype)stored.part[1]->dtype : F32;
 	return p->dtype <= F8_E4M3 ? 0 : fail(FAIL_USAGE, "tensor '%s' is %s, which cannot learn: "
-	    "F32, BF16, F16 and F8_E4M3 can", p->name, dtype_name(p->dtype));
+	    "F32, BF16, F16 and F8_E4M3 can; " ADVICE, p->name, dtype_name(p->dtype));
 }
 
 static struct param *
