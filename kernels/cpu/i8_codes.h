@@ -41,6 +41,13 @@ i8_full(enum dtype t)
 	return t == Q8 || t == Q4 || t == Q8_0 || t == IQ4_NL || t == IQ4_XS;
 }
 
+/* A byte has two codes, and all that they are made from. */
+INLINE int
+i8_halved(enum dtype t)
+{
+	return t == Q4 || t == Q4_0 || t == Q4_K || t == IQ4_NL || t == IQ4_XS || t == MXFP4;
+}
+
 /* What the codes in registers are more than those of the contract. */
 INLINE int
 i8_more(enum dtype t)
@@ -93,7 +100,7 @@ codes_halves(vec *low, vec *high, vec v, enum dtype t)
 	const signed char *levels = t == Q4 ? (I8_SIGNED ? i8_q4 : i8_q4_high) :
 	    t == MXFP4 ? i8_mxfp4 : I8_SIGNED ? i8_iq4 : i8_iq4_high;
 
-	if (t == Q4_0) {
+	if (t == Q4_0 || t == Q4_K) {
 		*low = v_low(v);
 		*high = v_high(v);
 	} else {

@@ -165,15 +165,12 @@ v_mix(vec v[2])
 	(void)v;
 }
 
-/* [8 rows][8] of 32 bits, turned; `pitch` bytes from one row to the next. */
+/* [8 rows][8] of 32 bits, turned: to every other register. */
 INLINE void
-v_turn8(vec *to, const unsigned char *p, ptrdiff_t pitch)
+v_turn8(vec *to, vec v[8])
 {
-	vec v[8], a[8];
+	vec a[8];
 
-	UNROLL
-	for (int i = 0; i < 8; i++)
-		v[i] = v_load(p + i * pitch);
 	UNROLL
 	for (int i = 0; i < 4; i++) {
 		a[2 * i] = _mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
@@ -188,17 +185,22 @@ v_turn8(vec *to, const unsigned char *p, ptrdiff_t pitch)
 	}
 	UNROLL
 	for (int i = 0; i < 4; i++) {
-		v_store(to + 2 * i, _mm256_permute2x128_si256(v[i], v[i + 4], 0x20));
-		v_store(to + 2 * (i + 4), _mm256_permute2x128_si256(v[i], v[i + 4], 0x31));
+		to[2 * i] = _mm256_permute2x128_si256(v[i], v[i + 4], 0x20);
+		to[2 * (i + 4)] = _mm256_permute2x128_si256(v[i], v[i + 4], 0x31);
 	}
 }
 
-/* [16 rows][8] of 32 bits, turned. */
+/* [16 rows][8] of 32 bits, turned: [8][2 registers]. */
 INLINE void
-v_turn(vec *to, const unsigned char *p, ptrdiff_t pitch)
+v_turn(vec v[16])
 {
-	v_turn8(to, p, pitch);
-	v_turn8(to + 1, p + 8 * pitch, pitch);
+	vec to[16];
+
+	v_turn8(to, v);
+	v_turn8(to + 1, v + 8);
+	UNROLL16
+	for (int i = 0; i < 16; i++)
+		v[i] = to[i];
 }
 
 /* The bits of the magnitude of floats, and the larger of two. */

@@ -190,19 +190,11 @@ v_mix(vec v[2])
 	v[1] = _mm512_shuffle_i32x4(a, v[1], 0xee);
 }
 
-/* [16 rows][16] of 32 bits, turned; `pitch` bytes from one row to the next. */
+/* [16 rows][16] of 32 bits, turned. */
 INLINE void
-v_turn(vec *to, const unsigned char *p, ptrdiff_t pitch)
+v_turn(vec v[16])
 {
-	vec v[16];
-
-	UNROLL16
-	for (int i = 0; i < 16; i++)
-		v[i] = v_load(p + i * pitch);
 	transpose16(v);
-	UNROLL16
-	for (int i = 0; i < 16; i++)
-		v_store(to + i, v[i]);
 }
 
 /* The bits of the magnitude of floats, and the larger of two. */

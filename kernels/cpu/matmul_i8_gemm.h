@@ -37,7 +37,6 @@ struct i8_gemm {
 	};
 	struct i8_panel panel;
 	float lanes[PANELS][XROWS * I8_LANES * OUTPUTS];        /* [tiles][I8_LANES][I8_MR][OUTPUTS] */
-	unsigned char rows[OUTPUTS][I8_BLOCK];
 } __attribute__((aligned(64)));
 
 INLINE int
@@ -109,9 +108,10 @@ tiles_round(struct i8_gemm *s, const float *x, ptrdiff_t ldx, int T, int cols, i
 		}
 }
 
-/* Four rows of a block, from row r of the panel on: their scales, and their codes in bytes. */
+/* The scales of four rows of a block, from row r of the panel and a group on. */
 ALWAYS void
-panel_rows(struct i8_gemm *s, const struct i8_quad *q, float factor, int r, int group, enum dtype t)
+panel_scales(struct i8_panel *p, const struct i8_quad *q, float factor, int r, int group,
+    enum dtype t)
 {
 	struct i8_scales scales;
 
@@ -120,61 +120,82 @@ panel_rows(struct i8_gemm *s, const struct i8_quad *q, float factor, int r, int 
 	for (int i = 0; i < CHUNKS / i8_each(t); i++) {
 		const int g = group + i8_slot(i, t);
 
-		_mm_store_ps(s->panel.scale[g] + r, _mm_load_ps(scales.scale[i]));
+		_mm_store_ps(p->scale[g] + r, _mm_load_ps(scales.scale[i]));
 		if (i8_has_minimum(t))
-			_mm_store_ps(s->panel.minimum[g] + r, _mm_load_ps(scales.minimum[i]));
+			_mm_store_ps(p->minimum[g] + r, _mm_load_ps(scales.minimum[i]));
 	}
-	for (int i = 0; i < 4; i++)
-		UNROLL
-		for (int u = 0; u < i8_units(t); u++) {
-			vec v[4];
+}
 
-			codes_unit(v, q->row[i], u, t);
-			UNROLL
-			for (int j = 0; j < 2 * i8_each(t); j++)
-				v_store(s->rows[r + i] + (2 * u * i8_each(t) + j) * L * CHUNK,
-				    v[j]);
+/* Register i of codes of unit u of 16 rows goes to the panel, from chunk `to` on.  What has two codes
+ * in a byte is turned first: then it has registers of both. */
+ALWAYS void
+panel_codes(struct i8_panel *p, const struct i8_quad *q, int to, int u, int i, enum dtype t)
+{
+	const int halved = i8_halved(t), low = t == Q4_K ? i : 2 * i;
+	vec v[OUTPUTS], code[4];
+
+	UNROLL16
+	for (int r = 0; r < OUTPUTS; r++) {
+		vec raw[4];
+
+		raw_unit(raw, q[r / 4].row[r % 4], u, t);
+		if (!halved)
+			codes_of(code, raw, u, t);
+		v[r] = halved ? raw[i] : code[i];
+	}
+	v_turn(v);
+	UNROLL16
+	for (int j = 0; j < OUTPUTS; j++) {
+		const int column = j * L / 4, lane = column / 4, part = j % (4 / L) * 4 * L;
+		const int at = 4 * (to + i8_chunk(halved ? low : i, lane, t)) + column % 4;
+
+		if (halved) {
+			const int high = 4 * (to + i8_chunk(low + (t == Q4_K ? 2 : 1), lane, t)) +
+			    column % 4;
+
+			codes_halves(&code[0], &code[1], v[j], t);
+			v_store(p->code[at][part], code[0]);
+			v_store(p->code[high][part], code[1]);
+		} else {
+			v_store(p->code[at][part], v[j]);
 		}
+	}
 }
 
 /* The columns k .. of the outputs from n on, none beyond `last`. */
 ALWAYS void
-panel_fill(struct i8_gemm *s, const struct mat *w, int n, int last, int k, int cols, enum dtype t)
+panel_fill(struct i8_panel *p, const struct mat *w, int n, int last, int k, int cols, enum dtype t)
 {
-	const int each = i8_each(t), unit = 2 * each;
+	const int each = i8_each(t), registers = i8_halved(t) ? each : 2 * each;
+	struct i8_quad q[OUTPUTS / 4];
 
+	for (int r = 0; r < OUTPUTS; r++) {
+		const int row = n + r < last ? n + r : last;
+
+		q[r / 4].row[r % 4] = mat_at(w, row) + row_bytes(t, k);
+		q[r / 4].group[r % 4] = w->groups ? w->groups + (size_t)row * mat_groups(w) +
+		    k / QUANT_GROUP : NULL;
+	}
 	for (int c = 0; c < cols; c += I8_BLOCK) {
-		for (int r = 0; r < OUTPUTS; r += 4) {
-			struct i8_cut zeros;
-			struct i8_quad q;
+		struct i8_cut zeros[OUTPUTS / 4];
 
-			UNROLL
-			for (int i = 0; i < 4; i++) {
-				const int row = n + r + i < last ? n + r + i : last;
-
-				q.row[i] = mat_at(w, row) + row_bytes(t, k + c);
-				q.group[i] = w->groups ? w->groups + (size_t)row * mat_groups(w) +
-				    (k + c) / QUANT_GROUP : NULL;
-			}
-			if (w->cols - k - c < I8_BLOCK)
-				quad_cut(&q, &zeros, w, k + c);
-			panel_rows(s, &q, w->factor, r, c / i8_columns(t), t);
+		for (int r = 0; r < OUTPUTS / 4; r++) {
+			if (cols - c < I8_BLOCK)
+				quad_cut(&q[r], &zeros[r], w, k + c);
+			panel_scales(p, &q[r], w->factor, 4 * r, c / i8_columns(t), t);
 		}
-		UNROLL16
-		for (int i = 0; i < CHUNKS / L; i++) {
-			vec v[L * 4][OUTPUTS / (4 * L)];
-
-			v_turn(v[0], s->rows[0] + i * L * CHUNK, I8_BLOCK);
+		UNROLL
+		for (int u = 0; u < i8_units(t); u++)
 			UNROLL
-			for (int lane = 0; lane < L; lane++) {
-				const int to = c / CHUNK + i / unit * unit * L +
-				    i8_chunk(i % unit, lane, t);
-
-				memcpy(s->panel.code[4 * to], v[4 * lane], sizeof(v[0]) * 4);
-			}
+			for (int i = 0; i < registers; i++)
+				panel_codes(p, q, c / CHUNK + u * 2 * L * each, u, i, t);
+		for (int r = 0; r < OUTPUTS; r++) {
+			q[r / 4].row[r % 4] += i8_bytes(t);
+			if (t == Q8 || t == Q4)
+				q[r / 4].group[r % 4] += CHUNKS;
 		}
 	}
-	s->panel.groups = (cols + i8_columns(t) - 1) / i8_columns(t);
+	p->groups = (cols + i8_columns(t) - 1) / i8_columns(t);
 }
 
 #ifdef I8_TILES
@@ -325,7 +346,7 @@ panels(struct i8_gemm *s, int T, const struct mat *w, int n, int end, enum dtype
 		const int cols = w->cols - p.k < PANEL ? w->cols - p.k : PANEL;
 		const int j = (p.n - n) / OUTPUTS, group = p.k / i8_columns(t);
 
-		panel_fill(s, w, p.n, end - 1, p.k, cols, t);
+		panel_fill(&s->panel, w, p.n, end - 1, p.k, cols, t);
 		p.n += OUTPUTS;
 		if (p.n >= end || p.n >= last) {
 			p.n = n;
