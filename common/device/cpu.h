@@ -9,6 +9,11 @@
 #include "device/ops.h"
 
 #define CPU_GRAIN 16            /* outputs of a product that a thread takes at least */
+#define CPU_MANY 16             /* rows of x whose conversion is worth larger ranges */
+
+/* Outputs that are claimed together, of so many in all, of a product with some rows of x: many, but
+ * threads must have several turns each. */
+int cpu_grain(size_t outputs, size_t threads, int rows);
 
 struct cpu {
 	struct scratch tiles;           /* attention over pages, */

@@ -12,9 +12,10 @@
 #define TILE_ROWS 128   /* rows of one expert that are computed together at most */
 #define TILES 512       /* tiles of a list at most, */
 #define INNER ((size_t)16 << 20)        /* and floats between both products, if it has two tiles */
-#define TURNS 64        /* units for a thread at least, if the outputs are enough */
 #define GRAIN_MAX 64    /* outputs of a unit: each call of a kernel looks at all of x */
-#define OWN 65536       /* floats of a thread for what its task computes, so that they are in L2 */
+#define TURNS 64        /* units for a thread at least, if the outputs are enough, */
+#define TURNS_MANY 16   /* or with many rows of x: i8 rounds them while it could do 38 outputs */
+#define OWN 262144      /* floats of a thread for what its task computes */
 
 struct tile {                   /* some rows of an expert */
 	const struct expert_group *of;
@@ -165,13 +166,13 @@ outer(void *arg, size_t from, size_t to, int thread)
 	}
 }
 
-/* Outputs of a unit, of so many in all: many, but threads must have several units each. */
-static int
-grain_of(size_t outputs, size_t threads)
+int
+cpu_grain(size_t outputs, size_t threads, int rows)
 {
+	size_t turns = rows < CPU_MANY ? TURNS : TURNS_MANY;
 	int grain = GRAIN_MAX;
 
-	while (grain > CPU_GRAIN && outputs / (size_t)grain < TURNS * threads)
+	while (grain > CPU_GRAIN && outputs / (size_t)grain < turns * threads)
 		grain /= 2;
 	return grain;
 }
@@ -192,7 +193,7 @@ batch_layout(struct batch *b, size_t threads, struct scratch *memory)
 		return -1;
 	b->own = rest;
 	rest += threads * b->each;
-	b->grain = grain_of(outputs, threads);
+	b->grain = cpu_grain(outputs, threads, b->rows / b->tiles);
 	for (struct tile *t = b->tile; t < b->tile + b->tiles; t++) {
 		size_t width = (size_t)t->mlp->gate.rows, grain = (size_t)b->grain;
 
@@ -217,7 +218,8 @@ batch_run(struct device *d, struct batch *b)
 	units = b->tile[b->tiles - 1].units;
 	atomic_store(&b->bad, b->rows);
 	pool_run(d->pool, units, 1, b->macs / (double)units, inner, b);
-	pool_run(d->pool, D, (size_t)grain_of(D, threads), b->macs / 2 / (double)D, outer, b);
+	pool_run(d->pool, D, (size_t)cpu_grain(D, threads, b->rows / b->tiles),
+	    b->macs / 2 / (double)D, outer, b);
 	bad = atomic_load(&b->bad);
 	for (const struct tile *t = b->tile; bad < b->rows; t++)
 		if (bad < t->at + t->n) {

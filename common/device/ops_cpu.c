@@ -147,8 +147,10 @@ product(struct device *d, float *out, ptrdiff_t ldo, const float *x, ptrdiff_t l
 {
 	const struct kernels *k = p == d->k->precision ? d->k : kernels_precision(d->k, p);
 	struct call c = {.k = k, .out = out, .ldo = ldo, .x = x, .ldx = ldx, .T = T, .w = w};
+	int grain = T < CPU_MANY ? CPU_GRAIN :
+	    cpu_grain((size_t)w->rows, (size_t)pool_threads(d->pool), T);
 
-	pool_run(d->pool, (size_t)w->rows, CPU_GRAIN, (double)T * w->cols, product_part, &c);
+	pool_run(d->pool, (size_t)w->rows, (size_t)grain, (double)T * w->cols, product_part, &c);
 	return 0;
 }
 
