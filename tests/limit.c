@@ -137,6 +137,20 @@ stop(void)
 		;
 }
 
+/*
+ * Seconds until the next look.  A look reads all of /proc.  All processors together cannot reach
+ * the limit before, and a command that hangs is ended an eighth of it later at most.
+ */
+static double
+pause_after(double used, double limit)
+{
+	double pause = (limit - used) / (double)sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (pause > limit / 8)
+		pause = limit / 8;
+	return pause < 0.25 ? 0.25 : pause;
+}
+
 static int
 status_of(int status)
 {
@@ -148,12 +162,13 @@ static int
 watch(pid_t command, double limit)
 {
 	double since = now(), then = 0;         /* the window of waiting: when it began, what had been used */
-	const struct timespec while_waiting = {0, 250000000};
+	double next = since + pause_after(0, limit);
 	sigset_t child;
 
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	for (;;) {
+		const struct timespec a_while = {0, 250000000};
 		double used, t;
 		int status;
 		pid_t pid;
@@ -169,11 +184,12 @@ watch(pid_t command, double limit)
 			end_all(asked);
 			return 128 + asked;
 		}
-		sigtimedwait(&child, NULL, &while_waiting);
+		sigtimedwait(&child, NULL, &a_while);
 		t = now();
-		if (t - since < limit / 4 && t - since < 1)
+		if (t < next)
 			continue;
 		used = look();
+		next = t + pause_after(used, limit);
 		if (used >= limit) {
 			fprintf(stderr, "# limit: ended after %g s of processor time: %g s is the limit\n", used, limit);
 			return 124;
