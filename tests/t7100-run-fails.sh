@@ -29,7 +29,8 @@ pid_of() {
 }
 
 count_is() {    # count_is N: ds-run has as many children, and all run their programs
-	[ "$(for p in $(cat /proc/"$run"/task/"$run"/children); do readlink "/proc/$p/exe"; done | grep -vc 'ds-run$')" -eq "$1" ]
+	[ "$(sed 's,[0-9][0-9]*,/proc/&/exe,g' /proc/"$run"/task/"$run"/children |
+	    xargs -r readlink | grep -vc 'ds-run$')" -eq "$1" ]
 }
 
 is_run() {

@@ -65,9 +65,10 @@ on() {
 
 # nobody_left: no program of dspipe runs any more, on any host; says which do
 nobody_left() {
-	for left in /proc/[0-9]*; do
-		grep -q '^State:.Z' $left/status 2>/dev/null && continue
-		case $(readlink $left/exe) in */ds-*) tr '\0' ' ' <$left/cmdline; echo ;; esac
+	# (a zombie has none)
+	ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's,.* \(/proc/[0-9]*\)/exe -> .*/ds-.*,\1,p' |
+	    while read -r left; do
+		tr '\0' ' ' <$left/cmdline; echo
 	done | sed 's/^/left behind: /' | grep . && return 1
 	return 0
 }
