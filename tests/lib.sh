@@ -16,13 +16,13 @@ G=$T/golden
 : "${LIMIT:=60}" "${DS_LIMITER:=$R/build/tests/limit}"
 [ -x "$DS_LIMITER" ] || { echo "lib.sh: no '$DS_LIMITER': run make checks" >&2; exit 2; }
 case :$PATH: in *:"$R"/bin:* | *:"$R"/build-asan/*) ;; *) PATH=$R/bin:$PATH ;; esac
-unset DS_TIMINGS DS_PYSERVER DS_MODEL DS_CUDA DS_DEVICE DS_KEY DS_PEERS DS_PRECISION DS_CACHE_TYPE DS_PYTHON DS_RSH DS_VERBOSE DS_WAIT PYTHONUNBUFFERED
+unset DS_TIMINGS DS_MODEL DS_CUDA DS_DEVICE DS_KEY DS_PEERS DS_PRECISION DS_CACHE_TYPE DS_PYTHON DS_RSH DS_VERBOSE DS_WAIT PYTHONUNBUFFERED
 LC_ALL=C.UTF-8 PYTHONPATH=$T PYTHONDONTWRITEBYTECODE=1
 S=$(mktemp -d "${TMPDIR:-/tmp}/ds-test.XXXXXX") || exit 2
-PYCLIENT= PORTS=${TMPDIR:-/tmp}/ds-test-ports.$(id -u)
+PYCLIENT= PYSTOP= PORTS=${TMPDIR:-/tmp}/ds-test-ports.$(id -u)
 cleaned_up() {
 	cd /
-	[ -z "$PYCLIENT" ] || "$PYCLIENT" --stop
+	[ -z "$PYSTOP" ] || "$PYCLIENT" --stop
 	if [ "${DS_TEST_KEEP-}" ]; then
 		echo "# kept: $S" >&2
 	else
@@ -31,21 +31,19 @@ cleaned_up() {
 }
 trap cleaned_up EXIT
 trap 'exit 130' HUP INT TERM
-for PY in /usr/bin/python3 python3; do
-	"$PY" -c 'from importlib.util import find_spec as f; exit(not (f("msgpack") and f("numpy")))' 2>/dev/null && break
-done
-export DS_LIMITER R T M G S LIMIT PY PATH LC_ALL PYTHONPATH PYTHONDONTWRITEBYTECODE
-# A Python that has loaded numpy forks for each script: py is its client (tests/py.c).
-FRAME="$PY $T/frame.py"
-if [ -x "$R/build/tests/py" ] && grep -Eq '(py|frame|compared|ports) |t6000|\$FRAME' "$0"; then
-	PYCLIENT=$R/build/tests/py
-	FRAME="$PYCLIENT $T/frame.py"
-	DS_PYSERVER=$S/.py DS_PYSERVER_PATH=$PYTHONPATH DS_PYSERVER_PYTHON=$PY
-	export DS_PYSERVER DS_PYSERVER_PATH DS_PYSERVER_PYTHON
-	(OPENBLAS_NUM_THREADS=1 DS_PYSERVER_FOR=$$ "$PYCLIENT" --serve "$S/.py" "$PY" "$T/pyserver.py" \
-	    </dev/null >/dev/null 2>&1 &)
+export DS_LIMITER R T M G S LIMIT PATH LC_ALL PYTHONPATH PYTHONDONTWRITEBYTECODE
+if [ "${DS_PYSERVER-}" ] && [ "$DS_PYSERVER_PATH" = "$T" ]; then        # that of tests/run
+	PY=$DS_PYSERVER_PYTHON PYCLIENT=$R/build/tests/py
+else
+	. "$T/pyserver.sh"
+	python_found
+	if [ -x "$R/build/tests/py" ] && grep -Eq '(py|frame|compared|ports) |t6000|\$FRAME' "$0"; then
+		PYCLIENT=$R/build/tests/py PYSTOP=1
+		python_served "$S"
+	fi
 fi
-export FRAME
+FRAME="${PYCLIENT:-$PY} $T/frame.py"
+export PY FRAME
 cd "$S" || exit 2
 
 tests=0 failures=0

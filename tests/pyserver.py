@@ -1,4 +1,4 @@
-"""A Python that has loaded numpy, msgpack and frame, and forks for each script: see py.c, which starts it.
+"""A Python that has loaded numpy, msgpack and frame.  It forks for each script: see py.c.
 
 Descriptor 3 listens.  It ends with the process DS_PYSERVER_FOR; a script ends with its client."""
 import array

@@ -11,7 +11,7 @@ inner() {
 }
 
 # (scripts look for lib.sh's neighbours beside themselves)
-ln -s "$T/lib.sh" "$T/frame.py" .
+ln -s "$T/lib.sh" "$T/frame.py" "$T/pyserver.sh" "$T/pyserver.py" .
 
 out=$(inner pass <<'X'
 ok "true is true" true
@@ -52,7 +52,7 @@ ok "the Python has msgpack and numpy" py -c 'import msgpack, numpy'
 
 # a sanitizer's report counts even where the exit status is lost
 mkdir -p tree/tests tree/bin
-cp "$T/run" "$T/lib.sh" tree/tests
+cp "$T/run" "$T/lib.sh" "$T/pyserver.sh" tree/tests
 printf '# also: %s\n' asan >tree/tests/t0-report.sh
 cat >>tree/tests/t0-report.sh <<'X'
 . "${0%/*}/lib.sh"
