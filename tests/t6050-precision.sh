@@ -91,7 +91,7 @@ for p in attn block embed expert head route run verify bench; do
 	fails_with 2 "^ds-$p: --precision 'f16': give f32, bf16, fp8 or i8\$" "ds-$p knows the precisions" ds-$p --precision f16
 	fails_with 2 "^ds-$p: DS_PRECISION 'BF16': give f32, bf16, fp8 or i8\$" "... also from the environment" env DS_PRECISION=BF16 ds-$p
 done
-for p in attn block expert head; do
+for p in attn block draft expert head route; do
 	fails_with 2 "^ds-$p: --precision i8 requires the CPU: leave out -d, or give another precision\$" \
 	    "ds-$p: GPUs refuse i8" ds-$p -d cuda --precision i8 -i f32
 done

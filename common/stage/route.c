@@ -51,6 +51,9 @@ route_open(struct route *r, const struct stage *s)
 
 	memset(r, 0, sizeof(*r));
 	r->s = s;
+	/* products of the router are f32 everywhere: in fp8 it also runs on a CPU */
+	if (device_is_gpu(s->device) && stage_has_products(s) < 0)
+		return -1;
 	r->layers = mem_new((size_t)c->num_layers, sizeof(*r->layers));
 	if (!r->layers)
 		return -1;

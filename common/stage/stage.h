@@ -97,7 +97,7 @@ int stage_learns(const struct stage *s, const struct frame *f, enum at back);
 void stage_stamp(const struct stage *s, struct frame *f);
 
 /* 0 if the device has products in the stage's precision; -1 and a message (FAIL_USAGE) if only GPUs
- * have them.  */
+ * have them, or only CPUs.  */
 int stage_has_products(const struct stage *s);
 
 /* The residual stream [rows][D] in the device's memory; NULL and a message if it is not as it must
