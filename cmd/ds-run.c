@@ -11,6 +11,7 @@
 #include "base/fail.h"
 #include "base/io.h"
 #include "arch/config.h"
+#include "arch/sizes.h"
 #include "options.h"
 #include "supervise/agent.h"
 #include "supervise/drive.h"
@@ -443,6 +444,20 @@ set_common(struct given *o, const struct options *common, char device[16])
 	p->verbose = common->verbose > 1;
 }
 
+/* A model whose files are incomplete is reported by the programs. */
+static void
+warn_of_precision(const struct given *o, const struct options *common)
+{
+	struct sizes s;
+
+	if (common->precision != PRECISION_I8 || o->plan)
+		return;
+	if (sizes_open(&s, common->model, 0) == 0 && !sizes_have_codes(&s))
+		warn("--precision i8: products are those of f32, since no weights of '%s' are "
+		    "integers times a scale: 'ds-quant -f q8' makes such a copy", common->model);
+	sizes_close(&s);
+}
+
 static const struct option longs[] = {
 	SAMPLING_LONGS,
 	{"quiet", 0, NULL, 'q'}, {"completion", 0, NULL, 'w'},
@@ -498,6 +513,7 @@ main(int argc, char **argv)
 		write_script(&o.run, o.run.prompts > 0 ? whole_path(o.prompts) : NULL);
 	if (o.run.plan.keep && !o.plan && keep_open(o.run.plan.keep) < 0)
 		die_failed();
+	warn_of_precision(&o, &common);
 	open_dialog(&o, &dialog);
 	open_answers(&o, &progress);
 	open_progress(&o, &progress);

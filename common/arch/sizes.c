@@ -177,6 +177,16 @@ sizes_open(struct sizes *s, const char *dir, int shapes)
 	return r;
 }
 
+int
+sizes_have_codes(const struct sizes *s)
+{
+	uint64_t n = s->head.coded;
+
+	for (const struct layer_size *l = s->layers; l < s->layers + s->config.num_layers; l++)
+		n += l->attn.coded + l->shared.coded + l->routed.coded;
+	return n > 0;
+}
+
 void
 sizes_close(struct sizes *s)
 {

@@ -48,4 +48,7 @@ struct sizes {
 int sizes_open(struct sizes *s, const char *dir, int shapes);
 void sizes_close(struct sizes *s);
 
+/* 1 if products with some matrix multiply integers in i8; 0: all are those of f32. */
+int sizes_have_codes(const struct sizes *s);
+
 #endif
