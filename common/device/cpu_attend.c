@@ -17,6 +17,7 @@
 #define QUERIES 64      /* of a tile at most */
 #define PART 128        /* queries times pages of a part */
 #define TILES 4         /* for each thread: with fewer, pages are divided */
+#define WIDE 16          /* of a tile: with more, pages of BF16 are converted once for all */
 #define LOOKS 200       /* for its turn, before a thread sleeps */
 
 struct tile {
@@ -57,6 +58,7 @@ tile_page(const struct attend *a, const struct tile *k, int page, int next, int 
 	void *const *pages = a->r->pages + a->r->list[k->t];
 	struct mat m = cpu_page(a->r, a->kv, pages[page], k->g, values, rows);
 
+	m.prefetch = m.data;
 	if (next < k->pages) {
 		struct mat after = cpu_page(a->r, a->kv, pages[next], k->g, values, rows);
 		size_t bytes = CACHE_PAGE * dtype_row(after.dtype, after.cols) / (a->kv->shared ?
@@ -92,11 +94,11 @@ tile_gather(const struct attend *a, const struct tile *k, int page, int values,
 
 /* What products of float32 read of a page in BF16: once for all of them. */
 static struct mat
-tile_widen(const struct attend *a, struct mat m, float *p)
+tile_widen(const struct attend *a, const struct tile *k, struct mat m, float *p)
 {
 	float *to = p + QUERIES * CACHE_PAGE + a->gathered;
 
-	if (a->widened == 0)
+	if (a->widened == 0 || k->rows * k->heads <= WIDE)
 		return m;
 	for (int i = 0; i < m.rows; i++)
 		a->d->k->row(to + (ptrdiff_t)i * m.cols, &m, i);
@@ -127,11 +129,10 @@ page_read(const struct attend *a, const struct tile *k, int page, int next, floa
 		return;
 	m = first.chosen ? tile_gather(a, k, page, 0, &first, p) :
 	    tile_page(a, k, page, next, 0, to);
-	m = tile_widen(a, m, p);
+	m = tile_widen(a, k, m, p);
 	for (int i = 0; i < T; i += k->run) {
 		kern->matmul(p + i * CACHE_PAGE, CACHE_PAGE, a->query + query_of(a, k,
 		    i) * a->kv->key, a->kv->key, k->run, &m, from, to);
-		m.prefetch = NULL;
 		m.prefetch_bytes = 0;
 	}
 	for (int i = 0; i < T; i += k->heads) {
@@ -150,7 +151,7 @@ page_read(const struct attend *a, const struct tile *k, int page, int next, floa
 		values.data = m.data;
 		values.dtype = m.dtype;
 	} else {
-		values = tile_widen(a, values, p);
+		values = tile_widen(a, k, values, p);
 	}
 	for (int i = 0, rows; i < k->rows; i += rows) {
 		struct seen s = seen(a, k, i, page), o;

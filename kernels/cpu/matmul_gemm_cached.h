@@ -1,123 +1,175 @@
 /*
- * gemm on cache-resident data, such as pages of the KV cache: many rows of x, and float32 weights.
- * Included after matmul_gemm.h.  Nothing is copied.  SN rows of w stay in L1, past which MR rows of
- * x at a time go; their MR * SN sums go through the tree together.
+ * gemm on cache-resident data, such as pages of the KV cache: float32 or BF16, of at most KC
+ * columns.  Included after matmul_gemm.h.  Nothing is copied.  CN rows of w stay in L1, past which
+ * MR, 2 or 1 rows of x at a time go.  Where registers have room for the sums of a tree, they go
+ * through it from there.
  */
-enum { SN = NR == 6 ? 12 : 16 };
-_Static_assert(SN % NR == 0 && MR * SN % SUMS == 0, "blocks fill a strip, its sums whole trees");
+enum { CN = SUMS, ROOM = MR * NR >= SUMS };
+_Static_assert(!ROOM || SUMS % MR == 0, "the sums of a tile are those of a tree");
 
-/* What is read next is prefetched, some lines in each step of the loops. */
+/* How many rows of w make whole trees with mr rows of x, */
+INLINE int
+cached_deep(int mr)
+{
+	return ROOM ? SUMS / mr : CN;
+}
+
+/* how many of them go side by side, */
+INLINE int
+cached_wide(int mr)
+{
+	return ROOM ? SUMS / mr : NR;
+}
+
+/* and how many of T rows of x are next. */
+static int
+cached_group(int T)
+{
+	return !ROOM ? group_of(T, MR) : T < MR ? T - T / 3 : MR;
+}
+
+/* What is read next is prefetched: in each step of the loops as much as brings all of it. */
 struct prefetch {
-	const char *at, *end;
-	ptrdiff_t step;         /* in this block */
-	int lines;              /* in each step */
+	const char *at, *due;
+	ptrdiff_t each;         /* bytes that become due in a step */
 };
 
-ALWAYS struct prefetch
-prefetch_begin(const struct prefetch *c)
-{
-	const int more = c->at < c->end;
-
-	return (struct prefetch){c->at, c->end, more ? 64 : 0, more ? c->lines : 0};
-}
-
 ALWAYS void
-prefetch_line(struct prefetch *c)
+prefetch_step(struct prefetch *c)
 {
-	for (int i = 0; i < c->lines; i++) {
+	for (; c->at < c->due; c->at += 64)
 		__builtin_prefetch(c->at, 0, 2);
-		c->at += c->step;
-	}
+	c->due += c->each;
 }
 
-/* steps: that there will be, about. */
+/* steps: that there will be. */
 static struct prefetch
 prefetch_of(const struct mat *w, ptrdiff_t steps)
 {
-	/* not NULL, whose page table walk takes long */
-	const char *at = w->prefetch ? w->prefetch : w->data;
-	ptrdiff_t lines = (ptrdiff_t)(w->prefetch_bytes / 64);
+	const char *at = w->prefetch;
+	ptrdiff_t each = steps > 0 ? (ptrdiff_t)w->prefetch_bytes / steps : 0;
 
-	return (struct prefetch){at, at + w->prefetch_bytes, 0,
-	    steps > 0 ? (int)(lines / steps) + 1 : 1};
+	return (struct prefetch){at, at + each, each};
 }
 
-/* sum[m * SN + n] = register j of the lanes of mr rows of x with NR rows of w. */
+struct cached_rows {
+	const unsigned char *p;
+	size_t pitch;           /* bytes */
+	int cols;
+};
+
+/* sum[m * deep + n] = register j of the lanes of mr rows of x with nr rows of w. */
 ALWAYS void
-cached_block(reg sum[][REGS], const float *x, ptrdiff_t ldx, const float *const row[NR], int cols, int mr, int j, struct prefetch *prefetch)
+cached_lanes(reg sum[][REGS], int deep, const float *x, ptrdiff_t ldx, const unsigned char *w,
+    size_t pitch, int cols, int mr, int nr, int j, enum dtype t, struct prefetch *prefetch)
 {
-	struct prefetch c = prefetch_begin(prefetch);
-	reg s[MR][NR], a[MR], b;
+	struct prefetch c = *prefetch;
+	reg s[MR * SUMS];
 	int k;
 
-	sums_load(s, NULL, mr, NR, j, 1);
+	UNROLL16
+	for (int i = 0; i < mr * nr; i++)
+		s[i] = r_zero();
 	for (k = j * W; k <= cols - W; k += LANES) {
-		prefetch_line(&c);
+		reg a[MR], b;
+
+		prefetch_step(&c);
 		UNROLL
 		for (int m = 0; m < mr; m++) {
 			a[m] = r_load(x + m * ldx + k);
 			KEEP(a[m]);
 		}
-		UNROLL
-		for (int n = 0; n < NR; n++) {
-			b = r_load(row[n] + k);
+		UNROLL16
+		for (int n = 0; n < nr; n++) {
+			b = weights(w + (size_t)n * pitch, k, t);
 			KEEP(b);
 			UNROLL
 			for (int m = 0; m < mr; m++)
-				s[m][n] = r_fma(b, a[m], s[m][n]);
+				s[m * nr + n] = r_fma(b, a[m], s[m * nr + n]);
 		}
 	}
-	if (k - j * W < cols)           /* terms of zero fill the lanes up */
-		for (int n = 0; n < NR; n++)
+	if (k - j * W < cols)         /* terms of zero fill the lanes up */
+		UNROLL16
+		for (int n = 0; n < nr; n++) {
+			reg b = weights_n(w + (size_t)n * pitch, k, cols - k, t);
+
+			UNROLL
 			for (int m = 0; m < mr; m++)
-				s[m][n] = r_fma(r_load_n(row[n] + k, cols - k), r_load_n(x + m * ldx + k, cols - k), s[m][n]);
+				s[m * nr + n] = r_fma(b, r_load_n(x + m * ldx + k, cols - k),
+				    s[m * nr + n]);
+		}
 	UNROLL
 	for (int m = 0; m < mr; m++)
-		UNROLL
-		for (int n = 0; n < NR; n++)
-			sum[m * SN + n][j] = s[m][n];
+		UNROLL16
+		for (int n = 0; n < nr; n++)
+			sum[m * deep + n][j] = s[m * nr + n];
 	*prefetch = c;
 }
 
-/* mr rows of x, the outputs n .. n+SN-1 below n1. */
-static void
-cached_strip(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int mr, const struct mat *w, int n, int n1, struct prefetch *prefetch)
+/* mr rows of x with CN rows of w, as many at a time as make whole trees. */
+ALWAYS void
+cached_strip(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const struct cached_rows *w,
+    int mr, enum dtype t, struct prefetch *prefetch)
 {
-	reg sum[MR * SN][REGS], to[REGS];
-	float done[MR * SN + LANES];
+	const int deep = cached_deep(mr), wide = cached_wide(mr);
 
-	for (int i = 0; i < SN && n + i < n1; i += NR) {
-		const float *row[NR];
+	for (int n = 0; n < CN; n += deep) {
+		reg sum[MR * SUMS][REGS], to[REGS];
+		float done[MR * SUMS];
 
-		for (int r = 0; r < NR; r++)
-			row[r] = (const float *)w->data + (size_t)(n + i + r < n1 ? n + i + r : n1 - 1) * (size_t)w->cols;
-		for (int j = 0; j < REGS; j++)
-			switch (mr) {
-#define CACHED_OF(mr) case (mr): \
-				cached_block(sum + i, x, ldx, row, w->cols, (mr), j, prefetch); \
-				break
-			EACH_MR(CACHED_OF);
-			}
+		for (int i = 0; i < deep; i += wide)
+			UNROLL
+			for (int j = 0; j < REGS; j++)
+				cached_lanes(sum + i, deep, x, ldx, w->p + (size_t)(n + i) * w->pitch,
+				    w->pitch, w->cols, mr, wide, j, t, prefetch);
+		for (int i = 0; i < mr * deep; i += SUMS) {
+			r_tree16(to, sum + i);
+			UNROLL
+			for (int j = 0; j < REGS; j++)
+				r_store(done + i + j * W, r_canon(to[j]));
+		}
+		UNROLL
+		for (int m = 0; m < mr; m++)
+			memcpy(out + m * ldo + n, done + m * deep, (size_t)deep * sizeof(*out));
 	}
-	for (int i = 0; i < mr * SN; i += SUMS) {
-		r_tree16(to, sum + i);
-		for (int j = 0; j < REGS; j++)
-			r_store(done + i + j * W, r_canon(to[j]));
-	}
-	for (int m = 0; m < mr; m++)
-		for (int j = 0; j < SN; j += W)
-			r_store_n(out + m * ldo + n + j, r_load(done + m * SN + j), (n1 - n < SN ? n1 - n : SN) - j);
 }
 
-static void
-gemm_cached(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0, int n1)
-{
-	struct prefetch prefetch = prefetch_of(w, (ptrdiff_t)(n1 - n0 + NR - 1) / NR *
-	    ((T + MR - 1) / MR) * (w->cols / LANES) * REGS);
+/* The same for each mr. */
+#define CACHED_OF(mr, t) case (mr): cached_strip(out, ldo, x, ldx, w, (mr), t, prefetch); break
+#define CACHED(NAME, t)                                                                          \
+static void                                                                                      \
+NAME(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int mr,                           \
+    const struct cached_rows *w, struct prefetch *prefetch)                                      \
+{                                                                                                \
+	switch (mr) {                                                                            \
+	CACHED_OF(1, t); CACHED_OF(2, t); CACHED_OF(MR, t);                                      \
+	}                                                                                        \
+}
+CACHED(cached_f32, F32)
+CACHED(cached_bf16, BF16)
 
-	for (int n = n0; n < n1; n += SN)
+/* At least CN outputs; the last strip begins within the one before it if that is needed. */
+static void
+gemm_cached(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
+    int n0, int n1)
+{
+	struct cached_rows rows = {NULL, dtype_row(w->dtype, w->cols), w->cols};
+	struct prefetch prefetch;
+	ptrdiff_t steps = 0;
+
+	for (int t = 0, mr; t < T; t += mr) {
+		mr = cached_group(T - t);
+		steps += CN / cached_wide(mr);
+	}
+	prefetch = prefetch_of(w, (n1 - n0 + CN - 1) / CN * steps * REGS * (w->cols / LANES));
+	for (int at = n0; at < n1; at += CN) {
+		int n = at < n1 - CN ? at : n1 - CN;
+
+		rows.p = (const unsigned char *)w->data + (size_t)n * rows.pitch;
 		for (int t = 0, mr; t < T; t += mr) {
-			mr = group_of(T - t, MR);
-			cached_strip(out + t * ldo, ldo, x + t * ldx, ldx, mr, w, n, n1, &prefetch);
+			mr = cached_group(T - t);
+			(w->dtype == F32 ? cached_f32 : cached_bf16)(out + t * ldo + n, ldo,
+			    x + t * ldx, ldx, mr, &rows, &prefetch);
 		}
+	}
 }

@@ -298,6 +298,14 @@ huge(const float *x, int n)
 #include "cpu/matmul_gemm.h"
 #include "cpu/matmul_gemm_cached.h"
 
+/* Whether w is, or may well be, in a cache, and read several times. */
+static int
+is_cached(int T, const struct mat *w)
+{
+	return w->cols <= KC && ((w->prefetch && T > 1 && (w->dtype == F32 || w->dtype == BF16)) ||
+	    (w->dtype == F32 && T > GEMV_ROWS));
+}
+
 void
 KERNELS_ISA(product)(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T,
     const struct mat *w, int n0, int n1)
@@ -306,7 +314,7 @@ KERNELS_ISA(product)(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, i
 		[F32] = gemv_f32, [BF16] = gemv_bf16, [F16] = gemv_f16, [F8_E4M3] = gemv_f8, [Q8] = gemv_q8, [Q4] = gemv_q4};
 	struct kernels ref;
 
-	if (w->dtype == F32 && w->cols <= KC && (T > GEMV_ROWS || (w->prefetch && T > 1))) {
+	if (is_cached(T, w) && n1 - n0 >= CN) {
 		gemm_cached(out, ldo, x, ldx, T, w, n0, n1);
 	} else if (T == 1 && w->dtype == F8_E4M3 && huge(x, w->cols)) {
 		matmul_ref(&ref);

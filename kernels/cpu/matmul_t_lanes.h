@@ -9,22 +9,26 @@ enum {
 };
 _Static_assert(BLOCK % RC == 0 && TR % CB == 0 && TC_T % TB == 0, "tiles fit into blocks");
 
-/* s += a row of w, CB registers of it, by the element of tb rows of x that x points at. */
+/* s += CB registers of a row of w from column c on, by the element of tb rows of x that x points
+ * at. */
 ALWAYS void
-row_t(reg s[TB][CB], const float *x, ptrdiff_t ldx, const float *w, int tb)
+row_t(reg s[TB][CB], const float *x, ptrdiff_t ldx, const unsigned char *w, int c, int tb,
+    enum dtype t)
 {
 	reg b[CB], a;
 
 	UNROLL
-	for (int j = 0; j < CB; j++)
-		b[j] = r_load(w + j * W);
+	for (int j = 0; j < CB; j++) {
+		b[j] = weights(w, c + j * W, t);
+		KEEP(b[j]);
+	}
 	UNROLL
-	for (int t = 0; t < tb; t++) {
-		a = r_set(x[t * ldx]);
+	for (int i = 0; i < tb; i++) {
+		a = r_set(x[i * ldx]);
 		KEEP(a);
 		UNROLL
 		for (int j = 0; j < CB; j++)
-			s[t][j] = r_fma(b[j], a, s[t][j]);
+			s[i][j] = r_fma(b[j], a, s[i][j]);
 	}
 }
 
@@ -40,7 +44,7 @@ block_t(reg chain[][TR], int at, const float *x, ptrdiff_t ldx, const float *til
 		for (int j = 0; j < CB; j++)
 			s[t][j] = chain[t][at + j];
 	for (int r = 0; r < rows; r++)
-		row_t(s, x + r, ldx, tile + r * ldt + at * W, tb);
+		row_t(s, x + r, ldx, (const unsigned char *)(tile + r * ldt), at * W, tb, F32);
 	UNROLL
 	for (int t = 0; t < tb; t++)
 		UNROLL
@@ -78,44 +82,46 @@ fold(reg sum[][TR], reg chain[][TR], int T, const struct mat *w, int r, int c, i
 		}
 }
 
-/* TW columns of tb rows of x with all rows of w, which is float32: the chains never leave the
- * registers. */
+/* TW columns from c on of tb rows of x with all rows of w, which is float32 or BF16: the chains
+ * never leave the registers. */
 ALWAYS void
-block_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const float *w, ptrdiff_t ldw, int rows, int tb,
-    struct prefetch *prefetch)
+block_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const struct mat *w, int c,
+    int tb, enum dtype t, struct prefetch *prefetch)
 {
-	for (int at = 0; at < TW; at += CB * W) {
-		struct prefetch own = prefetch_begin(prefetch);
+	const size_t pitch = dtype_row(w->dtype, w->cols);
+
+	for (int at = c; at < c + TW; at += CB * W) {
+		const unsigned char *row = w->data;
+		struct prefetch own = *prefetch;
 		reg s[TB][CB];
 
 		UNROLL
-		for (int t = 0; t < tb; t++)
+		for (int i = 0; i < tb; i++)
 			UNROLL
 			for (int j = 0; j < CB; j++)
-				s[t][j] = r_zero();
-		for (int r = 0; r < rows; r++) {
-			prefetch_line(&own);
-			row_t(s, x + r, ldx, w + r * ldw + at, tb);
+				s[i][j] = r_zero();
+		for (int r = 0; r < w->rows; r++, row += pitch) {
+			prefetch_step(&own);
+			row_t(s, x + r, ldx, row, at, tb, t);
 		}
 		UNROLL
-		for (int t = 0; t < tb; t++)
+		for (int i = 0; i < tb; i++)
 			UNROLL
 			for (int j = 0; j < CB; j++)
-				r_store(out + t * ldo + at + j * W, r_canon(s[t][j]));
+				r_store(out + i * ldo + at + j * W, r_canon(s[i][j]));
 		*prefetch = own;
 	}
 }
 
-static void
-blocks_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const float *w, ptrdiff_t ldw, int rows,
-    struct prefetch *prefetch)
+/* The same for T rows of x. */
+#define BLOCK_WHOLE(tb) case (tb): block_whole(out, ldo, x, ldx, w, c, (tb), t, prefetch); break
+ALWAYS void
+blocks_whole(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
+    int c, enum dtype t, struct prefetch *prefetch)
 {
 	for (int left = T, n; left > 0; left -= n, out += n * ldo, x += n * ldx) {
 		n = group_of(left, TB);
 		switch (n) {
-#define BLOCK_WHOLE(tb) case (tb): \
-			block_whole(out, ldo, x, ldx, w, ldw, rows, (tb), prefetch); \
-			break
 		EACH_TB(BLOCK_WHOLE);
 		}
 	}
@@ -155,7 +161,10 @@ matmul_t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const 
 
 	if (w->dtype == F32 && !w->turned)
 		for (; c1 - c0 >= TW; c0 += TW)
-			blocks_whole(out + c0, ldo, x, ldx, T, (const float *)w->data + c0, w->cols, w->rows, &prefetch);
+			blocks_whole(out, ldo, x, ldx, T, w, c0, F32, &prefetch);
+	if (w->dtype == BF16 && !w->turned)
+		for (; c1 - c0 >= TW; c0 += TW)
+			blocks_whole(out, ldo, x, ldx, T, w, c0, BF16, &prefetch);
 	for (int t = 0; t < T; t += TC_T)
 		for (int c = c0; c < c1; c += TW)
 			matmul_t_tiles(out + t * ldo, ldo, x + t * ldx, ldx, T - t < TC_T ? T - t : TC_T, w, c, c1);
