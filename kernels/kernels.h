@@ -84,8 +84,8 @@ struct mat {
 	float factor;                   /* Q8, Q4: a power of two, QUANT_FACTOR_MIN..QUANT_FACTOR_MAX, or 0 */
 	const unsigned char *groups;    /* Q8, Q4: [rows][ceil(cols/16)], NULL otherwise */
 	int zipped, turned;             /* rows of a head; 0: in order */
-	const void *prefetch;           /* not NULL: the matrix itself is in a cache, and a product may */
-	size_t prefetch_bytes;          /* prefetch so many bytes of what is read next as it goes on */
+	const void *prefetch;           /* not NULL: the matrix is in a cache, and a product may */
+	size_t prefetch_bytes;          /* prefetch so many bytes of what is read next from here */
 };
 
 #define FP8_BLOCK 128                   /* side of the squares of F8_E4M3 that share a scale */
