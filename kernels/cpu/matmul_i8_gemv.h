@@ -1,8 +1,13 @@
 /*
- * The products of i8 for a few rows of x: a part of matmul_i8_lanes.h.  Four rows of w go side by
- * side, in units of columns; the sums of their groups stand in registers as [slots][4 rows].
+ * The products of i8 for a few rows of x: a part of matmul_i8_lanes.h.  Four rows of w, a quad, go
+ * side by side, in units of columns; the sums of their groups stand in registers as [slots][4
+ * rows].  Each block of x meets two quads while it is in L1, since x takes more room than w.
  */
-enum { XBLOCKS = 1024 };        /* blocks of columns of x that are kept, of all its rows */
+enum {
+	XBLOCKS = 1024,         /* blocks of columns of x that are kept, of all its rows */
+	QUADS = 2,
+	I8_AHEAD = 2048         /* bytes */
+};
 
 /* A block of columns of a row of x. */
 struct i8_x {
@@ -80,9 +85,9 @@ x_round(struct i8_x *to, const float *x, ptrdiff_t ldx, int T, int cols, enum dt
 		}
 }
 
-/* Four rows of w, and what is next. */
+/* Four rows of w, each of another stream (products.h). */
 struct i8_quad {
-	const unsigned char *row[4], *group[4], *next, *next_group;
+	const unsigned char *row[4], *group[4];
 };
 
 /* A block that is cut, filled up with zeros. */
@@ -174,75 +179,84 @@ block_dots(reg *sum, int T, const struct i8_x *x, const struct i8_quad *q, struc
 	}
 }
 
+/* Rows of w from streams i .. i+3. */
+INLINE void
+quad_begin(struct i8_quad *q, const struct mat *w, const struct streams *z, int i, int n)
+{
+	UNROLL
+	for (int r = 0; r < 4; r++) {
+		const int row = stream_row(z, i + r, n);
+
+		q->row[r] = mat_at(w, row);
+		q->group[r] = w->groups ? w->groups + (size_t)row * mat_groups(w) : NULL;
+	}
+}
+
+/* A block further.  What follows in each stream is prefetched. */
 INLINE void
 quad_skip(struct i8_quad *q, enum dtype t)
 {
 	const int size = i8_bytes(t);
 
-	prefetch(q->next, 4 * (size_t)size);
-	q->next += 4 * size;
-	if (t == Q8 || t == Q4) {
-		prefetch(q->next_group, 4 * CHUNKS);
-		q->next_group += 4 * CHUNKS;
-	}
 	UNROLL
 	for (int r = 0; r < 4; r++) {
+		prefetch(q->row[r] + I8_AHEAD, (size_t)size);
 		q->row[r] += size;
+		if (t == Q8 || t == Q4)
+			prefetch(q->group[r] + I8_AHEAD / QUANT_GROUP, CHUNKS);
 		q->group[r] += CHUNKS;
 	}
 }
 
-/* sum [T][REGS] of the rows n .. n+3 of w, none beyond `last`. */
+/* sum [QUADS][T][REGS] of row n of all streams. */
 ALWAYS void
-quad_dots(reg *sum, const struct i8_x *x, int T, const struct mat *w, int n, int last, enum dtype t)
+quads_dots(reg *sum, const struct i8_x *x, int T, const struct mat *w, const struct streams *z,
+    int n, enum dtype t)
 {
 	const int units = i8_units(t), blocks = w->cols / I8_BLOCK, cut = w->cols % I8_BLOCK;
+	struct i8_quad q[QUADS];
 	struct i8_scales s;
-	struct i8_quad q;
 
-	UNROLL
-	for (int r = 0; r < 4; r++) {
-		const int row = n + r < last ? n + r : last;
-
-		q.row[r] = mat_at(w, row);
-		q.group[r] = w->groups ? w->groups + (size_t)row * mat_groups(w) : NULL;
-	}
-	q.next = n + 4 <= last ? q.row[0] + 4 * row_bytes(t, w->cols) : q.row[0];
-	q.next_group = n + 4 <= last ? q.group[0] + 4 * mat_groups(w) : q.group[0];
-	for (int m = 0; m < T; m++)
-		UNROLL
-		for (int j = 0; j < REGS; j++)
-			sum[m * REGS + j] = r_zero();
-	for (int b = 0; b < blocks; b++, x += T) {
-		scales_of(&s, q.row, q.group, w->factor, t);
-		block_dots(sum, T, x, &q, &s, units, t);
-		quad_skip(&q, t);
-	}
-	if (cut) {
+	for (int i = 0; i < QUADS; i++)
+		quad_begin(&q[i], w, z, 4 * i, n);
+	for (int i = 0; i < QUADS * T * REGS; i++)
+		sum[i] = r_zero();
+	for (int b = 0; b < blocks; b++, x += T)
+		_Pragma("GCC unroll 1")
+		for (int i = 0; i < QUADS; i++) {
+			scales_of(&s, q[i].row, q[i].group, w->factor, t);
+			block_dots(sum + i * T * REGS, T, x, &q[i], &s, units, t);
+			quad_skip(&q[i], t);
+		}
+	for (int i = 0; i < QUADS && cut; i++) {
 		const int groups = (cut + CHUNK * i8_each(t) - 1) / (CHUNK * i8_each(t));
 		struct i8_cut zeros;
 
-		quad_cut(&q, &zeros, w, w->cols - cut);
-		scales_of(&s, q.row, q.group, w->factor, t);
+		quad_cut(&q[i], &zeros, w, w->cols - cut);
+		scales_of(&s, q[i].row, q[i].group, w->factor, t);
 		scales_cut(&s, groups, i8_crossed(t));
-		block_dots(sum, T, x, &q, &s, (groups + 2 * L - 1) / (2 * L), t);
+		block_dots(sum + i * T * REGS, T, x, &q[i], &s,
+		    (groups + 2 * L - 1) / (2 * L), t);
 	}
 }
 
-/* The lanes of four outputs as their sums. */
+/* The lanes of row n of streams i .. i+3 as their sums. */
 INLINE void
-quad_store(float *out, const reg sum[REGS], int n, enum dtype t)
+quad_store(float *out, const reg sum[REGS], const struct streams *z, int i, int n, enum dtype t)
 {
-	float l[4][4], to[4];
+	float l[4][4];
 
 	UNROLL
 	for (int j = 0; j < REGS; j++)
 		r_store(l[0] + j * W, sum[j]);
-	for (int r = 0; r < 4; r++)
-		to[r] = canonical((i8_crossed(t) ? (l[0][r] + l[1][r]) + (l[2][r] + l[3][r]) :
-		    (l[0][r] + l[2][r]) + (l[1][r] + l[3][r])) + 0);
-	for (int r = 0; r < 4 && r < n; r++)
-		out[r] = to[r];
+	for (int r = 0; r < 4; r++) {
+		const int row = z->n0 + (i + r) * z->rows + n;
+
+		if (row < z->n1)
+			out[row] = canonical((i8_crossed(t) ?
+			    (l[0][r] + l[1][r]) + (l[2][r] + l[3][r]) :
+			    (l[0][r] + l[2][r]) + (l[1][r] + l[3][r])) + 0);
+	}
 }
 
 /* T <= I8_ROWS rows of x that XBLOCKS have room for. */
@@ -250,16 +264,19 @@ INLINE void
 gemv(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0,
     int n1, enum dtype t)
 {
+	const struct streams z = streams_of(w, n0, n1, 4 * QUADS);
 	struct i8_x rounded[XBLOCKS];
-	reg sum[I8_ROWS * REGS];
+	reg sum[QUADS * I8_ROWS * REGS];
 
 	x_round(rounded, x, ldx, T, w->cols, t);
-	for (int n = n0; n < n1; n += 4) {
+	for (int n = 0; n < z.rows; n++) {
 		if (T == 1)
-			quad_dots(sum, rounded, 1, w, n, n1 - 1, t);
+			quads_dots(sum, rounded, 1, w, &z, n, t);
 		else
-			quad_dots(sum, rounded, T, w, n, n1 - 1, t);
-		for (int m = 0; m < T; m++)
-			quad_store(out + m * ldo + n, sum + m * REGS, n1 - n, t);
+			quads_dots(sum, rounded, T, w, &z, n, t);
+		for (int i = 0; i < QUADS; i++)
+			for (int m = 0; m < T; m++)
+				quad_store(out + m * ldo, sum + (i * T + m) * REGS, &z, 4 * i, n,
+				    t);
 	}
 }
