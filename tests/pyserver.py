@@ -1,8 +1,11 @@
 """A Python that has loaded numpy, msgpack and frame.  It forks for each script: see py.c.
 
-Descriptor 3 listens.  It ends with the process DS_PYSERVER_FOR; a script ends with its client."""
+Descriptor 3 listens.  It ends with the process DS_PYSERVER_FOR; a script ends with its client.
+DS_PYSERVER_ALSO names modules that are loaded as well, if there are."""
 import array
+import contextlib
 import gc
+import importlib
 import io
 import os
 import select
@@ -16,6 +19,9 @@ import numpy        # noqa: F401
 
 import frame        # noqa: F401
 
+for name in os.environ.get("DS_PYSERVER_ALSO", "").split():
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
 compiled = {}       # path -> (what stat says, code)
 
 

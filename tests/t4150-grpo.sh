@@ -59,6 +59,14 @@ rm -f graded
 ok "which runs" sh script.sh
 same script/model.safetensors out/model.safetensors "to the same checkpoint"
 
+# --- the reference model ---
+learn beta --beta 0.1 --steps 2
+report $? "with a KL to the model at its start" err
+is "$(jq -c '[.step, .kl == 0, .kl >= 0]' metrics | tr '\n' ' ')" "[1,true,true] [2,false,true] " \
+    "which is 0 in the first step"
+
+once || done_testing
+
 # --- a terminal ---
 cat >terminal.py <<'X'
 import os, pty, re, sys
@@ -80,12 +88,6 @@ X
 "$PY" terminal.py $options --grade "$grade" --steps 1 -o terminal >err 2>&1
 report $? "a terminal shows the step, and nothing at the end" err
 is "$(jq -c .step terminal.metrics)" 1 "and the metrics are in the file"
-
-# --- the reference model ---
-learn beta --beta 0.1 --steps 2
-report $? "with a KL to the model at its start" err
-is "$(jq -c '[.step, .kl == 0, .kl >= 0]' metrics | tr '\n' ' ')" "[1,true,true] [2,false,true] " \
-    "which is 0 in the first step"
 
 # --- a signal ---
 # (the grader of the second step waits for a file)

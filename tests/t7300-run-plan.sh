@@ -256,6 +256,8 @@ wait $run
 is "$? $(cat said)" "0 " "one that goes on in time is left alone"
 clean "nothing is left of them"
 
+once || done_testing
+
 # --- what does not help ---
 for bad in "$S/none" /proc "$S/one.plan"; do
 	fails_with 3 "^ds-run: (alpha|beta): cannot create a folder in '$bad': " "agents cannot create a folder in ${bad##*/}: said at once" \
