@@ -1,5 +1,5 @@
 #!/bin/sh
-# only: asan leaks kernels
+# only: asan leaks
 # ds-attn --cache-dir: saved rows have the bits of computed ones, and a file that is not what it
 # ought to be is never read.
 . "${0%/*}/lib.sh"

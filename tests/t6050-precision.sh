@@ -1,7 +1,7 @@
 #!/bin/sh
 # --precision: who says it, who passes it on, who refuses it; in bf16 and i8 the same bits however the
 # work is cut, and near those of f32.
-# also: asan kernels
+# also: asan
 . "${0%/*}/lib.sh"
 LIMIT=100
 export DS_MODEL=$M

@@ -12,11 +12,19 @@ both() {
 	same want got "$b_desc"
 }
 
+{
+	frame prompt 1 0 3 $(seq 40 49)
+	for p in 10 11 12 13 14 15; do
+		frame prompt 1 $p 3 $((50 + p))
+	done
+	frame end
+} >pieces
 for name in $all; do
 	export DS_MODEL="$(model "$name")"
 	mkdir "$S/$name"
 	cd "$S/$name" || exit 2
-	{ frame prompt 7 0 2 $(seq 20 27); frame prompt 8 0 1 5 6 7 8 9; frame end; } | ds-embed -B 8 -o out.0
+	{ frame prompt 7 0 2 $(seq 20 27); frame prompt 8 0 1 5 6 7 8 9; frame end; } >prompts
+	ds-embed -B 8 -i prompts -o out.0
 	n=0
 	for l in $(seq 0 $(($(jq .num_hidden_layers "$DS_MODEL/config.json") - 1))); do
 		n=$((l + 1))
@@ -26,6 +34,12 @@ for name in $all; do
 		ds-expert -d cuda -l "$l" -i expert.$l -o got 2>err || report 1 "$name: ds-expert" err
 		same out.$n got "$name: ds-expert of layer $l"
 	done
+	ds-embed -B 2 -i prompts -o two
+	both "$name: ds-block, two rows at a time" two ds-block
+	ds-embed -i "$S/pieces" | tee embedded.pieces | ds-block -o want
+	limited ds-block -d cuda -v -i embedded.pieces -o got 2>err
+	same want got "$name: ds-block, tokens one by one"
+	like "$(cat err)" '^ds-block: 7 batches, [45] of them replayed, of 1 graphs$' "$name: the graph of one row is replayed"
 	both "$name: ds-head" out.$n ds-head
 	both "$name: ds-head with its tap" out.$n ds-head --tap head.norm
 	last=$((n - 1))
