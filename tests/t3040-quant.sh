@@ -31,8 +31,11 @@ fails_with 2 "'q8' cannot learn: .* Q8 or Q4: 'ds-quant --head -f bf16' makes a 
 is "$(ds-quant -f q4 --report | tail -1)" "$(tail -1 q4.report)" "--report alone says the same and makes nothing"
 
 # the promise, for every format, and for shapes that fit nothing
+# (of which q4 with sanitizers: the kernels are the same)
 for f in q8 q4 f16 bf16 fp8; do
-	ok "$f: the same bits however the pipeline is cut" ds-verify -m $f "What is 17 * 23?"
+	bin=$([ $f = q4 ] || echo "$R/bin:")
+	ok "$f: the same bits however the pipeline is cut" \
+	    env PATH="$bin$PATH" ds-verify -m $f "What is 17 * 23?"
 done
 for f in q8 q4; do
 	ds-quant -f $f --head -m "$G/v3-fp8-odd" odd.$f 2>err || report 1 "odd shapes" err
