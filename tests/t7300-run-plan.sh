@@ -93,18 +93,21 @@ run gamma ds-sample -m $M -i @ipc://{run}/3 -o tcp://{alpha}:$loop -o @tcp://{ga
 EOP
 
 # --- the same text ---
+# (with sanitizers, each plan with other options)
+plans="one two three"
 for args in "-g -n 200" "-T 0.8 -S 7 -q -n 1000" "-w -T 1 -k 5 -p 0.9 -n 20"; do
 	limited ds-run $args "What is 37 * 46?" "12+30=" "Say so" >want
-	for plan in one two three; do
+	for plan in $(few "one two three" "${plans%% *}"); do
 		ok "$plan.plan, $args: it runs" limited ds-run --plan $plan.plan $args "What is 37 * 46?" "12+30=" "Say so"
 		same .out want "... and says what one process does"
 		is "$(cat .err)" "" "... and no more"
 	done
+	plans=${plans#* }
 done
 # with keys on the programs that have a tcp link, as ds-plan does it; -vv reaches them all
 for k in key driver.key; do ds-keygen $k >>peers; done
 limited ds-run -g -n 40 "What is 37 * 46?" >want
-for plan in one two three; do
+for plan in $(few "one two three" three); do
 	sed "/^run.*tcp:/s, -i , --key $S/key --peers $S/peers&," $plan.plan >keyed.plan
 	limited ds-run -vv -g -n 40 --key driver.key --peers peers --plan keyed.plan "What is 37 * 46?" >got 2>said
 	report $? "$plan.plan with keys: it runs" said
