@@ -208,13 +208,3 @@ codes_of(vec v[4], const vec raw[4], int u, enum dtype t)
 		else
 			codes_halves(&v[2 * i], &v[2 * i + 1], raw[i], t);
 }
-
-/* The codes of a unit of a block b. */
-ALWAYS void
-codes_unit(vec v[4], const unsigned char *b, int u, enum dtype t)
-{
-	vec raw[4];
-
-	raw_unit(raw, b, u, t);
-	codes_of(v, raw, u, t);
-}

@@ -11,7 +11,7 @@ enum {
 
 /* A block of columns of a row of x. */
 struct i8_x {
-	/* For each register of codes_unit two, which have half of each lane, twice. */
+	/* For each register of codes_of two, which have half of each lane, twice. */
 	signed char code[2 * I8_BLOCK];
 	int begin[CHUNKS][4];           /* what makes up for i8_more, for two rows of w */
 	float scale[CHUNKS][4];         /* of the slots */
