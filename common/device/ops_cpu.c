@@ -190,6 +190,10 @@ heads_t_part(void *arg, size_t from, size_t to, int thread)
 	for (int h = (int)from; h < (int)to; h++) {
 		struct mat w = mat_rows(c->w, c->first + h * c->step, c->rows);
 
+		if (h + 1 < (int)to) {
+			w.prefetch = mat_rows(c->w, c->first + (h + 1) * c->step, c->rows).data;
+			w.prefetch_bytes = (size_t)w.rows * dtype_row(w.dtype, w.cols);
+		}
 		c->k->matmul_t(c->out + h * c->out_step, c->ldo, c->x + h * c->x_step, c->ldx, c->T,
 		    &w, 0, w.cols);
 	}

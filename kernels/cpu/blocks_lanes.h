@@ -3,6 +3,7 @@
  * lanes_avx2.h or lanes_avx512.h.
  */
 #include "cpu/products.h"
+#include "cpu/prefetch.h"
 
 /* The columns of a block as float32; every 16 of them begin `step` after the 16 before. */
 typedef void block_decoder(float *to, ptrdiff_t step, const unsigned char *b);
@@ -96,10 +97,51 @@ dots_##name(float *out, const float *x, const struct mat *w, int n0, int n1)    
 }
 EACH_BLOCK_TYPE(DOTS_OF)
 
-/* How a type is computed; dots may be NULL. */
+/* As columns_down. */
+ALWAYS void
+block_down(float *out, const float *x, const struct mat *w, int c, struct prefetch *prefetch,
+    enum dtype t)
+{
+	const int size = (int)row_bytes(t, block_cols(t));
+	struct prefetch own = *prefetch;
+	reg chain[BLOCK_COLS / W];
+
+	UNROLL16
+	for (int j = 0; j < BLOCK_COLS / W; j++)
+		chain[j] = r_zero();
+	for (int r = 0; r < w->rows; r++) {
+		const unsigned char *b = mat_at(w, r) + c / block_cols(t) * size;
+
+		prefetch_step(&own);
+		UNROLL
+		for (int k = 0; k < BLOCK_COLS; k += block_cols(t), b += size) {
+			struct pass p = { .down = 1, .by = r_set(x[r]), .s = chain + k / W };
+
+			pass_blocks(&p, &b, 1, t);
+		}
+	}
+	UNROLL16
+	for (int j = 0; j < BLOCK_COLS / W; j++)
+		r_store(out + c + j * W, r_canon(chain[j]));
+	*prefetch = own;
+}
+
+#define DOWN_OF(name, type, cols, bytes)                                                \
+static void                                                                             \
+down_##name(float *out, const float *x, const struct mat *w, int c,                     \
+    struct prefetch *prefetch)                                                          \
+{                                                                                       \
+	if (REGS == 1 && block_shared(name))                                            \
+		block_down(out, x, w, c, prefetch, name);                               \
+}
+EACH_BLOCK_TYPE(DOWN_OF)
+
+/* How a type is computed; dots and down may be NULL. */
 struct block_kind {
 	block_decoder *decode;
 	void (*dots)(float *out, const float *x, const struct mat *w, int n0, int n1);
+	void (*down)(float *out, const float *x, const struct mat *w, int c,
+	    struct prefetch *prefetch);
 	int cols, bytes;                /* of a block */
 };
 
@@ -109,7 +151,8 @@ block_kind(enum dtype t)
 	switch (t) {
 #define KIND(name, type, cols, bytes) case name: \
 		return (struct block_kind){decode_##name, \
-		    block_shared(name) ? dots_##name : NULL, cols, bytes};
+		    block_shared(name) ? dots_##name : NULL, \
+		    REGS == 1 && block_shared(name) ? down_##name : NULL, cols, bytes};
 	EACH_BLOCK_TYPE(KIND)
 #undef KIND
 	default:
@@ -226,4 +269,15 @@ KERNELS_ISA(gemv_blocks)(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ld
 #define BLOCK_DOTS(T, t) case (T): block_dots_of(out, ldo, x, ldx, (T), w, n0, n1); return
 	EACH_GEMV(BLOCK_DOTS, 0);
 	}
+}
+
+int
+KERNELS_ISA(blocks_down)(float *out, const float *x, const struct mat *w, int c,
+    struct prefetch *prefetch)
+{
+	const struct block_kind b = block_kind(w->dtype);
+
+	if (b.down)
+		b.down(out, x, w, c, prefetch);
+	return b.down != NULL;
 }

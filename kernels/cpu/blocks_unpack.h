@@ -203,13 +203,14 @@ unpack_codes(struct unpacked *u, const unsigned char *b, enum dtype t)
 }
 
 /* What is done with W weights of a block, those from column k on: they are stored, or multiplied
- * with x. */
+ * with x; or, of a transposed product, each with the x of their row. */
 struct pass {
-	int store;                      /* known when compiled */
+	int store, down;                /* known when compiled */
 	float *to;                      /* every 16 begin `step` after the 16 before */
 	ptrdiff_t step;
 	const float *x;
-	reg *s;                         /* [REGS] */
+	reg by;
+	reg *s;                         /* [REGS], or a register for each W columns */
 };
 
 ALWAYS void
@@ -217,6 +218,8 @@ pass_on(const struct pass *p, int k, reg v)
 {
 	if (p->store)
 		r_store(p->to + k / LANES * p->step + k % LANES, v);
+	else if (p->down)
+		p->s[k / W] = r_fma(v, p->by, p->s[k / W]);
 	else
 		p->s[k % LANES / W] = r_fma(v, r_load(p->x + k), p->s[k % LANES / W]);
 }

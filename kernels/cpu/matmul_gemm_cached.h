@@ -4,6 +4,8 @@
  * MR, 2 or 1 rows of x at a time go.  Where registers have room for the sums of a tree, they go
  * through it from there.
  */
+#include "cpu/prefetch.h"
+
 enum { CN = SUMS, ROOM = MR * NR >= SUMS };
 _Static_assert(!ROOM || SUMS % MR == 0, "the sums of a tile are those of a tree");
 
@@ -26,30 +28,6 @@ static int
 cached_group(int T)
 {
 	return !ROOM ? group_of(T, MR) : T < MR ? T - T / 3 : MR;
-}
-
-/* What is read next is prefetched: in each step of the loops as much as brings all of it. */
-struct prefetch {
-	const char *at, *due;
-	ptrdiff_t each;         /* bytes that become due in a step */
-};
-
-ALWAYS void
-prefetch_step(struct prefetch *c)
-{
-	for (; c->at < c->due; c->at += 64)
-		__builtin_prefetch(c->at, 0, 2);
-	c->due += c->each;
-}
-
-/* steps: that there will be. */
-static struct prefetch
-prefetch_of(const struct mat *w, ptrdiff_t steps)
-{
-	const char *at = w->prefetch;
-	ptrdiff_t each = steps > 0 ? (ptrdiff_t)w->prefetch_bytes / steps : 0;
-
-	return (struct prefetch){at, at + each, each};
 }
 
 struct cached_rows {

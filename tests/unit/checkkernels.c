@@ -51,6 +51,8 @@ product(const struct kernels *k, int transposed)
 			int T = below(3) ? batches[below(COUNT(batches))] : 1;
 			int K = sizes[i / KINDS % COUNT(sizes)], N = 1 + below(below(4) ? 40 : 150);
 
+			if (transposed && below(6) == 0)        /* columns in registers */
+				N = 250 + below(300);
 			if (!product_once(k, transposed, weights[d], (enum kind)(i % KINDS), K, N, T))
 				return 0;
 		}
