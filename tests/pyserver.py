@@ -1,11 +1,9 @@
-"""A Python that has loaded numpy, msgpack and frame.  It forks for each script: see py.c.
+"""A Python that has loaded numpy, msgpack, frame, jinja2.  It forks for each script: see py.c.
 
-Descriptor 3 listens.  It ends with the process DS_PYSERVER_FOR; a script ends with its client.
-DS_PYSERVER_ALSO names modules that are loaded as well, if there are."""
+Descriptor 3 listens.  It ends with the process DS_PYSERVER_FOR; a script ends with its client."""
 import array
 import contextlib
 import gc
-import importlib
 import io
 import os
 import select
@@ -19,9 +17,8 @@ import numpy        # noqa: F401
 
 import frame        # noqa: F401
 
-for name in os.environ.get("DS_PYSERVER_ALSO", "").split():
-    with contextlib.suppress(ImportError):
-        importlib.import_module(name)
+with contextlib.suppress(ImportError):      # (what chat templates are rendered with)
+    import jinja2.ext, jinja2.meta, jinja2.sandbox  # noqa: E401, F401
 compiled = {}       # path -> (what stat says, code)
 
 

@@ -4,6 +4,7 @@
 . "${0%/*}/lib.sh"
 M=$G/v3
 most=$(few 1 13) some=$(few 13 101)
+each=$(once && echo 1 || echo 13)       # (ds-dump takes each byte where sanitizers look on)
 
 # refuses NAME STREAM STEP COMMAND...
 refuses() {
@@ -13,7 +14,7 @@ refuses() {
 
 ($FRAME prompt 7 0 1 5 6; $FRAME free 7; $FRAME end) >prompt.frames
 ok "the stream is whole before" ds-dump -i prompt.frames
-refuses "ds-dump refuses each damaged byte" prompt.frames 1 ds-dump
+refuses "ds-dump refuses each damaged byte" prompt.frames $each ds-dump
 for format in json ids; do
 	refuses "ds-dump -f $format refuses damaged bytes" prompt.frames $some ds-dump -f $format
 done

@@ -2,8 +2,6 @@
 # only: asan
 # first: yes
 # Chat templates: conversations in JSON become the prompts that the transformers library makes of them.
-DS_PYSERVER_ALSO="datetime jinja2.ext jinja2.meta jinja2.sandbox"
-export DS_PYSERVER_ALSO
 . "${0%/*}/lib.sh"
 LIMIT=300
 /usr/bin/python3 -c 'import jinja2' 2>/dev/null || python3 -c 'import jinja2' 2>/dev/null || skip_all "python3-jinja2 is not installed"
