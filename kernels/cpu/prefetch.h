@@ -1,6 +1,6 @@
 /*
- * What products do beside multiplying: they prefetch what is read next (struct mat).  Included after
- * products.h.
+ * What products do beside multiplying: they prefetch what is read next (struct mat).  Included
+ * after products.h.
  */
 #ifndef DS_PREFETCH_H
 #define DS_PREFETCH_H
