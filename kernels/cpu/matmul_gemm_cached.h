@@ -98,8 +98,9 @@ cached_strip(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, const str
 		for (int i = 0; i < deep; i += wide)
 			UNROLL
 			for (int j = 0; j < REGS; j++)
-				cached_lanes(sum + i, deep, x, ldx, w->p + (size_t)(n + i) * w->pitch,
-				    w->pitch, w->cols, mr, wide, j, t, prefetch);
+				cached_lanes(sum + i, deep, x, ldx,
+				    w->p + (size_t)(n + i) * w->pitch, w->pitch, w->cols, mr, wide,
+				    j, t, prefetch);
 		for (int i = 0; i < mr * deep; i += SUMS) {
 			r_tree16(to, sum + i);
 			UNROLL
