@@ -36,7 +36,7 @@ struct i8_gemm {
 		float sum[XCODES / I8_GROUP];           /* of types with minima, which begin at 0 */
 	};
 	struct i8_panel panel;
-	float lanes[PANELS][XROWS * I8_LANES * OUTPUTS];        /* [tiles][I8_LANES][I8_MR][OUTPUTS] */
+	float lanes[PANELS][XROWS * I8_LANES * OUTPUTS];  /* [tiles][I8_LANES][I8_MR][OUTPUTS] */
 } __attribute__((aligned(64)));
 
 INLINE int
@@ -100,11 +100,15 @@ tiles_round(struct i8_gemm *s, const float *x, ptrdiff_t ldx, int T, int cols, i
 	}
 	for (int m = 0; m < T; m++)
 		for (int k = 0; k < cols; k += I8_BLOCK) {
+			const float *p = x + m * ldx + k;
+
 			if (k % I8_PART == 0)
-				x_scales(&scales, x + m * ldx + k, cols - k);
+				x_scales(&scales, p, cols - k);
+			/* (past the end of a row, the next one) */
+			prefetch((const void *)(p + I8_PART), I8_BLOCK * sizeof(*p));
 			tile_block(s, (size_t)(m / I8_MR) * (size_t)groups +
-			    (size_t)(k / i8_columns(t)), m % I8_MR, x + m * ldx + k, cols - k,
-			    &scales, k % I8_PART / I8_GROUP, t);
+			    (size_t)(k / i8_columns(t)), m % I8_MR, p, cols - k, &scales,
+			    k % I8_PART / I8_GROUP, t);
 		}
 }
 
@@ -126,8 +130,8 @@ panel_scales(struct i8_panel *p, const struct i8_quad *q, float factor, int r, i
 	}
 }
 
-/* Register i of codes of unit u of 16 rows goes to the panel, from chunk `to` on.  What has two codes
- * in a byte is turned first: then it has registers of both. */
+/* Register i of codes of unit u of 16 rows goes to the panel, from chunk `to` on.  What has two
+ * codes in a byte is turned first: then it has registers of both. */
 ALWAYS void
 panel_codes(struct i8_panel *p, const struct i8_quad *q, int to, int u, int i, enum dtype t)
 {
@@ -217,6 +221,7 @@ tile_dots(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int m
 			sum[m] = begin ? r_zero() : r_load(lanes + m * OUTPUTS + at);
 		for (int g = lane; g < w->groups; g += I8_LANES) {
 			const signed char *code = x->code + g * I8_MR * columns;
+			const float *x_scale = x->scale + scale_at((size_t)g, t);
 			reg scale = r_load(w->scale[g] + at);
 			vec p[I8_MR];
 
@@ -237,7 +242,7 @@ tile_dots(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int m
 			}
 			UNROLL16
 			for (int m = 0; m < mr; m++) {
-				reg f = r_mul(r_set(x->scale[g * i8_each(t) / 2 * I8_MR + m]), v_float(p[m]));
+				reg f = r_mul(r_set(x_scale[m]), v_float(p[m]));
 
 				sum[m] = r_fma(scale, f, sum[m]);
 				if (i8_has_minimum(t))
@@ -280,7 +285,7 @@ struct i8_place {
 	int n, last, k;
 };
 
-/* What rows from .. to-1 of a panel will be made from, into L2. */
+/* What rows from .. to-1 of a panel will be made from, into L2; it may begin within a line. */
 ALWAYS void
 panel_prefetch(const struct mat *w, const struct i8_place *p, int from, int to, enum dtype t)
 {
@@ -291,10 +296,10 @@ panel_prefetch(const struct mat *w, const struct i8_place *p, int from, int to, 
 		const int row = p->n + r < p->last ? p->n + r : p->last;
 		const unsigned char *q = mat_at(w, row) + row_bytes(t, p->k);
 
-		for (size_t i = 0; i < size; i += 64)
-			__builtin_prefetch(q + i, 0, 2);
+		for (size_t i = 0; i < size + 64; i += 64)
+			prefetch(q + i, 64);
 		if (t == Q8 || t == Q4)
-			__builtin_prefetch(w->groups + (size_t)row * groups + p->k / QUANT_GROUP, 0, 2);
+			prefetch(w->groups + (size_t)row * groups + p->k / QUANT_GROUP, 128);
 	}
 }
 
@@ -374,8 +379,8 @@ gemm(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 	tiles_begin(t);
 	for (int n = n0; n < n1; n += PANELS * OUTPUTS) {
 		panels(&s, T, w, n, n1, t);
-		for (int j = 0; j < PANELS && n + j * OUTPUTS < n1; j++)
-			lanes_store(out + n + j * OUTPUTS, ldo, s.lanes[j], T, n1 - n - j * OUTPUTS);
+		for (int j = n; j < n1 && j < n + PANELS * OUTPUTS; j += OUTPUTS)
+			lanes_store(out + j, ldo, s.lanes[(j - n) / OUTPUTS], T, n1 - j);
 	}
 	tiles_end();
 }

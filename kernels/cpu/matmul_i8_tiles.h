@@ -101,6 +101,7 @@ INLINE void
 tile_fold(reg sum[16], const int *p, const struct i8_panel *w, const struct i8_tile *x, int g,
     enum dtype t)
 {
+	const float *x_scale = x->scale + scale_at((size_t)g, t);
 	const reg scale = r_load(w->scale[g]);
 
 	UNROLL16
@@ -109,7 +110,7 @@ tile_fold(reg sum[16], const int *p, const struct i8_panel *w, const struct i8_t
 
 		if (i8_more(t))
 			v = v_add32(v, v_set32(x->begin + g * I8_MR + m));
-		sum[m] = r_fma(scale, r_mul(r_set(x->scale[g * i8_each(t) / 2 * I8_MR + m]), v_float(v)), sum[m]);
+		sum[m] = r_fma(scale, r_mul(r_set(x_scale[m]), v_float(v)), sum[m]);
 		if (i8_has_minimum(t))
 			sum[m] = r_fma(r_load(w->minimum[g]), r_set(x->sum[g * I8_MR + m]), sum[m]);
 	}
