@@ -39,9 +39,8 @@ larger(int32_t a, int32_t b)
 	return a > b ? a : b;
 }
 
-/* Up to TILE elements; returns the largest magnitude of a result.  (gcc's -O2 uses no vectors for
- * it.) */
-__attribute__((optimize("O3"))) static int32_t
+/* Up to TILE elements; returns the largest magnitude of a result. */
+static int32_t
 update_tile(const struct adamw *a, float *restrict p, float *restrict m, float *restrict v,
     const float *restrict g, int n)
 {
