@@ -131,6 +131,11 @@ eight i8 model.q4 >q4.i8
 like "$(ds-diff q4.f32 q4.i8)" "logits" "but not where some are"
 ds-diff --tol 0.05 q4.f32 q4.i8 >why
 report $? "... though near" why
+# (panels of i8 take more)
+(ulimit -Ss 1024 && eight i8 model.q4 >got)
+same q4.i8 got "a lower soft limit of the stack changes nothing"
+fails_with 3 "^ds-block: the stack is limited to 1024 KiB: use ulimit -s 8192$" \
+    "a hard one is an error" sh -c 'ulimit -s 1024; exec ds-block -i f32'
 # straight|ring: what the loop computes, the stages in a line or apart
 straight='ds-embed -i batch -i loop | ds-block | ds-head | tee want.head | ds-sample -g -n 6 | tee loop >want.tokens'
 ring='ds-embed --ring --batches 2 -i batch -i loop | ds-attn | ds-route >there & ds-expert <there | ds-head --ring | tee got.head |

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/fail.h"
@@ -194,11 +195,46 @@ worker_main(void *arg)
 	return NULL;
 }
 
+/* Panels of kernels take up to 2 MiB of the stack of a thread. */
+enum { STACK = 8 << 20 };
+
+/* The caller's stack grows to what the soft limit then is. */
+static int
+stack_room(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_STACK, &l) < 0 || l.rlim_cur >= STACK)
+		return 0;
+	l.rlim_cur = STACK;
+	if (setrlimit(RLIMIT_STACK, &l) < 0)
+		return fail(FAIL_SYSTEM, "the stack is limited to %llu KiB: use ulimit -s %d",
+		    (unsigned long long)l.rlim_max >> 10, STACK >> 10);
+	return 0;
+}
+
+static int
+start_thread(pthread_t *thread, struct worker *w)
+{
+	pthread_attr_t attr;
+	int r;
+
+	if (pthread_attr_init(&attr) != 0)
+		return -1;
+	r = pthread_attr_setstacksize(&attr, STACK) == 0 &&
+	    pthread_create(thread, &attr, worker_main, w) == 0 ? 0 : -1;
+	(void)pthread_attr_destroy(&attr);
+	return r;
+}
+
 struct pool *
 pool_new(int n)
 {
-	struct pool *p = mem_new(1, sizeof(*p));
+	struct pool *p;
 
+	if (stack_room() < 0)
+		return NULL;
+	p = mem_new(1, sizeof(*p));
 	if (!p || !(p->threads = mem_new((size_t)n, sizeof(*p->threads))) ||
 	    !(p->core = mem_new((size_t)n, sizeof(*p->core))) ||
 	    !(p->shares = mem_new((size_t)n, sizeof(*p->shares)))) {
@@ -218,7 +254,7 @@ pool_new(int n)
 
 		if (w)
 			*w = (struct worker){p, p->started + 1};
-		if (!w || pthread_create(&p->threads[p->started], NULL, worker_main, w) != 0) {
+		if (!w || start_thread(&p->threads[p->started], w) < 0) {
 			free(w);
 			fail(FAIL_SYSTEM, "cannot start thread %d of %d: use a smaller -t", p->started + 2, n);
 			pool_free(p);
