@@ -56,7 +56,7 @@ reach(const char *path)
 	for (int tries = 0; fd >= 0; tries++) {
 		if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
 			return fd;
-		if ((errno != ENOENT && errno != ECONNREFUSED) || tries == 200)
+		if ((errno != ENOENT || tries == 200) && (errno != ECONNREFUSED || tries == 20))
 			break;
 		usleep(5000);
 	}

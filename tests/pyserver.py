@@ -49,7 +49,14 @@ def request(s):
     fds = array.array("i")
     for _, _, data in control:
         fds.frombytes(data)
-    data = take(s, int.from_bytes(size, sys.byteorder))
+    try:
+        if not size:            # the client was killed before it asked
+            raise EOFError
+        data = take(s, int.from_bytes(size, sys.byteorder))
+    except (OSError, EOFError):
+        for fd in fds:
+            os.close(fd)
+        raise
     args, at = strings(data, 0)
     return list(fds), [os.fsdecode(a) for a in args], strings(data, at)[0]
 

@@ -49,6 +49,11 @@ X
 like "$out" '^ok 1' "a script is in a scratch directory of its own"
 ok "it is gone after the script" test ! -e "$(printf '%s\n' "$out" | sed -n 's/^in //p')"
 ok "the Python has msgpack and numpy" py -c 'import msgpack, numpy'
+parent="import os; print(os.getppid())"
+server=$(py -c "$parent")
+"$PY" -c 'import os, socket
+socket.socket(socket.AF_UNIX).connect(os.environ["DS_PYSERVER"])'
+is "$(py -c "$parent")" "$server" "a client that ends before it asks leaves the server to others"
 
 # a sanitizer's report counts even where the exit status is lost
 mkdir -p tree/tests tree/bin

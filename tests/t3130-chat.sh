@@ -9,7 +9,7 @@ mkdir own
 gzip -dc "$G/tokenizer/tokenizer.json.gz" >own/tokenizer.json
 
 # (the renderers of all these templates fork from a Python that has loaded jinja2)
-printf '#!/bin/sh\nshift\nexec "%s" "$@"\n' "$PYCLIENT" >renderer
+printf '#!/bin/sh\nshift\nexec "%s" "$@"\n' "${PYCLIENT:-$PY}" >renderer
 chmod +x renderer
 if py -c 'import jinja2' 2>/dev/null; then
 	export DS_PYTHON="$S/renderer"
