@@ -65,10 +65,10 @@ on() {
 
 # nobody_left: no program of dspipe runs any more, on any host; says which do
 nobody_left() {
-	# (a zombie has none)
+	# (a zombie has no exe, and a program that ends meanwhile no command line)
 	ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's,.* \(/proc/[0-9]*\)/exe -> .*/ds-.*,\1,p' |
 	    while read -r left; do
-		tr '\0' ' ' <$left/cmdline; echo
-	done | sed 's/^/left behind: /' | grep . && return 1
+		{ tr '\0' ' ' <$left/cmdline; } 2>/dev/null; echo
+	done | sed -n 's/^./left behind: &/p' | grep . && return 1
 	return 0
 }
