@@ -84,7 +84,7 @@ main(int argc, char **argv)
 	signal(SIGTERM, stop);
 	signal(SIGHUP, stop);
 	signal(SIGPIPE, stop);          /* the report's reader exits: OUT is removed first */
-	signal(SIGXFSZ, SIG_IGN);       /* so is a file that grows too large */
+	signal(SIGXFSZ, SIG_IGN);       /* a file that grows too large is a failed write */
 	if (quant_run(&q) < 0) {
 		if (stopped == SIGPIPE)
 			end_by(SIGPIPE);

@@ -17,7 +17,7 @@
 #define QUERIES 64      /* of a tile at most */
 #define PART 128        /* queries times pages of a part */
 #define TILES 4         /* for each thread: with fewer, pages are divided */
-#define WIDE 16          /* of a tile: with more, pages of BF16 are converted once for all */
+#define WIDE 16         /* of a tile: with more, pages of BF16 are converted once for all */
 #define LOOKS 200       /* for its turn, before a thread sleeps */
 
 struct tile {
