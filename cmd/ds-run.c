@@ -242,8 +242,9 @@ warn_of_precision(const struct given *o, const struct options *common)
 	if (common->precision != PRECISION_I8 || o->plan)
 		return;
 	if (sizes_open(&s, common->model, 0) == 0 && !sizes_have_codes(&s))
-		warn("--precision i8: products are those of f32, since no weights of '%s' are "
-		    "integers times a scale: 'ds-quant -f q8' makes such a copy", common->model);
+		warn("--precision i8 has no effect: '%s' has no weights of the types that it "
+		    "multiplies, see dspipe(7): 'ds-quant -f q8' makes a copy that has",
+		    common->model);
 	sizes_close(&s);
 }
 

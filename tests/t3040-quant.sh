@@ -117,8 +117,8 @@ ok "--head makes it anew, but neither norms, router nor embedding" sh -c "ds-qua
     $PY $T/quant.py same $M head '_proj|lm_head'"
 ok "experts in q4, the rest in FP8: the same bits however the pipeline is cut" ds-verify -m experts "7 + 8"
 is "$(for m in "$M" experts; do ds-run -m "$m" --precision i8 -n 0 a 2>&1 >/dev/null; done)" \
-    "ds-run: --precision i8: products are those of f32, since no weights of '$M' are integers times\
- a scale: 'ds-quant -f q8' makes such a copy" \
+    "ds-run: --precision i8 has no effect: '$M' has no weights of the types that it multiplies,\
+ see dspipe(7): 'ds-quant -f q8' makes a copy that has" \
     "a warning that i8 has no effect, unless experts alone have such weights"
 fails_with 2 'quantized already' "experts alone of a model that is quantized are refused" ds-quant -f q8 --experts -m q4 no
 ok "several files become several files" ds-quant -f q4 -m "$G/v3-plain" two
