@@ -51,9 +51,12 @@ ok "it is gone after the script" test ! -e "$(printf '%s\n' "$out" | sed -n 's/^
 ok "the Python has msgpack and numpy" py -c 'import msgpack, numpy'
 parent="import os; print(os.getppid())"
 server=$(py -c "$parent")
-"$PY" -c 'import os, socket
+if [ -S "${DS_PYSERVER-}" ]; then       # (the path of a socket cannot be long)
+	"$PY" -c 'import os, socket
 socket.socket(socket.AF_UNIX).connect(os.environ["DS_PYSERVER"])'
-is "$(py -c "$parent")" "$server" "a client that ends before it asks leaves the server to others"
+	is "$(py -c "$parent")" "$server" \
+	    "a client that ends before it asks leaves the server to others"
+fi
 
 # a sanitizer's report counts even where the exit status is lost
 mkdir -p tree/tests tree/bin
