@@ -137,7 +137,7 @@ $(B)/tests/%: $(B)/tests/unit/%.o $(B)/lib.a $(B)/kernels.a
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS) $(S_PROGRAM) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
 # (tests start them thousands of times: a static program starts faster, where there is a libc.a)
-STATIC = $(if $(findstring /,$(shell $(CC) -print-file-name=libc.a)),-static)
+STATIC = $(if $(wildcard $(shell $(CC) -print-file-name=libc.a)),-static)
 $(B)/tests/limit $(B)/tests/py: $(B)/tests/%: tests/%.c Makefile
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(W) $(CFLAGS) $(LDFLAGS) $(STATIC) -o $@ $<
