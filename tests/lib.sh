@@ -32,7 +32,7 @@ cleaned_up() {
 trap cleaned_up EXIT
 trap 'exit 130' HUP INT TERM
 export DS_LIMITER R T M G S LIMIT PATH LC_ALL PYTHONPATH PYTHONDONTWRITEBYTECODE
-if [ "${DS_PYSERVER-}" ] && [ "$DS_PYSERVER_PATH" = "$T" ]; then        # that of tests/run
+if [ "${DS_PYSERVER-}" ] && [ "${DS_PYSERVER_PATH-}" = "$T" ]; then        # that of tests/run
 	PY=$DS_PYSERVER_PYTHON PYCLIENT=$R/build/tests/py
 else
 	. "$T/pyserver.sh"
