@@ -46,18 +46,20 @@ serve(char **argv)
 	return 127;
 }
 
-/* Connected, or -1.  A server that was started a moment ago may not listen yet. */
+/* Connected, or -1.  A server that was started a moment ago may have no socket yet; one that does
+ * not listen at it has most likely ended. */
 static int
 reach(const char *path)
 {
 	struct sockaddr_un a;
 	int fd = address(&a, path);
 
-	for (int tries = 0; fd >= 0; tries++) {
+	for (int left = 200; fd >= 0;) {
 		if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
 			return fd;
-		if ((errno != ENOENT || tries == 200) && (errno != ECONNREFUSED || tries == 20))
+		if ((errno != ENOENT && errno != ECONNREFUSED) || left <= 0)
 			break;
+		left -= errno == ENOENT ? 1 : 10;
 		usleep(5000);
 	}
 	return -1;
