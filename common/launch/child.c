@@ -86,15 +86,29 @@ print_prefixed(const struct child *c, size_t n)
 	buf_free(&b);
 }
 
+/* The bytes of "NAME: " at the beginning of the n bytes, where NAME is the program or, after such as
+ * env or numactl, another word of the command; 0 if there is none. */
+static size_t
+named(const struct child *c, const void *line, size_t n)
+{
+	for (const char *const *w = c->command->words; *w; w++) {
+		size_t name = strlen(*w);
+
+		if (name > 0 && n > name + 2 && memcmp(line, *w, name) == 0 &&
+		    memcmp((const char *)line + name, ": ", 2) == 0)
+			return name + 2;
+	}
+	return 0;
+}
+
 /* 1 if the n bytes, a complete line, report a failed sequence as stage/failed.h does. */
 static int
 is_sequence_failure(const struct child *c, const unsigned char *line, size_t n)
 {
-	size_t name = strlen(c->command->words[0]);
 	const char *end = memmem(line, n, " failed: ", 9);
 
-	return end && n > name + 2 && memcmp(line, c->command->words[0], name) == 0 && memcmp(line + name, ": ", 2) == 0 &&
-	    line[n - 1] == '\n' && memmem(line, (size_t)(end - (const char *)line), " sequence", 9);
+	return end && named(c, line, n) > 0 && line[n - 1] == '\n' &&
+	    memmem(line, (size_t)(end - (const char *)line), " sequence", 9);
 }
 
 /* Print all pending lines but the last, which may be the reason of a failure. */
@@ -200,7 +214,7 @@ judge(struct child *c, int wstatus)
 		const char *words = last_line(c);
 
 		v.status = status < FAIL_SYSTEM ? status : FAIL_SYSTEM;
-		v.blame = blame_of(v.status, words);
+		v.blame = blame_of(v.status, words + named(c, words, strlen(words)));
 		if (*words)
 			set_text(&v, c, "%s", words);
 		else
