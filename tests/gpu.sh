@@ -21,6 +21,15 @@ model() {
 	case $1 in tiny-r1) echo "$M" ;; *) echo "$G/$1" ;; esac
 }
 
+# pieces: a prompt of ten tokens, and six tokens after it one by one
+pieces() {
+	frame prompt 1 0 3 $(seq 40 49)
+	for p in 10 11 12 13 14 15; do
+		frame prompt 1 $p 3 $((50 + p))
+	done
+	frame end
+}
+
 # emulated DESC: may the point be tested that asks for what only an emulated GPU can be told to be?  Skipped if not.
 emulated() {
 	[ $gpu = emulated ] || { skip "$1" "the GPU is not an emulated one"; return 1; }

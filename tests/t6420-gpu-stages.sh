@@ -12,13 +12,7 @@ both() {
 	same want got "$b_desc"
 }
 
-{
-	frame prompt 1 0 3 $(seq 40 49)
-	for p in 10 11 12 13 14 15; do
-		frame prompt 1 $p 3 $((50 + p))
-	done
-	frame end
-} >pieces
+pieces >pieces
 for name in $all; do
 	export DS_MODEL="$(model "$name")"
 	mkdir "$S/$name"

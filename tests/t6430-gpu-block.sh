@@ -11,13 +11,7 @@
 	frame prompt 8 0 2 5 6 7 8 9
 	frame end
 } >prompts
-{
-	frame prompt 1 0 3 $(seq 40 49)
-	for p in 10 11 12 13 14 15; do
-		frame prompt 1 $p 3 $((50 + p))
-	done
-	frame end
-} >pieces
+pieces >pieces
 for name in $all; do
 	export DS_MODEL="$(model "$name")"
 	ds-embed -i prompts | tee embedded | ds-block | tee want.block | ds-head -o want.head
