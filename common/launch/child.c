@@ -86,19 +86,25 @@ print_prefixed(const struct child *c, size_t n)
 	buf_free(&b);
 }
 
-/* The bytes of "NAME: " at the beginning of the n bytes, where NAME is the program or, after such as
- * env or numactl, another word of the command; 0 if there is none. */
+/* The bytes of "WORD: " at the beginning of the n bytes, or 0. */
+static size_t
+prefixed(const char *word, const void *line, size_t n)
+{
+	size_t name = strlen(word);
+
+	return name > 0 && n >= name + 2 && memcmp(line, word, name) == 0 &&
+	    memcmp((const char *)line + name, ": ", 2) == 0 ? name + 2 : 0;
+}
+
+/* Likewise of the program or, after such as env or numactl, another word of the command. */
 static size_t
 named(const struct child *c, const void *line, size_t n)
 {
-	for (const char *const *w = c->command->words; *w; w++) {
-		size_t name = strlen(*w);
+	size_t found = 0;
 
-		if (name > 0 && n > name + 2 && memcmp(line, *w, name) == 0 &&
-		    memcmp((const char *)line + name, ": ", 2) == 0)
-			return name + 2;
-	}
-	return 0;
+	for (const char *const *w = c->command->words; *w && !found; w++)
+		found = prefixed(*w, line, n);
+	return found;
 }
 
 /* 1 if the n bytes, a complete line, report a failed sequence as stage/failed.h does. */
@@ -158,7 +164,6 @@ child_read_stderr(struct child *c, int pass)
 static const char *
 last_line(struct child *c)
 {
-	size_t n = strlen(c->command->words[0]);
 	char *s;
 
 	while (c->pending.n > 0 && (c->pending.p[c->pending.n - 1] == '\n' || c->pending.p[c->pending.n - 1] == '\r'))
@@ -166,7 +171,7 @@ last_line(struct child *c)
 	if (buf_addc(&c->pending, 0) < 0)
 		return "";
 	s = (char *)c->pending.p;
-	return strncmp(s, c->command->words[0], n) == 0 && strncmp(s + n, ": ", 2) == 0 ? s + n + 2 : s;
+	return s + prefixed(c->command->words[0], s, strlen(s));
 }
 
 /* A stage that fails because of another one exits 3 and reports what it saw of it. */
