@@ -120,7 +120,7 @@ $(B)/%_vbmi.o: ISA = $(ISA_O) -mtune=skylake-avx512 -mavx512f -mavx512bw -mavx51
 $(B)/%_amx.o: ISA = $(ISA_O) -mtune=sapphirerapids -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512bf16 \
 	-mavx2 -mfma -mf16c
 $(B)/%_i8_amx.o: ISA += -mavx512vnni
-$(B)/%_neon.o: ISA = $(ISA_O)
+$(B)/%_neon.o $(B)/%_bf16_ref.o: ISA = $(ISA_O)
 # (gcc's -O2 uses no vectors for this one)
 $(B)/common/learn/adamw.o: ISA = $(ISA_O)
 $(B)/%_dot.o: ISA = $(ISA_O) -march=armv8.2-a+dotprod

@@ -12,43 +12,40 @@ flushed(float x)
 	return fabsf(x) < LEAST ? copysignf(0, x) : x;
 }
 
-/* a b + c, rounded once; zero where that is subnormal if exponents went on below: so 2^-126 is only
- * what is at least 2^-126 - 2^-151. */
+/* a b + c, rounded once; zero where that is subnormal if exponents went on below, as they do for
+ * terms 2^64 times higher: so 2^-126 is only what is at least 2^-126 - 2^-151.  (Terms that overflow
+ * there have no such sum: a and b have 8 bits.) */
 static inline __attribute__((always_inline)) float
 step(float a, float b, float c)
 {
-	float r = fmaf(a, b, c);
+	float r = fmaf(a, b, c), higher = fmaf(a * 0x1p64f, b, c * 0x1p64f);
 
-	if (fabsf(r) == LEAST) {                                /* a b is exact, and so is the difference where it matters */
-		double beyond = fma(a, b, c - copysign(0x1p-126 - 0x1p-151, r));
-
-		if (r > 0 ? beyond < 0 : beyond > 0)
-			return copysignf(0, r);
-	}
-	return flushed(r);
-}
-
-/* sum + n products, a multiple of 32: of each 32, those at even and those at odd places apart. */
-static CLONES float
-steps(float sum, const float *x, const float *w, int n)
-{
-	for (int k = 0; k < n; k += BF16_STEP) {
-		float even = 0, odd = 0;
-
-		for (int i = k; i < k + BF16_STEP; i += 2) {
-			even = step(x[i], w[i], even);
-			odd = step(x[i + 1], w[i + 1], odd);
-		}
-		sum = flushed(sum + flushed(even + odd));
-	}
-	return sum;
+	return fabsf(r) <= LEAST && fabsf(higher) < LEAST * 0x1p64f ? copysignf(0, r) : r;
 }
 
 /* What is converted once for several sums: of rows of x, and of outputs. */
-enum { TOKENS = 8, OUTPUTS = 16 };
+enum { TOKENS = 16, OUTPUTS = 16 };
+
+/* Each sum + its n products, a multiple of 32: of each 32, those at even and those at odd places
+ * apart. */
+static inline __attribute__((always_inline)) void
+steps(float sum[TOKENS], float x[][TOKENS], const float *w, int n)
+{
+	for (int k = 0; k < n; k += BF16_STEP) {
+		float even[TOKENS] = {0}, odd[TOKENS] = {0};
+
+		for (int i = k; i < k + BF16_STEP; i += 2)
+			for (int t = 0; t < TOKENS; t++) {
+				even[t] = step(x[i][t], w[i], even[t]);
+				odd[t] = step(x[i + 1][t], w[i + 1], odd[t]);
+			}
+		for (int t = 0; t < TOKENS; t++)
+			sum[t] = flushed(sum[t] + flushed(even[t] + odd[t]));
+	}
+}
 
 /* The elements from .. to-1 of row n, or of column n, filled up with zeros to whole steps. */
-static void
+static inline __attribute__((always_inline)) void
 elements(float *out, const struct mat *w, int n, int from, int to, int transposed)
 {
 	if (!transposed)
@@ -61,11 +58,11 @@ elements(float *out, const struct mat *w, int n, int from, int to, int transpose
 
 /* The outputs n0 .. n1-1, at most OUTPUTS, of T rows of x: columns, or rows, are the terms.  In FP8
  * each block has a sum of its own. */
-static void
+static CLONES void
 dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0,
     int n1, int transposed)
 {
-	float sum[TOKENS][OUTPUTS] = {{0}}, xs[TOKENS][BLOCK], weight[BLOCK];
+	float sum[OUTPUTS][TOKENS] = {{0}}, xs[BLOCK][TOKENS] = {{0}}, weight[BLOCK];
 	int size = transposed ? w->rows : w->cols, f8 = w->dtype == F8_E4M3, end;
 
 	for (int k = 0; k < size; k = end) {
@@ -75,22 +72,23 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 			struct mat row = {.data = x + t * ldx, .dtype = F32, .rows = 1,
 			    .cols = size};
 
-			elements(xs[t], &row, 0, k, end, 0);
+			elements(weight, &row, 0, k, end, 0);
+			for (int i = 0; i < bf16_filled(end - k); i++)
+				xs[i][t] = weight[i];
 		}
 		for (int n = n0; n < n1; n++) {
-			elements(weight, w, n, k, end, transposed);
-			for (int t = 0; t < T; t++) {
-				float part = steps(f8 ? 0 : sum[t][n - n0], xs[t], weight,
-				    bf16_filled(end - k));
+			float block[TOKENS] = {0}, *s = sum[n - n0];
 
-				sum[t][n - n0] = !f8 ? part : fmaf(transposed ? mat_scale(w, k, n) :
-				    mat_scale(w, n, k), part, sum[t][n - n0]);
-			}
+			elements(weight, w, n, k, end, transposed);
+			steps(f8 ? block : s, xs, weight, bf16_filled(end - k));
+			for (int t = 0; f8 && t < T; t++)
+				s[t] = fmaf(transposed ? mat_scale(w, k, n) : mat_scale(w, n, k),
+				    block[t], s[t]);
 		}
 	}
 	for (int t = 0; t < T; t++)
 		for (int n = n0; n < n1; n++)
-			out[t * ldo + n] = canonical(sum[t][n - n0]);
+			out[t * ldo + n] = canonical(sum[n - n0][t]);
 }
 
 static void

@@ -4,11 +4,11 @@
 #include "cpu/cpu.h"
 
 /* Rows of x at a time: each weight is converted once for all of them; and columns of w. */
-enum { TOKENS = 8, COLUMNS = 16 };
+enum { TOKENS = 32, COLUMNS = 16 };
 
 /* lane[i] += w[k] x[k] over k = i, i+16, ... < n; every lane has equally many terms, and those from
  * n on are 0 times 0. */
-CLONES static void
+static inline __attribute__((always_inline)) void
 lanes_of(float lane[LANES], const float *x, const float *w, int n)
 {
 	int k;
@@ -21,7 +21,7 @@ lanes_of(float lane[LANES], const float *x, const float *w, int n)
 }
 
 /* The output n of T rows of x. */
-static void
+CLONES static void
 dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n)
 {
 	float sum[TOKENS][LANES] = {{0}}, weight[BLOCK], block[LANES];
@@ -56,7 +56,7 @@ matmul(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const st
 }
 
 /* Each sum + its terms w[i][] x[i], i < n, one after another. */
-CLONES static void
+static inline __attribute__((always_inline)) void
 chains(float sum[COLUMNS], const float *x, float w[][COLUMNS], int n)
 {
 	float s[COLUMNS];
@@ -69,7 +69,7 @@ chains(float sum[COLUMNS], const float *x, float w[][COLUMNS], int n)
 }
 
 /* Down n columns from c on, for T rows of x; in FP8, each block of rows is a chain of its own. */
-static void
+CLONES static void
 columns(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,
     int c, int n)
 {
