@@ -5,7 +5,9 @@
 
 #include "frame/frame.h"
 
-/* The reflected Castagnoli polynomial, a byte at a time.  */
+#define POLYNOMIAL 0x82f63b78u          /* Castagnoli's, reflected */
+
+/* A byte at a time.  */
 static uint32_t
 crc_table(uint32_t crc, const unsigned char *p, size_t n)
 {
@@ -17,7 +19,7 @@ crc_table(uint32_t crc, const unsigned char *p, size_t n)
 			uint32_t c = i;
 
 			for (int k = 0; k < 8; k++)
-				c = c & 1 ? c >> 1 ^ 0x82f63b78u : c >> 1;
+				c = c & 1 ? c >> 1 ^ POLYNOMIAL : c >> 1;
 			__atomic_store_n(&table[i], c, __ATOMIC_RELAXED);
 		}
 		__atomic_store_n(&made, 1, __ATOMIC_RELEASE);
@@ -41,7 +43,8 @@ crc_zeros(uint32_t crc, size_t n)
 	return crc_table(crc, zeros, n);
 }
 
-/* The effect of LANE zero bytes on a CRC is linear over its bits: a table for each of its bytes.  */
+/* The effect of LANE zero bytes on a CRC is linear over its bits: a table for each of its bytes.
+ * Bit 31 is the polynomial 1, and each bit is x times the one above it: so are the effects.  */
 static uint32_t
 crc_shift(uint32_t crc)
 {
@@ -49,18 +52,17 @@ crc_shift(uint32_t crc)
 	static int made;
 
 	if (!__atomic_load_n(&made, __ATOMIC_ACQUIRE)) {
-		uint32_t one[32] = {0};
+		uint32_t one[32];
 
+		one[31] = crc_zeros(1u << 31, LANE);
+		for (int k = 31; k > 0; k--)
+			one[k - 1] = one[k] & 1 ? one[k] >> 1 ^ POLYNOMIAL : one[k] >> 1;
 		for (int b = 0; b < 4; b++)
 			for (uint32_t i = 0; i < 256; i++) {
 				uint32_t bits = 0;
 
-				for (int k = 0; k < 8; k++)
-					if (i & 1u << k) {
-						if (!one[b * 8 + k])
-							one[b * 8 + k] = crc_zeros(1u << (b * 8 + k), LANE);
-						bits ^= one[b * 8 + k];
-					}
+				for (uint32_t left = i; left; left &= left - 1)
+					bits ^= one[b * 8 + __builtin_ctz(left)];
 				__atomic_store_n(&shift[b][i], bits, __ATOMIC_RELAXED);
 			}
 		__atomic_store_n(&made, 1, __ATOMIC_RELEASE);
