@@ -36,10 +36,17 @@ struct share {
  * them, and decreases `unfinished`. The caller returns once `unfinished` is 0 and does not wait for
  * threads that claimed none.
  */
+struct worker {
+	struct pool *pool;
+	int thread;
+	pthread_t id;
+};
+
 struct pool {
 	int n;                  /* threads, the caller's included */
-	pthread_t *threads;     /* [n - 1] workers */
-	int started;            /* workers that have started */
+	struct worker *workers; /* [n], the first one unused */
+	int started;            /* workers; they start with the first task that is shared */
+	int refused;            /* the system has no more threads */
 	atomic_int *core;       /* [n] core that each thread runs on; -1: asleep */
 	struct share *shares;   /* [n] */
 	struct task task;
@@ -50,11 +57,6 @@ struct pool {
 	atomic_int waiting;     /* the caller waits for `done` */
 	pthread_mutex_t lock;   /* held to wait and to signal */
 	pthread_cond_t ready, done;
-};
-
-struct worker {
-	struct pool *pool;
-	int thread;
 };
 
 static uint32_t
@@ -176,15 +178,14 @@ has_core(struct pool *p, int thread)
 static void *
 worker_main(void *arg)
 {
-	struct worker w = *(struct worker *)arg;
-	struct pool *p = w.pool;
+	const struct worker *w = arg;
+	struct pool *p = w->pool;
 
-	free(arg);
 	while (!atomic_load(&p->stop)) {
-		run_units(p, w.thread);
-		if (has_core(p, w.thread) && spin_until(p, has_work))
+		run_units(p, w->thread);
+		if (has_core(p, w->thread) && spin_until(p, has_work))
 			continue;
-		atomic_store(&p->core[w.thread], -1);
+		atomic_store(&p->core[w->thread], -1);
 		pthread_mutex_lock(&p->lock);
 		atomic_fetch_add(&p->asleep, 1);
 		while (!has_work(p))
@@ -214,7 +215,7 @@ stack_room(void)
 }
 
 static int
-start_thread(pthread_t *thread, struct worker *w)
+start_thread(struct worker *w)
 {
 	pthread_attr_t attr;
 	int r;
@@ -222,9 +223,27 @@ start_thread(pthread_t *thread, struct worker *w)
 	if (pthread_attr_init(&attr) != 0)
 		return -1;
 	r = pthread_attr_setstacksize(&attr, STACK) == 0 &&
-	    pthread_create(thread, &attr, worker_main, w) == 0 ? 0 : -1;
+	    pthread_create(&w->id, &attr, worker_main, w) == 0 ? 0 : -1;
 	(void)pthread_attr_destroy(&attr);
 	return r;
+}
+
+/* Many stages never have a task to share: with a hundred cores, a hundred threads each. */
+static void
+start_threads(struct pool *p)
+{
+	while (p->started < p->n - 1 && !p->refused) {
+		struct worker *w = &p->workers[p->started + 1];
+
+		*w = (struct worker){.pool = p, .thread = p->started + 1};
+		if (start_thread(w) == 0) {
+			p->started++;
+			continue;
+		}
+		p->refused = 1;
+		warn("cannot start thread %d of %d, and computes with %d: use a smaller -t",
+		    p->started + 2, p->n, p->started + 1);
+	}
 }
 
 struct pool *
@@ -235,11 +254,11 @@ pool_new(int n)
 	if (stack_room() < 0)
 		return NULL;
 	p = mem_new(1, sizeof(*p));
-	if (!p || !(p->threads = mem_new((size_t)n, sizeof(*p->threads))) ||
+	if (!p || !(p->workers = mem_new((size_t)n, sizeof(*p->workers))) ||
 	    !(p->core = mem_new((size_t)n, sizeof(*p->core))) ||
 	    !(p->shares = mem_new((size_t)n, sizeof(*p->shares)))) {
 		if (p) {
-			free(p->threads);
+			free(p->workers);
 			free(p->core);
 		}
 		free(p);
@@ -249,18 +268,6 @@ pool_new(int n)
 	pthread_cond_init(&p->ready, NULL);
 	pthread_cond_init(&p->done, NULL);
 	p->n = n;
-	for (; p->started < n - 1; p->started++) {
-		struct worker *w = mem_new(1, sizeof(*w));
-
-		if (w)
-			*w = (struct worker){p, p->started + 1};
-		if (!w || start_thread(&p->threads[p->started], w) < 0) {
-			free(w);
-			fail(FAIL_SYSTEM, "cannot start thread %d of %d: use a smaller -t", p->started + 2, n);
-			pool_free(p);
-			return NULL;
-		}
-	}
 	return p;
 }
 
@@ -279,12 +286,12 @@ pool_free(struct pool *p)
 		return;
 	atomic_store(&p->stop, 1);
 	wake(p);
-	for (int i = 0; i < p->started; i++)
-		pthread_join(p->threads[i], NULL);
+	for (int i = 1; i <= p->started; i++)
+		pthread_join(p->workers[i].id, NULL);
 	pthread_mutex_destroy(&p->lock);
 	pthread_cond_destroy(&p->ready);
 	pthread_cond_destroy(&p->done);
-	free(p->threads);
+	free(p->workers);
 	free(p->core);
 	free(p->shares);
 	free(p);
@@ -313,7 +320,7 @@ void
 pool_run(struct pool *p, size_t n, size_t grain, double cost,
     void (*fn)(void *arg, size_t from, size_t to, int thread), void *arg)
 {
-	size_t units = (n + grain - 1) / grain, threads = (size_t)p->n;
+	size_t units = (n + grain - 1) / grain, threads;
 
 	if (n == 0)
 		return;
@@ -321,6 +328,8 @@ pool_run(struct pool *p, size_t n, size_t grain, double cost,
 		fn(arg, 0, n, 0);
 		return;
 	}
+	start_threads(p);
+	threads = (size_t)p->started + 1;
 	(void)has_core(p, 0);
 	p->task = (struct task){fn, arg, n, grain};
 	atomic_store(&p->unfinished, (int)units);

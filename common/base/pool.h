@@ -9,7 +9,8 @@
 
 struct pool;
 
-/* A pool of n threads, the caller included; 1 starts none. Returns NULL and a message on
+/* A pool of n threads, the caller included. They start with the first task that they share. Where
+ * the system refuses one, a warning says how many compute. Returns NULL and a message on
  * failure. */
 struct pool *pool_new(int n);
 void pool_free(struct pool *p);
