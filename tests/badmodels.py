@@ -321,6 +321,10 @@ def sound(c):
     one("merged", "v3-plain", lambda h, d: None, True, "one file instead of two: the same tensors and the same id", files=both)
     one("odd", "v3", lambda h, d: None, True, "a header of odd length: the same tensors, aligned", pad=1)
     one("extra", "v3", extra, False, "tensors of an unknown dtype and of no elements, which nobody asks for")
+    def unusual(h, data):
+        for v in h.values():
+            v.update(reversed([(k, v.pop(k)) for k in list(v)]), note="\u00e9")
+    one("unusual", "v3", unusual, True, "keys in another order, and one that is not known")
     one("half", "v3", half, True, "F16 and F32 instead of BF16")
     def zeros(from_):                                           # from_(end of the header's last entry): where zeros begin
         def change(h, data):

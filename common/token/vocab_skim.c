@@ -1,52 +1,19 @@
 /* vocab_skim: a strict scanner for the two large values of a tokenizer.json. */
 #include <string.h>
 
+#include "base/json_skim.h"
 #include "base/utf8.h"
 #include "token/tokens.h"
 #include "token/vocab.h"
 
 struct scan {
-	const char *p, *end;
+	struct json_skim at;
 	struct vocab *v;
 	struct buf *rest;
 	const char *copied;             /* text before this is in rest */
 };
 
 /* Anything that is not as expected ends the scan with 0; memory failures with -1. */
-
-static void
-skip_space(struct scan *s)
-{
-	while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' || *s->p == '\t' || *s->p == '\r'))
-		s->p++;
-}
-
-/* Skip white space and then this character. */
-static int
-skip(struct scan *s, char c)
-{
-	skip_space(s);
-	return s->p < s->end && *s->p == c ? (s->p++, 1) : 0;
-}
-
-/* Skip a string without looking into it. */
-static int
-skip_string(struct scan *s, const char **from, size_t *n, int *escaped)
-{
-	if (!skip(s, '"'))
-		return 0;
-	*from = s->p;
-	*escaped = 0;
-	for (; s->p < s->end && *s->p != '"'; s->p++)
-		if ((unsigned char)*s->p < ' ')
-			return 0;
-		else if (*s->p == '\\') {
-			*escaped = 1;
-			s->p++;
-		}
-	*n = (size_t)(s->p - *from);
-	return s->p < s->end ? (s->p++, 1) : 0;
-}
 
 static int
 skip_value(struct scan *s)
@@ -58,24 +25,25 @@ skip_value(struct scan *s)
 		size_t n;
 		int escaped;
 
-		skip_space(s);
-		if (s->p == s->end)
+		skim_space(&s->at);
+		if (s->at.p == s->at.end)
 			return 0;
-		if (*s->p == '"') {
-			if (!skip_string(s, &from, &n, &escaped))
+		if (*s->at.p == '"') {
+			if (!skim_string(&s->at, &from, &n, &escaped))
 				return 0;
 			continue;
 		}
-		depth += (*s->p == '{' || *s->p == '[') - (*s->p == '}' || *s->p == ']');
-		if (depth == 0 && (*s->p == ',' || *s->p == ':'))
+		depth += *s->at.p == '{' || *s->at.p == '[';
+		depth -= *s->at.p == '}' || *s->at.p == ']';
+		if (depth == 0 && (*s->at.p == ',' || *s->at.p == ':'))
 			return 0;
 		if (depth < 0)
 			return 0;
-		s->p++;
+		s->at.p++;
 		/* a number or a word ends where a sign of structure or white space begins */
-		while (s->p < s->end && !strchr("{}[],:\" \t\r\n", s->p[-1]) &&
-		    !strchr("{}[],:\" \t\r\n", *s->p))
-			s->p++;
+		while (s->at.p < s->at.end && !strchr("{}[],:\" \t\r\n", s->at.p[-1]) &&
+		    !strchr("{}[],:\" \t\r\n", *s->at.p))
+			s->at.p++;
 	} while (depth > 0);
 	return 1;
 }
@@ -164,7 +132,7 @@ read_string(struct scan *s, const char **text, size_t *n)
 	char *to = (char *)arena->p + arena->n;
 	int escaped;
 
-	if (!skip_string(s, &from, n, &escaped) || !is_utf8(from, *n))
+	if (!skim_string(&s->at, &from, n, &escaped) || !is_utf8(from, *n))
 		return 0;
 	*text = from;
 	if (!escaped)
@@ -184,105 +152,100 @@ read_string(struct scan *s, const char **text, size_t *n)
 static int
 read_vocab(struct scan *s)
 {
-	if (skip(s, '}'))
+	if (skim_char(&s->at, '}'))
 		return 1;
 	do {
 		const char *text;
 		size_t n;
-		int32_t id = 0;
-		int digits = 0;
+		uint64_t id;
 
-		if (!read_string(s, &text, &n) || !skip(s, ':'))
+		if (!read_string(s, &text, &n) || !skim_char(&s->at, ':') ||
+		    !skim_whole(&s->at, &id) || id > TOKEN_ID_MAX)
 			return 0;
-		skip_space(s);
-		for (; s->p < s->end && *s->p >= '0' && *s->p <= '9' && digits < 9; digits++)
-			id = 10 * id + (*s->p++ - '0');
-		if (digits == 0 || id > TOKEN_ID_MAX || (digits > 1 && s->p[-digits] == '0'))
-			return 0;
-		if (vocab_add(s->v, text, n, id) < 0)
+		if (vocab_add(s->v, text, n, (int32_t)id) < 0)
 			return -1;
-	} while (skip(s, ','));
-	return skip(s, '}');
+	} while (skim_char(&s->at, ','));
+	return skim_char(&s->at, '}');
 }
 
 static int
 read_merges(struct scan *s)
 {
-	if (skip(s, ']'))
+	if (skim_char(&s->at, ']'))
 		return 1;
 	do {
 		const char *a, *b = NULL;
 		size_t na, nb = 0;
 
-		if (skip(s, '[')) {
-			if (!read_string(s, &a, &na) || !skip(s, ',') || !read_string(s, &b, &nb) ||
-			    !skip(s, ']'))
+		if (skim_char(&s->at, '[')) {
+			if (!read_string(s, &a, &na) || !skim_char(&s->at, ',') ||
+			    !read_string(s, &b, &nb) || !skim_char(&s->at, ']'))
 				return 0;
 		} else if (!read_string(s, &a, &na)) {
 			return 0;
 		}
 		if (vocab_merge(s->v, a, na, b, nb) < 0)
 			return -1;
-	} while (skip(s, ','));
-	return skip(s, ']');
+	} while (skim_char(&s->at, ','));
+	return skim_char(&s->at, ']');
 }
 
 /* Read a value, and append the text before it and an empty value to rest. */
 static int
 take(struct scan *s, const char *empty, int (*read)(struct scan *))
 {
-	if (buf_add(s->rest, s->copied, (size_t)(s->p - s->copied)) < 0 ||
+	if (buf_add(s->rest, s->copied, (size_t)(s->at.p - s->copied)) < 0 ||
 	    buf_add(s->rest, empty, 2) < 0)
 		return -1;
-	s->p++;
-	return read(s) > 0 ? (s->copied = s->p, 1) : 0;
+	s->at.p++;
+	return read(s) > 0 ? (s->copied = s->at.p, 1) : 0;
 }
 
 /* An object; inside "model", `depth` is 1. */
 static int
 read_object(struct scan *s, int depth)
 {
-	if (!skip(s, '{'))
+	if (!skim_char(&s->at, '{'))
 		return 0;
-	if (skip(s, '}'))
+	if (skim_char(&s->at, '}'))
 		return 1;
 	do {
 		const char *key;
 		size_t n;
 		int escaped, r;
 
-		if (!skip_string(s, &key, &n, &escaped) || escaped || !skip(s, ':'))
+		if (!skim_string(&s->at, &key, &n, &escaped) || escaped || !skim_char(&s->at, ':'))
 			return 0;
-		skip_space(s);
-		if (s->p == s->end)
+		skim_space(&s->at);
+		if (s->at.p == s->at.end)
 			return 0;
-		if (depth == 0 && n == 5 && memcmp(key, "model", n) == 0 && *s->p == '{')
+		if (depth == 0 && n == 5 && memcmp(key, "model", n) == 0 && *s->at.p == '{')
 			r = read_object(s, 1);
-		else if (depth == 1 && n == 5 && memcmp(key, "vocab", n) == 0 && *s->p == '{' &&
+		else if (depth == 1 && n == 5 && memcmp(key, "vocab", n) == 0 && *s->at.p == '{' &&
 		    s->v->ntokens == 0)
 			r = take(s, "{}", read_vocab);
-		else if (depth == 1 && n == 6 && memcmp(key, "merges", n) == 0 && *s->p == '[' &&
+		else if (depth == 1 && n == 6 && memcmp(key, "merges", n) == 0 && *s->at.p == '[' &&
 		    s->v->nmerges == 0)
 			r = take(s, "[]", read_merges);
 		else
 			r = skip_value(s);
 		if (r <= 0)
 			return r;
-	} while (skip(s, ','));
-	return skip(s, '}');
+	} while (skim_char(&s->at, ','));
+	return skim_char(&s->at, '}');
 }
 
 int
 vocab_skim(struct vocab *v, const char *text, size_t n, struct buf *rest)
 {
-	struct scan s = {text, text + n, v, rest, text};
+	struct scan s = {{text, text + n}, v, rest, text};
 	int r;
 
 	v->arena.p = mem_raw(n + 1, 1);
 	if (!v->arena.p)
 		return -1;
 	r = read_object(&s, 0);
-	if (r > 0 && (buf_add(rest, s.copied, (size_t)(s.end - s.copied)) < 0 ||
+	if (r > 0 && (buf_add(rest, s.copied, (size_t)(s.at.end - s.copied)) < 0 ||
 	    buf_addc(rest, 0) < 0))
 		r = -1;
 	rest->n -= r > 0;

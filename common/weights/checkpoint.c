@@ -147,15 +147,16 @@ int
 shard_list(struct checkpoint *w, struct shard *s)
 {
 	const struct tensor_file *f = &s->file;
+	size_t n = w->files.n;
 
-	if (table_reserve(&w->files, w->files.n + f->n) < 0)
+	if (table_reserve(&w->files, n + f->n) < 0)
 		return -1;
 	for (struct tensor_entry *t = f->tensors; t < f->tensors + f->n; t++)
-		if (table_get(&w->files, t->name, strlen(t->name)))
+		if (table_put(&w->files, t->name, strlen(t->name), s) < 0)
+			return -1;
+		else if (w->files.n != ++n)
 			return fail(FAIL_DATA, "'%s': tensor '%.200s' is in another part, too",
 			    s->path, t->name);
-		else if (table_put(&w->files, t->name, strlen(t->name), s) < 0)
-			return -1;
 	return 0;
 }
 

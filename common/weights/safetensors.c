@@ -42,23 +42,15 @@ read_shape(struct tensor_entry *t, const cJSON *shape)
 	return 0;
 }
 
-/* One entry of the header; data is where the tensors begin in the file. */
-static int
-read_tensor(struct tensor_entry *t, const cJSON *o, uint64_t data)
+int
+safetensors_entry(struct tensor_entry *t, const char *dtype, size_t len, uint64_t data)
 {
-	const cJSON *shape = NULL, *offsets = NULL;
-	const char *dtype = NULL;
 	uint64_t want;
 
-	if (json_string(o, "dtype", JSON_REQUIRED, &dtype) < 0 ||
-	    json_array(o, "shape", JSON_REQUIRED, &shape) < 0 ||
-	    json_array(o, "data_offsets", JSON_REQUIRED, &offsets) < 0 || read_shape(t, shape) < 0)
-		return -1;
-	if (cJSON_GetArraySize(offsets) != 2 || json_whole(offsets->child, WHOLE_MAX, &t->begin) < 0 ||
-	    json_whole(offsets->child->next, WHOLE_MAX, &t->end) < 0 || t->begin > t->end)
+	if (t->begin > t->end)
 		return fail(FAIL_DATA, "data_offsets are not a begin and an end");
-	snprintf(t->dtype_text, sizeof(t->dtype_text), "%s", dtype);
-	t->dtype = dtype_parse(dtype, strlen(dtype));
+	snprintf(t->dtype_text, sizeof(t->dtype_text), "%.*s", (int)len, dtype);
+	t->dtype = dtype_parse(dtype, len);
 	if (t->dtype >= 0 && (tensor_size(t, &want) < 0 || want != t->end - t->begin)) {
 		char is[200];
 
@@ -68,6 +60,23 @@ read_tensor(struct tensor_entry *t, const cJSON *o, uint64_t data)
 	t->begin += data;
 	t->end += data;
 	return 0;
+}
+
+/* One entry of the header; data is where the tensors begin in the file. */
+static int
+read_tensor(struct tensor_entry *t, const cJSON *o, uint64_t data)
+{
+	const cJSON *shape = NULL, *offsets = NULL;
+	const char *dtype = NULL;
+
+	if (json_string(o, "dtype", JSON_REQUIRED, &dtype) < 0 ||
+	    json_array(o, "shape", JSON_REQUIRED, &shape) < 0 ||
+	    json_array(o, "data_offsets", JSON_REQUIRED, &offsets) < 0 || read_shape(t, shape) < 0)
+		return -1;
+	if (cJSON_GetArraySize(offsets) != 2 || json_whole(offsets->child, WHOLE_MAX, &t->begin) < 0 ||
+	    json_whole(offsets->child->next, WHOLE_MAX, &t->end) < 0)
+		return fail(FAIL_DATA, "data_offsets are not a begin and an end");
+	return safetensors_entry(t, dtype, strlen(dtype), data);
 }
 
 static int
@@ -97,7 +106,7 @@ safetensors_read(struct tensor_file *s)
 {
 	uint64_t n;
 	cJSON *header;
-	int r = -1;
+	int r;
 
 	if (s->map.n < sizeof(n))
 		return fail(FAIL_DATA, "%zu bytes are too few for a safetensors file", s->map.n);
@@ -111,10 +120,13 @@ safetensors_read(struct tensor_file *s)
 	/* first the text of the header, later its names, which are shorter than it */
 	if (!(s->text = mem_raw((size_t)n + 1, 1)))
 		return -1;
+	if ((r = safetensors_skim(s, (const char *)s->map.p + 8, (size_t)n)) != 0)
+		return r < 0 ? -1 : 0;
 	memcpy(s->text, s->map.p + 8, (size_t)n);
 	s->text[n] = 0;
 	if (!(header = json_parse(s->text, (size_t)n)))
 		return fail_in("header");
+	r = -1;
 	if (!cJSON_IsObject(header))
 		fail(FAIL_DATA, "header: not an object");
 	else if (json_unique(header) < 0)
