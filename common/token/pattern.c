@@ -11,6 +11,7 @@
 
 #define LAST_CODE_POINT 0x10ffffu
 #define JIT_STACK_MAX (8u << 20)
+#define JIT_FROM 2048u          /* bytes of text that take about as long as the JIT compiler */
 #define MATCH_LIMIT 10000000u   /* PCRE2's match limit, for each start position */
 #define REACH 64                /* start positions that a call tries at first */
 #define REACH_MAX 65536
@@ -20,12 +21,34 @@ struct pattern {
 	pcre2_match_data *data;
 	pcre2_match_context *context;
 	pcre2_jit_stack *stack;
+	size_t seen;                    /* bytes of text so far, at most JIT_FROM */
 };
+
+/* "\x{41}": a class has hundreds of them, and printf would take most of the time of opening a
+ * tokenizer */
+static char *
+put_character(char *to, uint32_t c)
+{
+	int digit = 20;
+
+	memcpy(to, "\\x{", 3);
+	to += 3;
+	while (digit > 0 && !(c >> digit))
+		digit -= 4;
+	for (; digit >= 0; digit -= 4)
+		*to++ = "0123456789abcdef"[c >> digit & 15];
+	*to++ = '}';
+	return to;
+}
 
 static int
 emit_range(struct buf *to, uint32_t from, uint32_t last)
 {
-	return buf_addf(to, "\\x{%x}-\\x{%x}", from, last);
+	char text[32], *end = put_character(text, from);
+
+	*end++ = '-';
+	end = put_character(end, last);
+	return buf_add(to, text, (size_t)(end - text));
 }
 
 /* Append the class, or its complement, as ranges; in brackets unless `inside` brackets already. */
@@ -160,16 +183,27 @@ compile(struct pattern *p, const struct buf *text, const char *regex)
 		pcre2_get_error_message(error, why, sizeof(why));
 		return fail(FAIL_DATA, "the pattern '%.60s': %s", regex, (char *)why);
 	}
-	/* without the JIT compiler it is slow, but correct */
-	if (pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0)
-		p->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK_MAX, NULL);
 	p->data = pcre2_match_data_create(1, NULL);
 	p->context = pcre2_match_context_create(NULL);
 	if (!p->data || !p->context)
 		return fail(FAIL_SYSTEM, "no memory for a pattern");
-	if (p->stack)
-		pcre2_jit_stack_assign(p->context, NULL, p->stack);
 	return 0;
+}
+
+/* Compile to machine code, once much text comes. Without that it is slow, but correct. */
+static void
+count_text(struct pattern *p, size_t n)
+{
+	if (p->seen == JIT_FROM)
+		return;
+	if (n < JIT_FROM - p->seen) {
+		p->seen += n;
+		return;
+	}
+	p->seen = JIT_FROM;
+	if (pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0 &&
+	    (p->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK_MAX, NULL)))
+		pcre2_jit_stack_assign(p->context, NULL, p->stack);
 }
 
 struct pattern *
@@ -276,6 +310,7 @@ pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct
 	const PCRE2_SIZE *match = pcre2_get_ovector_pointer(p->data);
 	size_t from = 0, last = 0, matched = SIZE_MAX;  /* end of the last match */
 
+	count_text(p, n);
 	/* a sound pattern backtracks once over a long run of blanks; an exploding one needs far
 	 * more */
 	pcre2_set_match_limit(p->context, MATCH_LIMIT + 4 * (n < 1u << 29 ? (uint32_t)n : 1u << 29));
