@@ -10,6 +10,7 @@ usage: bits.py prompts MODEL   into this folder: batch (every sequence in one fr
 """
 import collections
 import functools
+import io
 import json
 import os
 import random
@@ -69,29 +70,41 @@ def prompts(model):
     print(config["num_hidden_layers"], config.get("n_routed_experts", config.get("num_experts", 0)))
 
 
-@functools.cache
-def rows_of(*files):
-    found = {}
-    for name in files:
-        for f in frame.read_frames(open(name, "rb")):
+def bytes_of(name):
+    with open(name, "rb") as f:
+        return f.read()
+
+
+@functools.cache        # (many ways to compute write the same bytes)
+def rows_of(*streams):
+    """Of each (at, layer, tensor, dtype and shape): (seq, pos) -> bytes."""
+    found = collections.defaultdict(dict)
+    for stream in streams:
+        for f in frame.read_frames(io.BytesIO(stream)):
             if "op" in f.header:
                 continue
-            for *key, kind, digest in frame.digests(f, ()):
-                key = tuple(key)
-                if found.setdefault(key, (kind, digest)) != (kind, digest):
-                    raise frame.FrameError(f"{name}: a row appears twice and differs: {key}")
-    return found
+            for tensor, kind, where, rows in frame.rows_of(f):
+                key = f.header["at"], f.header.get("layer", -1), tensor, kind
+                new, all_of = dict(zip(where, rows)), found[key]
+                twice = all_of.keys() & new.keys()
+                if len(new) < len(rows) or any(all_of[at] != new[at] for at in twice):
+                    raise frame.FrameError(f"a row appears twice and differs: {key}")
+                all_of.update(new)
+    return {key: rows for key, rows in found.items() if rows}
 
 
 def same(want, *got):
     """What differs, or an empty string."""
     for name in sorted(os.listdir(want)) if os.path.isdir(want) else [""]:
-        a = rows_of(os.path.join(want, name) if name else want)
-        b = rows_of(*(os.path.join(g, name) if name else g for g in got))
-        differ = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k))
-        if differ or not a:
-            k = differ[0] if differ else None
-            return f"{name} {len(a)} rows expected, {len(b)} came, {len(differ)} differ: {k} {a.get(k)} {b.get(k)}"
+        a, b = (rows_of(*(bytes_of(os.path.join(f, name) if name else f) for f in files))
+                for files in ([want], got))
+        for key in [key for key in {**a, **b} if a.get(key) != b.get(key)]:
+            x, y = a.get(key, {}), b.get(key, {})
+            differ = sorted(at for at in {**x, **y} if x.get(at) != y.get(at))
+            return (f"{name} {key}: {len(x)} rows expected, {len(y)} came, {len(differ)} differ: "
+                    f"{differ[0]}")
+        if not a:
+            return f"{name}: no rows"
     return ""
 
 

@@ -12,6 +12,7 @@ As a program (frames on standard input or output):
                            position, digest: equal for equal work, however it was batched
   frame.py hex             the first frame in hex, 16 bytes a line
 """
+import functools
 import hashlib
 import json
 import sys
@@ -39,69 +40,36 @@ def need(condition, what):
         raise FrameError(what)
 
 
-def _table():
+BLOCK = 512                     # bytes whose CRCs are looked up side by side
+
+
+@functools.cache
+def _tables():
+    """What a byte adds to a CRC, by its place, of which there are BLOCK + 4, and its value; where
+    each place begins; what a CRC becomes a block later, by its four bytes."""
     t = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         t = np.where(t & 1, t >> 1 ^ np.uint32(0x82F63B78), t >> 1)
-    return t
-
-
-TABLE = _table()
-SERIAL = TABLE.tolist()         # one byte after the other is faster without numpy
-
-
-WORDS = 8                       # of 32 bits, in each lane
-
-
-def _joined(tables, crc):
-    """These CRCs after as many zeros as the four tables are for, which each have a byte of it."""
-    b = np.ascontiguousarray(crc).view(np.uint8).reshape(-1, 4)
-    return tables[0][b[:, 0]] ^ tables[1][b[:, 1]] ^ tables[2][b[:, 2]] ^ tables[3][b[:, 3]]
-
-
-def _tables():
-    """What a CRC becomes after 4 bytes of zero, for its two halves; and after 1, 2, 4 ... lanes."""
-    t = [TABLE]
-    for _ in range(3):
-        t.insert(0, TABLE[t[0] & 255] ^ t[0] >> 8)
-    halves = [(t[i][None, :] ^ t[i + 1][:, None]).ravel() for i in (0, 2)]
-    bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    for _ in range(WORDS):
-        bits = halves[0][bits & 65535] ^ halves[1][bits >> 16]
-    joins = []
-    for _ in range(28):
-        j = np.zeros((4, 1), np.uint32)
-        for i in range(8):
-            j = np.hstack([j, j ^ bits[i::8, None]])
-        joins.append(j)
-        bits = _joined(j, bits)
-    return halves, joins
-
-
-HALVES, JOINS = _tables()
+    adds = np.empty((BLOCK + 4, 256), np.uint32)
+    adds[-1] = t
+    for i in reversed(range(len(adds) - 1)):
+        adds[i] = t[adds[i + 1] & 255] ^ adds[i + 1] >> 8
+    return adds.ravel(), 256 * np.arange(len(adds)), [adds[4 + i].tolist() for i in range(4)]
 
 
 def crc32c(data):
-    """CRC-32C; long data in lanes side by side, joined in pairs by CRC's linearity."""
-    if len(data) < 1024:
-        crc = 0xFFFFFFFF
-        for byte in data:
-            crc = SERIAL[(crc ^ byte) & 255] ^ crc >> 8
-        return crc ^ 0xFFFFFFFF
-    front = -len(data) % (4 * WORDS)        # (zeros in front change nothing)
-    padded = np.zeros(front + len(data), np.uint8)
-    padded[front:] = np.frombuffer(data, np.uint8)
-    padded[front:front + 4] ^= 255
-    crc = np.zeros(len(padded) // 4 // WORDS, np.uint32)
-    for column in padded.view("<u4").reshape(-1, WORDS).T:
-        half = (crc ^ column).view("<u2")
-        crc = HALVES[0][half[::2]] ^ HALVES[1][half[1::2]]
-    for tables in JOINS:
-        if len(crc) > 1:
-            if len(crc) % 2:
-                crc = np.append(np.uint32(0), crc)
-            crc = _joined(tables, crc[::2]) ^ crc[1::2]
-    return int(crc[0]) ^ 0xFFFFFFFF
+    """CRC-32C: what its bytes add is found for each alone, by CRC's linearity."""
+    adds, places, (a, b, c, d) = _tables()
+    data = np.frombuffer(data, np.uint8)
+    first = min(len(data), (len(data) - 4) % BLOCK + 4)
+    which = places[len(places) - first:] + data[:first]
+    which[:4] ^= 255
+    crc = int(np.bitwise_xor.reduce(adds.take(which))) ^ 0xFFFFFFFF >> 8 * first
+    for at in range(first, len(data), 32 * BLOCK):
+        which = data[at:at + 32 * BLOCK].reshape(-1, BLOCK) + places[4:]
+        for added in np.bitwise_xor.reduce(adds.take(which), axis=1).tolist():
+            crc = a[crc & 255] ^ b[crc >> 8 & 255] ^ c[crc >> 16 & 255] ^ d[crc >> 24] ^ added
+    return crc ^ 0xFFFFFFFF
 
 
 class Frame:
@@ -281,19 +249,26 @@ def read_frames(file):
             return
 
 
-def digests(f, names):
-    """(at, layer, name, seq, pos, digest) of each row of each tensor that has one per position."""
-    h, rows = f.header, f.rows()
+def rows_of(f, names=()):
+    """(name, dtype and shape of a row, (seq, pos) of each, bytes of each) of each tensor that has
+    a row for each position."""
+    rows = f.rows()
     for name, a in f.tensors.items():
         if name == "row" or names and name not in names:
             continue
-        where = rows
-        if name == "logits":
-            where = [rows[i] for i in f.tensors["row"]]
+        where = [rows[i] for i in f.tensors["row"]] if name == "logits" else rows
         need(a.ndim > 0 and len(where) == a.shape[0], f"{name}: not a row for each position")
-        for (seq, pos), row in zip(where, a):
-            kind = f.dtypes[name] + str(list(row.shape)).replace(" ", "")
-            yield h["at"], h.get("layer", -1), name, seq, pos, kind, hashlib.sha1(row.tobytes()).hexdigest()[:16]
+        kind, raw = f.dtypes[name] + str(list(a.shape[1:])).replace(" ", ""), a.tobytes()
+        size = len(raw) // max(len(where), 1)
+        yield name, kind, where, [raw[i * size:(i + 1) * size] for i in range(len(where))]
+
+
+def digests(f, names):
+    """(at, layer, name, seq, pos, kind, digest) of each of these rows."""
+    for name, kind, where, rows in rows_of(f, names):
+        for (seq, pos), row in zip(where, rows):
+            yield (f.header["at"], f.header.get("layer", -1), name, seq, pos, kind,
+                   hashlib.sha1(row).hexdigest()[:16])
 
 
 def main(argv):
@@ -345,8 +320,9 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    import frame            # (which pyserver.py has loaded, with the tables)
     try:
-        main(sys.argv)
-    except FrameError as problem:
+        frame.main(sys.argv)
+    except frame.FrameError as problem:
         print(f"frame.py: {problem}", file=sys.stderr)
-        sys.exit(3 if isinstance(problem, Truncated) else 1)
+        sys.exit(3 if isinstance(problem, frame.Truncated) else 1)
