@@ -2,7 +2,7 @@
 
     python3 chat.py FOLDER
 
-FOLDER gets tokenizer.json and tokenizer_config.json.  A line for each template and way to think: 0 or 1, a tab, what was
+FOLDER gets tokenizer.json, with what the prompts need, and tokenizer_config.json.  A line for each template and way to think: 0 or 1, a tab, what was
 compared, a tab, why it failed.
 """
 import gzip
@@ -24,6 +24,17 @@ NAMES = list(E["conversations"])
 # what Jinja makes of these is compared for others that resemble them
 NATIVE = {"chatml", "qwen2", "smollm2", "qwen2.5-coder", "qwen3-later", "qwen3-instruct-2507",
           "qwen3-thinking-2507", "llama3", "moonlight"}
+
+
+def tokenizer():
+    """The golden one without what takes no part: the rest keeps its order and ids."""
+    whole = json.load(gzip.open(G + "/tokenizer/tokenizer.json.gz"))
+    model, used = whole["model"], {i for ids in E["ids"] for i in ids}
+    parts = {t[a:b] for t, i in model["vocab"].items() if i in used
+             for a in range(len(t)) for b in range(a + 1, len(t) + 1)}
+    model["merges"] = [m for m in model["merges"] if m.replace(" ", "") in parts]
+    model["vocab"] = {t: i for t, i in model["vocab"].items() if len(t) == 1 or t in parts}
+    return whole
 
 
 def plain(talk):
@@ -75,6 +86,8 @@ def report(what, why):
 
 
 def main():
+    with open(folder + "/tokenizer.json", "w") as f:
+        json.dump(tokenizer(), f)
     for name, ways in E["prompts"].items():
         text = KNOWN.get(name) or E["neighbours"][name]
         json.dump({**CONFIG, "chat_template": text}, open(folder + "/tokenizer_config.json", "w"))

@@ -151,20 +151,16 @@ same got long "and come back"
 mkdir added
 cat >added.py <<'EOP'
 # 30 tokenizers without merges, each with added tokens and texts at random; the ids by the plainest way there is
-import json, random, subprocess, sys
+import json, random, re, subprocess
 plain = {b: chr(b) if 32 < b < 127 or 160 < b < 256 and b != 173 else None for b in range(256)}
 rest = [b for b in range(256) if plain[b] is None]
 vocab = {plain[b] or chr(256 + rest.index(b)): b for b in range(256)}
 def ids(text, sets):
     if not sets: return list(text.encode())
-    out, at, done = [], 0, 0
-    while at < len(text):
-        found = max((c for c in sets[0] if text.startswith(c, at)), key=lambda c: len(c.encode()), default=None)
-        if found is None: at += 1; continue
-        out += ids(text[done:at], sets[1:]) + [sets[0][found]]
-        at += len(found)
-        done = at
-    return out + ids(text[done:], sets[1:])
+    tokens = "|".join(map(re.escape, sorted(sets[0], key=len, reverse=True)))
+    parts = re.split(f"({tokens})", text) if tokens else [text]     # each second one is a token
+    ids_of = (lambda part: ids(part, sets[1:])), (lambda token: [sets[0][token]])
+    return [i for n, part in enumerate(parts) for i in ids_of[n % 2](part)]
 wrong = []
 for seed in range(30):
     random.seed(seed)

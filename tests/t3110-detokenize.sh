@@ -40,7 +40,7 @@ text() {
 		printf '%s\0' "$1"; shift
 	done >words
 	[ $# -eq 0 ] || shift
-	xargs -0 "$PY" say.py "$M" <words | ds-detokenize -m "$M" "$@" | tr '\n\0' '/|'
+	xargs -0 "${PYCLIENT:-$PY}" say.py "$M" <words | ds-detokenize -m "$M" "$@" | tr '\n\0' '/|'
 }
 
 # --- sequences ---

@@ -6,17 +6,16 @@
 LIMIT=300
 /usr/bin/python3 -c 'import jinja2' 2>/dev/null || python3 -c 'import jinja2' 2>/dev/null || skip_all "python3-jinja2 is not installed"
 mkdir own
-gzip -dc "$G/tokenizer/tokenizer.json.gz" >own/tokenizer.json
 
-# (the renderers of all these templates fork from a Python that has loaded jinja2)
+# (most renderers are processes that have loaded jinja2 already)
 printf '#!/bin/sh\nshift\nexec "%s" "$@"\n' "${PYCLIENT:-$PY}" >renderer
 chmod +x renderer
-if py -c 'import jinja2' 2>/dev/null; then
-	export DS_PYTHON="$S/renderer"
-fi
+served() {
+	! py -c 'import jinja2' 2>/dev/null || export DS_PYTHON="$S/renderer"
+}
+served
 py "$T/chat.py" own >compared 2>complaint
 report $? "tests/chat.py runs" complaint
-unset DS_PYTHON
 while IFS=$(printf '\t') read -r status what why; do
 	echo "$why" >why
 	report "$status" "$what" why
@@ -56,9 +55,11 @@ cp cr.jinja tiny/chat_template.jinja
 is "$(DS_PYTHON=/nonexistent chat -c Hi)" "$B${U}Hi$A<think>
 |" "also with CR"
 cp two.jinja tiny/chat_template.jinja
+unset DS_PYTHON
 is "$(chat -c Hi)" "$B${U}Hi$A<think>
 
 |" "of three newlines trim_blocks takes one, and the end another"
+served
 echo '{{ bos_token }}[{{ messages[0].content }}]{{ "T" if tools else "" }}' >tiny/chat_template.jinja
 is "$(chat -c Hi)" "$B[Hi]|" "chat_template.jinja wins over tokenizer_config.json"
 is "$(chat -c -b Hi)" "[Hi]|" "-b: without the beginning"
@@ -162,12 +163,14 @@ that') }}"
 jinja 1 "'missing' is undefined" "an undefined variable that is used" '{{ missing.x }}'
 jinja 1 "unknown tag 'include'|no loader" "no file is read" '{% include "/etc/passwd" %}'
 jinja 1 "is unsafe|has no attribute" "the sandbox holds" "{{ ''.__class__.__mro__[1].__subclasses__() }}"
+unset DS_PYTHON
 trap '' XCPU    # whatever ds-tokenize has inherited
 jinja 1 "exceeded its limit of processor time" "a loop without end" \
     '{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}'
 trap - XCPU
 jinja 1 "more than [0-9]* MiB of memory" "memory without end" "{{ 'a' * 9999999999 }}"
 jinja 1 "calls itself without end" "recursion without end" '{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}'
+served
 config "$C" 'chat_template=5'
 fails_with 1 "chat_template is 5" "a template that is no text is refused" ds-tokenize -m tiny -c -o out Hi
 config "$C" 'bos_token=null' 'chat_template="{{ bos_token }}x"'

@@ -1,10 +1,12 @@
 #!/bin/sh
 # examples/hf-frames.py: what another implementation computes, as frames.
 . "${0%/*}/lib.sh"
+HOOKS="${PYCLIENT:-$PY} $T/hooks.py"
+export HOOKS
 
 for c in v3 qwen3-moe v2-lite; do
 	py "$T/golden.py" prompt "$G/$c" >prompt.dsf
-	ok "$c: what hooks see becomes frames" sh -c '"$PY" "$T/hooks.py" "$1" <prompt.dsf >theirs.dsf' - "$G/$c"
+	ok "$c: what hooks see becomes frames" sh -c '$HOOKS "$1" <prompt.dsf >theirs.dsf' - "$G/$c"
 	ok "$c: they are as the page says" sh -c "$FRAME check <theirs.dsf"
 	ds-diff theirs.dsf "$G/$c/expected.safetensors" >said
 	like "$(head -1 said)" "^equal in what was compared, [0-9]* of [0-9]* tensors: [1-9]" "$c: every number is there, at its place"
@@ -24,7 +26,7 @@ done
 ok "our run of the same prompt" pipe "$line | ds-head --tap head.norm >ours/900.dsf"
 ok "the two are the same within the case's tolerance" ds-diff --tol 1e-3 ours theirs.dsf
 while read -r tensor stage layer; do
-	py "$T/hooks.py" "$DS_MODEL" 1000 "$tensor" <prompt.dsf >theirs.dsf
+	$HOOKS "$DS_MODEL" 1000 "$tensor" <prompt.dsf >theirs.dsf
 	ds-diff --tol 1e-3 --json ours theirs.dsf >said
 	is "$? $(jq -r '.first | "\(.stage) \(.layer // "-")"' said)" "1 $stage $layer" "a number that is off in $tensor is found: $stage $layer"
 done <<'E2'
@@ -78,7 +80,7 @@ is "$(sort said)" "$(for s in 0 1; do
 	n=$(ds-cut --seq $s <kept/000-tokenize.dsf | ds-dump -f ids | wc -w)
 	echo $s $((n + 8)) 9
 done)" "the tokens of a run are read from it"
-fails_with 1 "ended without an end frame" "a stream that was cut is refused" sh -c 'head -c 512 kept/001-embed.dsf >cut; "$PY" "$T/hooks.py" "$G/v3" <cut'
-fails_with 1 "has no frames" "and what is none" sh -c 'echo "{} {} {}" | "$PY" "$T/hooks.py" "$G/v3"'
+fails_with 1 "ended without an end frame" "a stream that was cut is refused" sh -c 'head -c 512 kept/001-embed.dsf >cut; $HOOKS "$G/v3" <cut'
+fails_with 1 "has no frames" "and what is none" sh -c 'echo "{} {} {}" | $HOOKS "$G/v3"'
 ok "without arguments it explains itself" sh -c '"$PY" "$R/examples/hf-frames.py" 2>&1 | grep -q ^hf-frames.py'
 done_testing

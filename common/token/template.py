@@ -17,7 +17,7 @@ import resource
 import sys
 import traceback
 
-SECONDS = 5             # and one more for each SLOW bytes of the request
+SECONDS = 2             # and one more for each SLOW bytes of the request
 SLOW = 100_000
 MEMORY = 1 << 30        # and GROWTH bytes more for each byte of the request
 GROWTH = 32
