@@ -15,7 +15,7 @@
 #define GRAIN_MAX 64    /* outputs of a unit: each call of a kernel looks at all of x */
 #define TURNS 64        /* units for a thread at least, if the outputs are enough, */
 #define TURNS_MANY 16   /* or with many rows of x: i8 rounds them while it could do 38 outputs */
-#define OWN 262144      /* floats of a thread for what its task computes */
+#define OWN 262144      /* floats of a thread for what its task computes, at most */
 
 struct tile {                   /* some rows of an expert */
 	const struct expert_group *of;
@@ -36,7 +36,8 @@ struct batch {
 	double macs;            /* of gate and up */
 	const float *from;
 	float *own;             /* [threads][each] */
-	size_t each;            /* OWN floats, and then a tile's rows, if some are gathered */
+	size_t outputs, each;   /* what a task computes, and then a tile's rows, if some are
+				 * gathered */
 	int64_t *acc;
 	atomic_int bad;         /* the first row that was refused; rows: none */
 };
@@ -46,7 +47,7 @@ static const float *
 tile_rows(const struct batch *b, const struct tile *t, float *own)
 {
 	size_t D = (size_t)b->D;
-	float *x = own + OWN;
+	float *x = own + b->outputs;
 
 	if (t->x)
 		return t->x;
@@ -66,11 +67,14 @@ inner_copy(const struct tile *t, int i, const float *up, int from, int n)
 	memcpy(t->of->up + at, up, (size_t)n * sizeof(float));
 }
 
-/* How many outputs of a tile's rows OWN holds. */
+/* How many of n outputs of a tile's rows are computed at once. */
 static int
-tile_step(const struct tile *t)
+tile_step(const struct tile *t, int n)
 {
-	return OWN / t->n / CPU_GRAIN * CPU_GRAIN;
+	int most = OWN / t->n / CPU_GRAIN * CPU_GRAIN;
+
+	n = (n + CPU_GRAIN - 1) / CPU_GRAIN * CPU_GRAIN;
+	return n < most ? n : most;
 }
 
 /* The inner outputs from .. to-1 of a tile. */
@@ -79,7 +83,7 @@ tile_inner(const struct batch *b, const struct tile *t, int from, int to, float 
 {
 	const struct mlp *m = t->mlp;
 	const float *x = tile_rows(b, t, own);
-	ptrdiff_t width = m->gate.rows, step = tile_step(t);
+	ptrdiff_t width = m->gate.rows, step = tile_step(t, to - from);
 
 	for (int n; from < to; from += n) {
 		struct mat up;
@@ -153,7 +157,7 @@ outer(void *arg, size_t from, size_t to, int thread)
 	float *own = b->own + (size_t)thread * b->each;
 
 	for (const struct tile *t = b->tile; t < b->tile + b->tiles; t++) {
-		int step = tile_step(t);
+		int step = tile_step(t, (int)(to - from));
 
 		for (int at = (int)from, n; at < (int)to; at += n) {
 			struct mat down;
@@ -184,11 +188,16 @@ batch_layout(struct batch *b, size_t threads, struct scratch *memory)
 	int gathered = 0;
 	float *rest;
 
+	b->outputs = 0;
 	for (const struct tile *t = b->tile; t < b->tile + b->tiles; t++) {
-		outputs += (size_t)t->mlp->gate.rows;
+		int width = t->mlp->gate.rows, most = tile_step(t, width > b->D ? width : b->D);
+		size_t n = (size_t)t->n * (size_t)most;
+
+		outputs += (size_t)width;
 		gathered = !t->x && t->n > gathered ? t->n : gathered;
+		b->outputs = n > b->outputs ? n : b->outputs;
 	}
-	b->each = (OWN + (size_t)gathered * (size_t)b->D + 15) / 16 * 16;
+	b->each = (b->outputs + (size_t)gathered * (size_t)b->D + 15) / 16 * 16;
 	if (!(rest = scratch_reserve(memory, b->inner + threads * b->each, sizeof(*rest))))
 		return -1;
 	b->own = rest;
