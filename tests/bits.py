@@ -1,8 +1,12 @@
 """Is the work the same, bit for bit, however it was cut?
 
-usage: bits.py prompts MODEL   into this folder: batch (every sequence in one frame), pieces (the same rows as many small frames,
-                               the sequences mixed), alone.N (one sequence each), and for the loop ask, ask.N, left and right
-                               (two halves) and clash (under an id that ask has as well); prints the number of layers, of experts
+usage: bits.py prompts MODEL   into this folder: batch (every sequence in one frame), pieces (the
+                               same rows as many small frames, the sequences mixed), alone.N (one
+                               sequence each), short (three of them), and for the loop ask, ask.N,
+                               left and right (two halves) and clash (under an id that ask has as
+                               well); prints the number of layers, of experts
+       bits.py rungs STREAM    into this folder: the rows of its frame as rungs.23, frames of 1, 2
+                               ... 23 rows, and as rungs.33, frames of 24 ... 33
        bits.py compare LIST    for each line of LIST, which has words with tabs between, prints 0 or 1, DESC and what differs:
     DESC same WANT GOT...      all the rows that the streams GOT have together are those of WANT: where they wait, tensors, bits;
                                for folders, of the streams of the same name
@@ -64,10 +68,23 @@ def prompts(model):
     for i, r in some:
         write(f"alone.{i}", [frame.prompt((SEQS[i], 0, 3, r))])
         write(f"ask.{i}", [ask([(i, r)])])
+    write("short", [frame.prompt(*((SEQS[i], 0, 3, r) for i, r in some[1:4]))])
     write("left", [ask(some[:3])])
     write("right", [ask(some[3:])])
     write("clash", [ask([(1, rows[3])], {1: SEQS[1]})])
     print(config["num_hidden_layers"], config.get("n_routed_experts", config.get("num_experts", 0)))
+
+
+def rungs(stream):
+    import recut
+    f = next(frame.read_frames(open(stream, "rb")))
+    for sizes in (range(1, 24), range(24, 34)):
+        left = [(s, i) for s, (_, _, n, _) in enumerate(f.header["spans"]) for i in range(n)]
+        frames = []
+        for n in [*sizes, len(left)]:
+            frames.append(recut.take(f, left[:n]))
+            del left[:n]
+        write(f"rungs.{sizes[-1]}", frames)
 
 
 def bytes_of(name):
@@ -136,6 +153,6 @@ def compare(path):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("prompts", "compare"):
+    if len(sys.argv) != 3 or sys.argv[1] not in ("prompts", "rungs", "compare"):
         sys.exit(__doc__)
-    {"prompts": prompts, "compare": compare}[sys.argv[1]](sys.argv[2])
+    {"prompts": prompts, "rungs": rungs, "compare": compare}[sys.argv[1]](sys.argv[2])

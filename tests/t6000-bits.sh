@@ -38,14 +38,14 @@ tokens() {      # WHAT PIPELINE: into the file "got"
 line() {
 	in=$1 to=$2 b=$3 t=$4; shift 4
 	mkdir "$to"
-	printf 'ds-embed %s <%s | tee %s/embed' "$b" "$in" "$to"
+	printf 'ds-embed %s -o - -o %s/embed <%s' "$b" "$to" "$in"
 	for l in $layers; do
-		printf ' | ds-attn -l %s %s | tee %s/attn.%s | ds-route -l %s %s | tee %s/route.%s' "$l" "$t" "$to" "$l" "$l" "$t" "$to" "$l"
-		[ $# -gt 0 ] || printf ' | ds-expert -l %s %s' "$l" "$t"
+		o="-l $l $t -o - -o $to"
+		printf ' | ds-attn %s/attn.%s | ds-route %s/route.%s' "$o" "$l" "$o" "$l"
+		[ $# -gt 0 ] || printf ' | ds-expert %s/out.%s' "$o" "$l"
 		for e; do
 			printf ' | ds-expert -l %s %s -e %s' "$l" "$t" "$e"
 		done
-		printf ' | tee %s/out.%s' "$to" "$l"
 	done
 	printf ' | ds-head %s >%s/head' "$t" "$to"
 }
@@ -82,7 +82,7 @@ side_by_side() {
 # loop STAGES EMBED-OPTIONS: answers to prompts
 loop() {
 	rm -f loop; mkfifo loop
-	printf 'ds-embed %s -i loop | %s | ds-head | ds-sample -n 12 | tee loop >got' "$2" "$1"
+	printf 'ds-embed %s -i loop | %s | ds-head -t 1 | ds-sample -n 6 | tee loop >got' "$2" "$1"
 }
 
 kernels=ref
@@ -118,9 +118,9 @@ for DS_MODEL; do
 	ok "$name: a process for every stage of every layer" pipe "$(line batch line '' '-t 1')"
 	is "$(frame tensors logits <line/head | wc -l)" 287 "$name: it has logits for every row"
 	points "two threads" "$(line batch got '' '-t 2')"
-	points "prompts in many small frames" "$(line pieces got '' '')"
+	points "prompts in many small frames" "$(line pieces got '' '-t 1')"
 	for rows in 7 64; do
-		points "batches of $rows rows" "$(line batch got "-B $rows" '')"
+		points "batches of $rows rows" "$(line batch got "-B $rows" '-t 1')"
 	done
 	for k in $(sets); do
 		case " $kernels " in
@@ -137,25 +137,29 @@ for DS_MODEL; do
 		logits "experts in a chain of four" "$four; mv four/head got"
 		logits "experts in four processes side by side" "$(side_by_side $sets)"
 	fi
-	for rows in ${ROWS-1 ${FORMATS:+$(seq 2 33)}}; do
-		logits "batches of $rows rows" "ds-embed -B $rows <batch | ds-block | ds-head >got"
-	done
 	logits "one ds-block" "ds-embed <batch | ds-block | ds-head >got"
 	logits "a ds-block for each layer" "ds-embed <batch | $(chain ds-block) | ds-head >got"
 	for i in 0 1 2 3 4; do
 		kept "a sequence alone" "ds-embed <alone.$i | ds-block | ds-head >got" single.$i
 	done
 	hold "each sequence alone: the logits have the same bits" same line/head single.*
+	kept "batches of 1 row" "ds-embed -B 1 <short | ds-block -t 1 | ds-head -t 1 >got" rows.1
+	hold "batches of 1 row: the logits have the same bits" same rows.1 single.1 single.2 single.3
+	[ -z "${FORMATS-}" ] || py "$T/bits.py" rungs line/embed
+	for to in ${FORMATS:+23 33}; do
+		logits "batches of each size up to $to rows" "ds-block <rungs.$to | ds-head >got"
+	done
 
 	kept "a loop" "$(loop ds-block '-i ask')" answers
-	tokens "a ds-block for each layer" "$(loop "$(chain ds-block)" '-i ask')"
-	tokens "a process for every stage" "$(loop "$(chain ds-attn ds-route ds-expert)" '-i ask')"
+	tokens "a ds-block for each layer" "$(loop "$(chain 'ds-block -t 1')" '-i ask')"
+	stages=$(chain 'ds-attn -t 1' 'ds-route -t 1' 'ds-expert -t 1')
+	tokens "a process for every stage" "$(loop "$stages" '-i ask')"
 	tokens "scalar code and two threads" "export DS_KERNELS=ref; $(loop 'ds-block -t 2' '-i ask')"
-	tokens "batches of 2 rows, so that sequences wait" "$(loop ds-block '-B 2 -i ask')"
-	tokens "three batches under way" "$(loop "$(chain ds-block)" '--batches 3 -i ask')"
+	tokens "batches of 2 rows, so that sequences wait" "$(loop 'ds-block -t 1' '-B 2 -i ask')"
+	tokens "three batches under way" "$(loop "$(chain 'ds-block -t 1')" '--batches 3 -i ask')"
 	tokens "prompts on two inputs" "$(loop ds-block '-i left -i right')"
 	for i in 0 1 2 3 4; do
-		kept "a sequence alone in the loop" "$(loop ds-block "-i ask.$i")" answer.$i
+		kept "a sequence alone in the loop" "$(loop 'ds-block -t 1' "-i ask.$i")" answer.$i
 	done
 	hold "each sequence alone: the same tokens are sampled" same answers answer.*
 	kept "another prompt" "$(loop ds-block '-i clash')" clashed
