@@ -16,7 +16,7 @@
 
 #define LINE_MAX_BYTES 4096
 
-/* --- in the child, between fork and exec --- */
+/* --- in the child, which has the parent's memory until exec --- */
 
 static _Noreturn void
 exec_child(const struct command *p, const struct child_options *s, pid_t parent, int err)
@@ -47,22 +47,21 @@ exec_child(const struct command *p, const struct child_options *s, pid_t parent,
 int
 child_start(struct child *c, const struct child_options *s)
 {
-	pid_t parent = getpid();
+	pid_t parent = getpid(), pid;
 	int err[2] = {-1, -1};
 
 	c->err = -1;
 	if (!s->bare && pipe2(err, O_CLOEXEC) < 0)
 		return fail(FAIL_SYSTEM, "%s: cannot create a pipe:", c->command->label);
-	c->pid = fork();
-	if (c->pid == 0)
+	pid = vfork();          /* copies no page tables */
+	if (pid == 0)
 		exec_child(c->command, s, parent, err[1]);
 	if (!s->bare)
 		close(err[1]);
 	c->err = err[0];
-	if (c->pid < 0) {
-		c->pid = 0;
+	c->pid = pid > 0 ? pid : 0;
+	if (pid < 0)
 		return fail(FAIL_SYSTEM, "%s: cannot start it:", c->command->label);
-	}
 	if (!s->bare)
 		(void)fcntl(c->err, F_SETFL, O_NONBLOCK);
 	return 0;
