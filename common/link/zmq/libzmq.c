@@ -27,7 +27,7 @@ libzmq_load(void)
 
 	if (lib)
 		return 0;
-	if (!(lib = dlopen(FILE_NAME, RTLD_NOW))) {
+	if (!(lib = dlopen(FILE_NAME, RTLD_LAZY))) {
 		const char *why = dlerror();
 
 		return fail(FAIL_SYSTEM, "cannot load libzmq, which tcp://, ipc:// and keys need: %s%s", why,
