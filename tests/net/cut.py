@@ -13,6 +13,7 @@ import json
 import sys
 
 NET = "10.77.0."
+COMPUTE = "ds-block", "ds-attn", "ds-route", "ds-expert", "ds-head"
 
 
 class Line:
@@ -24,7 +25,8 @@ class Line:
         self.port = 5609
 
     def add(self, host, *words):
-        self.programs.append([host, [words[0], *(w.replace("%h", str(host)) for w in self.common), *words[1:]]])
+        threads = ["-t", "1"] if words[0] in COMPUTE else []      # (more would cost more than they save)
+        self.programs.append([host, [words[0], *(w.replace("%h", str(host)) for w in self.common), *threads, *words[1:]]])
         return self.programs[-1]
 
     def link(self, a, b):
@@ -104,7 +106,7 @@ def main(model, cut, hosts, *words):
     door = line.add(1, "ds-embed", *round_, *(["--batches", "2"] if round_ else []), "-i", "@tcp://{h1}:5600", "-i", "@tcp://{h1}:5601")
     at = globals()[cut](line, door, hosts, c["num_hidden_layers"], c["first_k_dense_replace"], c["n_routed_experts"])
     head = line.link(at, line.add(hosts, "ds-head", *round_))
-    sample = line.link(head, line.add(hosts, "ds-sample", *round_, "-n", "12"))
+    sample = line.link(head, line.add(hosts, "ds-sample", *round_, "-n", "6"))
     head[1] += ["-o", "{run}/HEAD"]
     sample[1] += ["-o", "tcp://{h1}:5601", "-o", f"@tcp://{{h{hosts}}}:5602"]
     print("plan 1")

@@ -6,7 +6,7 @@ Runs the plan from host 10.77.0.9, and lets FAULT happen to it, one of the funct
 text" as in the file WANT or "exit N"; "2 by 4" where host 4 took the place of host 2, in faults of a VICTIM; "one error", if there
 is one; and what does not belong there: another text, more errors, processes that are left, memory that has grown.
 Standard error has what ds-run said, how long it took, and the memory of the largest process.
-faults.py want MODEL WANT: makes that file, with one process for all layers, and WANT.short.
+faults.py want MODEL WANT: makes that file, with one process for all layers, for each length of an answer.
 """
 import os
 import random
@@ -19,9 +19,9 @@ import time
 
 from proxy import Proxy
 
-# (so hot that they don't end before they must)
-ASK = ["-S", "3", "-w", "-T", "20", "Once", "there was", "a host of", "42 lions,", "-n"]
+ASK = ["-S", "3", "-w", "-T", "20", "1", "22", "333", "4444,", "-n"]
 MEMORY = 64 << 10       # kB: in a run without faults the largest process has 13000
+LENGTHS = "200", "60", "500"     # tokens of an answer: until one fault, without waiting for one, for many
 HOST = "10.77.0."
 RSH = f"{sys.executable} -S {os.path.dirname(os.path.abspath(__file__))}/rsh.py"
 
@@ -44,7 +44,7 @@ def programs():
 
 
 class Run:
-    def __init__(self, plan, model, timeout, tokens="500"):
+    def __init__(self, plan, model, timeout, tokens):
         self.timeout = timeout
         self.victims = [line.split()[2:] for line in open(plan) if line.startswith("run ")] + [["ds-run", "--agent"]]
         self.p = subprocess.Popen(["ds-run", "-m", model, "--plan", plan, "--rsh", RSH, "--timeout", str(timeout),
@@ -72,7 +72,7 @@ class Run:
                     continue
                 if "VmHWM:" in status:
                     self.memory[pid, words[0]] = int(status.split("VmHWM:")[1].split()[0])
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     def alive(self):
         return self.p.poll() is None
@@ -82,7 +82,7 @@ class Run:
         while self.alive() and not condition():
             if time.monotonic() > until:
                 raise TimeoutError
-            time.sleep(0.01)
+            time.sleep(0.02)
         return self.alive()
 
     def flows(self, more=1):
@@ -129,7 +129,7 @@ late = slow = nothing
 def cut(run, dice, seconds=None):
     """The link of host 2 goes down, and comes back after so many seconds."""
     run.flows()
-    time.sleep(dice.random() * 0.2)
+    time.sleep(dice.random() * 0.05)
     sh(f"ip -n {HOST}2 link set cable down")
     if seconds is not None:
         time.sleep(seconds)
@@ -238,9 +238,9 @@ def leave(run, dice):
 def kill(run, dice, victim, early):
     """One process, at a random moment of the work, or as early as may be."""
     if not early:
-        run.flows(dice.randint(1, 200))
+        run.flows(dice.randint(1, 100))
     run.wait_for(lambda: run.victim(victim))
-    time.sleep(dice.random() * 0.2)
+    time.sleep(dice.random() * 0.05)
     pid = run.victim(victim)
     if pid and run.alive():
         os.kill(pid, signal.SIGKILL)
@@ -288,13 +288,13 @@ def judge(run, want, left):
 def main(fault, *args):
     if fault == "want":
         model, want = args
-        for file, tokens in (want, 500), (want + ".short", 60):
-            with open(file, "wb") as out:
-                subprocess.run(["ds-run", "-m", model, *ASK, str(tokens)], stdout=out, check=True)
+        for tokens in LENGTHS:
+            with open(want + tokens, "wb") as out:
+                subprocess.run(["ds-run", "-m", model, *ASK, tokens], stdout=out, check=True)
         return
     seed, model, want, plan, timeout = args
-    want, tokens = (want + ".short", "60") if fault == "late" else (want, "500")
-    dice, want, args = random.Random(int(seed)), open(want, "rb").read(), (plan, model, float(timeout), tokens)
+    tokens = LENGTHS[fault in ("late", "nothing", "slow", "leave") or 2 * fault.isdigit()]
+    dice, want, args = random.Random(int(seed)), open(want + tokens, "rb").read(), (plan, model, float(timeout), tokens)
     began = time.monotonic()
     if fault.isdigit():
         run, verdict = kills(args, dice, want, int(fault))

@@ -15,41 +15,48 @@ if [ "${DS_NET-}" != inside ]; then
 	DS_NET=inside exec unshare -mnp --fork --kill-child --mount-proc sh "$0" "$@"
 fi
 unset DS_NET
+# SERVED: Python of `py` is in our namespaces; that which tests/run serves is not, and cannot reach a host.
+[ -z "${SERVED-}" ] || unset DS_PYSERVER
 . "${0%/*}/../lib.sh"
-PYTHONPATH=$T:$T/net
+[ "${SERVED-}" ] || PYTHONPATH=$T:$T/net
 NET=10.77.0 CONTROL=10.78.0
 
 {
 	mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip netns add wire &&
-	    ip -n wire link add bridge type bridge && ip -n wire link set bridge up
+	    printf 'link add bridge type bridge\nlink set bridge up\n' | ip -n wire -batch -
 } 2>why || skip_all "no network of namespaces here: $(tr '\n' ' ' <why)"
 
 # host N...: hosts $NET.N, joined by cables to one switch; their ends of it are called cable in the host, N in the switch
 host() {
+	printf "netns add $NET.%s\n" "$@" | ip -batch - || exit 2
 	for n; do
-		ip netns add $NET.$n && ip -n wire link add $n type veth peer name cable netns $NET.$n &&
-		    ip -n wire link set $n master bridge && ip -n wire link set $n up && ip -n $NET.$n link set lo up &&
-		    ip -n $NET.$n addr add $NET.$n/24 dev cable && ip -n $NET.$n link set cable up || exit 2
+		printf "link add $n type veth peer name cable netns $NET.$n\nlink set $n master bridge\nlink set $n up\n"
+	done | ip -n wire -batch - || exit 2
+	for n; do
+		printf "link set lo up\naddr add $NET.$n/24 dev cable\nlink set cable up\n" | ip -n $NET.$n -batch - || exit 2
 	done
 }
 
 # control N...: a second network, $CONTROL.N, for hosts that are there; their ends of its cables are called control
 control() {
 	ip -n wire link show control >/dev/null 2>&1 ||
-	    { ip -n wire link add control type bridge && ip -n wire link set control up; } || exit 2
+	    printf 'link add control type bridge\nlink set control up\n' | ip -n wire -batch - || exit 2
 	for n; do
-		ip -n wire link add c$n type veth peer name control netns $NET.$n && ip -n wire link set c$n master control &&
-		    ip -n wire link set c$n up && ip -n $NET.$n addr add $CONTROL.$n/24 dev control &&
-		    ip -n $NET.$n link set control up || exit 2
+		printf "link add c$n type veth peer name control netns $NET.$n\nlink set c$n master control\nlink set c$n up\n"
+	done | ip -n wire -batch - || exit 2
+	for n; do
+		printf "addr add $CONTROL.$n/24 dev control\nlink set control up\n" | ip -n $NET.$n -batch - || exit 2
 	done
 }
 
-# shells: each host takes commands over the network, from rsh.py
+# shells N...: these hosts take commands over the network, from rsh.py
 shells() {
-	for n in $(ip netns list | sed -n "s/^$NET\.\([0-9]*\).*/\1/p"); do
-		ip netns exec $NET.$n "$PY" -S "$T/net/rsh.py" &
-		awaited listens $n 2222 || exit 2
-	done
+	"$PY" -S "$T/net/rsh.py" --serve $(printf "$NET.%s " "$@") || exit 2
+}
+
+# cut_plan ARG...: the plan that cut.py makes, which needs none of our namespaces
+cut_plan() {
+	PYTHONPATH=$T py "$T/net/cut.py" "$@"
 }
 
 # listens N PORT: somebody waits for connections there

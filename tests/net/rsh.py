@@ -2,28 +2,38 @@
 
 usage: rsh.py ADDRESS PROGRAM ARG...    runs it there: its input and output are ours; where RSH_NET is set, 10.78.0 say,
                                         the host's address in that network takes the place of 10.77.0.N
-       rsh.py                           serves who asks
+       rsh.py --serve ADDRESS...        serves who asks in the networks of these hosts, each the network namespace of its name, in
+                                        the background as soon as it listens
 """
 import os
 import select
-import signal
 import socket
-import subprocess
 import sys
 
 PORT = 2222
 
 
-def serve():
+def serve(addresses):
+    import signal
+    import subprocess
+    from hosts import on
+
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with socket.create_server(("0.0.0.0", PORT), backlog=50) as server:
-        while True:
+    servers = {}
+    for address in addresses:
+        with on(address):
+            servers[socket.create_server(("0.0.0.0", PORT), backlog=50)] = address
+    if os.fork() > 0:
+        os._exit(0)
+    while True:
+        for server in select.select(list(servers), [], [])[0]:
             s, _ = server.accept()
             words = b""
             while not words.endswith(b"\0\0") and (block := s.recv(1)):
                 words += block
             if words.endswith(b"\0\0"):
-                subprocess.Popen(words[:-2].split(b"\0"), stdin=s, stdout=s)
+                with on(servers[server]):
+                    subprocess.Popen(words[:-2].split(b"\0"), stdin=s, stdout=s)
             s.close()
 
 
@@ -48,4 +58,4 @@ def pass_on(address, words):
 
 
 if __name__ == "__main__":
-    pass_on(sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else serve()
+    serve(sys.argv[2:]) if sys.argv[1] == "--serve" else pass_on(sys.argv[1], sys.argv[2:])

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+import hosts
+
 DRIVER = "10.77.0.9"
 
 
@@ -37,7 +39,8 @@ class Plan:
 
 
 def on(address, words, **how):
-    return subprocess.Popen(["ip", "netns", "exec", address, *words], stderr=subprocess.PIPE, **how)
+    with hosts.on(address):
+        return subprocess.Popen(words, stderr=subprocess.PIPE, **how)
 
 
 def start(plan):
@@ -67,7 +70,7 @@ def main(path, folder, ask, got, *words):
     bad = False
     for p, (status, text) in zip(started, end(started, 40)):
         if status != 0 or text:
-            print(*p.args[3:], f"\n  status {status}: {text.rstrip()}")
+            print(*p.args, f"\n  status {status}: {text.rstrip()}")
             bad = True
     return bad
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The promise over hosts: however a model is divided among them, the same tokens are chosen from logits with the same bits.
 # first: yes
+SERVED=yes
 . "${0%/*}/net.sh"
 host 1 2 3 4 5 9
 for n in 1 2 3 4 5 9; do ds-keygen key.$n >>peers; done
@@ -8,7 +9,7 @@ for n in 1 2 3 4 5 9; do ds-keygen key.$n >>peers; done
 # cut MODEL CUT HOSTS KEYS FOLDER: as processes on so many hosts; what is sampled, and the logits that it is sampled from
 cut() {
 	case $4 in keys) words="--key $S/key.%h --peers $S/peers" ;; *) words=--unsafe ;; esac
-	py "$T/net/cut.py" "$1" "$2" "$3" $words >plan &&
+	cut_plan "$1" "$2" "$3" $words >plan &&
 	    py "$T/net/start.py" plan "$5" ask "$5/all" $words &&
 	    # (in a ring frames that wait for another stage pass as well)
 	    ds-cut --at sample -i "$5/h$3/HEAD" -o "$5/logits" &&
@@ -21,7 +22,7 @@ for m in "$M" "$G"/v*; do
 	mkfifo loop
 	export DS_MODEL=$m
 	ok "$name: one process for all layers" \
-	    pipe 'ds-embed -i ask -i loop | ds-block | ds-head | tee logits | ds-sample -n 12 | tee loop >tokens'
+	    pipe 'ds-embed -i ask -i loop | ds-block | ds-head | tee logits | ds-sample -n 6 | tee loop >tokens'
 	rm loop
 	: >list
 	case $name in tiny-r1) cuts="layers side chain ring" ;; *) cuts="layers side ring" ;; esac

@@ -5,25 +5,33 @@
 
 # Each fault happens to hosts of its own, so that several can at the same time; here is what one does.
 if [ "${1-}" = fault ]; then
-	fault=$2 kind=$3 timeout=$4 seed=$5 want=$6
-	host 1 2 3 4 5 9
-	case $kind in *-two) control 1 2 3 4 5 9; RSH_NET=$CONTROL; export RSH_NET ;; esac
-	case $kind in *-2-*) hosts=2 ;; *) hosts=3 ;; esac
-	shells
-	py "$T/net/cut.py" "$M" "${kind%%-*}" $hosts --unsafe --timeout "$timeout" | sed 's/ -n 12 / /; s/ -o {run}\/HEAD//' >plan
+	fault=$2 kind=$3 timeout=$4 seed=$5 model=$6 want=$6/want
+	case $kind in *-2-*) hosts="1 2" ;; *) hosts="1 2 3" ;; esac
+	all=$hosts
+	case $kind in *-spare*) all="$all 4" ;; esac
+	case $kind in *-spares*) all="$all 5" ;; esac
+	host $all 9
+	case $kind in *-two) control $all 9; RSH_NET=$CONTROL; export RSH_NET ;; esac
+	shells $all
+	cut_plan "$model" "${kind%%-*}" ${hosts##* } --unsafe --timeout "$timeout" |
+	    sed 's/ -n 6 / /; s/ -o {run}\/HEAD//' >plan
 	case $kind in
 	*-spare*) echo "host h4 10.77.0.4 spare" >>plan ;;
 	*-proxy) sed -i 's/-o tcp:..{h2}:5611/-o tcp:\/\/10.77.0.9:5611/' plan ;;
 	esac
 	case $kind in *-spares*) echo "host h5 10.77.0.5 spare" >>plan ;; esac
 	[ "$fault" != slow ] || on 2 tc qdisc add dev cable root tbf rate 10mbit burst 16kb latency 100ms
-	on 9 timeout 150 "$PY" "$T/net/faults.py" "$fault" "$seed" "$M" "$want" plan "$timeout"
+	on 9 timeout 150 "$PY" "$T/net/faults.py" "$fault" "$seed" "$model" "$want" plan "$timeout"
 	exit
 fi
 
 seed=${DS_SEED:-$(date +%s)}
 echo "# seed $seed (DS_SEED=$seed does the same again)"
-ok "one process gives the answer" py "$T/net/faults.py" want "$M" "$S/want"
+# a small model, to which no token is the last; it has the first tokens of tiny-r1
+mkdir model
+cp "$G/v3/model.safetensors" "$M"/tokenizer*.json model
+sed 's/"eos_token_id": 1/"eos_token_id": null/' "$G/v3/config.json" >model/config.json
+ok "one process gives the answer" py "$T/net/faults.py" want model model/want
 
 # fault, plan and how it is joined, --timeout, what comes of it, and in words; the slow ones first
 cat >faults <<'X'
@@ -55,7 +63,7 @@ slow layers 5 | the same text | a link of 10 Mbit/s
 stall layers-proxy 5 | the same text | a link stalls for a moment
 leave layers 2 | killed | ds-run is killed, and nobody is left
 X
-sed 's, *|.*,,' faults | xargs -P 4 -L 1 sh -c 'sh "$0" fault $3 $4 $5 "$1" "$2/want" >"$2/$3.$4" 2>"$2/$3.$4.said"' \
+sed 's, *|.*,,' faults | xargs -P 4 -L 1 sh -c 'sh "$0" fault $3 $4 $5 "$1" "$2/model" >"$2/$3.$4" 2>"$2/$3.$4.said"' \
     "$T/net/${0##*/}" "$seed" "$S"
 while IFS='|' read -r what want desc; do
 	set -- $what

@@ -15,7 +15,7 @@ py "$T/bits.py" prompts "$M" >shape
 # wire WORDS...: the line over two hosts; what goes over the wire meanwhile is in the folder wire, what is sampled in got
 wire() {
 	rm -rf wire got
-	py "$T/net/cut.py" "$M" layers 2 "$@" >plan &&
+	cut_plan "$M" layers 2 "$@" >plan &&
 	    ip netns exec wire "$PY" "$T/net/capture.py" wire "$PY" "$T/net/start.py" plan run asked got "$@"
 }
 # secrets: which of them are in the folder wire
@@ -49,7 +49,7 @@ attack() {      # SECONDS ADDRESS...
 	on 3 timeout 30 "$PY" "$T/net/attack.py" "$(cut -c1-40 pub.1)" "$attack_for" replay "$@"
 }
 mkfifo feed
-py "$T/net/cut.py" "$M" layers 2 $keys >plan
+cut_plan "$M" layers 2 $keys >plan
 py "$T/net/start.py" plan run feed got $keys >said & run=$!
 for at in $line; do
 	awaited listens "$(echo ${at%:*} | cut -d. -f4)" ${at#*:} || report 1 "somebody waits at $at" said
@@ -66,7 +66,7 @@ report $? "meanwhile the line answers, and no program has a word to say" said
 wait $attack
 is "$(cat attacked)" "" "nobody who comes while it works gets anything"
 { frame take -1 <left; cat right; } >asked
-DS_MODEL=$M pipe 'mkfifo loop; ds-embed -i asked -i loop | ds-block | ds-head | ds-sample -n 12 | tee loop >want'
+DS_MODEL=$M pipe 'mkfifo loop; ds-embed -i asked -i loop | ds-block | ds-head | ds-sample -n 6 | tee loop >want'
 printf 'the tokens\ttexts\tgot\twant\n' >list
 like "$(py "$T/bits.py" compare list)" "^0" "and what it says is right"
 

@@ -4,13 +4,13 @@
 export DS_MODEL=$M
 host 1 2 9
 cd /            # remote shells start in another folder
-shells
+shells 1 2 9
 cd "$S"
 rsh="$PY -S $T/net/rsh.py"
 
 # plan CUT: of tiny-r1 over two hosts, without limits of its own on answers
 plan() {
-	py "$T/net/cut.py" "$M" "$1" 2 --unsafe | sed 's/ -n 12 / /; s/ -o {run}\/HEAD//' >"$1.plan"
+	cut_plan "$M" "$1" 2 --unsafe | sed 's/ -n 6 / /; s/ -o {run}\/HEAD//' >"$1.plan"
 }
 plan layers
 plan side
