@@ -105,9 +105,10 @@ is "$(ps -o args= -s $! | grep ds-)" "" "and all programs of the line"
 once_more="touch asked; while [ ! -e more ]; do sleep 0.05; done; $grade"
 setsid ds-learn $options --grade "$once_more" --beta 0.1 -o scored >metrics 2>err &
 awaited test -e asked
-kill -STOP $(ps -o pid=,args= -s $! | awk '/ds-loss.* -q/ { print $1 }')
+kill -STOP $(ps -o pid=,args= -s $! | awk '/ds-loss -m [^ ]* -q/ { print $1 }')
 : >more
-awaited sh -c '! ps -o args= -s $0 | grep -qE "jq|tac|sleep"' $!
+awaited sh -c '! ps -o comm= -s $0 | grep -qxE "jq|tac|sleep"' $!
+report $? "the grader has ended"
 kill -TERM $!
 wait $! 2>/dev/null
 is "$? $(cat err)" "143 ds-learn: interrupted: no state is saved without --state" \
