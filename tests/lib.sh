@@ -128,7 +128,7 @@ ok() {
 awaited() {
 	awaited_left=$((${AWAIT:-60} * 20))
 	until "$@" >/dev/null 2>&1; do
-		[ $((awaited_left -= 1)) -gt 0 ] || return 1
+		[ $((awaited_left -= 1)) -gt 0 ] || { echo "# awaited in vain: $*" >&2; return 1; }
 		sleep 0.05
 	done
 }
