@@ -14,7 +14,7 @@ prompts = [json.loads(l)["prompt"] for l in open(sys.argv[2] + "/eval.jsonl")]
 for i in range(int(sys.argv[1])):
     r = {"prompt": prompts[i * 7], "temperature": [0, 0.6, 1, 1.5][i % 4], "seed": i}
     r.update(n=1 + i % 3, logprobs=True)
-    if i % 3 == 0: r["max_tokens"] = [1, 2, 3, 8, 17][i // 3 % 5]
+    r["max_tokens"] = [1, 2, 3, 8, 17][i // 3 % 5] if i % 3 == 0 else [80, 27][i > 1]
     if i % 5 == 0: r["stop"] = [24, 25]
     if i % 7 == 0: r["think_max"] = 9
     print(json.dumps(r))' "$1" "$M"
@@ -32,7 +32,7 @@ for how in "mtp" "prompt" "mtp -x stage" "mtp -x layer --batches 3" "prompt --ba
 	answers got --draft $how
 	same got want "ds-run --draft $how: answers, ids and logprobs are those without drafts"
 done
-answers got --draft mtp --cache-size 350K -v
+answers got --draft mtp --cache-size 250K
 same got want "also with a cache that is too small for all of them"
 ds-run --draft mtp -s --jsonl requests --ordered --logprobs -t 1 >script.sh
 limited sh script.sh >got
@@ -52,7 +52,7 @@ ds-dump -f ids <kept/005-draft.dsf | tr ' ' '\n' | grep -c . >got
 ds-dump -f ids <plain/004-sample.dsf | grep -c . >want.n
 same got want.n "ds-dump -f ids leaves guesses out"
 
-tokens=$(few 60 25)
+tokens=25
 # by hand OPTIONS-OF-EMBED OPTIONS-OF-SAMPLE OPTIONS-OF-DRAFT <PROMPTS: text
 hand() {
 	pipe 'ds-embed '"$1"' -i - -i loop | ds-block -t 1 | ds-head -t 1 --tap head.hidden |
