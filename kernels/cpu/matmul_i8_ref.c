@@ -4,7 +4,7 @@
 #include "cpu/i8.h"
 
 /* Rows of x and outputs that share the work of conversion, and the columns converted at a time. */
-enum { TOKENS = 8, OUTPUTS = 16, PART = 256 };
+enum { TOKENS = 32, OUTPUTS = 16, PART = 256 };
 
 /* Columns of a row of x. */
 struct rounded {
