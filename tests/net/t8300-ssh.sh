@@ -1,5 +1,6 @@
 #!/bin/sh
 # Plans over hosts that are reached by a real ssh: an sshd of the test's own on each, with keys of its own.
+# first: yes
 PATH=$PATH:/usr/sbin:/sbin
 for tool in sshd ssh ssh-keygen; do
 	command -v $tool >/dev/null || { echo "1..0 # SKIP no $tool: Debian has it in openssh-server"; exit 0; }

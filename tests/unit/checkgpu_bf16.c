@@ -5,6 +5,7 @@
  * same bits for any number of rows, wherever a row stands among them, for heads and for pairs of a group as for a product
  * of one row alone.  Prints TAP.
  */
+/* first: yes */
 /* only: asan */
 #include "gpu.h"
 #include "numbers.h"

@@ -3,6 +3,7 @@
  * bit for bit against the plain one, which checkarithmetic checks.  Prints
  * TAP; with -b [SET] it times the kernels instead, with -B those of bf16, with -I those of i8.
  */
+/* first: yes */
 #include <time.h>
 
 #include "numbers.h"

@@ -6,6 +6,7 @@
  * what the byte says: it must take the frame or refuse it with one line, and go on
  * working.  The sanitizers watch.
  */
+/* first: yes */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
