@@ -97,7 +97,8 @@ EOP
 for args in "-g -n 200" "-T 0.8 -S 7 -q -n 1000" "-w -T 1 -k 5 -p 0.9 -n 20"; do
 	limited ds-run $args "12+30=" "Say so" >want
 	for plan in one two three; do
-		ok "$plan.plan, $args: it runs" limited ds-run --plan $plan.plan $args "12+30=" "Say so"
+		ok "$plan.plan, $args: it runs" \
+		    ds-run --plan $plan.plan $args "12+30=" "Say so"
 		same .out want "... and says what one process does"
 		is "$(cat .err)" "" "... and no more"
 	done
@@ -107,7 +108,8 @@ for k in key driver.key; do ds-keygen $k >>peers; done
 limited ds-run -g -n 4 "12+30=" >want
 for plan in one two three; do
 	sed "/^run.*tcp:/s, -i , --key $S/key --peers $S/peers&," $plan.plan >keyed.plan
-	limited ds-run -vv -g -n 4 --key driver.key --peers peers --plan keyed.plan "12+30=" >got 2>said
+	limited ds-run -vv -g -n 4 --key driver.key --peers peers --plan keyed.plan \
+	    "12+30=" >got 2>said
 	report $? "$plan.plan with keys: it runs" said
 	same got want "... and says what one process does"
 	is "$(grep -Ec '^(alpha|beta|gamma): ds-[a-z]+: [0-9]+ frames in, [0-9]+ out$' said)" "$(grep -c '^run' keyed.plan)" \
@@ -166,13 +168,16 @@ ended() {
 	exec 5<&-
 	wait $run
 }
-# victim PATTERN: $pid, the process that ds-run started whose words match, which starts no process here
+# victim PATTERN: $pid, the process that ds-run started whose words match; starts none itself
 victim() {
 	pattern=$1
 	set -- $run
 	while [ $# -gt 0 ]; do
 		pid=$1 words='' children=''
-		{ read -r words <"/proc/$pid/cmdline"; read -r children <"/proc/$pid/task/$pid/children"; } 2>/dev/null
+		{
+			read -r words <"/proc/$pid/cmdline"
+			read -r children <"/proc/$pid/task/$pid/children"
+		} 2>/dev/null
 		case $words in $pattern) return 0 ;; esac
 		shift
 		set -- "$@" $children
@@ -188,7 +193,7 @@ killed() {
 }
 limited ds-run -w -S 1 $more "12+30=" "What" "7" >want
 bytes=20 again=0
-for name in "ds-embed" "ds-block -l 0-1" "ds-sample" "ds-run --agent" "ds-block -l 2-3" "ds-head"; do
+for name in ds-embed "ds-block -l 0-1" ds-sample "ds-run --agent" "ds-block -l 2-3" ds-head; do
 	start $bytes --plan two.plan
 	case $name in
 	*-l*) killed "${name% -l*}*${name#* }*" ;;
@@ -199,7 +204,8 @@ for name in "ds-embed" "ds-block -l 0-1" "ds-sample" "ds-run --agent" "ds-block 
 	report $? "a killed $(echo "${name#* }" | sed 's/.*-l/block -l/; s/--//; s/ds-//') is not the end" said
 	same out want "... and changes nothing"
 	case $name in *agent) name="its agent" ;; esac
-	if grep -Eqx "ds-run: (alpha|beta): $name: killed by signal 9; started again(, [123] answers? goe?s? on)?" said; then
+	restarted="killed by signal 9; started again(, [123] answers? goe?s? on)?"
+	if grep -Eqx "ds-run: (alpha|beta): $name: $restarted" said; then
 		again=$((again + 1))
 	else
 		is "$(cat said)" "" "... of which nothing is said only where it was not needed any more"
@@ -259,7 +265,8 @@ for name in ds-head ds-sample ds-block; do
 	ended
 	report $? "$name stands still, and is noticed" said
 	same out want "... which changes nothing"
-	like "$(cat said)" "^ds-run: (alpha|beta): $name.*: stopped by signal 19 for 1 seconds; started again" "... it is named"
+	restarted="stopped by signal 19 for 1 seconds; started again"
+	like "$(cat said)" "^ds-run: (alpha|beta): $name.*: $restarted" "... it is named"
 done
 start 40 --timeout 3 --plan two.plan
 victim "ds-head*"

@@ -25,8 +25,10 @@ class Line:
         self.port = 5609
 
     def add(self, host, *words):
-        threads = ["-t", "1"] if words[0] in COMPUTE else []      # (more would cost more than they save)
-        self.programs.append([host, [words[0], *(w.replace("%h", str(host)) for w in self.common), *threads, *words[1:]]])
+        common = [w.replace("%h", str(host)) for w in self.common]
+        if words[0] in COMPUTE:     # (more threads would cost more than they save)
+            common += ["-t", "1"]
+        self.programs.append([host, [words[0], *common, *words[1:]]])
         return self.programs[-1]
 
     def link(self, a, b):

@@ -6,7 +6,7 @@ Runs the plan from host 10.77.0.9, and lets FAULT happen to it, one of the funct
 text" as in the file WANT or "exit N"; "2 by 4" where host 4 took the place of host 2, in faults of a VICTIM; "one error", if there
 is one; and what does not belong there: another text, more errors, processes that are left, memory that has grown.
 Standard error has what ds-run said, how long it took, and the memory of the largest process.
-faults.py want MODEL WANT: makes that file, with one process for all layers, for each length of an answer.
+faults.py want MODEL WANT: makes that file, with one process for all layers, for each of LENGTHS.
 """
 import os
 import random
@@ -21,7 +21,8 @@ from proxy import Proxy
 
 ASK = ["-S", "3", "-w", "-T", "20", "1", "22", "333", "4444,", "-n"]
 MEMORY = 64 << 10       # kB: in a run without faults the largest process has 13000
-LENGTHS = "200", "60", "500"     # tokens of an answer: until one fault, without waiting for one, for many
+# tokens of an answer: for one fault, for one that does not end it, for many
+LENGTHS = "200", "60", "500"
 HOST = "10.77.0."
 RSH = f"{sys.executable} -S {os.path.dirname(os.path.abspath(__file__))}/rsh.py"
 
@@ -294,7 +295,8 @@ def main(fault, *args):
         return
     seed, model, want, plan, timeout = args
     tokens = LENGTHS[fault in ("late", "nothing", "slow", "leave") or 2 * fault.isdigit()]
-    dice, want, args = random.Random(int(seed)), open(want + tokens, "rb").read(), (plan, model, float(timeout), tokens)
+    dice, want = random.Random(int(seed)), open(want + tokens, "rb").read()
+    args = plan, model, float(timeout), tokens
     began = time.monotonic()
     if fault.isdigit():
         run, verdict = kills(args, dice, want, int(fault))

@@ -15,7 +15,7 @@ if [ "${DS_NET-}" != inside ]; then
 	DS_NET=inside exec unshare -mnp --fork --kill-child --mount-proc sh "$0" "$@"
 fi
 unset DS_NET
-# SERVED: Python of `py` is in our namespaces; that which tests/run serves is not, and cannot reach a host.
+# SERVED: `py` has a server in these namespaces; that of tests/run cannot reach a host
 [ -z "${SERVED-}" ] || unset DS_PYSERVER
 . "${0%/*}/../lib.sh"
 [ "${SERVED-}" ] || PYTHONPATH=$T:$T/net
@@ -30,22 +30,27 @@ NET=10.77.0 CONTROL=10.78.0
 host() {
 	printf "netns add $NET.%s\n" "$@" | ip -batch - || exit 2
 	for n; do
-		printf "link add $n type veth peer name cable netns $NET.$n\nlink set $n master bridge\nlink set $n up\n"
+		echo "link add $n type veth peer name cable netns $NET.$n"
+		printf "link set $n %s\n" "master bridge" up
 	done | ip -n wire -batch - || exit 2
 	for n; do
-		printf "link set lo up\naddr add $NET.$n/24 dev cable\nlink set cable up\n" | ip -n $NET.$n -batch - || exit 2
+		printf '%s\n' "link set lo up" "addr add $NET.$n/24 dev cable" "link set cable up" |
+		    ip -n $NET.$n -batch - || exit 2
 	done
 }
 
 # control N...: a second network, $CONTROL.N, for hosts that are there; their ends of its cables are called control
 control() {
 	ip -n wire link show control >/dev/null 2>&1 ||
-	    printf 'link add control type bridge\nlink set control up\n' | ip -n wire -batch - || exit 2
+	    printf 'link %s\n' "add control type bridge" "set control up" |
+		ip -n wire -batch - || exit 2
 	for n; do
-		printf "link add c$n type veth peer name control netns $NET.$n\nlink set c$n master control\nlink set c$n up\n"
+		echo "link add c$n type veth peer name control netns $NET.$n"
+		printf "link set c$n %s\n" "master control" up
 	done | ip -n wire -batch - || exit 2
 	for n; do
-		printf "addr add $CONTROL.$n/24 dev control\nlink set control up\n" | ip -n $NET.$n -batch - || exit 2
+		printf '%s\n' "addr add $CONTROL.$n/24 dev control" "link set control up" |
+		    ip -n $NET.$n -batch - || exit 2
 	done
 }
 

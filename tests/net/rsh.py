@@ -2,8 +2,8 @@
 
 usage: rsh.py ADDRESS PROGRAM ARG...    runs it there: its input and output are ours; where RSH_NET is set, 10.78.0 say,
                                         the host's address in that network takes the place of 10.77.0.N
-       rsh.py --serve ADDRESS...        serves who asks in the networks of these hosts, each the network namespace of its name, in
-                                        the background as soon as it listens
+       rsh.py --serve ADDRESS...        serves who asks, in the network namespaces of these hosts;
+                                        goes into the background as soon as it listens
 """
 import os
 import select
