@@ -4,6 +4,7 @@
  */
 #include "frame/frame.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ struct frame_chunk {
 void
 frame_init(struct frame *f)
 {
-	memset(f, 0, sizeof(*f));
+	memset(f, 0, offsetof(struct frame, tensors));
 	f->layer = -1;
 	f->at_text = "";
 }
@@ -56,7 +57,8 @@ void
 frame_move(struct frame *to, struct frame *from)
 {
 	frame_free(to);
-	*to = *from;
+	memcpy(to, from, offsetof(struct frame, tensors) +
+	    (size_t)from->ntensors * sizeof(from->tensors[0]));
 	frame_init(from);
 }
 

@@ -115,7 +115,6 @@ struct frame {
 	struct span *spans;
 	int nspans;
 	uint32_t rows;                  /* the sum of the spans' n */
-	struct tensor tensors[FRAME_TENSORS_MAX];
 	int ntensors;
 	struct frame_seq *seqs;
 	int nseqs;
@@ -127,6 +126,7 @@ struct frame {
 	unsigned char *head;            /* [nhead] from frame_encode */
 	size_t nhead;
 	struct frame_chunk *chunks;     /* small allocations, freed with the frame */
+	struct tensor tensors[FRAME_TENSORS_MAX];       /* [ntensors]; the rest is not set */
 };
 
 void frame_init(struct frame *f);       /* an empty batch: no memory yet */

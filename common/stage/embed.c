@@ -53,6 +53,7 @@ embed_close(struct embed *e)
 			embed_drop(queues[i]);
 		free(queues[i]->p);
 	}
+	free(e->made);
 	embed_learn_free(e);
 	kv_close(e);
 	files_close(e);

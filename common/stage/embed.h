@@ -115,6 +115,7 @@ struct embed {
 	struct table names;             /* (input, its id) -> struct embed_seq: live and retired
 					 * ones */
 	size_t sampling;                /* live sequences that have asked for a sampled row */
+	struct batch *made;             /* memory of the one that is being made, or NULL */
 	int batches;                    /* most batches in flight (1) */
 	size_t away[EMBED_BATCHES_MAX]; /* of each, sequences whose token has not returned; 0: not
 					 * in flight */

@@ -464,7 +464,7 @@ embed_batch(struct embed *e)
 		return 0;
 	if ((number = free_number(e)) < 0)
 		return 0;
-	if (!(b = mem_raw(1, sizeof(*b))))
+	if (!(b = e->made) && !(b = e->made = mem_raw(1, sizeof(*b))))
 		return -1;
 	frame_init(&b->f);
 	b->n = 0;
@@ -486,6 +486,5 @@ embed_batch(struct embed *e)
 		if (b->sources[i])
 			embed_release(b->sources[i]);
 	frame_free(&b->f);
-	free(b);
 	return r;
 }
