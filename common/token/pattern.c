@@ -17,6 +17,7 @@
 #define REACH_MAX 65536
 
 struct pattern {
+	const char *regex;              /* to be compiled; NULL: it is */
 	pcre2_code *code;
 	pcre2_match_data *data;
 	pcre2_match_context *context;
@@ -206,17 +207,35 @@ count_text(struct pattern *p, size_t n)
 		pcre2_jit_stack_assign(p->context, NULL, p->stack);
 }
 
+static int
+open_pattern(struct pattern *p, const char *regex)
+{
+	struct buf text = {0};
+	int r = translate(&text, regex) < 0 || compile(p, &text, regex) < 0 ? -1 : 0;
+
+	buf_free(&text);
+	return r;
+}
+
 struct pattern *
 pattern_open(const char *regex)
 {
 	struct pattern *p = mem_new(1, sizeof(*p));
-	struct buf text = {0};
 
-	if (p && (translate(&text, regex) < 0 || compile(p, &text, regex) < 0)) {
+	if (p && open_pattern(p, regex) < 0) {
 		pattern_close(p);
 		p = NULL;
 	}
-	buf_free(&text);
+	return p;
+}
+
+struct pattern *
+pattern_later(const char *regex)
+{
+	struct pattern *p = mem_new(1, sizeof(*p));
+
+	if (p)
+		p->regex = regex;
 	return p;
 }
 
@@ -307,9 +326,13 @@ match_some(struct pattern *p, const char *text, size_t n, size_t *from, struct p
 int
 pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct pattern_time *time, struct cuts *out)
 {
-	const PCRE2_SIZE *match = pcre2_get_ovector_pointer(p->data);
+	const PCRE2_SIZE *match;
 	size_t from = 0, last = 0, matched = SIZE_MAX;  /* end of the last match */
 
+	if (p->regex && open_pattern(p, p->regex) < 0)
+		return -1;
+	p->regex = NULL;
+	match = pcre2_get_ovector_pointer(p->data);
 	count_text(p, n);
 	/* a sound pattern backtracks once over a long run of blanks; an exploding one needs far
 	 * more */

@@ -24,6 +24,10 @@ struct pattern;
 
 /* Compile. Returns NULL and a message that quotes the unsupported part on failure. */
 struct pattern *pattern_open(const char *regex);
+
+/* The same for an expression that is known to compile, which must outlive the pattern: compiled
+ * with its first text. ds-detokenize has none. */
+struct pattern *pattern_later(const char *regex);
 void pattern_close(struct pattern *p);
 
 /* Ends of pieces, ascending; no piece is empty. */

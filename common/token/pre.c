@@ -65,6 +65,16 @@ pre_find(const char *name, size_t n)
 	return NULL;
 }
 
+int
+pre_has(const char *split)
+{
+	for (size_t i = 0; i < sizeof(pres) / sizeof(*pres); i++)
+		for (int s = 0; pres[i].splits[s]; s++)
+			if (strcmp(pres[i].splits[s], split) == 0)
+				return 1;
+	return 0;
+}
+
 const struct pre *
 pre_match(const char *const *splits, int nfc, int ignore_merges)
 {

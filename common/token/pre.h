@@ -25,6 +25,9 @@ struct pre {
 /* Returns NULL if the n bytes are no name of the table, without a message. */
 const struct pre *pre_find(const char *name, size_t n);
 
+/* 1 if a row has this split: a pattern that needs no check. */
+int pre_has(const char *split);
+
 /* The row with these splits and flags, the first one of several, or NULL. splits is ended by
  * NULL. */
 const struct pre *pre_match(const char *const *splits, int nfc, int ignore_merges);

@@ -4,6 +4,7 @@
 #include "base/fail.h"
 #include "token/alphabet.h"
 #include "token/normal.h"
+#include "token/pre.h"
 #include "token/tokenizer.h"
 
 #define MERGE_MAX 4096
@@ -172,6 +173,6 @@ tokenizer_add_split(struct tokenizer *t, const char *regex)
 	if (!(copy = mem_raw(strlen(regex) + 1, 1)))
 		return -1;
 	t->regexes[t->nsplits] = strcpy(copy, regex);
-	t->splits[t->nsplits] = pattern_open(regex);
+	t->splits[t->nsplits] = pre_has(regex) ? pattern_later(copy) : pattern_open(regex);
 	return t->splits[t->nsplits] ? (t->nsplits++, 0) : -1;
 }
