@@ -5,11 +5,10 @@ mkdir model
 ln -s "$G"/v3/* "$M"/tokenizer*.json model/
 
 # with sanitizers memory that was freed is kept for a while, so this is for the plain build
-for kind in same failing; do
-	ok "6000 sequences, each with an id of its own, leave nothing in any stage: $kind" \
-	    sh -c '"$PY" "$T/soak.py" model 6000 "$1" 16 >"$1" 2>err || { cat "$1" err; false; }' - $kind
-	is "$(cut -d' ' -f1,11 $kind | tr '\n' ' ')" "$(for p in embed attn route expert block head sample detokenize; do printf 'ds-%s flat ' $p; done)" \
-	    "each was measured: $kind"
-done
+# (nine of ten sequences are sound, so those need no run of their own)
+ok "6000 sequences, each with an id of its own, leave nothing in any stage: most sound, some failing" \
+    sh -c '"$PY" "$T/soak.py" model 6000 failing 16 >sizes 2>err || { cat sizes err; false; }'
+is "$(cut -d' ' -f1,11 sizes | tr '\n' ' ')" "$(for p in embed attn route expert block head sample detokenize; do printf 'ds-%s flat ' $p; done)" \
+    "each was measured"
 like "$(cat err)" "^ds-detokenize: 599 more sequences failed" "those that fail were among them"
 done_testing
