@@ -87,9 +87,7 @@ BIN = $(if $(CROSS),$(B)/bin,bin)
 S =
 S_PROGRAM =
 S_SHARED = -Wl,-z,defs
-# (a GPU has FMA; without the instruction each is a call.  Tests run where they are built.)
-EMULATED_O := $(and $(filter x86_64,$(ARCH)),$(shell grep -wm1 avx2 /proc/cpuinfo),\
-	$(shell grep -wm1 fma /proc/cpuinfo),-mavx2 -mfma)
+EMULATED_O =
 # (where variables are, in code unrolled as far as this, takes a third of the time to find out)
 ISA_O = -O3 -fno-var-tracking
 endif
@@ -191,7 +189,11 @@ bin/libdspipe-cuda.so: $(patsubst kernels/cuda/%.cu,build/cuda/%.o,$(wildcard ke
 	$(SAY)$(NVCC) -shared -cudart static -Xlinker --exclude-libs,ALL -Xlinker -z,defs -o $@ $^ -lcublasLt
 
 # The same sources with a GPU emulated on the CPU, for tests.
-EMULATED_FLAGS = -std=c++17 -Wall -Wextra $(WERROR) -Wno-unknown-pragmas -Wno-pass-failed $(CPPFLAGS) $(CFLAGS) $(S) $(EMULATED_O) -ffp-contract=off -fno-math-errno \
+# (a GPU has FMA; without the instruction each is a call.  Tests run where they are built.)
+EMULATED_ISA := $(and $(filter x86_64,$(ARCH)),$(shell grep -wm1 avx2 /proc/cpuinfo),\
+	$(shell grep -wm1 fma /proc/cpuinfo),-mavx2 -mfma)
+EMULATED_FLAGS = -std=c++17 -Wall -Wextra $(WERROR) -Wno-unknown-pragmas -Wno-pass-failed \
+	$(CPPFLAGS) $(CFLAGS) $(S) $(EMULATED_O) $(EMULATED_ISA) -ffp-contract=off -fno-math-errno \
 	-fno-strict-aliasing -fPIC -fvisibility=hidden -Itests/cuda -Ikernels -Ikernels/cuda
 EMULATED = $(patsubst %,$(B)/emulated/%.o,$(wildcard kernels/cuda/*.cu tests/cuda/*.cc))
 $(B)/tests/checkemulate: $(START) $(B)/emulated/tests/cuda/checkemulate.cu.o $(EMULATED)

@@ -58,35 +58,24 @@ static const int warpSize = 32;
  */
 
 static inline void __syncthreads(void) { emulate_barrier(0, 0, 0); }
-static inline int __syncthreads_count(int yes) { return emulate_barrier(0, 0, yes != 0); }
-static inline int __syncthreads_or(int yes) { return emulate_barrier(0, 0, yes != 0) != 0; }
-static inline int __syncthreads_and(int yes) { return emulate_barrier(0, 0, yes == 0) == 0; }
+static inline int __syncthreads_count(int yes) { return *emulate_barrier(0, 0, yes != 0); }
+static inline int __syncthreads_or(int yes) { return *emulate_barrier(0, 0, yes != 0) != 0; }
+static inline int __syncthreads_and(int yes) { return *emulate_barrier(0, 0, yes == 0) == 0; }
 static inline void __syncwarp(unsigned mask = ~0u) { emulate_warp(mask, NULL, NULL); }
 static inline void __threadfence(void) { }
 static inline void __threadfence_block(void) { }
 
-template <class T> struct emulate_shuffled {
-	T give, get;
-	unsigned from;
-};
-
 template <class T> static inline T
 emulate_shuffle(unsigned mask, T value, unsigned from)
 {
-	emulate_shuffled<T> mine = { value, value, from };
+	static char what;
+	uint64_t mine = 0;
 
-	emulate_warp(mask, &mine, [](void *lane[32]) {
-		for (int i = 0; i < 32; i++) {
-			emulate_shuffled<T> *to = (emulate_shuffled<T> *)lane[i];
-
-			if (!to)
-				continue;
-			if (!lane[to->from])
-				emulate_die("a shuffle from a lane that is not in the mask");
-			to->get = ((emulate_shuffled<T> *)lane[to->from])->give;
-		}
-	});
-	return mine.get;
+	static_assert(sizeof(T) <= sizeof(mine) && std::is_trivially_copyable<T>::value,
+	    "a shuffle of 8 bytes at most");
+	memcpy(&mine, &value, sizeof(T));
+	memcpy(&value, &emulate_values(mask, mine, from, &what)[from], sizeof(T));
+	return value;
 }
 
 template <class T> static inline T
@@ -124,18 +113,13 @@ __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32)
 static inline unsigned
 __ballot_sync(unsigned mask, int yes)
 {
-	unsigned mine = yes != 0;
+	static char what;
+	const uint64_t *all = emulate_values(mask, yes != 0, emulate_lane(), &what);
+	unsigned r = 0;
 
-	emulate_warp(mask, &mine, [](void *lane[32]) {
-		unsigned all = 0;
-
-		for (int i = 0; i < 32; i++)
-			all |= lane[i] && *(unsigned *)lane[i] ? 1u << i : 0;
-		for (int i = 0; i < 32; i++)
-			if (lane[i])
-				*(unsigned *)lane[i] = all;
-	});
-	return mine;
+	for (int i = 0; i < 32; i++)
+		r |= (unsigned)all[i] << i;
+	return r;
 }
 
 static inline int __any_sync(unsigned mask, int yes) { return __ballot_sync(mask, yes) != 0; }

@@ -18,14 +18,18 @@
 #include <ucontext.h>
 #endif
 
-enum { THREADS = 1024, BARRIERS = 16, COPIES = 128, SHARED_MOST = 256 << 10 };
+/* Sanitizers check kernels, and what copies for them, but not how threads take turns. */
+#define UNCHECKED EMULATE_UNCHECKED
+#define INLINE UNCHECKED __attribute__((always_inline)) inline
+
+enum { THREADS = 1024, WARPS = THREADS / 32, BARRIERS = 16, COPIES = 128, SHARED_MOST = 256 << 10 };
+enum { COLOURS = 29, COLOUR = 2 * 64 + 16 };    /* tops of stacks are in different lines of a cache */
+#define GUARD 0x646e6520656874u                 /* at the bottom of a stack */
 
 /* A stack, and where it was left. */
 struct fiber {
 	void *at;
-	void *fake;                     /* of the address sanitizer */
-	const void *bottom;
-	size_t size;
+	uint64_t *bottom;
 	struct fiber *next;             /* of the free ones */
 #ifndef __x86_64__
 	ucontext_t context;
@@ -42,38 +46,45 @@ struct thread {
 	struct fiber *fiber;            /* NULL before it began */
 	unsigned index;
 	uint3 coordinates;
-	int copies, groups;             /* asynchronous copies that it has not waited for */
 };
 
+/* Asynchronous copies of a thread, in rings: how many began and were done, groups of them that were
+ * committed and waited for. */
 struct waiting {
+	unsigned copies, copied, groups, gone;
+	unsigned group[COPIES];         /* how many copies there were when it was committed */
 	struct copy copy[COPIES];
-	int group[COPIES];              /* how many copies there were when it was committed */
 };
 
+/* Values are those of this meeting and of the one before: a lane reads those before it comes to the
+ * next. */
 struct meeting {
-	unsigned mask, come;
-	void (*together)(void *lane[32]);
+	unsigned mask, come, turn;
+	const void *what;
 	void *lane[32];
+	uint64_t value[2][32];
 };
 
 struct barrier {
 	int need, come, yes;            /* threads */
 	int said;                       /* yes of those who came the last time */
-	struct thread *waits[THREADS];
+	unsigned waits[WARPS];          /* lanes */
 };
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
+unsigned emulate_index;
 
-static struct thread threads[THREADS], *self;
+static struct thread threads[THREADS];
 static struct waiting waiting[THREADS];
-static struct meeting meetings[THREADS / 32][32];       /* of a warp: by the lowest lane of the mask */
+static int copying;                                     /* has a thread of the block such copies? */
+static struct meeting meetings[WARPS][32];      /* of a warp: by the lowest lane of the mask */
 static struct barrier barriers[BARRIERS];
-static unsigned count, begun, done;                     /* threads of the block */
-static unsigned order[THREADS];                         /* in which they begin */
-static struct thread *ready[THREADS];                   /* a ring */
-static unsigned ready_first, ready_n;
-static struct fiber host, *here = &host, *came_from, *spare;
+static unsigned count, done;                            /* threads of the block */
+static unsigned ready[WARPS], ready_warps;      /* lanes that can begin or go on; their warps */
+static struct fiber fibers[THREADS + 1], host, *here = &host, *spare;
+static unsigned made;                                   /* fibers */
+static char *stacks;
 static void (*kernel)(void *);
 static void *arguments;
 static unsigned char *shared_memory;
@@ -94,7 +105,7 @@ emulate_die(const char *fmt, ...)
 	abort();
 }
 
-static unsigned
+static UNCHECKED unsigned
 below(unsigned n)
 {
 	seed = seed * 6364136223846793005u + 1442695040888963407u;
@@ -108,118 +119,130 @@ below(unsigned n)
 static void fiber_main(void);
 
 #ifdef __x86_64__
-/* Keep what a call must keep on this stack, and its address in *from; go on with another. */
-extern "C" void emulate_switch(void **from, void *to);
+/* Keep what a call must keep on this stack, and its address in *from; go on with another.  It
+ * returns `result` to its caller when another goes on with this one.  (A jump is predicted better
+ * than a return from another's call.) */
+extern "C" const void *emulate_switch(void **from, void *to, const void *result);
 asm(".text\n.p2align 4\n.hidden emulate_switch\n.globl emulate_switch\n.type emulate_switch,@function\n"
     "emulate_switch:\n"
     "\tpushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n"
+    "\tpushq %rdx\n"
     "\tmovq %rsp, (%rdi)\n\tmovq %rsi, %rsp\n"
-    "\tpopq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n"
-    "\tret\n.size emulate_switch,.-emulate_switch\n");
+    "\tpopq %rax\n\tpopq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n"
+    "\tpopq %rcx\n\tjmp *%rcx\n.size emulate_switch,.-emulate_switch\n");
+
+static INLINE const void *
+fiber_go(struct fiber *to, const void *result)
+{
+	struct fiber *from = here;
+
+	here = to;
+	return emulate_switch(&from->at, to->at, result);
+}
 
 static void
-fiber_prepare(struct fiber *f)
+fiber_prepare(struct fiber *f, char *end)
 {
-	void **top = (void **)((char *)f->bottom + f->size);
+	void **top = (void **)end;
 
 	*--top = NULL;                  /* where a function would find its return address */
 	*--top = (void *)fiber_main;
-	f->at = top - 6;
+	f->at = top - 7;
 }
 #else
-static void
-emulate_switch(struct fiber *from, struct fiber *to)
+static const void *
+fiber_go(struct fiber *to, const void *result)
 {
+	struct fiber *from = here;
+
+	here = to;
 	swapcontext(&from->context, &to->context);
+	return result;
 }
 
 static void
-fiber_prepare(struct fiber *f)
+fiber_prepare(struct fiber *f, char *end)
 {
 	getcontext(&f->context);
 	f->context.uc_stack.ss_sp = (void *)f->bottom;
-	f->context.uc_stack.ss_size = f->size;
+	f->context.uc_stack.ss_size = (size_t)(end - (char *)f->bottom);
 	makecontext(&f->context, fiber_main, 0);
 }
 #endif
 
+/* For the address sanitizer all stacks are one. */
 static void
-fiber_arrived(void)
+stacks_enter(int enter)
 {
 #ifdef __SANITIZE_ADDRESS__
-	__sanitizer_finish_switch_fiber(here->fake, &came_from->bottom, &came_from->size);
-#endif
-}
+	static const void *bottom;
+	static size_t size;
+	static void *fake;
+	void *none;
 
-static void
-fiber_go(struct fiber *to)
-{
-	struct fiber *from = here;
-
-	if (to == from)
-		return;
-	came_from = from;
-	here = to;
-#ifdef __SANITIZE_ADDRESS__
-	__sanitizer_start_switch_fiber(&from->fake, to->bottom, to->size);
-#endif
-#ifdef __x86_64__
-	emulate_switch(&from->at, to->at);
+	if (enter) {
+		__sanitizer_start_switch_fiber(&fake, stacks, (size_t)(THREADS + 1) * STACK);
+		__sanitizer_finish_switch_fiber(NULL, &bottom, &size);
+	} else {
+		__sanitizer_start_switch_fiber(&none, bottom, size);
+		__sanitizer_finish_switch_fiber(fake, NULL, NULL);
+	}
 #else
-	emulate_switch(from, to);
+	(void)enter;
 #endif
-	fiber_arrived();
 }
 
 static struct fiber *
 fiber_new(void)
 {
 	struct fiber *f = spare;
-	char *m;
 
 	if (f) {
 		spare = f->next;
 		return f;
 	}
-	f = (struct fiber *)calloc(1, sizeof(*f));
-	m = (char *)mmap(NULL, STACK + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (!f || m == MAP_FAILED || mprotect(m, 4096, PROT_NONE) < 0)
-		emulate_die("no memory for the stack of a thread");
-	f->bottom = m + 4096;
-	f->size = STACK;
-	fiber_prepare(f);
+	f = &fibers[made];
+	f->bottom = (uint64_t *)(stacks + (size_t)made * STACK);
+	*f->bottom = GUARD;
+	fiber_prepare(f, stacks + (size_t)(made + 1) * STACK - made % COLOURS * COLOUR);
+	made++;
 	return f;
+}
+
+/* No thread has it any more. */
+static UNCHECKED void
+fiber_free(struct fiber *f)
+{
+	if (*f->bottom != GUARD)
+		emulate_die("a thread used more than %d bytes of stack", STACK);
+	f->next = spare;
+	spare = f;
 }
 
 /*
  * Who runs next
  */
 
-static void
-make_ready(struct thread *t)
+static INLINE void
+make_ready(unsigned warp, unsigned lanes)
 {
-	ready[(ready_first + ready_n++) % THREADS] = t;
+	ready[warp] |= lanes;
+	if (lanes)
+		ready_warps |= 1u << warp;
 }
 
-static struct thread *
-next_ready(void)
+static INLINE unsigned
+last_of(unsigned mask)
 {
-	unsigned last = (ready_first + ready_n - 1) % THREADS;
-	struct thread **first = &ready[ready_first], **chosen = first, *t;
+	return 31 - (unsigned)__builtin_clz(mask);
+}
 
-	if (how == REVERSE)
-		chosen = &ready[last];
-	else if (how == RANDOM)
-		chosen = &ready[(ready_first + below(ready_n)) % THREADS];
-	t = *chosen;
-	if (how == REVERSE) {
-		ready_n--;
-		return t;
-	}
-	*chosen = *first;
-	ready_first = (ready_first + 1) % THREADS;
-	ready_n--;
-	return t;
+static UNCHECKED unsigned
+any_of(unsigned mask)
+{
+	for (unsigned n = below((unsigned)__builtin_popcount(mask)); n > 0; n--)
+		mask &= mask - 1;
+	return (unsigned)__builtin_ctz(mask);
 }
 
 static void
@@ -236,45 +259,72 @@ stuck(void)
 	    count, block, warp, done);
 }
 
-/* The thread that runs next becomes self; NULL: all are done. */
-static struct thread *
+static INLINE void
+run_next(struct thread *t)
+{
+	const unsigned warp = t->index / 32;
+
+	ready[warp] &= ~(1u << t->index % 32);
+	if (!ready[warp])
+		ready_warps &= ~(1u << warp);
+	emulate_index = t->index;
+	threadIdx = t->coordinates;
+}
+
+/* The thread that runs next becomes the current one: if the order is not random, one of the same
+ * warp.  NULL: all are done. */
+static UNCHECKED struct thread *
 next_thread(void)
 {
-	struct thread *t;
+	unsigned w = emulate_index / 32, lane;
 
-	if (ready_n) {
-		t = next_ready();
-	} else if (begun < count) {
-		t = &threads[order[begun++]];
-	} else {
+	if (!ready_warps) {
 		if (done < count)
 			stuck();
 		return NULL;
 	}
-	self = t;
-	threadIdx = t->coordinates;
-	return t;
+	if (how == RANDOM)
+		w = any_of(ready_warps);
+	else if (!ready[w])
+		w = how == REVERSE ? last_of(ready_warps) : (unsigned)__builtin_ctz(ready_warps);
+	lane = how == RANDOM ? any_of(ready[w]) : how == REVERSE ? last_of(ready[w]) :
+	    (unsigned)__builtin_ctz(ready[w]);
+	run_next(&threads[w * 32 + lane]);
+	return &threads[w * 32 + lane];
 }
 
-/* self waits: until somebody makes it ready, others run. */
-static void
-wait_here(void)
+/* One that has a fiber. */
+static UNCHECKED __attribute__((noinline)) struct thread *
+next_started(void)
 {
 	struct thread *t = next_thread();
 
 	if (!t->fiber)
 		t->fiber = fiber_new();
-	fiber_go(t->fiber);
+	return t;
+}
+
+/* The current thread waits: until another makes it ready, others run.  result is what the function
+ * returns then. */
+static INLINE const void *
+wait_here(const void *result)
+{
+	const unsigned first = emulate_index & ~31u, lanes = ready[emulate_index / 32];
+	struct thread *t = &threads[first + (unsigned)__builtin_ctz(lanes | 1u << 31)];
+
+	if (how == FORWARD && lanes && t->fiber)
+		run_next(t);            /* (next_thread's choice, in line) */
+	else
+		t = next_started();
+	return fiber_go(t->fiber, result);
 }
 
 /* A fiber runs one thread after another, as long as none waits. */
-static void
+static UNCHECKED void
 fiber_main(void)
 {
-	struct fiber *to;
 	struct thread *t;
 
-	fiber_arrived();
 	for (;;) {
 		kernel(arguments);
 		done++;
@@ -283,10 +333,8 @@ fiber_main(void)
 			t->fiber = here;
 			continue;
 		}
-		here->next = spare;
-		spare = here;
-		to = t ? t->fiber : &host;
-		fiber_go(to);
+		fiber_free(here);
+		fiber_go(t ? t->fiber : &host, NULL);
 	}
 }
 
@@ -294,47 +342,124 @@ fiber_main(void)
  * What threads do together
  */
 
-unsigned
-emulate_lane(void)
+static UNCHECKED __attribute__((noinline)) void
+meeting_begin(struct meeting *m, unsigned mask, const void *what)
 {
-	return self->index % 32;
+	m->mask = mask;
+	m->what = what;
+	if (~mask) {
+		memset(m->lane, 0, sizeof(m->lane));
+		memset(m->value[m->turn], 0, sizeof(m->value[0]));
+	}
 }
 
-void
-emulate_warp(unsigned mask, void *mine, void (*together)(void *lane[32]))
+/* The current thread comes to what the lanes of mask do. */
+static INLINE struct meeting *
+meeting_of(unsigned index, unsigned *mask, const void *what)
 {
-	unsigned l = self->index % 32, first = self->index - l;
+	const unsigned left = count - (index & ~31u);
 	struct meeting *m;
 
-	if (count - first < 32)
-		mask &= (1u << (count - first)) - 1;
-	if (!(mask >> l & 1))
-		emulate_die("lane %u is not in the mask %08x that it gives", l, mask);
-	m = &meetings[first / 32][__builtin_ctz(mask)];
-	if (!m->come) {
-		m->mask = mask;
-		m->together = together;
-		memset(m->lane, 0, sizeof(m->lane));
-	} else if (m->mask != mask || m->together != together) {
-		emulate_die("the lanes of a warp, %08x, are at different operations", mask);
-	}
-	m->lane[l] = mine;
-	m->come |= 1u << l;
+	if (left < 32)
+		*mask &= (1u << left) - 1;
+	if (!(*mask >> index % 32 & 1))
+		emulate_die("lane %u is not in the mask %08x that it gives", index % 32, *mask);
+	m = &meetings[index / 32][__builtin_ctz(*mask)];
+	if (!m->come)
+		meeting_begin(m, *mask, what);
+	else if (m->mask != *mask || m->what != what)
+		emulate_die("the lanes of a warp, %08x, are at different operations", *mask);
+	m->come |= 1u << index % 32;
+	return m;
+}
+
+/* The current thread comes to what a whole warp does, as most do: others have come, two or more have
+ * not but run already, the order is forward.  Then the thread that runs next; else NULL. */
+static INLINE struct thread *
+next_of_whole(struct meeting *m, unsigned index, unsigned mask, const void *what)
+{
+	const unsigned lanes = ready[index / 32];
+	struct thread *t = &threads[(index & ~31u) + (unsigned)__builtin_ctz(lanes | 1u << 31)];
+
+	if (~mask || how != FORWARD || !m->come || m->mask != mask || m->what != what ||
+	    (lanes & (lanes - 1)) == 0 || !t->fiber)
+		return NULL;
+	m->come |= 1u << index % 32;
+	ready[index / 32] = lanes & (lanes - 1);
+	emulate_index = t->index;
+	threadIdx = t->coordinates;
+	return t;
+}
+
+static UNCHECKED __attribute__((noinline)) void
+warp_of(unsigned mask, void *mine, void (*together)(void *lane[32]))
+{
+	const unsigned index = emulate_index;
+	struct meeting *m = meeting_of(index, &mask, (const void *)together);
+
+	m->lane[index % 32] = mine;
 	if (m->come != mask) {
-		wait_here();
+		wait_here(NULL);
 		return;
 	}
 	m->come = 0;
 	if (together)
 		together(m->lane);
-	for (unsigned i = 0; i < 32; i++)
-		if (i != l && mask >> i & 1)
-			make_ready(&threads[first + i]);
+	make_ready(index / 32, mask & ~(1u << index % 32));
 }
 
-int
+UNCHECKED void
+emulate_warp(unsigned mask, void *mine, void (*together)(void *lane[32]))
+{
+	const unsigned index = emulate_index;
+	struct meeting *m = meetings[index / 32];
+	struct thread *t = next_of_whole(m, index, mask, (const void *)together);
+
+	if (t) {
+		m->lane[index % 32] = mine;
+		fiber_go(t->fiber, NULL);
+	} else {
+		warp_of(mask, mine, together);
+	}
+}
+
+static UNCHECKED __attribute__((noinline)) const uint64_t *
+values_of(unsigned mask, uint64_t mine, unsigned from, const void *what)
+{
+	const unsigned index = emulate_index;
+	struct meeting *m = meeting_of(index, &mask, what);
+	uint64_t *all = m->value[m->turn];
+
+	if (!(mask >> from & 1))
+		emulate_die("a shuffle from a lane that is not in the mask");
+	all[index % 32] = mine;
+	if (m->come != mask)
+		return (const uint64_t *)wait_here(all);
+	m->come = 0;
+	m->turn ^= 1;
+	make_ready(index / 32, mask & ~(1u << index % 32));
+	return all;
+}
+
+UNCHECKED const uint64_t *
+emulate_values(unsigned mask, uint64_t mine, unsigned from, const void *what)
+{
+	const unsigned index = emulate_index;
+	struct meeting *m = meetings[index / 32];
+	struct thread *t = next_of_whole(m, index, mask, what);
+	uint64_t *all = m->value[m->turn];
+
+	if (!t)
+		return values_of(mask, mine, from, what);
+	all[index % 32] = mine;
+	return (const uint64_t *)fiber_go(t->fiber, all);
+}
+
+/* (no thread can have passed the next barrier before all have read what was said at this one) */
+UNCHECKED const int *
 emulate_barrier(int id, int n, int yes)
 {
+	const unsigned warp = emulate_index / 32, lane = emulate_index % 32;
 	struct barrier *b = &barriers[id];
 
 	if (n == 0)
@@ -346,52 +471,65 @@ emulate_barrier(int id, int n, int yes)
 		emulate_die("barrier %d: %d threads are waited for here, %d elsewhere", id, n, b->need);
 	}
 	b->yes += yes;
-	b->waits[b->come++] = self;
-	if (b->come < n) {
-		wait_here();
-		return b->said;         /* no thread can have passed the next barrier before all were here */
+	if (++b->come < n) {
+		b->waits[warp] |= 1u << lane;
+		return (const int *)wait_here(&b->said);
 	}
 	b->come = 0;
 	b->said = b->yes;
-	for (int i = 0; i < n - 1; i++)
-		make_ready(b->waits[i]);
-	return b->said;
+	for (unsigned w = 0; w < (count + 31) / 32; w++) {
+		make_ready(w, b->waits[w]);
+		b->waits[w] = 0;
+	}
+	return &b->said;
 }
 
-void
+UNCHECKED void
 emulate_async(void *to, const void *from, size_t n, size_t zeros)
 {
-	if (self->copies == COPIES)
+	struct waiting *w = &waiting[emulate_index];
+
+	copying = 1;
+	if (w->copies - w->copied == COPIES)
 		emulate_die("more than %d asynchronous copies that the thread has not waited for", COPIES);
-	waiting[self->index].copy[self->copies++] = { to, from, n, zeros };
+	w->copy[w->copies++ % COPIES] = { to, from, n, zeros };
 }
 
-void
+UNCHECKED void
 emulate_async_commit(void)
 {
-	if (self->groups == COPIES)
+	struct waiting *w = &waiting[emulate_index];
+
+	copying = 1;
+	if (w->groups - w->gone == COPIES)
 		emulate_die("more than %d groups of asynchronous copies that the thread has not waited for", COPIES);
-	waiting[self->index].group[self->groups++] = self->copies;
+	w->group[w->groups++ % COPIES] = w->copies;
 }
 
-void
+/* (most are of 16 bytes) */
+static void
+copy_now(const struct copy *c)
+{
+	if (c->n == 16 && c->zeros == 0 && ((size_t)c->to | (size_t)c->from) % 16 == 0) {
+		*(uint4 *)c->to = *(const uint4 *)c->from;
+		return;
+	}
+	memcpy(c->to, c->from, c->n);
+	memset((char *)c->to + c->n, 0, c->zeros);
+}
+
+UNCHECKED void
 emulate_async_wait(int n)
 {
-	struct waiting *w = &waiting[self->index];
-	int gone = self->groups - n, copies;
+	struct waiting *w = &waiting[emulate_index];
+	unsigned end;
 
-	if (gone <= 0)
+	if (w->groups - w->gone <= (unsigned)n)
 		return;
-	copies = w->group[gone - 1];
-	for (int i = 0; i < copies; i++) {
-		memcpy(w->copy[i].to, w->copy[i].from, w->copy[i].n);
-		memset((char *)w->copy[i].to + w->copy[i].n, 0, w->copy[i].zeros);
-	}
-	self->copies -= copies;
-	self->groups -= gone;
-	memmove(w->copy, w->copy + copies, (size_t)self->copies * sizeof(w->copy[0]));
-	for (int i = 0; i < self->groups; i++)
-		w->group[i] = w->group[i + gone] - copies;
+	w->gone = w->groups - (unsigned)n;
+	end = w->group[(w->gone - 1) % COPIES];
+	while (w->copied != end)
+		copy_now(&w->copy[w->copied++ % COPIES]);
 }
 
 void *
@@ -412,33 +550,28 @@ choose_order(void)
 	how = !text || !strcmp(text, "forward") ? FORWARD : !strcmp(text, "reverse") ? REVERSE : RANDOM;
 	if (how == RANDOM)
 		seed = strtoull(text, NULL, 10) + 1;
-	for (unsigned i = 0; i < count; i++)
-		order[i] = how == REVERSE ? count - 1 - i : i;
-	for (unsigned i = count; how == RANDOM && i > 1; i--) {
-		unsigned j = below(i), t = order[j];
-
-		order[j] = order[i - 1];
-		order[i - 1] = t;
-	}
 }
 
-static void
+static UNCHECKED void
 run_block(size_t shared)
 {
 	struct thread *t;
 
 	memset(shared_memory, 0xff, shared);
-	begun = done = ready_first = ready_n = 0;
-	for (unsigned i = 0; i < count; i++) {
-		threads[i].fiber = NULL;
-		threads[i].copies = threads[i].groups = 0;
-	}
-	t = next_thread();
-	t->fiber = fiber_new();
-	fiber_go(t->fiber);
+	done = ready_warps = 0;
+	for (unsigned w = 0; w * 32 < count; w++)
+		make_ready(w, count - w * 32 < 32 ? (1u << (count - w * 32)) - 1 : ~0u);
 	for (unsigned i = 0; i < count; i++)
-		if (threads[i].copies)
+		threads[i].fiber = NULL;
+	emulate_index = how == REVERSE ? count - 1 : 0;
+	t = next_started();
+	fiber_go(t->fiber, NULL);
+	for (unsigned i = 0; copying && i < count; i++) {
+		if (waiting[i].copies != waiting[i].copied)
 			emulate_die("thread %u returned without waiting for its asynchronous copies", i);
+		waiting[i].copies = waiting[i].copied = waiting[i].groups = waiting[i].gone = 0;
+	}
+	copying = 0;
 }
 
 static unsigned
@@ -452,10 +585,13 @@ emulate_grid(const unsigned grid[3], const unsigned block[3], size_t shared, voi
 {
 	unsigned blocks = grid[0] * grid[1] * grid[2], step = 1, at = 0;
 
-	if (!shared_memory)
+	if (!stacks) {
 		shared_memory = (unsigned char *)aligned_alloc(4096, SHARED_MOST);
-	if (!shared_memory)
-		emulate_die("no memory for the shared memory of a block");
+		stacks = (char *)mmap(NULL, (size_t)(THREADS + 1) * STACK, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	}
+	if (!shared_memory || stacks == MAP_FAILED)
+		emulate_die("no memory for the shared memory of a block, and its stacks");
 	gridDim = dim3(grid[0], grid[1], grid[2]);
 	blockDim = dim3(block[0], block[1], block[2]);
 	count = block[0] * block[1] * block[2];
@@ -475,6 +611,7 @@ emulate_grid(const unsigned grid[3], const unsigned block[3], size_t shared, voi
 #ifdef __SANITIZE_ADDRESS__
 	__asan_poison_memory_region(shared_memory + shared, SHARED_MOST - shared);
 #endif
+	stacks_enter(1);
 	for (unsigned i = 0; i < blocks; i++) {
 		unsigned b = how == REVERSE ? blocks - 1 - i : at;
 
@@ -482,6 +619,7 @@ emulate_grid(const unsigned grid[3], const unsigned block[3], size_t shared, voi
 		run_block(shared);
 		at = (unsigned)(((unsigned long long)at + step) % blocks);
 	}
+	stacks_enter(0);
 #ifdef __SANITIZE_ADDRESS__
 	__asan_unpoison_memory_region(shared_memory, SHARED_MOST);
 #endif

@@ -16,42 +16,7 @@ struct emulate_mma {
 	const uint32_t *a, *b;
 };
 
-/* Element (row, k) of A and (k, col) of B, where the lanes hold them. */
-static inline float
-emulate_mma_a(void *lane[32], int row, int k)
-{
-	return emulate_half(((struct emulate_mma *)lane[row % 8 * 4 + k % 8 / 2])->a[row / 8 + k / 8 * 2], k % 2);
-}
-
-static inline float
-emulate_mma_b(void *lane[32], int k, int col)
-{
-	return emulate_half(((struct emulate_mma *)lane[col * 4 + k % 8 / 2])->b[k / 8], k % 2);
-}
-
-/* Eight products at a time, exact but for the rounding of their sum with what there was. */
-static inline void
-emulate_mma_all(void *lane[32])
-{
-	float a[16][16], b[8][16];
-
-	for (int i = 0; i < 256; i++)
-		a[i / 16][i % 16] = emulate_mma_a(lane, i / 16, i % 16);
-	for (int i = 0; i < 128; i++)
-		b[i / 16][i % 16] = emulate_mma_b(lane, i % 16, i / 16);
-	for (int i = 0; i < 128; i++) {
-		int row = i / 8, col = i % 8;
-		float *d = &((struct emulate_mma *)lane[row % 8 * 4 + col / 2])->d[row / 8 * 2 + col % 2];
-
-		for (int k = 0; k < 16; k += 8) {
-			double sum = *d;
-
-			for (int j = k; j < k + 8; j++)
-				sum += (double)a[row][j] * (double)b[col][j];
-			*d = (float)sum;
-		}
-	}
-}
+void emulate_mma_all(void *lane[32]);
 
 static inline void
 mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2])
@@ -67,27 +32,7 @@ struct emulate_ldmatrix {
 	int trans;
 };
 
-static inline void
-emulate_ldmatrix_all(void *lane[32])
-{
-	for (int l = 0; l < 32; l++) {
-		struct emulate_ldmatrix *to = (struct emulate_ldmatrix *)lane[l];
-
-		for (int i = 0; i < 4; i++) {
-			uint16_t h[2];
-
-			for (int j = 0; j < 2; j++) {
-				int row = to->trans ? l % 4 * 2 + j : l / 4, col = to->trans ? l / 4 : l % 4 * 2 + j;
-				const void *p = ((struct emulate_ldmatrix *)lane[8 * i + row])->row;
-
-				if ((size_t)p % 16)
-					emulate_die("ldmatrix from an address that is not aligned to 16 bytes");
-				memcpy(&h[j], (const char *)p + col * 2, 2);
-			}
-			to->r[i] = h[0] | (uint32_t)h[1] << 16;
-		}
-	}
-}
+void emulate_ldmatrix_all(void *lane[32]);
 
 static inline void
 ldmatrix_x4(uint32_t r[4], const void *row)
