@@ -7,7 +7,7 @@
 #include "gpu.h"
 #include "numbers.h"
 
-static const struct kernels *ref;
+static const struct kernels *ref, *fast;
 static struct slot s_x;
 
 /* What the GPU should have left in n bytes, and what it did; NULL where it wrote outside. */
@@ -69,7 +69,7 @@ check_matmul(enum dtype t, int i)
 	float *x = floats(&s_x, (T - 1) * ldx + K, below(3) ? kind : PLAIN);
 	struct result out = result_new(((size_t)(T - 1) * (size_t)ldo + (size_t)N) * 4);
 
-	ref->matmul(out.want, ldo, x, ldx, T, &w, 0, N);
+	fast->matmul(out.want, ldo, x, ldx, T, &w, 0, N);
 	gpu_must(lib->matmul(gpu, out.on_gpu, ldo, to_gpu(x, ((size_t)(T - 1) * (size_t)ldx + (size_t)K) * 4), ldx, T, &there,
 	    PRECISION_F32));
 	gpu_must(lib->matmul(gpu, out.on_gpu, ldo, NULL, ldx, 0, &there, PRECISION_F32));       /* no rows, nothing to do */
@@ -95,7 +95,8 @@ check_heads(enum dtype t, int i, int transposed)
 	for (int h = 0; h < H; h++) {
 		struct mat head = mat_rows(&w, first + h * step, n);
 
-		(transposed ? ref->matmul_t : ref->matmul)((float *)out.want + h * to, ldo, x + h * from, ldx, T, &head, 0, to);
+		(transposed ? fast->matmul_t : fast->matmul)((float *)out.want + h * to, ldo,
+		    x + h * from, ldx, T, &head, 0, to);
 	}
 	gpu_must((transposed ? lib->matmul_t_heads : lib->matmul_heads)(gpu, out.on_gpu, ldo, to, to_gpu(x, taken), ldx, from, T,
 	    &there, first, step, n, H, PRECISION_F32));
@@ -178,10 +179,10 @@ pair(const struct mlp *m, int D, const float *x, float weight, int64_t *acc, flo
 	float gate[2048], up[2048], y[2048];
 	int r;
 
-	ref->matmul(gate, D, x, D, 1, &m->gate, 0, m->gate.rows);
-	ref->matmul(up, D, x, D, 1, &m->up, 0, m->up.rows);
+	fast->matmul(gate, D, x, D, 1, &m->gate, 0, m->gate.rows);
+	fast->matmul(up, D, x, D, 1, &m->up, 0, m->up.rows);
 	ref->silu_mul(gate, up, m->gate.rows);
-	ref->matmul(y, D, gate, D, 1, &m->down, 0, D);
+	fast->matmul(y, D, gate, D, 1, &m->down, 0, D);
 	r = ref->fixed_add(acc, y, weight, D);
 	ref->scale(y, weight, D);
 	if (each)
@@ -275,6 +276,7 @@ int
 main(void)
 {
 	ref = kernels_named("ref");
+	fast = kernels_choose();        /* products have the bits of ref */
 	gpu_start();
 	check("matmul", check_matmul, 35);
 	check("matmul_heads", check_matmul_heads, 21);
