@@ -1,5 +1,6 @@
 # Sourced behind lib.sh by tests of the stages on a GPU: an emulated one, unless GPU_LIB names a library for another (tests/gpu-card).
 # all: the models to be tested; with sanitizers, which are slow, those that have most in them.
+# Where a script runs twice, the run without them has the others: both compute the same.
 # gpu: emulated or cuda; gpus: how many there are
 case $PATH in
 "$R"/build-asan/bin:*) DS_CUDA=$R/build-asan/tests/libdspipe-cuda.so ;;
@@ -8,7 +9,8 @@ esac
 case $PATH in
 "$R"/build-asan/*) all="qwen2-types v3 v3-fp8-odd" ;;
 *)
-	all="tiny-r1 qwen2-types v2 v2-lite v3 v3-plain v3-fp8-odd llama-linear qwen3-moe-mixed" ;;
+	all="tiny-r1 v2 v2-lite v3-plain llama-linear qwen3-moe-mixed"
+	! once || all="$all qwen2-types v3 v3-fp8-odd" ;;
 esac
 gpu=emulated gpus=1
 if [ "${GPU_LIB-}" ]; then
