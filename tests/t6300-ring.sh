@@ -33,7 +33,7 @@ compared() {
 }
 
 case $PATH in *build-asan*) models= ;; *) models=$(echo "$G"/v*) ;; esac
-for DS_MODEL in "$M" $models; do
+for DS_MODEL in $(! once || echo "$M") $models; do
 	export DS_MODEL
 	name=${DS_MODEL##*/}
 	mkdir "$S/$name"
@@ -66,6 +66,8 @@ for DS_MODEL in "$M" $models; do
 	cd "$S"
 	rm -rf "$name"
 done
+
+once || done_testing
 
 export DS_MODEL=$M
 tcp() {

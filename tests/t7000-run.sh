@@ -30,6 +30,15 @@ done
 is "$(grep -c '^run ds-' script)" 17 "-x stage is a line for each stage"
 is "$(grep -c 'tee "\$dir/loop"' script)" 1 "and a tee for the loop"
 
+export n=$(few 4 1)
+ok "$((25 * n)) prompts are answered" sh -c '
+	"$PY" -c "import json, sys, subprocess
+q = [json.loads(l) for l in open(sys.argv[1])][:25]
+out = subprocess.run([\"ds-run\", \"-m\", sys.argv[2], \"-g\", \"-q\"] + int(sys.argv[3]) * [x[\"prompt\"] for x in q], stdout=subprocess.PIPE, check=True).stdout.decode().split(\"\n\")
+sys.exit(out != int(sys.argv[3]) * [x[\"reply\"].split(\"</think>\")[1].strip() for x in q] + [\"\"])" "$M/eval.jsonl" "$M" "$n"'
+
+once || done_testing
+
 printf %s "$b" | run >out
 same out one.expected "standard input is a prompt"
 run -s >script
@@ -92,13 +101,6 @@ is "$(wc -l <said | tr -d ' ')" 1 "in one line"
 run -vv -q "$a" >out 2>said
 like "$(cat said)" "^ds-sample: [0-9]+ tokens$" "-vv lets each program speak"
 
-export n=$(few 4 1)
-ok "$((25 * n)) prompts are answered" sh -c '
-	"$PY" -c "import json, sys, subprocess
-q = [json.loads(l) for l in open(sys.argv[1])][:25]
-out = subprocess.run([\"ds-run\", \"-m\", sys.argv[2], \"-g\", \"-q\"] + int(sys.argv[3]) * [x[\"prompt\"] for x in q], stdout=subprocess.PIPE, check=True).stdout.decode().split(\"\n\")
-sys.exit(out != int(sys.argv[3]) * [x[\"reply\"].split(\"</think>\")[1].strip() for x in q] + [\"\"])" "$M/eval.jsonl" "$M" "$n"'
-
 # --- prompts from a file ---
 ds-run -m "$M" -g -q "$a" "" "$b" >three.expected
 printf '%s\n\n%s\n' "$a" "$b" >lines
@@ -141,8 +143,6 @@ fails_with 3 "^ds-run: cannot open 'nowhere'" "no such file" ds-run -m "$M" --li
 fails_with 3 "^ds-run: '/' is a folder" "a folder" ds-run -m "$M" -0 /
 fails_with 2 "^ds-run: 'lines' has the prompts" "a file and an operand" ds-run -m "$M" --lines lines hello
 fails_with 2 "^ds-run: -0, --lines, --messages" "two files" ds-run -m "$M" --lines lines -0 nuls
-
-once || done_testing
 
 # --- conversations from a file ---
 py - <<'EOP'

@@ -203,24 +203,24 @@ for k in range(times + 1):
 print(ended)
 sys.exit(ended < times // 2)
 EOP
-n=$(few 100 40)
+n=40
 py requests.py $n | head -n $n >req
 limited ds-run --jsonl req --ordered >expected
 sort expected >sorted
 n=$(few 20 3)
 rm out
-py ended.py 9 $n --jsonl req --ordered >times
+py ended.py 9 $n --jsonl req --ordered -t 1 >times
 report $? "killed $n times" times
 same out expected "... the file has the bytes of an undisturbed run"
 if [ "$many" ]; then
 	rm out
-	py ended.py 9 $n --jsonl req >times
+	py ended.py 9 $n --jsonl req -t 1 >times
 	report $? "killed $n times, without --ordered" times
 	sort out >got
 	same got sorted "... each answer is there, once"
 fi
 rm out
-py ended.py 2 $(few 5 1) --jsonl req --ordered >times
+py ended.py 2 $(few 5 1) --jsonl req --ordered -t 1 >times
 report $? "interrupted, with whole lines" times
 same out expected "... the same"
 
@@ -243,8 +243,7 @@ run beta ds-block -m $M -t 1 -l 2-3 -i @tcp://{beta}:$4 -o ipc://{run}/0
 run beta ds-head -m $M -t 1 -i @ipc://{run}/0 -o ipc://{run}/1
 run beta ds-sample -m $M -i @ipc://{run}/1 -o tcp://{alpha}:$3 -o @tcp://{beta}:$2
 EOP
-n=$(few 100 40)
-py requests.py $n >req
+py requests.py $(few 100 40) >req
 limited ds-run --jsonl req --ordered >expected 2>said
 # killed PATTERN: a run of the plan, a process of which is killed once there are answers
 killed() {
@@ -285,7 +284,7 @@ fails_with 1 "^ds-run: 'out' line 1: an answer of precision f32, not bf16" \
     "... but not by one of another precision" ds-run --plan bf16.plan --jsonl req --out out --resume
 
 # --- the line of progress ---
-n=$(few 100 20)
+n=20
 head -n $n req >good
 cat >terminal.py <<'EOP'
 import os, pty, re, sys
