@@ -5,7 +5,7 @@
 
 # drawn NAME DESC: it is a picture; its numbers go to NAME.txt
 drawn() {
-	ok "$2" "$PY" "$T/svg.py" check "$1.svg"
+	ok "$2" py "$T/svg.py" check "$1.svg"
 	py "$T/svg.py" titles "$1.svg" >"$1.txt"
 }
 

@@ -3,7 +3,7 @@
 . "${0%/*}/lib.sh"
 LIMIT=40
 cookbook=$R/examples/cookbook
-mkdir bin tmp && ln -s "$PY" bin/python3
+mkdir bin tmp && ln -s "${PYCLIENT:-$(command -v "$PY")}" bin/python3
 PATH=$S/bin:$PATH TMPDIR=$S/tmp
 
 # recipe NAME [ARG...]: run it; its output is in out
@@ -37,8 +37,8 @@ for f in "$cookbook"/*.sh; do
 done
 for f in "$cookbook"/*.py; do
 	name=${f##*/}
-	like "$("$PY" "$f" -h)" "^$name " "$name -h prints what it is for"
-	fails_with 2 "^$name: wrong operands: see $name -h" "$name alone is a wrong command line" "$PY" "$f"
+	like "$(py "$f" -h)" "^$name " "$name -h prints what it is for"
+	fails_with 2 "^$name: wrong operands: see $name -h" "$name alone is a wrong command line" py "$f"
 done
 for n in x 1,2; do
 	fails_with 2 "^ablate.sh: '$n': LAYER and PROBLEMS are numbers" "ablate.sh refuses a layer '$n'" "$cookbook/ablate.sh" "$n"

@@ -4,7 +4,7 @@
 learn=$R/examples/learn
 [ -e /usr/share/dict/words ] || skip_all "no /usr/share/dict/words (wamerican)"
 mkdir tmp python
-ln -s "$(command -v "$PY")" python/python3
+ln -s "${PYCLIENT:-$(command -v "$PY")}" python/python3
 export TMPDIR="$S/tmp" PATH="$S/python:$PATH"
 
 # script NAME [ARG...]: run it; its output is in out

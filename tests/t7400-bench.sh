@@ -8,7 +8,7 @@ small="--shape $M/config.json --time 0 --limits 20,200"
 for type in f32 bf16 f16 fp8 q8 q4 mxfp4 q4_k q6_k; do
 	ok "$type: a small shape is measured" \
 	    sh -c 'ds-bench $1 --weights $2 --decode 1@70,3@66 --prefill 5 --json >$2.json' - "$small" $type
-	ok "$type: bytes, operations, times and rates add up" "$PY" "$T/benched.py" $type.json "$M/config.json"
+	ok "$type: bytes, operations, times and rates add up" py "$T/benched.py" $type.json "$M/config.json"
 done
 is "$(jq -r '.device // empty' fp8.json | sort -u)" cpu "each line says where that was"
 for k in $(sets 2); do
@@ -18,10 +18,10 @@ for k in $(sets 2); do
 done
 ok "a small shape is measured in bf16" sh -c 'ds-bench $1 --precision bf16 --decode 1@70,3@66 --prefill 5 --json >bf16.json &&
     DS_PRECISION=bf16 ds-bench $1 --decode 1 --prefill 0 --json >env.json' - "$small"
-ok "bytes, operations, times and rates add up" "$PY" "$T/benched.py" bf16.json "$M/config.json"
+ok "bytes, operations, times and rates add up" py "$T/benched.py" bf16.json "$M/config.json"
 ok "a small shape is measured in i8, and in huge pages" sh -c 'ds-bench $1 --precision i8 \
     --huge-pages --weights q4_k --decode 1@70,3@66 --prefill 5 --json >i8.json' - "$small"
-ok "bytes, operations, times and rates add up" "$PY" "$T/benched.py" i8.json "$M/config.json"
+ok "bytes, operations, times and rates add up" py "$T/benched.py" i8.json "$M/config.json"
 is "$(jq -r 'select(.record == "limit") | .precision' bf16.json env.json | paste -sd' ')" "bf16 bf16" "it is said, also where DS_PRECISION asked for it"
 is "$(ds-bench $small -t 1 --decode 1 --prefill 0 --json | grep -c '"threads": 1,')" 1 "-t is what it computes with"
 cpu=$(taskset -pc $$ | sed 's/.*: //; s/[,-].*//')

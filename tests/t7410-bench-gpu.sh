@@ -8,7 +8,7 @@ small="--shape $M/config.json --time 0 --limits 20,200"
 ok "-d cuda: a small shape is measured" \
     sh -c 'ds-bench $1 -d cuda --decode 1@70,3@66 --prefill 5 --json --svg gpu.svg >gpu.json 2>gpu.err' - "$small"
 jq -c 'select(.record != "gpu" and .part != "block")' gpu.json >checked.json
-ok "bytes, operations, times and rates add up" "$PY" "$T/benched.py" checked.json "$M/config.json"
+ok "bytes, operations, times and rates add up" py "$T/benched.py" checked.json "$M/config.json"
 is "$(jq -c 'select(.record == "gpu") | [.kind, (.name | length > 0), .product]' gpu.json)" "[\"$gpu\",true,null]" "it says which GPU that is"
 is "$(jq -r 'if .record == "limit" then .kernels else .device // empty end' gpu.json | sort | uniq -c | awk '{ print $1, $2 }')" "19 $gpu" \
     "each line says whether it is emulated"
