@@ -1,8 +1,8 @@
 """A Python that has loaded numpy, msgpack, frame, jinja2 forks processes that run scripts: see py.c.
 
 A process runs one script after the other, each with its own modules, folder, environment and
-streams.  It ends after one that leaves more than that: a thread, a child, an open file, a limit,
-the handler of a signal.  (A process for each script would take five times as long to copy the
+streams.  It ends after one that leaves more than that: a thread, a child, an open file, the
+handler of a signal.  (A process for each script would take five times as long to copy the
 pages that it writes.)
 Descriptor 3 listens.  The server ends with the process DS_PYSERVER_FOR; a script ends with its
 client."""
@@ -235,6 +235,9 @@ def work(server):
             for fd in range(3):
                 os.dup2(nothing, fd)
             os.chdir("/")
+            with contextlib.suppress(OSError, ValueError):
+                for limit, value in zip(LIMITS, before[-1]):
+                    resource.setrlimit(limit, value)
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             if own() != before or not childless() or memory > MOST:
                 os._exit(status)

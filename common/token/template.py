@@ -142,8 +142,9 @@ def main():
     try:
         env = environment(jinja2)
         texts = [text for text in (setup["template"], setup["tool_use"]) if text is not None]
-        templates = [env.from_string(text) for text in texts]
-        reads = set().union(*(jinja2.meta.find_undeclared_variables(env.parse(text)) for text in texts))
+        trees = [env.parse(text) for text in texts]
+        reads = set().union(*map(jinja2.meta.find_undeclared_variables, trees))
+        templates = [env.from_string(tree) for tree in trees]
         answer(b"+", " ".join(sorted(reads)))
     except Exception as e:
         return answer(b"-", explain(e))
