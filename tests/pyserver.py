@@ -226,7 +226,7 @@ def work(server):
         _, fds, _, _ = socket.recv_fds(server, 1, 1)
         if not fds:
             os._exit(0)
-        status = 0
+        status = 125            # (of a client that was killed)
         with contextlib.suppress(OSError, EOFError):
             with socket.socket(fileno=fds[0]) as client:
                 some = request(client)
@@ -250,10 +250,10 @@ def work(server):
 
 
 class Worker:
-    """A process; client: whose script it runs."""
+    """A process; client: whose script it runs; doomed: a signal is on its way."""
 
     def __init__(self, others):
-        self.client = None
+        self.client, self.doomed = None, False
         self.socket, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
@@ -320,7 +320,7 @@ class Server:
         if said:
             self.end(worker, status)
             self.idle.append(worker)
-        if not said or len(self.idle) > SPARE:
+        if not said or worker.doomed or len(self.idle) > SPARE:
             self.unregister(worker.socket.fileno())
             worker.socket.close()
             self.idle = [w for w in self.idle if w is not worker]
@@ -355,6 +355,7 @@ class Server:
                 self.heard(worker)
             else:
                 os.kill(worker.pid, signal.SIGTERM)     # its client was killed
+                worker.doomed = True
                 self.unregister(fd)
 
 
