@@ -38,9 +38,9 @@ X
 chmod +x bin/compute-sanitizer
 clean=$PATH
 PATH=$S/bin:$PATH
-limited "$card" --emulated --commit 123abc checkgpu_route checkgpu_tensor bench-gpu ds-bench-fp8 tiny-r1-f32 >out 2>err
+limited "$card" --emulated --commit 123abc checkgpu_route checkgpu_tensor gpu-behind ds-bench-fp8 tiny-r1-f32 >out 2>err
 report $? "checks, a test, a short ds-bench and tiny-r1 are run" out err
-for name in checkgpu_route checkgpu_tensor t7410-bench-gpu; do
+for name in checkgpu_route checkgpu_tensor t6460-gpu-behind; do
 	like "$(cat out)" "^ok   $name: [1-9][0-9]* passed, 0 failed, 0 skipped$" "$name: its points are counted"
 done
 is "$(grep -c '^ok   checkgpu_[a-z]*-[a-z]*check: 0 errors$' out)" 8 "each check by each of four tools"
