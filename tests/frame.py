@@ -100,10 +100,11 @@ class Frame:
             payload += bytes(-len(payload) % 64)
             header["tensors"].append([name, dtype, list(a.shape), len(payload)])
             payload += a.tobytes()
-        for pad in range(128):          # the length of a string is packed in 1 or 2 bytes
-            packed = msgpack.packb({**header, "": " " * pad})
-            if (PREAMBLE + len(packed) + PREFIX) % 64 == 0:
-                break
+        packed = msgpack.packb({**header, "": ""})
+        missing = -(PREAMBLE + len(packed) + PREFIX) % 64
+        # the length of a string is packed in a byte more from 32 on
+        pad = missing if missing < 32 else missing - 1 if missing > 32 else 64 + 31
+        packed = packed[:-1] + msgpack.packb(" " * pad)
         size = [len(packed).to_bytes(4, "big"), len(payload).to_bytes(4, "big")]
         return b"".join([b"\xd8\x44dsf1", *size, crc32c(packed + payload).to_bytes(4, "big"),
                          packed, b"\xc6", size[1], payload])
