@@ -76,6 +76,7 @@ SAN_IN := $(and $(findstring Free Software,$(shell $(CC) --version)),\
 	$(wildcard $(shell $(CC) -print-file-name=libubsan.a)))
 S_PROGRAM = $(S) $(if $(SAN_IN),-static-libasan -static-libubsan -static-libgcc -no-pie \
 	-Wl$(comma)--wrap=dlsym$(comma)--wrap=_ZN6__lsan23GetAllocatorGlobalRangeEPmS0_ \
+	-Wl$(comma)--wrap=_ZN11__sanitizer15internal_memsetEPvim \
 	$(patsubst %,-Wl$(comma)--export-dynamic-symbol='__%_*',asan ubsan sanitizer))
 START = $(if $(SAN_IN),$(B)/tests/asan.o)
 $(B)/tests/asan.o: S =

@@ -10,6 +10,9 @@
  * a table of stacks and so on, most of it never used.  It leaves out the range that
  * GetAllocatorGlobalRange tells.
  *
+ * The first free(3) or realloc(3) clears 528 KB of variables that are zeros: 129 page faults, a
+ * tenth of the time of a small stage.  The system can do so without touching the pages.
+ *
  * Some of this runs before ASan has its shadow, so it is compiled without sanitizers.  If gcc's
  * libasan has another order or other names, all is as it would be without this file.
  */
@@ -17,6 +20,7 @@
 #include <link.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 void *__real_dlsym(void *handle, const char *name);
 void *__wrap_dlsym(void *handle, const char *name);
@@ -101,4 +105,25 @@ RANGE(__wrap_)(uintptr_t *begin, uintptr_t *end)
 	RANGE(__real_)(begin, end);
 	if (*end < (uintptr_t)&last)
 		*end = (uintptr_t)&last;
+}
+
+/* Whole pages of variables that begin as zeros, which no file has, are zeros again once they are
+ * given back. */
+#define MEMSET(x) x##_ZN11__sanitizer15internal_memsetEPvim
+void *MEMSET(__real_)(void *p, int c, size_t n) __attribute__((weak));
+void *MEMSET(__wrap_)(void *p, int c, size_t n);
+extern char edata, end;
+
+void *
+MEMSET(__wrap_)(void *p, int c, size_t n)
+{
+	uintptr_t page = 4096, begin = (uintptr_t)p;
+	uintptr_t from = (begin + page - 1) & -page, to = (begin + n) & -page;
+
+	if (c != 0 || n < 16 * page || begin < (uintptr_t)&edata + page ||
+	    begin + n > (uintptr_t)&end || madvise((void *)from, to - from, MADV_DONTNEED) < 0)
+		return MEMSET(__real_)(p, c, n);
+	MEMSET(__real_)(p, 0, from - begin);
+	MEMSET(__real_)((void *)to, 0, begin + n - to);
+	return p;
 }
