@@ -3,7 +3,6 @@
  * order, exp from the kernels.
  */
 #include <math.h>
-#include <stdlib.h>
 
 #include "stage/sample.h"
 
@@ -38,14 +37,59 @@ largest(const float *logits, int V)
 }
 
 /* The likeliest first; of equals the smaller id.  */
-static int
-by_weight(const void *a, const void *b)
+static inline int
+precedes(struct choice x, struct choice y)
 {
-	const struct choice *x = a, *y = b;
+	return x.p > y.p || (x.p == y.p && x.id < y.id);
+}
 
-	if (x->p != y->p)
-		return x->p < y->p ? 1 : -1;
-	return (x->id > y->id) - (x->id < y->id);
+/* c[i] moves down the heap c [n], whose first precedes all others.  */
+static void
+heap_sink(struct choice *c, int n, int i)
+{
+	struct choice x = c[i];
+
+	for (int child; (child = 2 * i + 1) < n; i = child) {
+		if (child + 1 < n && precedes(c[child + 1], c[child]))
+			child++;
+		if (!precedes(c[child], x))
+			break;
+		c[i] = c[child];
+	}
+	c[i] = x;
+}
+
+/* What is sorted, as far as it is asked for: few of many choices are likely.  The choices
+ * 0 .. taken-1 are at the end of c, the first one last; a heap is before them.  */
+struct order {
+	struct choice *c;
+	int n, taken;
+};
+
+static struct order
+order_new(struct choice *c, int n, int sorted)
+{
+	for (int i = n / 2; sorted && i-- > 0; )
+		heap_sink(c, n, i);
+	return (struct order){c, n, sorted ? 0 : -1};
+}
+
+/* Choice i; those before it have been asked for.  */
+static struct choice
+order_at(struct order *o, int i)
+{
+	struct choice *c = o->c, first = c[0];
+	int last = o->n - 1 - i;
+
+	if (o->taken < 0)
+		return c[i];
+	if (i == o->taken) {
+		o->taken++;
+		c[0] = c[last];
+		c[last] = first;
+		heap_sink(c, last, 0);
+	}
+	return c[last];
 }
 
 /* Make w[i] = exp((logits[i] - max) / temperature); returns their sum.  */
@@ -68,6 +112,7 @@ sample_choose(const struct kernels *k, const struct sampling *p, const float *lo
     double u, struct choice *c, float *w)
 {
 	double sum, least = 0, kept = 0, reach;
+	struct order order;
 	int n = 0;
 
 	if (p->greedy || p->temperature == 0)
@@ -80,23 +125,23 @@ sample_choose(const struct kernels *k, const struct sampling *p, const float *lo
 	for (int i = 0; i < V; i++)
 		if (w[i] >= least)
 			c[n++] = (struct choice){w[i], i};
-	if (p->top_k > 0 || p->top_p < 1)
-		qsort(c, (size_t)n, sizeof(*c), by_weight);
+	order = order_new(c, n, p->top_k > 0 || p->top_p < 1);
 	if (p->top_k > 0 && p->top_k < n) {
 		n = p->top_k;
-		for (sum = 0, reach = 0; reach < n; reach++)
-			sum += c[(int)reach].p;
+		sum = 0;
+		for (int i = 0; i < n; i++)
+			sum += order_at(&order, i).p;
 	}
 	for (int i = 0; i < n; i++) {
-		kept += c[i].p;
+		kept += order_at(&order, i).p;
 		if (p->top_p < 1 && kept >= p->top_p * sum)
 			n = i + 1;
 	}
 	reach = u * kept;
 	for (int i = 0; i < n; i++) {
-		reach -= c[i].p;
+		reach -= order_at(&order, i).p;
 		if (reach < 0)
-			return c[i].id;
+			return order_at(&order, i).id;
 	}
-	return c[n - 1].id;
+	return order_at(&order, n - 1).id;
 }

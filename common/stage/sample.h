@@ -40,7 +40,7 @@ int sample_frame(void *sample, struct frame *f, struct link *out, int nout);
  * scratch.
  */
 struct choice {
-	double p;
+	float p;
 	int32_t id;
 };
 int32_t sample_choose(const struct kernels *k, const struct sampling *p, const float *logits, int V,
