@@ -3,20 +3,40 @@
  */
 #include "cpu/cpu.h"
 
+enum { COLUMNS = 16 };
+
+/* sum[i] += dy[t] x[t][i] over the rows t, one after another. */
+static CLONES void
+outer_columns(float sum[COLUMNS], const float *dy, ptrdiff_t ldy, const float *x, ptrdiff_t ldx,
+    int T, int n)
+{
+	float s[COLUMNS] = {0};
+
+	for (int t = 0; t < T; t++)
+		if (n == COLUMNS)
+			for (int i = 0; i < COLUMNS; i++)
+				s[i] = fmaf(dy[t * ldy], x[t * ldx + i], s[i]);
+		else
+			for (int i = 0; i < n; i++)
+				s[i] = fmaf(dy[t * ldy], x[t * ldx + i], s[i]);
+	memcpy(sum, s, sizeof(s));
+}
+
 static int
 grad_outer(int64_t *acc, ptrdiff_t lda, const float *dy, ptrdiff_t ldy, int N, const float *x,
     ptrdiff_t ldx, int K, int T)
 {
+	float sum[COLUMNS];
 	int bad = 0;
 
 	for (int n = 0; n < N; n++)
-		for (int k = 0; k < K; k++) {
-			float sum = 0;
+		for (int k = 0; k < K; k += COLUMNS) {
+			int m = K - k < COLUMNS ? K - k : COLUMNS;
 
-			for (int t = 0; t < T; t++)
-				sum = fmaf(dy[t * ldy + n], x[t * ldx + k], sum);
-			if (!grad_add(&acc[n * lda + k], sum))
-				bad = -1;
+			outer_columns(sum, dy + n, ldy, x + k, ldx, T, m);
+			for (int i = 0; i < m; i++)
+				if (!grad_add(&acc[n * lda + k + i], sum[i]))
+					bad = -1;
 		}
 	return bad;
 }

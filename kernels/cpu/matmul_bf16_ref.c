@@ -26,20 +26,20 @@ step(float a, float b, float c)
 /* What is converted once for several sums: of rows of x, and of outputs. */
 enum { TOKENS = 16, OUTPUTS = 16 };
 
-/* Each sum + its n products, a multiple of 32: of each 32, those at even and those at odd places
- * apart. */
+/* Each of T sums + its n products, a multiple of 32: of each 32, those at even and those at odd
+ * places apart. */
 static inline __attribute__((always_inline)) void
-steps(float sum[TOKENS], float x[][TOKENS], const float *w, int n)
+steps(float sum[TOKENS], float x[][TOKENS], const float *w, int n, int T)
 {
 	for (int k = 0; k < n; k += BF16_STEP) {
 		float even[TOKENS] = {0}, odd[TOKENS] = {0};
 
 		for (int i = k; i < k + BF16_STEP; i += 2)
-			for (int t = 0; t < TOKENS; t++) {
+			for (int t = 0; t < T; t++) {
 				even[t] = step(x[i][t], w[i], even[t]);
 				odd[t] = step(x[i + 1][t], w[i + 1], odd[t]);
 			}
-		for (int t = 0; t < TOKENS; t++)
+		for (int t = 0; t < T; t++)
 			sum[t] = flushed(sum[t] + flushed(even[t] + odd[t]));
 	}
 }
@@ -80,7 +80,10 @@ dots(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const stru
 			float block[TOKENS] = {0}, *s = sum[n - n0];
 
 			elements(weight, w, n, k, end, transposed);
-			steps(f8 ? block : s, xs, weight, bf16_filled(end - k));
+			if (T == 1)     /* (as fast in vectors; with sanitizers there are none) */
+				steps(f8 ? block : s, xs, weight, bf16_filled(end - k), 1);
+			else
+				steps(f8 ? block : s, xs, weight, bf16_filled(end - k), TOKENS);
 			for (int t = 0; f8 && t < T; t++)
 				s[t] = fmaf(transposed ? mat_scale(w, k, n) : mat_scale(w, n, k),
 				    block[t], s[t]);
