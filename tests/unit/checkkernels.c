@@ -14,38 +14,27 @@ static struct slot s_x, s_y, s_a, s_b;
 #include "products_i8.h"
 
 /*
- * A kernel against the plain one: 1 where all bits agree.
+ * Products.
  */
 
-static int
-product_once(const struct kernels *k, int transposed, enum dtype t, enum kind kind, int K, int N,
-    int T)
+static void
+product_once(int transposed, enum dtype t, enum kind kind, int K, int N, int T)
 {
 	int ldo = N + below(3), n0 = 0, n1 = N, ldx = below(8) || K > 1000 ? K + below(3) : 1024;
 	struct mat w = matrix(transposed ? K : N, transposed ? N : K, t, kind, below(300));
 	float *x = floats(&s_x, (T - 1) * ldx + K, below(3) ? kind : PLAIN);
-	size_t bytes = ((size_t)(T - 1) * (size_t)ldo + (size_t)N) * 4;
-	float *a = place(&s_a, bytes), *b = place(&s_b, bytes);
 
 	if (below(2)) {
 		n0 = below(N);
 		n1 = n0 + below(N - n0 + 1);
 	}
-	(transposed ? ref->matmul_t : ref->matmul)(a, ldo, x, ldx, T, &w, n0, n1);
-	(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, T, &w, n0, n1);
-	/* no rows, nothing to write */
-	(transposed ? k->matmul_t : k->matmul)(b, ldo, x, ldx, 0, &w, n0, n1);
-	if (same(&s_a, &s_b))
-		return 1;
-	printf("# %s T %d K %d N %d..%d of %d, kind %d, row0 %d\n", dtype_name(w.dtype), T, K, n0, n1, N,
-	    kind, w.row0);
-	return 0;
+	product_compared(transposed, ldo, x, ldx, T, &w, n0, n1, "");
 }
 
-static int
-product(const struct kernels *k, int transposed)
+static void
+product(int transposed)
 {
-	const int each = k->precision == PRECISION_F32 && !SANITIZED ? 6 : 2;
+	const int each = ref->precision == PRECISION_F32 && !SANITIZED ? 3 : SANITIZED ? 1 : 2;
 
 	for (int d = 0; d < COUNT(weights); d++)
 		for (int i = 0; i < COUNT(sizes) * KINDS * each; i++) {
@@ -54,15 +43,13 @@ product(const struct kernels *k, int transposed)
 
 			if (transposed && below(6) == 0)        /* columns in registers */
 				N = 250 + below(300);
-			if (!product_once(k, transposed, weights[d], (enum kind)(i % KINDS), K, N, T))
-				return 0;
+			product_once(transposed, weights[d], (enum kind)(i % KINDS), K, N, T);
 		}
-	return 1;
 }
 
 /* Block types: few sizes, since their plain form is slow. */
-static int
-product_blocks(const struct kernels *k, int transposed)
+static void
+product_blocks(int transposed)
 {
 	static const int lengths[] = { 1, 40, 100, 256, 300, 520, 800, 1100 };
 
@@ -76,32 +63,13 @@ product_blocks(const struct kernels *k, int transposed)
 				N = blocks_of(t, 1 + below(below(4) ? 100 : 300));
 			else
 				K = blocks_of(t, K);
-			if (!product_once(k, transposed, t, (enum kind)(i % KINDS), K, N, T))
-				return 0;
+			product_once(transposed, t, (enum kind)(i % KINDS), K, N, T);
 		}
-	return 1;
-}
-
-static int
-check_i8(const struct kernels *k)
-{
-	static const enum dtype others[] = { F32, BF16, F16, F8_E4M3, Q5_1, IQ2_S };
-
-	for (int d = 0; d < COUNT(others); d++)
-		if (!product_i8_once(k, others[d], PLAIN, blocks_of(others[d], 300), 20, 3))
-			return 0;
-	return check_i8_types(k);
-}
-
-static int
-check_matmul(const struct kernels *k)
-{
-	return product(k, 0) && product_blocks(k, 0);
 }
 
 /* Heads that are stored transposed, against float32 in order. */
-static int
-turned_once(const struct kernels *k, enum dtype t, int cols, int T)
+static void
+turned_once(enum dtype t, int cols, int T)
 {
 	int rows = blocks_of(t, 1 + below(150)), c0 = below(cols), c1 = c0 + 1 + below(cols - c0);
 	struct mat data = matrix(2 * cols, rows, t, (enum kind)below(KINDS), 0), w = data;
@@ -109,7 +77,6 @@ turned_once(const struct kernels *k, enum dtype t, int cols, int T)
 	float *order = malloc((size_t)rows * (size_t)cols * 4);
 	struct mat plain = { .data = order, .rows = rows, .cols = cols, .dtype = F32 };
 	size_t bytes = (size_t)T * (size_t)cols * 4;
-	float *a = place(&s_a, bytes), *b = place(&s_b, bytes);
 	int good, r = below(rows);
 
 	w.rows = 2 * rows;
@@ -121,23 +88,21 @@ turned_once(const struct kernels *k, enum dtype t, int cols, int T)
 			order[i * cols + c] = row[i];
 	}
 	w = mat_rows(&w, rows, rows);
-	ref->matmul_t(a, cols, x, rows, T, &plain, c0, c1);
-	k->matmul_t(b, cols, x, rows, T, &w, c0, c1);
-	good = same(&s_a, &s_b);
-	ref->matmul_t(place(&s_b, bytes), cols, x, rows, T, &w, c0, c1);
-	good &= same(&s_a, &s_b);
-	k->row(b = place(&s_b, (size_t)cols * 4), &w, r);
-	good &= memcmp(b, order + r * cols, (size_t)cols * 4) == 0;
-	if (!good)
-		printf("# %s turned, T %d, %d rows, columns %d..%d of %d\n", dtype_name(t), T, rows, c0,
-		    c1, cols);
+	product_compared(1, cols, x, rows, T, &w, c0, c1, " turned");
+	ref->matmul_t(place(&s_b, bytes), cols, x, rows, T, &plain, c0, c1);
+	good = same_bytes(&s_a, &s_b);
+	for (struct candidate *c = candidates; c < candidates + ncandidates; c++) {
+		float *got = place(&s_b, (size_t)cols * 4);
+
+		c->k->row(got, &w, r);
+		c->good &= good && memcmp(got, order + r * cols, (size_t)cols * 4) == 0;
+	}
 	free(order);
 	free(row);
-	return good;
 }
 
-static int
-turned(const struct kernels *k)
+static void
+turned(void)
 {
 	static const enum dtype plain[] = { F32, BF16, F16 };
 
@@ -145,16 +110,18 @@ turned(const struct kernels *k)
 		int d = i / 4;
 		enum dtype t = d < COUNT(plain) ? plain[d] : block_types[d - COUNT(plain)];
 
-		if (!turned_once(k, t, 1 + below(90), 1 + below(9)))
-			return 0;
+		turned_once(t, 1 + below(90), 1 + below(9));
 	}
-	return 1;
 }
 
-static int
-check_matmul_t(const struct kernels *k)
+static void
+check_i8(void)
 {
-	return product(k, 1) && product_blocks(k, 1) && turned(k);
+	static const enum dtype others[] = { F32, BF16, F16, F8_E4M3, Q5_1, IQ2_S };
+
+	for (int d = 0; d < COUNT(others); d++)
+		product_i8_once(others[d], PLAIN, blocks_of(others[d], 300), 20, 3);
+	check_i8_types();
 }
 
 static int
@@ -523,7 +490,7 @@ static const struct {
 	const char *name;
 	int (*check)(const struct kernels *k);
 } checks[] = {
-	{ "matmul", check_matmul }, { "matmul_t", check_matmul_t }, { "row", check_row },
+	{ "row", check_row },
 	{ "quantize", check_quantize }, { "rmsnorm", check_rmsnorm },
 	{ "rope", check_rope }, { "rope_half", check_rope_half },
 	{ "softmax_block", check_softmax_block }, { "softmax_join", check_softmax_join },
@@ -536,8 +503,8 @@ static const struct {
 	{ "rmsnorm_back", check_rmsnorm_back }, { "softmax_back", check_softmax_back },
 	{ "silu_back", check_silu_back },
 };
-_Static_assert(sizeof(struct kernels) == (COUNT(checks) + 2) * sizeof(void (*)(void)),
-    "every function of the table has a check");
+_Static_assert(sizeof(struct kernels) == (COUNT(checks) + 4) * sizeof(void (*)(void)),
+    "every function of the table has a check, besides the two products");
 
 /*
  * -b
@@ -660,38 +627,74 @@ time_all(const struct kernels *k)
 	time_vector(k, "softmax", k->softmax);
 }
 
-/* How many checks k needs: the set below is checked already, and k may replace nothing of it,
- * products, or more. */
-static int
-checks_of(const struct kernels *k, const struct kernels *below)
+/* Set i, if there is one that this machine runs. */
+static const struct kernels *
+set_at(int i)
 {
-	struct kernels b = *below;
-
-	b.name = k->name;
-	if (memcmp(&b, k, sizeof(b)) == 0)
-		return 0;
-	b.matmul = k->matmul;
-	b.matmul_t = k->matmul_t;
-	return memcmp(&b, k, sizeof(b)) == 0 ? 2 : COUNT(checks);
+	return kernels_set(i) ? kernels_named(kernels_set(i)) : NULL;
 }
 
-/* Set i.  The products of bf16 and i8 have plain forms of their own. */
+/* The tables whose product the set below lacks. */
 static void
-check_set(const struct kernels *k, int i)
+choose_candidates(enum precision p, int transposed)
 {
-	const struct kernels *f32 = ref, *below = kernels_named(kernels_set(i - 1));
-	const struct kernels *bf16 = kernels_precision(k, PRECISION_BF16);
+	ncandidates = 0;
+	for (int i = 1; set_at(i); i++) {
+		const struct kernels *k = kernels_precision(set_at(i), p);
+		const struct kernels *under = kernels_precision(set_at(i - 1), p);
 
-	for (int j = 0; j < checks_of(k, below); j++)
-		ok(checks[j].check(k), "%s of %s gives the bits of the plain one", checks[j].name, k->name);
-	ref = kernels_precision(ref, PRECISION_BF16);
-	below = kernels_precision(below, PRECISION_BF16);
-	for (int j = 0; j < checks_of(bf16, below); j++)
-		ok(checks[j].check(bf16), "%s of %s in bf16 gives the bits of the plain one", checks[j].name, k->name);
-	ref = kernels_precision(ref, PRECISION_I8);
-	ok(check_i8(kernels_precision(k, PRECISION_I8)),
-	    "matmul of %s in i8 gives the bits of the plain one", k->name);
-	ref = f32;
+		if (transposed ? k->matmul_t != under->matmul_t : k->matmul != under->matmul)
+			candidate_add(k);
+	}
+}
+
+static void
+check_products(enum precision p)
+{
+	ref = kernels_precision(kernels_named("ref"), p);
+	for (int transposed = 0; transposed < (p == PRECISION_I8 ? 1 : 2); transposed++) {
+		choose_candidates(p, transposed);
+		if (p == PRECISION_I8) {
+			check_i8();
+		} else {
+			product(transposed);
+			product_blocks(transposed);
+		}
+		if (transposed)
+			turned();
+		for (int i = 0; i < ncandidates; i++)
+			ok(candidates[i].good, "%s of %s in %s gives the bits of the plain one",
+			    transposed ? "matmul_t" : "matmul", candidates[i].k->name,
+			    precision_name(p));
+	}
+}
+
+static int
+only_products_differ(const struct kernels *k, enum precision p)
+{
+	struct kernels other = *kernels_precision(k, p);
+
+	other.precision = k->precision;
+	other.matmul = k->matmul;
+	if (p != PRECISION_I8)
+		other.matmul_t = k->matmul_t;
+	return memcmp(&other, k, sizeof(other)) == 0;
+}
+
+/* All but products, if the set below lacks any of it. */
+static void
+check_set(const struct kernels *k, const struct kernels *under)
+{
+	struct kernels same = *under;
+
+	same.name = k->name;
+	same.matmul = k->matmul;
+	same.matmul_t = k->matmul_t;
+	for (int i = 0; i < COUNT(checks) && memcmp(&same, k, sizeof(same)) != 0; i++)
+		ok(checks[i].check(k), "%s of %s gives the bits of the plain one", checks[i].name,
+		    k->name);
+	ok(only_products_differ(k, PRECISION_BF16) && only_products_differ(k, PRECISION_I8),
+	    "only products of %s depend on the precision", k->name);
 }
 
 /* The precision that -b, -B or -I times; PRECISIONS: none. */
@@ -721,11 +724,14 @@ main(int argc, char **argv)
 		} else if (!k) {
 			ok(1, "%s # SKIP this machine does not run it", set);
 		} else if (i > 0) {
-			check_set(k, i);
+			check_set(k, set_at(i - 1));
 		}
 	}
 	if (bench)
 		return 0;
+	check_products(PRECISION_F32);
+	check_products(PRECISION_BF16);
+	check_products(PRECISION_I8);
 	printf("1..%d\n", points);
 	return failures != 0;
 }
