@@ -151,7 +151,7 @@ learn -o rows --rows 1
 is "$?" 0 "a frame for each record"
 same rows/model.safetensors out/model.safetensors "the same bytes, also in frames of one record"
 
-for n in 1 3; do
+for n in $(few "1 3" 1); do
 	rm -rf again killed
 	setsid ds-learn $options -o killed --state again >/dev/null 2>&1 &
 	awaited sh -c 'ls again | grep -E "^step-[$1-4]$"' - $n
