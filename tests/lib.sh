@@ -150,10 +150,45 @@ is() {
 	report $? "$3" "$S/.err"
 }
 
+ESCAPED='\\[][.*?+(){}|^$]'     # a sign that is one only without it
+
+# matched LINE REGEX: does it, as grep -E has it?  0 is certain, without a process, as a pattern of
+# the shell tells it.  1 if not, or if the regex has more than .* and signs that are escaped.
+matched() {
+	case $2 in
+	^*) m_glob= m_rest=${2#^} ;;
+	*) m_glob=* m_rest=$2 ;;
+	esac
+	case $m_rest in
+	*\$) m_rest=${m_rest%\$} m_last= ;;
+	*) m_last=* ;;
+	esac
+	while :; do
+		case $m_rest in
+		*.\**) m_part=${m_rest%%.\**} m_rest=${m_rest#*.\*} m_more=1 ;;
+		*) m_part=$m_rest m_more= ;;
+		esac
+		m_signs=$m_part
+		while case $m_signs in *$ESCAPED*) ;; *) false ;; esac; do
+			m_signs=${m_signs%%$ESCAPED*}${m_signs#*$ESCAPED}
+		done
+		case $m_signs in *[][*?+\(\){}\|^\$\\]*) return 1 ;; esac
+		m_glob=$m_glob$m_part
+		[ "$m_more" ] || break
+		m_glob=$m_glob*
+	done
+	m_glob=$m_glob$m_last
+	case $1 in $m_glob) ;; *) return 1 ;; esac
+}
+
 # like ACTUAL REGEX DESC: some line of it matches (grep -E)
 like() {
 	printf 'got:       %s\nlooked for: %s\n' "$1" "$2" >"$S/.err"
-	grep -Eq -e "$2" <<X
+	case $1 in
+	*"
+"*) false ;;
+	*) matched "$1" "$2" ;;
+	esac || grep -Eq -e "$2" <<X
 $1
 X
 	report $? "$3" "$S/.err"
@@ -167,7 +202,7 @@ same() {
 
 # one_line FILE: it has as many (without a process, as many scripts ask it)
 one_line() {
-	{ read -r line_read && ! read -r line_read; } <"$1"
+	{ IFS= read -r line_read && ! IFS= read -r line_second; } <"$1"
 }
 
 # fails_with STATUS REGEX DESC COMMAND...: it exits with STATUS, and what it says on
@@ -178,7 +213,8 @@ fails_with() {
 	fw_status=$?
 	if [ $fw_status -eq "$fw_want" ] &&
 	    if [ -z "$fw_regex" ]; then [ ! -s "$S/.err" ]; else
-		one_line "$S/.err" && grep -Eq -e "$fw_regex" "$S/.err"; fi; then
+		one_line "$S/.err" && { matched "$line_read" "$fw_regex" ||
+		    grep -Eq -e "$fw_regex" "$S/.err"; }; fi; then
 		report 0 "$fw_desc"
 	else
 		echo "exit status $fw_status, expected $fw_want, and one line like: $fw_regex" >"$S/.why"
