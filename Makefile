@@ -94,15 +94,18 @@ ISA_O = -O3 -fno-var-tracking
 endif
 ISA =
 KERNEL_O =
-PC = $$(pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) \
+# (asked for once, and only where something is compiled or linked: `make deps` may come before)
+PC = $(shell pkg-config --exists msgpack-c && echo msgpack-c || echo msgpack) \
 	libpcre2-8 libcjson libutf8proc nettle
+PC_CFLAGS = $(eval PC_CFLAGS := $(shell pkg-config --cflags $(PC) libzmq))$(PC_CFLAGS)
+PC_LIBS = $(eval PC_LIBS := $(shell pkg-config --libs $(PC)))$(PC_LIBS)
 ALL_CFLAGS = $(W) $(CPPFLAGS) $(CFLAGS) $(S) -ffp-contract=off -fno-math-errno -fno-trapping-math \
-	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $$(pkg-config --cflags $(PC) libzmq)
+	-Icommon -Ikernels -Icmd -DDS_VERSION='"$(VERSION)"' $(PC_CFLAGS)
 # Of what Debian has as archives, a program has its part within: it starts in three quarters of
 # the time (two thirds with sanitizers), and runs on hosts without these libraries.
 ARCHIVES := $(wildcard $(shell for l in msgpackc msgpack-c pcre2-8 cjson utf8proc nettle; do \
 	$(CC) -print-file-name=lib$$l.a; done))
-ALL_LIBS = -Wl,--as-needed $(ARCHIVES) $$(pkg-config --libs $(PC)) -lpthread -lm -ldl
+ALL_LIBS = -Wl,--as-needed $(ARCHIVES) $(PC_LIBS) -lpthread -lm -ldl
 
 LIB = $(patsubst %.c,$(B)/%.o,$(filter-out cmd/ds-%, \
 	$(call sources,common/*/*.c common/*/*/*.c kernels/*.c kernels/cpu/*.c cmd/*.c)))
