@@ -5,7 +5,7 @@
 #define DS_PRODUCTS_H
 
 /* with checks in it, each copy for a number of rows would take compilers minutes */
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(FEW_COPIES)
 #define ALWAYS static __attribute__((noinline))
 #define UNROLL
 #define UNROLL16

@@ -1,6 +1,7 @@
 /*
  * checktiles: the products of i8 in the tiles of AMX, which are emulated in plain C.
  */
+#define FEW_COPIES      /* (soon compiled; it need not be fast) */
 #include "numbers.h"
 
 static const struct kernels *ref;

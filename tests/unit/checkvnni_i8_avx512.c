@@ -1,6 +1,7 @@
 /*
  * checkvnni: the products of i8 in AVX-VNNI, with the same instructions as AVX-512 encodes them.
  */
+#define FEW_COPIES      /* (soon compiled; it need not be fast) */
 #include "numbers.h"
 
 static const struct kernels *ref;
