@@ -20,6 +20,9 @@ static const signed char i8_iq4_high[16] = { HIGH_OF(IQ4_LEVELS) };
 static const signed char i8_mxfp4[16] = {
 	12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0 };
 
+/* Other types of EACH_CODED_BLOCK are multiplied by I8_BELOW. */
+#define EACH_I8(X) X(Q8) X(Q4) X(Q8_0) X(Q4_0) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(MXFP4)
+
 /* Chunks of a group. */
 INLINE int
 i8_each(enum dtype t)
@@ -55,6 +58,24 @@ i8_more(enum dtype t)
 	if (i8_full(t))
 		return I8_SIGNED ? 0 : 128;
 	return t == Q4_0 ? 8 : t == MXFP4 ? 12 : t == Q6_K ? 32 : 0;
+}
+
+/* Types whose tiles of x are alike, by the first of each kind, but for i8_more; */
+#define EACH_I8_X(X) X(Q8) X(Q8_0) X(Q4_K)
+INLINE enum dtype
+i8_x_kind(enum dtype t)
+{
+	return i8_has_minimum(t) ? Q4_K : i8_each(t) == 1 ? Q8 : Q8_0;
+}
+
+/* and whose panels are multiplied alike. */
+#define EACH_I8_PRODUCT(X) X(Q8) X(Q8_0) X(Q4_0) X(Q4_K) X(Q6_K)
+INLINE enum dtype
+i8_product_kind(enum dtype t)
+{
+	if (i8_each(t) == 1)
+		return i8_full(t) ? Q8 : Q6_K;
+	return i8_full(t) ? Q8_0 : i8_has_minimum(t) ? Q4_K : Q4_0;
 }
 
 /* The chunk of a unit in lane `lane` of register i. */

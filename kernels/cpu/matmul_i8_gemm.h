@@ -55,9 +55,9 @@ scale_at(size_t group, enum dtype t)
 /* Row m of a tile: a block of n columns, n > 0, then zeros, from group `first` on. */
 ALWAYS void
 tile_block(struct i8_gemm *s, size_t group, int m, const float *x, int n,
-    const struct i8_scaled *scales, int first, enum dtype t)
+    const struct i8_scaled *scales, int first, int more, enum dtype t)
 {
-	const int each = i8_each(t), columns = i8_columns(t), more = i8_more(t);
+	const int each = i8_each(t), columns = i8_columns(t);
 	const float *scale = scales->scale + first;
 	signed char *place[CHUNKS];
 	int sum[2][I8_BLOCK / I8_GROUP];
@@ -86,8 +86,8 @@ tile_block(struct i8_gemm *s, size_t group, int m, const float *x, int n,
 
 /* The rows of x in tiles, the last filled up with zeros. */
 ALWAYS void
-tiles_round(struct i8_gemm *s, const float *x, ptrdiff_t ldx, int T, int cols, int groups,
-    enum dtype t)
+tiles_round_of(struct i8_gemm *s, const float *x, ptrdiff_t ldx, int T, int cols, int groups,
+    int more, enum dtype t)
 {
 	const size_t last = (size_t)(T / I8_MR * groups) * I8_MR, n = (size_t)groups * I8_MR;
 	struct i8_scaled scales;
@@ -108,8 +108,33 @@ tiles_round(struct i8_gemm *s, const float *x, ptrdiff_t ldx, int T, int cols, i
 			prefetch((const void *)(p + I8_PART), I8_BLOCK * sizeof(*p));
 			tile_block(s, (size_t)(m / I8_MR) * (size_t)groups +
 			    (size_t)(k / i8_columns(t)), m % I8_MR, p, cols - k, &scales,
-			    k % I8_PART / I8_GROUP, t);
+			    k % I8_PART / I8_GROUP, more, t);
 		}
+}
+
+#define TILES_ROUND_OF(t)                                                                       \
+static void __attribute__((noinline))                                                           \
+tiles_round_##t(struct i8_gemm *s, const float *x, ptrdiff_t ldx, int T, int cols, int groups,  \
+    int more)                                                                                   \
+{                                                                                               \
+	tiles_round_of(s, x, ldx, T, cols, groups, more, t);                                    \
+}
+EACH_I8_X(TILES_ROUND_OF)
+
+static void
+tiles_round(struct i8_gemm *s, const float *x, ptrdiff_t ldx, int T, int cols, int groups,
+    enum dtype t)
+{
+	switch (i8_x_kind(t)) {
+#define CASE(kind) \
+	case kind: \
+		tiles_round_##kind(s, x, ldx, T, cols, groups, i8_more(t)); \
+		return;
+	EACH_I8_X(CASE)
+#undef CASE
+	default:
+		return;
+	}
 }
 
 /* The scales of four rows of a block, from row r of the panel and a group on. */
@@ -168,7 +193,8 @@ panel_codes(struct i8_panel *p, const struct i8_quad *q, int to, int u, int i, e
 
 /* The columns k .. of the outputs from n on, none beyond `last`. */
 ALWAYS void
-panel_fill(struct i8_panel *p, const struct mat *w, int n, int last, int k, int cols, enum dtype t)
+panel_fill_of(struct i8_panel *p, const struct mat *w, int n, int last, int k, int cols,
+    enum dtype t)
 {
 	const int each = i8_each(t), registers = i8_halved(t) ? each : 2 * each;
 	struct i8_quad q[OUTPUTS / 4];
@@ -200,6 +226,26 @@ panel_fill(struct i8_panel *p, const struct mat *w, int n, int last, int k, int 
 		}
 	}
 	p->groups = (cols + i8_columns(t) - 1) / i8_columns(t);
+}
+
+#define PANEL_FILL_OF(t)                                                                        \
+static void __attribute__((noinline))                                                           \
+panel_fill_##t(struct i8_panel *p, const struct mat *w, int n, int last, int k, int cols)       \
+{                                                                                               \
+	panel_fill_of(p, w, n, last, k, cols, t);                                               \
+}
+EACH_I8(PANEL_FILL_OF)
+
+static void
+panel_fill(struct i8_panel *p, const struct mat *w, int n, int last, int k, int cols)
+{
+	switch (w->dtype) {
+#define CASE(t) case t: panel_fill_##t(p, w, n, last, k, cols); return;
+	EACH_I8(CASE)
+#undef CASE
+	default:
+		return;
+	}
 }
 
 #ifdef I8_TILES
@@ -258,7 +304,7 @@ tile_dots(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int m
 
 /* lanes += the panel times mr rows of x, or more */
 ALWAYS void
-tile_multiply(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int mr, int begin,
+tile_multiply_of(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int mr, int begin,
     enum dtype t)
 {
 	for (int j = 0; j < OUTPUTS; j += W)
@@ -280,34 +326,57 @@ tiles_end(void)
 }
 #endif
 
+#define TILE_MULTIPLY_OF(t)                                                                     \
+static void __attribute__((noinline))                                                           \
+tile_multiply_##t(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int mr,      \
+    int begin)                                                                                  \
+{                                                                                               \
+	tile_multiply_of(lanes, w, x, mr, begin, t);                                            \
+}
+EACH_I8_PRODUCT(TILE_MULTIPLY_OF)
+
+static void
+tile_multiply(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int mr, int begin,
+    enum dtype t)
+{
+	switch (i8_product_kind(t)) {
+#define CASE(kind) case kind: tile_multiply_##kind(lanes, w, x, mr, begin); return;
+	EACH_I8_PRODUCT(CASE)
+#undef CASE
+	default:
+		return;
+	}
+}
+
 /* The panel of the outputs from n on, none beyond `last`, and columns k .. */
 struct i8_place {
 	int n, last, k;
 };
 
 /* What rows from .. to-1 of a panel will be made from, into L2; it may begin within a line. */
-ALWAYS void
-panel_prefetch(const struct mat *w, const struct i8_place *p, int from, int to, enum dtype t)
+static void
+panel_prefetch(const struct mat *w, const struct i8_place *p, int from, int to)
 {
 	const int cols = w->cols - p->k < PANEL ? w->cols - p->k : PANEL;
-	const size_t size = row_bytes(t, cols), groups = mat_groups(w);
+	const size_t size = row_bytes(w->dtype, cols), groups = mat_groups(w);
 
 	for (int r = from; r < to && r < OUTPUTS; r++) {
 		const int row = p->n + r < p->last ? p->n + r : p->last;
-		const unsigned char *q = mat_at(w, row) + row_bytes(t, p->k);
+		const unsigned char *q = mat_at(w, row) + row_bytes(w->dtype, p->k);
 
 		for (size_t i = 0; i < size + 64; i += 64)
 			prefetch(q + i, 64);
-		if (t == Q8 || t == Q4)
+		if (w->groups)
 			prefetch(w->groups + (size_t)row * groups + p->k / QUANT_GROUP, 128);
 	}
 }
 
 /* The panel with T rows of x from `group` of all groups on, while what comes next is prefetched. */
-ALWAYS void
+static void
 panel_dots(struct i8_gemm *s, float *lanes, int T, int group, int groups, const struct mat *w,
-    const struct i8_place *next, enum dtype t)
+    const struct i8_place *next)
 {
+	const enum dtype t = w->dtype;
 	const int tiles = (T + I8_MR - 1) / I8_MR, rows = (OUTPUTS + tiles - 1) / tiles;
 
 	for (int i = 0; i < tiles; i++, lanes += I8_MR * I8_LANES * OUTPUTS) {
@@ -316,7 +385,7 @@ panel_dots(struct i8_gemm *s, float *lanes, int T, int group, int groups, const 
 		const struct i8_tile x = { s->code + at * I8_MR * (size_t)i8_columns(t),
 		    s->scale + scale_at(at, t), s->begin + at * I8_MR, s->sum + at * I8_MR };
 
-		panel_prefetch(w, next, i * rows, (i + 1) * rows, t);
+		panel_prefetch(w, next, i * rows, (i + 1) * rows);
 		tile_multiply(lanes, &s->panel, &x, left < I8_MR ? left : I8_MR, group == 0, t);
 	}
 }
@@ -340,45 +409,42 @@ lanes_store(float *out, ptrdiff_t ldo, const float *lanes, int T, int n)
 }
 
 /* Outputs from n on, at most PANELS panels, of all that there are. */
-ALWAYS void
-panels(struct i8_gemm *s, int T, const struct mat *w, int n, int end, enum dtype t)
+static void
+panels(struct i8_gemm *s, int T, const struct mat *w, int n, int end)
 {
-	const int groups = (w->cols + I8_BLOCK - 1) / I8_BLOCK * (CHUNKS / i8_each(t));
-	const int last = n + PANELS * OUTPUTS;
+	const int each = i8_each(w->dtype), last = n + PANELS * OUTPUTS;
+	const int groups = (w->cols + I8_BLOCK - 1) / I8_BLOCK * (CHUNKS / each);
 	struct i8_place p = { n, end - 1, 0 };
 
 	while (p.k < w->cols) {
 		const int cols = w->cols - p.k < PANEL ? w->cols - p.k : PANEL;
-		const int j = (p.n - n) / OUTPUTS, group = p.k / i8_columns(t);
+		const int j = (p.n - n) / OUTPUTS, group = p.k / i8_columns(w->dtype);
+		struct i8_place next;
 
-		panel_fill(&s->panel, w, p.n, end - 1, p.k, cols, t);
+		panel_fill(&s->panel, w, p.n, end - 1, p.k, cols);
 		p.n += OUTPUTS;
 		if (p.n >= end || p.n >= last) {
 			p.n = n;
 			p.k += PANEL;
 		}
-		if (p.k < w->cols) {
-			panel_dots(s, s->lanes[j], T, group, groups, w, &p, t);
-		} else {
-			struct i8_place next = { last, end - 1, 0 };
-
-			panel_dots(s, s->lanes[j], T, group, groups, w, &next, t);
-		}
+		next = p.k < w->cols ? p : (struct i8_place){ last, end - 1, 0 };
+		panel_dots(s, s->lanes[j], T, group, groups, w, &next);
 	}
 }
 
 /* T <= XROWS rows of x that XCODES have room for. */
-ALWAYS void
+static void
 gemm(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w, int n0,
-    int n1, enum dtype t)
+    int n1)
 {
+	const enum dtype t = w->dtype;
 	const int groups = (w->cols + I8_BLOCK - 1) / I8_BLOCK * (CHUNKS / i8_each(t));
 	struct i8_gemm s;
 
 	tiles_round(&s, x, ldx, T, w->cols, groups, t);
 	tiles_begin(t);
 	for (int n = n0; n < n1; n += PANELS * OUTPUTS) {
-		panels(&s, T, w, n, n1, t);
+		panels(&s, T, w, n, n1);
 		for (int j = n; j < n1 && j < n + PANELS * OUTPUTS; j += OUTPUTS)
 			lanes_store(out + j, ldo, s.lanes[(j - n) / OUTPUTS], T, n1 - j);
 	}

@@ -14,9 +14,6 @@
 #define I8_BELOW i8_ref()
 #endif
 
-/* Other types of EACH_CODED_BLOCK are multiplied by I8_BELOW. */
-#define EACH_I8(X) X(Q8) X(Q4) X(Q8_0) X(Q4_0) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(MXFP4)
-
 #ifdef I8_TILES         /* gemv is that of AVX-512 */
 #define GEMV(t) NULL
 #else
@@ -31,21 +28,12 @@ gemv_##t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const 
 EACH_I8(GEMV_OF)
 #endif
 
-#define GEMM_OF(t)                                                                              \
-static void __attribute__((noinline))                                                           \
-gemm_##t(float *out, ptrdiff_t ldo, const float *x, ptrdiff_t ldx, int T, const struct mat *w,  \
-    int n0, int n1)                                                                             \
-{                                                                                               \
-	gemm(out, ldo, x, ldx, T, w, n0, n1, t);                                                \
-}
-EACH_I8(GEMM_OF)
-
 /* The part of a product for some rows of x, or NULL. */
 static i8_product *
 part_of(enum dtype t, int is_gemm)
 {
 	switch (t) {
-#define CASE(name) case name: return is_gemm ? gemm_##name : GEMV(name);
+#define CASE(name) case name: return is_gemm ? gemm : GEMV(name);
 	EACH_I8(CASE)
 #undef CASE
 	default:

@@ -132,7 +132,7 @@ tile_step(int *p, const struct i8_panel *w, const struct i8_tile *x, int g, int 
 
 /* lanes += the panel times mr rows of x, or more */
 ALWAYS void
-tile_multiply(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int mr, int begin,
+tile_multiply_of(float *lanes, const struct i8_panel *w, const struct i8_tile *x, int mr, int begin,
     enum dtype t)
 {
 	int p[2][16 * 16] __attribute__((aligned(64)));
