@@ -13,11 +13,11 @@ else
 	    while read -r f; do cp -R "$R/$f" clone; done
 	ok "the project can be copied" test -e clone/Makefile
 fi
-# (half the time is that of kernels; if the clone has those of bin/, they are compiled already)
-if make -s -C "$R" CUDA=0 -q build/kernels.a && cmp -s "$R/Makefile" clone/Makefile &&
-    diff -r "$R/kernels" clone/kernels >difference; then
-	mkdir clone/build && cp -R "$R/build/kernels" clone/build
-	touch clone/build/kernels/*.o clone/build/kernels/*/*.o
+# (what programs are linked with is compiled already, if the clone has the sources that bin/ has)
+if make -s -C "$R" CUDA=0 -q build/lib.a build/kernels.a && cmp -s "$R/Makefile" clone/Makefile &&
+    diff -r "$R/kernels" clone/kernels >difference && diff -r "$R/common" clone/common >difference; then
+	mkdir clone/build && cp -R "$R/build/kernels" "$R/build/common" clone/build
+	find clone/build -name '*.o' -exec touch {} +
 fi
 # (-O0 is soonest built, and shows that what the environment holds counts; vectors are with -Og)
 CFLAGS=-O0 make -s -C clone -j2 CUDA=0 ISA_O=-Og install PREFIX=/opt/ds DESTDIR="$S/root" >made 2>&1
