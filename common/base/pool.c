@@ -31,17 +31,17 @@ struct share {
 	_Alignas(64) _Atomic uint64_t units;    /* not claimed: the first, and 2^32 times the end */
 };
 
-/*
- * The caller fills in `task`, then publishes it by storing the shares. A thread claims units, runs
- * them, and decreases `unfinished`. The caller returns once `unfinished` is 0 and does not wait for
- * threads that claimed none.
- */
 struct worker {
 	struct pool *pool;
 	int thread;
 	pthread_t id;
 };
 
+/*
+ * The caller fills in `task`, then publishes it by storing the shares. A thread claims units, runs
+ * them, and decreases `unfinished`. The caller returns once `unfinished` is 0 and does not wait for
+ * threads that claimed none.
+ */
 struct pool {
 	int n;                  /* threads, the caller's included */
 	struct worker *workers; /* [n], the first one unused */
