@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -17,6 +18,7 @@ static struct {
 	int threads;
 	int plain[MOST];        /* how often, by the one that has the index: no two may */
 	atomic_int bad;
+	atomic_int others;      /* a thread other than the caller has computed */
 } g;
 
 static void
@@ -25,6 +27,8 @@ count(void *arg, size_t from, size_t to, int thread)
 	(void)arg;
 	if (from >= to || to > g.n || from % g.grain != 0 || (to % g.grain != 0 && to != g.n) || thread < 0 || thread >= g.threads)
 		atomic_store(&g.bad, 1);
+	if (thread > 0)
+		atomic_store(&g.others, 1);
 	for (size_t i = from; i < to && i < MOST; i++)
 		g.plain[i]++;
 }
@@ -125,6 +129,25 @@ idle_time(int threads)
 	return before;
 }
 
+/* Threads start with the first shared job.  Here the system has no room for their stacks. */
+static int
+refused(int threads)
+{
+	struct pool *p = pool_new(threads);
+	struct rlimit was, none;
+	int good;
+
+	if (!p || getrlimit(RLIMIT_AS, &was) < 0)
+		return 0;
+	none = (struct rlimit){.rlim_max = was.rlim_max};
+	good = setrlimit(RLIMIT_AS, &none) == 0;
+	atomic_store(&g.others, 0);
+	good = good && covers(p, MOST, 1, SHARED) && setrlimit(RLIMIT_AS, &was) == 0;
+	good = good && covers(p, MOST, 1, SHARED) && !atomic_load(&g.others);
+	pool_free(p);
+	return good;
+}
+
 int
 main(void)
 {
@@ -134,6 +157,7 @@ main(void)
 	point(many(3, 200, 5e-4), "so do threads that slept");
 	point(many(2, 200, 1e-4), "and threads that were about to sleep");
 	point(steals(2) && steals(5), "what a thread is late for is done by others");
+	point(refused(3), "without other threads the caller does all");
 	point(idle_time(4) < 0.01, "threads without work take no processor time");
 	printf("1..%d\n", points);
 	return failures > 0;
