@@ -3,57 +3,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cuda_runtime.h"
+#include "emulate_fiber.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#define STACK (256 << 10)       /* frames are larger there */
-#else
-#define STACK (64 << 10)
-#endif
-#ifndef __x86_64__
-#include <ucontext.h>
 #endif
 
 /* Sanitizers check kernels, and what copies for them, but not how threads take turns. */
 #define UNCHECKED EMULATE_UNCHECKED
-#define INLINE UNCHECKED __attribute__((always_inline)) inline
 
-enum { THREADS = 1024, WARPS = THREADS / 32, BARRIERS = 16, COPIES = 128, SHARED_MOST = 256 << 10 };
-enum { COLOURS = 29, COLOUR = 2 * 64 + 16 };    /* tops of stacks are in different lines of a cache */
-#define GUARD 0x646e6520656874u                 /* at the bottom of a stack */
-
-/* A stack, and where it was left. */
-struct fiber {
-	void *at;
-	uint64_t *bottom;
-	struct fiber *next;             /* of the free ones */
-#ifndef __x86_64__
-	ucontext_t context;
-#endif
-};
-
-struct copy {
-	void *to;
-	const void *from;
-	size_t n, zeros;
-};
+enum { THREADS = EMULATE_THREADS, WARPS = THREADS / 32, BARRIERS = 16, SHARED_MOST = 256 << 10 };
 
 struct thread {
 	struct fiber *fiber;            /* NULL before it began */
 	unsigned index;
 	uint3 coordinates;
-};
-
-/* Asynchronous copies of a thread, in rings: how many began and were done, groups of them that were
- * committed and waited for. */
-struct waiting {
-	unsigned copies, copied, groups, gone;
-	unsigned group[COPIES];         /* how many copies there were when it was committed */
-	struct copy copy[COPIES];
 };
 
 /* Values are those of this meeting and of the one before: a lane reads those before it comes to the
@@ -76,15 +42,10 @@ dim3 blockDim, gridDim;
 unsigned emulate_index;
 
 static struct thread threads[THREADS];
-static struct waiting waiting[THREADS];
-static int copying;                                     /* has a thread of the block such copies? */
 static struct meeting meetings[WARPS][32];      /* of a warp: by the lowest lane of the mask */
 static struct barrier barriers[BARRIERS];
 static unsigned count, done;                            /* threads of the block */
 static unsigned ready[WARPS], ready_warps;      /* lanes that can begin or go on; their warps */
-static struct fiber fibers[THREADS + 1], host, *here = &host, *spare;
-static unsigned made;                                   /* fibers */
-static char *stacks;
 static void (*kernel)(void *);
 static void *arguments;
 static unsigned char *shared_memory;
@@ -110,113 +71,6 @@ below(unsigned n)
 {
 	seed = seed * 6364136223846793005u + 1442695040888963407u;
 	return (unsigned)(seed >> 33) % n;
-}
-
-/*
- * From one fiber to another
- */
-
-static void fiber_main(void);
-
-#ifdef __x86_64__
-/* Keep what a call must keep on this stack, and its address in *from; go on with another.  It
- * returns `result` to its caller when another goes on with this one.  (A jump is predicted better
- * than a return from another's call.) */
-extern "C" const void *emulate_switch(void **from, void *to, const void *result);
-asm(".text\n.p2align 4\n.hidden emulate_switch\n.globl emulate_switch\n.type emulate_switch,@function\n"
-    "emulate_switch:\n"
-    "\tpushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n"
-    "\tpushq %rdx\n"
-    "\tmovq %rsp, (%rdi)\n\tmovq %rsi, %rsp\n"
-    "\tpopq %rax\n\tpopq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n"
-    "\tpopq %rcx\n\tjmp *%rcx\n.size emulate_switch,.-emulate_switch\n");
-
-static INLINE const void *
-fiber_go(struct fiber *to, const void *result)
-{
-	struct fiber *from = here;
-
-	here = to;
-	return emulate_switch(&from->at, to->at, result);
-}
-
-static void
-fiber_prepare(struct fiber *f, char *end)
-{
-	void **top = (void **)end;
-
-	*--top = NULL;                  /* where a function would find its return address */
-	*--top = (void *)fiber_main;
-	f->at = top - 7;
-}
-#else
-static const void *
-fiber_go(struct fiber *to, const void *result)
-{
-	struct fiber *from = here;
-
-	here = to;
-	swapcontext(&from->context, &to->context);
-	return result;
-}
-
-static void
-fiber_prepare(struct fiber *f, char *end)
-{
-	getcontext(&f->context);
-	f->context.uc_stack.ss_sp = (void *)f->bottom;
-	f->context.uc_stack.ss_size = (size_t)(end - (char *)f->bottom);
-	makecontext(&f->context, fiber_main, 0);
-}
-#endif
-
-/* For the address sanitizer all stacks are one. */
-static void
-stacks_enter(int enter)
-{
-#ifdef __SANITIZE_ADDRESS__
-	static const void *bottom;
-	static size_t size;
-	static void *fake;
-	void *none;
-
-	if (enter) {
-		__sanitizer_start_switch_fiber(&fake, stacks, (size_t)(THREADS + 1) * STACK);
-		__sanitizer_finish_switch_fiber(NULL, &bottom, &size);
-	} else {
-		__sanitizer_start_switch_fiber(&none, bottom, size);
-		__sanitizer_finish_switch_fiber(fake, NULL, NULL);
-	}
-#else
-	(void)enter;
-#endif
-}
-
-static struct fiber *
-fiber_new(void)
-{
-	struct fiber *f = spare;
-
-	if (f) {
-		spare = f->next;
-		return f;
-	}
-	f = &fibers[made];
-	f->bottom = (uint64_t *)(stacks + (size_t)made * STACK);
-	*f->bottom = GUARD;
-	fiber_prepare(f, stacks + (size_t)(made + 1) * STACK - made % COLOURS * COLOUR);
-	made++;
-	return f;
-}
-
-/* No thread has it any more. */
-static UNCHECKED void
-fiber_free(struct fiber *f)
-{
-	if (*f->bottom != GUARD)
-		emulate_die("a thread used more than %d bytes of stack", STACK);
-	f->next = spare;
-	spare = f;
 }
 
 /*
@@ -330,11 +184,11 @@ fiber_main(void)
 		done++;
 		t = next_thread();
 		if (t && !t->fiber) {
-			t->fiber = here;
+			t->fiber = fiber_here;
 			continue;
 		}
-		fiber_free(here);
-		fiber_go(t ? t->fiber : &host, NULL);
+		fiber_free(fiber_here);
+		fiber_go(t ? t->fiber : &fiber_host, NULL);
 	}
 }
 
@@ -484,54 +338,6 @@ emulate_barrier(int id, int n, int yes)
 	return &b->said;
 }
 
-UNCHECKED void
-emulate_async(void *to, const void *from, size_t n, size_t zeros)
-{
-	struct waiting *w = &waiting[emulate_index];
-
-	copying = 1;
-	if (w->copies - w->copied == COPIES)
-		emulate_die("more than %d asynchronous copies that the thread has not waited for", COPIES);
-	w->copy[w->copies++ % COPIES] = { to, from, n, zeros };
-}
-
-UNCHECKED void
-emulate_async_commit(void)
-{
-	struct waiting *w = &waiting[emulate_index];
-
-	copying = 1;
-	if (w->groups - w->gone == COPIES)
-		emulate_die("more than %d groups of asynchronous copies that the thread has not waited for", COPIES);
-	w->group[w->groups++ % COPIES] = w->copies;
-}
-
-/* (most are of 16 bytes) */
-static void
-copy_now(const struct copy *c)
-{
-	if (c->n == 16 && c->zeros == 0 && ((size_t)c->to | (size_t)c->from) % 16 == 0) {
-		*(uint4 *)c->to = *(const uint4 *)c->from;
-		return;
-	}
-	memcpy(c->to, c->from, c->n);
-	memset((char *)c->to + c->n, 0, c->zeros);
-}
-
-UNCHECKED void
-emulate_async_wait(int n)
-{
-	struct waiting *w = &waiting[emulate_index];
-	unsigned end;
-
-	if (w->groups - w->gone <= (unsigned)n)
-		return;
-	w->gone = w->groups - (unsigned)n;
-	end = w->group[(w->gone - 1) % COPIES];
-	while (w->copied != end)
-		copy_now(&w->copy[w->copied++ % COPIES]);
-}
-
 void *
 emulate_shared(void)
 {
@@ -566,12 +372,7 @@ run_block(size_t shared)
 	emulate_index = how == REVERSE ? count - 1 : 0;
 	t = next_started();
 	fiber_go(t->fiber, NULL);
-	for (unsigned i = 0; copying && i < count; i++) {
-		if (waiting[i].copies != waiting[i].copied)
-			emulate_die("thread %u returned without waiting for its asynchronous copies", i);
-		waiting[i].copies = waiting[i].copied = waiting[i].groups = waiting[i].gone = 0;
-	}
-	copying = 0;
+	emulate_async_end(count);
 }
 
 static unsigned
@@ -585,12 +386,9 @@ emulate_grid(const unsigned grid[3], const unsigned block[3], size_t shared, voi
 {
 	unsigned blocks = grid[0] * grid[1] * grid[2], step = 1, at = 0;
 
-	if (!stacks) {
+	if (!shared_memory)
 		shared_memory = (unsigned char *)aligned_alloc(4096, SHARED_MOST);
-		stacks = (char *)mmap(NULL, (size_t)(THREADS + 1) * STACK, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	}
-	if (!shared_memory || stacks == MAP_FAILED)
+	if (!shared_memory || fibers_open(fiber_main) < 0)
 		emulate_die("no memory for the shared memory of a block, and its stacks");
 	gridDim = dim3(grid[0], grid[1], grid[2]);
 	blockDim = dim3(block[0], block[1], block[2]);
@@ -611,7 +409,7 @@ emulate_grid(const unsigned grid[3], const unsigned block[3], size_t shared, voi
 #ifdef __SANITIZE_ADDRESS__
 	__asan_poison_memory_region(shared_memory + shared, SHARED_MOST - shared);
 #endif
-	stacks_enter(1);
+	fibers_enter(1);
 	for (unsigned i = 0; i < blocks; i++) {
 		unsigned b = how == REVERSE ? blocks - 1 - i : at;
 
@@ -619,7 +417,7 @@ emulate_grid(const unsigned grid[3], const unsigned block[3], size_t shared, voi
 		run_block(shared);
 		at = (unsigned)(((unsigned long long)at + step) % blocks);
 	}
-	stacks_enter(0);
+	fibers_enter(0);
 #ifdef __SANITIZE_ADDRESS__
 	__asan_unpoison_memory_region(shared_memory, SHARED_MOST);
 #endif

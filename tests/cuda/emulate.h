@@ -24,6 +24,8 @@
 /* What needs no check by sanitizers: it reads and writes registers of lanes alone. */
 #define EMULATE_UNCHECKED __attribute__((no_sanitize("address", "undefined")))
 
+enum { EMULATE_THREADS = 1024 };        /* the most of a block */
+
 /* Every lane of mask comes here with a struct of its own, *mine; when the last has come, together(lane) runs
  * once, lane[i] being lane i's struct, NULL where i is not in mask; it may read and write all of them.  Then all
  * go on.  together may be NULL. */
@@ -42,6 +44,9 @@ const int *emulate_barrier(int id, int threads, int yes);
 void emulate_async(void *to, const void *from, size_t n, size_t zeros);
 void emulate_async_commit(void);
 void emulate_async_wait(int n);
+
+/* A block of so many threads has ended: the process, too, if one has not waited for its copies. */
+void emulate_async_end(unsigned threads);
 
 extern unsigned emulate_index;  /* of the thread in its block */
 static inline unsigned emulate_lane(void) { return emulate_index % 32; }
