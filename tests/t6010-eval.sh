@@ -1,22 +1,21 @@
 #!/bin/sh
-# The 300 problems that come with tiny-r1, answered as one batch, and each third one after another, as transformers answered them.
+# The 300 problems that come with tiny-r1, answered as one batch and one after another, as transformers answered them.
 . "${0%/*}/lib.sh"
 LIMIT=300
 export DS_MODEL=$M
 
-# replies STEP FILE [TEXTS]: how many of each STEP-th recorded reply these tokens are, and texts
+# replies FILE [TEXTS]: how many of the recorded replies these tokens are, and these texts
 replies() {
 	py - "$@" <<'EOP'
 import collections, json, os, sys
 import frame
 want = [json.loads(line) for line in open(os.environ["DS_MODEL"] + "/eval.jsonl")]
-want = want[::int(sys.argv[1])]
 got = collections.defaultdict(list)
-for f in frame.read_frames(open(sys.argv[2], "rb")):
+for f in frame.read_frames(open(sys.argv[1], "rb")):
     if "op" not in f.header:
         for (seq, pos), token in zip(f.rows(), f.tensors["ids"]):
             got[seq].append(int(token))
-texts = open(sys.argv[3], newline="").read().split("\0")[:-1] if len(sys.argv) > 3 else [w["reply"] for w in want]
+texts = open(sys.argv[2], newline="").read().split("\0")[:-1] if len(sys.argv) > 2 else [w["reply"] for w in want]
 right = 0
 for i, w in enumerate(want):
     a, b = got[i], w["reply_ids"]
@@ -36,27 +35,26 @@ py - <<'EOP'
 import json, os
 texts = [json.loads(line)["prompt"] + "\0" for line in open(os.environ["DS_MODEL"] + "/eval.jsonl")]
 open("prompts", "w").write("".join(texts))
-open("third", "w").write("".join(texts[::3]))
 for i in range(9, len(texts), 30):
     open(f"prompt.{i}", "w").write(texts[i])
 EOP
 is "$(tr -cd '\0' <prompts | wc -c)" 300 "there are 300 problems"
 ok "as one batch: every process succeeds" pipe 'ds-tokenize -0 -c <prompts | ds-embed -i - -i loop | ds-block | ds-head |
     ds-sample -g -n 320 | tee loop batch | ds-detokenize -0 >texts'
-is "$(replies 1 batch texts)" "300 of 300" "as one batch: the replies are those recorded, tokens and text"
-ok "a third one after another, row by row: every process succeeds" pipe 'ds-tokenize -0 -c <third | ds-embed -B 1 -i - -i loop |
+is "$(replies batch texts)" "300 of 300" "as one batch: the replies are those recorded, tokens and text"
+ok "one after another, row by row: every process succeeds" pipe 'ds-tokenize -0 -c <prompts | ds-embed -B 1 -i - -i loop |
     ds-block -t 1 | ds-head -t 1 | ds-sample -g -n 320 | tee loop >single'
-is "$(replies 3 single)" "100 of 100" "one after another: the replies are those recorded"
+is "$(replies single)" "300 of 300" "one after another: the replies are those recorded"
 ok "each in a pipeline of its own: ten of them succeed" pipe '
     for p in prompt.*; do
-	ds-tokenize -0 -c --seq $((${p#*.} / 3)) <$p | ds-embed -i - -i loop | ds-block -l 0-1 | ds-block -l 2-3 | ds-head |
+	ds-tokenize -0 -c --seq ${p#*.} <$p | ds-embed -i - -i loop | ds-block -l 0-1 | ds-block -l 2-3 | ds-head |
 	    ds-sample -g -n 320 | tee loop >own.${p#*.} || exit 1
     done'
 printf '%s\tsame\tpart\t%s\n' own "$(echo own.* | tr ' ' '\t')" >list
 py - <<'EOP'
 import glob
 import frame
-own = {int(n[4:]) // 3 for n in glob.glob("own.*")}
+own = {int(n[4:]) for n in glob.glob("own.*")}
 with open("part", "wb") as out:
     for f in frame.read_frames(open("single", "rb")):
         if "op" in f.header and f.header["op"] == "end" or "op" not in f.header and f.header["spans"][0][0] in own:
