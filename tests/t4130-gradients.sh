@@ -120,20 +120,20 @@ EOP
 py graded.py "$M" >err 2>&1
 report $? "long records, answers with old log-probabilities, and a reference" err
 
-# slopes DESC KIND FILE OPTION...: along a direction, and the loss
+# slopes DESC KIND FILE OPTION...: along two directions, and the loss
 slopes() {
 	slopes_desc=$1 slopes_kind=$2 slopes_file=$3
 	shift 3
 	limited ds-learn -m "$M" "$slopes_kind" "$slopes_file" --dry-run --gradients p.safetensors \
 	    "$@" >line 2>err &&
-	    py "$T/differences.py" "$M" "$slopes_file" p.safetensors --directions 1 "$@" >told \
+	    py "$T/differences.py" "$M" "$slopes_file" p.safetensors --directions 2 "$@" >told \
 	    2>>err &&
 	    py - >>err 2>&1 <<'EOP'
 import json
 told = [line.split() for line in open("told")]
 line = json.load(open("line"))
 assert abs(line["loss"] - float(told[0][1])) < 1e-5, (line, told)
-assert len(told) == 2 and all(float(t[5]) < 1e-6 for t in told[1:]), told
+assert len(told) == 3 and all(float(t[5]) < 1e-6 for t in told[1:]), told
 EOP
 	report $? "$slopes_desc" err told
 }
