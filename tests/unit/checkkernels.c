@@ -34,7 +34,7 @@ product_once(int transposed, enum dtype t, enum kind kind, int K, int N, int T)
 static void
 product(int transposed)
 {
-	const int each = ref->precision == PRECISION_F32 && !SANITIZED ? 3 : SANITIZED ? 1 : 2;
+	const int each = ref->precision == PRECISION_F32 && !SANITIZED ? 6 : SANITIZED ? 1 : 2;
 
 	for (int d = 0; d < COUNT(weights); d++)
 		for (int i = 0; i < COUNT(sizes) * KINDS * each; i++) {
