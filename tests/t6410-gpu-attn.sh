@@ -43,16 +43,17 @@ for DS_MODEL in $models; do
 	both 0 "two layers, each at its own place" -l 0-1
 done
 if [ ! "$short" ]; then
+	DS_MODEL=$G/v3-plain name=v3-plain
 	rows 7:0+180,8:0+180,9:0+180,10:0+10 7:180+1,10:10+1 end >in
 	both 0 "more rows than are computed at once" -l 0
-	DS_MODEL=$M
+	DS_MODEL=$M name=tiny-r1
 	rows 7:0+370,8:0+10 7:370+1,8:10+1 end >in
 	both 0 "more probabilities than are made at once" -l 0 --tap attn.probs
 fi
 
 # (once, with sanitizers where there are any)
 refused() {
-	DS_MODEL=$G/v3-fp8-odd
+	DS_MODEL=$G/v3-fp8-odd name=v3-fp8-odd
 	for words in '7:0+12 7:40+1' '7:0+2,8:3+1' '7:0+5 free=7 7:5+1' 7:0+2561 fork=7,8,0 \
 	    '7:0+1 fork=7,8,13' '7:0+1 fork=7,7,1' 'd=191 7:0+3' 'model=0123456789abcdef 7:0+3' 'precision="bf16" 7:0+3'; do
 		rows $words end >in
