@@ -13,6 +13,7 @@
 #define JIT_STACK_MAX (8u << 20)
 #define JIT_FROM 2048u          /* bytes of text that take about as long as the JIT compiler */
 #define MATCH_LIMIT 10000000u   /* PCRE2's match limit, for each start position */
+#define FIRST_LIMIT 20000u      /* the same without the JIT compiler: about 1 ms */
 #define REACH 64                /* start positions that a call tries at first */
 #define REACH_MAX 65536
 
@@ -191,20 +192,32 @@ compile(struct pattern *p, const struct buf *text, const char *regex)
 	return 0;
 }
 
-/* Compile to machine code, once much text comes. Without that it is slow, but correct. */
+/* Compile to machine code. Without that it is slow, but correct. */
 static void
-count_text(struct pattern *p, size_t n)
+compile_fast(struct pattern *p)
 {
-	if (p->seen == JIT_FROM)
-		return;
-	if (n < JIT_FROM - p->seen) {
-		p->seen += n;
-		return;
-	}
 	p->seen = JIT_FROM;
 	if (pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0 &&
 	    (p->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK_MAX, NULL)))
 		pcre2_jit_stack_assign(p->context, NULL, p->stack);
+}
+
+/* The machine code comes with much text, or with a start position that takes long. */
+static void
+count_text(struct pattern *p, size_t n)
+{
+	if (n < JIT_FROM - p->seen)
+		p->seen += n;
+	else if (p->seen < JIT_FROM)
+		compile_fast(p);
+}
+
+/* A sound pattern backtracks once over a long run of blanks; an exploding one needs far more. */
+static void
+set_limit(struct pattern *p, size_t n)
+{
+	pcre2_set_match_limit(p->context, p->seen < JIT_FROM ? FIRST_LIMIT :
+	    MATCH_LIMIT + 4 * (n < 1u << 29 ? (uint32_t)n : 1u << 29));
 }
 
 static int
@@ -334,15 +347,18 @@ pattern_split(struct pattern *p, const char *text, size_t n, size_t base, struct
 	p->regex = NULL;
 	match = pcre2_get_ovector_pointer(p->data);
 	count_text(p, n);
-	/* a sound pattern backtracks once over a long run of blanks; an exploding one needs far
-	 * more */
-	pcre2_set_match_limit(p->context, MATCH_LIMIT + 4 * (n < 1u << 29 ? (uint32_t)n : 1u << 29));
+	set_limit(p, n);
 	time->reach = time->reach ? time->reach : REACH;
 	while (from <= n) {
 		int r = match_some(p, text, n, &from, time);
 
 		if (r == PCRE2_ERROR_NOMATCH)
 			continue;
+		if (r == PCRE2_ERROR_MATCHLIMIT && p->seen < JIT_FROM) {
+			compile_fast(p);
+			set_limit(p, n);
+			continue;
+		}
 		if (r == PCRE2_ERROR_CALLOUT)
 			return -1;
 		if (r < 0) {

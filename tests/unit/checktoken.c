@@ -226,6 +226,30 @@ check_time(void)
 	free(text);
 }
 
+/* Up to the match limit, which machine code reaches in a hundredth of the time. */
+static void
+check_explodes(void)
+{
+	struct pattern *p = pattern_open("(?:[a-z]+ ?){1,50}!");
+	struct pattern_time time = {.limit = 1e9};
+	struct cuts cuts = {0};
+	struct buf text = {0};
+
+	for (int i = 0; i < 150; i++)
+		if (buf_add(&text, "hello there ", 12) < 0)
+			die_failed();
+	if (!p || buf_addc(&text, '!') < 0)
+		die_failed();
+	pattern_begin(&time);
+	ok(pattern_split(p, (char *)text.p, text.n, 0, &time, &cuts) < 0 &&
+	    strstr(fail_text(), "limit"), "a pattern that explodes on a short text has a limit, too");
+	pattern_pause(&time);
+	ok(time.spent < 1, "and is compiled to machine code to reach it");
+	pattern_close(p);
+	free(cuts.end);
+	buf_free(&text);
+}
+
 static void
 refused(const char *regex, const char *message)
 {
@@ -361,6 +385,7 @@ main(void)
 	tokenizer_close(t);
 	check_splits();
 	check_time();
+	check_explodes();
 	check_refused();
 	for (const struct unicode_class *c = unicode_classes; c->name; c++)
 		check_class(c);
