@@ -226,28 +226,27 @@ check_time(void)
 	free(text);
 }
 
-/* Up to the match limit, which machine code reaches in a hundredth of the time. */
+/* What takes long for the interpreter of short texts is matched again by machine code.  (PCRE2
+ * looks for the '!' first.) */
 static void
 check_explodes(void)
 {
 	struct pattern *p = pattern_open("(?:[a-z]+ ?){1,50}!");
 	struct pattern_time time = {.limit = 1e9};
 	struct cuts cuts = {0};
-	struct buf text = {0};
+	const char *some = "abcdefghijklmnop1!";
+	const char *many = "hello there hello there hello there hello there hello there1!";
 
-	for (int i = 0; i < 150; i++)
-		if (buf_add(&text, "hello there ", 12) < 0)
-			die_failed();
-	if (!p || buf_addc(&text, '!') < 0)
+	if (!p)
 		die_failed();
 	pattern_begin(&time);
-	ok(pattern_split(p, (char *)text.p, text.n, 0, &time, &cuts) < 0 &&
-	    strstr(fail_text(), "limit"), "a pattern that explodes on a short text has a limit, too");
+	ok(pattern_split(p, some, strlen(some), 0, &time, &cuts) == 0,
+	    "a pattern may try 65,536 ways on a short text");
+	ok(pattern_split(p, many, strlen(many), 0, &time, &cuts) < 0 &&
+	    strstr(fail_text(), "limit"), "it has a limit, too");
 	pattern_pause(&time);
-	ok(time.spent < 1, "and is compiled to machine code to reach it");
 	pattern_close(p);
 	free(cuts.end);
-	buf_free(&text);
 }
 
 static void
