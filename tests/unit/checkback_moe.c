@@ -127,16 +127,6 @@ draw(float *x, int n)
 		x[i] = (float)(below(2001) - 1000) * 0.001f;
 }
 
-static double
-dot(const float *a, const float *b, int n)
-{
-	double sum = 0;
-
-	for (int i = 0; i < n; i++)
-		sum += (double)a[i] * (double)b[i];
-	return sum;
-}
-
 /* --- a layer from the router on --- */
 
 static void

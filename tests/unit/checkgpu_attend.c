@@ -626,16 +626,6 @@ query_factors(float to[WIDTH_MOST], const struct world *w, int t, int h, const f
 }
 
 static double
-dot(const float *a, const float *b, int n)
-{
-	double sum = 0;
-
-	for (int i = 0; i < n; i++)
-		sum += (double)a[i] * (double)b[i];
-	return sum;
-}
-
-static double
 dot_of_magnitudes(const float *a, const float *b, int n)
 {
 	double sum = 0;

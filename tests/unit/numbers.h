@@ -52,6 +52,17 @@ below(int n)
 	return (int)((uint64_t)random32() * (uint32_t)n >> 32);
 }
 
+/* The sum of n products, in doubles. */
+static inline double
+dot(const float *a, const float *b, int n)
+{
+	double sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += (double)a[i] * (double)b[i];
+	return sum;
+}
+
 static inline void
 random_bytes(unsigned char *p, size_t n)
 {
